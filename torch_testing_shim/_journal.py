@@ -1,0 +1,186 @@
+"""The journal: one JSON line as each test starts and as it ends.
+
+A test file's process writes it (where TORCH_TESTING_SHIM_JOURNAL names a path), the runner reads it. Lines are
+appended by one `write` each, so what was written before a process died stays readable, and a test that started
+and never ended is the one that was running then. This module is all that both halves share: it imports nothing
+but the standard library.
+
+    {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"]}
+    {"event": "start",  "test": "Class.test_a"}
+    {"event": "end",    "test": "Class.test_a", "status": "failed", "seconds": 1.25, "reason": "...", "detail": "..."}
+    {"event": "finish"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+
+__all__ = ["Journal", "JournalContents", "JournalEntry", "TestStatus", "read_journal"]
+
+
+class TestStatus(Enum):
+    """How a test ended. The value is what stands in the journal; label and predicates belong to the state."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    EXPECTED_FAILURE = "expected failure"
+    UNEXPECTED_SUCCESS = "unexpected success"
+
+    @property
+    def is_failure(self) -> bool:
+        """True where the run must not be green."""
+        return self in (TestStatus.FAILED, TestStatus.ERROR, TestStatus.UNEXPECTED_SUCCESS)
+
+    @property
+    def is_skip(self) -> bool:
+        return self is TestStatus.SKIPPED
+
+    @property
+    def is_pass(self) -> bool:
+        """True for a pass and for a failure that was expected."""
+        return self in (TestStatus.PASSED, TestStatus.EXPECTED_FAILURE)
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One finished test.
+
+    Attributes:
+        test: "Class.method" (a nested class is "Outer.Inner.method").
+        status: how it ended.
+        seconds: wall time, set-up and tear-down included.
+        reason: one line: the skip reason or the headline of the failure; empty for a pass.
+        detail: the whole report of a failure, as printed; empty otherwise.
+    """
+
+    test: str
+    status: TestStatus
+    seconds: float
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class JournalContents:
+    """What a journal says.
+
+    Attributes:
+        planned: the tests that were to run, in order; empty where the process died before it knew.
+        entries: the tests that ended, in order of ending.
+        unfinished: the tests that started and never ended, in order of starting.
+        is_finished: the process wrote its last line, so nothing is missing.
+        broken_lines: how many lines could not be read.
+    """
+
+    planned: tuple[str, ...] = ()
+    entries: tuple[JournalEntry, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    is_finished: bool = False
+    broken_lines: int = 0
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Appends to the journal at `path`; the file is created with the first line."""
+
+    path: str | os.PathLike[str]
+
+    def plan(self, tests: list[str]) -> None:
+        """Says which tests are to run. More calls add to it."""
+        self._append({"event": "plan", "tests": tests})
+
+    def start(self, test: str) -> None:
+        """Says that `test` starts now."""
+        self._append({"event": "start", "test": test})
+
+    def end(self, entry: JournalEntry) -> None:
+        """Says how a test ended."""
+        self._append(
+            {
+                "event": "end",
+                "test": entry.test,
+                "status": entry.status.value,
+                "seconds": round(entry.seconds, 6),
+                "reason": entry.reason,
+                "detail": entry.detail,
+            }
+        )
+
+    def finish(self) -> None:
+        """Says that all that was to run has run."""
+        self._append({"event": "finish"})
+
+    def _append(self, record: dict[str, object]) -> None:
+        line = json.dumps(record, ensure_ascii=True) + "\n"
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, line.encode("ascii"))
+        finally:
+            os.close(descriptor)
+
+
+@dataclass
+class _Reading:
+    planned: list[str] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    is_finished: bool = False
+    broken_lines: int = 0
+
+    def take(self, record: dict[str, object]) -> None:
+        event = record["event"]
+        if event == "plan":
+            self.planned.extend(str(test) for test in record["tests"])  # type: ignore[attr-defined]
+        elif event == "start":
+            self.running.append(str(record["test"]))
+        elif event == "end":
+            entry = _entry(record)
+            self.entries.append(entry)
+            if entry.test in self.running:
+                self.running.remove(entry.test)
+        elif event == "finish":
+            self.is_finished = True
+        else:
+            raise ValueError(event)
+
+
+def _entry(record: dict[str, object]) -> JournalEntry:
+    return JournalEntry(
+        test=str(record["test"]),
+        status=TestStatus(record["status"]),
+        seconds=float(record["seconds"]),  # type: ignore[arg-type]
+        reason=str(record["reason"]),
+        detail=str(record["detail"]),
+    )
+
+
+def read_journal(path: str | os.PathLike[str]) -> JournalContents:
+    """Reads a journal, also a torn one. A file that is not there is an empty journal; lines that are no journal
+    lines are counted in `broken_lines`, and the others still count."""
+    try:
+        with open(path, "rb") as stream:
+            lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return JournalContents()
+    reading = _Reading()
+    for line in lines:
+        if not line:
+            continue
+        try:
+            reading.take(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            reading.broken_lines += 1
+    return JournalContents(
+        planned=tuple(reading.planned),
+        entries=tuple(reading.entries),
+        unfinished=tuple(reading.running),
+        is_finished=reading.is_finished,
+        broken_lines=reading.broken_lines,
+    )

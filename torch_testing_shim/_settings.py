@@ -1,0 +1,115 @@
+"""The one reader of the environment: variables in, a frozen `Settings` out.
+
+Nothing else in the package reads test configuration from `os.environ`. Settings are read where they are
+needed and passed on; they are never cached, so a test may change the environment and read them again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_settings"]
+
+#: What one distributed test may take, in seconds, unless DISTRIBUTED_TESTS_DEFAULT_TIMEOUT says otherwise (as upstream).
+DEFAULT_TIMEOUT_SECONDS = 300.0
+
+START_METHODS = ("fork", "spawn")
+HYPOTHESIS_PROFILES = ("dev", "debug", "pytorch_ci")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+class SettingsError(ValueError):
+    """A variable of the environment has a value that the harness cannot use; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says about this run.
+
+    Attributes:
+        device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
+        start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for the best that works.
+        timeout_seconds: deadline of one distributed test (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
+        journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
+        thread_caps_set: the user has set OMP_NUM_THREADS or MKL_NUM_THREADS, so ranks keep their hands off.
+        is_ci: CI has any non-empty value.
+        hypothesis_profile: PYTORCH_HYPOTHESIS_PROFILE; "pytorch_ci" on CI and "dev" elsewhere where it is not set.
+        with_slow: also run what `slowTest` marks (PYTORCH_TEST_WITH_SLOW).
+        skip_fast: run nothing else (PYTORCH_TEST_SKIP_FAST).
+        print_repro: print the command that runs a failed test alone (PYTORCH_PRINT_REPRO_ON_FAILURE, on by default).
+        slow_tests_file: path of a JSON file naming slow tests (SLOW_TESTS_FILE), or None.
+        disabled_tests_file: path of a JSON file naming disabled tests (DISABLED_TESTS_FILE), or None.
+    """
+
+    device: str | None = None
+    start_method: str | None = None
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    journal: str | None = None
+    thread_caps_set: bool = False
+    is_ci: bool = False
+    hypothesis_profile: str = "dev"
+    with_slow: bool = False
+    skip_fast: bool = False
+    print_repro: bool = True
+    slow_tests_file: str | None = None
+    disabled_tests_file: str | None = None
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings from `environ` (default: the process's environment).
+
+    Raises:
+        SettingsError: a variable has a value that cannot be used.
+    """
+    env = os.environ if environ is None else environ
+    is_ci = bool(env.get("CI"))
+    default_profile = "pytorch_ci" if is_ci else "dev"
+    return Settings(
+        device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
+        start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
+        timeout_seconds=_positive_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS),
+        journal=env.get("TORCH_TESTING_SHIM_JOURNAL") or None,
+        thread_caps_set=bool(env.get("OMP_NUM_THREADS") or env.get("MKL_NUM_THREADS")),
+        is_ci=is_ci,
+        hypothesis_profile=_choice(env, "PYTORCH_HYPOTHESIS_PROFILE", HYPOTHESIS_PROFILES) or default_profile,
+        with_slow=_flag(env, "PYTORCH_TEST_WITH_SLOW"),
+        skip_fast=_flag(env, "PYTORCH_TEST_SKIP_FAST"),
+        print_repro=_flag(env, "PYTORCH_PRINT_REPRO_ON_FAILURE", default=True),
+        slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
+        disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,
+    )
+
+
+def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
+    value = env.get(name)
+    if not value:
+        return None
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+    return value
+
+
+def _positive_seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name)
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SettingsError(f"{name} is {text!r}; it must be a positive number of seconds")
+    return seconds
+
+
+def _flag(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:
+    text = env.get(name)
+    if text is None:
+        return default
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise SettingsError(f"{name} is {text!r}; it must be 1 or 0")

@@ -1,0 +1,125 @@
+"""The files around the package: metadata, pins, README's commands, CI."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = ROOT / ".github" / "workflows" / "pr.yml"
+SH_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def readme_commands() -> list[str]:
+    """The text of each ```sh block of README.md, in order."""
+    return [block.strip() for block in SH_BLOCK.findall((ROOT / "README.md").read_text())]
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def check_workflow(path: Path) -> subprocess.CompletedProcess[str]:
+    """Validates a workflow against GitHub's published schema, with the copy that check-jsonschema ships."""
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def ci_run(root: Path) -> subprocess.CompletedProcess[str]:
+    """Asks the .ci/run of the checkout `root` for the command it would run."""
+    command = ["bash", str(root / ".ci" / "run"), "--print"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+
+class MetadataTest(TestCase):
+    def test_package_requires_exactly_three(self) -> None:
+        self.assertEqual(["torch", "expecttest", "hypothesis"], setup_cfg()["options"]["install_requires"].split())
+
+    def test_python_versions(self) -> None:
+        self.assertEqual(">=3.10", setup_cfg()["options"]["python_requires"])
+
+    def test_runner_extra(self) -> None:
+        extras = setup_cfg()["options.extras_require"]
+        self.assertEqual(["rich", "junitparser", "psutil"], extras["runner"].split())
+        self.assertLessEqual(set(extras["runner"].split()), set(extras["dev"].split()))
+
+    def test_pyproject_only_names_the_build_backend(self) -> None:
+        text = (ROOT / "pyproject.toml").read_text()
+        self.assertEqual(["build-system"], re.findall(r"^\[(.*)\]$", text, re.MULTILINE))
+        keys = re.findall(r"^([\w-]+) *=", text, re.MULTILINE)
+        self.assertEqual(["requires", "build-backend"], keys)
+
+    def test_constraints_pin_each_requirement_to_one_public_version(self) -> None:
+        lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+        marker = r'( ; python_version >= "3\.11")?'
+        self.assertEqual([], [line for line in lines if not re.fullmatch(rf"[a-z0-9-]+==[0-9.]+{marker}", line)])
+        pinned = {line.split("==")[0] for line in lines}
+        config = setup_cfg()
+        wanted = config["options"]["install_requires"].split() + config["options.extras_require"]["dev"].split()
+        self.assertEqual(set(), set(wanted) - pinned)
+        self.assertIn("torch==2.13.0", lines)
+
+
+class ReadmeTest(TestCase):
+    def test_two_commands_for_a_fresh_machine_with_the_tested_versions(self) -> None:
+        main_job, all_tests = readme_commands()[:2]
+        for command in (main_job, all_tests):
+            self.assertIn("pip install -c constraints.txt", command)
+        self.assertIn("python test/distributed/checkpoint/test_fsdp_optim_state.py", main_job)
+        self.assertIn("'.[dev]'", all_tests)
+        self.assertIn("run_test.py", all_tests)
+
+
+class CiRunTest(TestCase):
+    def test_command_is_the_second_of_the_readme(self) -> None:
+        result = ci_run(ROOT)
+        self.assertEqual((0, readme_commands()[1] + "\n", ""), (result.returncode, result.stdout, result.stderr))
+
+    def test_readme_without_the_command_is_an_error(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / ".ci").mkdir()
+            shutil.copy(ROOT / ".ci" / "run", root / ".ci" / "run")
+            readme = (ROOT / "README.md").read_text()
+            (root / "README.md").write_text(readme.replace("## Run all the tests", "## Something else"))
+            result = ci_run(root)
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertExpectedInline(
+            result.stderr,
+            """\
+.ci/run: README.md has no ```sh block under the heading "## Run all the tests"
+""",
+        )
+
+
+class WorkflowTest(TestCase):
+    def test_workflow_is_valid(self) -> None:
+        result = check_workflow(WORKFLOW)
+        self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+
+    def test_the_schema_check_can_fail(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            broken = Path(folder) / "pr.yml"
+            broken.write_text(WORKFLOW.read_text().replace("runs-on:", "run-on:"))
+            result = check_workflow(broken)
+        self.assertEqual(1, result.returncode, result.stdout + result.stderr)
+
+    def test_workflow_installs_and_runs_as_the_readme_does(self) -> None:
+        text = WORKFLOW.read_text()
+        install = "pip install -c constraints.txt -e '.[dev]'"
+        self.assertIn(install, readme_commands()[1])
+        self.assertEqual(text.count("pip install"), text.count(install))
+        self.assertIn("python run_test.py --shard ${{ matrix.shard }} 2 --save-xml --keep-going", text)
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,171 @@
+"""The structural rules of the package, read off its source and off a real interpreter.
+
+* `_runner` leaves torch out of `sys.modules`.
+* `_engine` imports no face.
+* Nothing but `_settings` reads the environment; modules that start a process may prepare the child's.
+* `torch.testing._internal` is never imported, and nothing is that `install_requires` does not bring.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "torch_testing_shim"
+
+REQUIRED = {"torch", "expecttest", "hypothesis"}
+RUNNER_EXTRA = {"rich", "junitparser", "psutil"}
+ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
+#: Modules that prepare the environment of a process they start.
+PREPARE_A_CHILD = {"_engine/launcher.py", "_engine/zygote.py", "_engine/rank_main.py", "_runner/file_process.py"}
+
+IMPORT_ALL_OF_RUNNER = """
+import importlib, pkgutil, sys
+import torch_testing_shim._runner as runner
+
+names = [module.name for module in pkgutil.walk_packages(runner.__path__, runner.__name__ + ".")]
+for name in names:
+    importlib.import_module(name)
+print(len(names), "torch" in sys.modules)
+"""
+
+
+def package_files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def _is_optional(node: ast.AST) -> bool:
+    """True for a block whose imports may fail or are never run: `try/except ImportError`, `if TYPE_CHECKING`."""
+    if isinstance(node, ast.Try):
+        caught = [ast.unparse(handler.type) for handler in node.handlers if handler.type]
+        return any("ImportError" in text or "ModuleNotFoundError" in text for text in caught)
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def _import_nodes(tree: ast.AST, with_optional: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif with_optional or not _is_optional(child):
+            yield from _import_nodes(child, with_optional)
+
+
+def imports(source: str, module: str, *, with_optional: bool = True) -> set[str]:
+    """Absolute dotted names that `source` imports; `from a import b` counts as `a.b`.
+
+    `module` is the file's path inside the package ("_engine/job.py"): relative imports start there.
+    """
+    folder = ["torch_testing_shim", *Path(module).parent.parts]
+    found = set()
+    for node in _import_nodes(ast.parse(source), with_optional):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+            continue
+        above = folder[: len(folder) - node.level + 1] if node.level else []
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        found.update(f"{base}.{alias.name}" for alias in node.names)
+    return found
+
+
+def environment_reads(source: str) -> list[int]:
+    """Line numbers where `os.environ`, `os.getenv` or one of their kin is named."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT_NAMES:
+            lines.append(node.lineno)
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            lines.extend(node.lineno for alias in node.names if alias.name in ENVIRONMENT_NAMES)
+    return lines
+
+
+def faces_among(names: set[str]) -> list[str]:
+    """Those of `names` that lie in the package, outside `_engine`, `_settings` and `_journal`."""
+    inside = (name.split(".") for name in names if name.split(".")[0] == "torch_testing_shim")
+    return sorted(".".join(p) for p in inside if len(p) == 1 or p[1] not in ("_engine", "_settings", "_journal"))
+
+
+def upstream_among(names: set[str]) -> list[str]:
+    return sorted(name for name in names if f"{name}.".startswith("torch.testing._internal."))
+
+
+def undeclared_among(names: set[str], declared: set[str]) -> list[str]:
+    """Those of `names` that neither Python nor the package nor `declared` brings."""
+    known = declared | sys.stdlib_module_names | {"torch_testing_shim"}
+    return sorted(name for name in names if name.split(".")[0] not in known)
+
+
+class StructureTest(TestCase):
+    def test_every_module_of_runner_leaves_torch_out(self) -> None:
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", IMPORT_ALL_OF_RUNNER]
+        result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        self.assertEqual("", result.stderr)
+        count, has_torch = result.stdout.split()
+        self.assertGreater(int(count), 0)
+        self.assertEqual("False", has_torch)
+
+    def test_engine_imports_no_face(self) -> None:
+        files = [path for path in package_files() if relative(path).startswith("_engine/")]
+        self.assertTrue(files)
+        found = {relative(path): faces_among(imports(path.read_text(), relative(path))) for path in files}
+        self.assertEqual({}, {path: faces for path, faces in found.items() if faces})
+
+    def test_only_settings_reads_the_environment(self) -> None:
+        self.assertTrue(environment_reads((PACKAGE / "_settings.py").read_text()))
+        found = {relative(path): environment_reads(path.read_text()) for path in package_files()}
+        allowed = {"_settings.py", *PREPARE_A_CHILD}
+        self.assertEqual({}, {path: lines for path, lines in found.items() if lines and path not in allowed})
+
+    def test_upstream_harness_is_never_imported(self) -> None:
+        found = {relative(path): upstream_among(imports(path.read_text(), relative(path))) for path in package_files()}
+        self.assertEqual({}, {path: names for path, names in found.items() if names})
+
+    def test_imports_need_no_more_than_what_is_declared(self) -> None:
+        undeclared = {}
+        for path in package_files():
+            is_runner = relative(path).startswith("_runner/")
+            names = imports(path.read_text(), relative(path), with_optional=False)
+            found = undeclared_among(names, RUNNER_EXTRA if is_runner else REQUIRED)
+            undeclared.update({relative(path): found} if found else {})
+        self.assertEqual({}, undeclared)
+
+
+class CheckersTest(TestCase):
+    """The readers above see what they are to see: without this, a rule could hold because nobody looked."""
+
+    def test_imports_resolve_relative_names_at_any_depth(self) -> None:
+        source = "def f():\n    from .. import common_utils\n    from .job import RankJob\nimport os.path as p\n"
+        expected = {"torch_testing_shim.common_utils", "torch_testing_shim._engine.job.RankJob", "os.path"}
+        self.assertEqual(expected, imports(source, "_engine/launcher.py"))
+
+    def test_a_face_is_found_and_the_engine_itself_is_not(self) -> None:
+        names = {"torch_testing_shim.common_utils.TestCase", "torch_testing_shim._engine.job", "torch.distributed"}
+        self.assertEqual(["torch_testing_shim.common_utils.TestCase"], faces_among(names))
+
+    def test_upstream_is_found_in_each_spelling(self) -> None:
+        source = "import torch.testing._internal\nfrom torch.testing import _internal\nimport torch.testing\n"
+        self.assertEqual(["torch.testing._internal"], upstream_among(imports(source, "common_utils.py")))
+
+    def test_an_optional_import_is_not_needed_and_a_plain_one_is(self) -> None:
+        source = "try:\n    import scipy\nexcept ImportError:\n    scipy = None\ndef f():\n    import numpy\n"
+        names = imports(source, "common_utils.py", with_optional=False)
+        self.assertEqual(["numpy"], undeclared_among(names, REQUIRED))
+
+    def test_environment_reads_are_found_in_each_spelling(self) -> None:
+        source = "import os\nos.getenv('A')\nos.environ['A']\nfrom os import environ\nos.path.join('a')\n"
+        self.assertEqual([2, 3, 4], sorted(environment_reads(source)))
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,92 @@
+"""Brings two values that tests regard as equal, though they are of different kinds, to one kind.
+
+A tensor may be compared with a list of numbers, numpy's values with torch's, an enum member with its number.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.testing._comparison import ErrorMeta
+
+from torch_testing_shim._leaf_comparison import is_number
+
+__all__ = ["is_mapping", "is_sequence", "made_comparable"]
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+_SEQUENCES = (Sequence, torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ParameterList, torch._C.ScriptList)
+_MAPPINGS = (Mapping, torch.nn.ModuleDict, torch.nn.ParameterDict, torch._C.ScriptDict)
+
+
+def is_sequence(value: Any) -> bool:
+    """True for what is compared element by element."""
+    return isinstance(value, _SEQUENCES) and not isinstance(value, (str, bytes, bytearray))
+
+
+def is_mapping(value: Any) -> bool:
+    """True for what is compared key by key."""
+    return isinstance(value, _MAPPINGS)
+
+
+def made_comparable(actual: Any, expected: Any) -> tuple[Any, Any]:
+    """The two values, brought to one kind where that loses nothing.
+
+    Raises:
+        ErrorMeta: of type ValueError, where a sequence cannot be read as a tensor.
+    """
+    actual, expected = _simplified(actual), _simplified(expected)
+    if isinstance(actual, torch.Tensor) and is_sequence(expected):
+        return _tensor_and_sequence(actual, expected)
+    if isinstance(expected, torch.Tensor) and is_sequence(actual):
+        expected, actual = _tensor_and_sequence(expected, actual)
+    if isinstance(actual, enum.Enum) and is_number(expected):
+        return actual.value, expected
+    if isinstance(expected, enum.Enum) and is_number(actual):
+        return actual, expected.value
+    return actual, expected
+
+
+def _simplified(value: Any) -> Any:
+    """Values of numpy, storages and nested tensors as the torch or Python value that they stand for."""
+    numpy = sys.modules.get("numpy")  # where nobody has imported numpy, no value is numpy's
+    if numpy is not None and isinstance(value, numpy.generic):
+        return value.item()
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return _tensor_of_array(value)
+    if isinstance(value, torch.TypedStorage):
+        return torch.tensor(value.tolist(), dtype=value.dtype)
+    if isinstance(value, torch.Tensor) and value.is_nested and value.layout == torch.strided:
+        return value.unbind()
+    return value
+
+
+def _tensor_of_array(array: Any) -> Any:
+    try:
+        return torch.as_tensor(array.copy())  # torch takes neither negative strides nor, without a warning, read-only
+    except TypeError:  # a dtype that torch has not
+        return array.tolist()
+
+
+def _tensor_and_sequence(tensor: torch.Tensor, sequence: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        natural = torch.as_tensor(sequence)
+        if _order_of_kind(natural.dtype) > _order_of_kind(tensor.dtype):
+            # A 1.5 in the sequence must not become equal to 1 by being read as an integer.
+            return tensor.to(natural.dtype), natural.to(tensor.device)
+        return tensor, torch.as_tensor(sequence, dtype=tensor.dtype, device=tensor.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"a tensor of {tensor.dtype} and a {type(sequence).__name__} cannot be compared: {error}"
+        raise ErrorMeta(ValueError, message) from None
+
+
+def _order_of_kind(dtype: torch.dtype) -> int:
+    if dtype.is_complex:
+        return 3
+    if dtype.is_floating_point:
+        return 2
+    return 0 if dtype == torch.bool else 1

@@ -1,0 +1,48 @@
+"""Random number generators: every test starts with the same seed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator
+
+import torch
+
+__all__ = ["SEED", "freeze_rng_state", "set_rng_seed"]
+
+#: The seed that every test starts with, as upstream.
+SEED = 1234
+
+
+def set_rng_seed(seed: int | None = None) -> None:
+    """Seeds the generators of torch (on all devices), of `random` and, where it is imported, of numpy
+    (upstream: `set_rng_seed`, torch 2.13).
+
+    Args:
+        seed: the seed; `SEED` where it is None.
+    """
+    value = SEED if seed is None else seed
+    torch.manual_seed(value)
+    random.seed(value)
+    numpy = sys.modules.get("numpy")  # not imported: no test has drawn from it, and importing it costs time
+    if numpy is not None:
+        numpy.random.seed(value)
+
+
+@contextlib.contextmanager
+def freeze_rng_state() -> Iterator[None]:
+    """Leaves torch's generators, of the CPU and of the accelerator in use, as they were
+    (upstream: `freeze_rng_state`, torch 2.13)."""
+    with torch.random.fork_rng(enabled=True, **_accelerator_in_use()):
+        yield
+
+
+def _accelerator_in_use() -> dict[str, object]:
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None:
+        return {"devices": []}
+    module = torch.get_device_module(accelerator)
+    if not module.is_initialized():  # no generator of its own has been drawn from, and asking would start the driver
+        return {"devices": []}
+    return {"devices": range(torch.accelerator.device_count()), "device_type": accelerator.type}

@@ -1,0 +1,103 @@
+"""What is measured: the cases, the contenders, and which contender runs which case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "TINY", "Case", "Contender", "select_cases"]
+
+_BENCHMARKS = Path(__file__).resolve().parents[1]
+TINY = _BENCHMARKS / "cases" / "tiny.py"
+IDLE = _BENCHMARKS / "cases" / "idle.py"
+PORTED = _BENCHMARKS.parent / "distributed" / "checkpoint" / "test_fsdp_optim_state.py"
+
+_UPSTREAM = "torch.testing._internal"
+_UPSTREAM_HOMES = {
+    "DTensorTestBase": f"{_UPSTREAM}.distributed._tensor.common_dtensor",
+    "with_comms": f"{_UPSTREAM}.distributed._tensor.common_dtensor",
+    "with_temp_dir": f"{_UPSTREAM}.distributed.checkpoint_utils",
+    "skip_if_lt_x_gpu": f"{_UPSTREAM}.common_distributed",
+    "instantiate_parametrized_tests": f"{_UPSTREAM}.common_utils",
+    "parametrize": f"{_UPSTREAM}.common_utils",
+    "run_tests": f"{_UPSTREAM}.common_utils",
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A harness.
+
+    Attributes:
+        name: as on the command line and in the table.
+        title: what it is, for readers.
+        homes: where each harness name is imported from; empty for torch_testing_shim itself.
+        preloads: it imports a case's `preload` first; the others see to lazy imports themselves, or pay for them.
+    """
+
+    name: str
+    title: str
+    homes: dict[str, str] = field(default_factory=dict)
+    preloads: bool = False
+
+
+CONTENDERS = (
+    Contender("floor", "bare fork loop", dict.fromkeys(_UPSTREAM_HOMES, "bench.bare"), preloads=True),
+    Contender("ours", "torch_testing_shim DTensorTestBase"),
+    Contender(
+        "continuous",
+        "upstream MultiProcContinuousTest",
+        {**_UPSTREAM_HOMES, "DTensorTestBase": "bench.continuous"},
+    ),
+    Contender("upstream", "upstream DTensorTestBase", _UPSTREAM_HOMES),
+)
+_FLOOR_AND_OURS = ("floor", "ours")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A test file, timed as a whole process.
+
+    Attributes:
+        name: as in the table.
+        part: what `--parts` calls it.
+        source: the test file.
+        tests: how many tests it has.
+        ranks: on how many ranks each runs.
+        contenders: names of those that run it.
+        preload: what its bodies import lazily.
+    """
+
+    name: str
+    part: str
+    source: Path
+    tests: int
+    ranks: int
+    contenders: tuple[str, ...] = tuple(c.name for c in CONTENDERS)
+    preload: tuple[str, ...] = ()
+
+
+def _tiny(part: str, tests: int, ranks: int, contenders: tuple[str, ...]) -> Case:
+    return Case(f"{part}: {tests} x {ranks} ranks", part, TINY, tests, ranks, contenders)
+
+
+_PORTED_CASE = Case("ported", "ported", PORTED, tests=2, ranks=4, preload=("torch._dynamo",))
+_EVERYONE = tuple(c.name for c in CONTENDERS)
+_FULL = (
+    _PORTED_CASE,
+    _tiny("tiny", 20, 4, _EVERYONE),
+    *(_tiny("growth", tests, ranks, _FLOOR_AND_OURS) for ranks in (2, 4, 16, 64) for tests in (1, 6)),
+    _tiny("growth", 60, 4, _FLOOR_AND_OURS),
+)
+_QUICK = (
+    _PORTED_CASE,
+    _tiny("tiny", 3, 4, _EVERYONE),
+    *(_tiny("growth", tests, 4, _FLOOR_AND_OURS) for tests in (1, 3)),
+)
+#: What `--parts` takes: parts made of cases, and "memory", which bench.memory measures.
+PARTS = ("ported", "tiny", "growth", "memory")
+
+
+def select_cases(parts: tuple[str, ...], *, quick: bool) -> tuple[Case, ...]:
+    """The cases of `parts`, in the order in which they are run."""
+    return tuple(case for case in (_QUICK if quick else _FULL) if case.part in parts)

@@ -1,0 +1,37 @@
+"""The runner behind `run_test.py`: many test files, one child process each. It never imports torch.
+
+    main          the table of contents: options, choose, list / dry run / run, exit status
+    options       command line -> a frozen `Options`; argparse's namespace goes no further
+    discovery     which files under test/ are test files
+    selection     names, paths, globs and `file::Class.test` -> `FileSelection`s (pure)
+    sharding      the part of the selection that this shard takes (pure)
+    command       a `FileSelection` -> the command line that runs it (pure)
+    schedule      runs the commands one after the other; decides when to stop
+    file_process  runs one command in a child process and watches it
+    child_setup   what runs in the child between fork and exec
+    process_tree  which processes a test file has started, and how they are ended
+    stop          Ctrl-C and SIGTERM -> a request to stop
+    fold          journal and end of the process -> `FileResult` (pure)
+    result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    usage_error   the error that wrong usage ends in
+    report        what people and CI read: `terminal`, `junit`
+
+The processes, and what flows between them:
+
+    run_test.py                                 python test/x.py
+    +----------------------+    argv, env       +---------------------------+
+    | schedule             | -----------------> | run_tests > unittest      |
+    |   file_process       |    output (file)   |   the test's ranks        |
+    |     stop, process_   | <----------------- |   (below the same session)|
+    |     tree             |    journal (file)  |                           |
+    |                      | <----------------- |                           |
+    |                      |    signals         |                           |
+    |                      | -----------------> |                           |
+    +----------------------+                    +---------------------------+
+       | FileEnding + JournalContents
+       v
+    fold > FileResult > report > RunSummary > exit status
+
+Output and journal are files in a private folder, not pipes: they stay readable whatever happens to the child, and
+nothing that the child leaves running can block the runner by holding a pipe open.
+"""

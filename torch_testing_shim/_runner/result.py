@@ -1,0 +1,160 @@
+"""The results of a run: how a file's process ended, what failed, what a file and the run came to. Pure.
+
+`fold` makes a `FileResult`; the exit status is computed in `RunSummary.exit_status` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from torch_testing_shim._journal import JournalEntry
+
+__all__ = ["DID_NOT_RUN", "ExitStatus", "Failure", "FileEnding", "FileResult", "RunSummary"]
+
+#: The label of a planned test that never started; reports shorten long rows of them.
+DID_NOT_RUN = "did not run"
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of the runner, as `--help` documents them."""
+
+    PASSED = 0
+    FAILED = 1
+    USAGE = 2
+    NOTHING_RAN = 5
+    INTERRUPTED = 128 + signal.SIGINT
+    TERMINATED = 128 + signal.SIGTERM
+    #: Whoever read the output has gone (`run_test.py | head`); the status that a shell gives such a program.
+    OUTPUT_CLOSED = 128 + signal.SIGPIPE
+
+
+@dataclass(frozen=True)
+class FileEnding:
+    """How a file's process ended.
+
+    Attributes:
+        file: the file's name.
+        exit_code: the exit status, or minus the number of the signal that ended the process.
+        seconds: wall time.
+        output_tail: the end of what it printed, standard output and error together.
+        is_stopped: the runner ended it because the user asked to stop.
+        processes_left: how many processes it had left running.
+    """
+
+    file: str
+    exit_code: int
+    seconds: float = 0.0
+    output_tail: str = ""
+    is_stopped: bool = False
+    processes_left: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that failed.
+
+    Attributes:
+        file: the file's name.
+        test: "Class.method", or "" where it is the file itself.
+        label: what kind of failure, in one or two words.
+        reason: one line.
+        detail: the report, or the tail of the output; may be empty.
+    """
+
+    file: str
+    test: str
+    label: str
+    reason: str
+    detail: str = ""
+
+    @property
+    def where(self) -> str:
+        """`file::Class.test`, as the command line takes it, or the file's name."""
+        return f"{self.file}::{self.test}" if self.test else self.file
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What one file came to.
+
+    Attributes:
+        ending: how its process ended.
+        entries: the tests that ended.
+        faults: the failures that no test reported itself: the fold's findings.
+        interrupted: the tests that ran when the user asked to stop.
+        is_refusal: the file refused its arguments or the device (exit status 2 before any test).
+    """
+
+    ending: FileEnding
+    entries: tuple[JournalEntry, ...] = ()
+    faults: tuple[Failure, ...] = ()
+    interrupted: tuple[str, ...] = ()
+    is_refusal: bool = False
+
+    @property
+    def file(self) -> str:
+        return self.ending.file
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What tests reported, then what the fold found."""
+        reported = (
+            Failure(self.file, entry.test, entry.status.value, entry.reason, entry.detail)
+            for entry in self.entries
+            if entry.status.is_failure
+        )
+        return (*reported, *self.faults)
+
+    @property
+    def passed(self) -> int:
+        return sum(entry.status.is_pass for entry in self.entries)
+
+    @property
+    def failed(self) -> int:
+        return len(self.failures)
+
+    @property
+    def skipped(self) -> int:
+        return sum(entry.status.is_skip for entry in self.entries)
+
+    def with_fault(self, label: str, reason: str) -> FileResult:
+        """This result and one more fault of the file."""
+        return replace(self, faults=(*self.faults, Failure(self.file, "", label, reason)))
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the run came to.
+
+    Attributes:
+        files: the files that ran, in order.
+        not_run: the names of the selected files that did not, because the run stopped.
+        stopped_by: the signal that asked to stop, or None.
+    """
+
+    files: tuple[FileResult, ...] = ()
+    not_run: tuple[str, ...] = ()
+    stopped_by: signal.Signals | None = None
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        return tuple(failure for file in self.files for failure in file.failures)
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """The one place where the exit status of a run is computed."""
+        if self.stopped_by is not None:
+            return ExitStatus(128 + self.stopped_by)
+        failing = [file for file in self.files if file.failed]
+        if failing:
+            return ExitStatus.USAGE if all(file.is_refusal for file in failing) else ExitStatus.FAILED
+        return ExitStatus.PASSED if any(file.entries for file in self.files) else ExitStatus.NOTHING_RAN
+
+    def __str__(self) -> str:
+        """The last line of the output."""
+        passed = sum(file.passed for file in self.files)
+        failed = sum(file.failed for file in self.files)
+        skipped = sum(file.skipped for file in self.files)
+        return f"{passed} passed, {failed} failed, {skipped} skipped"

@@ -41,6 +41,9 @@ class Settings:
         print_repro: print the command that runs a failed test alone (PYTORCH_PRINT_REPRO_ON_FAILURE, on by default).
         slow_tests_file: path of a JSON file naming slow tests (SLOW_TESTS_FILE), or None.
         disabled_tests_file: path of a JSON file naming disabled tests (DISABLED_TESTS_FILE), or None.
+        temporary_folder: where scratch folders are made (TMPDIR), or None for the system's choice. Python passes over a
+            TMPDIR that it cannot write; here that is an error, since a full disk is not to be hidden.
+        show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
 
     device: str | None = None
@@ -55,6 +58,8 @@ class Settings:
     print_repro: bool = True
     slow_tests_file: str | None = None
     disabled_tests_file: str | None = None
+    temporary_folder: str | None = None
+    show_output: bool = False
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -79,6 +84,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         print_repro=_flag(env, "PYTORCH_PRINT_REPRO_ON_FAILURE", default=True),
         slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
         disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,
+        temporary_folder=env.get("TMPDIR") or None,
+        show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )
 
 

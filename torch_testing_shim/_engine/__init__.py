@@ -1,0 +1,25 @@
+"""One test, N ranks. Verbs only: it knows no test class, and no face is imported here.
+
+    job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
+    launcher       from jobs to running ranks; decides between fork and spawn, and says why
+    zygote         the controller's handle on the process that ranks are forked from
+    zygote_main    that process's own code
+    spawned        ranks as new interpreters
+    preload        what the zygote imports ahead
+    rank_main      all that runs inside a rank
+    channel        the pipe from a rank to the controller
+    watchdog       waits for ranks; deadline, grace, stacks, terminate, kill
+    outcome        `RankOutcome`, and `verdict()`: a pure fold over all ranks
+    failure_text   the report of a test that did not pass
+    devices        the device in use and its process-group backend, asked of torch
+    parent_death   no orphans
+
+One test's processes, and what flows between them:
+
+    controller  --orders, channels-->  zygote  --fork-->  rank 0 ... rank N-1
+        ^   <------started, ended------'                     |
+        `--------------- one RankOutcome per channel <-------'
+
+The controller is the zygote's parent and the zygote the ranks'. A controller that dies, however, takes the zygote with
+it, and the zygote the ranks and what they started.
+"""

@@ -1,0 +1,118 @@
+"""Device types and their process-group backends: asked of torch, never compared with a list of known names."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from torch_testing_shim._engine.zygote_main import thread_count
+from torch_testing_shim._settings import Settings, read_settings
+
+__all__ = ["DeviceError", "DeviceInUse", "accelerator_count", "device_in_use", "process_group_backend"]
+
+
+class DeviceError(ValueError):
+    """The device that was asked for cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class DeviceInUse:
+    """The device that tests run on.
+
+    Attributes:
+        type: its type, as `torch.device` takes it: "cpu", or what the accelerator calls itself.
+        count: how many of them there are; 0 for the CPU, whose ranks need none of their own.
+        chosen: it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
+    """
+
+    type: str
+    count: int
+    chosen: bool = False
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.type == "cpu"
+
+    def has_room_for(self, ranks: int) -> bool:
+        """True where each of `ranks` ranks can have a device of its own, and always on the CPU."""
+        return self.is_cpu or self.count >= ranks
+
+
+def device_in_use(settings: Settings | None = None) -> DeviceInUse:
+    """The device chosen by hand, or the accelerator that torch finds, or the CPU.
+
+    Raises:
+        DeviceError: the device chosen by hand is unknown to torch, or not there.
+    """
+    chosen = (settings or read_settings()).device
+    accelerator = _accelerator_type()
+    if chosen is None:
+        count = accelerator_count()
+        return DeviceInUse(accelerator, count) if accelerator and count else DeviceInUse("cpu", 0)
+    try:
+        device_type = torch.device(chosen).type
+    except RuntimeError as error:
+        known = str(error).partition("Expected one of ")[2].partition(" device type")[0]
+        hint = f"; torch knows {known}" if known else ""
+        raise DeviceError(f"unknown device {chosen!r}{hint}") from None
+    if device_type == "cpu":
+        return DeviceInUse("cpu", 0, chosen=True)
+    count = accelerator_count() if device_type == accelerator else 0
+    if not count:
+        raise DeviceError(f"device {chosen!r} was asked for, but torch finds none here")
+    return DeviceInUse(device_type, count, chosen=True)
+
+
+def process_group_backend(device_type: str) -> str:
+    """The process-group backend that torch, or the package that brought the device, registered for a device type.
+
+    Raises:
+        DeviceError: none is registered.
+    """
+    try:
+        return dist.get_default_backend_for_device(device_type)
+    except ValueError as error:
+        raise DeviceError(f"no process-group backend is registered for device {device_type!r}") from error
+
+
+@functools.cache
+def accelerator_count() -> int:
+    """How many accelerators torch finds.
+
+    To count is to start the driver, with most accelerators, and a process whose driver runs cannot fork ranks that
+    use the device. So a short-lived child counts, where a fork is safe; it is asked once, and ranks inherit the answer.
+    """
+    if _accelerator_type() is None:
+        return 0
+    if hasattr(os, "fork") and thread_count() == 1 and threading.active_count() == 1:
+        return _ask_child(torch.accelerator.device_count)
+    return torch.accelerator.device_count()
+
+
+def _accelerator_type() -> str | None:
+    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator.type if accelerator is not None else None
+
+
+def _ask_child(question: Callable[[], int]) -> int:
+    """The answer to `question`, from a forked child that ends at once. Where the child gives none, the question is
+    asked here, so that what went wrong is raised here."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(write_end, str(question()).encode("ascii"))
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as stream:
+        answer = stream.read()
+    os.waitpid(pid, 0)
+    return int(answer) if answer else question()

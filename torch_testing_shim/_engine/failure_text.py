@@ -1,0 +1,102 @@
+"""The report of a test that did not pass, for people: the cause first, then what followed from it, then the rest.
+
+Pure text from outcomes; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, Verdict, ranks_text
+
+__all__ = ["failure_report", "output_report"]
+
+
+def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome]) -> str:
+    """The whole report. Its first line is the verdict's headline.
+
+    Args:
+        verdict: what the outcomes were folded into: a failure or an error.
+        outcomes: one per rank.
+    """
+    cause = verdict.cause
+    sections = [verdict.headline]
+    if cause is not None and cause.traceback:
+        sections.append(_tracebacks([cause, *_same_traceback(cause, outcomes)]))
+    sections.extend(_others(cause, outcomes))
+    sections.extend(_stacks(outcomes))
+    sections.extend(_outputs(outcomes))
+    return "\n\n".join(section for section in sections if section)
+
+
+def output_report(outputs: Sequence[tuple[int, str]]) -> str:
+    """What ranks printed, each line prefixed by its rank; ranks that printed the same share one block.
+
+    Args:
+        outputs: pairs of rank and text.
+    """
+    blocks = []
+    for text, ranks in _grouped(outputs):
+        prefix = f"[{ranks_text(ranks)}] "
+        blocks.append("\n".join(prefix + line for line in text.splitlines()))
+    return "\n".join(blocks)
+
+
+def _same_traceback(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> list[RankOutcome]:
+    return [o for o in outcomes if o.rank != cause.rank and o.traceback == cause.traceback]
+
+
+def _tracebacks(group: Sequence[RankOutcome]) -> str:
+    return f"{ranks_text([o.rank for o in group])}:\n{group[0].traceback}"
+
+
+def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Iterator[str]:
+    """What the ranks that are not the cause have to say: exceptions in full, the rest in a line each."""
+    others = [o for o in outcomes if o is not cause]
+    told = {cause.traceback} if cause is not None else set()
+    genuine = [(o.rank, o.traceback) for o in others if o.traceback not in told and not o.is_collateral]
+    for text, ranks in _grouped([(rank, text) for rank, text in genuine if text]):
+        yield f"{ranks_text(ranks)}, too:\n{text}"
+    lines = []
+    lost = [o for o in others if o.lost_peer and o.traceback not in told]
+    if lost:
+        lines.append(f"{ranks_text([o.rank for o in lost])} lost their connection to another rank ({lost[0].headline})")
+    for text, ranks in _grouped([(o.rank, _remark(o)) for o in others]):
+        if text:
+            lines.append(f"{ranks_text(ranks)} {text}")
+    yield "\n".join(lines)
+
+
+def _remark(outcome: RankOutcome) -> str:
+    """What is to be said of a rank that is not the cause and raised nothing of its own; may be empty."""
+    if outcome.follows_peer:
+        return "found nothing wrong in their own part"
+    if outcome.status is RankStatus.DIED:
+        return f"died: {outcome.exit_text}"
+    return _STATUS_TEXTS.get(outcome.status, "")
+
+
+_STATUS_TEXTS = {
+    RankStatus.STOPPED: "still ran and had to be stopped",
+    RankStatus.PASSED: "passed",
+    RankStatus.SKIPPED: "skipped",
+}
+
+
+def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
+    for text, ranks in _grouped([(o.rank, o.stacks) for o in outcomes if o.stacks]):
+        yield f"stacks of {ranks_text(ranks)} when stopped:\n{text.rstrip()}"
+
+
+def _outputs(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
+    printed = [(o.rank, o.output) for o in outcomes if o.output]
+    if printed:
+        yield f"last lines of output:\n{output_report(printed)}"
+
+
+def _grouped(items: Sequence[tuple[int, str]]) -> list[tuple[str, list[int]]]:
+    """Texts with the ranks that have them, in the order of their first rank."""
+    groups: dict[str, list[int]] = {}
+    for rank, text in items:
+        groups.setdefault(text, []).append(rank)
+    return list(groups.items())

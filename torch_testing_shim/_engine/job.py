@@ -1,0 +1,75 @@
+"""The order for one rank: a frozen `RankJob`, made by the controller and carried out by `rank_main`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+__all__ = ["RankJob", "ScratchFolder"]
+
+
+@dataclass(frozen=True)
+class ScratchFolder:
+    """The private folder of one test, and what lies where in it. The controller makes and removes it."""
+
+    path: Path
+
+    @property
+    def rendezvous(self) -> Path:
+        """The file that the ranks' process group meets in: no port, so no port collisions."""
+        return self.path / "rendezvous"
+
+    @property
+    def temporary(self) -> Path:
+        """TMPDIR of every rank."""
+        return self.path / "tmp"
+
+    def output(self, rank: int) -> Path:
+        """What a rank prints, stdout and stderr together."""
+        return self.path / f"rank{rank}.output"
+
+    def stacks(self, rank: int) -> Path:
+        """Where faulthandler writes a rank's stacks when it is asked for them."""
+        return self.path / f"rank{rank}.stacks"
+
+
+@dataclass(frozen=True)
+class RankJob:
+    """What one rank is to do.
+
+    Attributes:
+        module: name of the module that defines the test class; "__main__" for a file that is run directly.
+        module_file: the file of that module, for a process that cannot import it by name; None if it has none.
+        class_name: qualified name of the test class.
+        method: name of the test method.
+        rank: this rank, 0 <= rank < world_size.
+        world_size: number of ranks of the test, at least 1.
+        scratch: path of the test's scratch folder.
+        rendezvous_file: path of the file that the process group is to meet in.
+        threads: intra-op threads of the rank, or None to leave them as they are.
+        run_arguments: keyword arguments for the test class's `_run`.
+    """
+
+    module: str
+    module_file: str | None
+    class_name: str
+    method: str
+    rank: int
+    world_size: int
+    scratch: str
+    rendezvous_file: str
+    threads: int | None = None
+    run_arguments: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> ScratchFolder:
+        return ScratchFolder(Path(self.scratch))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> RankJob:
+        return cls(**json.loads(text))

@@ -1,0 +1,230 @@
+"""From jobs to running ranks: forked from the zygote where that is safe, spawned where it is not.
+
+`RankStarter` decides how, once per controller process, and says in one line why when it cannot fork. `RunningRanks`
+is what a started test has: it can be asked and signalled, and `close` leaves no process and no descriptor behind.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+from torch_testing_shim._engine.channel import ChannelReader, make_channel
+from torch_testing_shim._engine.job import RankJob, ScratchFolder
+from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
+from torch_testing_shim._engine.spawned import SpawnedRanks
+from torch_testing_shim._engine.zygote import ForkRefusedError, RankExit, Zygote
+from torch_testing_shim._settings import read_settings
+
+__all__ = ["STARTER", "LaunchError", "RankStarter", "RunningRanks", "make_scratch_folder", "remove_scratch_folder", "threads_per_rank"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class LaunchError(RuntimeError):
+    """A test's ranks could not be started; the message is one sentence."""
+
+
+def make_scratch_folder() -> ScratchFolder:
+    """Makes the private folder of one test, readable by its owner alone.
+
+    Raises:
+        LaunchError: the temporary folder cannot be written.
+    """
+    wanted = read_settings().temporary_folder
+    try:
+        folder = ScratchFolder(Path(tempfile.mkdtemp(prefix="torch_testing_shim-", dir=wanted)))
+        folder.temporary.mkdir(mode=0o700)
+    except OSError as error:
+        place = wanted or "the system's temporary folder"
+        raise LaunchError(f"cannot make a scratch folder in {place}: {error.strerror}") from None
+    return folder
+
+
+def remove_scratch_folder(folder: ScratchFolder) -> None:
+    """Removes the folder and all in it, also what a test has made read-only."""
+
+    def unlock(function: object, path: str, _: object) -> None:
+        with suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700)
+            os.chmod(path, 0o700)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+    shutil.rmtree(folder.path, onerror=unlock)
+
+
+def threads_per_rank(world_size: int) -> int | None:
+    """Intra-op threads of each of `world_size` ranks on this machine; None where the user has set them."""
+    if read_settings().thread_caps_set:
+        return None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // world_size)
+
+
+class RunningRanks:
+    """The started ranks of one test; a context manager that ends what still runs.
+
+    Attributes:
+        jobs: their jobs, by rank.
+        pids: their process ids, by rank.
+        readers: the controller's ends of their channels, by rank.
+    """
+
+    def __init__(self, jobs: Sequence[RankJob], processes: Zygote | SpawnedRanks) -> None:
+        self.jobs = tuple(jobs)
+        self.pids: list[int] = []
+        self.readers: list[ChannelReader] = []
+        self._processes = processes
+        self._live: set[int] = set()
+
+    def start(self) -> None:
+        """Starts every rank.
+
+        Raises:
+            ForkRefusedError: the zygote cannot fork; what was started has been ended.
+            LaunchError: the system has no more processes or descriptors to give.
+        """
+        try:
+            for job in self.jobs:
+                reader, rank_end = make_channel()
+                self.readers.append(reader)
+                try:
+                    start = self._processes.fork_rank if isinstance(self._processes, Zygote) else self._processes.start
+                    self.pids.append(start(job, rank_end))
+                finally:
+                    os.close(rank_end)
+                self._live.add(job.rank)
+        except OSError as error:
+            self.close()
+            count = f"{len(self.pids)} of {len(self.jobs)} ranks were started"
+            raise LaunchError(f"no more ranks could be started ({error.strerror}); {count}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def exit_filenos(self) -> list[int]:
+        """Descriptors that become readable when a rank ends."""
+        return [self._processes.fileno()] if isinstance(self._processes, Zygote) else self._processes.filenos()
+
+    def read_exits(self) -> list[RankExit]:
+        """The ranks that have ended since the last call, without waiting. If the zygote has died, all have."""
+        try:
+            exits = self._processes.read_exits()
+        except ForkRefusedError as error:
+            raise LaunchError(str(error)) from None
+        mine = [end for end in exits if end.rank in self._live]
+        self._live.difference_update(end.rank for end in mine)
+        return mine
+
+    def signal(self, rank: int, number: int) -> None:
+        """Signals the process group of a rank; nothing happens where it has ended."""
+        if rank in self._live:
+            self._processes.signal(self.pids[rank] if isinstance(self._processes, Zygote) else rank, number)
+
+    def close(self) -> None:
+        """Kills the ranks that still run, waits for their end, and closes the channels."""
+        for rank in tuple(self._live):
+            self.signal(rank, signal.SIGKILL)
+        if isinstance(self._processes, SpawnedRanks):
+            self._processes.close()
+            self._live.clear()
+        while self._live:
+            select.select([self._processes], [], [])
+            try:
+                self.read_exits()
+            except LaunchError:
+                self._live.clear()
+        for reader in self.readers:
+            reader.close()
+        self.readers = []
+
+    def __enter__(self) -> RunningRanks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RankStarter:
+    """Starts ranks in this controller process: keeps its zygote, and knows why it has none."""
+
+    def __init__(self) -> None:
+        self._zygote: Zygote | None = None
+        self._said: set[str] = set()
+
+    def prepare(self, modules: Sequence[ModuleType]) -> None:
+        """Forks the zygote, if there is none and ranks are to be forked. To be called when the test modules are
+        loaded and no test has run yet, since a test may start threads.
+
+        Args:
+            modules: the modules that define the tests.
+        """
+        if self._zygote is not None or read_settings().start_method == "spawn":
+            return
+        names = {name for module in modules for name in names_in_module(module)}
+        with suppress(ForkRefusedError):  # launch will try again, and say why
+            self._start_zygote(names)
+
+    def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
+        """Starts the ranks of one test.
+
+        Args:
+            jobs: one per rank, in order.
+
+        Raises:
+            LaunchError: they could not be started.
+        """
+        method = read_settings().start_method
+        if method != "spawn":
+            try:
+                return self._started(RunningRanks(jobs, self._zygote_with(jobs[0].module)))
+            except ForkRefusedError as error:
+                self.close()
+                if method == "fork":
+                    raise LaunchError(f"ranks cannot be forked: {error}") from None
+                self._say(f"ranks are spawned, not forked, which is slower: {error}")
+        return self._started(RunningRanks(jobs, SpawnedRanks()))
+
+    def close(self) -> None:
+        """Ends the zygote, if there is one."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+
+    def _started(self, ranks: RunningRanks) -> RunningRanks:
+        ranks.start()
+        return ranks
+
+    def _zygote_with(self, module: str) -> Zygote:
+        """The zygote; a new one where there is none, or where it was forked before `module` was loaded."""
+        zygote = self._zygote
+        if zygote is not None and (not zygote.is_usable or module not in zygote.modules):
+            self.close()
+            zygote = None
+        if zygote is None:
+            found = sys.modules.get(module)
+            zygote = self._start_zygote(names_in_module(found) if found else set())
+        return zygote
+
+    def _start_zygote(self, names: set[str]) -> Zygote:
+        self._zygote = zygote = Zygote.start(modules_to_preload(names))
+        atexit.register(zygote.close)
+        return zygote
+
+    def _say(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)
+
+
+#: The one starter of this process; a zygote ends by itself when the process does.
+STARTER = RankStarter()

@@ -1,0 +1,64 @@
+"""Which modules the zygote imports ahead, because the tests at hand would import them lazily in every rank.
+
+The first optimizer of a process pulls in `torch._dynamo`, which costs more than the rest of a small test. Whether the
+tests use one is read off the names in their code; a wrong guess costs time, never an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, ModuleType
+
+__all__ = ["modules_to_preload", "names_in_module"]
+
+_DYNAMO = ("torch._dynamo",)
+
+#: A name that test code uses -> the modules that torch imports when the code runs.
+LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
+    "optim": _DYNAMO,
+    "Optimizer": _DYNAMO,
+    "Adam": _DYNAMO,
+    "AdamW": _DYNAMO,
+    "SGD": _DYNAMO,
+    "compile": _DYNAMO,
+    "checkpoint": _DYNAMO,
+    "fully_shard": _DYNAMO,
+}
+
+
+def modules_to_preload(names: Iterable[str]) -> tuple[str, ...]:
+    """The modules to import ahead for code that uses `names`, each once, in a fixed order."""
+    wanted = {module for name in set(names) & LAZY_IMPORTS.keys() for module in LAZY_IMPORTS[name]}
+    return tuple(sorted(wanted))
+
+
+def names_in_module(module: ModuleType) -> set[str]:
+    """The global and attribute names that the functions and classes defined in `module` use."""
+    names: set[str] = set()
+    for value in vars(module).values():
+        if getattr(value, "__module__", None) == module.__name__:
+            for code in _codes(value):
+                names.update(code.co_names)
+    return names
+
+
+def _codes(value: object) -> Iterator[CodeType]:
+    """The code of a function or a class, with what is nested in it and what decorators wrapped."""
+    if isinstance(value, type):
+        for member in vars(value).values():
+            yield from _codes(member)
+    elif isinstance(value, property):
+        for accessor in (value.fget, value.fset):
+            yield from _codes(accessor)
+    elif isinstance(value, (classmethod, staticmethod)):
+        yield from _codes(value.__func__)
+    elif isinstance(value, FunctionType):
+        yield from _nested(value.__code__)
+        yield from _codes(getattr(value, "__wrapped__", None))
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)

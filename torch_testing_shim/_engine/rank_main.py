@@ -1,0 +1,208 @@
+"""All that runs inside a rank: one process, one `RankJob`, one `RankOutcome`.
+
+A rank prepares its process (own process group, own output file, TMPDIR, stacks on a signal), finds the test class
+by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what the controller
+registered with `atexit` is not the rank's to run. May import torch, never a face.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from types import TracebackType
+from typing import Any, NoReturn
+
+import torch
+
+from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus
+from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._skips import TEST_SKIPS, skip_message
+
+__all__ = ["STACKS_SIGNAL", "TEST_ERROR_EXIT_CODE", "outcome_of_exception", "run_rank"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: A rank that gets it writes its Python stacks, also while it is stuck inside a C++ collective.
+STACKS_SIGNAL = signal.SIGUSR2
+#: Exit code of a rank whose test raised an exception (upstream's, torch 2.13).
+TEST_ERROR_EXIT_CODE = 10
+#: A traceback is cut to this many characters, in the middle: nobody reads more, and the controller has to hold it.
+_TRACEBACK_CHARACTERS = 200_000
+
+
+def run_rank(job: RankJob, channel: int, parent_pid: int) -> NoReturn:
+    """Carries out the job in this process and ends the process.
+
+    Args:
+        job: what to do.
+        channel: descriptor of the rank's end of its channel.
+        parent_pid: the process whose death ends this one.
+    """
+    exit_code = 1
+    try:
+        _prepare_process(job, parent_pid)
+        exit_code = _run_job(job, ChannelWriter(channel))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush_output()
+        os._exit(exit_code)
+
+
+def _prepare_process(job: RankJob, parent_pid: int) -> None:
+    os.setpgid(0, 0)  # what the test starts is ended with it, by group
+    signal_on_parent_death(parent_pid, signal.SIGKILL)
+    signal.set_wakeup_fd(-1)
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+        (signal.SIGCHLD, signal.SIG_DFL),
+    ):
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _redirect_output(job)
+    faulthandler.enable(sys.stderr)
+    stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
+    faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
+
+
+def _redirect_output(job: RankJob) -> None:
+    """Descriptors 1 and 2 go to the rank's file, so that what C++ prints goes there too. `sys.stdout` and
+    `sys.stderr` are made anew: pytest replaces the controller's by files of its own."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(job.folder.output(job.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(output)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        setattr(sys, name, open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False))  # noqa: SIM115
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+
+
+def _run_job(job: RankJob, channel: ChannelWriter) -> int:
+    """Runs the test and returns the exit code of the process."""
+    try:
+        test_class = _find_class(job)
+        test_class._run(job.rank, job.method, job.rendezvous_file, channel, **job.run_arguments)
+    except SystemExit as request:
+        return _exit_code_of(request, job.rank, channel)
+    except BaseException as error:
+        channel.send(outcome_of_exception(job.rank, error))
+        return TEST_ERROR_EXIT_CODE
+    return 0
+
+
+def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int:
+    code = request.code
+    if not isinstance(code, int):
+        if code is not None:
+            print(code, file=sys.stderr)
+        return 0 if code is None else 1
+    reason = skip_message(code)
+    if channel.sent is None and reason is not None:
+        channel.send(RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=reason, exit_code=code))
+    return code & 0xFF
+
+
+def _find_class(job: RankJob) -> Any:
+    """The test class, from the module that the zygote has, or that this process imports by name or from its file."""
+    found: Any = sys.modules.get(job.module)
+    if found is None:
+        try:
+            found = importlib.import_module(job.module)
+        except ImportError:
+            found = _import_from_file(job)
+    for name in job.class_name.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _import_from_file(job: RankJob) -> Any:
+    spec = importlib.util.spec_from_file_location(job.module, job.module_file) if job.module_file else None
+    if spec is None or spec.loader is None:
+        raise ImportError(f"a rank cannot import the test's module {job.module!r}")
+    module = sys.modules[job.module] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
+    """The outcome of a rank whose test raised `error`.
+
+    Args:
+        rank: the rank.
+        error: what it raised; need not be picklable, since only its text is kept.
+        failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
+    """
+    status = RankStatus.FAILED if isinstance(error, failure) else RankStatus.ERRORED
+    text = _text_of(error)
+    if len(text) > _TRACEBACK_CHARACTERS:
+        half = _TRACEBACK_CHARACTERS // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    return RankOutcome(
+        rank,
+        status,
+        time.monotonic(),
+        headline=_headline_of(error),
+        traceback=text,
+        exit_code=TEST_ERROR_EXIT_CODE,
+        follows_peer=isinstance(error, PeerFailedError),
+    )
+
+
+def _headline_of(error: BaseException) -> str:
+    lines = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()
+    name = type(error).__name__
+    first = next((line for line in lines if name in line), lines[0] if lines else name)
+    return first.removeprefix(f"{type(error).__module__}.").rstrip(": ")
+
+
+def _text_of(error: BaseException) -> str:
+    """The formatted exception and what it came from, without the harness's own frames."""
+    formatted = traceback.TracebackException.from_exception(error)
+    _drop_harness_frames(formatted, error)
+    return "".join(formatted.format()).rstrip()
+
+
+def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException) -> None:
+    formatted.stack = _user_stack(error.__traceback__)
+    for part, origin in ((formatted.__cause__, error.__cause__), (formatted.__context__, error.__context__)):
+        if part is not None and origin is not None:
+            _drop_harness_frames(part, origin)
+
+
+def _user_stack(trace: TracebackType | None) -> traceback.StackSummary:
+    frames = [(frame, line) for frame, line in traceback.walk_tb(trace) if "__unittest" not in frame.f_globals]
+    return traceback.StackSummary.extract(iter(frames))
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # the test closed it
+            continue
+
+
+def skip_outcome(rank: int, reason: str) -> RankOutcome:
+    """The outcome of a rank whose test raised `unittest.SkipTest`."""
+    code = TEST_SKIPS["generic"].exit_code
+    return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=reason, exit_code=code)
+
+
+def pass_outcome(rank: int) -> RankOutcome:
+    """The outcome of a rank whose test returned."""
+    return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)

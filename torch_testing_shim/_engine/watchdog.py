@@ -1,0 +1,169 @@
+"""Waits for a test's ranks: collects how each ended, and ends those that cannot end well any more.
+
+Once a rank has ended badly, the others get a grace to fail by themselves; at the deadline there is none. Before a
+rank is ended, it is asked for its Python stacks.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from torch_testing_shim._engine.launcher import RunningRanks
+from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome, RankStatus
+from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+
+__all__ = ["supervise"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How long the others may go on after a rank has ended badly, in seconds. With the three below it stays under 2 s.
+_GRACE_SECONDS = 1.0
+#: How long ranks may take to write their stacks; faulthandler takes milliseconds, a loaded machine some more.
+_STACKS_SECONDS = 0.4
+#: How long ranks have between SIGTERM and SIGKILL.
+_TERMINATE_SECONDS = 0.2
+#: How long the kernel may take to end a killed rank; past that it is given up as unkillable.
+_KILL_SECONDS = 10.0
+#: How often a file of stacks is looked at while it is being written.
+_POLL_SECONDS = 0.02
+#: What is kept of a rank's output: this many bytes from its end, and this many lines of those.
+_TAIL_BYTES, _TAIL_LINES = 1 << 14, 30
+
+
+def supervise(
+    ranks: RunningRanks,
+    deadline: float,
+    expectation: ExitExpectation = ExitExpectation(),  # noqa: B008 - frozen
+) -> tuple[RankOutcome, ...]:
+    """Waits until every rank has ended, by itself or by force, and returns their outcomes in the order of ranks.
+
+    Args:
+        ranks: the started ranks.
+        deadline: when the test is out of time, on the monotonic clock, in seconds.
+        expectation: where it allows death, a dead rank does not end the others.
+    """
+    watch = _Watch(ranks)
+    give_up = deadline
+    while watch.living and (now := time.monotonic()) < give_up:
+        watch.wait(give_up - now)
+        if watch.has_bad_end and not expectation.allows_death:
+            give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
+            watch.wait_all(give_up)
+    if watch.living:
+        status = RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
+        watch.end_the_rest(status)
+    return _with_output(ranks, watch.outcomes())
+
+
+class _Watch:
+    """What is known of the ranks so far."""
+
+    def __init__(self, ranks: RunningRanks) -> None:
+        self._ranks = ranks
+        self._messages: dict[int, RankOutcome] = {}
+        self._final: dict[int, RankOutcome] = {}
+        self.living = {job.rank for job in ranks.jobs}
+
+    @property
+    def has_bad_end(self) -> bool:
+        """A rank has said or shown that the test cannot pass."""
+        return any(outcome.status.is_bad for found in (self._messages, self._final) for outcome in found.values())
+
+    def wait(self, seconds: float) -> None:
+        """Waits until something happens, `seconds` at most, and takes note of it."""
+        with selectors.DefaultSelector() as selector:
+            for descriptor in self._ranks.exit_filenos():
+                selector.register(descriptor, selectors.EVENT_READ)
+            for rank in self.living:
+                if not self._ranks.readers[rank].at_end:
+                    selector.register(self._ranks.readers[rank], selectors.EVENT_READ)
+            selector.select(max(0.0, seconds))
+        for rank in self.living:
+            self._read_message(rank)
+        for end in self._ranks.read_exits():
+            self._read_message(end.rank)
+            self._final[end.rank] = _final_outcome(
+                end.rank, self._messages.get(end.rank), self._ranks.pids[end.rank], end.exit_code, end.at
+            )
+            self.living.discard(end.rank)
+
+    def wait_all(self, until: float) -> None:
+        """Waits until every rank has ended or the time has come."""
+        while self.living and (now := time.monotonic()) < until:
+            self.wait(until - now)
+
+    def end_the_rest(self, status: RankStatus) -> None:
+        """Takes the stacks of the ranks that still run, ends them, and notes `status` for them."""
+        ended_by_us = frozenset(self.living)
+        for rank in ended_by_us:
+            self._ranks.signal(rank, STACKS_SIGNAL)
+        stacks = self._wait_for_stacks(ended_by_us)
+        for number, seconds in ((signal.SIGTERM, _TERMINATE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
+            for rank in self.living:
+                self._ranks.signal(rank, number)
+            self.wait_all(time.monotonic() + seconds)
+        for rank in ended_by_us:
+            self._final[rank] = self._outcome_of_ended(rank, status, stacks[rank])
+
+    def _outcome_of_ended(self, rank: int, status: RankStatus, stacks: str) -> RankOutcome:
+        message, final = self._messages.get(rank), self._final.get(rank)
+        if final is None:  # not even SIGKILL ended it
+            final = RankOutcome(rank, status, time.monotonic(), pid=self._ranks.pids[rank])
+        if message is not None and message.status.is_exception:
+            return final  # it had said why before it was ended
+        return replace(final, status=status, stacks=stacks, finished=message is not None)
+
+    def _wait_for_stacks(self, ranks: Iterable[int]) -> dict[int, str]:
+        """The stacks that the ranks write, once none of the files grows any more."""
+        paths = {rank: self._ranks.jobs[rank].folder.stacks(rank) for rank in ranks}
+        give_up, sizes = time.monotonic() + _STACKS_SECONDS, [-1]
+        while time.monotonic() < give_up:
+            time.sleep(_POLL_SECONDS)
+            before, sizes = sizes, [_size(path) for path in paths.values()]
+            if sizes == before and all(sizes):
+                break
+        return {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+
+    def _read_message(self, rank: int) -> None:
+        if (message := self._ranks.readers[rank].read()) is not None:
+            self._messages[rank] = message
+
+    def outcomes(self) -> list[RankOutcome]:
+        return [self._final[job.rank] for job in self._ranks.jobs]
+
+
+def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: int, at: float) -> RankOutcome:
+    """What a rank said, checked against how its process ended."""
+    if message is None:
+        return RankOutcome(rank, RankStatus.DIED, at, pid=pid, exit_code=exit_code)
+    if message.status.is_exception or exit_code == message.exit_code:
+        return replace(message, pid=pid, exit_code=exit_code, finished=True)
+    return replace(message, status=RankStatus.DIED, ended_at=at, pid=pid, exit_code=exit_code, finished=True)
+
+
+def _with_output(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
+    """Adds what the ranks printed last; nobody asks for it after a test that went well."""
+    if all(outcome.status is RankStatus.PASSED for outcome in outcomes):
+        return tuple(outcomes)
+    folders = [job.folder for job in ranks.jobs]
+    return tuple(replace(o, output=_tail(folders[o.rank].output(o.rank))) for o in outcomes)
+
+
+def _tail(path: Path) -> str:
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
+            lines = stream.read().decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return ""
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,46 @@
+"""Conditions of a test that can be decided without its ranks, so that a skip starts no process.
+
+A decorator hangs its condition on the function that it returns. The attribute travels outwards through decorators
+that use `functools.wraps`, so the controller finds it on the finished test method and asks before it starts a rank;
+the decorator asks again inside the rank, for the decorators that do not.
+"""
+
+from __future__ import annotations
+
+import functools
+import unittest
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+__all__ = ["Condition", "skip_reason", "skip_where"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: Returns why a test cannot run, or None where it can. The argument is the test instance.
+Condition = Callable[[unittest.TestCase], "str | None"]
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+_ATTRIBUTE = "_torch_testing_shim_conditions"
+
+
+def skip_where(condition: Condition) -> Callable[[Test], Test]:
+    """A decorator that skips a test where `condition` gives a reason."""
+
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        def wrapper(self: unittest.TestCase, *args: Any, **kwargs: Any) -> Any:
+            reason = condition(self)
+            if reason is not None:
+                raise unittest.SkipTest(reason)
+            return test(self, *args, **kwargs)
+
+        setattr(wrapper, _ATTRIBUTE, (condition, *getattr(test, _ATTRIBUTE, ())))
+        return cast(Test, wrapper)
+
+    return decorate
+
+
+def skip_reason(test_case: unittest.TestCase, method: Callable[..., Any]) -> str | None:
+    """Why `method` cannot run, by the first of its conditions that gives a reason; None where all are met."""
+    reasons = (condition(test_case) for condition in getattr(method, _ATTRIBUTE, ()))
+    return next((reason for reason in reasons if reason is not None), None)

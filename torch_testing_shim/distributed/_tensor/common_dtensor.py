@@ -1,0 +1,151 @@
+"""Upstream's `distributed._tensor.common_dtensor`: the base class of DTensor, FSDP and checkpoint tests."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim.common_distributed import (
+    DEFAULT_WORLD_SIZE,
+    MultiProcessTestCase,
+    get_timeout,
+    skip_if_lt_x_gpu,
+)
+
+__all__ = ["DTensorTestBase", "MultiProcessTestCase", "skip_if_lt_x_gpu", "with_comms"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: A process group gives up a little before its test does, so that the error names the collective that hung.
+_SHARE_OF_TIMEOUT = 0.9
+
+TestFunction = Callable[..., Any]
+
+
+class DTensorTestBase(MultiProcessTestCase):
+    """A multi-process test case with a process group of its device's backend (upstream's `DTensorTestBase`, torch 2.13).
+
+    It runs on accelerators where each rank can have one, and on the CPU elsewhere. `with_comms` sets the process group
+    up around a test method.
+    """
+
+    @property
+    def world_size(self) -> int:
+        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES)."""
+        count = device_in_use().count
+        return min(DEFAULT_WORLD_SIZE, count) if count > 1 else DEFAULT_WORLD_SIZE
+
+    @property
+    def device_type(self) -> str:
+        """The device that tensors of the test are made on: "cpu", or the accelerator's type."""
+        device = device_in_use()
+        return device.type if device.has_room_for(self.world_size) else "cpu"
+
+    @property
+    def backend(self) -> str:
+        """The process-group backend, as `init_process_group` takes it."""
+        return process_group_backend(self.device_type)
+
+    @property
+    def is_local_tensor_enabled(self) -> bool:
+        return False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._spawn_processes()
+
+    def init_pg(self, eager_init: bool = False, backend: str | None = None) -> None:
+        """Sets up the default process group of this rank.
+
+        Args:
+            eager_init: bind the group to the rank's accelerator at once, where there is one.
+            backend: the backend, "gloo" or "cpu:gloo,cuda:nccl" for example; by default `self.backend`.
+
+        Raises:
+            ValueError: the backend string names two backends for one device.
+        """
+        device_id = None
+        if self.device_type != "cpu":
+            index = self.rank % device_in_use().count
+            torch.accelerator.set_device_index(index)
+            device_id = torch.device(self.device_type, index) if eager_init else None
+        dist.init_process_group(
+            backend=_without_repeats(backend or self.backend),
+            world_size=self.world_size,
+            rank=self.rank,
+            init_method=f"file://{self.file_name}",
+            timeout=timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(self.id())),
+            device_id=device_id,
+        )
+
+    def destroy_pg(self, device_id: int | None = None) -> None:
+        """Waits for all ranks and destroys the process group.
+
+        Args:
+            device_id: index of the accelerator to wait on; by default the current one.
+        """
+        if self.device_type == "cpu":
+            dist.barrier()
+        else:
+            dist.barrier(device_ids=[torch.accelerator.current_device_index() if device_id is None else device_id])
+        dist.destroy_process_group()
+
+    def build_device_mesh(self) -> DeviceMesh:
+        """A one-dimensional mesh over all ranks."""
+        return init_device_mesh(self.device_type, (self.world_size,))
+
+    def init_manual_seed_for_rank(self) -> None:
+        """Seeds this rank's generator with its rank, so that ranks draw different numbers."""
+        torch.manual_seed(self.rank)
+
+
+def with_comms(
+    eager_init: TestFunction | bool = False, backend: str | None = None
+) -> TestFunction | Callable[[TestFunction], TestFunction]:
+    """Runs a test method inside a process group (upstream's `with_comms`, torch 2.13).
+
+    Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which are handed to the
+    test case's `init_pg`. After a test that returns, `destroy_pg` is called; after one that raises, the process group is
+    destroyed without waiting for the other ranks. A test case without `init_pg` is run as it is.
+    """
+    if callable(eager_init):
+        return _with_comms(eager_init, False, None)
+    return lambda test: _with_comms(test, cast(bool, eager_init), backend)
+
+
+def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> TestFunction:
+    @functools.wraps(test)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not hasattr(self, "init_pg"):
+            test(self, *args, **kwargs)
+            return
+        self.init_pg(eager_init, backend)
+        try:
+            test(self, *args, **kwargs)
+        except Exception:
+            # No barrier: the others may never come. The connection closes, so they learn of it.
+            dist.destroy_process_group()
+            raise
+        self.destroy_pg()
+
+    return wrapper
+
+
+def _without_repeats(backend: str) -> str:
+    """A backend string in which each device stands once: "cpu:gloo,cpu:gloo", which a test composes for the CPU as
+    "cpu:gloo,<device>:<its backend>", is refused by torch."""
+    if ":" not in backend:
+        return backend
+    parts: dict[str, str] = {}
+    for part in backend.split(","):
+        device, _, name = part.partition(":")
+        if parts.setdefault(device, name) != name:
+            raise ValueError(f"backend {backend!r} names two backends for {device}")
+    return ",".join(f"{device}:{name}" for device, name in parts.items())

@@ -1,0 +1,50 @@
+"""Checks that each rank makes by itself and all ranks answer together. Not upstream's; our own.
+
+A check of a rank's own shard that fails on one rank alone leaves the others in their next collective until that times
+out. Inside `agreed_between_ranks` the ranks tell each other how it went, so all of them end there and then, and the
+report leads with the rank whose part was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch.distributed as dist
+
+from torch_testing_shim._engine.outcome import PeerFailedError, ranks_text
+
+__all__ = ["PeerFailedError", "agreed_between_ranks"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+@contextmanager
+def agreed_between_ranks(group: dist.ProcessGroup | None = None) -> Iterator[None]:
+    """Runs a block that checks something local, then has all ranks of the group fail if one did.
+
+    The block must not call a collective, since a rank that fails in it leaves it early. Without a process group it is
+    just run.
+
+    Args:
+        group: the process group; by default all ranks.
+
+    Raises:
+        Exception: what the block raised, in a rank where it did.
+        PeerFailedError: another rank's block raised; the message names that rank and what it said.
+    """
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    if dist.is_initialized():
+        answers: list[str | None] = [None] * dist.get_world_size(group)
+        dist.all_gather_object(answers, None if failure is None else str(failure), group=group)
+    else:
+        answers = []
+    if failure is not None:
+        raise failure
+    failed = [rank for rank, answer in enumerate(answers) if answer is not None]
+    if failed:
+        raise PeerFailedError(f"{ranks_text(failed)} failed: {answers[failed[0]]}")

@@ -45,7 +45,7 @@ class TensorAssertions(unittest.TestCase):
     def rel_tol(self, prec: float) -> None:
         self._rel_tol = prec
 
-    def assertEqual(  # type: ignore[override]
+    def assertEqual(
         self,
         x: Any,
         y: Any,

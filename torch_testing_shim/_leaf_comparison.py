@@ -53,7 +53,7 @@ class ComparisonRules:
             given, other = ("atol", "rtol") if self.rtol is None else ("rtol", "atol")
             raise ValueError(f"a comparison takes both atol and rtol or neither; {given} is given without {other}")
 
-    def tolerances(self, *dtypes: torch.dtype) -> dict[str, float]:
+    def tolerances(self, *dtypes: torch.dtype) -> dict[str, Any]:
         """The tolerances for values of these dtypes, as keyword arguments of a pair."""
         if self.rtol is None or self.atol is None:
             rtol, atol = default_tolerances(*dtypes)
@@ -124,9 +124,8 @@ class _TensorPair(TensorLikePair):
 
 
 def _compare_tensors(actual: torch.Tensor, expected: torch.Tensor, rules: ComparisonRules) -> None:
-    if rules.is_coalesced and actual.layout == expected.layout == torch.sparse_coo:
-        if actual.is_coalesced() != expected.is_coalesced():
-            raise differ(f"is_coalesced() differs: {actual.is_coalesced()} and {expected.is_coalesced()}")
+    if rules.is_coalesced:
+        _compare_coalescence(actual, expected)
     _TensorPair(
         actual,
         expected,
@@ -137,6 +136,13 @@ def _compare_tensors(actual: torch.Tensor, expected: torch.Tensor, rules: Compar
         check_stride=rules.stride,
         **rules.tolerances(actual.dtype, expected.dtype),
     ).compare()
+
+
+def _compare_coalescence(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    if not actual.layout == expected.layout == torch.sparse_coo:
+        return
+    if actual.is_coalesced() != expected.is_coalesced():
+        raise differ(f"is_coalesced() differs: {actual.is_coalesced()} and {expected.is_coalesced()}")
 
 
 def _local_shards(actual: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

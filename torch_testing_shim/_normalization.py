@@ -59,7 +59,7 @@ def _simplified(value: Any) -> Any:
     if numpy is not None and isinstance(value, numpy.ndarray):
         return _tensor_of_array(value)
     if isinstance(value, torch.TypedStorage):
-        return torch.tensor(value.tolist(), dtype=value.dtype)
+        return torch.tensor(list(value), dtype=value.dtype)
     if isinstance(value, torch.Tensor) and value.is_nested and value.layout == torch.strided:
         return value.unbind()
     return value

@@ -115,8 +115,8 @@ class parametrize(Parametrizer):
         @parametrize("x", [subtest(1, name="one")])            # test_f_one
 
     Numbers, strings and bools appear in names by value, dtypes and devices by value without the parameter's name,
-    anything else by its position (`x0`). A dot in a name becomes an underscore. The class of the test has to be given to
-    `instantiate_parametrized_tests`.
+    anything else by its position (`x0`). A dot in a name becomes an underscore. The class of the test has to be given
+    to `instantiate_parametrized_tests`.
 
     Args:
         arg_str: names of the parameters, separated by commas.
@@ -152,14 +152,14 @@ class parametrize(Parametrizer):
         name = marked.name or self._generated_name(position, values)
         return Case(
             name=name.replace(".", "_"),  # with a dot in it, Class.test_name could not be looked up
-            arguments=dict(zip(self.arg_names, values)),
+            arguments=dict(zip(self.arg_names, values, strict=True)),
             decorators=tuple(ConditionalDecorator(decorator) for decorator in reversed(marked.decorators or ())),
         )
 
     def _generated_name(self, position: int, values: tuple[Any, ...]) -> str:
         if self.name_fn is not None:
             return self.name_fn(*values)
-        return "_".join(_value_name(name, position, value) for name, value in zip(self.arg_names, values))
+        return "_".join(_value_name(name, position, value) for name, value in zip(self.arg_names, values, strict=True))
 
 
 class reparametrize(Parametrizer):

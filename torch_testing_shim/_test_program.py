@@ -1,15 +1,151 @@
-"""`run_tests`: what `python test_file.py ...` does."""
+"""`run_tests`: what `python test_file.py ...` does.
+
+    options > settings > load > select > run (here, in children, by pytest) > report > exit status
+
+Whichever way the tests run, each leaves one entry in the `TestLog`, and the exit status follows from those entries.
+"""
 
 from __future__ import annotations
 
+import functools
+import signal
 import sys
 import unittest
+from collections.abc import Sequence
 from typing import NoReturn
+
+from torch_testing_shim._child_runs import run_in_children
+from torch_testing_shim._journal import Journal
+from torch_testing_shim._journaling_result import Fixtures, JournalingResult
+from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
+from torch_testing_shim._program_options import ProgramOptions, parse_arguments
+from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
+from torch_testing_shim._run_environment import export
+from torch_testing_shim._settings import Settings, SettingsError, read_settings
+from torch_testing_shim._test_gates import TestListError, check_test_lists
+from torch_testing_shim._test_log import TestLog
+from torch_testing_shim._test_selection import SelectionError, load, select, test_name
 
 __all__ = ["run_tests"]
 
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+PASSED, FAILED, WRONG_USAGE, NOTHING_RAN, INTERRUPTED = 0, 1, 2, 5, 130
+
+_USAGE_ERRORS = (SettingsError, TestListError, SelectionError, ReportError, PytestMissing)
+
 
 def run_tests(argv: list[str] | None = None) -> NoReturn:
-    """Runs the tests of the main module and leaves the process."""
-    unittest.main(argv=argv)
-    sys.exit(0)
+    """Runs the tests of the main module as the command line says, and ends the process (upstream: `run_tests`,
+    torch 2.13). `-h` lists the options.
+
+    Args:
+        argv: the command line with the program's name; `sys.argv` by default.
+
+    Raises:
+        SystemExit: always; 0 where all tests passed or skipped, 1 where one failed, 2 where the command line or the
+            environment is wrong, 5 where there was nothing to run, 130 where the user stopped the run.
+    """
+    arguments = sys.argv if argv is None else argv
+    script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
+    try:
+        status = _run(parse_arguments(arguments[1:], script), script)
+    except _USAGE_ERRORS as error:
+        print(error, file=sys.stderr)
+        status = WRONG_USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    sys.stdout.flush()
+    raise SystemExit(status)
+
+
+def _run(options: ProgramOptions, script: str) -> int:
+    export(options)
+    settings = read_settings()
+    check_test_lists(settings)
+    if options.save_xml is not None:
+        check_reportable()
+    if options.seed is not None:
+        print("--seed is accepted for old scripts and has no effect", file=sys.stderr)
+    names = [test_name(test) for test in _selected(options)]
+    if options.discover:
+        print("\n".join(names))
+        return PASSED
+    if not names:
+        print("no test matches" if options.names or options.patterns else "there are no tests", file=sys.stderr)
+        return NOTHING_RAN
+    return _run_and_report(names, options, settings, script)
+
+
+def _selected(options: ProgramOptions) -> list[unittest.TestCase]:
+    return select(load(sys.modules["__main__"]), options.names, options.patterns)
+
+
+def _run_and_report(names: Sequence[str], options: ProgramOptions, settings: Settings, script: str) -> int:
+    log = TestLog(Journal(settings.journal) if settings.journal is not None else None)
+    log.plan(names)
+    try:
+        for _ in range(options.repeat):
+            _run_once(names, options, script, log)
+            if log.has_failures:
+                break
+        is_interrupted = False
+        log.finish()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is short, and another Ctrl-C would tear it
+        is_interrupted = True
+        print("interrupted", file=sys.stderr)
+    if options.save_xml is not None:
+        write_report(log.entries, script, options.save_xml)
+    return _exit_status(log, options, is_interrupted)
+
+
+def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> None:
+    if options.subprocess:
+        run_in_children([[name] for name in names], 1, script, options, log)
+    elif options.run_parallel > 1:
+        batches = [names[first :: options.run_parallel] for first in range(min(options.run_parallel, len(names)))]
+        run_in_children(batches, len(batches), script, options, log)
+    elif options.use_pytest:
+        run_with_pytest(names, script, options, log)
+    else:
+        _run_here(_selected(options), options, log)
+
+
+def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: TestLog) -> None:
+    """Runs tests in this process, by unittest's own runner.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.
+    """
+    interrupts: list[KeyboardInterrupt] = []
+
+    def run_suite(result: JournalingResult) -> None:
+        try:
+            unittest.TestSuite(tests)(result)
+        except KeyboardInterrupt as interrupt:
+            result.interrupted = True
+            interrupts.append(interrupt)
+
+    unittest.TextTestRunner(
+        verbosity=options.verbosity,
+        failfast=options.failfast,
+        buffer=options.buffer,
+        tb_locals=options.showlocals,
+        warnings=None if sys.warnoptions else "default",
+        resultclass=functools.partial(JournalingResult, log=log, fixtures=Fixtures(tests)),  # type: ignore[arg-type]
+    ).run(run_suite)  # type: ignore[arg-type]
+    if interrupts:
+        raise interrupts[0]
+
+
+def _exit_status(log: TestLog, options: ProgramOptions, is_interrupted: bool) -> int:
+    if is_interrupted:
+        return INTERRUPTED
+    if log.has_failures:
+        return FAILED
+    if log.never_ended:  # silence is no pass
+        print(f"these tests were to run and did not: {', '.join(log.never_ended)}", file=sys.stderr)
+        return FAILED
+    return PASSED

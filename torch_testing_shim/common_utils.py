@@ -1,12 +1,50 @@
 """Upstream's `torch.testing._internal.common_utils`: what every test file imports.
 
-Only names stand here; what they do is in the private modules that they come from.
+Only `TestCase` is put together here; all other names come from the private modules that do what they say. Flags
+that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
 from torch_testing_shim._assertions import TensorAssertions
+from torch_testing_shim._device_sleep import get_cycles_per_ms
 from torch_testing_shim._expected_output import ExpectedOutput
+from torch_testing_shim._flags import (
+    FILE_SCHEMA,
+    IS_ARM64,
+    IS_FBCODE,
+    IS_LINUX,
+    IS_MACOS,
+    IS_REMOTE_GPU,
+    IS_SANDCASTLE,
+    IS_WINDOWS,
+    IS_X86,
+    LAZY_FLAGS,
+    NO_MULTIPROCESSING_SPAWN,
+    TEST_WITH_AOT_EAGER,
+    TEST_WITH_CROSSREF,
+    TEST_WITH_ROCM,
+    TEST_WITH_TORCHDYNAMO,
+    TEST_WITH_TORCHINDUCTOR,
+    settings_or_default,
+)
+from torch_testing_shim._gradient_checks import _assertGradAndGradgradChecks, gradcheck, gradgradcheck
+from torch_testing_shim._guards import (
+    DeterministicGuard,
+    SwapTensorsGuard,
+    kept_torch_state,
+    set_default_dtype,
+    suppress_warnings,
+    wrapSwapTensorsTest,
+)
+from torch_testing_shim._hypothesis_profiles import load_profile
 from torch_testing_shim._parametrization import (
     decorateIf,
     instantiate_parametrized_tests,
@@ -14,28 +52,106 @@ from torch_testing_shim._parametrization import (
     reparametrize,
     subtest,
 )
+from torch_testing_shim._repro import repro_command, repro_on_failure
+from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
+from torch_testing_shim._running_script import load_tests
 from torch_testing_shim._seeds import SEED, freeze_rng_state, set_rng_seed
+from torch_testing_shim._settings import read_settings
+from torch_testing_shim._skip_marks import (
+    SLOW_MARK,
+    lazy_skip_if,
+    requires_cuda,
+    serialTest,
+    skip_but_pass_in_sandcastle,
+    skip_but_pass_in_sandcastle_if,
+    skip_if_pytest,
+    skipIfRocm,
+    skipIfTorchDynamo,
+    slowTest,
+    slowTestIf,
+)
+from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_program import run_tests
 
+# Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [
+    "ADDRESS_IN_USE",
+    "CONNECT_TIMEOUT",
+    "FILE_SCHEMA",
+    "IS_ARM64",
+    "IS_FBCODE",
+    "IS_LINUX",
+    "IS_MACOS",
+    "IS_REMOTE_GPU",
+    "IS_SANDCASTLE",
+    "IS_WINDOWS",
+    "IS_X86",
+    "NO_MULTIPROCESSING_SPAWN",
     "SEED",
+    "TEST_WITH_AOT_EAGER",
+    "TEST_WITH_CROSSREF",
+    "TEST_WITH_ROCM",
+    "TEST_WITH_TORCHDYNAMO",
+    "TEST_WITH_TORCHINDUCTOR",
+    "DeterministicGuard",
+    "NoTest",
+    "SwapTensorsGuard",
     "TestCase",
+    "_assertGradAndGradgradChecks",
     "decorateIf",
+    "dtype2prec_DONTUSE",
+    "find_free_port",
     "freeze_rng_state",
+    "get_cycles_per_ms",
+    "gradcheck",
+    "gradgradcheck",
     "instantiate_parametrized_tests",
+    "lazy_skip_if",
+    "load_tests",
     "parametrize",
     "reparametrize",
+    "requires_cuda",
+    "retry_on_connect_failures",
     "run_tests",
+    "serialTest",
+    "set_default_dtype",
     "set_rng_seed",
+    "skipIfRocm",
+    "skipIfTorchDynamo",
+    "skip_but_pass_in_sandcastle",
+    "skip_but_pass_in_sandcastle_if",
+    "skip_if_pytest",
+    "slowTest",
+    "slowTestIf",
     "subtest",
+    "suppress_warnings",
+    "wrapSwapTensorsTest",
 ]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
+# A profile holds for the @given tests that are defined after it is loaded, so it is loaded before a test file goes on.
+load_profile(settings_or_default())
+
+#: Precisions of old tests of modules; upstream's name says what to think of it.
+dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
+
+
+def __getattr__(name: str) -> Any:
+    if name in LAZY_FLAGS:
+        return LAZY_FLAGS[name]()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class NoTest:
+    """Base of classes that pytest must not take for tests, whatever they are called."""
+
+    __test__ = False
+
 
 class TestCase(TensorAssertions, ExpectedOutput):
-    """A `unittest.TestCase` that compares tensors, seeds all generators before each test and knows slow and disabled
-    tests (upstream: `TestCase`, torch 2.13).
+    """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
+    tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
 
     Args:
         method_name, methodName: the test method; both spellings are upstream's.
@@ -47,5 +163,25 @@ class TestCase(TensorAssertions, ExpectedOutput):
         super().__init__(methodName if methodName != "runTest" else method_name)
 
     def setUp(self) -> None:
+        """Subclasses call it first.
+
+        Raises:
+            unittest.SkipTest: the test is not to run.
+        """
         super().setUp()
+        # Asked of the class: on the instance, a test of several processes has another method in its place.
+        is_slow = getattr(getattr(type(self), self._testMethodName, None), SLOW_MARK, False)
+        reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())
+        if reason is not None:
+            raise unittest.SkipTest(reason)
         set_rng_seed()
+        state = contextlib.ExitStack()
+        state.enter_context(kept_torch_state())
+        self.addCleanup(state.close)
+
+    def _callTestMethod(self, method: Callable[[], Any]) -> None:
+        """unittest's step between `setUp` and `tearDown`."""
+        settings = settings_or_default()
+        command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
+        with repro_on_failure(command):
+            super()._callTestMethod(method)  # type: ignore[misc]

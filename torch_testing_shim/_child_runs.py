@@ -1,0 +1,114 @@
+"""Tests in child processes: `--subprocess` and `--run-parallel`.
+
+    this process  --names-->  [ python test_file.py Class.test ... ]
+                  <--journal--'
+
+A child is the same test file with names on its command line. It writes a journal of its own, from which its entries
+are taken; a test that has none there, because its process died, gets an entry that says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch_testing_shim._journal import JournalEntry, TestStatus, read_journal
+from torch_testing_shim._program_options import ProgramOptions
+from torch_testing_shim._run_environment import child_environment
+from torch_testing_shim._test_log import TestLog
+
+__all__ = ["run_in_children"]
+
+#: How long children may take to end after Ctrl-C, in seconds: they stop their ranks and report.
+INTERRUPT_GRACE = 10.0
+
+
+class _Child:
+    """One process that runs some tests."""
+
+    def __init__(self, names: Sequence[str], command: Sequence[str], journal: Path) -> None:
+        self.names = names
+        self._journal = journal
+        self._process = subprocess.Popen([*command, *names], env=child_environment(journal))
+
+    def wait(self, seconds: float | None = None) -> None:
+        self._process.wait(seconds)
+
+    def end(self) -> None:
+        """Ends the process, gently at first; nothing happens where it has ended."""
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(INTERRUPT_GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """What the process wrote, and what is to be said of tests that it did not write about."""
+        contents = read_journal(self._journal)
+        yield from contents.entries
+        ended = {entry.test for entry in contents.entries}
+        if contents.is_finished:
+            return
+        for name in self.names:
+            if name not in ended:
+                fate = "" if name in contents.unfinished else "did not run: "
+                reason = f"{fate}its process ended with {_ending(self._process.returncode)}"
+                yield JournalEntry(name, TestStatus.ERROR, 0.0, reason, f"{reason}\n")
+
+
+def run_in_children(
+    batches: Sequence[Sequence[str]], at_once: int, script: str, options: ProgramOptions, log: TestLog
+) -> None:
+    """Runs each batch of tests in a process of its own.
+
+    Args:
+        batches: names of tests.
+        at_once: how many processes run at the same time.
+        script: path of the test file.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the run; the children have ended and their entries are logged.
+    """
+    command = [sys.executable, script, *_passed_on(options)]
+    with tempfile.TemporaryDirectory(prefix="torch-testing-shim-") as folder:
+        for first in range(0, len(batches), at_once):
+            with contextlib.ExitStack() as stack:
+                children = []
+                for number, names in enumerate(batches[first : first + at_once], start=first):
+                    child = _Child(names, command, Path(folder, f"{number}.journal"))
+                    stack.callback(_take, child, log)
+                    stack.callback(child.end)
+                    children.append(child)
+                for child in children:
+                    child.wait()
+            if options.failfast and log.has_failures:
+                return
+
+
+def _take(child: _Child, log: TestLog) -> None:
+    for entry in child.entries():
+        log.start(entry.test)
+        log.end(entry)
+
+
+def _passed_on(options: ProgramOptions) -> list[str]:
+    flags = {"-f": options.failfast, "-b": options.buffer, "--showlocals": options.showlocals}
+    verbosity = {0: ["-q"], 2: ["-v"]}.get(options.verbosity, [])
+    return [*verbosity, *(flag for flag, is_set in flags.items() if is_set)]
+
+
+def _ending(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"exit status {exit_code}"
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"signal {-exit_code}"

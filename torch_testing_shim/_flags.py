@@ -1,0 +1,98 @@
+"""What tests ask about the machine, the build of torch and the run: `IS_WINDOWS`, `TEST_CUDA`, `IS_CI` and the like.
+
+Answers that cost nothing are constants. The others are functions in `LAZY_FLAGS`, asked when a test names the flag
+(`common_utils` forwards the names): importing the harness must neither start a driver nor read the environment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable, Mapping
+
+import torch
+
+from torch_testing_shim._settings import Settings, SettingsError, read_settings
+
+__all__ = ["LAZY_FLAGS", "is_accelerator", "settings_or_default"]
+
+IS_LINUX = sys.platform == "linux"
+IS_WINDOWS = sys.platform == "win32"
+IS_MACOS = sys.platform == "darwin"
+IS_X86 = platform.machine() in ("x86_64", "i386", "AMD64")
+IS_ARM64 = platform.machine() in ("arm64", "aarch64")
+
+#: How a path begins as a URL of torch.distributed's file rendezvous.
+FILE_SCHEMA = "file:///" if IS_WINDOWS else "file://"
+
+# Meta's internal environments, which this harness does not know.
+IS_SANDCASTLE = False
+IS_FBCODE = False
+IS_REMOTE_GPU = False
+
+# Ways in which upstream's whole suite can be run and this harness cannot: compiled, or with every call checked twice.
+TEST_WITH_TORCHDYNAMO = False
+TEST_WITH_TORCHINDUCTOR = False
+TEST_WITH_AOT_EAGER = False
+TEST_WITH_CROSSREF = False
+
+NO_MULTIPROCESSING_SPAWN = False
+TEST_WITH_ROCM = torch.version.hip is not None
+
+
+def settings_or_default() -> Settings:
+    """The settings, or the defaults where they cannot be read.
+
+    For what happens on import, which is no place to report a bad variable: `run_tests` and `TestCase.setUp` read the
+    settings too, and report it.
+    """
+    try:
+        return read_settings()
+    except SettingsError:
+        return Settings()
+
+
+def is_accelerator(device_type: str) -> bool:
+    """True where torch's accelerator is of this type and at least one is there."""
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator is not None and accelerator.type == device_type and _accelerators() > 0
+
+
+def _accelerators() -> int:
+    from torch_testing_shim._engine.devices import accelerator_count  # here, since it imports torch.distributed
+
+    return accelerator_count()
+
+
+def _has_module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+@functools.cache
+def _has_sanitizer(symbol: str) -> bool:
+    """True where the runtime of a sanitizer is loaded into this process."""
+    return not IS_WINDOWS and hasattr(ctypes.CDLL(None), symbol)
+
+
+#: Flags by name, each with the function that answers it.
+LAZY_FLAGS: Mapping[str, Callable[[], bool]] = {
+    "IS_CI": lambda: settings_or_default().is_ci,
+    "PRINT_REPRO_ON_FAILURE": lambda: settings_or_default().print_repro,
+    "TEST_ACCELERATOR": lambda: _accelerators() > 0,
+    "TEST_CUDA": lambda: is_accelerator("cuda"),
+    "TEST_MKL": torch.backends.mkl.is_available,
+    "TEST_MPS": lambda: is_accelerator("mps"),
+    "TEST_MULTIACCELERATOR": lambda: _accelerators() > 1,
+    "TEST_NUMPY": lambda: _has_module("numpy"),
+    "TEST_SCIPY": lambda: _has_module("scipy"),
+    "TEST_SKIP_FAST": lambda: settings_or_default().skip_fast,
+    "TEST_WITH_ASAN": lambda: _has_sanitizer("__asan_init"),
+    "TEST_WITH_DEV_DBG_ASAN": lambda: _has_sanitizer("__asan_init"),
+    "TEST_WITH_SLOW": lambda: settings_or_default().with_slow,
+    "TEST_WITH_TSAN": lambda: _has_sanitizer("__tsan_init"),
+    "TEST_WITH_UBSAN": lambda: _has_sanitizer("__ubsan_handle_type_mismatch_v1"),
+    "TEST_XPU": lambda: is_accelerator("xpu"),
+}

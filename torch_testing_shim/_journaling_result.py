@@ -1,0 +1,182 @@
+"""unittest's text result that also makes one `JournalEntry` of each test, whatever happened to it.
+
+Several things may happen to one test (its body fails, then its tear-down raises; three of its subtests fail): the
+gravest gives the entry its status and reason, the reports of all make the detail. A fixture that fails (`setUpClass`,
+`setUpModule`) gets an entry of its own, and so does every test that did not run because of it.
+"""
+
+from __future__ import annotations
+
+import time
+import unittest
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._test_log import TestLog, headline
+from torch_testing_shim._test_selection import class_name, test_name
+
+__all__ = ["Fixtures", "JournalingResult"]
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+#: The gravest first. A test of which some subtests passed and others skipped has passed.
+BY_GRAVITY = (
+    TestStatus.ERROR,
+    TestStatus.FAILED,
+    TestStatus.UNEXPECTED_SUCCESS,
+    TestStatus.EXPECTED_FAILURE,
+    TestStatus.PASSED,
+    TestStatus.SKIPPED,
+)
+
+
+@dataclass(frozen=True)
+class _Event:
+    """One thing that happened to a test."""
+
+    status: TestStatus
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass
+class _RunningTest:
+    name: str
+    started: float
+    events: list[_Event] = field(default_factory=list)
+
+    def entry(self) -> JournalEntry | None:
+        """None where nothing has happened: the test was interrupted."""
+        seconds = time.perf_counter() - self.started
+        for status in BY_GRAVITY:
+            events = [event for event in self.events if event.status is status]
+            if events:
+                detail = "\n".join(event.detail for event in self.events if event.detail)
+                return JournalEntry(self.name, status, seconds, events[0].reason, detail)
+        return None
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """A set-up or tear-down that several tests share.
+
+    Attributes:
+        name: "Class.setUpClass", or "setUpModule".
+        tests: the tests that cannot run where it fails.
+    """
+
+    name: str
+    tests: tuple[str, ...] = ()
+
+
+class Fixtures:
+    """The fixtures of a run's tests, by the text with which unittest reports one: "setUpClass (module.Class)"."""
+
+    def __init__(self, tests: Sequence[unittest.TestCase]) -> None:
+        self._by_text: dict[str, Fixture] = {}
+        for test in tests:
+            module, name = type(test).__module__, class_name(test)
+            path = f"{module}.{type(test).__qualname__}"
+            self._add(f"setUpClass ({path})", f"{name}.setUpClass", test_name(test))
+            self._add(f"tearDownClass ({path})", f"{name}.tearDownClass")
+            self._add(f"setUpModule ({module})", "setUpModule", test_name(test))
+            self._add(f"tearDownModule ({module})", "tearDownModule")
+
+    def _add(self, text: str, name: str, *tests: str) -> None:
+        known = self._by_text.get(text, Fixture(name))
+        self._by_text[text] = Fixture(name, known.tests + tests)
+
+    def find(self, text: str) -> Fixture:
+        return self._by_text.get(text, Fixture(text))
+
+
+class JournalingResult(unittest.TextTestResult):
+    """unittest's text result; the entries go to `log`.
+
+    Attributes:
+        interrupted: the user stopped the run, so it was no success.
+    """
+
+    def __init__(self, *args: Any, log: TestLog, fixtures: Fixtures, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.interrupted = False
+        self._log = log
+        self._fixtures = fixtures
+        self._running: _RunningTest | None = None
+
+    def wasSuccessful(self) -> bool:
+        return super().wasSuccessful() and not self.interrupted
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        self._running = _RunningTest(test_name(test), time.perf_counter())
+        self._log.start(self._running.name)
+        super().startTest(test)
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        super().stopTest(test)
+        entry = self._running.entry() if self._running is not None else None
+        self._running = None
+        if entry is not None:
+            self._log.end(entry)
+
+    def addSuccess(self, test: unittest.TestCase) -> None:
+        super().addSuccess(test)
+        self._happened(_Event(TestStatus.PASSED))
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:
+        super().addFailure(test, err)
+        self._happened(_Event(TestStatus.FAILED, headline(err[1]), self.failures[-1][1]))
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:
+        super().addError(test, err)
+        event = _Event(TestStatus.ERROR, headline(err[1]), self.errors[-1][1])
+        if self._running is None:
+            self._fixture_failed(test, event)
+        else:
+            self._happened(event)
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        super().addSkip(test, reason)
+        if self._running is None:
+            for name in self._fixtures.find(test.id()).tests:
+                self._did_not_run(name, _Event(TestStatus.SKIPPED, reason))
+        else:
+            self._happened(_Event(TestStatus.SKIPPED, reason))
+
+    def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:
+        super().addExpectedFailure(test, err)
+        self._happened(_Event(TestStatus.EXPECTED_FAILURE))
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
+        super().addUnexpectedSuccess(test)
+        self._happened(
+            _Event(TestStatus.UNEXPECTED_SUCCESS, "the test passed, though it is marked as an expected failure")
+        )
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
+        super().addSubTest(test, subtest, err)
+        if err is None:
+            self._happened(_Event(TestStatus.PASSED))
+            return
+        is_failure = issubclass(err[0], test.failureException)
+        status = TestStatus.FAILED if is_failure else TestStatus.ERROR
+        report = (self.failures if is_failure else self.errors)[-1][1]
+        self._happened(_Event(status, headline(err[1]), f"{subtest}\n{report}"))
+
+    def _happened(self, event: _Event) -> None:
+        assert self._running is not None, "unittest reports on tests between startTest and stopTest"
+        self._running.events.append(event)
+
+    def _fixture_failed(self, holder: unittest.TestCase, event: _Event) -> None:
+        fixture = self._fixtures.find(holder.id())
+        self._log.end(JournalEntry(fixture.name, event.status, 0.0, event.reason, event.detail))
+        for name in fixture.tests:
+            self._did_not_run(
+                name, _Event(TestStatus.ERROR, f"did not run, since {fixture.name} failed: {event.reason}")
+            )
+
+    def _did_not_run(self, name: str, event: _Event) -> None:
+        self._log.start(name)
+        self._log.end(JournalEntry(name, event.status, 0.0, event.reason, event.detail))

@@ -1,0 +1,101 @@
+"""Tests run by pytest: `--use-pytest`. A plugin object turns pytest's reports into entries of the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._program_options import ProgramOptions
+from torch_testing_shim._test_log import TestLog, headline
+
+__all__ = ["PytestMissing", "run_with_pytest"]
+
+_QUIET, _VERBOSE = 0, 2
+
+
+class PytestMissing(ValueError):
+    """pytest is not installed; the message is one sentence."""
+
+
+def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, log: TestLog) -> None:
+    """Has pytest run tests of a file.
+
+    Raises:
+        PytestMissing: it is not installed.
+        KeyboardInterrupt: the user stopped the run.
+    """
+    try:
+        import pytest
+    except ImportError:
+        raise PytestMissing("--use-pytest needs pytest, which is not installed") from None
+    reporter = _Reporter(log)
+    nodes = [f"{script}::{name.replace('.', '::')}" for name in names]
+    pytest.main([*_flags(options), *nodes], plugins=[reporter])
+    if reporter.interrupted:
+        raise KeyboardInterrupt
+
+
+def _flags(options: ProgramOptions) -> list[str]:
+    flags = {
+        "-x": options.failfast,
+        "--showlocals": options.showlocals,
+        "-q": options.verbosity == _QUIET,
+        "-v": options.verbosity == _VERBOSE,
+    }
+    return [flag for flag, is_set in flags.items() if is_set]
+
+
+class _Reporter:
+    """A pytest plugin; pytest calls its methods by their names."""
+
+    def __init__(self, log: TestLog) -> None:
+        self.interrupted = False
+        self._log = log
+        self._started = 0.0
+        self._entry: JournalEntry | None = None
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        self.interrupted = True
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._started, self._entry = time.perf_counter(), None
+        self._log.start(_name(nodeid))
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Called after set-up, body and tear-down; failures are told by `pytest_exception_interact`."""
+        if report.skipped and hasattr(report, "wasxfail"):
+            self._ended(report, TestStatus.EXPECTED_FAILURE)
+        elif report.skipped:
+            self._ended(report, TestStatus.SKIPPED, str(report.longrepr[2]).removeprefix("Skipped: "))
+        elif report.passed and report.when == "call":
+            self._ended(report, TestStatus.PASSED)
+
+    def pytest_exception_interact(self, node: Any, call: Any, report: Any) -> None:
+        if not hasattr(report, "when"):
+            return  # a file that could not be collected: its tests never end, which the run reports
+        error = call.excinfo.value
+        is_unexpected_success = type(error).__name__ == "Failed" and str(error).startswith("Unexpected success")
+        is_failure = isinstance(error, AssertionError) and report.when == "call"
+        status = TestStatus.FAILED if is_failure else TestStatus.ERROR
+        self._ended(
+            report,
+            TestStatus.UNEXPECTED_SUCCESS if is_unexpected_success else status,
+            headline(error),
+            report.longreprtext,
+        )
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        if self._entry is not None:
+            self._log.end(self._entry)
+
+    def _ended(self, report: Any, status: TestStatus, reason: str = "", detail: str = "") -> None:
+        """The first failure of a test stays; what comes after a pass or a skip (its tear-down fails) replaces it."""
+        if self._entry is None or not self._entry.status.is_failure:
+            seconds = time.perf_counter() - self._started
+            self._entry = JournalEntry(_name(report.nodeid), status, seconds, reason, detail)
+
+
+def _name(nodeid: str) -> str:
+    return ".".join(nodeid.split("::")[1:])

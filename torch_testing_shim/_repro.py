@@ -1,0 +1,69 @@
+"""The line that a failure ends with: the command that runs exactly this test again."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import shlex
+import sys
+import unittest
+from collections.abc import Iterator
+
+from torch_testing_shim._settings import Settings
+
+__all__ = ["repro_command", "repro_on_failure"]
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+
+def repro_command(test_class: type, method_name: str, settings: Settings) -> str | None:
+    """The command that runs one test again with the same settings; None where no command can.
+
+    The path is relative where the test file lies below the working folder.
+    """
+    if "<locals>" in test_class.__qualname__:
+        return None
+    try:
+        path = os.path.abspath(inspect.getfile(test_class))
+    except (OSError, TypeError):
+        return None
+    inside = os.path.relpath(path)
+    shown = path if inside.startswith(os.pardir) else inside
+    arguments = ["python", shown, f"{test_class.__qualname__}.{method_name}"]
+    return " ".join([*_variables(settings), *map(shlex.quote, arguments)])
+
+
+@contextlib.contextmanager
+def repro_on_failure(command: str | None) -> Iterator[None]:
+    """Has an exception that leaves the body say how to run the test again."""
+    try:
+        yield
+    except unittest.SkipTest:
+        raise
+    except Exception as error:
+        if command is not None:
+            _append(error, f"To run this test again:\n    {command}")
+        raise
+
+
+def _variables(settings: Settings) -> Iterator[str]:
+    """What is set and could matter, as a shell assigns it."""
+    default = Settings()
+    if settings.device is not None:
+        yield f"TORCH_TESTING_SHIM_DEVICE={shlex.quote(settings.device)}"
+    if settings.start_method is not None:
+        yield f"TORCH_TESTING_SHIM_START_METHOD={settings.start_method}"
+    if settings.timeout_seconds != default.timeout_seconds:
+        yield f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT={settings.timeout_seconds:g}"
+    if settings.hypothesis_profile != default.hypothesis_profile:
+        yield f"PYTORCH_HYPOTHESIS_PROFILE={settings.hypothesis_profile}"
+    if settings.with_slow:
+        yield "PYTORCH_TEST_WITH_SLOW=1"
+
+
+def _append(error: Exception, note: str) -> None:
+    if sys.version_info >= (3, 11):
+        error.add_note(f"\n{note}")
+    elif error.args:  # Python 3.10 has no notes: the message is all that a report shows
+        error.args = (f"{error.args[0]}\n\n{note}", *error.args[1:])

@@ -1,0 +1,64 @@
+"""What a run of a test file keeps of its tests: one entry for each, written to the journal as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch_testing_shim._journal import Journal, JournalEntry
+
+__all__ = ["TestLog", "headline"]
+
+
+class TestLog:
+    """The entries of a run.
+
+    Attributes:
+        planned: names of the tests that were to run.
+        entries: one per test that ended, in order.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self.planned: list[str] = []
+        self.entries: list[JournalEntry] = []
+        self._journal = journal
+
+    def plan(self, names: Sequence[str]) -> None:
+        """Says which tests are to run."""
+        self.planned.extend(names)
+        if self._journal is not None:
+            self._journal.plan(list(names))
+
+    def start(self, name: str) -> None:
+        """Says that a test starts now."""
+        if self._journal is not None:
+            self._journal.start(name)
+
+    def end(self, entry: JournalEntry) -> None:
+        """Takes the entry of a test that has ended."""
+        self.entries.append(entry)
+        if self._journal is not None:
+            self._journal.end(entry)
+
+    def finish(self) -> None:
+        """Says that nothing more will come."""
+        if self._journal is not None:
+            self._journal.finish()
+
+    @property
+    def has_failures(self) -> bool:
+        return any(entry.status.is_failure for entry in self.entries)
+
+    @property
+    def never_ended(self) -> list[str]:
+        """The planned tests that have no entry."""
+        ended = {entry.test for entry in self.entries}
+        return [name for name in self.planned if name not in ended]
+
+
+def headline(error: BaseException) -> str:
+    """One line for an exception: its type, and the first line of its message that says something."""
+    name = type(error).__name__
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{name}: {said}" if said else name

@@ -1,0 +1,88 @@
+"""Which tests a command line names: the tests of a module, their names, and the choice among them."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import types
+import unittest
+from collections.abc import Iterator, Sequence
+
+__all__ = ["SelectionError", "class_name", "load", "select", "test_name"]
+
+SUGGESTIONS = 3
+
+
+class SelectionError(ValueError):
+    """A name on the command line is no test's; the message is one sentence for each."""
+
+
+def class_name(test: unittest.TestCase) -> str:
+    """The name of a test's class: "Class", or "Outer.Inner" for a nested one."""
+    return type(test).__qualname__.rpartition("<locals>.")[2]
+
+
+def test_name(test: unittest.TestCase) -> str:
+    """A test's name on command lines and in the journal: "Class.method"."""
+    return f"{class_name(test)}.{test._testMethodName}"
+
+
+test_name.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest makes of its name
+
+
+def load(module: types.ModuleType) -> list[unittest.TestCase]:
+    """The tests of a module, in unittest's order, each a new instance."""
+    return list(_flat(unittest.TestLoader().loadTestsFromModule(module)))
+
+
+def select(
+    tests: Sequence[unittest.TestCase], names: Sequence[str], patterns: Sequence[str]
+) -> list[unittest.TestCase]:
+    """Those of `tests` that are named (all, where no names are given) and match one of the patterns (if there are any).
+
+    Args:
+        names: "Class" or "Class.method", also with the module in front.
+        patterns: as unittest's `-k`: with a * a pattern for "module.Class.method", otherwise a part of it.
+
+    Raises:
+        SelectionError: a name is no test's and no class's.
+    """
+    wanted = [_without_module(name, tests) for name in names]
+    _check(wanted, tests)
+    globs = [pattern if "*" in pattern else f"*{pattern}*" for pattern in patterns]
+    return [test for test in tests if _is_named(test, wanted) and _matches(test, globs)]
+
+
+def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
+    if isinstance(suite, unittest.TestCase):
+        yield suite
+        return
+    for item in suite:
+        yield from _flat(item)
+
+
+def _without_module(name: str, tests: Sequence[unittest.TestCase]) -> str:
+    modules = {"__main__", *(type(test).__module__ for test in tests)}
+    return next((name[len(module) + 1 :] for module in modules if name.startswith(f"{module}.")), name)
+
+
+def _is_named(test: unittest.TestCase, wanted: Sequence[str]) -> bool:
+    name = test_name(test)
+    return not wanted or any(name == one or name.startswith(f"{one}.") for one in wanted)
+
+
+def _matches(test: unittest.TestCase, globs: Sequence[str]) -> bool:
+    full_name = f"{type(test).__module__}.{test_name(test)}"
+    return not globs or any(fnmatch.fnmatchcase(full_name, glob) for glob in globs)
+
+
+def _check(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> None:
+    known = dict.fromkeys([*(class_name(test) for test in tests), *(test_name(test) for test in tests)])
+    problems = []
+    for name in wanted:
+        if name not in known and not any(one.startswith(f"{name}.") for one in known):
+            nearest = difflib.get_close_matches(name, known, SUGGESTIONS)
+            hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
+            problems.append(f"there is no test {name!r}{hint}")
+    if problems:
+        raise SelectionError("\n".join(problems))

@@ -10,10 +10,11 @@ __all__ = ["TEST_SKIPS", "TestSkip", "skip_message"]
 class TestSkip(NamedTuple):
     """An exit code that means a skip, and the reason it stands for (upstream's `TestSkip`, torch 2.13)."""
 
-    __test__ = False  # not a test class, whatever pytest makes of its name
-
     exit_code: int
     message: str
+
+
+TestSkip.__test__ = False  # type: ignore[attr-defined]  # not a test class, whatever pytest makes of its name
 
 
 #: The codes are upstream's (torch 2.13), since tests exit with them; the reasons are worded here.

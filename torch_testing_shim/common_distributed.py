@@ -8,38 +8,34 @@ from __future__ import annotations
 
 import functools
 import itertools
-import operator
-import sys
-import time
 import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch.distributed as dist
 
-from torch_testing_shim._engine.channel import ChannelWriter
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._engine.failure_text import failure_report, output_report
-from torch_testing_shim._engine.job import RankJob, ScratchFolder
-from torch_testing_shim._engine.launcher import (
-    STARTER,
-    LaunchError,
-    RunningRanks,
-    make_scratch_folder,
-    remove_scratch_folder,
-    threads_per_rank,
+from torch_testing_shim._backend_skips import (
+    at_least_x_gpu,
+    requires_accelerator_dist_backend,
+    requires_gloo,
+    requires_mpi,
+    requires_nccl,
+    requires_ucc,
+    skip_if_lt_x_gpu,
+    skip_if_win32,
 )
-from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome, VerdictKind, verdict
+from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
+from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome
 from torch_testing_shim._engine.rank_main import (
     TEST_ERROR_EXIT_CODE,
     outcome_of_exception,
     pass_outcome,
     skip_outcome,
 )
-from torch_testing_shim._engine.watchdog import supervise
-from torch_testing_shim._rank_free import skip_reason, skip_where
+from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
@@ -65,18 +61,8 @@ __all__ = [
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-Test = TypeVar("Test")
-
 #: Ranks of a test that does not say how many it wants.
 DEFAULT_WORLD_SIZE = 4
-
-
-class RankFailure(AssertionError):
-    """An assertion did not hold in a rank. The message is the report over all ranks."""
-
-
-class RankError(RuntimeError):
-    """A rank raised another exception, died, hung or disagreed. The message is the report over all ranks."""
 
 
 @dataclass
@@ -122,11 +108,9 @@ class MultiProcessTestCase(TestCase):
     processes: Sequence[RankProcess]
     special_return_code_checks: dict[Callable[..., Any], int]
     skip_return_code_checks: list[Callable[..., Any]]
-    _running: RunningRanks | None = None
-    _scratch: ScratchFolder | None = None
-    _deadline: float = 0.0
+    _ranks: TestRanks
 
-    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:  # noqa: N803
+    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         name = methodName if methodName != "runTest" else method_name
         super().__init__(name)
         method = getattr(self, name, None)
@@ -170,9 +154,9 @@ class MultiProcessTestCase(TestCase):
         self.processes = []
         self.pid_to_pipe: dict[int, object] = {}
         self.rank = self.MAIN_PROCESS_RANK
-        self._scratch = make_scratch_folder()
-        self.addCleanup(remove_scratch_folder, self._scratch)
-        self.file_name = str(self._scratch.rendezvous)
+        self._ranks = TestRanks()
+        self.addCleanup(self._ranks.close)
+        self.file_name = str(self._ranks.scratch.rendezvous)
 
     def _current_test_name(self) -> str:
         return self.id().rpartition(".")[2]
@@ -188,43 +172,19 @@ class MultiProcessTestCase(TestCase):
         reason = skip_reason(self, getattr(type(self), name))
         if reason is not None:
             raise unittest.SkipTest(reason)
-        world_size = self._checked_world_size()
-        if world_size < 1:
-            raise unittest.SkipTest(f"needs at least 1 {device_in_use().type}, found 0: world_size is {world_size}")
-        self._deadline = time.monotonic() + get_timeout(self.id())
-        self._running = STARTER.launch([self._job(name, rank, world_size) for rank in range(world_size)])
-        self.addCleanup(self._running.close)
-        self.processes = [RankProcess(rank, pid) for rank, pid in enumerate(self._running.pids)]
+        pids = self._ranks.start(
+            type(self),
+            name,
+            checked_world_size(self.world_size),
+            timeout=get_timeout(self.id()),
+            rendezvous_file=self.file_name,
+            run_arguments={"fake_pg": getattr(self, "fake_pg", False)},
+        )
+        self.processes = [RankProcess(rank, pid) for rank, pid in enumerate(pids)]
 
     def _fork_processes(self) -> None:
         """Upstream's other way to start ranks; here both are the same."""
         self._spawn_processes()
-
-    def _checked_world_size(self) -> int:
-        try:
-            if isinstance(self.world_size, bool):
-                raise TypeError
-            return operator.index(self.world_size)
-        except TypeError:
-            raise LaunchError(f"world_size must be a positive int, not {self.world_size!r}") from None
-
-    def _job(self, method: str, rank: int, world_size: int) -> RankJob:
-        test_class = type(self)
-        if "<locals>" in test_class.__qualname__:
-            raise LaunchError(f"{test_class.__qualname__} is defined in a function, where ranks cannot find it by name")
-        assert self._scratch is not None, "setUp makes the scratch folder"
-        return RankJob(
-            module=test_class.__module__,
-            module_file=getattr(sys.modules.get(test_class.__module__), "__file__", None),
-            class_name=test_class.__qualname__,
-            method=method,
-            rank=rank,
-            world_size=world_size,
-            scratch=str(self._scratch.path),
-            rendezvous_file=self.file_name,
-            threads=threads_per_rank(world_size),
-            run_arguments={"fake_pg": getattr(self, "fake_pg", False)},
-        )
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
         """Waits for the ranks and raises what they add up to.
@@ -234,36 +194,16 @@ class MultiProcessTestCase(TestCase):
             RankError: the test ended in another bad way.
             unittest.SkipTest: every rank skipped.
         """
-        if self._running is None:
-            raise LaunchError("no rank was started: setUp has to end with self._spawn_processes()")
-        expectation = self._exit_expectation(fn)
-        with self._running as ranks:
-            outcomes = supervise(ranks, self._deadline, expectation)
-        for process, outcome in zip(self.processes, outcomes, strict=True):
-            process.exitcode = outcome.exit_code
-        self._raise_verdict(outcomes, expectation)
-
-    def _exit_expectation(self, fn: Callable[..., Any]) -> ExitExpectation:
-        return ExitExpectation(
+        expectation = ExitExpectation(
             code=self.special_return_code_checks.get(fn),
             ignored=fn in self.skip_return_code_checks,
         )
-
-    def _raise_verdict(self, outcomes: Sequence[RankOutcome], expectation: ExitExpectation) -> None:
-        found = verdict(outcomes, expectation)
-        if found.kind is VerdictKind.PASSED:
-            self._show_output()
-        elif found.kind is VerdictKind.SKIPPED:
-            raise unittest.SkipTest(found.headline)
-        else:
-            kind = RankFailure if found.kind is VerdictKind.FAILED else RankError
-            raise kind(failure_report(found, outcomes))
-
-    def _show_output(self) -> None:
-        if read_settings().show_output and self._scratch is not None:
-            files = [(process.rank, self._scratch.output(process.rank)) for process in self.processes]
-            printed = [(rank, path.read_text(errors="replace")) for rank, path in files if path.exists()]
-            print(output_report([(rank, text) for rank, text in printed if text]), flush=True)
+        outcomes = self._ranks.join(expectation)
+        for process, outcome in zip(self.processes, outcomes, strict=True):
+            process.exitcode = outcome.exit_code
+        raise_verdict(outcomes, expectation)
+        if read_settings().show_output and (printed := self._ranks.printed()):
+            print(printed, flush=True)
 
     # In a rank.
 
@@ -304,79 +244,6 @@ class MultiProcessTestCase(TestCase):
 
     def _cleanup_steps(self) -> Iterator[Callable[[], object]]:
         """The cleanups that the test has added, last first; asked for one by one, since each may add more."""
-        while self._cleanups:
-            function, args, kwargs = self._cleanups.pop()
+        while self._cleanups:  # type: ignore[attr-defined]  # unittest's; its doCleanups keeps no exception
+            function, args, kwargs = self._cleanups.pop()  # type: ignore[attr-defined]
             yield functools.partial(function, *args, **kwargs)
-
-
-def at_least_x_gpu(x: int) -> bool:
-    """True where at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen by
-    hand, its ranks count instead, and there are always enough."""
-    device = device_in_use()
-    return device.count >= x or (device.is_cpu and device.chosen)
-
-
-def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Test]:
-    """Skips a test where fewer than `x` accelerators are found (upstream's `skip_if_lt_x_gpu`, torch 2.13).
-
-    Args:
-        x: how many the test needs.
-        allow_cpu: the test also runs on a machine that has none at all.
-
-    With the CPU chosen by hand (TORCH_TESTING_SHIM_DEVICE=cpu) the test runs: CPU ranks count instead.
-    """
-
-    def condition(_: unittest.TestCase) -> str | None:
-        device = device_in_use()
-        if at_least_x_gpu(x) or (allow_cpu and device.count == 0):
-            return None
-        return f"needs at least {x} accelerators, found {device.count}"
-
-    return skip_where(condition)  # type: ignore[return-value]
-
-
-def requires_gloo() -> Callable[[Test], Test]:
-    """Skips where torch was built without Gloo (upstream's `requires_gloo`, torch 2.13)."""
-    return _skip_unless(dist.is_gloo_available(), "torch was built without Gloo")
-
-
-def requires_nccl() -> Callable[[Test], Test]:
-    """Skips where torch was built without NCCL (upstream's `requires_nccl`, torch 2.13)."""
-    return _skip_unless(dist.is_nccl_available(), "torch was built without NCCL")
-
-
-def requires_ucc() -> Callable[[Test], Test]:
-    """Skips where torch was built without UCC (upstream's `requires_ucc`, torch 2.13)."""
-    return _skip_unless(dist.is_ucc_available(), "torch was built without UCC")
-
-
-def requires_mpi() -> Callable[[Test], Test]:
-    """Skips where torch was built without MPI (upstream's `requires_mpi`, torch 2.13)."""
-    return _skip_unless(dist.is_mpi_available(), "torch was built without MPI")
-
-
-def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> Callable[[Test], Test]:
-    """Skips where no process-group backend for an accelerator is there (upstream's name, torch 2.13).
-
-    Args:
-        backends: names of the backends that would do; by default the one of the accelerator in use, whatever it is.
-    """
-
-    def condition(_: unittest.TestCase) -> str | None:
-        if backends is not None:
-            found = any(dist.is_backend_available(name) for name in backends)
-            return None if found else f"needs one of the backends {', '.join(backends)}"
-        device = device_in_use()
-        found = not device.is_cpu and dist.is_backend_available(process_group_backend(device.type))
-        return None if found else "needs an accelerator with a process-group backend"
-
-    return skip_where(condition)  # type: ignore[return-value]
-
-
-def skip_if_win32() -> Callable[[Test], Test]:
-    """Skips on Windows (upstream's `skip_if_win32`, torch 2.13)."""
-    return _skip_unless(sys.platform != "win32", "does not run on Windows")
-
-
-def _skip_unless(condition: bool, reason: str) -> Callable[[Test], Test]:
-    return unittest.skipUnless(condition, reason)  # type: ignore[return-value]

@@ -5,11 +5,22 @@ Pure text from outcomes; nothing here decides anything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, Verdict, ranks_text
 
-__all__ = ["failure_report", "output_report"]
+__all__ = ["failure_report", "output_report", "trimmed_stacks"]
+
+#: What is shown of a rank's output: this many lines from its end.
+_TAIL_LINES = 30
+#: A line of faulthandler's stacks.
+_STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)$')
+#: What differs between two ranks that stand at the same line.
+_THREAD_ID = re.compile(r"(?<=hread) 0x[0-9a-f]+(?= )")
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome]) -> str:
@@ -20,6 +31,8 @@ def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome]) -> str:
         outcomes: one per rank.
     """
     cause = verdict.cause
+    outcomes = [replace(o, stacks=trimmed_stacks(o.stacks), output=_last_lines(o.output)) for o in outcomes]
+    cause = next((o for o in outcomes if cause is not None and o.rank == cause.rank), None)
     sections = [verdict.headline]
     if cause is not None and cause.traceback:
         sections.append(_tracebacks([cause, *_same_traceback(cause, outcomes)]))
@@ -58,9 +71,10 @@ def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Itera
     for text, ranks in _grouped([(rank, text) for rank, text in genuine if text]):
         yield f"{ranks_text(ranks)}, too:\n{text}"
     lines = []
-    lost = [o for o in others if o.lost_peer and o.traceback not in told]
+    lost = [o.rank for o in others if o.lost_peer and o.traceback not in told]
     if lost:
-        lines.append(f"{ranks_text([o.rank for o in lost])} lost their connection to another rank ({lost[0].headline})")
+        peer = f"rank {cause.rank}" if cause is not None else "another rank"
+        lines.append(f"{ranks_text(lost)} lost {'its' if len(lost) == 1 else 'their'} connection to {peer}")
     for text, ranks in _grouped([(o.rank, _remark(o)) for o in others]):
         if text:
             lines.append(f"{ranks_text(ranks)} {text}")
@@ -70,7 +84,7 @@ def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Itera
 def _remark(outcome: RankOutcome) -> str:
     """What is to be said of a rank that is not the cause and raised nothing of its own; may be empty."""
     if outcome.follows_peer:
-        return "found nothing wrong in their own part"
+        return "found nothing wrong in what they hold"
     if outcome.status is RankStatus.DIED:
         return f"died: {outcome.exit_text}"
     return _STATUS_TEXTS.get(outcome.status, "")
@@ -92,6 +106,27 @@ def _outputs(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     printed = [(o.rank, o.output) for o in outcomes if o.output]
     if printed:
         yield f"last lines of output:\n{output_report(printed)}"
+
+
+def _last_lines(output: str) -> str:
+    return "\n".join(trimmed_stacks(output).splitlines()[-_TAIL_LINES:])
+
+
+def trimmed_stacks(text: str) -> str:
+    """The text without the stack lines that are the harness's own: its files, and all that lies below the rank's
+    entry, which is what the controller was doing when the rank's process was forked from it."""
+    kept, below_entry = [], False
+    for line in text.splitlines():
+        found = _STACK_LINE.match(line)
+        if found is None:
+            below_entry = False
+            if not line.startswith("Extension modules: "):
+                kept.append(_THREAD_ID.sub("", line))
+        elif found["file"].startswith(_PACKAGE):
+            below_entry = below_entry or found["function"] == "_run_job"
+        elif not below_entry:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _grouped(items: Sequence[tuple[int, str]]) -> list[tuple[str, list[int]]]:

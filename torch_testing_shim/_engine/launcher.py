@@ -25,7 +25,15 @@ from torch_testing_shim._engine.spawned import SpawnedRanks
 from torch_testing_shim._engine.zygote import ForkRefusedError, RankExit, Zygote
 from torch_testing_shim._settings import read_settings
 
-__all__ = ["STARTER", "LaunchError", "RankStarter", "RunningRanks", "make_scratch_folder", "remove_scratch_folder", "threads_per_rank"]
+__all__ = [
+    "STARTER",
+    "LaunchError",
+    "RankStarter",
+    "RunningRanks",
+    "make_scratch_folder",
+    "remove_scratch_folder",
+    "threads_per_rank",
+]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -138,7 +146,7 @@ class RunningRanks:
             self._processes.close()
             self._live.clear()
         while self._live:
-            select.select([self._processes], [], [])
+            select.select([self._processes.fileno()], [], [])
             try:
                 self.read_exits()
             except LaunchError:

@@ -12,7 +12,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-__all__ = ["ExitExpectation", "PeerFailedError", "RankOutcome", "RankStatus", "Verdict", "VerdictKind", "ranks_text", "verdict"]
+__all__ = [
+    "ExitExpectation",
+    "PeerFailedError",
+    "RankOutcome",
+    "RankStatus",
+    "Verdict",
+    "VerdictKind",
+    "ranks_text",
+    "verdict",
+]
 
 #: What a rank's exception says when the fault lies with another rank that is gone or never came.
 _LOST_PEER = re.compile(
@@ -162,7 +171,7 @@ class ExitExpectation:
         return self.ignored or self.code is not None
 
 
-def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = ExitExpectation()) -> Verdict:  # noqa: B008
+def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = ExitExpectation()) -> Verdict:
     """Folds the outcomes of all ranks of a test into one verdict; the first rule that fits decides.
 
     Args:
@@ -192,14 +201,14 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
 
 
 def ranks_text(ranks: Sequence[int]) -> str:
-    """ "rank 1", "ranks 0-3", "ranks 0, 2-3": the ranks as people write them, runs of three or more folded."""
+    """The ranks as people write them: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
     runs: list[list[int]] = []
     for rank in sorted(ranks):
         if runs and rank == runs[-1][-1] + 1:
             runs[-1].append(rank)
         else:
             runs.append([rank])
-    parts = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(parts)
 
 
@@ -218,15 +227,20 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
 
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
     finished = [o.rank for o in outcomes if o.status is not RankStatus.HUNG]
-    rest = f"; {ranks_text(finished)} had finished" if finished else ""
+    rest = f"; {ranks_text(finished)} had ended" if finished else ""
     return Verdict(VerdictKind.ERROR, f"{ranks_text([o.rank for o in hung])} still ran at the deadline{rest}", hung[0])
 
 
 def _lost_peer_verdict(outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome]) -> Verdict:
-    """Nobody failed by itself: a rank that never came is the cause, else the first that noticed is all there is."""
+    """Nobody failed by itself: the cause is a rank that skipped or never came, else the first that noticed."""
+    waiting = ranks_text([o.rank for o in lost])
+    skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
+    if skipped:
+        who = ranks_text([o.rank for o in skipped])
+        headline = f"ranks disagree: {who} skipped ({skipped[0].skip_reason}), {waiting} went on"
+        return Verdict(VerdictKind.ERROR, headline, skipped[0])
     awaited = [o for o in outcomes if o.status is RankStatus.STOPPED]
     if awaited:
-        waiting = ranks_text([o.rank for o in lost])
         headline = f"{waiting} waited in vain for {ranks_text([o.rank for o in awaited])}: {lost[0].headline}"
         return Verdict(VerdictKind.ERROR, headline, awaited[0])
     return _exception_verdict(lost[0])

@@ -32,8 +32,8 @@ _TERMINATE_SECONDS = 0.2
 _KILL_SECONDS = 10.0
 #: How often a file of stacks is looked at while it is being written.
 _POLL_SECONDS = 0.02
-#: What is kept of a rank's output: this many bytes from its end, and this many lines of those.
-_TAIL_BYTES, _TAIL_LINES = 1 << 14, 30
+#: What is kept of a rank's output: this many bytes from its end.
+_TAIL_BYTES = 1 << 15
 
 
 def supervise(
@@ -159,10 +159,9 @@ def _tail(path: Path) -> str:
     try:
         with open(path, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
-            lines = stream.read().decode("utf-8", errors="replace").splitlines()
+            return stream.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-    return "\n".join(lines[-_TAIL_LINES:])
 
 
 def _size(path: Path) -> int:

@@ -76,12 +76,12 @@ class _Zygote:
 
     def run(self) -> None:
         while True:
-            ready, _, _ = select.select([self._orders, self._wake], [], [])
+            ready, _, _ = select.select([self._orders.fileno(), self._wake], [], [])
             if self._wake in ready:
                 with suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 self._reap()
-            if self._orders in ready and not self._take_order():
+            if self._orders.fileno() in ready and not self._take_order():
                 self._end()
 
     def _take_order(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -30,7 +30,7 @@ TestFunction = Callable[..., Any]
 
 
 class DTensorTestBase(MultiProcessTestCase):
-    """A multi-process test case with a process group of its device's backend (upstream's `DTensorTestBase`, torch 2.13).
+    """A multi-process test case with a process group for its device (upstream's `DTensorTestBase`, torch 2.13).
 
     It runs on accelerators where each rank can have one, and on the CPU elsewhere. `with_comms` sets the process group
     up around a test method.
@@ -111,13 +111,13 @@ def with_comms(
 ) -> TestFunction | Callable[[TestFunction], TestFunction]:
     """Runs a test method inside a process group (upstream's `with_comms`, torch 2.13).
 
-    Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which are handed to the
-    test case's `init_pg`. After a test that returns, `destroy_pg` is called; after one that raises, the process group is
-    destroyed without waiting for the other ranks. A test case without `init_pg` is run as it is.
+    Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which are handed to
+    the test case's `init_pg`. After a test that returns, `destroy_pg` is called; after one that raises, the process
+    group is destroyed without waiting for the other ranks. A test case without `init_pg` is run as it is.
     """
     if callable(eager_init):
         return _with_comms(eager_init, False, None)
-    return lambda test: _with_comms(test, cast(bool, eager_init), backend)
+    return lambda test: _with_comms(test, eager_init, backend)
 
 
 def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> TestFunction:

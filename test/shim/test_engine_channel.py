@@ -1,0 +1,64 @@
+"""The channel between a rank and the controller: whole messages, torn ones, and what is no message."""
+
+import os
+import threading
+import unittest
+
+from torch_testing_shim._engine.channel import ChannelWriter, make_channel
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim.common_utils import run_tests
+
+OUTCOME = RankOutcome(2, RankStatus.FAILED, 1.0, headline="AssertionError: ä\n", exit_code=10)
+
+
+class Channel(unittest.TestCase):
+    def setUp(self):
+        self.reader, self.descriptor = make_channel()
+        self.addCleanup(self.reader.close)
+        self.writer = ChannelWriter(self.descriptor)
+        self.is_open = True
+        self.addCleanup(self.close_writer)
+
+    def close_writer(self):
+        if self.is_open:
+            os.close(self.descriptor)
+            self.is_open = False
+
+    def test_an_outcome_arrives(self):
+        self.assertIsNone(self.reader.read())
+        self.writer.send(OUTCOME)
+        self.assertEqual(OUTCOME, self.reader.read())
+        self.assertEqual(OUTCOME, self.writer.sent)
+        self.assertFalse(self.reader.at_end)
+
+    def test_a_torn_outcome_is_none_and_does_not_block(self):
+        line = OUTCOME.to_json().encode()
+        os.write(self.descriptor, line[:20])
+        self.assertIsNone(self.reader.read())
+        os.write(self.descriptor, line[20:] + b"\n")
+        self.assertEqual(OUTCOME, self.reader.read())
+
+    def test_a_torn_outcome_of_a_dead_rank_is_none(self):
+        os.write(self.descriptor, OUTCOME.to_json().encode()[:20])
+        self.close_writer()
+        self.assertIsNone(self.reader.read())
+        self.assertTrue(self.reader.at_end)
+
+    def test_garbage_before_the_outcome_is_passed_over(self):
+        os.write(self.descriptor, b"\xff\xfe not json\n{}\n")
+        self.writer.send(OUTCOME)
+        self.assertEqual(OUTCOME, self.reader.read())
+
+    def test_an_outcome_larger_than_the_pipe_arrives(self):
+        big = RankOutcome(0, RankStatus.ERRORED, 1.0, traceback="x" * 1_000_000)
+        sender = threading.Thread(target=self.writer.send, args=(big,))
+        sender.start()
+        found = None
+        while found is None:
+            found = self.reader.read()
+        sender.join()
+        self.assertEqual(big, found)
+
+
+if __name__ == "__main__":
+    run_tests()

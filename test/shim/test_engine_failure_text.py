@@ -1,0 +1,141 @@
+"""What people read when a test has failed."""
+
+from pathlib import Path
+
+import torch_testing_shim
+from torch_testing_shim._engine.failure_text import failure_report, output_report, trimmed_stacks
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, verdict
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+PACKAGE = Path(torch_testing_shim.__file__).parent
+
+
+def outcome(rank, status, **fields):
+    return RankOutcome(rank, status, fields.pop("at", float(rank)), **fields)
+
+
+class FailureReport(TestCase):
+    def report(self, *outcomes):
+        return failure_report(verdict(outcomes), outcomes)
+
+    def test_cause_first_then_what_followed(self):
+        boom = outcome(1, RankStatus.ERRORED, headline="ValueError: boom", traceback="Traceback:\nValueError: boom")
+        lost = "RuntimeError: Connection closed by peer"
+        others = [outcome(rank, RankStatus.ERRORED, headline=lost, traceback=lost) for rank in (0, 2, 3)]
+        self.assertExpectedInline(
+            self.report(others[0], boom, *others[1:]),
+            """\
+rank 1 errored: ValueError: boom
+
+rank 1:
+Traceback:
+ValueError: boom
+
+ranks 0, 2, 3 lost their connection to rank 1""",
+        )
+
+    def test_the_same_traceback_is_shown_once(self):
+        same = [outcome(rank, RankStatus.FAILED, headline="AssertionError: a", traceback="T") for rank in range(3)]
+        other = outcome(3, RankStatus.ERRORED, headline="KeyError: 1", traceback="U")
+        self.assertExpectedInline(
+            self.report(*same, other),
+            """\
+rank 0 failed: AssertionError: a
+
+ranks 0-2:
+T
+
+rank 3, too:
+U""",
+        )
+
+    def test_a_death_with_the_last_words(self):
+        dead = outcome(0, RankStatus.DIED, pid=5, exit_code=-11, output="before\nFatal Python error: x")
+        also = outcome(2, RankStatus.DIED, pid=6, exit_code=3)
+        self.assertExpectedInline(
+            self.report(dead, outcome(1, RankStatus.PASSED, output="hello"), also),
+            """\
+rank 0 (pid 5) died: killed by SIGSEGV, without finishing its test
+
+rank 1 passed
+rank 2 died: exit code 3
+
+last lines of output:
+[rank 0] before
+[rank 0] Fatal Python error: x
+[rank 1] hello""",
+        )
+
+    def test_ranks_that_follow_a_peer(self):
+        wrong = outcome(2, RankStatus.FAILED, headline="AssertionError: w: off", traceback="T")
+        fine = [
+            outcome(rank, RankStatus.FAILED, headline="PeerFailedError", traceback="P", follows_peer=True)
+            for rank in (0, 1)
+        ]
+        self.assertExpectedInline(
+            self.report(*fine, wrong),
+            """\
+rank 2 failed: AssertionError: w: off
+
+rank 2:
+T
+
+ranks 0, 1 found nothing wrong in what they hold""",
+        )
+
+    def test_a_hang_shows_equal_stacks_once(self):
+        stack = 'Current thread 0x{}abc (most recent call first):\n  File "/t/x.py", line 3 in test_a\n'
+        hung = [outcome(r, RankStatus.HUNG, stacks=stack.format(r)) for r in range(2)]
+        self.assertExpectedInline(
+            self.report(*hung),
+            """\
+ranks 0, 1 still ran at the deadline
+
+stacks of ranks 0, 1 when stopped:
+Current thread (most recent call first):
+  File "/t/x.py", line 3 in test_a""",
+        )
+
+    def test_long_output_keeps_its_end(self):
+        dead = outcome(0, RankStatus.DIED, exit_code=1, output="\n".join(f"line {n}" for n in range(100)))
+        report = self.report(dead)
+        self.assertIn("[rank 0] line 99", report)
+        self.assertIn("[rank 0] line 70", report)
+        self.assertNotIn("line 69", report)
+
+
+class Pieces(TestCase):
+    def test_stacks_lose_the_harness_and_what_lies_below(self):
+        text = f"""\
+Thread 0x00007f (most recent call first):
+  File "/t/x.py", line 3 in test_a
+  File "{PACKAGE}/common_distributed.py", line 10 in wrapper
+  File "{PACKAGE}/_engine/rank_main.py", line 10 in _run_job
+  File "/lib/unittest/case.py", line 5 in run
+  File "/t/x.py", line 99 in <module>
+
+Current thread 0x00008f (most recent call first):
+  File "/t/y.py", line 4 in other
+"""
+        self.assertExpectedInline(
+            trimmed_stacks(text),
+            """\
+Thread (most recent call first):
+  File "/t/x.py", line 3 in test_a
+
+Current thread (most recent call first):
+  File "/t/y.py", line 4 in other""",
+        )
+
+    def test_equal_output_of_ranks_is_one_block(self):
+        self.assertExpectedInline(
+            output_report([(0, "a\nb"), (1, "c"), (2, "a\nb")]),
+            """\
+[ranks 0, 2] a
+[ranks 0, 2] b
+[rank 1] c""",
+        )
+
+
+if __name__ == "__main__":
+    run_tests()

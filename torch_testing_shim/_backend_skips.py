@@ -1,0 +1,99 @@
+"""Decorators that skip a test where a device or a process-group backend is missing; `common_distributed` has them."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch.distributed as dist
+
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._rank_free import skip_where
+
+__all__ = [
+    "at_least_x_gpu",
+    "requires_accelerator_dist_backend",
+    "requires_gloo",
+    "requires_mpi",
+    "requires_nccl",
+    "requires_ucc",
+    "skip_if_lt_x_gpu",
+    "skip_if_win32",
+]
+
+Test = TypeVar("Test")
+
+
+def at_least_x_gpu(x: int) -> bool:
+    """True where at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen by
+    hand, its ranks count instead, and there are always enough."""
+    device = device_in_use()
+    return device.count >= x or (device.is_cpu and device.chosen)
+
+
+def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Test]:
+    """Skips a test where fewer than `x` accelerators are found (upstream's `skip_if_lt_x_gpu`, torch 2.13).
+
+    Args:
+        x: how many the test needs.
+        allow_cpu: the test also runs on a machine that has none at all.
+
+    With the CPU chosen by hand (TORCH_TESTING_SHIM_DEVICE=cpu) the test runs: CPU ranks count instead.
+    """
+
+    def condition(_: unittest.TestCase) -> str | None:
+        device = device_in_use()
+        if at_least_x_gpu(x) or (allow_cpu and device.count == 0):
+            return None
+        return f"needs at least {x} accelerators, found {device.count}"
+
+    return skip_where(condition)  # type: ignore[return-value]
+
+
+def requires_gloo() -> Callable[[Test], Test]:
+    """Skips where torch was built without Gloo (upstream's `requires_gloo`, torch 2.13)."""
+    return _skip_unless(dist.is_gloo_available(), "torch was built without Gloo")
+
+
+def requires_nccl() -> Callable[[Test], Test]:
+    """Skips where torch was built without NCCL (upstream's `requires_nccl`, torch 2.13)."""
+    return _skip_unless(dist.is_nccl_available(), "torch was built without NCCL")
+
+
+def requires_ucc() -> Callable[[Test], Test]:
+    """Skips where torch was built without UCC (upstream's `requires_ucc`, torch 2.13)."""
+    return _skip_unless(dist.is_ucc_available(), "torch was built without UCC")
+
+
+def requires_mpi() -> Callable[[Test], Test]:
+    """Skips where torch was built without MPI (upstream's `requires_mpi`, torch 2.13)."""
+    return _skip_unless(dist.is_mpi_available(), "torch was built without MPI")
+
+
+def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> Callable[[Test], Test]:
+    """Skips where no process-group backend for an accelerator is there (upstream's name, torch 2.13).
+
+    Args:
+        backends: names of the backends that would do; by default the one of the accelerator in use, whatever it is.
+    """
+
+    def condition(_: unittest.TestCase) -> str | None:
+        if backends is not None:
+            found = any(dist.is_backend_available(name) for name in backends)
+            return None if found else f"needs one of the backends {', '.join(backends)}"
+        device = device_in_use()
+        found = not device.is_cpu and dist.is_backend_available(process_group_backend(device.type))
+        return None if found else "needs an accelerator with a process-group backend"
+
+    return skip_where(condition)  # type: ignore[return-value]
+
+
+def skip_if_win32() -> Callable[[Test], Test]:
+    """Skips on Windows (upstream's `skip_if_win32`, torch 2.13)."""
+    return _skip_unless(sys.platform != "win32", "does not run on Windows")
+
+
+def _skip_unless(condition: bool, reason: str) -> Callable[[Test], Test]:
+    return unittest.skipUnless(condition, reason)  # type: ignore[return-value]

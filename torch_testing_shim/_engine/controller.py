@@ -1,0 +1,151 @@
+"""One test in the controller, from its scratch folder to its verdict."""
+
+from __future__ import annotations
+
+import operator
+import sys
+import time
+import unittest
+from collections.abc import Sequence
+from typing import Any
+
+from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.failure_text import failure_report, output_report
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.launcher import (
+    STARTER,
+    LaunchError,
+    RunningRanks,
+    make_scratch_folder,
+    remove_scratch_folder,
+    threads_per_rank,
+)
+from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome, VerdictKind, verdict
+from torch_testing_shim._engine.watchdog import supervise
+
+__all__ = ["RankError", "RankFailure", "TestRanks", "checked_world_size", "raise_verdict"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class RankFailure(AssertionError):
+    """An assertion did not hold in a rank. The message is the report over all ranks."""
+
+
+class RankError(RuntimeError):
+    """A rank raised another exception, died, hung or disagreed. The message is the report over all ranks."""
+
+
+def checked_world_size(value: object) -> int:
+    """The number of ranks that a test class asks for.
+
+    Raises:
+        LaunchError: it is not an int.
+        unittest.SkipTest: it is less than 1, so that no rank would run: never a pass.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        world_size = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise LaunchError(f"world_size must be a positive int, not {value!r}") from None
+    if world_size < 1:
+        raise unittest.SkipTest(f"needs at least 1 {device_in_use().type}, found 0: world_size is {world_size}")
+    return world_size
+
+
+class TestRanks:
+    """The ranks of one test method: first a scratch folder, then running ranks, then a verdict."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    def __init__(self) -> None:
+        self.scratch = make_scratch_folder()
+        self._running: RunningRanks | None = None
+        self._deadline = 0.0
+
+    def start(
+        self,
+        test_class: type[unittest.TestCase],
+        method: str,
+        world_size: int,
+        *,
+        timeout: float,
+        rendezvous_file: str,
+        run_arguments: dict[str, Any],
+    ) -> list[int]:
+        """Starts the ranks and returns their process ids.
+
+        Args:
+            test_class: the class, which ranks look up by name in its module.
+            method: name of the test method.
+            world_size: number of ranks, at least 1.
+            timeout: seconds from now to the deadline.
+            rendezvous_file: path of the file that the process group is to meet in.
+            run_arguments: keyword arguments for the class's `_run`.
+
+        Raises:
+            LaunchError: the ranks cannot be started.
+        """
+        name, module = test_class.__qualname__, test_class.__module__
+        if "<locals>" in name:
+            raise LaunchError(f"{name} is defined in a function, where ranks cannot find it by name")
+        self._deadline = time.monotonic() + timeout
+        self._running = STARTER.launch(
+            [
+                RankJob(
+                    module=module,
+                    module_file=getattr(sys.modules.get(module), "__file__", None),
+                    class_name=name,
+                    method=method,
+                    rank=rank,
+                    world_size=world_size,
+                    scratch=str(self.scratch.path),
+                    rendezvous_file=rendezvous_file,
+                    threads=threads_per_rank(world_size),
+                    run_arguments=run_arguments,
+                )
+                for rank in range(world_size)
+            ]
+        )
+        return self._running.pids
+
+    def join(self, expectation: ExitExpectation) -> tuple[RankOutcome, ...]:
+        """Waits until every rank has ended, by force at the deadline.
+
+        Raises:
+            LaunchError: no rank was started.
+        """
+        if self._running is None:
+            raise LaunchError("no rank was started: setUp has to end with self._spawn_processes()")
+        with self._running as ranks:
+            return supervise(ranks, self._deadline, expectation)
+
+    def printed(self) -> str:
+        """All that the ranks printed, prefixed by rank."""
+        world_size = len(self._running.jobs) if self._running is not None else 0
+        paths = [(rank, self.scratch.output(rank)) for rank in range(world_size)]
+        texts = [(rank, path.read_text(errors="replace")) for rank, path in paths if path.exists()]
+        return output_report([(rank, text) for rank, text in texts if text])
+
+    def close(self) -> None:
+        """Ends what still runs and removes the scratch folder."""
+        if self._running is not None:
+            self._running.close()
+        remove_scratch_folder(self.scratch)
+
+
+def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation) -> None:
+    """Raises what the outcomes add up to, for unittest; returns where the test has passed.
+
+    Raises:
+        RankFailure: an assertion did not hold in a rank.
+        RankError: the test ended in another bad way.
+        unittest.SkipTest: every rank skipped.
+    """
+    found = verdict(outcomes, expectation)
+    if found.kind is VerdictKind.SKIPPED:
+        raise unittest.SkipTest(found.headline)
+    if found.kind is not VerdictKind.PASSED:
+        kind = RankFailure if found.kind is VerdictKind.FAILED else RankError
+        raise kind(failure_report(found, outcomes))

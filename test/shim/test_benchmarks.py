@@ -117,6 +117,33 @@ class FailingContenderTest(TestCase):
         self.assertEqual("did not end within 4 s", run.problem)
 
 
+class FloorTest(TestCase):
+    """The floor pays for nothing that a case does not need: a floor that is too high would flatter every contender."""
+
+    def run_on_floor(self, body: str) -> Run:
+        with tempfile.TemporaryDirectory() as folder:
+            return run_case(sample_case(folder, body), FLOOR)
+
+    def test_ranks_import_nothing(self) -> None:
+        checks = (
+            "import sys, torch; before = set(sys.modules)",
+            "self.assertEqual(torch.ones(2), torch.ones(2)); self.assertEqual({1: 2}, {1: 2})",
+            "self.assertEqual(set(), set(sys.modules) - before)",
+        )
+        run = self.run_on_floor("; ".join(checks))
+        self.assertEqual("", run.problem, run.tail)
+
+    def test_a_case_brings_its_own_imports(self) -> None:
+        run = self.run_on_floor("import sys; self.assertNotIn('torch.distributed.tensor', sys.modules)")
+        self.assertEqual("", run.problem, run.tail)
+
+    def test_tensors_that_differ_fail(self) -> None:
+        for other in ("torch.zeros(2)", "torch.ones(3)", "torch.ones(2, dtype=torch.int64)"):
+            run = self.run_on_floor(f"import torch; self.assertEqual(torch.ones(2), {other})")
+            self.assertEqual("exit status 1", run.problem)
+            self.assertIn("AssertionError", run.tail)
+
+
 class FindProblemTest(TestCase):
     CASE = Case("sample", "tiny", TINY, tests=2, ranks=2)
     ALL = frozenset({("test_a", 0), ("test_a", 1), ("test_b", 0), ("test_b", 1)})

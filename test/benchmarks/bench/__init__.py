@@ -3,6 +3,7 @@
 plan        what is measured: cases, contenders, and which contender runs which case
 translate   the source of a case, re-based on a contender's harness
 bare        the floor: the harness names that a case needs, over a bare fork loop
+upstream    upstream's class of fresh ranks, adapted to the CPU
 continuous  upstream's class of lasting ranks, under the name that the cases use
 sentinel    what a rank leaves behind to prove that it finished a test's body
 measure     one whole process: started, checked, timed

@@ -14,7 +14,7 @@ PORTED = _BENCHMARKS.parent / "distributed" / "checkpoint" / "test_fsdp_optim_st
 
 _UPSTREAM = "torch.testing._internal"
 _UPSTREAM_HOMES = {
-    "DTensorTestBase": f"{_UPSTREAM}.distributed._tensor.common_dtensor",
+    "DTensorTestBase": "bench.upstream",
     "with_comms": f"{_UPSTREAM}.distributed._tensor.common_dtensor",
     "with_temp_dir": f"{_UPSTREAM}.distributed.checkpoint_utils",
     "skip_if_lt_x_gpu": f"{_UPSTREAM}.common_distributed",

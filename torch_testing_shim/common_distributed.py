@@ -28,6 +28,7 @@ from torch_testing_shim._backend_skips import (
 )
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
+from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome
 from torch_testing_shim._engine.rank_main import (
     TEST_ERROR_EXIT_CODE,
@@ -109,6 +110,11 @@ class MultiProcessTestCase(TestCase):
     special_return_code_checks: dict[Callable[..., Any], int]
     skip_return_code_checks: list[Callable[..., Any]]
     _ranks: TestRanks
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith(f"{__package__}."):
+            STARTER.expect(cls.__module__)
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         name = methodName if methodName != "runTest" else method_name

@@ -13,10 +13,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
@@ -146,7 +145,7 @@ class RunningRanks:
             self._processes.close()
             self._live.clear()
         while self._live:
-            select.select([self._processes.fileno()], [], [])
+            select.select(self.exit_filenos(), [], [])
             try:
                 self.read_exits()
             except LaunchError:
@@ -167,20 +166,24 @@ class RankStarter:
 
     def __init__(self) -> None:
         self._zygote: Zygote | None = None
+        self._test_modules: set[str] = set()
+        self._prepared = False
         self._said: set[str] = set()
 
-    def prepare(self, modules: Sequence[ModuleType]) -> None:
-        """Forks the zygote, if there is none and ranks are to be forked. To be called when the test modules are
-        loaded and no test has run yet, since a test may start threads.
+    def expect(self, module: str) -> None:
+        """Takes note that tests with ranks are defined in the module of this name."""
+        self._test_modules.add(module)
 
-        Args:
-            modules: the modules that define the tests.
+    def prepare(self) -> None:
+        """Forks the zygote if tests with ranks are expected; once, and not if ranks are to be spawned.
+
+        To be called when the test modules are loaded and no test has run yet, since a test may start threads.
         """
-        if self._zygote is not None or read_settings().start_method == "spawn":
+        if self._prepared or not self._test_modules or read_settings().start_method == "spawn":
             return
-        names = {name for module in modules for name in names_in_module(module)}
+        self._prepared = True
         with suppress(ForkRefusedError):  # launch will try again, and say why
-            self._start_zygote(names)
+            self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
         """Starts the ranks of one test.
@@ -219,11 +222,12 @@ class RankStarter:
             self.close()
             zygote = None
         if zygote is None:
-            found = sys.modules.get(module)
-            zygote = self._start_zygote(names_in_module(found) if found else set())
+            zygote = self._start_zygote({module})
         return zygote
 
-    def _start_zygote(self, names: set[str]) -> Zygote:
+    def _start_zygote(self, test_modules: Iterable[str]) -> Zygote:
+        modules = [sys.modules[name] for name in test_modules if name in sys.modules]
+        names = {name for module in modules for name in names_in_module(module)}
         self._zygote = zygote = Zygote.start(modules_to_preload(names))
         atexit.register(zygote.close)
         return zygote

@@ -44,7 +44,8 @@ class Options:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
     machine = describe_machine(options)
-    warm_up(options)
+    if not options.quick:
+        warm_up(options)
     cases = select_cases(options.parts, quick=options.quick)
     results = [measure_case(case, options) for case in cases]
     memory = measure_memory(options) if "memory" in options.parts else {}

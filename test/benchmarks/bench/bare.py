@@ -29,6 +29,7 @@ __all__ += ["with_comms", "with_temp_dir"]
 
 TestMethod = Callable[..., None]
 _RANKS_BY_DEFAULT = 4
+_SEED = 1234  # that of the other contenders: all of them train the same models on the same input
 
 
 class DTensorTestBase(unittest.TestCase):
@@ -100,6 +101,7 @@ def run_tests() -> None:
     main = sys.modules["__main__"]
     classes = [c for c in vars(main).values() if isinstance(c, type) and issubclass(c, DTensorTestBase)]
     tests = [cls(name) for cls in classes for name in unittest.defaultTestLoader.getTestCaseNames(cls)]
+    torch.manual_seed(_SEED)  # each rank is forked with this state
     gc.collect()
     gc.freeze()
     failed = [test.id() for test in tests if not _passes(test)]

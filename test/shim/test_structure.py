@@ -79,20 +79,27 @@ def imports(source: str, module: str, *, with_optional: bool = True) -> set[str]
 
 
 def environment_reads(source: str) -> list[int]:
-    """Line numbers where `os.environ`, `os.getenv` or one of their kin is named."""
+    """Line numbers where this process's environment is read: `os.environ`, `os.getenv` or one of their kin.
+
+    Setting a variable is no read, and `environ` of anything but `os` is not this process's.
+    """
+    tree = ast.parse(source)
+    aliases = [a for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names if a.name == "os"]
+    names_of_os = {alias.asname or alias.name for alias in aliases}
+    set_only = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)}
     lines = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT_NAMES:
-            lines.append(node.lineno)
-        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
             lines.extend(node.lineno for alias in node.names if alias.name in ENVIRONMENT_NAMES)
+        elif isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT_NAMES and id(node) not in set_only:
+            lines.extend([node.lineno] if isinstance(node.value, ast.Name) and node.value.id in names_of_os else [])
     return lines
 
 
 def faces_among(names: set[str]) -> list[str]:
-    """Those of `names` that lie in the package, outside `_engine`, `_settings` and `_journal`."""
+    """Those of `names` that lie in a face: a module of the package whose name is upstream's, so without underscore."""
     inside = (name.split(".") for name in names if name.split(".")[0] == "torch_testing_shim")
-    return sorted(".".join(p) for p in inside if len(p) == 1 or p[1] not in ("_engine", "_settings", "_journal"))
+    return sorted(".".join(parts) for parts in inside if len(parts) == 1 or not parts[1].startswith("_"))
 
 
 def upstream_among(names: set[str]) -> list[str]:
@@ -149,8 +156,8 @@ class CheckersTest(TestCase):
         expected = {"torch_testing_shim.common_utils", "torch_testing_shim._engine.job.RankJob", "os.path"}
         self.assertEqual(expected, imports(source, "_engine/launcher.py"))
 
-    def test_a_face_is_found_and_the_engine_itself_is_not(self) -> None:
-        names = {"torch_testing_shim.common_utils.TestCase", "torch_testing_shim._engine.job", "torch.distributed"}
+    def test_a_face_is_found_and_an_underscore_module_is_not(self) -> None:
+        names = {"torch_testing_shim.common_utils.TestCase", "torch_testing_shim._skips", "torch.distributed"}
         self.assertEqual(["torch_testing_shim.common_utils.TestCase"], faces_among(names))
 
     def test_upstream_is_found_in_each_spelling(self) -> None:
@@ -163,8 +170,14 @@ class CheckersTest(TestCase):
         self.assertEqual(["numpy"], undeclared_among(names, REQUIRED))
 
     def test_environment_reads_are_found_in_each_spelling(self) -> None:
-        source = "import os\nos.getenv('A')\nos.environ['A']\nfrom os import environ\nos.path.join('a')\n"
-        self.assertEqual([2, 3, 4], sorted(environment_reads(source)))
+        source = (
+            "import os\nos.getenv('A')\nos.environ['A']\nfrom os import environ\n{**os.environ}\nos.path.join('a')\n"
+        )
+        self.assertEqual([2, 3, 4, 5], sorted(environment_reads(source)))
+        self.assertEqual([2], environment_reads("import os as system\nsystem.environ.get('A')\n"))
+
+    def test_setting_a_variable_or_asking_another_process_is_no_read(self) -> None:
+        self.assertEqual([], environment_reads("import os\nos.environ['A'] = 'b'\nprocess.environ()\n"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -24,7 +25,7 @@ from bench.report import CaseResult, as_data, check_targets, ratio  # noqa: E402
 from bench.table import format_report  # noqa: E402
 from bench.translate import translate  # noqa: E402
 
-FLOOR = CONTENDERS[0]
+FLOOR, OURS = CONTENDERS[:2]
 SAMPLE = """
 import os
 from torch_testing_shim.common_utils import run_tests
@@ -151,8 +152,17 @@ class FloorTest(TestCase):
         body = "import torch; self.assertEqual(0.0290, round(torch.rand(1).item(), 4))"
         with tempfile.TemporaryDirectory() as folder:
             case = sample_case(folder, body)
-            runs = {contender.name: run_case(case, contender) for contender in CONTENDERS[:2]}
+            runs = {contender.name: run_case(case, contender) for contender in (FLOOR, OURS)}
         self.assertEqual({"floor": "", "ours": ""}, {name: run.problem for name, run in runs.items()})
+
+
+class SurroundingsTest(TestCase):
+    def test_tests_of_a_contender_do_not_enter_the_journal_of_the_run_around_it(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Path(folder) / "journal"
+            with mock.patch.dict(os.environ, {"TORCH_TESTING_SHIM_JOURNAL": str(journal)}):
+                run = run_case(sample_case(folder, "pass"), OURS)
+            self.assertEqual(("", False), (run.problem, journal.exists()), run.tail)
 
 
 class FindProblemTest(TestCase):

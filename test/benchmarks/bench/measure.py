@@ -25,6 +25,8 @@ __all__ = ["LIMIT_SECONDS", "Run", "StartedCase", "run_case", "started_case"]
 LIMIT_SECONDS = 900.0
 _ROOT = Path(__file__).resolve().parents[3]
 _TAIL_CHARACTERS = 2000
+#: Set where the benchmark runs inside a test; a contender's tests are not that run's, and writing them would cost time.
+_JOURNAL = "TORCH_TESTING_SHIM_JOURNAL"
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def started_case(case: Case, contender: Contender) -> Iterator[StartedCase]:
 
 def _environment(case: Case, sentinels: Path, temp: Path) -> dict[str, str]:
     path = os.pathsep.join([str(_ROOT), str(_ROOT / "test" / "benchmarks")])
+    inherited = {name: value for name, value in os.environ.items() if name != _JOURNAL}
     return {
-        **os.environ,
+        **inherited,
         "PYTHONPATH": path,
         "TMPDIR": str(temp),
         sentinel.FOLDER: str(sentinels),

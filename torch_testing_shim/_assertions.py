@@ -22,28 +22,14 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 
 class TensorAssertions(unittest.TestCase):
-    """`assertEqual` for tensors and all that holds them, and its relatives."""
+    """`assertEqual` for tensors and all that holds them, and its relatives.
 
-    _precision: float = 0
-    _rel_tol: float = 0
+    Attributes:
+        precision, rel_tol: the least absolute and relative tolerances of this test's comparisons.
+    """
 
-    @property
-    def precision(self) -> float:
-        """The least absolute tolerance of this test's comparisons."""
-        return self._precision
-
-    @precision.setter
-    def precision(self, prec: float) -> None:
-        self._precision = prec
-
-    @property
-    def rel_tol(self) -> float:
-        """The least relative tolerance of this test's comparisons."""
-        return self._rel_tol
-
-    @rel_tol.setter
-    def rel_tol(self, prec: float) -> None:
-        self._rel_tol = prec
+    precision: float = 0.0
+    rel_tol: float = 0.0
 
     def assertEqual(
         self,

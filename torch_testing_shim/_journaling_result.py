@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
-from torch_testing_shim._test_log import TestLog, headline
+from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
 from torch_testing_shim._test_selection import class_name, test_name
 
 __all__ = ["Fixtures", "JournalingResult"]
@@ -151,9 +151,7 @@ class JournalingResult(unittest.TextTestResult):
 
     def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
         super().addUnexpectedSuccess(test)
-        self._happened(
-            _Event(TestStatus.UNEXPECTED_SUCCESS, "the test passed, though it is marked as an expected failure")
-        )
+        self._happened(_Event(TestStatus.UNEXPECTED_SUCCESS, UNEXPECTED_SUCCESS))
 
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         super().addSubTest(test, subtest, err)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._program_options import ProgramOptions
-from torch_testing_shim._test_log import TestLog, headline
+from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
 
 __all__ = ["PytestMissing", "run_with_pytest"]
 
@@ -30,9 +30,8 @@ def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, 
         import pytest
     except ImportError:
         raise PytestMissing("--use-pytest needs pytest, which is not installed") from None
-    reporter = _Reporter(log)
-    nodes = [f"{script}::{name.replace('.', '::')}" for name in names]
-    pytest.main([*_flags(options), *nodes], plugins=[reporter])
+    reporter = _Reporter(names, log)
+    pytest.main([*_flags(options), script], plugins=[reporter])
     if reporter.interrupted:
         raise KeyboardInterrupt
 
@@ -50,18 +49,27 @@ def _flags(options: ProgramOptions) -> list[str]:
 class _Reporter:
     """A pytest plugin; pytest calls its methods by their names."""
 
-    def __init__(self, log: TestLog) -> None:
+    def __init__(self, wanted: Sequence[str], log: TestLog) -> None:
         self.interrupted = False
+        self._wanted = frozenset(wanted)
         self._log = log
+        self._names: dict[str, str] = {}
         self._started = 0.0
         self._entry: JournalEntry | None = None
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Leaves out what unittest would not run, and what the user did not select."""
+        for item in items:
+            if getattr(item, "cls", None) is not None:
+                self._names[item.nodeid] = f"{item.cls.__qualname__}.{item.name}"
+        items[:] = [item for item in items if self._names.get(item.nodeid) in self._wanted]
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         self.interrupted = True
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._started, self._entry = time.perf_counter(), None
-        self._log.start(_name(nodeid))
+        self._log.start(self._names[nodeid])
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called after set-up, body and tear-down; failures are told by `pytest_exception_interact`."""
@@ -76,15 +84,12 @@ class _Reporter:
         if not hasattr(report, "when"):
             return  # a file that could not be collected: its tests never end, which the run reports
         error = call.excinfo.value
-        is_unexpected_success = type(error).__name__ == "Failed" and str(error).startswith("Unexpected success")
+        if type(error).__name__ == "Failed" and str(error).startswith("Unexpected success"):
+            self._ended(report, TestStatus.UNEXPECTED_SUCCESS, UNEXPECTED_SUCCESS)
+            return
         is_failure = isinstance(error, AssertionError) and report.when == "call"
         status = TestStatus.FAILED if is_failure else TestStatus.ERROR
-        self._ended(
-            report,
-            TestStatus.UNEXPECTED_SUCCESS if is_unexpected_success else status,
-            headline(error),
-            report.longreprtext,
-        )
+        self._ended(report, status, headline(error), report.longreprtext)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if self._entry is not None:
@@ -94,8 +99,4 @@ class _Reporter:
         """The first failure of a test stays; what comes after a pass or a skip (its tear-down fails) replaces it."""
         if self._entry is None or not self._entry.status.is_failure:
             seconds = time.perf_counter() - self._started
-            self._entry = JournalEntry(_name(report.nodeid), status, seconds, reason, detail)
-
-
-def _name(nodeid: str) -> str:
-    return ".".join(nodeid.split("::")[1:])
+            self._entry = JournalEntry(self._names[report.nodeid], status, seconds, reason, detail)

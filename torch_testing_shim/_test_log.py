@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from torch_testing_shim._journal import Journal, JournalEntry
+from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
 
-__all__ = ["TestLog", "headline"]
+__all__ = ["UNEXPECTED_SUCCESS", "TestLog", "headline"]
+
+#: Why a test that passed has failed.
+UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
 
 
 class TestLog:
@@ -49,6 +53,11 @@ class TestLog:
     @property
     def has_failures(self) -> bool:
         return any(entry.status.is_failure for entry in self.entries)
+
+    def summary(self) -> str:
+        """How many tests ended how, in one line: "3 passed, 1 failed"."""
+        counts = Counter(entry.status for entry in self.entries)
+        return ", ".join(f"{counts[status]} {status.value}" for status in TestStatus if counts[status])
 
     @property
     def never_ended(self) -> list[str]:

@@ -96,9 +96,11 @@ def _run_and_report(names: Sequence[str], options: ProgramOptions, settings: Set
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is short, and another Ctrl-C would tear it
         is_interrupted = True
         print("interrupted", file=sys.stderr)
+    if options.subprocess or options.run_parallel > 1:
+        print(_summary(log), file=sys.stderr)
     if options.save_xml is not None:
         write_report(log.entries, script, options.save_xml)
-    return _exit_status(log, options, is_interrupted)
+    return _exit_status(log, is_interrupted)
 
 
 def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> None:
@@ -140,7 +142,15 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
         raise interrupts[0]
 
 
-def _exit_status(log: TestLog, options: ProgramOptions, is_interrupted: bool) -> int:
+def _summary(log: TestLog) -> str:
+    """What all child processes together came to."""
+    failures = [
+        f"{entry.status.value}: {entry.test}: {entry.reason}" for entry in log.entries if entry.status.is_failure
+    ]
+    return "\n".join(["", *failures, log.summary()])
+
+
+def _exit_status(log: TestLog, is_interrupted: bool) -> int:
     if is_interrupted:
         return INTERRUPTED
     if log.has_failures:

@@ -24,7 +24,13 @@ REQUIRED = {"torch", "expecttest", "hypothesis"}
 RUNNER_EXTRA = {"rich", "junitparser", "psutil"}
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
-PREPARE_A_CHILD = {"_engine/launcher.py", "_engine/zygote.py", "_engine/rank_main.py", "_runner/file_process.py"}
+PREPARE_A_CHILD = {
+    "_engine/launcher.py",
+    "_engine/zygote.py",
+    "_engine/rank_main.py",
+    "_run_environment.py",
+    "_runner/file_process.py",
+}
 
 IMPORT_ALL_OF_RUNNER = """
 import importlib, pkgutil, sys

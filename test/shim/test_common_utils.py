@@ -1,0 +1,457 @@
+"""The face itself: `TestCase`'s assertions and set-up, flags, guards and the decorators that skip."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import hypothesis
+import torch
+
+from torch_testing_shim import common_utils
+from torch_testing_shim.common_utils import (
+    SEED,
+    DeterministicGuard,
+    TestCase,
+    find_free_port,
+    freeze_rng_state,
+    gradcheck,
+    lazy_skip_if,
+    requires_cuda,
+    retry_on_connect_failures,
+    run_tests,
+    serialTest,
+    set_default_dtype,
+    set_rng_seed,
+    skip_but_pass_in_sandcastle_if,
+    skipIfRocm,
+    skipIfTorchDynamo,
+    slowTest,
+    suppress_warnings,
+    wrapSwapTensorsTest,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Sample(TestCase):
+    """A test case whose test is whatever is put into `body`; itself it passes."""
+
+    body: Callable[[Any], object] = staticmethod(lambda case: None)
+
+    def test(self) -> None:
+        type(self).body(self)
+
+
+def run_body(body: Callable[[Any], object], *, environ: dict[str, str] | None = None) -> unittest.TestResult:
+    """The result of a test with this body, run with these variables and no other of ours."""
+    cls: Any = type("Sample", (Sample,), {"body": staticmethod(body), "__module__": __name__})
+    result = unittest.TestResult()
+    with environment(environ or {}):
+        cls("test").run(result)
+    return result
+
+
+@contextlib.contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    names = (
+        "PYTORCH_TEST_WITH_SLOW",
+        "PYTORCH_TEST_SKIP_FAST",
+        "SLOW_TESTS_FILE",
+        "DISABLED_TESTS_FILE",
+        "EXPECTTEST_ACCEPT",
+    )
+    with mock.patch.dict(os.environ, variables):
+        for name in (*names, "PYTORCH_PRINT_REPRO_ON_FAILURE"):
+            if name not in variables:
+                os.environ.pop(name, None)
+        yield
+
+
+def failure(body: Callable[[Any], object]) -> str:
+    """The message that a body fails with."""
+    try:
+        body(Sample("test"))
+    except AssertionError as error:
+        return str(error)
+    raise AssertionError("the body did not fail")
+
+
+class AssertEqualTest(TestCase):
+    def test_numbers_and_messages(self) -> None:
+        self.assertExpectedInline(
+            failure(lambda case: case.assertEqual(1, 2, "of apples")),
+            """\
+Scalars are not equal!
+
+Expected 2 but got 1.
+Absolute difference: 1
+Relative difference: 0.5
+of apples""",
+        )
+        self.assertExpectedInline(
+            failure(lambda case: case.assertEqual([1], [2], lambda text: text.splitlines()[0].upper())),
+            """AT ITEM [0]: SCALARS ARE NOT EQUAL!""",
+        )
+
+    def test_shapes_and_dtypes(self) -> None:
+        self.assertExpectedInline(
+            failure(lambda case: case.assertEqual({"w": torch.ones(2)}, {"w": torch.ones(3)})),
+            """\
+at item ['w']: The values for attribute 'shape' do not match: torch.Size([2]) != torch.Size([3]).""",
+        )
+        self.assertExpectedInline(
+            failure(lambda case: case.assertEqual(torch.ones(2), torch.ones(2, dtype=torch.float64))),
+            """The values for attribute 'dtype' do not match: torch.float32 != torch.float64.""",
+        )
+        self.assertEqualIgnoreType(torch.ones(2), torch.ones(2, dtype=torch.float64))
+        self.assertEqual(torch.ones(2), torch.ones(2, dtype=torch.float64), exact_dtype=False)
+
+    def test_strings_show_a_diff(self) -> None:
+        self.assertExpectedInline(
+            failure(lambda case: case.assertEqual("a\nb\n", "a\nc\n")),
+            """\
+'a\\nb\\n' != 'a\\nc\\n'
+  a
+- b
++ c
+""",
+        )
+
+    def test_options_reach_the_comparison(self) -> None:
+        self.assertEqual(torch.tensor(1.0), torch.tensor(1.1), atol=0.2, rtol=0.0)
+        with self.assertRaisesRegex(ValueError, "both atol and rtol or neither"):
+            self.assertEqual(1.0, 1.1, atol=0.2)
+        for option, other in [("exact_stride", torch.ones(3, 2).t()), ("exact_layout", torch.ones(2, 3).to_sparse())]:
+            self.assertEqual(torch.ones(2, 3), other)
+            self.assertNotEqual(torch.ones(2, 3), other, **{option: True})
+        self.assertNotEqual(float("nan"), float("nan"), equal_nan=False)
+
+    def test_precision_and_rel_tol(self) -> None:
+        case = Sample("test")
+        case.precision = 0.2
+        case.assertEqual(torch.tensor(1.0), torch.tensor(1.1))
+        case.precision, case.rel_tol = 0.0, 0.2
+        case.assertEqual(1.0, 1.1)
+        case.rel_tol = 0.0
+        case.assertNotEqual(1.0, 1.1)
+
+    def test_not_equal(self) -> None:
+        self.assertNotEqual([1, torch.ones(2)], [1, torch.zeros(2)])
+        self.assertIn("the values are equal: [1]", failure(lambda case: case.assertNotEqual([1], [1])))
+        with self.assertRaises(ValueError):  # neither equal nor unequal, but asked wrongly
+            self.assertNotEqual(1, 2, atol=1)
+
+    def test_frames_of_the_harness_are_left_out(self) -> None:
+        ((_, report),) = run_body(lambda case: case.assertEqual([torch.ones(2)], [torch.zeros(2)])).failures
+        files = [line for line in report.splitlines() if line.lstrip().startswith("File ")]
+        self.assertEqual(len(files), 2, report)
+        self.assertTrue(all(__file__ in line for line in files), report)
+
+
+class DTensorTest(TestCase):
+    def test_dtensors_are_compared_by_shard(self) -> None:
+        import torch.distributed as dist
+        from torch.distributed.tensor import DTensor, Replicate, Shard
+
+        with tempfile.TemporaryDirectory() as folder:
+            dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{folder}/rendezvous")
+            self.addCleanup(dist.destroy_process_group)
+            mesh = dist.init_device_mesh("cpu", (1,))
+            make = DTensor.from_local
+            one, same = make(torch.ones(2), mesh, [Shard(0)]), make(torch.ones(2), mesh, [Shard(0)])
+            other, replicated = make(torch.zeros(2), mesh, [Shard(0)]), make(torch.ones(2), mesh, [Replicate()])
+            self.assertEqual({"w": one}, {"w": same})
+            self.assertIn(
+                "at item ['w']: Tensor-likes", failure(lambda case: case.assertEqual({"w": one}, {"w": other}))
+            )
+            self.assertIn("different placements", failure(lambda case: case.assertEqual(one, replicated)))
+            with self.assertRaisesRegex(TypeError, "a DTensor and a plain tensor cannot be compared"):
+                self.assertEqual(one, torch.ones(2))
+
+
+class OtherAssertionsTest(TestCase):
+    def test_broadcasting(self) -> None:
+        for expected in (2, [2.0, 2.0], torch.full((2,), 2.0)):
+            self.assertEqualBroadcasting(torch.full((3, 2), 2.0), expected)
+        self.assertIn("not close", failure(lambda case: case.assertEqualBroadcasting(torch.ones(3, 2), 2)))
+
+    def test_object_in(self) -> None:
+        things = [[1], [2]]
+        self.assertObjectIn(things[0], things)
+        self.assertIn("not in the iterable: [1]", failure(lambda case: case.assertObjectIn([1], things)))
+
+    def test_type_string(self) -> None:
+        self.assertEqualTypeString(torch.ones(2), torch.zeros(3))
+        self.assertIn("dtype", failure(lambda case: case.assertEqualTypeString(torch.ones(2), torch.ones(2).int())))
+
+    def test_greater_almost_equal(self) -> None:
+        for arguments in [(2, 1), (1, 1), (1.0, 1.0 + 1e-9)]:
+            self.assertGreaterAlmostEqual(*arguments)
+        self.assertGreaterAlmostEqual(1.0, 1.5, delta=0.5)
+        self.assertIn("over 0.4", failure(lambda case: case.assertGreaterAlmostEqual(1.0, 1.5, delta=0.4)))
+        self.assertIn("over 7 decimal places", failure(lambda case: case.assertGreaterAlmostEqual(1.0, 1.001)))
+        with self.assertRaises(TypeError):
+            self.assertGreaterAlmostEqual(1, 2, places=1, delta=1)
+
+    def test_warnings(self) -> None:
+        def warn() -> None:
+            warnings.warn("careful with that", UserWarning, stacklevel=1)
+
+        self.assertNotWarn(lambda: None)
+        self.assertIn("careful", failure(lambda case: case.assertNotWarn(warn)))
+        with self.assertWarnsOnceRegex(UserWarning, "careful"):
+            warn()
+        for category, regex, said in [
+            (UserWarning, "that", "no warning begins"),
+            (FutureWarning, "", "no FutureWarning"),
+        ]:
+            with self.assertRaisesRegex(AssertionError, said), self.assertWarnsOnceRegex(category, regex):
+                warn()
+        with self.assertRaisesRegex(AssertionError, "no warning was given"), self.assertWarnsOnceRegex(UserWarning):
+            pass
+
+    def test_inline_text(self) -> None:
+        self.assertExpectedInline("\x1b[31mred\x1b[0m", """red""")
+        self.assertExpectedInline("# why\n\na", """a""", ignore_comments=True, ignore_empty_lines=True)
+        with environment({}), self.assertRaises(AssertionError):
+            Sample("test").assertExpectedInline("# why\na", """a""")
+
+    def test_text_in_a_file(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            module = type(sys)("sample_module")
+            module.__file__ = str(Path(folder, "test_sample.py"))
+            case: Any = type("Filed", (Sample,), {"__module__": "sample_module"})("test")
+            with mock.patch.dict(sys.modules, sample_module=module), mock.patch("expecttest.ACCEPT", None):
+                with self.assertRaisesRegex(AssertionError, "to make it of this output, run Filed.test with --accept"):
+                    case.assertExpected("text")
+                with mock.patch("expecttest.ACCEPT", "1"), contextlib.redirect_stdout(None):
+                    case.assertExpected("text")
+                self.assertEqual(Path(folder, "expect", "Filed.test.expect").read_text(), "text")
+                case.assertExpected("text")
+                with self.assertRaises(AssertionError):
+                    case.assertExpected("other")
+
+    def test_compare_with_numpy(self) -> None:
+        if not common_utils.TEST_NUMPY:
+            self.skipTest("numpy is not installed")
+        import numpy
+
+        self.compare_with_numpy(torch.sin, numpy.sin, [0.0, 1.0], dtype=torch.float64)
+        self.compare_with_numpy(torch.abs, numpy.abs, torch.tensor([-1.0], dtype=torch.bfloat16))
+        with self.assertRaises(AssertionError):
+            self.compare_with_numpy(torch.sin, numpy.cos, [0.0, 1.0], dtype=torch.float64)
+
+
+class SetUpTest(TestCase):
+    def test_every_test_starts_with_the_same_seed(self) -> None:
+        drawn = []
+        for _ in range(2):
+            random.seed()
+            torch.seed()
+            result = run_body(lambda case: drawn.append((random.random(), torch.rand(1).item())))
+            self.assertTrue(result.wasSuccessful())
+        self.assertEqual(drawn[0], drawn[1], atol=0, rtol=0)
+        set_rng_seed(SEED)
+        self.assertEqual(drawn[0], (random.random(), torch.rand(1).item()), atol=0, rtol=0)
+
+    def test_grad_mode_is_put_back(self) -> None:
+        run_body(lambda case: torch.set_grad_enabled(False))
+        self.assertTrue(torch.is_grad_enabled())
+
+    def test_sparse_tensors_are_checked_while_a_test_runs(self) -> None:
+        before = torch.sparse.check_sparse_tensor_invariants.is_enabled()
+        seen = []
+        run_body(lambda case: seen.append(torch.sparse.check_sparse_tensor_invariants.is_enabled()))
+        self.assertEqual(seen, [True])
+        self.assertEqual(torch.sparse.check_sparse_tensor_invariants.is_enabled(), before)
+
+    def test_both_spellings_of_the_method_name(self) -> None:
+        for case in (Sample("test"), Sample(method_name="test"), Sample(methodName="test")):
+            self.assertEqual(case.id().rpartition(".")[2], "test")
+
+    def test_fast_tests_can_be_left_out(self) -> None:
+        ((_, reason),) = run_body(lambda case: None, environ={"PYTORCH_TEST_SKIP_FAST": "1"}).skipped
+        self.assertEqual(reason, "test is fast; PYTORCH_TEST_SKIP_FAST is set")
+
+    def test_a_failure_says_how_to_run_it_again(self) -> None:
+        ((_, report),) = run_body(lambda case: case.fail("no")).failures
+        self.assertRegex(
+            report, r"AssertionError: no\n\nTo run this test again:\n    python \S*test_common_utils.py Sample.test\n$"
+        )
+        quiet = run_body(lambda case: case.fail("no"), environ={"PYTORCH_PRINT_REPRO_ON_FAILURE": "0"})
+        self.assertNotIn("again", quiet.failures[0][1])
+        slow = run_body(lambda case: 1 / 0, environ={"PYTORCH_TEST_WITH_SLOW": "1"})
+        self.assertRegex(slow.errors[0][1], r"    PYTORCH_TEST_WITH_SLOW=1 python \S+ Sample.test\n$")
+
+    def test_a_skip_says_nothing_more(self) -> None:
+        ((_, reason),) = run_body(lambda case: case.skipTest("why")).skipped
+        self.assertEqual(reason, "why")
+
+
+class SkipMarksTest(TestCase):
+    def skip_reason(self, decorated: Any, environ: dict[str, str] | None = None) -> str | None:
+        cls: Any = type("Marked", (Sample,), {"test": decorated, "__module__": __name__})
+        result = unittest.TestResult()
+        with environment(environ or {}):
+            cls("test").run(result)
+        self.assertEqual((result.failures, result.errors, result.testsRun), ([], [], 1))
+        return result.skipped[0][1] if result.skipped else None
+
+    def test_slow_tests_run_only_where_wanted(self) -> None:
+        marked = slowTest(lambda self: None)
+        self.assertEqual(self.skip_reason(marked), "test is slow; set PYTORCH_TEST_WITH_SLOW=1 to run it")
+        wanted = {"PYTORCH_TEST_WITH_SLOW": "1", "PYTORCH_TEST_SKIP_FAST": "1"}
+        self.assertIsNone(self.skip_reason(marked, wanted))
+
+    def test_conditions_are_asked_when_the_test_runs(self) -> None:
+        answers = [False]
+        marked = lazy_skip_if(lambda: answers[0], "not now")(lambda self: None)
+        self.assertIsNone(self.skip_reason(marked))
+        answers[0] = True
+        self.assertEqual(self.skip_reason(marked), "not now")
+
+    def test_a_class_is_skipped_test_by_test(self) -> None:
+        cls: Any = lazy_skip_if(lambda: True, "whole class")(type("Skipped", (Sample,), {"__module__": __name__}))
+        result = unittest.TestResult()
+        cls("test").run(result)
+        self.assertEqual([reason for _, reason in result.skipped], ["whole class"])
+
+    def test_marks_that_say_what_torch_is(self) -> None:
+        expected = None if common_utils.TEST_CUDA else "needs a CUDA device"
+        self.assertEqual(self.skip_reason(requires_cuda(lambda self: None)), expected)
+        rocm = "skipIfRocm: why" if torch.version.hip else None
+        self.assertEqual(self.skip_reason(skipIfRocm(msg="why")(lambda self: None)), rocm)
+        self.assertEqual(self.skip_reason(skipIfRocm(lambda self: None)) is not None, rocm is not None)
+        self.assertIsNone(self.skip_reason(skipIfTorchDynamo("why")(lambda self: None)))
+
+    def test_sandcastle_marks_are_plain_skips(self) -> None:
+        self.assertEqual(self.skip_reason(skip_but_pass_in_sandcastle_if(True, "why")(lambda self: None)), "why")
+        self.assertIsNone(self.skip_reason(skip_but_pass_in_sandcastle_if(False, "why")(lambda self: None)))
+
+    def test_marks_without_their_brackets_are_refused(self) -> None:
+        for mark in (skipIfTorchDynamo, serialTest):
+            with self.assertRaisesRegex(TypeError, f"write @{mark.__name__}"):
+                mark(lambda self: None)
+
+
+class GuardsTest(TestCase):
+    def test_default_dtype(self) -> None:
+        with contextlib.suppress(KeyError), set_default_dtype(torch.float64):
+            self.assertIs(torch.ones(1).dtype, torch.float64)
+            raise KeyError
+        self.assertIs(torch.ones(1).dtype, torch.float32)
+
+    def test_determinism(self) -> None:
+        with DeterministicGuard(True, warn_only=True):
+            self.assertTrue(torch.is_deterministic_algorithms_warn_only_enabled())
+        self.assertFalse(torch.are_deterministic_algorithms_enabled())
+
+    def test_swapping(self) -> None:
+        @wrapSwapTensorsTest(True)
+        def swapping() -> bool:
+            return torch.__future__.get_swap_module_params_on_conversion()
+
+        self.assertTrue(swapping())
+        self.assertFalse(torch.__future__.get_swap_module_params_on_conversion())
+
+    def test_suppressed_warnings(self) -> None:
+        self.assertNotWarn(suppress_warnings(lambda: warnings.warn("hush", UserWarning, stacklevel=1)))
+
+    def test_frozen_generators(self) -> None:
+        with freeze_rng_state():
+            first = torch.rand(2)
+        self.assertEqual(torch.rand(2), first)
+
+    def test_gradients(self) -> None:
+        x = torch.rand(3, dtype=torch.float64, requires_grad=True)
+        self.assertTrue(gradcheck(torch.sin, (x,), fast_mode=None))
+
+        class Wrong(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+                return x.sin()
+
+            @staticmethod
+            def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+                return gradient
+
+        with self.assertRaises(RuntimeError):
+            gradcheck(Wrong.apply, (x,), check_batched_grad=False)
+
+
+class RetriesTest(TestCase):
+    def test_retries_only_what_can_help(self) -> None:
+        calls = []
+
+        def failing(text: str, times: int) -> str:
+            calls.append(text)
+            if len(calls) <= times:
+                raise RuntimeError(f"bind: {text}")
+            return "done"
+
+        with mock.patch("time.sleep"):  # the waits are random and up to a second
+            self.assertEqual(retry_on_connect_failures(failing)("Address already in use", 9), "done")
+            calls.clear()
+            with self.assertRaisesRegex(RuntimeError, "Address already in use"):
+                retry_on_connect_failures(failing)("Address already in use", 10)
+            self.assertEqual(len(calls), 10)
+            calls.clear()
+            with self.assertRaisesRegex(RuntimeError, "other"):
+                retry_on_connect_failures(connect_errors=["in use"])(failing)("other", 1)
+            self.assertEqual(len(calls), 1)
+
+    def test_a_free_port_can_be_bound(self) -> None:
+        with socket.socket() as listener:
+            listener.bind(("localhost", find_free_port()))
+
+
+class ImportTest(TestCase):
+    def test_without_numpy_and_without_traces(self) -> None:
+        """Imports the face where numpy cannot be imported, in an empty folder, and compares something."""
+        program = (
+            "import sys; sys.modules['numpy'] = None\n"
+            "import warnings; warnings.simplefilter('ignore')\n"
+            "import torch\n"
+            "from torch_testing_shim import common_utils as c\n"
+            "import hypothesis\n"
+            "class T(c.TestCase):\n"
+            "    def test(self): self.assertEqual(torch.ones(2), [1, 1]); c.set_rng_seed()\n"
+            "T('test').debug()\n"
+            "print(c.TEST_CUDA and torch.cuda.is_initialized(), hypothesis.settings.default.max_examples)\n"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            env = {"PYTHONPATH": str(ROOT), "PYTORCH_HYPOTHESIS_PROFILE": "debug", "HOME": folder, "PATH": ""}
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+            self.assertEqual((done.stdout, done.returncode), ("False 1000\n", 0), done.stderr)
+            self.assertEqual([path.name for path in Path(folder).iterdir()], [])
+
+    def test_all_names_are_there(self) -> None:
+        for name in (*common_utils.__all__, *common_utils.LAZY_FLAGS):
+            getattr(common_utils, name)
+        for name in common_utils.LAZY_FLAGS:
+            self.assertIsInstance(getattr(common_utils, name), bool, name)
+        with self.assertRaisesRegex(AttributeError, "no attribute 'TEST_WITH_NOTHING'"):
+            common_utils.TEST_WITH_NOTHING  # noqa: B018
+
+    def test_profiles_have_no_deadline(self) -> None:
+        for name, examples in [("dev", 10), ("debug", 1000), ("pytorch_ci", 50)]:
+            profile = hypothesis.settings.get_profile(name)
+            self.assertEqual((profile.max_examples, profile.deadline), (examples, None))
+            self.assertEqual(profile.derandomize, name == "pytorch_ci")
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,62 @@
+"""Which tests names and patterns choose."""
+
+from __future__ import annotations
+
+import types
+import unittest
+
+from torch_testing_shim._test_selection import SelectionError, load, select, test_name
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+
+def sample() -> list[unittest.TestCase]:
+    class Apple(unittest.TestCase):
+        def test_red(self) -> None: ...
+        def test_green(self) -> None: ...
+
+    class Outer:
+        class Pear(unittest.TestCase):
+            def test_green(self) -> None: ...
+
+    module = types.ModuleType("fruit")
+    for cls, name in ((Apple, "Apple"), (Outer.Pear, "Outer.Pear")):
+        cls.__module__, cls.__qualname__ = "fruit", name
+        setattr(module, name.rpartition(".")[2], cls)
+    return load(module)
+
+
+class SelectTest(TestCase):
+    def selected(self, names: list[str] = [], patterns: list[str] = []) -> list[str]:  # noqa: B006
+        return [test_name(test) for test in select(sample(), names, patterns)]
+
+    def test_all_in_the_order_of_unittest(self) -> None:
+        self.assertEqual(self.selected(), ["Apple.test_green", "Apple.test_red", "Outer.Pear.test_green"])
+
+    def test_by_name(self) -> None:
+        self.assertEqual(self.selected(["Apple.test_red"]), ["Apple.test_red"])
+        self.assertEqual(
+            self.selected(["Outer.Pear", "fruit.Apple.test_red"]), ["Apple.test_red", "Outer.Pear.test_green"]
+        )
+        self.assertEqual(self.selected(["Outer"]), ["Outer.Pear.test_green"])
+        self.assertEqual(self.selected(["__main__.Apple"]), ["Apple.test_green", "Apple.test_red"])
+
+    def test_by_pattern(self) -> None:
+        self.assertEqual(self.selected(patterns=["green"]), ["Apple.test_green", "Outer.Pear.test_green"])
+        self.assertEqual(self.selected(patterns=["fruit.App*red", "Pear"]), ["Apple.test_red", "Outer.Pear.test_green"])
+        self.assertEqual(self.selected(["Apple"], ["green"]), ["Apple.test_green"])
+        self.assertEqual(self.selected(patterns=["green*"]), [])
+
+    def test_unknown_names(self) -> None:
+        with self.assertRaises(SelectionError) as caught:
+            self.selected(["Apple.test_rde", "Apple.test_green", "Zzz", "App"])
+        self.assertExpectedInline(
+            str(caught.exception),
+            """\
+there is no test 'Apple.test_rde'; did you mean Apple.test_red, Apple.test_green?
+there is no test 'Zzz'
+there is no test 'App'; did you mean Apple?""",
+        )
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,6 +1,7 @@
 """One test file in a child process of its own: started, watched, and ended with everything that it has started.
 
-The child leads a session, reads nothing, prints to a file and dies with the runner. `run_file` is all that others call.
+The child leads a session, reads nothing, prints to a file and dies with the runner. Its temporary files go into a
+folder that is removed when it has ended, for a killed test file cannot tidy up. `run_file` is all that others call.
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ def scratch_folder() -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix="torch-testing-shim-", dir=os.environ.get("TMPDIR") or None))
     except OSError as error:
         raise UsageError(f"cannot make a temporary folder (TMPDIR chooses where): {error}") from error
-    try:
+    with _removed_at_the_end(folder):
         yield folder
+
+
+@contextmanager
+def _removed_at_the_end(folder: Path) -> Iterator[None]:
+    try:
+        yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -76,13 +83,23 @@ def run_file(
 
     Args:
         command: what to run.
-        folder: a folder of its own; it is made here, and the caller removes it.
+        folder: a folder of its own, which does not exist yet; it is removed at the end.
         stop: asked many times a second.
         watcher: told what happens.
+
+    Returns:
+        How the process ended, and its journal.
 
     Raises:
         UsageError: the folder cannot be made or the process not be started.
     """
+    with _removed_at_the_end(folder):
+        return _run_in(folder, command, stop, watcher)
+
+
+def _run_in(
+    folder: Path, command: FileCommand, stop: StopRequest, watcher: Watcher
+) -> tuple[FileEnding, JournalContents]:
     running = _RunningFile(command, folder)
     try:
         while not running.wait(LOOK_INTERVAL) and stop.signal is None:
@@ -116,7 +133,8 @@ class _RunningFile:
         self._journal_size = 0
         self._started = time.monotonic()
         try:
-            folder.mkdir(mode=0o700)
+            temporary = folder / "tmp"
+            temporary.mkdir(mode=0o700, parents=True)
             with self.output_path.open("ab") as output:
                 self._process = subprocess.Popen(
                     command.arguments,
@@ -125,7 +143,7 @@ class _RunningFile:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                     preexec_fn=die_with_this_process(),
-                    env=_environment(command, self.journal_path),
+                    env=_environment(command, self.journal_path, temporary),
                 )
         except OSError as error:
             raise UsageError(f"cannot start {command.name}: {error}") from error
@@ -170,8 +188,8 @@ class _RunningFile:
         self._output_seen.close()
 
 
-def _environment(command: FileCommand, journal_path: Path) -> dict[str, str]:
-    """The runner's own environment with what `command` sets, the journal's path and the mark of its processes."""
+def _environment(command: FileCommand, journal_path: Path, temporary: Path) -> dict[str, str]:
+    """The runner's own environment with what `command` sets, and with what makes the process one of the runner's."""
     environment = {**os.environ, **command.environment()}
     if command.package_folder is not None and os.environ.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join([command.package_folder, os.environ["PYTHONPATH"]])
@@ -179,6 +197,7 @@ def _environment(command: FileCommand, journal_path: Path) -> dict[str, str]:
         **environment,
         "TORCH_TESTING_SHIM_JOURNAL": str(journal_path),
         MARK_VARIABLE: str(journal_path),
+        "TMPDIR": str(temporary),
         "PYTHONUNBUFFERED": "1",  # what a killed process printed last must not die in its buffer
     }
 

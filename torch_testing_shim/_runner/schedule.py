@@ -33,7 +33,7 @@ def run_all(
     Args:
         commands: what to run, in order.
         keep_going: go on after a file that failed.
-        scratch: folder in which every file gets one of its own.
+        scratch: folder in which every file has one of its own while it runs.
         stop: the user's wish to stop.
         terminal: told what happens.
         junit: writes a file's report, or None.

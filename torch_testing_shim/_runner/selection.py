@@ -22,8 +22,8 @@ from .usage_error import UsageError
 
 __all__ = ["FileSelection", "Place", "select"]
 
-#: How many near names an error suggests.
-SUGGESTIONS = 3
+#: How many near names an error suggests, and how near: all names share `test_`, so difflib's usual 0.6 is too little.
+SUGGESTIONS, NEARNESS = 3, 0.7
 
 
 @dataclass(frozen=True, order=True)
@@ -82,7 +82,7 @@ def select(
             problems.append(str(error))
             continue
         if tests:
-            problems.append(f"cannot exclude a part of a file: {text!r}; exclude tests with -k in the file's own terms")
+            problems.append(f"cannot exclude a part of a file: {text!r}; name the file")
         for name in files:
             wanted.pop(name, None)
     if problems:
@@ -125,10 +125,13 @@ def _matching(pattern: str, names: Sequence[str]) -> list[str]:
 
 
 def _suggestion(unknown: str, names: Sequence[str]) -> str:
-    """The end of a sentence that names the nearest names, by the file's own name first and by the whole path second."""
+    """The end of a sentence that names the nearest names: by the file's own name, or else by the whole path."""
     last_parts = {name: posixpath.basename(name) for name in names}
-    near = difflib.get_close_matches(posixpath.basename(unknown), sorted(set(last_parts.values())), SUGGESTIONS)
+    near = _near(posixpath.basename(unknown), sorted(set(last_parts.values())))
     by_last_part = [name for part in near for name in names if last_parts[name] == part]
-    by_path = difflib.get_close_matches(unknown, names, SUGGESTIONS)
-    nearest = list(dict.fromkeys(by_last_part + by_path))[:SUGGESTIONS]
+    nearest = (by_last_part or _near(unknown, names))[:SUGGESTIONS]
     return f"; did you mean {' or '.join(nearest)}?" if nearest else "; --list shows the names"
+
+
+def _near(word: str, known: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(word, known, SUGGESTIONS, NEARNESS)

@@ -114,7 +114,7 @@ class TerminalReport:
         if result.ending.is_stopped:
             self._line(f"stopped while {_stopped_at(result)}", style="yellow")
         if result.ending.processes_left:
-            self._line(f"{result.file} left {result.ending.processes_left} processes running; they were ended")
+            self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
 
     def finished(self, summary: RunSummary) -> None:
         """Prints the table of failures, what did not run, and the last line."""

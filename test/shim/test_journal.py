@@ -1,0 +1,136 @@
+"""The journal: what is written is what is read, whatever happened to the writer in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_testing_shim._journal import Journal, JournalContents, JournalEntry, TestStatus, read_journal
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: Any text but lone surrogates, which no report can hold: reports are text that was printed.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+ENTRIES = st.lists(
+    st.builds(
+        JournalEntry,
+        test=TEXTS,
+        status=st.sampled_from(TestStatus),
+        seconds=st.integers(0, 10**6).map(lambda microseconds: microseconds / 10**6),
+        reason=TEXTS,
+        detail=TEXTS,
+    ),
+    max_size=6,
+    unique_by=lambda entry: entry.test,
+)
+
+
+class JournalTest(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def journal(self) -> Journal:
+        """A journal at a path that has not been used; hypothesis runs many examples in one test."""
+        descriptor, path = tempfile.mkstemp(dir=self.folder)
+        os.close(descriptor)
+        os.unlink(path)
+        return Journal(path)
+
+    def write(self, entries: list[JournalEntry]) -> Journal:
+        journal = self.journal()
+        journal.plan([entry.test for entry in entries])
+        for entry in entries:
+            journal.start(entry.test)
+            journal.end(entry)
+        journal.finish()
+        return journal
+
+    @given(ENTRIES)
+    def test_what_is_written_is_read(self, entries: list[JournalEntry]) -> None:
+        planned = tuple(entry.test for entry in entries)
+        expected = JournalContents(planned, tuple(entries), unfinished=(), is_finished=True)
+        self.assertEqual(expected, read_journal(self.write(entries).path))
+
+    @given(ENTRIES, st.data())
+    def test_a_torn_journal_keeps_every_whole_line(self, entries: list[JournalEntry], data: st.DataObject) -> None:
+        journal = self.write(entries)
+        whole = Path(journal.path).read_bytes()
+        kept = whole[: data.draw(st.integers(0, len(whole)))]
+        Path(journal.path).write_bytes(kept)
+        contents = read_journal(journal.path)
+        ends = sum(line.startswith(b'{"event": "end"') for line in kept.split(b"\n") if line.endswith(b"}"))
+        self.assertEqual(tuple(entries[:ends]), contents.entries)
+        self.assertLessEqual(contents.broken_lines, 1)
+        self.assertEqual(contents.is_finished, kept.rstrip(b"\n") == whole.rstrip(b"\n"))
+
+    def test_lines_that_are_no_journal_lines_are_counted_and_cost_nothing_else(self) -> None:
+        journal = self.write([JournalEntry("A.test", TestStatus.PASSED, 0.5)])
+        bad = [b"\xff\xfe", b"[]", b"3", b'{"event": "pause"}', b'{"event": "end", "test": "A.b", "status": "nice"}']
+        with open(journal.path, "ab") as stream:
+            stream.write(b"\n".join(bad) + b"\n")
+        contents = read_journal(journal.path)
+        self.assertEqual(len(bad), contents.broken_lines)
+        self.assertEqual(("A.test",), tuple(entry.test for entry in contents.entries))
+
+    def test_a_journal_that_is_not_there_is_empty(self) -> None:
+        self.assertEqual(JournalContents(), read_journal(self.folder / "none"))
+
+    def test_a_killed_writer_leaves_the_test_that_ran_as_unfinished(self) -> None:
+        journal = self.journal()
+        script = f"""
+import os, signal
+from torch_testing_shim._journal import Journal
+journal = Journal({str(journal.path)!r})
+journal.plan(["A.one", "A.two"])
+journal.start("A.one")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.run([sys.executable, "-c", script], env=env, timeout=60)
+        self.assertEqual(-signal.SIGKILL, process.returncode)
+        self.assertEqual(JournalContents(("A.one", "A.two"), (), ("A.one",)), read_journal(journal.path))
+
+    def test_several_writers_do_not_tear_each_others_lines(self) -> None:
+        journal = self.journal()
+        script = f"""
+import sys
+from torch_testing_shim._journal import Journal
+for number in range(200):
+    Journal({str(journal.path)!r}).start(sys.argv[1] * 500 + str(number))
+"""
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        writers = [subprocess.Popen([sys.executable, "-c", script, letter], env=env) for letter in "abc"]
+        self.assertEqual([0, 0, 0], [writer.wait(60) for writer in writers])
+        contents = read_journal(journal.path)
+        self.assertEqual(0, contents.broken_lines)
+        self.assertEqual({f"{letter * 500}{n}" for letter in "abc" for n in range(200)}, set(contents.unfinished))
+
+    def test_the_file_is_its_owners_alone(self) -> None:
+        journal = self.journal()
+        journal.finish()
+        self.assertEqual(0o600, os.stat(journal.path).st_mode & 0o777)
+
+
+class TestStatusTest(TestCase):
+    def test_every_status_is_exactly_one_of_pass_failure_and_skip(self) -> None:
+        for status in TestStatus:
+            self.assertEqual(1, status.is_pass + status.is_failure + status.is_skip, status)
+
+    def test_an_expected_failure_passes_and_an_unexpected_success_fails(self) -> None:
+        self.assertTrue(TestStatus.EXPECTED_FAILURE.is_pass)
+        self.assertTrue(TestStatus.UNEXPECTED_SUCCESS.is_failure)
+
+
+if __name__ == "__main__":
+    run_tests()

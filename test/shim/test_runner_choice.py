@@ -1,0 +1,143 @@
+"""What a command line chooses, and what that costs: the real command on sample trees, mostly with --list."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
+
+from torch_testing_shim.common_utils import run_tests
+
+PASS = "def test_a(self): pass"
+
+#: What may be loaded neither by --list nor, for torch, by any run.
+LOADED_MODULES = """
+import runpy, sys
+sys.argv = ["run_test.py", *sys.argv[1:]]
+try:
+    runpy.run_path("run_test.py", run_name="__main__")
+except SystemExit as end:
+    status = end.code
+print(status, [name for name in ("torch", "rich", "psutil", "junitparser", "unittest") if name in sys.modules])
+"""
+
+
+class ChoiceTest(RunnerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ("distributed/test_a", "distributed/deep/test_b", "test_c", "test_d"):
+            self.sample(name, PASS)
+
+    def listed(self, *arguments: str, **keywords: object) -> list[str]:
+        result = self.run_test("--list", *arguments, **keywords)  # type: ignore[arg-type]
+        self.assertEqual((0, ""), (result.returncode, result.stderr))
+        return result.stdout.splitlines()
+
+    def test_list_prints_the_names_and_nothing_else(self) -> None:
+        self.assertEqual(["distributed/deep/test_b", "distributed/test_a", "test_c", "test_d"], self.listed())
+
+    def test_names_globs_paths_and_exclusions(self) -> None:
+        self.assertEqual(["test_c"], self.listed("test_c.py"))
+        self.assertEqual(["test_d", "test_c"], self.listed("test_d", "-i", "test_c"))
+        self.assertEqual(["distributed/deep/test_b", "distributed/test_a"], self.listed("distributed/*"))
+        self.assertEqual(["distributed/test_a"], self.listed("distributed", "-x", "distributed/deep/*"))
+        self.assertEqual(["test_c"], self.listed(str(self.tree / "test" / "test_c.py")))
+        self.assertEqual(["distributed/test_a"], self.listed("test_a.py", cwd=self.tree / "test" / "distributed"))
+
+    def test_a_path_through_a_symbolic_link(self) -> None:
+        link = self.tree.parent / "link"
+        link.symlink_to(self.tree, target_is_directory=True)
+        self.assertEqual(["test_c"], self.listed(str(link / "test" / "test_c.py")))
+
+    def test_shards_cover_everything_exactly_once(self) -> None:
+        shards = [self.listed("--shard", str(index), "3") for index in (1, 2, 3)]
+        self.assertEqual(self.listed(), sorted(name for shard in shards for name in shard))
+
+    def test_a_shard_of_a_run(self) -> None:
+        result = self.run_test("--shard", "2", "3")
+        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
+        self.assertRegex(result.stdout, r"\Adistributed/test_a  1 passed  \d")
+
+    def test_an_unknown_name(self) -> None:
+        result = self.run_test("distributed/test_b")
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertExpectedInline(
+            result.stderr,
+            """\
+run_test.py: error: no test file is called 'distributed/test_b'; did you mean distributed/deep/test_b or test_d or test_c?
+""",  # noqa: E501
+        )
+
+    def test_names_that_lead_out_or_break_lines(self) -> None:
+        (self.tree / "test_outside.py").write_text("raise AssertionError('must never run')")
+        for name in ("../test_outside", "distributed/../../test_outside.py", "test_c\n", "", "test_c::no name"):
+            result = self.run_test(name)
+            self.assertEqual((2, ""), (result.returncode, result.stdout), name)
+            self.assertRegex(result.stderr, r"\Arun_test.py: error: [^\n]*\n\Z")
+
+    def test_nothing_selected_is_nothing_ran(self) -> None:
+        result = self.run_test("-x", "*")
+        self.assertEqual((5, "0 passed, 0 failed, 0 skipped\n"), (result.returncode, result.stdout))
+
+    def test_a_tree_without_a_test_folder(self) -> None:
+        (self.tree / "test").rename(self.tree / "elsewhere")
+        result = self.run_test("--list")
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertIn("run_test.py: error: there is no test folder at ", result.stderr)
+
+    def test_dry_run_prints_commands_that_run_when_pasted(self) -> None:
+        result = self.run_test("test_c::SampleTest::test_a", "--dry-run", "-k", "a*", "--device", "cpu", "--", "-f")
+        path = self.tree / "test" / "test_c.py"
+        expected = f"TORCH_TESTING_SHIM_DEVICE=cpu {sys.executable} {path} SampleTest.test_a -k 'a*' -f\n"
+        self.assertEqual((0, expected), (result.returncode, result.stdout))
+        pasted = self.run_test("test_c::SampleTest::test_a", "--dry-run").stdout
+        run = subprocess.run(pasted, shell=True, env=self.environment(TORCH_TESTING_SHIM_JOURNAL="/dev/null"))
+        self.assertEqual(0, run.returncode)
+
+    def test_a_reader_that_leaves_early_causes_no_traceback(self) -> None:
+        for argument in ("--list", "--dry-run", "test_c"):
+            read_end, write_end = os.pipe()
+            os.close(read_end)
+            with open(write_end, "wb") as closed_pipe:
+                command = [sys.executable, "run_test.py", argument]
+                result = subprocess.run(
+                    command,
+                    cwd=self.tree,
+                    env=self.environment(),
+                    stdout=closed_pipe,
+                    stderr=subprocess.PIPE,
+                    timeout=RUN_TIMEOUT,
+                )
+            self.assertEqual((141, b""), (result.returncode, result.stderr), argument)
+        self.assertNothingLeft()
+
+    def test_neither_list_nor_a_run_imports_torch(self) -> None:
+        loaded = {}
+        for arguments in (("--list",), ("test_c",)):
+            result = subprocess.run(
+                [sys.executable, "-c", LOADED_MODULES, *arguments],
+                cwd=self.tree,
+                env=self.environment(),
+                capture_output=True,
+                text=True,
+                timeout=RUN_TIMEOUT,
+            )
+            loaded[arguments[0]] = last_line(result.stdout)
+        self.assertEqual({"--list": "0 []", "test_c": "0 ['rich', 'psutil', 'junitparser']"}, loaded)
+
+    def test_list_is_quick(self) -> None:
+        for number in range(200):
+            self.sample(f"many/test_{number}", PASS)
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            self.assertEqual(204, len(self.listed()))
+            times.append(time.perf_counter() - began)
+        self.assertLess(min(times), 0.3)
+
+
+if __name__ == "__main__":
+    run_tests()

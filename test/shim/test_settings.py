@@ -1,0 +1,123 @@
+"""The settings: every variable, its default, and one sentence for a value that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS, Settings, SettingsError, read_settings
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+VARIABLES = [
+    "TORCH_TESTING_SHIM_DEVICE",
+    "TORCH_TESTING_SHIM_START_METHOD",
+    "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
+    "TORCH_TESTING_SHIM_JOURNAL",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CI",
+    "PYTORCH_HYPOTHESIS_PROFILE",
+    "PYTORCH_TEST_WITH_SLOW",
+    "PYTORCH_TEST_SKIP_FAST",
+    "PYTORCH_PRINT_REPRO_ON_FAILURE",
+    "SLOW_TESTS_FILE",
+    "DISABLED_TESTS_FILE",
+]
+
+
+class SettingsTest(TestCase):
+    def refusal(self, **environ: str) -> str:
+        with self.assertRaises(SettingsError) as caught:
+            read_settings(environ)
+        return str(caught.exception)
+
+    def test_an_empty_environment_gives_the_defaults(self) -> None:
+        self.assertEqual(Settings(), read_settings({}))
+        self.assertEqual(300.0, DEFAULT_TIMEOUT_SECONDS)
+
+    def test_empty_values_are_as_good_as_none(self) -> None:
+        empty = dict.fromkeys(VARIABLES, "")
+        # an empty flag is off, and this one is on by default
+        self.assertEqual(Settings(print_repro=False), read_settings(empty))
+
+    def test_every_variable_reaches_its_setting(self) -> None:
+        environ = {
+            "TORCH_TESTING_SHIM_DEVICE": "cpu",
+            "TORCH_TESTING_SHIM_START_METHOD": "spawn",
+            "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": "12.5",
+            "TORCH_TESTING_SHIM_JOURNAL": "/a/journal",
+            "OMP_NUM_THREADS": "2",
+            "CI": "1",
+            "PYTORCH_HYPOTHESIS_PROFILE": "debug",
+            "PYTORCH_TEST_WITH_SLOW": "1",
+            "PYTORCH_TEST_SKIP_FAST": "true",
+            "PYTORCH_PRINT_REPRO_ON_FAILURE": "0",
+            "SLOW_TESTS_FILE": "slow.json",
+            "DISABLED_TESTS_FILE": "disabled.json",
+        }
+        expected = Settings(
+            device="cpu",
+            start_method="spawn",
+            timeout_seconds=12.5,
+            journal="/a/journal",
+            thread_caps_set=True,
+            is_ci=True,
+            hypothesis_profile="debug",
+            with_slow=True,
+            skip_fast=True,
+            print_repro=False,
+            slow_tests_file="slow.json",
+            disabled_tests_file="disabled.json",
+        )
+        self.assertEqual(expected, read_settings(environ))
+
+    def test_either_thread_variable_says_that_the_user_has_chosen(self) -> None:
+        self.assertTrue(read_settings({"MKL_NUM_THREADS": "4"}).thread_caps_set)
+
+    def test_any_value_of_ci_is_true_and_picks_its_hypothesis_profile(self) -> None:
+        for value in ("1", "true", "false", "0"):
+            settings = read_settings({"CI": value})
+            self.assertTrue(settings.is_ci, value)
+            self.assertEqual("pytorch_ci", settings.hypothesis_profile)
+
+    def test_a_profile_chosen_by_hand_counts_on_ci_too(self) -> None:
+        self.assertEqual("dev", read_settings({"CI": "1", "PYTORCH_HYPOTHESIS_PROFILE": "dev"}).hypothesis_profile)
+
+    def test_the_environment_of_the_process_is_the_default_and_is_read_anew(self) -> None:
+        for device in ("cpu", "cuda"):
+            with mock.patch.dict(os.environ, {"TORCH_TESTING_SHIM_DEVICE": device}):
+                self.assertEqual(device, read_settings().device)
+
+    def test_a_choice_that_is_none_of_the_choices(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_START_METHOD="forkserver"),
+            """TORCH_TESTING_SHIM_START_METHOD is 'forkserver'; it must be one of fork, spawn""",
+        )
+
+    def test_a_timeout_that_is_no_positive_number(self) -> None:
+        for text in ("0", "-1", "inf", "nan", "soon"):
+            message = self.refusal(DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=text)
+            expected = f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT is {text!r}; it must be a positive number of seconds"
+            self.assertEqual(expected, message)
+
+    def test_a_flag_that_is_neither_on_nor_off(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(PYTORCH_TEST_WITH_SLOW="maybe"), """PYTORCH_TEST_WITH_SLOW is 'maybe'; it must be 1 or 0"""
+        )
+
+    @given(st.dictionaries(st.sampled_from(VARIABLES), st.text(max_size=8)))
+    def test_no_environment_causes_anything_but_settings_or_one_sentence(self, environ: dict[str, str]) -> None:
+        try:
+            settings = read_settings(environ)
+        except SettingsError as error:
+            self.assertTrue(any(str(error).startswith(f"{name} is ") for name in environ), str(error))
+            self.assertEqual(1, len(str(error).splitlines()))
+        else:
+            self.assertGreater(settings.timeout_seconds, 0)
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -14,20 +14,25 @@ class ReportError(ValueError):
     """The report cannot be written; the message is one sentence."""
 
 
-def check_reportable() -> None:
-    """Makes sure, before any test has run, that a report can be written after them.
+def check_reportable(path: Path) -> None:
+    """Makes sure, before any test has run, that a report can be written after them; folders that are missing are made.
 
     Raises:
-        ReportError: junitparser is not installed.
+        ReportError: junitparser is not installed, or the file cannot be written.
     """
     try:
         import junitparser  # noqa: F401
     except ImportError:
         raise ReportError("--save-xml needs junitparser, which is not installed") from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise _cannot_write(path, error) from None
 
 
 def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -> None:
-    """Writes one test case per entry; folders that are missing are made.
+    """Writes one test case per entry.
 
     Raises:
         ReportError: the file cannot be written.
@@ -54,10 +59,13 @@ def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -
     report = JUnitXml()
     report.add_testsuite(suite)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         report.write(str(path), pretty=True)
     except OSError as error:
-        raise ReportError(f"cannot write the report {path}: {error.strerror}") from None
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> ReportError:
+    return ReportError(f"cannot write the report {path}: {error.strerror}")
 
 
 def _printable(text: str) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
 
-__all__ = ["UNEXPECTED_SUCCESS", "TestLog", "headline"]
+__all__ = ["UNEXPECTED_SUCCESS", "LogError", "TestLog", "headline"]
 
 #: Why a test that passed has failed.
 UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
+
+
+class LogError(ValueError):
+    """The journal cannot be written; the message is one sentence."""
 
 
 class TestLog:
@@ -19,6 +23,9 @@ class TestLog:
     Attributes:
         planned: names of the tests that were to run.
         entries: one per test that ended, in order.
+
+    Raises:
+        LogError: from every method that adds something, where the journal cannot be written.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -31,24 +38,28 @@ class TestLog:
     def plan(self, names: Sequence[str]) -> None:
         """Says which tests are to run."""
         self.planned.extend(names)
-        if self._journal is not None:
-            self._journal.plan(list(names))
+        self._write(lambda journal: journal.plan(list(names)))
 
     def start(self, name: str) -> None:
         """Says that a test starts now."""
-        if self._journal is not None:
-            self._journal.start(name)
+        self._write(lambda journal: journal.start(name))
 
     def end(self, entry: JournalEntry) -> None:
         """Takes the entry of a test that has ended."""
         self.entries.append(entry)
-        if self._journal is not None:
-            self._journal.end(entry)
+        self._write(lambda journal: journal.end(entry))
 
     def finish(self) -> None:
         """Says that nothing more will come."""
-        if self._journal is not None:
-            self._journal.finish()
+        self._write(lambda journal: journal.finish())
+
+    def _write(self, write: Callable[[Journal], None]) -> None:
+        if self._journal is None:
+            return
+        try:
+            write(self._journal)
+        except OSError as error:
+            raise LogError(f"cannot write the journal {self._journal.path}: {error.strerror}") from None
 
     @property
     def has_failures(self) -> bool:

@@ -23,7 +23,7 @@ from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
 from torch_testing_shim._run_environment import export
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._test_gates import TestListError, check_test_lists
-from torch_testing_shim._test_log import TestLog
+from torch_testing_shim._test_log import LogError, TestLog
 from torch_testing_shim._test_selection import SelectionError, load, select, test_name
 
 __all__ = ["run_tests"]
@@ -32,7 +32,7 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 PASSED, FAILED, WRONG_USAGE, NOTHING_RAN, INTERRUPTED = 0, 1, 2, 5, 130
 
-_USAGE_ERRORS = (SettingsError, TestListError, SelectionError, ReportError, PytestMissing)
+_USAGE_ERRORS = (SettingsError, TestListError, SelectionError, LogError, ReportError, PytestMissing)
 
 
 def run_tests(argv: list[str] | None = None) -> NoReturn:
@@ -65,7 +65,7 @@ def _run(options: ProgramOptions, script: str) -> int:
     settings = read_settings()
     check_test_lists(settings)
     if options.save_xml is not None:
-        check_reportable()
+        check_reportable(options.save_xml)
     if options.seed is not None:
         print("--seed is accepted for old scripts and has no effect", file=sys.stderr)
     names = [test_name(test) for test in _selected(options)]
@@ -136,7 +136,7 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
         buffer=options.buffer,
         tb_locals=options.showlocals,
         warnings=None if sys.warnoptions else "default",
-        resultclass=functools.partial(JournalingResult, log=log, fixtures=Fixtures(tests)),  # type: ignore[arg-type]
+        resultclass=functools.partial(JournalingResult, log=log, fixtures=Fixtures(tests)),
     ).run(run_suite)  # type: ignore[arg-type]
     if interrupts:
         raise interrupts[0]

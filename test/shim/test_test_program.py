@@ -337,6 +337,10 @@ class WrongUsageTest(ProgramTestCase):
     def test_missing_list(self) -> None:
         self.check(2, "cannot read the list of tests", "--import-slow-tests", "nowhere.json")
 
+    def test_files_that_cannot_be_written(self) -> None:
+        self.check(2, "cannot write the journal", TORCH_TESTING_SHIM_JOURNAL=str(self.folder / "no" / "journal"))
+        self.check(2, "cannot write the report", "--save-xml", str(self.script / "report.xml"))
+
     def test_missing_packages(self) -> None:
         message = "--save-xml needs junitparser, which is not installed"
         self.check(2, message, "TestGood", "--save-xml", blocked=("junitparser",))

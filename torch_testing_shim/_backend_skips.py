@@ -23,6 +23,8 @@ __all__ = [
     "skip_if_win32",
 ]
 
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
 Test = TypeVar("Test")
 
 

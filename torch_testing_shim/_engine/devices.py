@@ -17,6 +17,9 @@ from torch_testing_shim._settings import Settings, read_settings
 __all__ = ["DeviceError", "DeviceInUse", "accelerator_count", "device_in_use", "process_group_backend"]
 
 
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
 class DeviceError(ValueError):
     """The device that was asked for cannot be used; the message is one sentence."""
 

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,10 @@ __all__ = [
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+#: How long ranks may take to end after their zygote has died, in seconds; it takes the kernel milliseconds.
+_ORPHAN_SECONDS = 1.0
 
 
 class LaunchError(RuntimeError):
@@ -149,10 +154,17 @@ class RunningRanks:
             try:
                 self.read_exits()
             except LaunchError:
-                self._live.clear()
+                self._await_orphans()
         for reader in self.readers:
             reader.close()
         self.readers = []
+
+    def _await_orphans(self) -> None:
+        """Waits for ranks whose zygote has died: the kernel kills them, but tells nobody that it has."""
+        give_up = time.monotonic() + _ORPHAN_SECONDS
+        while time.monotonic() < give_up and any(os.path.exists(f"/proc/{self.pids[rank]}") for rank in self._live):
+            time.sleep(0.01)
+        self._live.clear()
 
     def __enter__(self) -> RunningRanks:
         return self

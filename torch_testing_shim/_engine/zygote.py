@@ -74,8 +74,13 @@ class Zygote:
 
     @property
     def is_usable(self) -> bool:
-        """False once it was closed, and in a process that was itself forked from the controller."""
-        return self._orders.fileno() >= 0 and self._controller_pid == os.getpid()
+        """False once it was closed or has died, and in a process that was itself forked from the controller."""
+        if self._orders.fileno() < 0 or self._controller_pid != os.getpid():
+            return False
+        try:
+            return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
 
     def fileno(self) -> int:
         return self._orders.fileno()

@@ -1,0 +1,165 @@
+"""Sample test files for the harness's tests: written beside the assertion, run as a user would, judged by their journal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from torch_testing_shim._journal import JournalEntry, TestStatus, read_journal
+from torch_testing_shim.common_utils import TestCase
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: How long one run of a sample may take, in seconds; they take a few, and a loaded machine some more.
+RUN_TIMEOUT = 300.0
+
+SAMPLE_HEAD = """
+import os, signal, subprocess, sys, time, unittest
+import torch
+import torch.distributed as dist
+from torch_testing_shim.common_distributed import MultiProcessTestCase, TEST_SKIPS, skip_if_lt_x_gpu
+from torch_testing_shim.common_utils import TestCase, instantiate_parametrized_tests, parametrize, run_tests, subtest
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
+from torch_testing_shim.distributed.checkpoint_utils import with_temp_dir
+"""
+SAMPLE_TAIL = """
+if __name__ == "__main__":
+    run_tests()
+"""
+
+
+@dataclass(frozen=True)
+class SampleRun:
+    """What a sample left.
+
+    Attributes:
+        exit_code: of its process; negative for a signal.
+        output: stdout and stderr together.
+        entries: its journal's entries by test name, "Class.method".
+        seconds: wall time.
+    """
+
+    exit_code: int
+    output: str
+    entries: dict[str, JournalEntry] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class SampleTestCase(TestCase):
+    """Runs samples in a private folder and checks that they leave no process and no file."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory(prefix="samples-")
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        (self.folder / "tmp").mkdir()
+
+    def write_sample(self, body: str, name: str = "test_sample.py") -> Path:
+        path = self.folder / name
+        path.write_text(SAMPLE_HEAD + textwrap.dedent(body) + SAMPLE_TAIL)
+        return path
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """This process's environment less what configures the harness, with a private TMPDIR and journal."""
+        ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return kept | {
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.folder / "tmp"),
+            "TORCH_TESTING_SHIM_JOURNAL": str(self.folder / "journal"),
+            **extra,
+        }
+
+    def start(self, command: Sequence[str], **extra: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env=self.environment(**extra),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen, began: float) -> SampleRun:
+        try:
+            output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        finally:
+            if process.poll() is None:
+                process.kill()
+        journal = read_journal(self.folder / "journal")
+        (self.folder / "journal").unlink(missing_ok=True)
+        self.assertEqual(0, journal.broken_lines, output)
+        entries = {entry.test: entry for entry in journal.entries}
+        return SampleRun(process.returncode, output, entries, time.monotonic() - began)
+
+    def run_command(self, *command: str, **extra: str) -> SampleRun:
+        """Runs python with the arguments and waits for its end."""
+        began = time.monotonic()
+        return self.finish(self.start(command, **extra), began)
+
+    def run_sample(self, body: str, *arguments: str, **extra: str) -> SampleRun:
+        """Runs a sample file, checks that nothing is left of it, and returns what it said."""
+        run = self.run_command(str(self.write_sample(body)), *arguments, **extra)
+        self.assert_nothing_left()
+        return run
+
+    def assert_status(self, run: SampleRun, test: str, status: TestStatus, reason: str = "") -> JournalEntry:
+        """Checks how a test of the sample ended, and that the regular expression `reason` is found in its reason."""
+        self.assertIn(test, run.entries, run.output)
+        entry = run.entries[test]
+        self.assertTrue(entry.status is status, f"{test} is {entry.status}, not {status}\n{run.output}")
+        self.assertTrue(re.search(reason, entry.reason), f"{reason!r} is not found in {entry.reason!r}")
+        return entry
+
+    def assert_nothing_left(self) -> None:
+        """No process that was started in the sample's folder, no file in its TMPDIR but torch's own cache."""
+        self.assertEqual([], self.processes_of_sample())
+        left = sorted(path.name for path in (self.folder / "tmp").iterdir())
+        self.assertEqual([], [name for name in left if not name.startswith("torchinductor_")])
+
+    def processes_of_sample(self, patience: float = 5.0) -> list[str]:
+        """Commands of the living processes that have the sample's TMPDIR; it waits a little for them to end."""
+        give_up = time.monotonic() + patience
+        while (found := self._living()) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        return found
+
+    def _living(self) -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                if str(self.folder) in process.environ().get("TMPDIR", ""):
+                    found.append(f"{process.pid} {' '.join(process.cmdline())}")
+            except psutil.Error:
+                continue
+        return found
+
+
+def wait_until(condition, patience: float = 60.0) -> bool:
+    """Polls until the condition holds; False if it never did."""
+    give_up = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def interrupt(process: subprocess.Popen, number: signal.Signals = signal.SIGINT) -> None:
+    """Sends a signal to the sample's process alone, as `kill` does."""
+    process.send_signal(number)

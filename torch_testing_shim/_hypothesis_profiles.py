@@ -16,7 +16,7 @@ def load_profile(settings: Settings) -> None:
     """Registers the profiles and makes the one that `settings` names the default of all tests defined from now on.
 
     No profile has a deadline or minds slow examples: the first example of a test that starts ranks pays for what later
-    ones reuse. None keeps a database, so no `.hypothesis` folder appears where tests run.
+    ones reuse. None keeps a database of failing examples: what a run tries must not depend on the runs before it.
     """
     for name, examples in EXAMPLES.items():
         hypothesis.settings.register_profile(

@@ -49,6 +49,11 @@ class Channel(unittest.TestCase):
         self.writer.send(OUTCOME)
         self.assertEqual(OUTCOME, self.reader.read())
 
+    def test_the_last_outcome_counts(self):
+        self.writer.send(RankOutcome(2, RankStatus.PASSED, 0.5))
+        self.writer.send(OUTCOME)
+        self.assertEqual(OUTCOME, self.reader.read())
+
     def test_an_outcome_larger_than_the_pipe_arrives(self):
         big = RankOutcome(0, RankStatus.ERRORED, 1.0, traceback="x" * 1_000_000)
         sender = threading.Thread(target=self.writer.send, args=(big,))

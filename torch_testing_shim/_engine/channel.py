@@ -7,6 +7,7 @@ of a message cannot hold the controller past the deadline.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from torch_testing_shim._engine.outcome import RankOutcome
 
@@ -53,7 +54,7 @@ class ChannelReader:
         return self._descriptor
 
     def read(self) -> RankOutcome | None:
-        """Takes what has arrived. Returns the outcome once its line is complete, else None.
+        """Takes what has arrived. Returns the last outcome whose line is complete, None where there is no new one.
 
         A line that is no outcome is passed over: nothing but the harness writes here on purpose, so it can only
         come from a test that writes to descriptors which are not its own.
@@ -65,12 +66,11 @@ class ChannelReader:
         except BlockingIOError:
             pass
         *lines, self._buffer = self._buffer.split(b"\n")
+        found = None
         for line in lines:
-            try:
-                return RankOutcome.from_json(line.decode("ascii"))
-            except ValueError:
-                continue
-        return None
+            with suppress(ValueError):
+                found = RankOutcome.from_json(line.decode("ascii"))
+        return found
 
     def close(self) -> None:
         os.close(self._descriptor)

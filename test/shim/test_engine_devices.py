@@ -1,0 +1,95 @@
+"""The device in use, on this machine and as torch would answer elsewhere.
+
+Accelerators are simulated: torch's answers are replaced, since a machine without one is to pass this test too.
+"""
+
+import os
+from unittest import mock
+
+import torch
+
+from torch_testing_shim._engine import devices
+from torch_testing_shim._engine.devices import DeviceError, DeviceInUse, device_in_use, process_group_backend
+from torch_testing_shim._settings import Settings
+from torch_testing_shim.common_distributed import at_least_x_gpu
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+
+def machine_with(count, accelerator="cuda"):
+    """A context in which torch finds `count` accelerators of a type."""
+    return mock.patch.multiple(
+        devices,
+        _accelerator_type=lambda: accelerator,
+        accelerator_count=lambda: count,
+    )
+
+
+class Devices(TestCase):
+    def test_without_accelerator(self):
+        with machine_with(0, None):
+            self.assertEqual(DeviceInUse("cpu", 0), device_in_use(Settings()))
+        with machine_with(0, "cuda"):  # torch was built for one, and none is there
+            self.assertEqual(DeviceInUse("cpu", 0), device_in_use(Settings()))
+
+    def test_with_accelerators(self):
+        with machine_with(2, "xpu"):
+            self.assertEqual(DeviceInUse("xpu", 2), device_in_use(Settings()))
+            self.assertEqual(DeviceInUse("xpu", 2, chosen=True), device_in_use(Settings(device="xpu:1")))
+            self.assertEqual(DeviceInUse("cpu", 0, chosen=True), device_in_use(Settings(device="cpu")))
+
+    def test_device_that_cannot_be_used(self):
+        with machine_with(0, None):
+            with self.assertRaisesRegex(DeviceError, "device 'cuda' was asked for, but torch finds none here"):
+                device_in_use(Settings(device="cuda"))
+            with self.assertRaisesRegex(DeviceError, "^unknown device 'gpuu'; torch knows cpu, cuda"):
+                device_in_use(Settings(device="gpuu"))
+
+    def test_room_for_ranks(self):
+        self.assertTrue(DeviceInUse("cpu", 0).has_room_for(64))
+        self.assertTrue(DeviceInUse("cuda", 4).has_room_for(4))
+        self.assertFalse(DeviceInUse("cuda", 1).has_room_for(2))
+
+    def test_at_least_x_gpu(self):
+        with mock.patch.dict(os.environ):
+            os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
+            with machine_with(1):
+                self.assertEqual([True, False], [at_least_x_gpu(x) for x in (1, 2)])
+            with machine_with(0, None):
+                self.assertFalse(at_least_x_gpu(1))
+                os.environ["TORCH_TESTING_SHIM_DEVICE"] = "cpu"
+                self.assertTrue(at_least_x_gpu(8))
+
+    def test_backends_are_torchs(self):
+        self.assertEqual("gloo", process_group_backend("cpu"))
+        with self.assertRaisesRegex(DeviceError, "no process-group backend is registered for device 'vulkan'"):
+            process_group_backend("vulkan")
+
+    def test_a_child_counts_so_that_this_process_starts_no_driver(self):
+        own, asked_in = os.getpid(), []
+
+        def count():
+            asked_in.append(os.getpid())  # lost with the child
+            return 3 if os.getpid() != own else -1
+
+        self.assertEqual(3, devices._ask_child(count))
+        self.assertEqual([], asked_in)
+
+    def test_a_child_that_dies_has_the_question_asked_here(self):
+        own = os.getpid()
+
+        def count():
+            if os.getpid() != own:
+                os._exit(1)
+            raise RuntimeError("the driver is broken")
+
+        with self.assertRaisesRegex(RuntimeError, "the driver is broken"):
+            devices._ask_child(count)
+
+    def test_this_machine(self):
+        accelerator = torch.accelerator.current_accelerator()
+        expected = torch.accelerator.device_count() if accelerator is not None else 0
+        self.assertEqual(expected, devices.accelerator_count())
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -88,6 +88,27 @@ run_test.py: error: no test file is called 'distributed/test_b'; did you mean di
         self.assertEqual((2, ""), (result.returncode, result.stdout))
         self.assertIn("run_test.py: error: there is no test folder at ", result.stderr)
 
+    def test_a_folder_that_was_removed_under_the_users_feet(self) -> None:
+        command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} {self.tree}/run_test.py --list"
+        result = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.tree,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT,
+        )
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertEqual("run_test.py: error: the folder that you are in is not there any more\n", result.stderr)
+
+    def test_characters_that_the_output_has_no_way_to_write(self) -> None:
+        result = self.run_test(
+            "test_c", "--dry-run", "-k", "\udcff\N{SNOWMAN}", env=self.environment(PYTHONIOENCODING="ascii")
+        )
+        self.assertEqual((0, ""), (result.returncode, result.stderr))
+        self.assertIn(r"-k '\udcff\u2603'", result.stdout)
+
     def test_dry_run_prints_commands_that_run_when_pasted(self) -> None:
         result = self.run_test("test_c::SampleTest::test_a", "--dry-run", "-k", "a*", "--device", "cpu", "--", "-f")
         path = self.tree / "test" / "test_c.py"

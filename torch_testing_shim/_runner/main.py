@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
         arguments: the command line without the program's name (default: the process's own).
         root: the absolute folder that holds run_test.py and the folder `test`.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
     with StopRequest() as stop:
         try:
@@ -51,7 +54,10 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
 def _choose(options: Options, root: Path) -> tuple[FileSelection, ...]:
     """The files that this command line is about."""
     test_folder = root / "test"
-    place = Place(test_folder=str(test_folder.resolve()), working_folder=os.getcwd())
+    try:
+        place = Place(test_folder=str(test_folder.resolve()), working_folder=os.getcwd())
+    except FileNotFoundError as error:
+        raise UsageError("the folder that you are in is not there any more") from error
     include, exclude = (tuple(map(_without_links, texts)) for texts in (options.include, options.exclude))
     selected = select(find_test_names(test_folder), include, exclude, place)
     return take_shard(selected, options.shard) if options.shard else selected

@@ -5,8 +5,6 @@ On a terminal, one more line shows the test that runs now. In a pipe there are p
 
 from __future__ import annotations
 
-import io
-import sys
 import time
 from types import TracebackType
 from typing import BinaryIO
@@ -34,9 +32,7 @@ class _Console(Console):
 
 
 def make_console() -> Console:
-    """The console on standard output, which prints text as it is, whatever characters a test's report has."""
-    assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(errors="backslashreplace")
+    """The console on standard output, which prints text as it is."""
     return _Console(markup=False, highlight=False, emoji=False)
 
 

@@ -151,6 +151,7 @@ class RunnerTestCase(TestCase):
             [sys.executable, str(self.tree / "run_test.py"), *arguments],
             cwd=cwd or self.tree,
             env=env or self.environment(),
+            input="typed by the user\n",
             capture_output=True,
             text=True,
             timeout=RUN_TIMEOUT,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 __all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_settings"]
 
-#: What one distributed test may take, in seconds, unless DISTRIBUTED_TESTS_DEFAULT_TIMEOUT says otherwise (as upstream).
+#: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
 
 START_METHODS = ("fork", "spawn")
@@ -30,7 +30,7 @@ class Settings:
 
     Attributes:
         device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
-        start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for the best that works.
+        start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
         timeout_seconds: deadline of one distributed test (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
         journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
         thread_caps_set: the user has set OMP_NUM_THREADS or MKL_NUM_THREADS, so ranks keep their hands off.

@@ -78,7 +78,10 @@ class TestLog:
 
 
 def headline(error: BaseException) -> str:
-    """One line for an exception: its type, and the first line of its message that says something."""
+    """One line for an exception: its type, and the first line of its message that says something. Of an exception that
+    is a report over ranks (`is_report`) the type says nothing more."""
     name = type(error).__name__
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if said and getattr(error, "is_report", False):
+        return said
     return f"{name}: {said}" if said else name

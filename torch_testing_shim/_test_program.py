@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from torch_testing_shim._child_runs import run_in_children
+from torch_testing_shim._engine.devices import DeviceError, device_in_use
+from torch_testing_shim._engine.launcher import LaunchError, check_scratch_folder
 from torch_testing_shim._journal import Journal
 from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
@@ -32,7 +34,16 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 PASSED, FAILED, WRONG_USAGE, NOTHING_RAN, INTERRUPTED = 0, 1, 2, 5, 130
 
-_USAGE_ERRORS = (SettingsError, TestListError, SelectionError, LogError, ReportError, PytestMissing)
+_USAGE_ERRORS = (
+    SettingsError,
+    TestListError,
+    SelectionError,
+    LogError,
+    ReportError,
+    PytestMissing,
+    DeviceError,
+    LaunchError,
+)
 
 
 def run_tests(argv: list[str] | None = None) -> NoReturn:
@@ -64,6 +75,8 @@ def _run(options: ProgramOptions, script: str) -> int:
     export(options)
     settings = read_settings()
     check_test_lists(settings)
+    device_in_use(settings)
+    check_scratch_folder()
     if options.save_xml is not None:
         check_reportable(options.save_xml)
     if options.seed is not None:

@@ -143,26 +143,24 @@ class MultiProcessTestCase(TestCase):
         """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
 
         @functools.wraps(fn)
-        def wrapper(self: MultiProcessTestCase) -> None:
-            if self.rank == self.MAIN_PROCESS_RANK:
-                self._join_processes(fn)
-            else:
-                fn()
+        def in_its_role(instance: MultiProcessTestCase) -> None:
+            is_controller = instance.rank == self.MAIN_PROCESS_RANK
+            run = functools.partial(instance._join_processes, fn) if is_controller else fn
+            run()
 
-        return types.MethodType(wrapper, self)
+        return types.MethodType(in_its_role, self)
 
     # In the controller.
 
     def setUp(self) -> None:
         super().setUp()
-        self.special_return_code_checks = {}
-        self.skip_return_code_checks = []
-        self.processes = []
-        self.pid_to_pipe: dict[int, object] = {}
-        self.rank = self.MAIN_PROCESS_RANK
         self._ranks = TestRanks()
         self.addCleanup(self._ranks.close)
         self.file_name = str(self._ranks.scratch.rendezvous)
+        self.rank = self.MAIN_PROCESS_RANK
+        self.processes = []
+        self.skip_return_code_checks = []
+        self.special_return_code_checks = {}
 
     def _current_test_name(self) -> str:
         return self.id().rpartition(".")[2]

@@ -15,6 +15,7 @@ import torch
 
 from torch_testing_shim._assertions import TensorAssertions
 from torch_testing_shim._device_sleep import get_cycles_per_ms
+from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._expected_output import ExpectedOutput
 from torch_testing_shim._flags import (
     FILE_SCHEMA,
@@ -161,6 +162,16 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        """Runs the test, after what has to be done before the first test of the process, and with its cleanups also
+        where Ctrl-C ends it (unittest leaves them out)."""
+        STARTER.prepare()
+        try:
+            return super().run(result)
+        except BaseException:
+            self.doCleanups()
+            raise
 
     def setUp(self) -> None:
         """Subclasses call it first.

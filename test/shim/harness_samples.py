@@ -1,4 +1,4 @@
-"""Sample test files for the harness's tests: written beside the assertion, run as a user would, judged by their journal."""
+"""Sample test files for the harness's tests: written beside the assertion, run as users do, judged by the journal."""
 
 from __future__ import annotations
 

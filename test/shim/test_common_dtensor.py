@@ -112,9 +112,7 @@ class DTensorBase(SampleTestCase):
                 self.assert_status(run, f"Base.test_{name}", TestStatus.PASSED)
         self.assert_status(run, "Repeated.test_repeated_device", TestStatus.PASSED)
         reason = "rank 1 errored: KeyError: 'rank 1 alone'"
-        entry = self.assert_status(
-            run, "Base.test_raising_does_not_wait_for_the_others", TestStatus.ERROR, reason
-        )
+        entry = self.assert_status(run, "Base.test_raising_does_not_wait_for_the_others", TestStatus.ERROR, reason)
         self.assertLess(entry.seconds, 30)
         # The hook ends the process before the test could be reported: the exit code shows that it saw its arguments.
         reason = "died: exit code 0, without finishing"

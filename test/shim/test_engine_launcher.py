@@ -54,7 +54,8 @@ class ForkOrSpawn(SampleTestCase):
         """
         run = self.run_sample("import textwrap\nexec(textwrap.dedent('''" + thread + "'''))\n" + TWO_TESTS)
         self.check_outcomes(run)
-        line = "torch_testing_shim: ranks are spawned, not forked, which is slower: 2 threads are running in the test process"
+        reason = "2 threads are running in the test process"
+        line = f"torch_testing_shim: ranks are spawned, not forked, which is slower: {reason}\n"
         self.assertEqual(1, run.output.count(line), run.output)
 
     def test_fork_insisted_on_where_it_is_not_safe(self):
@@ -166,9 +167,10 @@ class Scratch(TestCase):
         self.assertTrue(Path(tempfile.gettempdir()).exists())
 
     def test_folder_that_cannot_be_written(self):
-        with mock.patch.dict(os.environ, TMPDIR="/nowhere/at/all"):
-            with self.assertRaisesRegex(LaunchError, "cannot make a scratch folder in /nowhere/at/all: No such file"):
-                make_scratch_folder()
+        reason = "cannot make a scratch folder in /nowhere/at/all: No such file"
+        environment = mock.patch.dict(os.environ, TMPDIR="/nowhere/at/all")
+        with environment, self.assertRaisesRegex(LaunchError, reason):
+            make_scratch_folder()
 
     def test_paths_of_a_job(self):
         job = RankJob("m", None, "C", "test_a", 1, 4, "/s", "/s/rendezvous", run_arguments={"fake_pg": True})

@@ -44,7 +44,8 @@ class ShardedComparison(TestCase):
     def test_size_dtype_and_place(self):
         one = self.sharded(4, 2)
         self.assertRegex(sharded_difference(self.sharded(4, 3), one), r"^size is .*\[4, 3\].*expected .*\[4, 2\]")
-        self.assertRegex(sharded_difference(self.sharded(4, 2, dtype=torch.float64), one), "^tensor_properties is .*float64")
+        double = self.sharded(4, 2, dtype=torch.float64)
+        self.assertRegex(sharded_difference(double, one), "^tensor_properties is .*float64")
         moved = self.sharded(4, 2)
         moved.metadata().shards_metadata[0].shard_offsets = [1, 0]
         self.assertRegex(sharded_difference(moved, one), r"^shards lie at \[\(\[1, 0\]")

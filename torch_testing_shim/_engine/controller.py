@@ -29,11 +29,15 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 class RankFailure(AssertionError):
-    """An assertion did not hold in a rank. The message is the report over all ranks."""
+    """An assertion did not hold in a rank. The message is the report over all ranks; its first line is the headline."""
+
+    is_report = True
 
 
 class RankError(RuntimeError):
-    """A rank raised another exception, died, hung or disagreed. The message is the report over all ranks."""
+    """A rank raised another exception, died, hung or disagreed. The message is as that of `RankFailure`."""
+
+    is_report = True
 
 
 def checked_world_size(value: object) -> int:

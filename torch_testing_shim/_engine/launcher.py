@@ -30,6 +30,7 @@ __all__ = [
     "LaunchError",
     "RankStarter",
     "RunningRanks",
+    "check_scratch_folder",
     "make_scratch_folder",
     "remove_scratch_folder",
     "threads_per_rank",
@@ -60,6 +61,15 @@ def make_scratch_folder() -> ScratchFolder:
         place = wanted or "the system's temporary folder"
         raise LaunchError(f"cannot make a scratch folder in {place}: {error.strerror}") from None
     return folder
+
+
+def check_scratch_folder() -> None:
+    """Makes sure that scratch folders can be made, so that a run that cannot have any ends before its first test.
+
+    Raises:
+        LaunchError: the temporary folder cannot be written.
+    """
+    remove_scratch_folder(make_scratch_folder())
 
 
 def remove_scratch_folder(folder: ScratchFolder) -> None:

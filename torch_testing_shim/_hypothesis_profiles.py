@@ -1,15 +1,57 @@
-"""hypothesis profiles: how many examples a property-based test tries, here, when debugging, and on CI."""
+"""hypothesis profiles: how many examples a property-based test tries, here, when debugging, and on CI.
+
+Most test files use no hypothesis, and its import costs a tenth of a second. So the profile is loaded with hypothesis:
+at once where it is imported already, else by a finder that waits for its import.
+"""
 
 from __future__ import annotations
 
-import hypothesis
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 from torch_testing_shim._settings import Settings
 
-__all__ = ["EXAMPLES", "load_profile"]
+__all__ = ["EXAMPLES", "load_profile", "load_profile_with_hypothesis"]
 
 #: Examples per profile, as upstream.
 EXAMPLES = {"dev": 10, "debug": 1000, "pytorch_ci": 50}
+
+
+def load_profile_with_hypothesis(settings: Settings) -> None:
+    """Loads the profile now if hypothesis is imported, else as soon as it is."""
+    if "hypothesis" in sys.modules:
+        load_profile(settings)
+    else:
+        sys.meta_path.insert(0, _AfterHypothesis(lambda: load_profile(settings)))
+
+
+class _AfterHypothesis(MetaPathFinder):
+    """Finds nothing itself; does something once when hypothesis has been imported."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "hypothesis":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_then(module: ModuleType) -> None:
+            execute(module)
+            self._then()
+
+        spec.loader.exec_module = execute_and_then  # type: ignore[method-assign]
+        return spec
 
 
 def load_profile(settings: Settings) -> None:
@@ -18,6 +60,8 @@ def load_profile(settings: Settings) -> None:
     No profile has a deadline or minds slow examples: the first example of a test that starts ranks pays for what later
     ones reuse. None keeps a database of failing examples: what a run tries must not depend on the runs before it.
     """
+    import hypothesis  # a tenth of a second, which most test files can do without
+
     for name, examples in EXAMPLES.items():
         hypothesis.settings.register_profile(
             name,

@@ -23,7 +23,10 @@ def set_rng_seed(seed: int | None = None) -> None:
         seed: the seed; `SEED` where it is None.
     """
     value = SEED if seed is None else seed
-    torch.manual_seed(value)
+    if torch.accelerator.current_accelerator() is None:
+        torch.default_generator.manual_seed(value)  # all there is; manual_seed would take stacks for absent devices
+    else:
+        torch.manual_seed(value)
     random.seed(value)
     numpy = sys.modules.get("numpy")  # not imported: no test has drawn from it, and importing it costs time
     if numpy is not None:

@@ -45,7 +45,7 @@ from torch_testing_shim._guards import (
     suppress_warnings,
     wrapSwapTensorsTest,
 )
-from torch_testing_shim._hypothesis_profiles import load_profile
+from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._parametrization import (
     decorateIf,
     instantiate_parametrized_tests,
@@ -132,7 +132,7 @@ __all__ = [
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 # A profile holds for the @given tests that are defined after it is loaded, so it is loaded before a test file goes on.
-load_profile(settings_or_default())
+load_profile_with_hypothesis(settings_or_default())
 
 #: Precisions of old tests of modules; upstream's name says what to think of it.
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}

@@ -49,6 +49,9 @@ class Preload(unittest.TestCase):
     def test_a_collective_needs_nothing(self):
         self.assertEqual((), modules_to_preload(self.names("def test(self):\n    dist.all_reduce(self.x)\n")))
 
+    def test_numpys_generator_follows_numpy(self):
+        self.assertEqual(("numpy.random",), modules_to_preload((), {"numpy": None}))
+
 
 if __name__ == "__main__":
     run_tests()

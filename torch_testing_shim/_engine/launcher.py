@@ -250,7 +250,7 @@ class RankStarter:
     def _start_zygote(self, test_modules: Iterable[str]) -> Zygote:
         modules = [sys.modules[name] for name in test_modules if name in sys.modules]
         names = {name for module in modules for name in names_in_module(module)}
-        self._zygote = zygote = Zygote.start(modules_to_preload(names))
+        self._zygote = zygote = Zygote.start(modules_to_preload(names, sys.modules))
         atexit.register(zygote.close)
         return zygote
 

@@ -6,7 +6,7 @@ tests use one is read off the names in their code; a wrong guess costs time, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
 __all__ = ["modules_to_preload", "names_in_module"]
@@ -26,10 +26,21 @@ LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def modules_to_preload(names: Iterable[str]) -> tuple[str, ...]:
-    """The modules to import ahead for code that uses `names`, each once, in a fixed order."""
+#: A module that is imported already -> what the harness itself imports in every rank because of it: numpy's
+#: generator, which numpy imports when it is seeded.
+FOLLOWING_IMPORTS: dict[str, str] = {"numpy": "numpy.random"}
+
+
+def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> tuple[str, ...]:
+    """The modules to import ahead, each once, in a fixed order.
+
+    Args:
+        names: what the tests' code uses.
+        imported: the modules that are imported already.
+    """
     wanted = {module for name in set(names) & LAZY_IMPORTS.keys() for module in LAZY_IMPORTS[name]}
-    return tuple(sorted(wanted))
+    following = {follower for module, follower in FOLLOWING_IMPORTS.items() if module in imported}
+    return tuple(sorted(wanted | following))
 
 
 def names_in_module(module: ModuleType) -> set[str]:

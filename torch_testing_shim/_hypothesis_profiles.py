@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -44,14 +44,26 @@ class _AfterHypothesis(MetaPathFinder):
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:
             return None
-        execute = spec.loader.exec_module
-
-        def execute_and_then(module: ModuleType) -> None:
-            execute(module)
-            self._then()
-
-        spec.loader.exec_module = execute_and_then  # type: ignore[method-assign]
+        spec.loader = _LoaderAndThen(spec.loader, self._then)
         return spec
+
+
+class _LoaderAndThen(Loader):
+    """Loads as the real loader does, puts that in its own place again, and does something."""
+
+    def __init__(self, loader: Loader, then: Callable[[], None]) -> None:
+        self._loader = loader
+        self._then = then
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._then()
 
 
 def load_profile(settings: Settings) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import expecttest
 
+from torch_testing_shim._journal import Journal
 from torch_testing_shim._program_options import ProgramOptions
+from torch_testing_shim._settings import Settings
 
-__all__ = ["child_environment", "export"]
+__all__ = ["child_environment", "export", "take_journal"]
 
 
 def export(options: ProgramOptions) -> None:
@@ -21,6 +23,13 @@ def export(options: ProgramOptions) -> None:
     if options.accept:
         os.environ["EXPECTTEST_ACCEPT"] = "1"
         expecttest.ACCEPT = "1"  # what expecttest has read from the environment when it was imported
+
+
+def take_journal(settings: Settings) -> Journal | None:
+    """The journal of this run, None where it keeps none. The variable that names it is taken out of the environment:
+    another test file that a test starts must not write into this run's journal."""
+    os.environ.pop("TORCH_TESTING_SHIM_JOURNAL", None)
+    return Journal(os.path.abspath(settings.journal)) if settings.journal is not None else None
 
 
 def child_environment(journal: Path) -> dict[str, str]:

@@ -17,13 +17,12 @@ from typing import NoReturn
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, device_in_use
 from torch_testing_shim._engine.launcher import LaunchError, check_scratch_folder
-from torch_testing_shim._journal import Journal
 from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
 from torch_testing_shim._program_options import ProgramOptions, parse_arguments
 from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
-from torch_testing_shim._run_environment import export
-from torch_testing_shim._settings import Settings, SettingsError, read_settings
+from torch_testing_shim._run_environment import export, take_journal
+from torch_testing_shim._settings import SettingsError, read_settings
 from torch_testing_shim._test_gates import TestListError, check_test_lists
 from torch_testing_shim._test_log import LogError, TestLog
 from torch_testing_shim._test_selection import SelectionError, load, select, test_name
@@ -85,19 +84,20 @@ def _run(options: ProgramOptions, script: str) -> int:
     if options.discover:
         print("\n".join(names))
         return PASSED
+    log = TestLog(take_journal(settings))
+    log.plan(names)
     if not names:
         print("no test matches" if options.names or options.patterns else "there are no tests", file=sys.stderr)
+        log.finish()
         return NOTHING_RAN
-    return _run_and_report(names, options, settings, script)
+    return _run_and_report(names, options, script, log)
 
 
 def _selected(options: ProgramOptions) -> list[unittest.TestCase]:
     return select(load(sys.modules["__main__"]), options.names, options.patterns)
 
 
-def _run_and_report(names: Sequence[str], options: ProgramOptions, settings: Settings, script: str) -> int:
-    log = TestLog(Journal(settings.journal) if settings.journal is not None else None)
-    log.plan(names)
+def _run_and_report(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> int:
     try:
         for _ in range(options.repeat):
             _run_once(names, options, script, log)

@@ -12,24 +12,28 @@ import ctypes
 class Bad(DTensorTestBase):
     @with_comms
     def test_exits_3(self):
+        dist.barrier()  # all are connected
         if self.rank == 1:
             os._exit(3)
         dist.barrier()
 
     @with_comms
     def test_exits_3_politely(self):
+        dist.barrier()  # all are connected
         if self.rank == 1:
             sys.exit(3)
         dist.barrier()
 
     @with_comms
     def test_killed(self):
+        dist.barrier()  # all are connected
         if self.rank == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         dist.barrier()
 
     @with_comms
     def test_segfaults(self):
+        dist.barrier()  # all are connected
         if self.rank == 1:
             print("about to crash", flush=True)
             ctypes.string_at(0)
@@ -49,17 +53,20 @@ class Bad(DTensorTestBase):
 
     @with_comms
     def test_alone_skips_while_others_wait(self):
+        dist.barrier()  # all are connected
         if self.rank == 1:
             self.skipTest("not for me")
         dist.barrier()
 
     @with_comms
     def test_alone_fails_while_others_wait(self):
+        dist.barrier()  # all are connected
         self.assertNotEqual(self.rank, 1, "rank 1 is the guilty one")
         dist.barrier()
 
     @with_comms
     def test_hangs(self):
+        dist.barrier()  # all are connected
         if self.rank == 1:
             time.sleep(600)
         dist.barrier()

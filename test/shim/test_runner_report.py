@@ -15,7 +15,7 @@ from rich.console import Console
 
 from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim._runner.report.junit import JUnitReport, junit_document
-from torch_testing_shim._runner.report.terminal import TerminalReport, failures_to_list
+from torch_testing_shim._runner.report.terminal import TerminalReport, _shortened, failures_to_list
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -102,6 +102,10 @@ not run: 1 file (a file failed; --keep-going goes on)
 1 passed, 2 failed, 0 skipped
 """,
         )
+
+    def test_a_page_in_one_line_is_shortened(self) -> None:
+        self.assertEqual("x" * 296 + " ...", _shortened("x" * 5000))
+        self.assertEqual("short", _shortened("short"))
 
     def test_the_end_of_a_run_on_a_terminal_is_a_table(self) -> None:
         self.report(is_terminal=True).finished(RunSummary((file(PASSED, FAILED, faults=(BROKEN,)),)))

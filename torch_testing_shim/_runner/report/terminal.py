@@ -23,6 +23,9 @@ __all__ = ["TerminalReport", "failures_to_list", "make_console"]
 #: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
 LISTED_NOT_RUN = 10
 
+#: What the table shows of a reason; some messages are a page in one line.
+REASON_CHARACTERS = 300
+
 
 class _Console(Console):
     """rich's console, which leaves a closed pipe to `main`."""
@@ -127,15 +130,17 @@ class TerminalReport:
     def _table(self, failures: list[Failure]) -> None:
         if not self._console.is_terminal:  # one line each, whole and easy to search
             for failure in failures:
-                self._line(f"{failure.label.upper()}  {failure.where}  {failure.reason}")
+                self._line(f"{failure.label.upper()}  {failure.where}  {_shortened(failure.reason)}")
             return
         table = Table("what", "where", "why", title="failed", title_justify="left")
         for failure in failures:
-            table.add_row(failure.label, Text(failure.where, overflow="fold"), Text(failure.reason, overflow="fold"))
+            table.add_row(
+                failure.label, Text(failure.where, overflow="fold"), Text(_shortened(failure.reason), overflow="fold")
+            )
         self._console.print(table)
 
     def _failure(self, failure: Failure, *, with_detail: bool = True) -> None:
-        self._line(f"{failure.label.upper()}  {failure.where}  {failure.reason}", style="red")
+        self._line(f"{failure.label.upper()}  {failure.where}  {_shortened(failure.reason)}", style="red")
         if with_detail and failure.detail:
             self._line(failure.detail.rstrip("\n"))
 
@@ -162,6 +167,11 @@ def failures_to_list(summary: RunSummary) -> list[Failure]:
             more = f"and {len(not_run) - LISTED_NOT_RUN} more tests of this file"
             rows += [*not_run[:LISTED_NOT_RUN], Failure(file.file, "", DID_NOT_RUN, more)]
     return rows
+
+
+def _shortened(reason: str) -> str:
+    """A reason that fits a table; the whole of it stands in the report above."""
+    return reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 4]} ..."
 
 
 def _counts(result: FileResult) -> list[str]:

@@ -29,13 +29,14 @@ from torch_testing_shim._backend_skips import (
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome
+from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_main import (
     TEST_ERROR_EXIT_CODE,
     outcome_of_exception,
     pass_outcome,
     skip_outcome,
 )
+from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip

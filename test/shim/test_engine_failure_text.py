@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch_testing_shim
 from torch_testing_shim._engine.failure_text import failure_report, output_report, trimmed_stacks
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, verdict
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim._engine.verdict import verdict
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 PACKAGE = Path(torch_testing_shim.__file__).parent
@@ -94,6 +95,29 @@ ranks 0, 1 still ran at the deadline
 stacks of ranks 0, 1 when stopped:
 Current thread (most recent call first):
   File "/t/x.py", line 3 in test_a""",
+        )
+
+    def test_warnings_are_told_once_and_do_not_bury_the_rest(self):
+        many = ("FutureWarning: use\nsomething else",) * 200 + tuple(f"UserWarning: {n} " + "x" * 200 for n in range(6))
+        dead = outcome(0, RankStatus.DIED, exit_code=1, output="last words", warnings=many)
+        other = outcome(1, RankStatus.PASSED, warnings=many[:1])
+        self.assertExpectedInline(
+            self.report(dead, other),
+            """\
+rank 0 (pid 0) died: exit code 1, without finishing its test
+
+rank 1 passed
+
+last lines of output:
+[rank 0] last words
+
+warnings of all ranks:
+  201 x FutureWarning: use something else
+    1 x UserWarning: 0 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ...
+    1 x UserWarning: 1 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ...
+    1 x UserWarning: 2 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ...
+    1 x UserWarning: 3 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx ...
+        and 2 more kinds""",
         )
 
     def test_long_output_keeps_its_end(self):

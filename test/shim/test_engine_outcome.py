@@ -1,146 +1,12 @@
-"""`verdict()` as a table and by properties, and the text forms of outcomes."""
+"""A rank's outcome: its text forms, and its way through JSON."""
 
-import signal
 import unittest
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_testing_shim._engine.outcome import (
-    ExitExpectation,
-    RankOutcome,
-    RankStatus,
-    VerdictKind,
-    ranks_text,
-    verdict,
-)
-from torch_testing_shim.common_utils import TestCase, run_tests
-
-GLOO_LOST = "RuntimeError: Connection closed by peer [127.0.0.1]:1"
-
-
-def passed(rank, at=1.0):
-    return RankOutcome(rank, RankStatus.PASSED, at, exit_code=0, finished=True)
-
-
-def skipped(rank, reason="no such device", at=1.0):
-    return RankOutcome(rank, RankStatus.SKIPPED, at, skip_reason=reason, exit_code=86, finished=True)
-
-
-def raised(rank, headline, at=1.0, status=RankStatus.ERRORED):
-    return RankOutcome(rank, status, at, headline=headline, traceback=headline, exit_code=10, finished=True)
-
-
-def died(rank, exit_code, at=1.0, finished=False):
-    return RankOutcome(rank, RankStatus.DIED, at, pid=77, exit_code=exit_code, finished=finished)
-
-
-def still_running(rank, status, at=9.0):
-    return RankOutcome(rank, status, at, exit_code=-9)
-
-
-class VerdictTable(TestCase):
-    def check(self, outcomes, kind, headline, cause=None, **expectation):
-        found = verdict(outcomes, ExitExpectation(**expectation))
-        self.assertEqual((kind, headline), (found.kind, found.headline))
-        self.assertEqual(cause, found.cause.rank if found.cause else None)
-
-    def test_all_passed(self):
-        self.check([passed(0), passed(1)], VerdictKind.PASSED, "")
-
-    def test_all_skipped_gives_the_reason(self):
-        self.check([skipped(0), skipped(1)], VerdictKind.SKIPPED, "no such device")
-
-    def test_one_skips_alone(self):
-        outcomes = [passed(0), skipped(1), passed(2), passed(3)]
-        headline = "ranks disagree: rank 1 skipped (no such device), ranks 0, 2, 3 passed"
-        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
-
-    def test_one_skips_while_the_others_wait_for_it(self):
-        outcomes = [raised(0, GLOO_LOST), skipped(1)]
-        headline = "ranks disagree: rank 1 skipped (no such device), rank 0 went on"
-        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
-
-    def test_an_assertion_is_a_failure_and_another_exception_an_error(self):
-        failed = raised(1, "AssertionError: 1 != 2", status=RankStatus.FAILED)
-        self.check([passed(0), failed], VerdictKind.FAILED, "rank 1 failed: AssertionError: 1 != 2", cause=1)
-        self.check([passed(0), raised(1, "ValueError: x")], VerdictKind.ERROR, "rank 1 errored: ValueError: x", cause=1)
-
-    def test_the_earliest_exception_leads(self):
-        outcomes = [raised(0, "KeyError: 'late'", at=5.0), raised(1, "ValueError: early", at=4.0)]
-        self.check(outcomes, VerdictKind.ERROR, "rank 1 errored: ValueError: early", cause=1)
-
-    def test_a_lost_connection_does_not_lead_though_it_came_first(self):
-        outcomes = [raised(0, GLOO_LOST, at=1.0), raised(1, "ValueError: boom", at=2.0)]
-        self.check(outcomes, VerdictKind.ERROR, "rank 1 errored: ValueError: boom", cause=1)
-
-    def test_a_death_leads_before_the_lost_connections_that_it_caused(self):
-        outcomes = [raised(0, GLOO_LOST), died(1, -signal.SIGKILL, at=2.0)]
-        headline = "rank 1 (pid 77) died: killed by SIGKILL, without finishing its test"
-        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
-
-    def test_a_silent_end_with_exit_code_0_is_a_death(self):
-        headline = "rank 1 (pid 77) died: exit code 0, without finishing its test"
-        self.check([passed(0), died(1, 0)], VerdictKind.ERROR, headline, cause=1)
-
-    def test_a_death_after_a_pass_is_no_pass(self):
-        headline = "rank 1 (pid 77) died: killed by SIGSEGV, after its test had ended"
-        self.check([passed(0), died(1, -signal.SIGSEGV, finished=True)], VerdictKind.ERROR, headline, cause=1)
-
-    def test_a_hang_names_who_hung_and_who_had_ended(self):
-        outcomes = [passed(0), still_running(1, RankStatus.HUNG), still_running(2, RankStatus.HUNG)]
-        headline = "ranks 1, 2 still ran at the deadline; rank 0 had ended"
-        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
-
-    def test_nobody_raised_but_the_rank_that_never_came(self):
-        timed_out = "RuntimeError: Timed out waiting 900ms for recv operation to complete"
-        outcomes = [raised(0, timed_out), still_running(1, RankStatus.STOPPED)]
-        self.check(outcomes, VerdictKind.ERROR, f"rank 0 waited in vain for rank 1: {timed_out}", cause=1)
-
-    def test_only_lost_connections(self):
-        outcomes = [raised(0, GLOO_LOST, at=2.0), raised(1, GLOO_LOST, at=1.0)]
-        self.check(outcomes, VerdictKind.ERROR, f"rank 1 errored: {GLOO_LOST}", cause=1)
-
-    def test_expected_exit_code_is_rank_0s(self):
-        self.check([died(0, -6), died(1, 0)], VerdictKind.PASSED, "", code=-6)
-        headline = "rank 0 ended with exit code 0, but the test expects exit code 3"
-        self.check([passed(0), passed(1)], VerdictKind.FAILED, headline, cause=0, code=3)
-
-    def test_ignored_exit_codes_do_not_hide_exceptions_and_hangs(self):
-        self.check([died(0, 5), passed(1)], VerdictKind.PASSED, "", ignored=True)
-        self.check([died(0, 5), raised(1, "E: x")], VerdictKind.ERROR, "rank 1 errored: E: x", cause=1, ignored=True)
-        hung = still_running(1, RankStatus.HUNG)
-        headline = "rank 1 still ran at the deadline; rank 0 had ended"
-        self.check([passed(0), hung], VerdictKind.ERROR, headline, cause=1, ignored=True)
-
-
-class VerdictProperties(unittest.TestCase):
-    makers = st.sampled_from(
-        [
-            passed,
-            skipped,
-            lambda rank: raised(rank, "ValueError: x"),
-            lambda rank: raised(rank, GLOO_LOST),
-            lambda rank: died(rank, 0),
-            lambda rank: still_running(rank, RankStatus.HUNG),
-            lambda rank: still_running(rank, RankStatus.STOPPED),
-        ]
-    )
-
-    @given(st.lists(makers, min_size=1, max_size=6))
-    def test_a_pass_or_skip_needs_every_rank(self, chosen):
-        outcomes = [make(rank) for rank, make in enumerate(chosen)]
-        found = verdict(outcomes)
-        statuses = {outcome.status for outcome in outcomes}
-        self.assertEqual(found.kind is VerdictKind.PASSED, statuses == {RankStatus.PASSED})
-        self.assertEqual(found.kind is VerdictKind.SKIPPED, statuses == {RankStatus.SKIPPED})
-
-    @given(st.lists(makers, min_size=1, max_size=6))
-    def test_what_is_no_pass_has_a_headline_that_names_its_cause(self, chosen):
-        found = verdict([make(rank) for rank, make in enumerate(chosen)])
-        if found.kind in (VerdictKind.FAILED, VerdictKind.ERROR):
-            self.assertRegex(found.headline, "rank")
-            self.assertIsNotNone(found.cause)
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim.common_utils import run_tests
 
 
 class Text(unittest.TestCase):
@@ -160,7 +26,7 @@ class Text(unittest.TestCase):
                 RankOutcome.from_json(text)
 
     def test_unknown_signal_has_its_number(self):
-        self.assertEqual("killed by signal 99", died(0, -99).exit_text)
+        self.assertEqual("killed by signal 99", RankOutcome(0, RankStatus.DIED, exit_code=-99).exit_text)
 
 
 if __name__ == "__main__":

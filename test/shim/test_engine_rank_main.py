@@ -100,6 +100,14 @@ class Process(SampleTestCase):
                     with self.assertRaises(ChildProcessError):
                         os.waitpid(-1, 0)
 
+                def test_warnings_are_kept_apart(self):
+                    import warnings
+                    warnings.warn("from a rank")
+                    with self.assertWarns(UserWarning):
+                        warnings.warn("expected")
+                    print("printed")
+                    self.assertEqual(self.rank, 0)
+
                 def test_prints_by_c_and_by_python(self):
                     os.write(2, b"by descriptor\\n")
                     print("by print")
@@ -108,8 +116,12 @@ class Process(SampleTestCase):
             """
         )
         for test, entry in run.entries.items():
-            if not test.endswith("by_python"):
+            if not test.endswith(("by_python", "apart")):
                 self.assertIs(TestStatus.PASSED, entry.status, entry.detail)
+        warned = run.entries["Finds.test_warnings_are_kept_apart"].detail
+        self.assertIn("[ranks 0, 1] printed\n", warned)
+        self.assertIn("warnings of all ranks:\n    2 x UserWarning: from a rank\n", warned)
+        self.assertNotIn("expected", warned)
         printed = run.entries["Finds.test_prints_by_c_and_by_python"].detail
         self.assertIn("[ranks 0, 1] by descriptor\n[ranks 0, 1] by print\n[ranks 0, 1] no newline", printed)
 

@@ -9,7 +9,9 @@
     rank_main      all that runs inside a rank
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, stacks, terminate, kill
-    outcome        `RankOutcome`, and `verdict()`: a pure fold over all ranks
+    outcome        `RankOutcome`: how one rank ended
+    verdict        what the outcomes of all ranks make of their test: a pure fold
+    controller     one test in the controller, from its scratch folder to its verdict
     failure_text   the report of a test that did not pass
     devices        the device in use and its process-group backend, asked of torch
     parent_death   no orphans

@@ -20,7 +20,8 @@ from torch_testing_shim._engine.launcher import (
     remove_scratch_folder,
     threads_per_rank,
 )
-from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome, VerdictKind, verdict
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 
 __all__ = ["RankError", "RankFailure", "TestRanks", "checked_world_size", "raise_verdict"]

@@ -6,16 +6,20 @@ Pure text from outcomes; nothing here decides anything.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, Verdict, ranks_text
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.verdict import Verdict
 
 __all__ = ["failure_report", "output_report", "trimmed_stacks"]
 
 #: What is shown of a rank's output: this many lines from its end.
 _TAIL_LINES = 30
+#: How many kinds of warnings are shown, the most frequent first, and how much of each.
+_WARNING_KINDS, _WARNING_CHARACTERS = 5, 110
 #: A line of faulthandler's stacks.
 _STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)$')
 #: What differs between two ranks that stand at the same line.
@@ -39,6 +43,7 @@ def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome]) -> str:
     sections.extend(_others(cause, outcomes))
     sections.extend(_stacks(outcomes))
     sections.extend(_outputs(outcomes))
+    sections.extend(_warnings(outcomes))
     return "\n\n".join(section for section in sections if section)
 
 
@@ -106,6 +111,21 @@ def _outputs(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     printed = [(o.rank, o.output) for o in outcomes if o.output]
     if printed:
         yield f"last lines of output:\n{output_report(printed)}"
+
+
+def _warnings(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
+    """Each kind of warning once, with how often all ranks together gave it."""
+    kinds = Counter(_one_line(warning) for outcome in outcomes for warning in outcome.warnings)
+    lines = [f"{count:5} x {kind}" for kind, count in kinds.most_common(_WARNING_KINDS)]
+    if len(kinds) > _WARNING_KINDS:
+        lines.append(f"        and {len(kinds) - _WARNING_KINDS} more kinds")
+    if lines:
+        yield "\n".join(["warnings of all ranks:", *lines])
+
+
+def _one_line(text: str) -> str:
+    joined = " ".join(text.split())
+    return joined if len(joined) <= _WARNING_CHARACTERS else f"{joined[: _WARNING_CHARACTERS - 4]} ..."
 
 
 def _last_lines(output: str) -> str:

@@ -30,6 +30,10 @@ class ScratchFolder:
         """What a rank prints, stdout and stderr together."""
         return self.path / f"rank{rank}.output"
 
+    def warnings(self, rank: int) -> Path:
+        """A rank's Python warnings, one JSON string a line: apart from its output, which they would bury."""
+        return self.path / f"rank{rank}.warnings"
+
     def stacks(self, rank: int) -> Path:
         """Where faulthandler writes a rank's stacks when it is asked for them."""
         return self.path / f"rank{rank}.stacks"

@@ -10,14 +10,16 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import importlib.util
+import json
 import os
 import signal
 import sys
 import tempfile
 import time
 import traceback
+import warnings
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import torch
 
@@ -70,6 +72,7 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _redirect_output(job)
+    _record_warnings(job)
     faulthandler.enable(sys.stderr)
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
@@ -90,6 +93,27 @@ def _redirect_output(job: RankJob) -> None:
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         setattr(sys, name, open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False))  # noqa: SIM115
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]
+
+
+def _record_warnings(job: RankJob) -> None:
+    """Warnings go to a file of their own: FSDP's tests print some hundred, and all ranks print the same."""
+    stream = open(job.folder.warnings(job.rank), "a", buffering=1)  # noqa: SIM115 - open until the rank ends
+    show = warnings.showwarning
+
+    def record(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if file is None:
+            stream.write(json.dumps(f"{category.__name__}: {message}") + "\n")
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = record
 
 
 def _run_job(job: RankJob, channel: ChannelWriter) -> int:

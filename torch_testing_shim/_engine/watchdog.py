@@ -6,17 +6,20 @@ rank is ended, it is asked for its Python stacks.
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from torch_testing_shim._engine.launcher import RunningRanks
-from torch_testing_shim._engine.outcome import ExitExpectation, RankOutcome, RankStatus
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+from torch_testing_shim._engine.verdict import ExitExpectation
 
 __all__ = ["supervise"]
 
@@ -34,6 +37,8 @@ _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 #: What is kept of a rank's output: this many bytes from its end.
 _TAIL_BYTES = 1 << 15
+#: What is read of a rank's warnings: all, unless a test gives tens of thousands.
+_WARNINGS_BYTES = 1 << 22
 
 
 def supervise(
@@ -152,16 +157,27 @@ def _with_output(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Rank
     if all(outcome.status is RankStatus.PASSED for outcome in outcomes):
         return tuple(outcomes)
     folders = [job.folder for job in ranks.jobs]
-    return tuple(replace(o, output=_tail(folders[o.rank].output(o.rank))) for o in outcomes)
+    return tuple(
+        replace(o, output=_tail(folders[o.rank].output(o.rank)), warnings=_warnings(folders[o.rank].warnings(o.rank)))
+        for o in outcomes
+    )
 
 
-def _tail(path: Path) -> str:
+def _tail(path: Path, size: int = _TAIL_BYTES) -> str:
     try:
         with open(path, "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
             return stream.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def _warnings(path: Path) -> tuple[str, ...]:
+    found = []
+    for line in _tail(path, _WARNINGS_BYTES).splitlines():
+        with suppress(ValueError):  # the first line may be cut, the last torn
+            found.append(str(json.loads(line)))
+    return tuple(found)
 
 
 def _size(path: Path) -> int:

@@ -1,0 +1,143 @@
+"""What the outcomes of all ranks make of their test: `verdict()`, a pure fold.
+
+Unanimity is the rule: a test passes when every rank says that its body ran and passed. Silence is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+
+__all__ = ["ExitExpectation", "Verdict", "VerdictKind", "verdict"]
+
+
+class VerdictKind(Enum):
+    """What a test's ranks make of the test."""
+
+    PASSED = "passed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict over a test.
+
+    Attributes:
+        kind: passed, skipped, failed (an assertion) or error.
+        headline: one line: the cause and the guilty rank; the reason of a skip; empty for a pass.
+        cause: the outcome that decided, or None where no single rank did.
+    """
+
+    kind: VerdictKind
+    headline: str = ""
+    cause: RankOutcome | None = None
+
+
+@dataclass(frozen=True)
+class ExitExpectation:
+    """What a test said of its ranks' exit codes.
+
+    Attributes:
+        code: rank 0 has to end with this exit code (upstream's `special_return_code_checks`); None for no such wish.
+        ignored: exit codes do not count at all (upstream's `skip_return_code_checks`).
+    """
+
+    code: int | None = None
+    ignored: bool = False
+
+    @property
+    def allows_death(self) -> bool:
+        """True where a rank that dies is part of the test, so that its peers are to be waited for."""
+        return self.ignored or self.code is not None
+
+
+def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = ExitExpectation()) -> Verdict:
+    """Folds the outcomes of all ranks of a test into one verdict; the first rule that fits decides.
+
+    Args:
+        outcomes: one per rank, at least one.
+        expectation: what the test said of exit codes.
+    """
+    assert outcomes, "a test without ranks is skipped before it is judged"
+    by_time = sorted(outcomes, key=lambda outcome: outcome.ended_at)
+    genuine = [o for o in by_time if o.status.is_exception and not o.is_collateral]
+    if genuine:
+        return _exception_verdict(genuine[0])
+    hung = [o for o in by_time if o.status is RankStatus.HUNG]
+    died = [o for o in by_time if o.status is RankStatus.DIED]
+    if expectation.allows_death and not hung:
+        return _expected_exit_verdict(outcomes, expectation)
+    if died:
+        return Verdict(VerdictKind.ERROR, f"{_rank(died[0])} {_death_text(died[0])}", died[0])
+    if hung:
+        return _hang_verdict(outcomes, hung)
+    lost = [o for o in by_time if o.is_collateral]
+    if lost:
+        return _lost_peer_verdict(outcomes, lost)
+    stopped = [o for o in by_time if o.status is RankStatus.STOPPED]
+    if stopped:
+        return Verdict(VerdictKind.ERROR, f"{_rank(stopped[0])} was stopped before it had finished", stopped[0])
+    return _peaceful_verdict(outcomes)
+
+
+def _exception_verdict(cause: RankOutcome) -> Verdict:
+    kind = VerdictKind.FAILED if cause.status is RankStatus.FAILED else VerdictKind.ERROR
+    return Verdict(kind, f"{_rank(cause)} {cause.status.value}: {cause.headline}", cause)
+
+
+def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation) -> Verdict:
+    first = min(outcomes, key=lambda outcome: outcome.rank)
+    if expectation.ignored or first.exit_code == expectation.code:
+        return Verdict(VerdictKind.PASSED)
+    headline = f"{_rank(first)} ended with {first.exit_text}, but the test expects exit code {expectation.code}"
+    return Verdict(VerdictKind.FAILED, headline, first)
+
+
+def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
+    finished = [o.rank for o in outcomes if o.status is not RankStatus.HUNG]
+    rest = f"; {ranks_text(finished)} had ended" if finished else ""
+    return Verdict(VerdictKind.ERROR, f"{ranks_text([o.rank for o in hung])} still ran at the deadline{rest}", hung[0])
+
+
+def _lost_peer_verdict(outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome]) -> Verdict:
+    """Nobody failed by itself: the cause is a rank that skipped or never came, else the first that noticed."""
+    waiting = ranks_text([o.rank for o in lost])
+    skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
+    if skipped:
+        who = ranks_text([o.rank for o in skipped])
+        headline = f"ranks disagree: {who} skipped ({skipped[0].skip_reason}), {waiting} went on"
+        return Verdict(VerdictKind.ERROR, headline, skipped[0])
+    awaited = [o for o in outcomes if o.status is RankStatus.STOPPED]
+    if awaited:
+        headline = f"{waiting} waited in vain for {ranks_text([o.rank for o in awaited])}: {lost[0].headline}"
+        return Verdict(VerdictKind.ERROR, headline, awaited[0])
+    return _exception_verdict(lost[0])
+
+
+def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:
+    """Every rank passed or skipped."""
+    skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
+    if not skipped:
+        return Verdict(VerdictKind.PASSED)
+    if len(skipped) == len(outcomes):
+        return Verdict(VerdictKind.SKIPPED, skipped[0].skip_reason)
+    passed = [o.rank for o in outcomes if o.status is RankStatus.PASSED]
+    headline = (
+        f"ranks disagree: {ranks_text([o.rank for o in skipped])} skipped ({skipped[0].skip_reason}), "
+        f"{ranks_text(passed)} passed"
+    )
+    return Verdict(VerdictKind.ERROR, headline, skipped[0])
+
+
+def _death_text(outcome: RankOutcome) -> str:
+    after = "after its test had ended" if outcome.finished else "without finishing its test"
+    return f"(pid {outcome.pid}) died: {outcome.exit_text}, {after}"
+
+
+def _rank(outcome: RankOutcome) -> str:
+    return f"rank {outcome.rank}"

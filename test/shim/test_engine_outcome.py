@@ -20,6 +20,23 @@ class Text(unittest.TestCase):
         outcome = RankOutcome(3, status, 1.5, headline=headline, output=output, exit_code=exit_code)
         self.assertEqual(outcome, RankOutcome.from_json(outcome.to_json()))
 
+    def test_a_lost_peer_is_told_by_the_exceptions_own_words(self):
+        source_line = 'File "x.py", line 1, in test\n    assert "Connection closed by peer" in log\n'
+
+        def lost(headline, rest=""):
+            traceback = f"Traceback (most recent call last):\n  {source_line}{headline}{rest}"
+            return RankOutcome(0, RankStatus.ERRORED, headline=headline, traceback=traceback).lost_peer
+
+        self.assertFalse(lost("AssertionError"))
+        self.assertFalse(lost("ValueError: boom"))
+        self.assertTrue(lost("RuntimeError: [pair.cc:553] Connection closed by peer [127.0.0.1]:1"))
+        self.assertTrue(lost("RuntimeError: Timed out waiting 900ms for recv operation to complete"))
+        self.assertTrue(
+            lost("DistBackendError: NCCL error in: x", "\nremote process exited or there was a network error")
+        )
+        passed = RankOutcome(0, RankStatus.PASSED, headline="Connection closed by peer")
+        self.assertFalse(passed.lost_peer)
+
     def test_json_that_is_no_outcome(self):
         for text in ("", "7", "[]", '{"status": "passed"}', '{"rank": 1, "status": "great"}', '{"x": 1}'):
             with self.subTest(text), self.assertRaises(ValueError):

@@ -19,7 +19,7 @@ _LOST_PEER = re.compile(
     r"|timed out waiting \d+ms for (recv|send)"
     r"|wait timeout after \d+ms"
     r"|recv.*failed|failed to (recv|send)"
-    r"|socket closed|remote process has terminated",
+    r"|socket closed|remote process (has terminated|exit)",
     re.IGNORECASE,
 )
 
@@ -86,7 +86,13 @@ class RankOutcome:
     @property
     def lost_peer(self) -> bool:
         """True for an exception that says no more than that another rank is gone, or did not come."""
-        return self.status.is_exception and _LOST_PEER.search(self.traceback) is not None
+        return self.status.is_exception and _LOST_PEER.search(self._message) is not None
+
+    @property
+    def _message(self) -> str:
+        """The exception's own words: what stands in the source lines of the traceback is not its."""
+        _, found, rest = self.traceback.rpartition(self.headline)
+        return found + rest if found else self.headline
 
     @property
     def is_collateral(self) -> bool:
@@ -114,7 +120,8 @@ class RankOutcome:
         """
         try:
             fields = json.loads(text)
-            return cls(**(fields | {"status": RankStatus(fields["status"])}))
+            converted = {"status": RankStatus(fields["status"]), "warnings": tuple(fields.get("warnings", ()))}
+            return cls(**(fields | converted))
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a rank's outcome: {text[:80]!r}") from error
 

@@ -40,6 +40,7 @@ from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
+from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "requires_mpi",
     "requires_nccl",
     "requires_ucc",
+    "run_subtests",
     "skip_if_lt_x_gpu",
     "skip_if_win32",
 ]

@@ -16,10 +16,18 @@ from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcessTestCase,
     get_timeout,
+    run_subtests,
     skip_if_lt_x_gpu,
 )
 
-__all__ = ["DTensorTestBase", "MultiProcessTestCase", "skip_if_lt_x_gpu", "with_comms"]
+# Without NUM_DEVICES and DTensorConverter: `import *` must not ask for devices, nor import DTensor.
+__all__ = [
+    "DTensorTestBase",
+    "MultiProcessTestCase",
+    "skip_if_lt_x_gpu",
+    "skip_unless_torch_gpu",
+    "with_comms",
+]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -104,6 +112,39 @@ class DTensorTestBase(MultiProcessTestCase):
     def init_manual_seed_for_rank(self) -> None:
         """Seeds this rank's generator with its rank, so that ranks draw different numbers."""
         torch.manual_seed(self.rank)
+
+    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
+        """`run_subtests` of `common_distributed`, for this test case."""
+        run_subtests(self, *args, **kwargs)
+
+    def _test_op(self, mesh: DeviceMesh, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Checks an operator with every sharding of its arguments against the plain tensors."""
+        from torch_testing_shim._dtensor_conversion import check_every_sharding
+
+        check_every_sharding(self, mesh, op_call, args, kwargs)
+
+    def _test_op_on_dtensor(self, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Checks an operator on the DTensors given against their full tensors."""
+        from torch_testing_shim._dtensor_conversion import check_against_full_tensors
+
+        check_against_full_tensors(self, op_call, args, kwargs)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DTensorConverter":  # only here: its module takes half a second to import
+        from torch_testing_shim._dtensor_conversion import DTensorConverter
+
+        return DTensorConverter
+    if name == "NUM_DEVICES":  # asked, since counting accelerators at import may start their driver
+        return DTensorTestBase().world_size
+    if name == "DEVICE_TYPE":
+        return device_in_use().type
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def skip_unless_torch_gpu(method: TestFunction) -> TestFunction:
+    """Skips a test where there are not as many accelerators as `NUM_DEVICES` (upstream's name, torch 2.13)."""
+    return skip_if_lt_x_gpu(DTensorTestBase().world_size)(method)
 
 
 def with_comms(

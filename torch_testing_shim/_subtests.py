@@ -1,0 +1,53 @@
+"""Many configurations of one check in one set of ranks."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import unittest
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch.distributed as dist
+
+__all__ = ["run_subtests"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+def run_subtests(
+    cls_inst: unittest.TestCase,
+    subtest_config: dict[str, Sequence[Any]],
+    test_fn: Callable[..., object],
+    *test_args: Any,
+    **test_kwargs: Any,
+) -> None:
+    """Calls `test_fn` with each combination of the values in `subtest_config`, with all ranks waiting for each other
+    after each, so that ranks and process group are set up only once (upstream's `run_subtests`, torch 2.13).
+
+    Args:
+        cls_inst: the test case.
+        subtest_config: keyword argument of `test_fn` -> its values.
+        test_fn: the check; it also gets `test_args` and `test_kwargs`.
+
+    Raises:
+        Exception: what `test_fn` raised, with a note of the combination (Python 3.11 and later). The rest is not run.
+    """
+    for values in itertools.product(*subtest_config.values()):
+        chosen = dict(zip(subtest_config, values, strict=True))
+        _reset_dynamo()
+        try:
+            with cls_inst.subTest(**chosen):
+                test_fn(*test_args, **test_kwargs, **chosen)
+        except Exception as error:
+            if hasattr(error, "add_note"):
+                error.add_note(f"in the subtest {', '.join(f'{name}={value!r}' for name, value in chosen.items())}")
+            raise
+        _reset_dynamo()
+        dist.barrier()
+
+
+def _reset_dynamo() -> None:
+    dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
+    if dynamo is not None:
+        dynamo.reset()

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from torch_testing_shim._exit_status import describe_exit
 from torch_testing_shim._journal import JournalEntry, TestStatus, read_journal
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._run_environment import child_environment
@@ -60,7 +61,7 @@ class _Child:
         for name in self.names:
             if name not in ended:
                 fate = "" if name in contents.unfinished else "did not run: "
-                reason = f"{fate}its process ended with {_ending(self._process.returncode)}"
+                reason = f"{fate}its process ended with {describe_exit(self._process.returncode)}"
                 yield JournalEntry(name, TestStatus.ERROR, 0.0, reason, f"{reason}\n")
 
 
@@ -103,12 +104,3 @@ def _passed_on(options: ProgramOptions) -> list[str]:
     flags = {"-f": options.failfast, "-b": options.buffer, "--showlocals": options.showlocals}
     verbosity = {0: ["-q"], 2: ["-v"]}.get(options.verbosity, [])
     return [*verbosity, *(flag for flag, is_set in flags.items() if is_set)]
-
-
-def _ending(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"exit status {exit_code}"
-    try:
-        return signal.Signals(-exit_code).name
-    except ValueError:
-        return f"signal {-exit_code}"

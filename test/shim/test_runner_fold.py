@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
-from torch_testing_shim._runner.fold import describe_exit, fold, headline
+from torch_testing_shim._runner.fold import fold, headline
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -208,11 +208,6 @@ class FoldPropertiesTest(TestCase):
 
 
 class WordsTest(TestCase):
-    def test_exits_are_named(self) -> None:
-        self.assertEqual("exit status 0", describe_exit(0))
-        self.assertEqual("SIGKILL", describe_exit(-9))
-        self.assertEqual("signal 63", describe_exit(-63))
-
     def test_the_last_exception_of_a_chain_is_the_headline(self) -> None:
         chain = TRACEBACK + "\nDuring handling of the above exception, another exception occurred:\n\n"
         chain += "Traceback (most recent call last):\n  File ...\nValueError: first line\nsecond line\nnoise at exit\n"

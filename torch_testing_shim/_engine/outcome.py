@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
+
+from torch_testing_shim._exit_status import signal_name
 
 __all__ = ["PeerFailedError", "RankOutcome", "RankStatus", "ranks_text"]
 
@@ -105,7 +106,7 @@ class RankOutcome:
         if self.exit_code is None:
             return "an unknown exit status"
         if self.exit_code < 0:
-            return f"killed by {_signal_name(-self.exit_code)}"
+            return f"killed by {signal_name(-self.exit_code)}"
         return f"exit code {self.exit_code}"
 
     def to_json(self) -> str:
@@ -136,10 +137,3 @@ def ranks_text(ranks: Sequence[int]) -> str:
             runs.append([rank])
     parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
     return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(parts)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -15,15 +15,15 @@ fit its journal is a fault of the file, whatever its tests say.
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from dataclasses import replace
 
+from torch_testing_shim._exit_status import describe_exit
 from torch_testing_shim._journal import JournalContents
 
 from .result import DID_NOT_RUN, ExitStatus, Failure, FileEnding, FileResult
 
-__all__ = ["describe_exit", "fold", "headline"]
+__all__ = ["fold", "headline"]
 
 
 def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
@@ -41,16 +41,6 @@ def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
     disagreement = _disagreement(ending, journal, is_explained=bool(cut_short))
     broken = _broken_journal(ending, journal)
     return replace(result, faults=(*cut_short, *disagreement, *broken))
-
-
-def describe_exit(exit_code: int) -> str:
-    """`exit_code`, as `FileEnding` has it, in words: "exit status 3", "SIGKILL"."""
-    if exit_code >= 0:
-        return f"exit status {exit_code}"
-    try:
-        return signal.Signals(-exit_code).name
-    except ValueError:
-        return f"signal {-exit_code}"
 
 
 def headline(output: str) -> str:

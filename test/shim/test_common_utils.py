@@ -286,13 +286,14 @@ class SetUpTest(TestCase):
         self.assertEqual(reason, "test is fast; PYTORCH_TEST_SKIP_FAST is set")
 
     def test_a_failure_says_how_to_run_it_again(self) -> None:
-        ((_, report),) = run_body(lambda case: case.fail("no")).failures
+        usual = {"PYTORCH_HYPOTHESIS_PROFILE": "dev"}  # on CI it is another, and so a part of the command
+        ((_, report),) = run_body(lambda case: case.fail("no"), environ=usual).failures
         self.assertRegex(
             report, r"AssertionError: no\n\nTo run this test again:\n    python \S*test_common_utils.py Sample.test\n$"
         )
         quiet = run_body(lambda case: case.fail("no"), environ={"PYTORCH_PRINT_REPRO_ON_FAILURE": "0"})
         self.assertNotIn("again", quiet.failures[0][1])
-        slow = run_body(lambda case: 1 / 0, environ={"PYTORCH_TEST_WITH_SLOW": "1"})
+        slow = run_body(lambda case: 1 / 0, environ=usual | {"PYTORCH_TEST_WITH_SLOW": "1"})
         self.assertRegex(slow.errors[0][1], r"    PYTORCH_TEST_WITH_SLOW=1 python \S+ Sample.test\n$")
 
     def test_a_skip_says_nothing_more(self) -> None:

@@ -96,7 +96,7 @@ class CiRunTest(TestCase):
         self.assertExpectedInline(
             result.stderr,
             """\
-.ci/run: README.md has no ```sh block under the heading "## Run all the tests"
+.ci/run: README.md needs a ```sh block under each of the headings "## Run the main job" and "## Run all the tests"
 """,
         )
 

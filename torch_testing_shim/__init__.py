@@ -2,14 +2,37 @@
 
 Import the modules; this package itself imports nothing.
 
+Faces, PyTorch's names at PyTorch's paths:
+
     common_utils                          TestCase, run_tests, parametrize, seeds, flags
-    common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*
+    common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
     distributed._tensor.common_dtensor    DTensorTestBase, with_comms
     distributed.checkpoint_utils          with_temp_dir
-    distributed.optim_state               compare optimizer states shard by shard, on every device
 
-    _engine     one test, N ranks: processes, deadlines, verdicts
-    _runner     many files: what run_test.py does; never imports torch
-    _journal    what a test file's process tells the runner
-    _settings   the one reader of the environment
+Our own, for tests of what is distributed:
+
+    distributed.agreement                 ranks that answer a check together
+    distributed.sharded_comparison        two ShardedTensors, compared where their shards lie
+
+What the faces delegate to:
+
+    _engine                 one test, N ranks: processes, deadlines, verdicts
+    _test_program           run_tests, with _program_options, _test_selection, _running_script, _run_environment,
+                            _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report, _repro
+    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
+    _parametrization        parametrize, subtest, instantiate_parametrized_tests
+    _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
+    _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
+    _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
+    _guards, _seeds         torch's settings and generators, put back and seeded for each test
+    _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
+    _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
+
+What everything shares:
+
+    _settings               the one reader of the environment
+    _journal                what a test file's process tells the runner
+    _exit_status            exit codes in words
+
+    _runner                 many files: what run_test.py does; never imports torch
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
@@ -84,10 +85,10 @@ class RankProcess:
     exitcode: int | None = None
 
 
-def get_timeout(test_id: str) -> float:
-    """Seconds that the test may take (upstream's `get_timeout`, torch 2.13): DISTRIBUTED_TESTS_DEFAULT_TIMEOUT, 300 by
-    default, for every `test_id`."""
-    return read_settings().timeout_seconds
+def get_timeout(test_id: str) -> int:
+    """Whole seconds that the test may take (upstream's `get_timeout`, torch 2.13): DISTRIBUTED_TESTS_DEFAULT_TIMEOUT,
+    300 by default, for every `test_id`."""
+    return math.ceil(read_settings().timeout_seconds)
 
 
 class MultiProcessTestCase(TestCase):

@@ -8,6 +8,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(ROOT / "test" / "benchmarks"))
 import compare_verdicts
+
 from bench.plan import CONTENDERS
 
 

@@ -16,7 +16,8 @@ from typing import NoReturn
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, device_in_use
-from torch_testing_shim._engine.launcher import LaunchError, check_scratch_folder
+from torch_testing_shim._engine.launcher import LaunchError
+from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
 from torch_testing_shim._program_options import ProgramOptions, parse_arguments

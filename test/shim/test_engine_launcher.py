@@ -2,21 +2,12 @@
 
 import os
 import signal
-import stat
-import tempfile
-from pathlib import Path
 from unittest import mock
 
 import psutil
 from harness_samples import SampleTestCase, wait_until
 
-from torch_testing_shim._engine.job import RankJob, ScratchFolder
-from torch_testing_shim._engine.launcher import (
-    LaunchError,
-    make_scratch_folder,
-    remove_scratch_folder,
-    threads_per_rank,
-)
+from torch_testing_shim._engine.launcher import threads_per_rank
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -150,33 +141,6 @@ class NothingIsLeft(SampleTestCase):
             if process.info["cmdline"] == ["sleep", "3600"] and str(self.folder) in process.environ().get("TMPDIR", ""):
                 process.kill()
         self.assert_nothing_left()
-
-
-class Scratch(TestCase):
-    def test_private_and_removed_with_all_in_it(self):
-        folder = make_scratch_folder()
-        self.assertEqual(0o700, stat.S_IMODE(os.stat(folder.path).st_mode))
-        self.assertTrue(folder.temporary.is_dir())
-        locked = folder.temporary / "locked"
-        (locked / "below").mkdir(parents=True)
-        (locked / "below" / "file").touch()
-        (folder.path / "link").symlink_to(tempfile.gettempdir())
-        locked.chmod(0o000)
-        remove_scratch_folder(folder)
-        self.assertFalse(folder.path.exists())
-        self.assertTrue(Path(tempfile.gettempdir()).exists())
-
-    def test_folder_that_cannot_be_written(self):
-        reason = "cannot make a scratch folder in /nowhere/at/all: No such file"
-        environment = mock.patch.dict(os.environ, TMPDIR="/nowhere/at/all")
-        with environment, self.assertRaisesRegex(LaunchError, reason):
-            make_scratch_folder()
-
-    def test_paths_of_a_job(self):
-        job = RankJob("m", None, "C", "test_a", 1, 4, "/s", "/s/rendezvous", run_arguments={"fake_pg": True})
-        self.assertEqual(job, RankJob.from_json(job.to_json()))
-        self.assertEqual(ScratchFolder(Path("/s")), job.folder)
-        self.assertNotEqual(job.folder.output(1), job.folder.output(2))
 
 
 class Threads(TestCase):

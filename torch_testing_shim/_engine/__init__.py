@@ -1,6 +1,8 @@
 """One test, N ranks. Verbs only: it knows no test class, and no face is imported here.
 
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
+    scratch        a test's scratch folder: made, removed, and by the next run where this one was killed
+    owner          the stamp that says whose a scratch folder is, and whether that process lives
     launcher       from jobs to running ranks; decides between fork and spawn, and says why
     zygote         the controller's handle on the process that ranks are forked from
     zygote_main    that process's own code

@@ -26,6 +26,11 @@ class ScratchFolder:
         """TMPDIR of every rank."""
         return self.path / "tmp"
 
+    @property
+    def owner(self) -> Path:
+        """The stamp of the process that the folder belongs to (see `owner`)."""
+        return self.path / "owner"
+
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
         return self.path / f"rank{rank}.output"

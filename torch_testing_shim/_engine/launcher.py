@@ -9,17 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import select
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
-from torch_testing_shim._engine.job import RankJob, ScratchFolder
+from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
 from torch_testing_shim._engine.spawned import SpawnedRanks
 from torch_testing_shim._engine.zygote import ForkRefusedError, RankExit, Zygote
@@ -30,9 +27,6 @@ __all__ = [
     "LaunchError",
     "RankStarter",
     "RunningRanks",
-    "check_scratch_folder",
-    "make_scratch_folder",
-    "remove_scratch_folder",
     "threads_per_rank",
 ]
 
@@ -45,43 +39,6 @@ _ORPHAN_SECONDS = 1.0
 
 class LaunchError(RuntimeError):
     """A test's ranks could not be started; the message is one sentence."""
-
-
-def make_scratch_folder() -> ScratchFolder:
-    """Makes the private folder of one test, readable by its owner alone.
-
-    Raises:
-        LaunchError: the temporary folder cannot be written.
-    """
-    wanted = read_settings().temporary_folder
-    try:
-        folder = ScratchFolder(Path(tempfile.mkdtemp(prefix="torch_testing_shim-", dir=wanted)))
-        folder.temporary.mkdir(mode=0o700)
-    except OSError as error:
-        place = wanted or "the system's temporary folder"
-        raise LaunchError(f"cannot make a scratch folder in {place}: {error.strerror}") from None
-    return folder
-
-
-def check_scratch_folder() -> None:
-    """Makes sure that scratch folders can be made, so that a run that cannot have any ends before its first test.
-
-    Raises:
-        LaunchError: the temporary folder cannot be written.
-    """
-    remove_scratch_folder(make_scratch_folder())
-
-
-def remove_scratch_folder(folder: ScratchFolder) -> None:
-    """Removes the folder and all in it, also what a test has made read-only."""
-
-    def unlock(function: object, path: str, _: object) -> None:
-        with suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700)
-            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-
-    shutil.rmtree(folder.path, onerror=unlock)
 
 
 def threads_per_rank(world_size: int) -> int | None:

@@ -32,8 +32,8 @@ def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, 
         raise PytestMissing("--use-pytest needs pytest, which is not installed") from None
     reporter = _Reporter(names, log)
     pytest.main([*_flags(options), script], plugins=[reporter])
-    if reporter.interrupted:
-        raise KeyboardInterrupt
+    if reporter.interrupt is not None:
+        raise reporter.interrupt
 
 
 def _flags(options: ProgramOptions) -> list[str]:
@@ -50,7 +50,7 @@ class _Reporter:
     """A pytest plugin; pytest calls its methods by their names."""
 
     def __init__(self, wanted: Sequence[str], log: TestLog) -> None:
-        self.interrupted = False
+        self.interrupt: KeyboardInterrupt | None = None
         self._wanted = frozenset(wanted)
         self._log = log
         self._names: dict[str, str] = {}
@@ -65,7 +65,8 @@ class _Reporter:
         items[:] = [item for item in items if self._names.get(item.nodeid) in self._wanted]
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        self.interrupted = True
+        is_signal = isinstance(excinfo.value, KeyboardInterrupt)  # pytest.exit comes here too
+        self.interrupt = excinfo.value if is_signal else KeyboardInterrupt()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._started, self._entry = time.perf_counter(), None

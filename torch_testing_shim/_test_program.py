@@ -8,7 +8,6 @@ Whichever way the tests run, each leaves one entry in the `TestLog`, and the exi
 from __future__ import annotations
 
 import functools
-import signal
 import sys
 import unittest
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, device_in_use
 from torch_testing_shim._engine.launcher import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
+from torch_testing_shim._interrupts import Interrupts, Terminated, end_what_is_left, exit_status
 from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
 from torch_testing_shim._program_options import ProgramOptions, parse_arguments
@@ -32,7 +32,7 @@ __all__ = ["run_tests"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-PASSED, FAILED, WRONG_USAGE, NOTHING_RAN, INTERRUPTED = 0, 1, 2, 5, 130
+PASSED, FAILED, WRONG_USAGE, NOTHING_RAN = 0, 1, 2, 5
 
 _USAGE_ERRORS = (
     SettingsError,
@@ -55,23 +55,32 @@ def run_tests(argv: list[str] | None = None) -> NoReturn:
 
     Raises:
         SystemExit: always; 0 where all tests passed or skipped, 1 where one failed, 2 where the command line or the
-            environment is wrong, 5 where there was nothing to run, 130 where the user stopped the run.
+            environment is wrong, 5 where there was nothing to run, 130 where Ctrl-C stopped the run, 143 where
+            SIGTERM did.
     """
     arguments = sys.argv if argv is None else argv
     script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
-    try:
-        status = _run(parse_arguments(arguments[1:], script), script)
-    except _USAGE_ERRORS as error:
-        print(error, file=sys.stderr)
-        status = WRONG_USAGE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = INTERRUPTED
+    with Interrupts() as interrupts:
+        try:
+            status = _run(parse_arguments(arguments[1:], script), script, interrupts)
+        except _USAGE_ERRORS as error:
+            print(error, file=sys.stderr)
+            status = WRONG_USAGE
+        except KeyboardInterrupt as interrupt:
+            status = _interrupted(interrupt, interrupts)
     sys.stdout.flush()
     raise SystemExit(status)
 
 
-def _run(options: ProgramOptions, script: str) -> int:
+def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
+    """Ends what the run was doing; returns the exit status."""
+    end_what_is_left()
+    interrupts.ignore()
+    print("ended by SIGTERM" if isinstance(interrupt, Terminated) else "interrupted", file=sys.stderr)
+    return exit_status(interrupt)
+
+
+def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     export(options)
     settings = read_settings()
     check_test_lists(settings)
@@ -91,30 +100,30 @@ def _run(options: ProgramOptions, script: str) -> int:
         print("no test matches" if options.names or options.patterns else "there are no tests", file=sys.stderr)
         log.finish()
         return NOTHING_RAN
-    return _run_and_report(names, options, script, log)
+    return _run_and_report(names, options, script, log, interrupts)
 
 
 def _selected(options: ProgramOptions) -> list[unittest.TestCase]:
     return select(load(sys.modules["__main__"]), options.names, options.patterns)
 
 
-def _run_and_report(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> int:
+def _run_and_report(
+    names: Sequence[str], options: ProgramOptions, script: str, log: TestLog, interrupts: Interrupts
+) -> int:
+    status = None
     try:
         for _ in range(options.repeat):
             _run_once(names, options, script, log)
             if log.has_failures:
                 break
-        is_interrupted = False
         log.finish()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left to do is short, and another Ctrl-C would tear it
-        is_interrupted = True
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        status = _interrupted(interrupt, interrupts)
     if options.subprocess or options.run_parallel > 1:
         print(_summary(log), file=sys.stderr)
     if options.save_xml is not None:
         write_report(log.entries, script, options.save_xml)
-    return _exit_status(log, is_interrupted)
+    return _exit_status(log) if status is None else status
 
 
 def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> None:
@@ -164,9 +173,7 @@ def _summary(log: TestLog) -> str:
     return "\n".join(["", *failures, log.summary()])
 
 
-def _exit_status(log: TestLog, is_interrupted: bool) -> int:
-    if is_interrupted:
-        return INTERRUPTED
+def _exit_status(log: TestLog) -> int:
     if log.has_failures:
         return FAILED
     if log.never_ended:  # silence is no pass

@@ -109,10 +109,14 @@ class RunningRanks:
         if rank in self._live:
             self._processes.signal(self.pids[rank] if isinstance(self._processes, Zygote) else rank, number)
 
-    def close(self) -> None:
-        """Kills the ranks that still run, waits for their end, and closes the channels."""
+    def kill(self) -> None:
+        """Kills the ranks that still run."""
         for rank in tuple(self._live):
             self.signal(rank, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kills the ranks that still run, waits for their end, and closes the channels."""
+        self.kill()
         if isinstance(self._processes, SpawnedRanks):
             self._processes.close()
             self._live.clear()
@@ -122,9 +126,8 @@ class RunningRanks:
                 self.read_exits()
             except LaunchError:
                 self._await_orphans()
-        for reader in self.readers:
-            reader.close()
-        self.readers = []
+        while self.readers:
+            self.readers.pop().close()
 
     def _await_orphans(self) -> None:
         """Waits for ranks whose zygote has died: the kernel kills them, but tells nobody that it has."""
@@ -145,6 +148,7 @@ class RankStarter:
 
     def __init__(self) -> None:
         self._zygote: Zygote | None = None
+        self._ranks: RunningRanks | None = None  # those of the last test
         self._test_modules: set[str] = set()
         self._prepared = False
         self._said: set[str] = set()
@@ -178,19 +182,32 @@ class RankStarter:
             try:
                 return self._started(RunningRanks(jobs, self._zygote_with(jobs[0].module)))
             except ForkRefusedError as error:
-                self.close()
+                self._close_zygote()
                 if method == "fork":
                     raise LaunchError(f"ranks cannot be forked: {error}") from None
                 self._say(f"ranks are spawned, not forked, which is slower: {error}")
         return self._started(RunningRanks(jobs, SpawnedRanks()))
 
     def close(self) -> None:
-        """Ends the zygote, if there is one."""
+        """Ends the ranks that still run, and the zygote."""
+        if self._ranks is not None:
+            self._ranks.close()
+            self._ranks = None
+        self._close_zygote()
+
+    def abandon(self) -> None:
+        """Ends ranks and zygote from whatever point the process has come to, as a signal handler has to."""
+        if self._ranks is not None:
+            self._ranks.kill()
+        self._close_zygote()
+
+    def _close_zygote(self) -> None:
         if self._zygote is not None:
             self._zygote.close()
             self._zygote = None
 
     def _started(self, ranks: RunningRanks) -> RunningRanks:
+        self._ranks = ranks
         ranks.start()
         return ranks
 
@@ -198,7 +215,7 @@ class RankStarter:
         """The zygote; a new one where there is none, or where it was forked before `module` was loaded."""
         zygote = self._zygote
         if zygote is not None and (not zygote.is_usable or module not in zygote.modules):
-            self.close()
+            self._close_zygote()
             zygote = None
         if zygote is None:
             zygote = self._start_zygote({module})

@@ -73,6 +73,9 @@ def remove_scratch_folder(folder: ScratchFolder) -> None:
             if entry.path != str(folder.owner):
                 _remove(entry.path)
     _remove(str(folder.path))
+    if folder.path.exists() and (stamp := own_stamp()) is not None:  # a dying process has written to it meanwhile
+        with suppress(OSError):
+            folder.owner.write_text(stamp)
     _OWN.discard((os.getpid(), folder.path))
 
 

@@ -27,7 +27,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
 from torch_testing_shim._engine.rank_main import run_rank
 
-__all__ = ["ORDER_BYTES", "serve", "thread_count"]
+__all__ = ["ORDER_BYTES", "children_of_this_process", "serve", "thread_count"]
 
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
@@ -163,9 +163,7 @@ class _Zygote:
 
 def _kill_orphans() -> None:
     """Ends what ranks left behind outside their process groups: it has become this process's child."""
-    if sys.platform != "linux":
-        return
-    while children := _children():
+    while children := children_of_this_process():
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
@@ -174,7 +172,10 @@ def _kill_orphans() -> None:
                 os.waitpid(child, 0)
 
 
-def _children() -> list[int]:
+def children_of_this_process() -> list[int]:
+    """The ids of this process's children, ended ones that wait to be reaped included. Linux only: none elsewhere."""
+    if sys.platform != "linux":
+        return []
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # the usual case, told without reading /proc

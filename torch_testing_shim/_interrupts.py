@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM in a test file's process: the first one ends the run with a report, the second one at once.
+
+Both arrive as `KeyboardInterrupt`, since unittest and pytest let nothing else through. What a signal cuts short may
+have left ranks or scratch folders behind; `end_what_is_left` ends and removes them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.scratch import remove_own_folders
+from torch_testing_shim._engine.zygote_main import children_of_this_process
+
+__all__ = ["Interrupts", "Terminated", "end_what_is_left", "exit_status"]
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM."""
+
+
+def exit_status(interrupt: KeyboardInterrupt) -> int:
+    """What a shell says of a process that the signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+
+
+def end_what_is_left() -> None:
+    """Ends the ranks that still run and removes the scratch folders that are still there."""
+    STARTER.close()
+    remove_own_folders()
+
+
+class Interrupts:
+    """Takes both signals while it is entered as a context, unless the test file has handlers of its own or they are
+    ignored, as they are under nohup."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._pid = os.getpid()
+        self._replaced: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+            if signal.getsignal(number) == usual:
+                self._replaced[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, usual in self._replaced.items():
+            signal.signal(number, usual)  # type: ignore[arg-type]
+
+    def ignore(self) -> None:
+        """Takes no more signals: what is left to do is short, and another one would tear it."""
+        for number in self._replaced:
+            signal.signal(number, signal.SIG_IGN)
+        self._replaced.clear()
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._pid:
+            self._take_in_a_fork(number)
+        elif self._first is not None:
+            self._end_at_once(128 + self._first)
+        else:
+            self._first = number
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    def _take_in_a_fork(self, number: int) -> None:
+        """A process that a test has forked takes signals as any other does."""
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    def _end_at_once(self, status: int) -> NoReturn:
+        self.ignore()
+        with suppress(Exception):  # the line that was cut short may hold the stream
+            print("interrupted again: ended at once", file=sys.stderr, flush=True)
+        STARTER.abandon()
+        for child in children_of_this_process():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        remove_own_folders()
+        os._exit(status)

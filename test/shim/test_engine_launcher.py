@@ -37,18 +37,6 @@ class ForkOrSpawn(SampleTestCase):
         self.check_outcomes(run)
         self.assertNotIn("torch_testing_shim:", run.output)
 
-    def test_a_thread_that_runs_across_the_fork_means_spawn(self):
-        thread = """
-        import threading
-        if __name__ == "__main__":
-            threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-        """
-        run = self.run_sample("import textwrap\nexec(textwrap.dedent('''" + thread + "'''))\n" + TWO_TESTS)
-        self.check_outcomes(run)
-        reason = "2 threads are running in the test process"
-        line = f"torch_testing_shim: ranks are spawned, not forked, which is slower: {reason}\n"
-        self.assertEqual(1, run.output.count(line), run.output)
-
     def test_fork_insisted_on_where_it_is_not_safe(self):
         body = "import threading\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n" + TWO_TESTS
         run = self.run_sample(body, "Two.test_passes", TORCH_TESTING_SHIM_START_METHOD="fork")

@@ -14,7 +14,14 @@ import torch.distributed as dist
 from torch_testing_shim._engine.zygote_main import thread_count
 from torch_testing_shim._settings import Settings, read_settings
 
-__all__ = ["DeviceError", "DeviceInUse", "accelerator_count", "device_in_use", "process_group_backend"]
+__all__ = [
+    "DeviceError",
+    "DeviceInUse",
+    "accelerator_count",
+    "device_in_use",
+    "initialized_accelerator",
+    "process_group_backend",
+]
 
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -96,6 +103,16 @@ def accelerator_count() -> int:
     if hasattr(os, "fork") and thread_count() == 1 and threading.active_count() == 1:
         return _ask_child(torch.accelerator.device_count)
     return torch.accelerator.device_count()
+
+
+def initialized_accelerator() -> str | None:
+    """The type of the accelerator whose driver runs in this process, where a fork could not use it; None if none does.
+    A device module that does not say whether it is initialized is taken not to be."""
+    accelerator = _accelerator_type()
+    if accelerator is None:
+        return None
+    is_initialized = getattr(getattr(torch, accelerator, None), "is_initialized", None)
+    return accelerator if is_initialized is not None and is_initialized() else None
 
 
 def _accelerator_type() -> str | None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
+from torch_testing_shim._engine.devices import initialized_accelerator
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
 from torch_testing_shim._engine.spawned import SpawnedRanks
@@ -222,6 +223,8 @@ class RankStarter:
         return zygote
 
     def _start_zygote(self, test_modules: Iterable[str]) -> Zygote:
+        if (accelerator := initialized_accelerator()) is not None:
+            raise ForkRefusedError(f"{accelerator} has been initialized in the test process")
         modules = [sys.modules[name] for name in test_modules if name in sys.modules]
         names = {name for module in modules for name in names_in_module(module)}
         self._zygote = zygote = Zygote.start(modules_to_preload(names, sys.modules))

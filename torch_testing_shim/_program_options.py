@@ -26,6 +26,7 @@ class ProgramOptions:
         patterns: unittest's -k.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
         failfast, buffer, showlocals: as unittest's -f, -b, --locals.
+        full_traceback: tracebacks and stacks of ranks keep the harness's own frames.
         discover: only print the names of the tests.
         repeat: how many times to run, until one fails.
         subprocess: every test in a process of its own.
@@ -43,6 +44,7 @@ class ProgramOptions:
     failfast: bool = False
     buffer: bool = False
     showlocals: bool = False
+    full_traceback: bool = False
     discover: bool = False
     repeat: int = 1
     subprocess: bool = False
@@ -78,6 +80,7 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         failfast=found.failfast,
         buffer=found.buffer,
         showlocals=found.showlocals,
+        full_traceback=found.full_traceback,
         discover=found.discover_tests,
         repeat=found.repeat,
         subprocess=found.subprocess,
@@ -104,6 +107,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("-c", "--catch", action="store_true", help="accepted: Ctrl-C always ends with a report of what ran")
     harness = parser.add_argument_group("upstream's options").add_argument
     harness("--showlocals", "--locals", action="store_true", help="show local variables in tracebacks")
+    harness("--full-traceback", action="store_true", help="show the harness's own frames of ranks, too")
     harness("--discover-tests", action="store_true", help="print the names of the tests and run none")
     harness("--repeat", type=_count, default=1, metavar="N", help="run N times, until a run fails")
     harness("--subprocess", action="store_true", help="run each test in a process of its own")

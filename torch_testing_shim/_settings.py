@@ -14,6 +14,8 @@ __all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_setting
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
+#: How long ranks have to stand still before a certain deadlock ends their test, in seconds.
+DEFAULT_STALL_SECONDS = 30.0
 
 START_METHODS = ("fork", "spawn")
 HYPOTHESIS_PROFILES = ("dev", "debug", "pytorch_ci")
@@ -43,6 +45,9 @@ class Settings:
         disabled_tests_file: path of a JSON file naming disabled tests (DISABLED_TESTS_FILE), or None.
         temporary_folder: where scratch folders are made (TMPDIR), or None for the system's choice. Python passes over a
             TMPDIR that it cannot write; here that is an error, since a full disk is not to be hidden.
+        stall_seconds: after this long without progress a certain deadlock ends its test
+            (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
+        full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
 
@@ -59,6 +64,8 @@ class Settings:
     slow_tests_file: str | None = None
     disabled_tests_file: str | None = None
     temporary_folder: str | None = None
+    stall_seconds: float = DEFAULT_STALL_SECONDS
+    full_traceback: bool = False
     show_output: bool = False
 
 
@@ -74,7 +81,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
         start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
-        timeout_seconds=_positive_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS),
+        timeout_seconds=_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS, zero_allowed=False),
         journal=env.get("TORCH_TESTING_SHIM_JOURNAL") or None,
         thread_caps_set=bool(env.get("OMP_NUM_THREADS") or env.get("MKL_NUM_THREADS")),
         is_ci=is_ci,
@@ -85,6 +92,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
         disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,
         temporary_folder=env.get("TMPDIR") or None,
+        stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
+        full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )
 
@@ -98,16 +107,17 @@ def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str 
     return value
 
 
-def _positive_seconds(env: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(env: Mapping[str, str], name: str, default: float, *, zero_allowed: bool = True) -> float:
     text = env.get(name)
     if not text:
         return default
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise SettingsError(f"{name} is {text!r}; it must be a positive number of seconds")
+        seconds = -1.0
+    if not 0 <= seconds < float("inf") or (seconds == 0 and not zero_allowed):
+        wanted = "0 or a positive number" if zero_allowed else "a positive number"
+        raise SettingsError(f"{name} is {text!r}; it must be {wanted} of seconds")
     return seconds
 
 

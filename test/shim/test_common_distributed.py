@@ -155,7 +155,7 @@ class VerdictTable(SampleTestCase):
         self.check(run, "test_output_that_is_no_text", error, "rank 1 errored: ValueError: caf", "before")
 
     def check_hangs(self, run):
-        reason = "rank 1 still ran at the deadline; ranks 0, 2, 3 had ended"
+        reason = r"rank 1 still ran at the deadline, in test_hangs \(test_sample.py:\d+\); ranks 0, 2, 3 had ended"
         self.check(run, "test_hangs", TestStatus.ERROR, reason, "stacks of rank 1", "in test_hangs\n")
         reason = "ranks 0-3 still ran at the deadline"
         self.check(run, "test_hangs_on_all_ranks", TestStatus.ERROR, reason, "stacks of ranks 0-3", "in test_hangs_on")

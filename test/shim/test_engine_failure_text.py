@@ -90,7 +90,7 @@ ranks 0, 1 found nothing wrong in what they hold""",
         self.assertExpectedInline(
             self.report(*hung),
             """\
-ranks 0, 1 still ran at the deadline
+ranks 0, 1 still ran at the deadline, in test_a (x.py:3)
 
 stacks of ranks 0, 1 when stopped:
 Current thread (most recent call first):
@@ -131,6 +131,9 @@ warnings of all ranks:
 class Pieces(TestCase):
     def test_stacks_lose_the_harness_and_what_lies_below(self):
         text = f"""\
+Thread 0x00006f (most recent call first):
+  File "{PACKAGE}/_engine/self_report.py", line 3 in _answer
+
 Thread 0x00007f (most recent call first):
   File "/t/x.py", line 3 in test_a
   File "{PACKAGE}/common_distributed.py", line 10 in wrapper

@@ -25,6 +25,8 @@ VARIABLES = [
     "PYTORCH_PRINT_REPRO_ON_FAILURE",
     "SLOW_TESTS_FILE",
     "DISABLED_TESTS_FILE",
+    "TORCH_TESTING_SHIM_STALL_SECONDS",
+    "TORCH_TESTING_SHIM_FULL_TRACEBACK",
 ]
 
 
@@ -57,6 +59,8 @@ class SettingsTest(TestCase):
             "PYTORCH_PRINT_REPRO_ON_FAILURE": "0",
             "SLOW_TESTS_FILE": "slow.json",
             "DISABLED_TESTS_FILE": "disabled.json",
+            "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
+            "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
         }
         expected = Settings(
             device="cpu",
@@ -71,6 +75,8 @@ class SettingsTest(TestCase):
             print_repro=False,
             slow_tests_file="slow.json",
             disabled_tests_file="disabled.json",
+            stall_seconds=0.0,
+            full_traceback=True,
         )
         self.assertEqual(expected, read_settings(environ))
 
@@ -102,6 +108,12 @@ class SettingsTest(TestCase):
             message = self.refusal(DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=text)
             expected = f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT is {text!r}; it must be a positive number of seconds"
             self.assertEqual(expected, message)
+
+    def test_a_stall_time_that_is_less_than_0(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_STALL_SECONDS="-1"),
+            """TORCH_TESTING_SHIM_STALL_SECONDS is '-1'; it must be 0 or a positive number of seconds""",
+        )
 
     def test_a_flag_that_is_neither_on_nor_off(self) -> None:
         self.assertExpectedInline(

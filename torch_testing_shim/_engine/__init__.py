@@ -10,7 +10,13 @@
     preload        what the zygote imports ahead
     rank_main      all that runs inside a rank
     channel        the pipe from a rank to the controller
-    watchdog       waits for ranks; deadline, grace, stacks, terminate, kill
+    watchdog       waits for ranks; deadline, grace, terminate, kill
+    stall          recognises a certain deadlock before the deadline
+    testimony      what a rank has to tell before it is ended
+    self_report    what a rank tells of itself when it is asked
+    native_stacks  py-spy, where it is installed
+    stacks         a rank's Python stacks: which line it stands at, in which call
+    flight_recorder  the collective at which ranks parted
     outcome        `RankOutcome`: how one rank ended
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict

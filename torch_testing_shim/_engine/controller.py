@@ -17,6 +17,7 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
+from torch_testing_shim._settings import read_settings
 
 __all__ = ["RankError", "RankFailure", "TestRanks", "checked_world_size", "raise_verdict"]
 
@@ -118,7 +119,7 @@ class TestRanks:
         if self._running is None:
             raise LaunchError("no rank was started: setUp has to end with self._spawn_processes()")
         with self._running as ranks:
-            return supervise(ranks, self._deadline, expectation)
+            return supervise(ranks, self._deadline, expectation, read_settings().stall_seconds)
 
     def printed(self) -> str:
         """All that the ranks printed, prefixed by rank."""
@@ -147,4 +148,4 @@ def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation)
         raise unittest.SkipTest(found.headline)
     if found.kind is not VerdictKind.PASSED:
         kind = RankFailure if found.kind is VerdictKind.FAILED else RankError
-        raise kind(failure_report(found, outcomes))
+        raise kind(failure_report(found, outcomes, full_traceback=read_settings().full_traceback))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.verdict import Verdict
 
@@ -24,23 +25,29 @@ _WARNING_KINDS, _WARNING_CHARACTERS = 5, 110
 _STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)$')
 #: What differs between two ranks that stand at the same line.
 _THREAD_ID = re.compile(r"(?<=hread) 0x[0-9a-f]+(?= )")
+#: What is left of a thread that is the harness's own.
+_EMPTY_THREAD = re.compile(r"^(Current t|T)hread .*\(most recent call first\):(\n(?=\n)|\n?\Z)\n?", re.MULTILINE)
 _PACKAGE = str(Path(__file__).parents[1])
 
 
-def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome]) -> str:
+def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False) -> str:
     """The whole report. Its first line is the verdict's headline.
 
     Args:
         verdict: what the outcomes were folded into: a failure or an error.
         outcomes: one per rank.
+        full_traceback: stacks keep the harness's own lines.
     """
     cause = verdict.cause
-    outcomes = [replace(o, stacks=trimmed_stacks(o.stacks), output=_last_lines(o.output)) for o in outcomes]
+    desync = _desync(outcomes)
+    trim = str if full_traceback else trimmed_stacks
+    outcomes = [replace(o, stacks=trim(o.stacks), output=_last_lines(trim(o.output))) for o in outcomes]
     cause = next((o for o in outcomes if cause is not None and o.rank == cause.rank), None)
     sections = [verdict.headline]
     if cause is not None and cause.traceback:
         sections.append(_tracebacks([cause, *_same_traceback(cause, outcomes)]))
     sections.extend(_others(cause, outcomes))
+    sections.append(desync)
     sections.extend(_stacks(outcomes))
     sections.extend(_outputs(outcomes))
     sections.extend(_warnings(outcomes))
@@ -106,6 +113,16 @@ def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     for text, ranks in _grouped([(o.rank, o.stacks) for o in outcomes if o.stacks]):
         yield f"stacks of {ranks_text(ranks)} when stopped:\n{text.rstrip()}"
 
+    for text, ranks in _grouped([(o.rank, o.native_stacks) for o in outcomes if o.native_stacks]):
+        yield f"native stacks of {ranks_text(ranks)}:\n{text}"
+
+
+def _desync(outcomes: Sequence[RankOutcome]) -> str:
+    """Where the ranks parted that the harness ended."""
+    flights = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight}
+    lines = desync_lines(flights, {o.rank: o.place for o in outcomes if o.place})
+    return "\n".join(["where the ranks parted:", *lines]) if lines else ""
+
 
 def _outputs(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     printed = [(o.rank, o.output) for o in outcomes if o.output]
@@ -129,12 +146,13 @@ def _one_line(text: str) -> str:
 
 
 def _last_lines(output: str) -> str:
-    return "\n".join(trimmed_stacks(output).splitlines()[-_TAIL_LINES:])
+    return "\n".join(output.splitlines()[-_TAIL_LINES:])
 
 
 def trimmed_stacks(text: str) -> str:
     """The text without the stack lines that are the harness's own: its files, and all that lies below the rank's
-    entry, which is what the controller was doing when the rank's process was forked from it."""
+    entry, which is what the controller was doing when the rank's process was forked from it; a thread of which nothing
+    is left goes, too."""
     kept, below_entry = [], False
     for line in text.splitlines():
         found = _STACK_LINE.match(line)
@@ -146,7 +164,7 @@ def trimmed_stacks(text: str) -> str:
             below_entry = below_entry or found["function"] == "_run_job"
         elif not below_entry:
             kept.append(line)
-    return "\n".join(kept)
+    return _EMPTY_THREAD.sub("", "\n".join(kept)).rstrip("\n")
 
 
 def _grouped(items: Sequence[tuple[int, str]]) -> list[tuple[str, list[int]]]:

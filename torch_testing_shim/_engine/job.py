@@ -43,6 +43,14 @@ class ScratchFolder:
         """Where faulthandler writes a rank's stacks when it is asked for them."""
         return self.path / f"rank{rank}.stacks"
 
+    def question(self, rank: int) -> Path:
+        """The FIFO that the controller opens to have a rank report on itself."""
+        return self.path / f"rank{rank}.question"
+
+    def report(self, rank: int) -> Path:
+        """Where the rank reports on itself."""
+        return self.path / f"rank{rank}.report"
+
 
 @dataclass(frozen=True)
 class RankJob:

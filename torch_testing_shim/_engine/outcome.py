@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 
+from torch_testing_shim._engine.stacks import Place, main_thread, place_of
 from torch_testing_shim._exit_status import signal_name
 
 __all__ = ["PeerFailedError", "RankOutcome", "RankStatus", "ranks_text"]
@@ -38,11 +39,16 @@ class RankStatus(Enum):
     ERRORED = "errored"  # another exception
     DIED = "died"  # ended without saying how its test ended, or with an exit status that contradicts it
     HUNG = "hung"  # still running at the deadline
+    DEADLOCKED = "deadlocked"  # it and all that still ran waited for each other, as was certain before the deadline
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
     def is_exception(self) -> bool:
         return self in (RankStatus.FAILED, RankStatus.ERRORED)
+
+    @property
+    def is_hang(self) -> bool:
+        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED)
 
     @property
     def is_bad(self) -> bool:
@@ -66,6 +72,8 @@ class RankOutcome:
         output: the last lines that it printed.
         warnings: its Python warnings, "Category: message", in the order in which they came.
         stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
+        native_stacks: its native stacks, likewise, or why there are none; empty without py-spy.
+        flight: its collectives, likewise, as torch's Flight Recorder dumps them; empty where it could not.
         finished: it said how its test ended (what came after that is told by `exit_code`).
         follows_peer: its exception was a `PeerFailedError`.
     """
@@ -81,6 +89,8 @@ class RankOutcome:
     output: str = ""
     warnings: tuple[str, ...] = ()
     stacks: str = ""
+    native_stacks: str = ""
+    flight: str = ""
     finished: bool = False
     follows_peer: bool = False
 
@@ -94,6 +104,11 @@ class RankOutcome:
         """The exception's own words: what stands in the source lines of the traceback is not its."""
         _, found, rest = self.traceback.rpartition(self.headline)
         return found + rest if found else self.headline
+
+    @property
+    def place(self) -> Place | None:
+        """Where it stood when the harness ended it; None where it ended by itself."""
+        return place_of(main_thread(self.stacks))
 
     @property
     def is_collateral(self) -> bool:

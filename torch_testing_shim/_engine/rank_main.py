@@ -27,6 +27,8 @@ from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.self_report import start_answering
+from torch_testing_shim._settings import SettingsError, read_settings
 from torch_testing_shim._skips import TEST_SKIPS, skip_message
 
 __all__ = ["STACKS_SIGNAL", "TEST_ERROR_EXIT_CODE", "outcome_of_exception", "run_rank"]
@@ -76,6 +78,7 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     faulthandler.enable(sys.stderr)
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
+    start_answering(job.folder, job.rank)
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
     if job.threads is not None:
         torch.set_num_threads(job.threads)
@@ -195,10 +198,18 @@ def _headline_of(error: BaseException) -> str:
 
 
 def _text_of(error: BaseException) -> str:
-    """The formatted exception and what it came from, without the harness's own frames."""
+    """The formatted exception and what it came from, without the harness's own frames unless they are wanted."""
     formatted = traceback.TracebackException.from_exception(error)
-    _drop_harness_frames(formatted, error)
+    if not _is_full_traceback_wanted():
+        _drop_harness_frames(formatted, error)
     return "".join(formatted.format()).rstrip()
+
+
+def _is_full_traceback_wanted() -> bool:
+    try:
+        return read_settings().full_traceback
+    except SettingsError:  # the test has changed the environment, which must not hide how it ended
+        return False
 
 
 def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.stacks import Place
 
 __all__ = ["ExitExpectation", "Verdict", "VerdictKind", "verdict"]
 
@@ -68,7 +69,7 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
     genuine = [o for o in by_time if o.status.is_exception and not o.is_collateral]
     if genuine:
         return _exception_verdict(genuine[0])
-    hung = [o for o in by_time if o.status is RankStatus.HUNG]
+    hung = [o for o in by_time if o.status.is_hang]
     died = [o for o in by_time if o.status is RankStatus.DIED]
     if expectation.allows_death and not hung:
         return _expected_exit_verdict(outcomes, expectation)
@@ -99,9 +100,36 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
 
 
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
-    finished = [o.rank for o in outcomes if o.status is not RankStatus.HUNG]
-    rest = f"; {ranks_text(finished)} had ended" if finished else ""
-    return Verdict(VerdictKind.ERROR, f"{ranks_text([o.rank for o in hung])} still ran at the deadline{rest}", hung[0])
+    """The ranks that others waited for lead; where all waited, all do."""
+    by_rank = sorted(hung, key=lambda outcome: outcome.rank)
+    waiting = [o for o in by_rank if o.place is not None and o.place.is_waiting]
+    awaited = [o for o in by_rank if o not in waiting]
+    leading = awaited or waiting
+    if hung[0].status is RankStatus.DEADLOCKED:
+        parts = [f"deadlock: {_standing(leading)}"]
+    else:
+        parts = [f"{ranks_text([o.rank for o in leading])} still ran at the deadline{_places(leading, ', ')}"]
+    if awaited and waiting:
+        parts.append(f"{ranks_text([o.rank for o in waiting])} waited{_places(waiting, ' ')}")
+    ended = [o.rank for o in outcomes if not o.status.is_hang]
+    if ended:
+        parts.append(f"{ranks_text(ended)} had ended")
+    return Verdict(VerdictKind.ERROR, "; ".join(parts), leading[0])
+
+
+def _places(outcomes: Sequence[RankOutcome], before_one: str) -> str:
+    """Where the ranks stand, after their names have been told; `before_one` is put before a single place."""
+    if not any(o.place for o in outcomes):
+        return ""
+    return f"{before_one}{outcomes[0].place}" if len({o.place for o in outcomes}) == 1 else f": {_standing(outcomes)}"
+
+
+def _standing(outcomes: Sequence[RankOutcome]) -> str:
+    """Ranks with where they stand: "rank 0 in recv (x.py:3), rank 1 in send (x.py:5)"."""
+    groups: dict[Place | None, list[int]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.place, []).append(outcome.rank)
+    return ", ".join(f"{ranks_text(ranks)} {place or 'somewhere'}" for place, ranks in groups.items())
 
 
 def _lost_peer_verdict(outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome]) -> Verdict:

@@ -1,7 +1,7 @@
 """Waits for a test's ranks: collects how each ended, and ends those that cannot end well any more.
 
-Once a rank has ended badly, the others get a grace to fail by themselves; at the deadline there is none. Before a
-rank is ended, it is asked for its Python stacks.
+Once a rank has ended badly, the others get a grace to fail by themselves; at the deadline, or in a certain deadlock
+before it, there is none. Before a rank is ended, it is asked where it stands.
 """
 
 from __future__ import annotations
@@ -11,30 +11,27 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from torch_testing_shim._engine.launcher import RunningRanks
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
-from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+from torch_testing_shim._engine.stall import StallWatch
+from torch_testing_shim._engine.testimony import Testimony, take_testimonies
 from torch_testing_shim._engine.verdict import ExitExpectation
 
 __all__ = ["supervise"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How long the others may go on after a rank has ended badly, in seconds. With the three below it stays under 2 s.
+#: How long the others may go on after a rank has ended badly, in seconds. With the two below, and with what
+#: ranks may take to tell their stacks, it stays under 2 s.
 _GRACE_SECONDS = 1.0
-#: How long ranks may take to write their stacks; faulthandler takes milliseconds, a loaded machine some more.
-_STACKS_SECONDS = 0.4
 #: How long ranks have between SIGTERM and SIGKILL.
 _TERMINATE_SECONDS = 0.2
 #: How long the kernel may take to end a killed rank; past that it is given up as unkillable.
 _KILL_SECONDS = 10.0
-#: How often a file of stacks is looked at while it is being written.
-_POLL_SECONDS = 0.02
 #: What is kept of a rank's output: this many bytes from its end.
 _TAIL_BYTES = 1 << 15
 #: What is read of a rank's warnings: all, unless a test gives tens of thousands.
@@ -45,24 +42,30 @@ def supervise(
     ranks: RunningRanks,
     deadline: float,
     expectation: ExitExpectation = ExitExpectation(),  # noqa: B008 - frozen
+    stall_seconds: float = 0.0,
 ) -> tuple[RankOutcome, ...]:
     """Waits until every rank has ended, by itself or by force, and returns their outcomes in the order of ranks.
 
     Args:
         ranks: the started ranks.
         deadline: when the test is out of time, on the monotonic clock, in seconds.
-        expectation: where it allows death, a dead rank does not end the others.
+        expectation: where it allows death, a dead rank does not end the others, nor does a deadlock: who knows what
+            the test has planned.
+        stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
     """
     watch = _Watch(ranks)
-    give_up = deadline
-    while watch.living and (now := time.monotonic()) < give_up:
-        watch.wait(give_up - now)
+    give_up, began = deadline, time.monotonic()
+    stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
+    is_deadlocked = False
+    while watch.living and not is_deadlocked and (now := time.monotonic()) < give_up:
+        watch.wait(min(give_up, stall.next_look) - now)
+        is_deadlocked = not watch.has_bad_end and stall.sees_deadlock(watch.living)
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
             watch.wait_all(give_up)
     if watch.living:
-        status = RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
-        watch.end_the_rest(status)
+        at_deadline = RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
+        watch.end_the_rest(RankStatus.DEADLOCKED if is_deadlocked else at_deadline)
     return _with_output(ranks, watch.outcomes())
 
 
@@ -104,36 +107,30 @@ class _Watch:
             self.wait(until - now)
 
     def end_the_rest(self, status: RankStatus) -> None:
-        """Takes the stacks of the ranks that still run, ends them, and notes `status` for them."""
+        """Asks the ranks that still run where they stand, ends them, and notes `status` for them."""
         ended_by_us = frozenset(self.living)
-        for rank in ended_by_us:
-            self._ranks.signal(rank, STACKS_SIGNAL)
-        stacks = self._wait_for_stacks(ended_by_us)
+        testimonies = take_testimonies(self._ranks, ended_by_us, native=status.is_hang)
         for number, seconds in ((signal.SIGTERM, _TERMINATE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
             for rank in self.living:
                 self._ranks.signal(rank, number)
             self.wait_all(time.monotonic() + seconds)
         for rank in ended_by_us:
-            self._final[rank] = self._outcome_of_ended(rank, status, stacks[rank])
+            self._final[rank] = self._outcome_of_ended(rank, status, testimonies[rank])
 
-    def _outcome_of_ended(self, rank: int, status: RankStatus, stacks: str) -> RankOutcome:
+    def _outcome_of_ended(self, rank: int, status: RankStatus, told: Testimony) -> RankOutcome:
         message, final = self._messages.get(rank), self._final.get(rank)
         if final is None:  # not even SIGKILL ended it
             final = RankOutcome(rank, status, time.monotonic(), pid=self._ranks.pids[rank])
         if message is not None and message.status.is_exception:
             return final  # it had said why before it was ended
-        return replace(final, status=status, stacks=stacks, finished=message is not None)
-
-    def _wait_for_stacks(self, ranks: Iterable[int]) -> dict[int, str]:
-        """The stacks that the ranks write, once none of the files grows any more."""
-        paths = {rank: self._ranks.jobs[rank].folder.stacks(rank) for rank in ranks}
-        give_up, sizes = time.monotonic() + _STACKS_SECONDS, [-1]
-        while time.monotonic() < give_up:
-            time.sleep(_POLL_SECONDS)
-            before, sizes = sizes, [_size(path) for path in paths.values()]
-            if sizes == before and all(sizes):
-                break
-        return {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+        return replace(
+            final,
+            status=status,
+            stacks=told.stacks,
+            native_stacks=told.native_stacks,
+            flight=told.flight,
+            finished=message is not None,
+        )
 
     def _read_message(self, rank: int) -> None:
         if (message := self._ranks.readers[rank].read()) is not None:
@@ -178,7 +175,3 @@ def _warnings(path: Path) -> tuple[str, ...]:
         with suppress(ValueError):  # the first line may be cut, the last torn
             found.append(str(json.loads(line)))
     return tuple(found)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,66 @@
+"""Where a rank stands, read off stacks in faulthandler's form."""
+
+from pathlib import Path
+
+import torch
+
+import torch_testing_shim
+from torch_testing_shim._engine.stacks import Frame, Place, main_thread, place_of
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+TORCH = Path(torch.__file__).parent
+DISTRIBUTED = f"{TORCH}/distributed/distributed_c10d.py"
+LOGGER = f"{TORCH}/distributed/c10d_logger.py"
+HARNESS = f"{Path(torch_testing_shim.__file__).parent}/_engine/rank_main.py"
+
+
+def frames(*lines):
+    return [Frame(file, number, function) for file, number, function in lines]
+
+
+class Stacks(TestCase):
+    def test_the_main_thread_is_the_last(self):
+        text = f"""\
+Thread 0x00007f (most recent call first):
+  File "/t/worker.py", line 3 in work
+
+Current thread 0x00008f (most recent call first):
+  File "{LOGGER}", line 83 in wrapper
+  File "/t/test_x.py", line 4 in test_a
+"""
+        expected = frames((LOGGER, 83, "wrapper"), ("/t/test_x.py", 4, "test_a"))
+        self.assertEqual(tuple(expected), main_thread(text))
+        self.assertEqual((), main_thread("no stack at all"))
+
+    def test_a_call_is_named_as_the_test_calls_it(self):
+        stack = frames(
+            (DISTRIBUTED, 1, "broadcast"),
+            (LOGGER, 2, "wrapper"),
+            (DISTRIBUTED, 3, "broadcast_object_list"),
+            (LOGGER, 2, "wrapper"),
+            ("/t/test_x.py", 39, "test_a"),
+            (HARNESS, 5, "_run_job"),
+        )
+        self.assertEqual(Place("test_x.py:39", "broadcast_object_list", True), place_of(stack))
+        self.assertExpectedInline(str(place_of(stack)), """in broadcast_object_list (test_x.py:39)""")
+
+    def test_a_line_of_the_test_is_named_by_its_function(self):
+        stack = frames(("/t/test_x.py", 38, "helper"), ("/t/test_x.py", 50, "test_a"))
+        self.assertEqual(Place("test_x.py:38", "helper", False), place_of(stack))
+
+    def test_the_test_may_be_below_the_library_and_not_wait_for_ranks(self):
+        import threading
+
+        stack = frames((threading.__file__, 3, "wait"), ("/t/test_x.py", 7, "test_a"))
+        self.assertEqual(Place("test_x.py:7", "test_a", False), place_of(stack))
+
+    def test_a_callback_of_the_test_inside_torch_is_not_waiting(self):
+        stack = frames(("/t/test_x.py", 9, "hook"), (DISTRIBUTED, 1, "all_reduce"), ("/t/test_x.py", 7, "test_a"))
+        self.assertEqual(Place("test_x.py:9", "hook", False), place_of(stack))
+
+    def test_a_stack_without_a_line_of_the_users(self):
+        self.assertIsNone(place_of(frames((HARNESS, 5, "_run_job"))))
+
+
+if __name__ == "__main__":
+    run_tests()

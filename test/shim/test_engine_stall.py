@@ -1,0 +1,82 @@
+"""What is a certain deadlock, from what ranks tell; real ones are in `test_hangs`."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from torch_testing_shim._engine.self_report import SelfReport
+from torch_testing_shim._engine.stacks import Frame
+from torch_testing_shim._engine.stall import is_deadlocked
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+C10D = f"{Path(torch.__file__).parent}/distributed/distributed_c10d.py"
+TEST = Frame("/t/test_x.py", 3, "test_a")
+SECOND = 1_000_000_000
+
+
+def flight(age_seconds, timeout_seconds=1800, now=100):
+    entry = {
+        "process_group": ["0", "default_pg"],
+        "collective_seq_id": 1,
+        "profiling_name": "gloo:barrier",
+        "input_sizes": [],
+        "retired": False,
+        "is_p2p": False,
+        "time_created_ns": (now - age_seconds) * SECOND,
+        "timeout_ms": timeout_seconds * 1000,
+    }
+    return json.dumps({"entries": [entry]})
+
+
+WAITING = SelfReport(
+    threads=((Frame(C10D, 1, "barrier"), TEST),), timeouts=(1800.0,), flight=flight(40), at_ns=100 * SECOND
+)
+
+
+class Certain(TestCase):
+    def judge(self, *reports, world_size=2, living=None):
+        ranks = dict(enumerate(reports))
+        living = range(len(reports)) if living is None else living
+        return is_deadlocked(ranks, living, world_size, stall_seconds=30.0, allowance=300.0)
+
+    def test_all_wait(self):
+        self.assertTrue(self.judge(WAITING, WAITING))
+        self.assertTrue(self.judge(WAITING, replace(WAITING, flight="")), "send and recv are not recorded")
+
+    def test_one_that_does_not_answer(self):
+        self.assertFalse(self.judge(WAITING, living=[0, 1]))
+
+    def test_one_in_the_tests_own_code(self):
+        for innermost in (TEST, Frame("/usr/lib/subprocess.py", 1, "wait"), Frame(C10D + "/../store.py", 1, "get")):
+            self.assertFalse(self.judge(WAITING, replace(WAITING, threads=((innermost, TEST),))), innermost)
+
+    def test_one_with_another_thread(self):
+        self.assertFalse(self.judge(WAITING, replace(WAITING, threads=(*WAITING.threads, (TEST,)))))
+
+    def test_a_collective_that_has_just_begun(self):
+        self.assertFalse(self.judge(WAITING, replace(WAITING, flight=flight(20))))
+
+    def test_a_time_out_that_the_test_may_be_waiting_for(self):
+        self.assertFalse(self.judge(WAITING, replace(WAITING, flight=flight(40, timeout_seconds=60))))
+        self.assertFalse(self.judge(WAITING, replace(WAITING, timeouts=(1800.0, 60.0))))
+        self.assertFalse(self.judge(WAITING, replace(WAITING, timeouts=(), flight="")), "nobody knows")
+
+    def test_the_time_out_that_the_harness_has_set(self):
+        self.assertTrue(self.judge(*[replace(WAITING, timeouts=(270.0,), flight=flight(40, 270))] * 2))
+
+    def test_the_start_of_a_group_counts_where_nobody_can_come(self):
+        start = replace(WAITING, threads=((Frame(C10D, 1, "_new_process_group_helper"), TEST),), flight="")
+        start = replace(start, world_sizes=(2,))
+        self.assertFalse(self.judge(start, start))
+        self.assertTrue(self.judge(start))
+        self.assertFalse(self.judge(start, world_size=1))
+        self.assertFalse(self.judge(replace(start, world_sizes=(1,))), "it waits for nobody")
+
+    def test_no_rank_is_no_deadlock(self):
+        self.assertFalse(self.judge())
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,160 @@
+"""What a rank tells of itself when it is asked, also while its main thread is stuck in a C++ collective.
+
+    controller  --opens the FIFO for writing-->  [ rank: a thread that waits in opening it for reading ]
+                <--------a file of JSON---------'
+
+The thread costs a rank some 100 us at its start and nothing after. It is started below `threading`, whose lists it
+stays out of. It cannot answer where a C++ function holds the interpreter's lock: then there is no report.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+
+import torch.distributed as dist
+
+from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._engine.stacks import Frame
+
+__all__ = ["SelfReport", "ask", "read_reports", "start_answering"]
+
+#: How often a report is looked for while it is awaited, in seconds.
+_POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class SelfReport:
+    """What a rank told of itself.
+
+    Attributes:
+        threads: the frames of its Python threads, innermost first; the main thread comes first.
+        timeouts: every time-out in seconds that may end what it waits for: of its process groups and of the calls of
+            torch.distributed that it is in.
+        world_sizes: of the calls of torch.distributed that it is in, where they have one.
+        flight: the JSON of torch's Flight Recorder; empty where this torch has none.
+        at_ns: when, on the clock of the Flight Recorder, in nanoseconds.
+    """
+
+    threads: tuple[tuple[Frame, ...], ...]
+    timeouts: tuple[float, ...] = ()
+    world_sizes: tuple[int, ...] = ()
+    flight: str = ""
+    at_ns: int = 0
+
+    @classmethod
+    def from_json(cls, text: str) -> SelfReport:
+        fields = json.loads(text)
+        return cls(
+            threads=tuple(tuple(Frame(*frame) for frame in thread) for thread in fields["threads"]),
+            timeouts=tuple(fields["timeouts"]),
+            world_sizes=tuple(fields["world_sizes"]),
+            flight=fields["flight"],
+            at_ns=fields["at_ns"],
+        )
+
+
+# In the controller.
+
+
+def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
+    """Asks the ranks for new reports and does not wait for them. A rank that cannot be asked gives none."""
+    for rank in ranks:
+        folder.report(rank).unlink(missing_ok=True)
+        with suppress(OSError):  # nobody waits for the question: the rank has not come so far, or has ended
+            os.close(os.open(folder.question(rank), os.O_WRONLY | os.O_NONBLOCK))
+
+
+def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) -> dict[int, SelfReport]:
+    """The reports that arrive within `seconds`, by rank."""
+    missing, found = set(ranks), {}
+    give_up = time.monotonic() + seconds
+    while missing:
+        for rank in sorted(missing):
+            with suppress(FileNotFoundError):
+                found[rank] = SelfReport.from_json(folder.report(rank).read_text())
+        missing.difference_update(found)
+        if not missing or time.monotonic() >= give_up:
+            break
+        time.sleep(_POLL_SECONDS)
+    return found
+
+
+# In a rank.
+
+
+def start_answering(folder: ScratchFolder, rank: int) -> None:
+    """Starts the thread that answers `ask`."""
+    os.mkfifo(folder.question(rank), 0o600)
+    _thread.start_new_thread(_answer, (folder.question(rank), folder.report(rank)))
+
+
+def _answer(question: Path, report: Path) -> None:
+    partial = report.with_suffix(".partial")
+    with suppress(OSError):  # the folder is gone, and with it whoever would ask
+        while True:
+            os.close(os.open(question, os.O_RDONLY))
+            partial.write_text(json.dumps(_report_of_this_process()))
+            partial.rename(report)
+
+
+def _report_of_this_process() -> dict[str, object]:
+    own, main = _thread.get_ident(), threading.main_thread().ident
+    frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != own}
+    threads = [_frames(frame) for _, frame in sorted(frames.items(), key=lambda item: item[0] != main)]
+    waits = [frame.f_locals for thread in threads for frame in thread if _summary(frame).is_distributed]
+    timeouts = [wait["timeout"] for wait in waits if isinstance(wait.get("timeout"), timedelta)]
+    world_sizes = [wait["world_size"] for wait in waits if isinstance(wait.get("world_size"), int)]
+    return {
+        "threads": [[_as_list(_summary(frame)) for frame in thread] for thread in threads],
+        "timeouts": [timeout.total_seconds() for timeout in timeouts] + _group_timeouts(),
+        "world_sizes": world_sizes,
+        "flight": _flight(),
+        "at_ns": time.time_ns(),
+    }
+
+
+def _frames(innermost: FrameType) -> list[FrameType]:
+    found, frame = [], innermost
+    while frame is not None:
+        found.append(frame)
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
+
+
+def _summary(frame: FrameType) -> Frame:
+    return Frame(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
+
+
+def _as_list(frame: Frame) -> list[object]:
+    return [frame.file, frame.line, frame.function]
+
+
+def _group_timeouts() -> list[float]:
+    """Time-outs of the process groups, in seconds; 0 for one that cannot be told."""
+    groups: Mapping[dist.ProcessGroup, object] = dist.distributed_c10d._world.pg_map
+    return [_timeout_of(group) for group in groups]
+
+
+def _timeout_of(group: dist.ProcessGroup) -> float:
+    try:
+        devices = group._device_types
+        timeouts: list[timedelta] = [group._get_backend(device).options._timeout for device in devices]
+        return min(timeout.total_seconds() for timeout in timeouts)
+    except (AttributeError, RuntimeError, ValueError):
+        return 0.0
+
+
+def _flight() -> str:
+    dump = getattr(sys.modules.get("torch._C._distributed_c10d"), "_dump_fr_trace_json", None)
+    return dump(True, False).decode() if dump is not None else ""

@@ -1,0 +1,91 @@
+"""Python stacks of a rank as faulthandler writes them: which line of the test it stands at, and in which call.
+
+Pure: text in, places out.
+"""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+__all__ = ["Frame", "Place", "main_thread", "place_of"]
+
+_FRAME = re.compile(r'\s+File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>\S+)$')
+_TORCH = f"{Path(torch.__file__).parent}/"
+_DISTRIBUTED = f"{_TORCH}distributed/"
+#: What torch wraps around its collectives; no call of the test's.
+_DISTRIBUTED_LOGGING = f"{_DISTRIBUTED}c10d_logger.py"
+_HARNESS = f"{Path(__file__).parents[1]}/"
+_LIBRARY = f"{sysconfig.get_path('stdlib')}/"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One line of a stack."""
+
+    file: str
+    line: int
+    function: str
+
+    @property
+    def is_distributed(self) -> bool:
+        """It lies in `torch.distributed`."""
+        return self.file.startswith(_DISTRIBUTED)
+
+    @property
+    def _is_users(self) -> bool:
+        if self.file.startswith((_TORCH, _HARNESS, "<frozen ")):
+            return False
+        return not self.file.startswith(_LIBRARY) or "/site-packages/" in self.file
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rank stands.
+
+    Attributes:
+        where: the line of the test, or of what it uses other than torch: "test_x.py:39".
+        name: the call into torch.distributed that it waits in ("barrier"), else the function that the line is in.
+        is_waiting: it is inside torch.distributed.
+    """
+
+    where: str
+    name: str
+    is_waiting: bool
+
+    def __str__(self) -> str:
+        return f"in {self.name} ({self.where})"
+
+
+def main_thread(text: str) -> tuple[Frame, ...]:
+    """The frames of the main thread, innermost first: faulthandler writes the oldest thread last. Empty where the text
+    holds no stack."""
+    frames: list[Frame] = []
+    for line in text.splitlines():
+        found = _FRAME.match(line)
+        if found is not None:
+            frames.append(Frame(found["file"], int(found["line"]), found["function"]))
+        elif "hread 0x" in line:
+            frames = []
+    return tuple(frames)
+
+
+def place_of(frames: Sequence[Frame]) -> Place | None:
+    """Where the thread stands; None where no line of it is the user's.
+
+    Args:
+        frames: innermost first.
+    """
+    depth = next((depth for depth, frame in enumerate(frames) if frame._is_users), None)
+    if depth is None:
+        return None
+    users, inner = frames[depth], frames[:depth]
+    calls = [frame for frame in inner if frame.is_distributed and frame.file != _DISTRIBUTED_LOGGING]
+    is_waiting = bool(calls) and inner[0].file.startswith(_TORCH)
+    name = calls[-1].function if is_waiting else users.function
+    return Place(f"{Path(users.file).name}:{users.line}", name, is_waiting)

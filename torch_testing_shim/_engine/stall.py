@@ -1,0 +1,140 @@
+"""Recognises a deadlock before the deadline, where it is certain.
+
+Certain means: nothing but the test's ranks could let one of them go on, and each living rank waits for another. So of
+every living rank it has to hold that
+
+* it used next to no CPU time since a look at least the stall time ago, and entered no collective since;
+* it has one Python thread, which stands in a collective of `torch.distributed` (send and recv included), not in the
+  test's own code, a sleep, or a process group's start, where the system may be slow;
+* nothing that it waits for has a time-out that a test could be waiting for;
+* it has no child process.
+
+The one exception: a rank whose peers have all ended may stand in a process group's start, for nobody can come.
+Everything else waits for the deadline: a slow test that is called deadlocked would be a wrong verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from torch_testing_shim._engine.flight_recorder import collectives_in
+from torch_testing_shim._engine.launcher import RunningRanks
+from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
+
+__all__ = ["StallWatch", "is_deadlocked"]
+
+#: Looks per stall time. A look reads one line of /proc per rank; a test that ends before the first pays nothing.
+_LOOKS = 4
+#: A waiting rank uses at most this share of a core: it polls a store, or answers when it is asked.
+_IDLE_SHARE = 0.02
+#: No test waits for a time-out of more than this share of its own time; the harness's own groups have 0.9 of it.
+_WAITABLE_SHARE = 0.8
+#: How long ranks may take to answer.
+_ANSWER_SECONDS = 0.5
+#: Where in torch.distributed a waiting rank may stand, and the functions there that start a process group.
+_COLLECTIVES_FILE = "/torch/distributed/distributed_c10d.py"
+_STARTS = ("_new_process_group_helper", "_store_based_barrier", "init_process_group", "new_group", "split_group")
+
+
+class StallWatch:
+    """Looks at running ranks now and then, and tells when they are certainly deadlocked."""
+
+    def __init__(self, ranks: RunningRanks, stall_seconds: float, allowance: float) -> None:
+        """
+        Args:
+            ranks: the started ranks.
+            stall_seconds: how long they have to stand still; 0 for never to look.
+            allowance: seconds that the test may take.
+        """
+        self._ranks = ranks
+        self._stall_seconds = stall_seconds
+        self._allowance = allowance
+        self._looks: list[tuple[float, dict[int, float]]] = []  # when, and CPU seconds by rank
+        self.next_look = time.monotonic() + stall_seconds / _LOOKS if stall_seconds else float("inf")
+
+    def sees_deadlock(self, living: Iterable[int]) -> bool:
+        """Looks if it is time to; true if all living ranks are certainly deadlocked."""
+        now = time.monotonic()
+        if now < self.next_look:
+            return False
+        self.next_look = now + self._stall_seconds / _LOOKS
+        used = {rank: _cpu_seconds(self._ranks.pids[rank]) for rank in living}
+        self._looks.append((now, used))
+        past = [look for look in self._looks if look[0] <= now - self._stall_seconds]
+        self._looks = past[-1:] + [look for look in self._looks if look[0] > now - self._stall_seconds]
+        if not past or not _is_idle(past[-1][1], used, now - past[-1][0]):
+            return False
+        if _has_children([self._ranks.pids[rank] for rank in used]):
+            return False
+        folder = self._ranks.jobs[0].folder
+        ask(folder, used)
+        reports = read_reports(folder, used, _ANSWER_SECONDS)
+        return is_deadlocked(reports, used, len(self._ranks.jobs), self._stall_seconds, self._allowance)
+
+
+def is_deadlocked(
+    reports: Mapping[int, SelfReport], living: Iterable[int], world_size: int, stall_seconds: float, allowance: float
+) -> bool:
+    """Whether ranks that use no CPU time are certainly deadlocked.
+
+    Args:
+        reports: what the living ranks told, by rank; one that is missing makes everything uncertain.
+        living: the ranks that have not ended.
+        world_size: all ranks of the test.
+        stall_seconds: how long no collective has begun.
+        allowance: seconds that the test may take.
+    """
+    ranks = list(living)
+    if not ranks or any(rank not in reports for rank in ranks):
+        return False
+    is_alone = len(ranks) == 1 < world_size
+    return all(_waits(reports[rank], is_alone, stall_seconds, _WAITABLE_SHARE * allowance) for rank in ranks)
+
+
+def _waits(report: SelfReport, is_alone: bool, stall_seconds: float, waitable: float) -> bool:
+    if len(report.threads) != 1 or not report.threads[0]:
+        return False
+    innermost = report.threads[0][0]
+    if not innermost.file.endswith(_COLLECTIVES_FILE):
+        return False
+    if innermost.function in _STARTS and not (is_alone and all(size > 1 for size in report.world_sizes)):
+        return False
+    collectives = collectives_in(report.flight)
+    timeouts = [*report.timeouts, *(c.timeout_seconds for c in collectives if not c.is_done)]
+    newest = max((collective.created_ns for collective in collectives), default=0)
+    is_quiet = report.at_ns - newest >= stall_seconds * 1e9
+    return is_quiet and bool(timeouts) and min(timeouts) >= waitable
+
+
+def _is_idle(before: Mapping[int, float], after: Mapping[int, float], seconds: float) -> bool:
+    return all(used - before.get(rank, 0.0) <= _IDLE_SHARE * seconds for rank, used in after.items())
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time that the process has used; infinite where the system does not tell."""
+    fields = _stat_fields(pid)
+    if not fields:
+        return float("inf")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _has_children(pids: Iterable[int]) -> bool:
+    """A process that a rank started may let the rank go on, or end it."""
+    parents = set(pids)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) not in parents:
+            fields = _stat_fields(int(entry))
+            if fields and parents & {int(fields[1]), int(fields[2])}:  # its parent, its process group
+                return True
+    return False
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat from the third on; empty where there is no such process."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []

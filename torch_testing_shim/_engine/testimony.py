@@ -1,0 +1,71 @@
+"""What a running rank has to tell before it is ended: its Python stacks, its collectives, its native stacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch_testing_shim._engine.launcher import RunningRanks
+from torch_testing_shim._engine.native_stacks import native_stacks
+from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+from torch_testing_shim._engine.self_report import ask, read_reports
+
+__all__ = ["Testimony", "take_testimonies"]
+
+#: How long ranks may take to write their stacks; faulthandler takes milliseconds, a loaded machine some more.
+_STACKS_SECONDS = 0.4
+#: How long ranks may take for their own reports, which take milliseconds, too.
+_REPORT_SECONDS = 0.2
+#: How long py-spy may take for all ranks together. With what the watchdog allows, a hang is told within 2 s.
+_NATIVE_SECONDS = 1.0
+#: How often a file of stacks is looked at while it is being written.
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """What one rank told; each text is empty where it could not."""
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    stacks: str = ""
+    native_stacks: str = ""
+    flight: str = ""
+
+
+def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Testimony]:
+    """Asks running ranks, the stuck ones included.
+
+    Args:
+        ranks: the started ranks.
+        asked: those to ask, by rank.
+        native: also take native stacks.
+    """
+    folder = ranks.jobs[0].folder
+    for rank in asked:
+        ranks.signal(rank, STACKS_SIGNAL)
+    stacks = _wait_for_stacks({rank: folder.stacks(rank) for rank in asked})
+    ask(folder, asked)  # now, or the stacks would show the thread that answers
+    reports = read_reports(folder, asked, _REPORT_SECONDS)
+    natives = native_stacks({rank: ranks.pids[rank] for rank in asked}, _NATIVE_SECONDS) if native else {}
+    return {
+        rank: Testimony(stacks[rank], natives.get(rank, ""), reports[rank].flight if rank in reports else "")
+        for rank in asked
+    }
+
+
+def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
+    """The stacks that the ranks write, once none of the files grows any more."""
+    give_up, sizes = time.monotonic() + _STACKS_SECONDS, [-1]
+    while time.monotonic() < give_up:
+        time.sleep(_POLL_SECONDS)
+        before, sizes = sizes, [_size(path) for path in paths.values()]
+        if sizes == before and all(sizes):
+            break
+    return {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -27,6 +27,7 @@ class ProgramOptions:
         verbosity: 0 quiet, 1 normal, 2 a line per test.
         failfast, buffer, showlocals: as unittest's -f, -b, --locals.
         full_traceback: tracebacks and stacks of ranks keep the harness's own frames.
+        strict_leaks: a test that leaves something in the test process has failed.
         discover: only print the names of the tests.
         repeat: how many times to run, until one fails.
         subprocess: every test in a process of its own.
@@ -45,6 +46,7 @@ class ProgramOptions:
     buffer: bool = False
     showlocals: bool = False
     full_traceback: bool = False
+    strict_leaks: bool = False
     discover: bool = False
     repeat: int = 1
     subprocess: bool = False
@@ -81,6 +83,7 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         buffer=found.buffer,
         showlocals=found.showlocals,
         full_traceback=found.full_traceback,
+        strict_leaks=found.strict_leaks,
         discover=found.discover_tests,
         repeat=found.repeat,
         subprocess=found.subprocess,
@@ -108,6 +111,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     harness = parser.add_argument_group("upstream's options").add_argument
     harness("--showlocals", "--locals", action="store_true", help="show local variables in tracebacks")
     harness("--full-traceback", action="store_true", help="show the harness's own frames of ranks, too")
+    harness("--strict-leaks", action="store_true", help="fail tests that leave something in the test process")
     harness("--discover-tests", action="store_true", help="print the names of the tests and run none")
     harness("--repeat", type=_count, default=1, metavar="N", help="run N times, until a run fails")
     harness("--subprocess", action="store_true", help="run each test in a process of its own")

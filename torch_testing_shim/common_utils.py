@@ -7,6 +7,7 @@ that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names
 from __future__ import annotations
 
 import contextlib
+import sys
 import unittest
 from collections.abc import Callable
 from typing import Any
@@ -46,6 +47,7 @@ from torch_testing_shim._guards import (
     wrapSwapTensorsTest,
 )
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
+from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
 from torch_testing_shim._parametrization import (
     decorateIf,
     instantiate_parametrized_tests,
@@ -73,6 +75,7 @@ from torch_testing_shim._skip_marks import (
 )
 from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_program import run_tests
+from torch_testing_shim._test_selection import test_name
 
 # Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [
@@ -159,6 +162,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
+    _passes = False
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
@@ -167,6 +171,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also
         where Ctrl-C ends it (unittest leaves them out)."""
         STARTER.prepare()
+        self.addCleanup(self._check_leaks, take_snapshot())  # the first to be added is the last to run
         try:
             return super().run(result)
         except BaseException:
@@ -189,6 +194,26 @@ class TestCase(TensorAssertions, ExpectedOutput):
         state = contextlib.ExitStack()
         state.enter_context(kept_torch_state())
         self.addCleanup(state.close)
+
+    def doCleanups(self) -> Any:
+        """unittest's last step, also of a test that failed or was interrupted."""
+        outcome = getattr(self, "_outcome", None)  # unittest's; there is none once the test was interrupted
+        self._passes = outcome is not None and outcome.success
+        return super().doCleanups()
+
+    def _check_leaks(self, before: Snapshot) -> None:
+        """Tells what a test that has passed so far leaves in this process.
+
+        Raises:
+            LeakError: it leaves something, and leaks are failures in this run.
+        """
+        if not self._passes:
+            return
+        if found := leaks_since(before, *STARTER.kept):
+            line = f"{test_name(self)} left in the test process: {', '.join(found)}"
+            if read_settings().strict_leaks:
+                raise LeakError(line)
+            print(f"\ntorch_testing_shim: {line}", file=sys.__stderr__ or sys.stderr, flush=True)
 
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""

@@ -27,6 +27,7 @@ VARIABLES = [
     "DISABLED_TESTS_FILE",
     "TORCH_TESTING_SHIM_STALL_SECONDS",
     "TORCH_TESTING_SHIM_FULL_TRACEBACK",
+    "TORCH_TESTING_SHIM_STRICT_LEAKS",
 ]
 
 
@@ -61,6 +62,7 @@ class SettingsTest(TestCase):
             "DISABLED_TESTS_FILE": "disabled.json",
             "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
             "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
+            "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
         }
         expected = Settings(
             device="cpu",
@@ -77,6 +79,7 @@ class SettingsTest(TestCase):
             disabled_tests_file="disabled.json",
             stall_seconds=0.0,
             full_traceback=True,
+            strict_leaks=True,
         )
         self.assertEqual(expected, read_settings(environ))
 

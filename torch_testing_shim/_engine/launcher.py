@@ -189,6 +189,13 @@ class RankStarter:
                 self._say(f"ranks are spawned, not forked, which is slower: {error}")
         return self._started(RunningRanks(jobs, SpawnedRanks()))
 
+    @property
+    def kept(self) -> tuple[frozenset[int], frozenset[int]]:
+        """Process ids and descriptors that stay from test to test: the zygote's."""
+        if self._zygote is None:
+            return frozenset(), frozenset()
+        return frozenset({self._zygote.pid}), frozenset({self._zygote.fileno()})
+
     def close(self) -> None:
         """Ends the ranks that still run, and the zygote."""
         if self._ranks is not None:

@@ -2,7 +2,9 @@
 
 import signal
 import unittest
+from pathlib import Path
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +12,12 @@ from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim.common_utils import TestCase, run_tests
 
+SLEEPING = 'Current thread 0x01 (most recent call first):\n  File "/t/test_x.py", line 38 in test_a\n'
+WAITING = f"""\
+Current thread 0x01 (most recent call first):
+  File "{Path(torch.__file__).parent}/distributed/distributed_c10d.py", line 1 in barrier
+  File "/t/test_x.py", line 39 in test_a
+"""
 GLOO_LOST = "RuntimeError: Connection closed by peer [127.0.0.1]:1"
 
 
@@ -29,8 +37,8 @@ def died(rank, exit_code, at=1.0, finished=False):
     return RankOutcome(rank, RankStatus.DIED, at, pid=77, exit_code=exit_code, finished=finished)
 
 
-def still_running(rank, status, at=9.0):
-    return RankOutcome(rank, status, at, exit_code=-9)
+def still_running(rank, status, at=9.0, stacks=""):
+    return RankOutcome(rank, status, at, exit_code=-9, stacks=stacks)
 
 
 class VerdictTable(TestCase):
@@ -80,6 +88,28 @@ class VerdictTable(TestCase):
     def test_a_death_after_a_pass_is_no_pass(self):
         headline = "rank 1 (pid 77) died: killed by SIGSEGV, after its test had ended"
         self.check([passed(0), died(1, -signal.SIGSEGV, finished=True)], VerdictKind.ERROR, headline, cause=1)
+
+    def test_a_hang_names_who_was_waited_for(self):
+        outcomes = [
+            still_running(0, RankStatus.HUNG, 9.1, WAITING),
+            still_running(1, RankStatus.HUNG, 9.2, SLEEPING),
+            still_running(2, RankStatus.HUNG, 9.0, WAITING),
+            passed(3),
+        ]
+        headline = (
+            "rank 1 still ran at the deadline, in test_a (test_x.py:38); "
+            "ranks 0, 2 waited in barrier (test_x.py:39); rank 3 had ended"
+        )
+        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
+
+    def test_a_hang_at_several_places(self):
+        outcomes = [still_running(0, RankStatus.HUNG, 9.0, SLEEPING), still_running(1, RankStatus.HUNG, 9.0)]
+        headline = "ranks 0, 1 still ran at the deadline: rank 0 in test_a (test_x.py:38), rank 1 somewhere"
+        self.check(outcomes, VerdictKind.ERROR, headline, cause=0)
+
+    def test_a_deadlock(self):
+        outcomes = [still_running(rank, RankStatus.DEADLOCKED, 9.0 - rank, WAITING) for rank in range(2)]
+        self.check(outcomes, VerdictKind.ERROR, "deadlock: ranks 0, 1 in barrier (test_x.py:39)", cause=0)
 
     def test_a_hang_names_who_hung_and_who_had_ended(self):
         outcomes = [passed(0), still_running(1, RankStatus.HUNG), still_running(2, RankStatus.HUNG)]

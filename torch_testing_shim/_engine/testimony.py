@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch_testing_shim._engine.launcher import RunningRanks
 from torch_testing_shim._engine.native_stacks import native_stacks
 from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
 from torch_testing_shim._engine.self_report import ask, read_reports
+from torch_testing_shim._engine.stacks import main_thread
 
 __all__ = ["Testimony", "take_testimonies"]
 
@@ -18,8 +19,9 @@ __all__ = ["Testimony", "take_testimonies"]
 _STACKS_SECONDS = 0.4
 #: How long ranks may take for their own reports, which take milliseconds, too.
 _REPORT_SECONDS = 0.2
-#: How long py-spy may take for all ranks together. With what the watchdog allows, a hang is told within 2 s.
-_NATIVE_SECONDS = 1.0
+#: How long py-spy may take for all ranks together; one takes half a second, most of it CPU time. With what the
+#: watchdog allows, a hang is told within 2 s.
+_NATIVE_SECONDS = 1.2
 #: How often a file of stacks is looked at while it is being written.
 _POLL_SECONDS = 0.02
 
@@ -41,7 +43,7 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
     Args:
         ranks: the started ranks.
         asked: those to ask, by rank.
-        native: also take native stacks.
+        native: also take native stacks, of one rank of those that stand at the same place.
     """
     folder = ranks.jobs[0].folder
     for rank in asked:
@@ -49,7 +51,7 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
     stacks = _wait_for_stacks({rank: folder.stacks(rank) for rank in asked})
     ask(folder, asked)  # now, or the stacks would show the thread that answers
     reports = read_reports(folder, asked, _REPORT_SECONDS)
-    natives = native_stacks({rank: ranks.pids[rank] for rank in asked}, _NATIVE_SECONDS) if native else {}
+    natives = native_stacks({r: ranks.pids[r] for r in _at_different_places(stacks)}, _NATIVE_SECONDS) if native else {}
     return {
         rank: Testimony(stacks[rank], natives.get(rank, ""), reports[rank].flight if rank in reports else "")
         for rank in asked
@@ -65,6 +67,12 @@ def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
         if sizes == before and all(sizes):
             break
     return {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+
+
+def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
+    """One rank, the lowest, for each place at which ranks stand."""
+    first = {main_thread(stacks[rank]): rank for rank in sorted(stacks, reverse=True)}
+    return sorted(first.values())
 
 
 def _size(path: Path) -> int:

@@ -1,5 +1,6 @@
 """What people read when a test has failed."""
 
+import json
 from pathlib import Path
 
 import torch_testing_shim
@@ -95,6 +96,37 @@ ranks 0, 1 still ran at the deadline, in test_a (x.py:3)
 stacks of ranks 0, 1 when stopped:
 Current thread (most recent call first):
   File "/t/x.py", line 3 in test_a""",
+        )
+
+    def test_a_hang_tells_where_ranks_parted(self):
+        entry = {
+            "process_group": ["0", "default_pg"],
+            "collective_seq_id": 2,
+            "profiling_name": "gloo:barrier",
+            "input_sizes": [],
+            "retired": False,
+            "is_p2p": False,
+            "time_created_ns": 1,
+            "timeout_ms": 1000,
+        }
+        stack = 'Current thread 0x1 (most recent call first):\n  File "/t/x.py", line 3 in test_a\n'
+        waits = outcome(0, RankStatus.HUNG, flight=json.dumps({"entries": [entry]}), native_stacks="pthread_cond_wait")
+        self.assertExpectedInline(
+            self.report(waits, outcome(1, RankStatus.HUNG, flight=json.dumps({"entries": []}), stacks=stack)),
+            """\
+ranks 0, 1 still ran at the deadline: rank 0 somewhere, rank 1 in test_a (x.py:3)
+
+where the ranks parted:
+collective 2 of the default group:
+  rank 0 entered barrier
+  rank 1 did not (now at x.py:3)
+
+stacks of rank 1 when stopped:
+Current thread (most recent call first):
+  File "/t/x.py", line 3 in test_a
+
+native stacks of rank 0:
+pthread_cond_wait""",
         )
 
     def test_warnings_are_told_once_and_do_not_bury_the_rest(self):

@@ -1,14 +1,19 @@
 """What is a certain deadlock, from what ranks tell; real ones are in `test_hangs`."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from harness_samples import wait_until
 
 from torch_testing_shim._engine.self_report import SelfReport
 from torch_testing_shim._engine.stacks import Frame
-from torch_testing_shim._engine.stall import is_deadlocked
+from torch_testing_shim._engine.stall import _cpu_seconds, _has_children, is_deadlocked
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 C10D = f"{Path(torch.__file__).parent}/distributed/distributed_c10d.py"
@@ -76,6 +81,26 @@ class Certain(TestCase):
 
     def test_no_rank_is_no_deadlock(self):
         self.assertFalse(self.judge())
+
+
+class Processes(TestCase):
+    def start(self, *command):
+        process = subprocess.Popen(command, start_new_session=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(os.killpg, process.pid, signal.SIGKILL)
+        return process.pid
+
+    def test_a_child_process_is_seen(self):
+        childless = self.start("sleep", "600")
+        parent = self.start("sh", "-c", "sleep 600 & wait")
+        self.assertTrue(wait_until(lambda: _has_children([childless, parent])))
+        self.assertFalse(_has_children([childless]))
+
+    def test_cpu_time(self):
+        self.assertLess(_cpu_seconds(self.start("sleep", "600")), 1.0)
+        busy = self.start(sys.executable, "-c", "while True: pass")
+        self.assertTrue(wait_until(lambda: 0.1 < _cpu_seconds(busy) < 60))
+        self.assertEqual(float("inf"), _cpu_seconds(-1))
 
 
 if __name__ == "__main__":

@@ -87,6 +87,40 @@ class ForkOrSpawn(SampleTestCase):
         self.assertNotIn("spawned, not forked", run.output)
 
 
+class TooFewDescriptors(SampleTestCase):
+    """Processes run out likewise, which cannot be tried everywhere: their limit does not hold for root."""
+
+    SAMPLE = """
+    import resource
+
+    class Many(DTensorTestBase):
+        world_size = 8
+
+        def setUp(self):
+            if self._testMethodName == "test_a_few":
+                limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+                self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 4, limits[1]))
+            super().setUp()
+
+        def test_a_few(self):
+            pass
+
+        def test_b_enough(self):
+            pass
+    """
+
+    def test_one_sentence_and_the_next_test_runs(self):
+        for method in ("fork", "spawn"):
+            run = self.run_sample(self.SAMPLE, "-f", TORCH_TESTING_SHIM_START_METHOD=method)
+            reason = (
+                r"^LaunchError: no more ranks could be started \(Too many open files\); \d of 8 ranks were started$"
+            )
+            self.assert_status(run, "Many.test_a_few", TestStatus.ERROR, reason)
+        run = self.run_sample(self.SAMPLE)
+        self.assert_status(run, "Many.test_b_enough", TestStatus.PASSED)
+
+
 class NothingIsLeft(SampleTestCase):
     HANGING = """
     class Hangs(DTensorTestBase):

@@ -135,7 +135,15 @@ class Killed(InterruptTestCase):
         process.communicate()
 
     def test_all_are_gone_and_the_next_run_removes_the_folder(self):
-        self.kill(self.start_hanging())
+        self.check(self.start_hanging())
+
+    def test_spawned_ranks_are_gone_too(self):
+        """They alone: what they start is not ended then, as `spawned` says."""
+        alone = "\n".join(line for line in HANGING.splitlines() if "Popen" not in line)
+        self.check(self.start_hanging(body=alone, TORCH_TESTING_SHIM_START_METHOD="spawn"))
+
+    def check(self, process):
+        self.kill(process)
         self.assertEqual([], self.processes_of_sample(patience=2.0))
         self.assertEqual(1, len(list((self.folder / "tmp").glob("torch_testing_shim-*"))))
         (self.folder / "journal").unlink()

@@ -1,4 +1,8 @@
-"""Ranks as new interpreters, by multiprocessing's own spawn: the way where forking is not safe or not there."""
+"""Ranks as new interpreters, by multiprocessing's own spawn: the way where forking is not safe or not there.
+
+There is no zygote here that adopts orphans. So what a rank started in a session of its own outlives it, and where the
+controller is killed, the kernel ends the ranks but not what they started.
+"""
 
 from __future__ import annotations
 

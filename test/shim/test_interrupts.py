@@ -94,7 +94,7 @@ class Twice(InterruptTestCase):
         run = self.end(process, second)
         self.assertEqual(exit_code, run.exit_code, run.output)
         self.assertTrue(run.output.endswith("interrupted again: ended at once\n"), run.output)
-        self.assertLess(run.seconds, 2)
+        self.assertLess(run.seconds, 5)  # on a loaded machine; milliseconds elsewhere
         cleans_up.unlink()
         self.assert_nothing_left()
 

@@ -245,7 +245,9 @@ class MultiProcessTestCase(TestCase):
                 step()
             except unittest.SkipTest as skip:
                 outcome = skip_outcome(self.rank, str(skip))
-            except Exception as error:
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
                 if not outcome.status.is_exception:
                     outcome = outcome_of_exception(self.rank, error, self.failureException)
         return outcome

@@ -28,6 +28,13 @@ class BetweenRanks(SampleTestCase):
                             raise KeyError("w")
 
                 @with_comms
+                def test_an_error_that_is_no_exception_counts_too(self):
+                    from torch.distributed.checkpoint.api import CheckpointException
+                    with agreed_between_ranks():
+                        if self.rank == 3:
+                            raise CheckpointException("torn", {})
+
+                @with_comms
                 def test_all_agree(self):
                     with agreed_between_ranks():
                         pass
@@ -46,6 +53,9 @@ class BetweenRanks(SampleTestCase):
         self.assertIn("mine is wrong", entry.detail)
         self.assertIn("ranks 0, 1, 3 found nothing wrong in what they hold", entry.detail)
         self.assert_status(run, "Agreement.test_an_error_counts_too", TestStatus.ERROR, "rank 3 errored: KeyError: 'w'")
+        reason = "rank 3 errored: CheckpointException"
+        name = "Agreement.test_an_error_that_is_no_exception_counts_too"
+        self.assertIn("ranks 0-2 found nothing wrong", self.assert_status(run, name, TestStatus.ERROR, reason).detail)
         self.assert_status(run, "Agreement.test_all_agree", TestStatus.PASSED)
         entry = self.assert_status(run, "Agreement.test_in_a_group", TestStatus.FAILED, "rank 1 failed: AssertionError")
         self.assertIn("rank 0 found nothing wrong", entry.detail)

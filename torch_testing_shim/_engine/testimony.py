@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch_testing_shim._engine.launcher import RunningRanks
 from torch_testing_shim._engine.native_stacks import native_stacks
-from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+from torch_testing_shim._engine.rank_main import STACKS_SIGNAL, _run_job
 from torch_testing_shim._engine.self_report import ask, read_reports
 from torch_testing_shim._engine.stacks import main_thread
 
@@ -59,21 +59,22 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
 
 
 def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
-    """The stacks that the ranks write, once none of the files grows any more."""
-    give_up, sizes = time.monotonic() + _STACKS_SECONDS, [-1]
-    while time.monotonic() < give_up:
+    """The stacks that the ranks write, once each has come to its end, or as far as they are when the time is up."""
+    give_up = time.monotonic() + _STACKS_SECONDS
+    while True:
         time.sleep(_POLL_SECONDS)
-        before, sizes = sizes, [_size(path) for path in paths.values()]
-        if sizes == before and all(sizes):
-            break
-    return {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+        stacks = {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+        if all(map(_is_whole, stacks.values())) or time.monotonic() >= give_up:
+            return stacks
+
+
+def _is_whole(stacks: str) -> bool:
+    """faulthandler writes line by line and the main thread last, whose lowest frames of interest are the rank's entry;
+    of a stack that is too deep it says that it left some out. A loaded machine may pause it anywhere."""
+    return f"in {_run_job.__name__}\n" in stacks or stacks.endswith("...\n")
 
 
 def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
     """One rank, the lowest, for each place at which ranks stand."""
     first = {main_thread(stacks[rank]): rank for rank in sorted(stacks, reverse=True)}
     return sorted(first.values())
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -30,13 +30,15 @@ def agreed_between_ranks(group: dist.ProcessGroup | None = None) -> Iterator[Non
         group: the process group; by default all ranks.
 
     Raises:
-        Exception: what the block raised, in a rank where it did.
+        BaseException: what the block raised, in a rank where it did.
         PeerFailedError: another rank's block raised; the message names that rank and what it said.
     """
-    failure: Exception | None = None
+    failure: BaseException | None = None
     try:
         yield
-    except Exception as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
         failure = error
     if dist.is_initialized():
         answers: list[str | None] = [None] * dist.get_world_size(group)

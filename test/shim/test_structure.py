@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,6 +148,13 @@ class StructureTest(TestCase):
     def test_upstream_harness_is_never_imported(self) -> None:
         found = {relative(path): upstream_among(imports(path.read_text(), relative(path))) for path in package_files()}
         self.assertEqual({}, {path: names for path, names in found.items() if names})
+
+    def test_every_module_stands_in_a_map(self) -> None:
+        """The docstrings of the package and of its two halves name each module, so that a reader finds it."""
+        maps = [PACKAGE / "__init__.py", PACKAGE / "_engine" / "__init__.py", PACKAGE / "_runner" / "__init__.py"]
+        named = set(re.findall(r"\w+", " ".join(path.read_text() for path in maps)))
+        found = {relative(path): path.stem for path in package_files() if path.stem != "__init__"}
+        self.assertEqual({}, {path: stem for path, stem in found.items() if stem not in named})
 
     def test_imports_need_no_more_than_what_is_declared(self) -> None:
         undeclared = {}

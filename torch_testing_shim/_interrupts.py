@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
@@ -50,17 +51,35 @@ class Interrupts:
         for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
             if signal.getsignal(number) == usual:
                 self._replaced[number] = signal.signal(number, self._take)
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, usual in self._replaced.items():
             signal.signal(number, usual)  # type: ignore[arg-type]
+        self._replaced.clear()
 
     def ignore(self) -> None:
         """Takes no more signals: what is left to do is short, and another one would tear it."""
         for number in self._replaced:
             signal.signal(number, signal.SIG_IGN)
         self._replaced.clear()
+
+    def _before_fork(self) -> None:
+        """A child starts with the usual handlers: Python forgets what a child is sent before its first step, so that a
+        SIGTERM which has a handler would be lost there, and its sender wait for ever."""
+        if self._can_replace():
+            for number, usual in self._replaced.items():
+                signal.signal(number, usual)  # type: ignore[arg-type]
+
+    def _after_fork(self) -> None:
+        if self._can_replace():
+            for number in self._replaced:
+                signal.signal(number, self._take)
+
+    def _can_replace(self) -> bool:
+        """Python lets no other thread do it; what such a thread forks has `_take_in_a_fork`."""
+        return os.getpid() == self._pid and threading.current_thread() is threading.main_thread()
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:

@@ -119,11 +119,12 @@ class ThoseOfOthers(SampleTestCase):
                     self.assertEqual(["SIGINT"], got)
 
                 def test_terminated_fork(self):
-                    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
-                    child.start()
-                    child.terminate()
-                    child.join()
-                    self.assertEqual(-signal.SIGTERM, child.exitcode)
+                    for _ in range(100):  # at once, so that some get the signal before their first step
+                        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+                        child.start()
+                        child.terminate()
+                        child.join(20)
+                        self.assertEqual(-signal.SIGTERM, child.exitcode)
             """
         )
         self.assertEqual(0, run.exit_code, run.output)

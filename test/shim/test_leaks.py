@@ -49,6 +49,11 @@ class Leaks(TestCase):
         kept.append(f"/dev/shm/leaks-{os.getpid()}")
         open(kept[-1], "w").close()
 
+    def test_somebody_elses_shared_memory(self):
+        name = f"/dev/shm/leaks-{os.getpid()}0"
+        open(name, "w").close()
+        self.addClassCleanup(os.unlink, name)
+
     def test_socket(self):
         kept.append(socket.socket())
 
@@ -142,6 +147,7 @@ class Warned(SampleTestCase):
             self.assert_status(run, f"Leaks.{test}", TestStatus.PASSED)
             line = rf"(?m)^torch_testing_shim: Leaks.{test} left in the test process: {left}$"
             self.assertRegex(run.output, line)
+        self.assertNotIn("somebody_elses", run.output)
         self.assertEqual(len(LEFT), run.output.count("left in the test process"), run.output)
 
     def test_tidy_tests_are_left_alone(self):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -158,8 +157,3 @@ def wait_until(condition, patience: float = 60.0) -> bool:
             return False
         time.sleep(0.02)
     return True
-
-
-def interrupt(process: subprocess.Popen, number: signal.Signals = signal.SIGINT) -> None:
-    """Sends a signal to the sample's process alone, as `kill` does."""
-    process.send_signal(number)

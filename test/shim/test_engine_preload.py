@@ -1,6 +1,5 @@
 """What the zygote imports ahead, read off the names in test code."""
 
-import functools
 import types
 import unittest
 
@@ -10,7 +9,6 @@ from torch_testing_shim.common_utils import run_tests
 
 def module_of(source):
     module = types.ModuleType("sample")
-    exec(compile(source, "sample.py", "exec"), module.__dict__ | {"functools": functools})
     exec(compile(source, "sample.py", "exec"), module.__dict__)
     return module
 

@@ -55,7 +55,7 @@ class Exceptions(TestCase):
         self.assertTrue(raised(PeerFailedError("rank 2 failed")).follows_peer)
         self.assertFalse(raised(AssertionError("mine")).follows_peer)
 
-    def test_exception_group_and_own_failure_type(self):
+    def test_own_failure_type(self):
         class Mine(Exception):
             pass
 

@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass, field
 from enum import Enum
 
-__all__ = ["Journal", "JournalContents", "JournalEntry", "TestStatus", "read_journal"]
+__all__ = ["Journal", "JournalContents", "JournalEntry", "RankRecord", "TestStatus", "read_journal"]
 
 
 class TestStatus(Enum):
@@ -49,6 +49,31 @@ class TestStatus(Enum):
 
 
 @dataclass(frozen=True)
+class RankRecord:
+    """How one rank of a test ended.
+
+    Attributes:
+        rank: the rank.
+        status: how it ended, in one word: "passed", "skipped", "failed", "errored", "died", "hung", ...
+        pid: its process id; 0 where it is not known.
+        started_at: when it was started, in seconds since the epoch.
+        seconds: from there to its end.
+        exit_code: its exit code; negative for the signal that ended it; None where it was not seen.
+        headline: the exception's type and first line, or the reason of a skip; empty where there is none.
+        output: the last lines that it printed; empty where the test passed.
+    """
+
+    rank: int
+    status: str
+    pid: int = 0
+    started_at: float = 0.0
+    seconds: float = 0.0
+    exit_code: int | None = None
+    headline: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True)
 class JournalEntry:
     """One finished test.
 
@@ -58,6 +83,8 @@ class JournalEntry:
         seconds: wall time, set-up and tear-down included.
         reason: one line: the skip reason or the headline of the failure; empty for a pass.
         detail: the whole report of a failure, as printed; empty otherwise.
+        started_at: when it started, in seconds since the epoch; 0 where that is not known.
+        ranks: its ranks, in their order; empty for a test without ranks.
     """
 
     test: str
@@ -65,6 +92,8 @@ class JournalEntry:
     seconds: float
     reason: str = ""
     detail: str = ""
+    started_at: float = 0.0
+    ranks: tuple[RankRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class FileEnding:
         output_tail: the end of what it printed, standard output and error together.
         is_stopped: the runner ended it because the user asked to stop.
         processes_left: how many processes it had left running.
+        started_at: when it started, in seconds since the epoch; 0 where that is not known.
     """
 
     file: str
@@ -49,6 +50,7 @@ class FileEnding:
     output_tail: str = ""
     is_stopped: bool = False
     processes_left: int = 0
+    started_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ class FileResult:
 
     Attributes:
         ending: how its process ended.
-        entries: the tests that ended.
+        entries: the tests that ended; of a test that was run again, its first run.
         faults: the failures that no test reported itself: the fold's findings.
         interrupted: the tests that ran when the user asked to stop.
         is_refusal: the file refused its arguments or the device (exit status 2 before any test).
+        reruns: the later runs of tests that had failed, in their order.
     """
 
     ending: FileEnding
@@ -92,6 +95,7 @@ class FileResult:
     faults: tuple[Failure, ...] = ()
     interrupted: tuple[str, ...] = ()
     is_refusal: bool = False
+    reruns: tuple[JournalEntry, ...] = ()
 
     @property
     def file(self) -> str:

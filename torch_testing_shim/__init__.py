@@ -28,6 +28,8 @@ What the faces delegate to:
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
+
+    _process_group_end      how a rank that is about to end leaves its process groups
     _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
 
 What everything shares:

@@ -8,6 +8,7 @@ Whichever way the tests run, each leaves one entry in the `TestLog`, and the exi
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import unittest
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ def run_tests(argv: list[str] | None = None) -> NoReturn:
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
     sys.stdout.flush()
+    gc.freeze()  # what is still there goes with the process: to collect it first takes as long as a small test
     raise SystemExit(status)
 
 

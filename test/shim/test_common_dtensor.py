@@ -63,6 +63,17 @@ class DTensorBase(SampleTestCase):
                     _, _, a, _, b = self._testMethodName.rsplit("_", 4)
                     return int(a), b == "True"
 
+                def test_groups_one_after_the_other(self):
+                    for _ in range(2):
+                        self._sums_up()
+                        self.assertFalse(dist.is_initialized())
+
+                @with_comms
+                def _sums_up(self):
+                    total = torch.ones(1)
+                    dist.all_reduce(total)
+                    self.assertEqual(total, torch.full((1,), 4.0))
+
                 @with_comms
                 def test_raising_does_not_wait_for_the_others(self):
                     if self.rank == 1:
@@ -106,6 +117,7 @@ class DTensorBase(SampleTestCase):
             """
         )
         passing = ["process_group", "mesh_and_dtensor", "seed_of_rank", "arguments", "other_backend", "without_comms"]
+        passing.append("groups_one_after_the_other")
         passing += [f"nested_a_{a}_b_{b}" for a in (1, 2) for b in (True, False)]
         for name in passing:
             with self.subTest(name):

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcessTestCase,
@@ -43,6 +44,8 @@ class DTensorTestBase(MultiProcessTestCase):
     It runs on accelerators where each rank can have one, and on the CPU elsewhere. `with_comms` sets the process group
     up around a test method.
     """
+
+    _groups_made = 0
 
     @property
     def world_size(self) -> int:
@@ -88,10 +91,17 @@ class DTensorTestBase(MultiProcessTestCase):
             backend=_without_repeats(backend or self.backend),
             world_size=self.world_size,
             rank=self.rank,
-            init_method=f"file://{self.file_name}",
+            init_method=f"file://{self._next_rendezvous()}",
             timeout=timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(self.id())),
             device_id=device_id,
         )
+
+    def _next_rendezvous(self) -> str:
+        """`self.file_name`, and for each further group of the test a file of its own: what the last group has left in
+        a file would mislead the next."""
+        number = self._groups_made
+        self._groups_made += 1
+        return f"{self.file_name}.{number}" if number else self.file_name
 
     def destroy_pg(self, device_id: int | None = None) -> None:
         """Waits for all ranks and destroys the process group.
@@ -174,6 +184,8 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
             # No barrier: the others may never come. The connection closes, so they learn of it.
             dist.destroy_process_group()
             raise
+        if getattr(self, "device_type", None) == "cpu":  # an accelerator's group may have more to do at its end
+            keep_connections()
         self.destroy_pg()
 
     return wrapper

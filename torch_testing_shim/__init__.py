@@ -28,7 +28,6 @@ What the faces delegate to:
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
-
     _process_group_end      how a rank that is about to end leaves its process groups
     _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
 
@@ -39,4 +38,5 @@ What everything shares:
     _exit_status            exit codes in words
 
     _runner                 many files: what run_test.py does; never imports torch
+    _upstream               PyTorch's test files as they are: `python -m torch_testing_shim FILE` (`__main__`)
 """

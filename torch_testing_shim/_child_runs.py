@@ -21,6 +21,7 @@ from torch_testing_shim._exit_status import describe_exit
 from torch_testing_shim._journal import JournalEntry, TestStatus, read_journal
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._run_environment import child_environment
+from torch_testing_shim._running_script import interpreter_arguments
 from torch_testing_shim._test_log import TestLog
 
 __all__ = ["run_in_children"]
@@ -78,7 +79,7 @@ def run_in_children(
     Raises:
         KeyboardInterrupt: the user stopped the run; the children have ended and their entries are logged.
     """
-    command = [sys.executable, script, *_passed_on(options)]
+    command = [sys.executable, *interpreter_arguments(), script, *_passed_on(options)]
     with tempfile.TemporaryDirectory(prefix="torch-testing-shim-") as folder:
         for first in range(0, len(batches), at_once):
             with contextlib.ExitStack() as stack:

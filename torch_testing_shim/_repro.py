@@ -10,6 +10,7 @@ import sys
 import unittest
 from collections.abc import Iterator
 
+from torch_testing_shim._running_script import interpreter_arguments
 from torch_testing_shim._settings import Settings
 
 __all__ = ["repro_command", "repro_on_failure"]
@@ -30,7 +31,7 @@ def repro_command(test_class: type, method_name: str, settings: Settings) -> str
         return None
     inside = os.path.relpath(path)
     shown = path if inside.startswith(os.pardir) else inside
-    arguments = ["python", shown, f"{test_class.__qualname__}.{method_name}"]
+    arguments = ["python", *interpreter_arguments(), shown, f"{test_class.__qualname__}.{method_name}"]
     return " ".join([*_variables(settings), *map(shlex.quote, arguments)])
 
 

@@ -1,4 +1,5 @@
-"""`load_tests`: a test file runs its own tests, and none that it has imported by mistake."""
+"""The test file that this process runs: how it is started, and `load_tests`, by which it runs its own tests and none
+that it has imported by mistake."""
 
 from __future__ import annotations
 
@@ -7,7 +8,14 @@ import os
 import sys
 import unittest
 
-__all__ = ["load_tests"]
+from torch_testing_shim._upstream.redirect import is_installed
+
+__all__ = ["interpreter_arguments", "load_tests"]
+
+
+def interpreter_arguments() -> list[str]:
+    """What stands between `python` and the path of the test file that this process runs."""
+    return ["-m", __package__] if is_installed() else []
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:

@@ -49,6 +49,8 @@ class Settings:
             (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
+        upstream_file: path of the test file of PyTorch's that this process and those that it starts run as it is
+            (TORCH_TESTING_SHIM_UPSTREAM_FILE, which the harness sets by itself), or None.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
 
@@ -68,6 +70,7 @@ class Settings:
     stall_seconds: float = DEFAULT_STALL_SECONDS
     full_traceback: bool = False
     strict_leaks: bool = False
+    upstream_file: str | None = None
     show_output: bool = False
 
 
@@ -97,6 +100,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
+        upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )
 

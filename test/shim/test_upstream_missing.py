@@ -1,0 +1,104 @@
+"""Stand-ins for missing names: a file that imports one loads, and whatever uses it fails."""
+
+import unittest
+
+from torch_testing_shim._upstream.missing import MissingName, MissingNameError
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+missing = MissingName("upstream.name", "test_x.py")
+MESSAGE = "^upstream.name, which test_x.py uses, is not in torch_testing_shim$"
+
+# What a file may do while it is being loaded.
+value_of_the_file = missing(3)
+attribute_of_the_file = missing.attribute
+
+
+@missing
+def decorated():
+    return "was run"
+
+
+@missing(1, other=2)
+def decorated_with_arguments():
+    return "was run"
+
+
+def outcome_of(test_class):
+    """The error that each test of a class ends with."""
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(test_class).run(result)
+    return {test._testMethodName: text for test, text in result.errors}, result.testsRun
+
+
+class Missing(TestCase):
+    def test_every_use_in_a_function_fails(self):
+        uses = [
+            lambda: missing(),
+            lambda: missing.attribute,
+            lambda: bool(missing),
+            lambda: list(missing),
+            lambda: len(missing),
+            lambda: missing[0],
+            lambda: 1 in missing,
+            lambda: missing == 1,
+            lambda: missing < 1,
+            lambda: missing + 1,
+            lambda: int(missing),
+            lambda: range(missing),
+            lambda: missing.__enter__(),
+            lambda: isinstance(1, missing),
+            lambda: value_of_the_file(),
+            lambda: bool(value_of_the_file),
+            decorated,
+            decorated_with_arguments,
+        ]
+        for number, use in enumerate(uses):
+            with self.subTest(number), self.assertRaisesRegex(MissingNameError, MESSAGE):
+                use()
+        with self.assertRaisesRegex(MissingNameError, "^upstream.name.attribute, which"):
+            attribute_of_the_file()
+
+    def test_a_decorator_keeps_the_name_of_what_it_decorates(self):
+        self.assertEqual("decorated", decorated.__name__)
+
+    def test_tests_of_a_missing_base_are_found_and_fail(self):
+        class Other(unittest.TestCase):
+            pass
+
+        for bases in ((missing,), (missing, Other), (Other, missing)):
+            with self.subTest(bases):
+
+                class Derived(*bases):
+                    def test_own(self):
+                        pass
+
+                errors, count = outcome_of(Derived)
+                self.assertEqual(1, count)
+                self.assertIn("upstream.name, which test_x.py uses", errors["test_own"])
+
+    def test_a_decorated_class_fails_in_each_test(self):
+        class Decorated(unittest.TestCase):
+            def test_a(self):
+                pass
+
+            def test_b(self):
+                pass
+
+        errors, count = outcome_of(missing._with_failing_tests(Decorated))
+        self.assertEqual((2, {"test_a", "test_b"}), (count, set(errors)))
+
+    def test_a_model_of_a_missing_base_cannot_be_made(self):
+        class Model(missing):
+            def forward(self, x):
+                return x
+
+        with self.assertRaisesRegex(MissingNameError, MESSAGE):
+            Model(4)
+
+    def test_it_can_be_shown_and_hashed(self):
+        self.assertIn("upstream.name", repr(missing))
+        self.assertEqual(1, len({missing: 1}.keys()))
+
+
+if __name__ == "__main__":
+    run_tests()

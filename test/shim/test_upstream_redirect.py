@@ -1,0 +1,86 @@
+"""The finder: what serves which module, for a test file and for torch itself. Each case in an interpreter of its own,
+since a finder stays for the life of a process."""
+
+import textwrap
+
+from harness_samples import SampleTestCase
+
+from torch_testing_shim._upstream.redirect import shim_module_of
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+
+class Redirect(SampleTestCase):
+    def run_code(self, code):
+        path = self.folder / "code.py"
+        head = "from torch_testing_shim._upstream.redirect import install\ninstall()\ninstall()\n"
+        path.write_text(head + textwrap.dedent(code) + "\nprint('came to its end')\n")
+        run = self.run_command(str(path))
+        self.assertIn("came to its end", run.output)
+        self.assertEqual(0, run.exit_code, run.output)
+
+    def test_modules_and_names(self):
+        self.run_code(
+            """
+            import importlib, sys
+            import torch
+            import torch.testing._internal.common_utils as whole
+            from torch.testing._internal import common_utils as part
+            from torch.testing._internal.common_utils import *
+            import torch_testing_shim.common_utils as ours
+
+            assert sum("_Finder" in type(finder).__name__ for finder in sys.meta_path) == 1
+            assert whole is part is torch.testing._internal.common_utils
+            assert whole.TestCase is ours.TestCase is TestCase
+            assert TEST_CUDA is False and whole.IS_LINUX == ours.IS_LINUX
+            assert torch.testing._internal.distributed.checkpoint_utils.with_temp_dir
+            stand_in = whole.no_such_name
+            assert "no_such_name" in repr(stand_in) and __file__ in repr(stand_in)
+
+            # Only PyTorch has it: a module of stand-ins for this file.
+            from torch.testing._internal.quantization_torch_package_models import LinearReluFunctional
+            assert "MissingName" in type(LinearReluFunctional).__name__
+
+            # Nobody has it, as without the redirect.
+            try:
+                importlib.import_module("torch.testing._internal.no_such_module")
+            except ModuleNotFoundError:
+                pass
+            else:
+                raise AssertionError("a module that is nowhere was found")
+            """
+        )
+
+    def test_torch_gets_its_own_modules(self):
+        self.run_code(
+            """
+            import torch
+
+            @torch.library.custom_op("sample::double", mutates_args=())
+            def double(x: torch.Tensor) -> torch.Tensor:
+                return 2 * x
+
+            @double.register_fake
+            def _(x):
+                return torch.empty_like(x)
+
+            # torch.library imports a part of PyTorch's harness for this.
+            results = torch.library.opcheck(double, (torch.ones(2),))
+            assert set(results.values()) == {"SUCCESS"}, results
+            """
+        )
+
+
+class ShimModules(TestCase):
+    def test_names(self):
+        upstream = "torch.testing._internal"
+        self.assertEqual("torch_testing_shim", shim_module_of(upstream))
+        self.assertEqual("torch_testing_shim.common_utils", shim_module_of(f"{upstream}.common_utils"))
+        dtensor = "distributed._tensor.common_dtensor"
+        self.assertEqual(f"torch_testing_shim.{dtensor}", shim_module_of(f"{upstream}.{dtensor}"))
+        for name in ("_settings", "_engine.launcher", "no_such_module", "no.such.module", "common_utils.TestCase"):
+            with self.subTest(name):
+                self.assertIsNone(shim_module_of(f"{upstream}.{name}"))
+
+
+if __name__ == "__main__":
+    run_tests()

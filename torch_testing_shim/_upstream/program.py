@@ -1,0 +1,81 @@
+"""`python -m torch_testing_shim FILE [ARGUMENT ...]`: an upstream test file as it is, on this harness.
+
+`python -m torch_testing_shim --report-surface PATH ...` runs nothing and lists what the files import (see `surface`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import CodeType
+from typing import Any, NoReturn
+
+from torch_testing_shim._settings import read_settings
+from torch_testing_shim._upstream.redirect import install
+from torch_testing_shim._upstream.surface import SurfaceError, surface_report
+
+__all__ = ["become_file"]
+
+USAGE = "usage: python -m torch_testing_shim FILE [ARGUMENT ...], or --report-surface PATH ..."
+WRONG_USAGE = 2
+#: The module that multiprocessing's spawn is told is the main one.
+_AGAIN = f"{__package__}.again"
+_PACKAGE_FOLDER = str(Path(__file__).parents[2])
+
+
+def become_file(main_names: dict[str, Any]) -> CodeType:
+    """Makes the process look as if `python FILE ARGUMENT ...` had been typed, with the redirect in place.
+
+    Args:
+        main_names: the names of the main module, in which the file is to run.
+
+    Returns:
+        The file's code.
+
+    Raises:
+        SystemExit: nothing is to run (0), or the command line is wrong (2).
+    """
+    if main_names["__name__"] == "__main__":
+        _take_own_arguments()
+        os.environ["TORCH_TESTING_SHIM_UPSTREAM_FILE"] = os.path.abspath(sys.argv[0])
+    path = read_settings().upstream_file  # where multiprocessing starts a process, its argv does not tell
+    assert path is not None
+    sys.path[:1] = [os.path.dirname(path)]
+    if _PACKAGE_FOLDER not in sys.path:  # -m may have found the package where the user was
+        sys.path.append(_PACKAGE_FOLDER)
+    main_names.update(__file__=path, __doc__=None, __spec__=importlib.util.find_spec(_AGAIN), __package__=None)
+    install()
+    return _code_of(path)
+
+
+def _code_of(path: str) -> CodeType:
+    try:
+        with open(path, "rb") as stream:
+            return compile(stream.read(), path, "exec", dont_inherit=True)
+    except OSError as error:
+        _refuse(f"cannot read {path!r}: {error.strerror}")
+    except (SyntaxError, ValueError) as error:
+        _refuse(f"cannot run {path!r}: {error}")
+
+
+def _take_own_arguments() -> None:
+    if sys.argv[1:2] == ["--report-surface"]:
+        _report_surface(sys.argv[2:])
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        _refuse(USAGE)
+    sys.argv = sys.argv[1:]
+
+
+def _report_surface(paths: list[str]) -> NoReturn:
+    try:
+        print(surface_report(paths))
+    except SurfaceError as error:
+        _refuse(str(error))
+    raise SystemExit(0)
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(reason, file=sys.stderr)
+    raise SystemExit(WRONG_USAGE)

@@ -34,6 +34,7 @@ What the faces delegate to:
 What everything shares:
 
     _settings               the one reader of the environment
+    _device_map             which device stands for which: --map-device
     _journal                what a test file's process tells the runner
     _exit_status            exit codes in words
 

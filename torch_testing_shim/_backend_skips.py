@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._rank_free import skip_where
+from torch_testing_shim._settings import read_settings
 
 __all__ = [
     "at_least_x_gpu",
@@ -30,8 +31,10 @@ Test = TypeVar("Test")
 
 def at_least_x_gpu(x: int) -> bool:
     """True where at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen by
-    hand, its ranks count instead, and there are always enough."""
+    hand, its ranks count instead, and there are always enough; with devices mapped, the simulated ones count."""
     device = device_in_use()
+    if (devices := read_settings().device_map) is not None:
+        return devices.count >= x
     return device.count >= x or (device.is_cpu and device.chosen)
 
 
@@ -49,7 +52,8 @@ def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Tes
         device = device_in_use()
         if at_least_x_gpu(x) or (allow_cpu and device.count == 0):
             return None
-        return f"needs at least {x} accelerators, found {device.count}"
+        devices = read_settings().device_map
+        return f"needs at least {x} accelerators, found {device.count if devices is None else devices.count}"
 
     return skip_where(condition)  # type: ignore[return-value]
 

@@ -56,12 +56,17 @@ def settings_or_default() -> Settings:
 
 
 def is_accelerator(device_type: str) -> bool:
-    """True where torch's accelerator is of this type and at least one is there."""
+    """True where torch's accelerator is of this type and at least one is there, or where it is a mapped one."""
+    devices = settings_or_default().device_map
+    if devices is not None and devices.source == device_type:
+        return True
     accelerator = torch.accelerator.current_accelerator()
     return accelerator is not None and accelerator.type == device_type and _accelerators() > 0
 
 
 def _accelerators() -> int:
+    if (devices := settings_or_default().device_map) is not None:
+        return devices.count
     from torch_testing_shim._engine.devices import accelerator_count  # here, since it imports torch.distributed
 
     return accelerator_count()

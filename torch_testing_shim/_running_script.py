@@ -8,6 +8,7 @@ import os
 import sys
 import unittest
 
+from torch_testing_shim._flags import settings_or_default
 from torch_testing_shim._upstream.redirect import is_installed
 
 __all__ = ["interpreter_arguments", "load_tests"]
@@ -15,7 +16,10 @@ __all__ = ["interpreter_arguments", "load_tests"]
 
 def interpreter_arguments() -> list[str]:
     """What stands between `python` and the path of the test file that this process runs."""
-    return ["-m", __package__] if is_installed() else []
+    if not is_installed():
+        return []
+    devices = settings_or_default().device_map
+    return ["-m", __package__, *(["--map-device", str(devices)] if devices is not None else [])]
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch_testing_shim._device_map import DeviceMap, parse_device_map
+
 __all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_settings"]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
@@ -51,6 +53,8 @@ class Settings:
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
         upstream_file: path of the test file of PyTorch's that this process and those that it starts run as it is
             (TORCH_TESTING_SHIM_UPSTREAM_FILE, which the harness sets by itself), or None.
+        device_map: what is asked for on one device type is made on another (TORCH_TESTING_SHIM_MAP_DEVICE, which
+            `--map-device` sets), or None.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
 
@@ -71,6 +75,7 @@ class Settings:
     full_traceback: bool = False
     strict_leaks: bool = False
     upstream_file: str | None = None
+    device_map: DeviceMap | None = None
     show_output: bool = False
 
 
@@ -100,9 +105,18 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
+        device_map=_device_map(env),
         upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )
+
+
+def _device_map(env: Mapping[str, str]) -> DeviceMap | None:
+    text = env.get("TORCH_TESTING_SHIM_MAP_DEVICE")
+    try:
+        return parse_device_map(text) if text else None
+    except ValueError as error:
+        raise SettingsError(f"TORCH_TESTING_SHIM_MAP_DEVICE: {error}") from None
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

@@ -1,8 +1,11 @@
 """PyTorch's own test files as they are: their imports of `torch.testing._internal` are served from this package.
 
-    program     `python -m torch_testing_shim FILE`: runs a file as `python FILE` would, with the redirect in place
-    again       the same, in a process that the file starts by multiprocessing's spawn
-    redirect    the import finder that serves the modules
-    missing     what stands in for a name that this package lacks, until it is used
-    surface     which names files import, and which of them are missing, without running anything
+program     `python -m torch_testing_shim FILE`: runs a file as `python FILE` would, with the redirect in place
+again       the same, in a process that the file starts by multiprocessing's spawn
+redirect    the import finder that serves the modules
+missing     what stands in for a name that this package lacks, until it is used
+mapped_devices      what is asked for on one device type is made on another
+device_calls        what `torch.cuda.*` answers then
+distributed_calls   what torch.distributed is told then
+surface     which names files import, and which of them are missing, without running anything
 """

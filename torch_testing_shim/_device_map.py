@@ -1,0 +1,47 @@
+"""Which device stands for which in a run: `cuda=cpu`. Text in, record out; it needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SIMULATED_DEVICES", "DeviceMap", "parse_device_map"]
+
+#: How many devices of the first type such a run counts: as many as one machine usually has.
+SIMULATED_DEVICES = 8
+
+
+@dataclass(frozen=True)
+class DeviceMap:
+    """What is asked for on `source` is made on `target`.
+
+    Attributes:
+        source: the device type that tests name, "cuda".
+        target: the device type that they get, "cpu".
+        count: how many devices of type `source` tests count.
+    """
+
+    source: str
+    target: str
+    count: int = SIMULATED_DEVICES
+
+    def __str__(self) -> str:
+        return f"{self.source}={self.target}"
+
+    @property
+    def mark(self) -> str:
+        """What every result of such a run carries, so that nobody takes it for one of the real device."""
+        return f"mapped: {self.source} was {self.target}"
+
+
+def parse_device_map(text: str) -> DeviceMap:
+    """Reads "cuda=cpu".
+
+    Raises:
+        ValueError: it is none; the message is one sentence.
+    """
+    source, equals, target = text.partition("=")
+    if not equals or not source.isidentifier() or not target.isidentifier():
+        raise ValueError(f"{text!r} maps no device type to another; write one such as cuda=cpu")
+    if source == target:
+        raise ValueError(f"{text!r} maps a device type to itself")
+    return DeviceMap(source, target)

@@ -1,0 +1,101 @@
+"""What torch.distributed is told in a run that maps one device type to another.
+
+| call | what is changed |
+| --- | --- |
+| `init_process_group`, `new_group` | `backend`: that of the mapped device type becomes that of the other ("nccl" -> "gloo", "cpu:gloo,cuda:nccl" -> "cpu:gloo"); `device_id` and `pg_options` are left out |
+| `barrier` | `device_ids` is left out |
+| `is_backend_available`, `is_nccl_available` and its kin | true for the mapped device type's backend |
+| `init_device_mesh`, `DeviceMesh` | the device type |
+| `DistributedDataParallel` | `device_ids` and `output_device` are left out |
+| `FullyShardedDataParallel` | `device_id` is the other device |
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import device_mesh, distributed_c10d
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.nn.parallel import DistributedDataParallel
+
+from torch_testing_shim._device_map import DeviceMap
+
+__all__ = ["mapped_backend", "patch_distributed_calls"]
+
+#: From the arguments of a call, by their names, to those that are to be others.
+Change = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def patch_distributed_calls(devices: DeviceMap) -> None:
+    """Has the calls of the table changed on their way."""
+    of_source = dist.get_default_backend_for_device(devices.source)
+    of_target = dist.get_default_backend_for_device(devices.target)
+
+    def change_group(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        backend = mapped_backend(devices, of_source, of_target, arguments.get("backend"))
+        return {"backend": backend, "device_id": None, "pg_options": None}
+
+    def change_mesh(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"device_type": devices.target} if arguments["device_type"] == devices.source else {}
+
+    for name in ("init_process_group", "new_group"):
+        _wrap([dist, distributed_c10d], name, change_group)
+    _wrap([dist, distributed_c10d], "barrier", lambda _: {"device_ids": None})
+    _wrap([device_mesh, dist], "init_device_mesh", change_mesh)
+    _wrap([device_mesh.DeviceMesh], "__init__", change_mesh)
+    _wrap([DistributedDataParallel], "__init__", lambda _: {"device_ids": None, "output_device": None})
+    _wrap([FullyShardedDataParallel], "__init__", lambda _: {"device_id": torch.device(devices.target)})
+    _answer_availability(of_source)
+
+
+def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: Any) -> Any:
+    """A process-group backend as `init_process_group` takes it, without the mapped device type.
+
+    Args:
+        devices: the map.
+        of_source: the backend of the mapped device type, "nccl".
+        of_target: the backend of the other, "gloo".
+        backend: "nccl", "cpu:gloo,cuda:nccl", or None.
+    """
+    if not isinstance(backend, str):
+        return backend
+    if ":" not in backend:
+        return of_target if backend.lower() == of_source else backend
+    parts = dict(part.partition(":")[::2] for part in backend.split(","))
+    if parts.pop(devices.source, None) is not None:
+        parts.setdefault(devices.target, of_target)
+    return ",".join(f"{device}:{name}" for device, name in parts.items())
+
+
+def _wrap(owners: list[Any], name: str, change: Change) -> None:
+    """Replaces a function in all places where it is found by its name."""
+    original = getattr(owners[0], name)
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        changes = change(bound.arguments)
+        bound.arguments.update({key: value for key, value in changes.items() if key in signature.parameters})
+        return original(*bound.args, **bound.kwargs)
+
+    for owner in owners:
+        if getattr(owner, name, None) is original:
+            setattr(owner, name, changed)
+
+
+def _answer_availability(backend_of_source: str) -> None:
+    is_available = dist.is_backend_available
+
+    def answer(backend: str) -> bool:
+        return backend.lower() == backend_of_source or is_available(backend)
+
+    for owner in (dist, distributed_c10d):
+        setattr(owner, "is_backend_available", answer)  # noqa: B010 - mypy knows no such name there
+        if hasattr(owner, f"is_{backend_of_source}_available"):
+            setattr(owner, f"is_{backend_of_source}_available", lambda: True)

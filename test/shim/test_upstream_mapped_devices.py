@@ -123,8 +123,8 @@ class MappedDevices(SampleTestCase):
                 self.assert_status(run, test, TestStatus.PASSED)
         reason = "needs at least 9 accelerators, found 8"
         self.assert_status(run, "Ranks.test_needs_too_many", TestStatus.SKIPPED, reason)
-        for test in ("OneProcess.test_no_generator", "OneProcess.test_no_properties"):
-            self.assert_status(run, test, TestStatus.ERROR, "CUDA")
+        self.assert_status(run, "OneProcess.test_no_generator", TestStatus.ERROR, "CUDA")
+        self.assert_status(run, "OneProcess.test_no_properties", TestStatus.FAILED, "not compiled with CUDA")
         self.assertIn("python -m torch_testing_shim --map-device cuda=cpu test_file.py OneProcess", run.output)
 
     def test_spawned_ranks_map_too(self):

@@ -31,6 +31,11 @@ class ScratchFolder:
         """The stamp of the process that the folder belongs to (see `owner`)."""
         return self.path / "owner"
 
+    @property
+    def preparation(self) -> Path:
+        """What a spawned rank needs to become like the test process."""
+        return self.path / "preparation"
+
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
         return self.path / f"rank{rank}.output"

@@ -35,6 +35,8 @@ What everything shares:
     _settings               the one reader of the environment
     _journal                what a test file's process tells the runner
     _exit_status            exit codes in words
+    _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed
+    _owner                  the stamp that says whose such a folder is, and whether that process lives
 
     _runner                 many files: what run_test.py does; never imports torch
 """

@@ -79,13 +79,18 @@ class RealRunTestsTest(RunnerTestCase):
         self.assertIn("stopped while test_x::HangTest.test_hangs ran\n", output)
         self.assertEqual("0 passed, 0 failed, 0 skipped", last_line(output))
 
-    def test_ranks_die_with_a_killed_runner(self) -> None:
+    def test_ranks_die_with_a_killed_runner_and_the_next_run_removes_its_folder(self) -> None:
         self.write("test_x", HANGING_RANKS)
         process = self.start("--device", "cpu")
         for rank in (0, 1):
             self.wait_until((self.tree / f"started{rank}").exists, f"rank {rank} started")
         process.kill()
         self.wait_until(lambda: not self.processes_of_tree(), "all ranks died with the runner", seconds=5.0)
+        (left,) = self.scratch.iterdir()
+        self.assertTrue(left.name.startswith("torch_testing_shim-"))
+        self.write("test_x", REAL_SAMPLE)
+        self.assertEqual(0, self.run_test("test_x::RealTest::test_a_passes").returncode)
+        self.assertNothingLeft()
 
 
 if __name__ == "__main__":

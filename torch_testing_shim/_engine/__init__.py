@@ -1,8 +1,7 @@
 """One test, N ranks. Verbs only: it knows no test class, and no face is imported here.
 
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
-    scratch        a test's scratch folder: made, removed, and by the next run where this one was killed
-    owner          the stamp that says whose a scratch folder is, and whether that process lives
+    scratch        a test's scratch folder: made and removed
     launcher       from jobs to running ranks; decides between fork and spawn, and says why
     keeper         the parent of ranks: starts them, reports their ends, ends what they leave
     keeper_link    the controller's handle on a keeper

@@ -26,6 +26,18 @@ if __name__ == "__main__":
     run_tests()
 """
 
+LEAKING = """
+from torch_testing_shim.common_utils import TestCase, run_tests
+kept = []
+
+class LeakTest(TestCase):
+    def test_leaves_a_file(self):
+        kept.append(open(__file__))
+
+if __name__ == "__main__":
+    run_tests()
+"""
+
 HANGING_RANKS = """
 import time
 from torch_testing_shim.common_distributed import MultiProcessTestCase
@@ -59,6 +71,13 @@ class RealRunTestsTest(RunnerTestCase):
             "CRASHED  test_x::RealTest.test_d_dies  the file's process ended with exit status 3 while this test ran\n"
         )
         self.assertIn(died, result.stdout)
+
+    def test_what_a_passing_test_leaves_is_told(self) -> None:
+        self.write("test_x", LEAKING)
+        result = self.run_test()
+        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
+        left = r"left in the test process: descriptor \d+ \(\S+test_x.py\)"
+        self.assertRegex(result.stdout, rf"(?m)^NOTE  test_x::LeakTest.test_leaves_a_file  {left}$")
 
     def test_one_test_a_pattern_and_nothing(self) -> None:
         self.write("test_x", REAL_SAMPLE)

@@ -30,8 +30,9 @@ from torch_testing_shim._engine.leftovers import (
     remove_segments,
 )
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
+from torch_testing_shim._engine.threads import thread_count
 
-__all__ = ["ORDER_BYTES", "Keeper", "thread_count"]
+__all__ = ["ORDER_BYTES", "Keeper"]
 
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
@@ -39,14 +40,6 @@ ORDER_BYTES = 1 << 16
 _TIDYING_SECONDS = 1.0
 #: How long after the controller's end, in seconds: all has to be gone within 2.
 _LAST_TIDYING_SECONDS = 0.5
-
-
-def thread_count() -> int:
-    """Threads of this process, those of C++ libraries included; 1 where the system does not tell."""
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:
-        return 1
 
 
 class Keeper:

@@ -7,8 +7,8 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from torch_testing_shim._engine.keeper import thread_count
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink
+from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._engine.zygote_main import serve
 
 __all__ = ["Zygote"]

@@ -8,7 +8,7 @@ Flat means, from the 100th test on (or from the first third of a shorter run):
   and, of a failure, the report, for the summary that it ends with; that is less. Whatever else is kept for each test, a
   traceback with its frames, a buffer, a page, is more. What grows is taken as the slope of a line through all
   measurements (Theil and Sen's: the median of the slopes between all pairs), since the allocator gives and takes
-  pages by the hundred from one test to the next.
+  pages by the hundred from one test to the next. In a short run, what it takes at once, 256 KiB, does not count.
 * **The processes are the same ones**: a zygote that was replaced has had no time to grow.
 
 The first tests do not count: they import what is imported lazily, and write for the first time to pages that the
@@ -27,6 +27,7 @@ from bench.holdings import Holdings
 __all__ = ["MEMORY_BYTES_A_TEST", "Growth", "growths", "warm_up"]
 
 MEMORY_BYTES_A_TEST = 2048.0
+_ALLOCATION_BYTES = 256 * 1024.0
 _WARM_UP = 100
 _MEMORY = ("pss", "private_dirty")
 _COUNTS = ("descriptors", "threads", "children")
@@ -83,5 +84,6 @@ def _growth(role: str, what: str, points: Sequence[tuple[int, int]]) -> Growth:
     a_test = statistics.median(
         (later - value) / (after - number) for (number, value), (after, later) in itertools.combinations(points, 2)
     )
-    is_flat = a_test <= MEMORY_BYTES_A_TEST if what in _MEMORY else len(set(values)) == 1
+    allowed = max(MEMORY_BYTES_A_TEST, _ALLOCATION_BYTES / (points[-1][0] - points[0][0]))
+    is_flat = a_test <= allowed if what in _MEMORY else len(set(values)) == 1
     return Growth(role, what, values[0], values[-1], a_test, is_flat)

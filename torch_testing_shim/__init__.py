@@ -27,6 +27,7 @@ What the faces delegate to:
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process
+    _test_notes             what is to be told of a test whatever its status
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups
     _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
@@ -37,6 +38,8 @@ What everything shares:
     _device_map             which device stands for which: --map-device
     _journal                what a test file's process tells the runner
     _exit_status            exit codes in words
+    _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed
+    _owner                  the stamp that says whose such a folder is, and whether that process lives
 
     _runner                 many files: what run_test.py does; never imports torch
     _upstream               PyTorch's test files as they are: `python -m torch_testing_shim FILE` (`__main__`)

@@ -13,7 +13,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,7 +20,10 @@ from torch_testing_shim._exit_status import describe_exit
 from torch_testing_shim._journal import JournalEntry, TestStatus, read_journal
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._run_environment import child_environment
+from torch_testing_shim._runner.child_setup import die_with_this_process
 from torch_testing_shim._running_script import interpreter_arguments
+from torch_testing_shim._settings import read_settings
+from torch_testing_shim._stamped_folders import make_folder, remove_folder
 from torch_testing_shim._test_log import TestLog
 
 __all__ = ["run_in_children"]
@@ -36,7 +38,9 @@ class _Child:
     def __init__(self, names: Sequence[str], command: Sequence[str], journal: Path) -> None:
         self.names = names
         self._journal = journal
-        self._process = subprocess.Popen([*command, *names], env=child_environment(journal))
+        self._process = subprocess.Popen(
+            [*command, *names], env=child_environment(journal), preexec_fn=die_with_this_process()
+        )
 
     def wait(self, seconds: float | None = None) -> None:
         self._process.wait(seconds)
@@ -80,12 +84,13 @@ def run_in_children(
         KeyboardInterrupt: the user stopped the run; the children have ended and their entries are logged.
     """
     command = [sys.executable, *interpreter_arguments(), script, *_passed_on(options)]
-    with tempfile.TemporaryDirectory(prefix="torch-testing-shim-") as folder:
+    folder = make_folder(read_settings().temporary_folder)
+    try:
         for first in range(0, len(batches), at_once):
             with contextlib.ExitStack() as stack:
                 children = []
                 for number, names in enumerate(batches[first : first + at_once], start=first):
-                    child = _Child(names, command, Path(folder, f"{number}.journal"))
+                    child = _Child(names, command, folder / f"{number}.journal")
                     stack.callback(_take, child, log)
                     stack.callback(child.end)
                     children.append(child)
@@ -93,6 +98,8 @@ def run_in_children(
                     child.wait()
             if options.failfast and log.has_failures:
                 return
+    finally:
+        remove_folder(folder)
 
 
 def _take(child: _Child, log: TestLog) -> None:

@@ -15,8 +15,8 @@ from types import FrameType
 from typing import NoReturn
 
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.scratch import remove_own_folders
-from torch_testing_shim._engine.zygote_main import children_of_this_process
+from torch_testing_shim._engine.leftovers import children_of_this_process
+from torch_testing_shim._stamped_folders import remove_own_folders
 
 __all__ = ["Interrupts", "Terminated", "end_what_is_left", "exit_status"]
 

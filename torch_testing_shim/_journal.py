@@ -7,7 +7,8 @@ but the standard library.
 
     {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"]}
     {"event": "start",  "test": "Class.test_a"}
-    {"event": "end",    "test": "Class.test_a", "status": "failed", "seconds": 1.25, "reason": "...", "detail": "..."}
+    {"event": "end",    "test": "Class.test_a", "status": "failed", "seconds": 1.25, "reason": "...", "detail": "...",
+                        "notes": ["..."]}
     {"event": "finish"}
 """
 
@@ -85,6 +86,7 @@ class JournalEntry:
         detail: the whole report of a failure, as printed; empty otherwise.
         started_at: when it started, in seconds since the epoch; 0 where that is not known.
         ranks: its ranks, in their order; empty for a test without ranks.
+        notes: what else is to be told of it, a line each, whatever its status: what it has left behind.
     """
 
     test: str
@@ -94,6 +96,7 @@ class JournalEntry:
     detail: str = ""
     started_at: float = 0.0
     ranks: tuple[RankRecord, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Journal:
                 "seconds": round(entry.seconds, 6),
                 "reason": entry.reason,
                 "detail": entry.detail,
+                "notes": list(entry.notes),
             }
         )
 
@@ -187,6 +191,7 @@ def _entry(record: dict[str, object]) -> JournalEntry:
         seconds=float(record["seconds"]),  # type: ignore[arg-type]
         reason=str(record["reason"]),
         detail=str(record["detail"]),
+        notes=tuple(str(note) for note in record.get("notes", ())),  # type: ignore[attr-defined]
     )
 
 

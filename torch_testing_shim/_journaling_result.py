@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 import unittest
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
+from torch_testing_shim._test_notes import notes_of
 from torch_testing_shim._test_selection import class_name, test_name
 
 __all__ = ["Fixtures", "JournalingResult"]
@@ -119,7 +120,7 @@ class JournalingResult(unittest.TextTestResult):
         entry = self._running.entry() if self._running is not None else None
         self._running = None
         if entry is not None:
-            self._log.end(entry)
+            self._log.end(replace(entry, notes=notes_of(test)))
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         super().addSuccess(test)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
+from torch_testing_shim._test_notes import notes_of
 
 __all__ = ["PytestMissing", "run_with_pytest"]
 
@@ -56,6 +58,7 @@ class _Reporter:
         self._names: dict[str, str] = {}
         self._started = 0.0
         self._entry: JournalEntry | None = None
+        self._notes: tuple[str, ...] = ()
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Leaves out what unittest would not run, and what the user did not select."""
@@ -69,8 +72,13 @@ class _Reporter:
         self.interrupt = excinfo.value if is_signal else KeyboardInterrupt()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._started, self._entry = time.perf_counter(), None
+        self._started, self._entry, self._notes = time.perf_counter(), None, ()
         self._log.start(self._names[nodeid])
+
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
+        """Called before the others, while the test's instance is still there."""
+        if call.when == "call":
+            self._notes = notes_of(getattr(item, "instance", None))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called after set-up, body and tear-down; failures are told by `pytest_exception_interact`."""
@@ -94,7 +102,7 @@ class _Reporter:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         if self._entry is not None:
-            self._log.end(self._entry)
+            self._log.end(replace(self._entry, notes=self._notes))
 
     def _ended(self, report: Any, status: TestStatus, reason: str = "", detail: str = "") -> None:
         """The first failure of a test stays; what comes after a pass or a skip (its tear-down fails) replaces it."""

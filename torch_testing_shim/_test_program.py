@@ -12,12 +12,12 @@ import gc
 import sys
 import unittest
 from collections.abc import Sequence
-from typing import NoReturn
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, device_in_use
 from torch_testing_shim._engine.launcher import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
+from torch_testing_shim._engine.spawned_main import is_importing_main
 from torch_testing_shim._interrupts import Interrupts, Terminated, end_what_is_left, exit_status
 from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
@@ -47,7 +47,7 @@ _USAGE_ERRORS = (
 )
 
 
-def run_tests(argv: list[str] | None = None) -> NoReturn:
+def run_tests(argv: list[str] | None = None) -> None:
     """Runs the tests of the main module as the command line says, and ends the process (upstream: `run_tests`,
     torch 2.13). `-h` lists the options.
 
@@ -55,10 +55,12 @@ def run_tests(argv: list[str] | None = None) -> NoReturn:
         argv: the command line with the program's name; `sys.argv` by default.
 
     Raises:
-        SystemExit: always; 0 where all tests passed or skipped, 1 where one failed, 2 where the command line or the
-            environment is wrong, 5 where there was nothing to run, 130 where Ctrl-C stopped the run, 143 where
-            SIGTERM did.
+        SystemExit: always, but in a rank that imports the file; 0 where all tests passed or skipped, 1 where one
+            failed, 2 where the command line or the environment is wrong, 5 where there was nothing to run, 130 where
+            Ctrl-C stopped the run, 143 where SIGTERM did.
     """
+    if is_importing_main():  # a file that does not ask for its __name__ first
+        return
     arguments = sys.argv if argv is None else argv
     script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
     with Interrupts() as interrupts:
@@ -147,10 +149,12 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
         KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.
     """
     interrupts: list[KeyboardInterrupt] = []
+    suite, fixtures = unittest.TestSuite(tests), Fixtures(tests)
+    del tests  # the suite lets go of each test when it has run, with all that the test holds
 
     def run_suite(result: JournalingResult) -> None:
         try:
-            unittest.TestSuite(tests)(result)
+            suite(result)
         except KeyboardInterrupt as interrupt:
             result.interrupted = True
             interrupts.append(interrupt)
@@ -161,7 +165,7 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
         buffer=options.buffer,
         tb_locals=options.showlocals,
         warnings=None if sys.warnoptions else "default",
-        resultclass=functools.partial(JournalingResult, log=log, fixtures=Fixtures(tests)),
+        resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures),
     ).run(run_suite)  # type: ignore[arg-type]
     if interrupts:
         raise interrupts[0]

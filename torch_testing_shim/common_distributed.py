@@ -29,6 +29,7 @@ from torch_testing_shim._backend_skips import (
 )
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
+from torch_testing_shim._engine.failure_text import left_text
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_main import (
@@ -209,9 +210,10 @@ class MultiProcessTestCase(TestCase):
         outcomes = self._ranks.join(expectation)
         for process, outcome in zip(self.processes, outcomes, strict=True):
             process.exitcode = outcome.exit_code
-        raise_verdict(outcomes, expectation)
-        if read_settings().show_output and (printed := self._ranks.printed()):
-            print(printed, flush=True)
+        raise_verdict(outcomes, expectation, self._ranks.processes_left)
+        if read_settings().show_output:
+            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.processes_left))):
+                print(text, flush=True)
 
     # In a rank.
 

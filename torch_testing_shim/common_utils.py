@@ -74,6 +74,7 @@ from torch_testing_shim._skip_marks import (
     slowTestIf,
 )
 from torch_testing_shim._test_gates import reason_not_to_run
+from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
 
@@ -210,9 +211,11 @@ class TestCase(TensorAssertions, ExpectedOutput):
         if not self._passes:
             return
         if found := leaks_since(before, *STARTER.kept):
-            line = f"{test_name(self)} left in the test process: {', '.join(found)}"
+            left = f"left in the test process: {', '.join(found)}"
+            line = f"{test_name(self)} {left}"
             if read_settings().strict_leaks:
                 raise LeakError(line)
+            note(self, left)
             print(f"\ntorch_testing_shim: {line}", file=sys.__stderr__ or sys.stderr, flush=True)
 
     def _callTestMethod(self, method: Callable[[], Any]) -> None:

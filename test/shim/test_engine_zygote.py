@@ -10,10 +10,11 @@ from harness_samples import wait_until
 
 from torch_testing_shim._engine.channel import make_channel
 from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.keeper_link import ForkRefusedError
 from torch_testing_shim._engine.rank_main import pass_outcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
-from torch_testing_shim._engine.zygote import ForkRefusedError, Zygote
-from torch_testing_shim._engine.zygote_main import thread_count
+from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.zygote import Zygote
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -45,7 +46,7 @@ class ZygoteTest(TestCase):
         reader, rank_end = make_channel()
         self.addCleanup(reader.close)
         try:
-            return zygote.fork_rank(self.job(method, rank), rank_end), reader
+            return zygote.start_rank(self.job(method, rank), rank_end), reader
         finally:
             os.close(rank_end)
 
@@ -118,7 +119,7 @@ class ZygoteTest(TestCase):
         for _ in range(3):
             zygote = Zygote.start()
             reader, rank_end = make_channel()
-            zygote.fork_rank(self.job("end"), rank_end)
+            zygote.start_rank(self.job("end"), rank_end)
             os.close(rank_end)
             self.exits(zygote, 1)
             zygote.close()

@@ -27,6 +27,7 @@ ENTRIES = st.lists(
         seconds=st.integers(0, 10**6).map(lambda microseconds: microseconds / 10**6),
         reason=TEXTS,
         detail=TEXTS,
+        notes=st.lists(TEXTS, max_size=3).map(tuple),
     ),
     max_size=6,
     unique_by=lambda entry: entry.test,

@@ -140,6 +140,16 @@ class RanksTidy(DTensorTestBase):
 
 
 class Warned(SampleTestCase):
+    def check_noted(self, run, test):
+        (note,) = run.entries[f"Leaks.{test}"].notes
+        self.assertRegex(note, f"^left in the test process: {LEFT[test]}$")
+
+    def test_noted_by_pytest_too(self):
+        run = self.run_sample(LEAKING, "--use-pytest", "Leaks.test_socket", "Leaks.test_default_dtype")
+        self.assertEqual(0, run.exit_code, run.output)
+        self.check_noted(run, "test_socket")
+        self.check_noted(run, "test_default_dtype")
+
     def test_what_is_left_is_told_by_test(self):
         run = self.run_sample(LEAKING, "-b")
         self.assertEqual(1, run.exit_code, run.output)  # of the test that fails anyhow
@@ -147,6 +157,7 @@ class Warned(SampleTestCase):
             self.assert_status(run, f"Leaks.{test}", TestStatus.PASSED)
             line = rf"(?m)^torch_testing_shim: Leaks.{test} left in the test process: {left}$"
             self.assertRegex(run.output, line)
+            self.check_noted(run, test)
         self.assertNotIn("somebody_elses", run.output)
         self.assertEqual(len(LEFT), run.output.count("left in the test process"), run.output)
 

@@ -26,6 +26,18 @@ if __name__ == "__main__":
     run_tests()
 """
 
+LEAKING = """
+from torch_testing_shim.common_utils import TestCase, run_tests
+kept = []
+
+class LeakTest(TestCase):
+    def test_leaves_a_file(self):
+        kept.append(open(__file__))
+
+if __name__ == "__main__":
+    run_tests()
+"""
+
 HANGING_RANKS = """
 import time
 from torch_testing_shim.common_distributed import MultiProcessTestCase
@@ -60,6 +72,13 @@ class RealRunTestsTest(RunnerTestCase):
         )
         self.assertIn(died, result.stdout)
 
+    def test_what_a_passing_test_leaves_is_told(self) -> None:
+        self.write("test_x", LEAKING)
+        result = self.run_test()
+        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
+        left = r"left in the test process: descriptor \d+ \(\S+test_x.py\)"
+        self.assertRegex(result.stdout, rf"(?m)^NOTE  test_x::LeakTest.test_leaves_a_file  {left}$")
+
     def test_one_test_a_pattern_and_nothing(self) -> None:
         self.write("test_x", REAL_SAMPLE)
         expected = {"test_x::RealTest::test_a_passes": 0, "-k=*skips": 0, "-k=nothing_of_this_name": 5}
@@ -79,13 +98,18 @@ class RealRunTestsTest(RunnerTestCase):
         self.assertIn("stopped while test_x::HangTest.test_hangs ran\n", output)
         self.assertEqual("0 passed, 0 failed, 0 skipped", last_line(output))
 
-    def test_ranks_die_with_a_killed_runner(self) -> None:
+    def test_ranks_die_with_a_killed_runner_and_the_next_run_removes_its_folder(self) -> None:
         self.write("test_x", HANGING_RANKS)
         process = self.start("--device", "cpu")
         for rank in (0, 1):
             self.wait_until((self.tree / f"started{rank}").exists, f"rank {rank} started")
         process.kill()
         self.wait_until(lambda: not self.processes_of_tree(), "all ranks died with the runner", seconds=5.0)
+        (left,) = self.scratch.iterdir()
+        self.assertTrue(left.name.startswith("torch_testing_shim-"))
+        self.write("test_x", REAL_SAMPLE)
+        self.assertEqual(0, self.run_test("test_x::RealTest::test_a_passes").returncode)
+        self.assertNothingLeft()
 
 
 if __name__ == "__main__":

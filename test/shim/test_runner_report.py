@@ -6,6 +6,7 @@ import io
 import signal
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -73,6 +74,17 @@ Traceback ...
 AssertionError: [bold]1 != 2[/bold]
 """,
             )
+
+    def test_a_note_is_shown_of_a_test_that_passed(self) -> None:
+        noted = replace(PASSED, notes=("left in the test process: thread 'lingers'",))
+        with self.report() as report:
+            report.file_started("a/test_x", 1, 1)
+            report.on_journal(JournalContents(entries=(noted,)))
+            report.on_journal(JournalContents(entries=(noted, SKIPPED)))
+        self.assertExpectedInline(
+            self.shown(),
+            """NOTE  a/test_x::A.test_one  left in the test process: thread 'lingers'\n""",
+        )
 
     def test_what_the_runner_found_is_shown_with_the_output(self) -> None:
         not_run = Failure("a/test_x", "B.test_five", DID_NOT_RUN, "ended before it")

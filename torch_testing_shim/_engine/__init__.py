@@ -1,12 +1,15 @@
 """One test, N ranks. Verbs only: it knows no test class, and no face is imported here.
 
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
-    scratch        a test's scratch folder: made, removed, and by the next run where this one was killed
-    owner          the stamp that says whose a scratch folder is, and whether that process lives
+    scratch        a test's scratch folder: made and removed
     launcher       from jobs to running ranks; decides between fork and spawn, and says why
-    zygote         the controller's handle on the process that ranks are forked from
+    keeper         the parent of ranks: starts them, reports their ends, ends what they leave
+    keeper_link    the controller's handle on a keeper
+    leftovers      processes that outlive the rank that started them
+    zygote         the keeper that ranks are forked from, as the controller has it
     zygote_main    that process's own code
-    spawned        ranks as new interpreters
+    spawned        the supervisor: the keeper of ranks that are new interpreters
+    spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead
     rank_main      all that runs inside a rank
     channel        the pipe from a rank to the controller
@@ -23,6 +26,7 @@
     failure_text   the report of a test that did not pass
     devices        the device in use and its process-group backend, asked of torch
     parent_death   no orphans
+    threads        whether this process may be forked
 
 One test's processes, and what flows between them:
 
@@ -31,5 +35,5 @@ One test's processes, and what flows between them:
         `--------------- one RankOutcome per channel <-------'
 
 The controller is the zygote's parent and the zygote the ranks'. A controller that dies, however, takes the zygote with
-it, and the zygote the ranks and what they started.
+it, and the zygote the ranks and what they started. Where ranks are spawned, a supervisor stands in the zygote's place.
 """

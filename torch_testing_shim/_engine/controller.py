@@ -121,6 +121,11 @@ class TestRanks:
         with self._running as ranks:
             return supervise(ranks, self._deadline, expectation, read_settings().stall_seconds)
 
+    @property
+    def processes_left(self) -> int:
+        """How many processes the ranks left when they ended; they have been ended, too."""
+        return self._running.processes_left if self._running is not None else 0
+
     def printed(self) -> str:
         """All that the ranks printed, prefixed by rank."""
         world_size = len(self._running.jobs) if self._running is not None else 0
@@ -129,14 +134,21 @@ class TestRanks:
         return output_report([(rank, text) for rank, text in texts if text])
 
     def close(self) -> None:
-        """Ends what still runs and removes the scratch folder."""
+        """Ends what still runs, lets go of it, and removes the scratch folder. A test case that has run may be kept, by
+        pytest or by the cycles of references in it."""
         if self._running is not None:
             self._running.close()
+            self._running = None
         remove_scratch_folder(self.scratch)
 
 
-def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation) -> None:
+def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation, processes_left: int = 0) -> None:
     """Raises what the outcomes add up to, for unittest; returns where the test has passed.
+
+    Args:
+        outcomes: one per rank.
+        expectation: what the test said of exit codes.
+        processes_left: how many processes the ranks left, for the report.
 
     Raises:
         RankFailure: an assertion did not hold in a rank.
@@ -148,4 +160,5 @@ def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation)
         raise unittest.SkipTest(found.headline)
     if found.kind is not VerdictKind.PASSED:
         kind = RankFailure if found.kind is VerdictKind.FAILED else RankError
-        raise kind(failure_report(found, outcomes, full_traceback=read_settings().full_traceback))
+        full = read_settings().full_traceback
+        raise kind(failure_report(found, outcomes, full_traceback=full, processes_left=processes_left))

@@ -15,7 +15,7 @@ from torch_testing_shim._engine.flight_recorder import collectives_in, desync_li
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.verdict import Verdict
 
-__all__ = ["failure_report", "output_report", "trimmed_stacks"]
+__all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
 
 #: What is shown of a rank's output: this many lines from its end.
 _TAIL_LINES = 30
@@ -30,13 +30,16 @@ _EMPTY_THREAD = re.compile(r"^(Current t|T)hread .*\(most recent call first\):(\
 _PACKAGE = str(Path(__file__).parents[1])
 
 
-def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False) -> str:
+def failure_report(
+    verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False, processes_left: int = 0
+) -> str:
     """The whole report. Its first line is the verdict's headline.
 
     Args:
         verdict: what the outcomes were folded into: a failure or an error.
         outcomes: one per rank.
         full_traceback: stacks keep the harness's own lines.
+        processes_left: how many processes the ranks left.
     """
     cause = verdict.cause
     desync = _desync(outcomes)
@@ -51,6 +54,7 @@ def failure_report(verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_tr
     sections.extend(_stacks(outcomes))
     sections.extend(_outputs(outcomes))
     sections.extend(_warnings(outcomes))
+    sections.append(left_text(processes_left))
     return "\n\n".join(section for section in sections if section)
 
 
@@ -65,6 +69,12 @@ def output_report(outputs: Sequence[tuple[int, str]]) -> str:
         prefix = f"[{ranks_text(ranks)}] "
         blocks.append("\n".join(prefix + line for line in text.splitlines()))
     return "\n".join(blocks)
+
+
+def left_text(processes: int) -> str:
+    """What is to be said of processes that ranks left; nothing where there are none."""
+    what = "1 process, which was" if processes == 1 else f"{processes} processes, which were"
+    return f"the ranks left {what} ended" if processes else ""
 
 
 def _same_traceback(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> list[RankOutcome]:

@@ -27,9 +27,9 @@ class ScratchFolder:
         return self.path / "tmp"
 
     @property
-    def owner(self) -> Path:
-        """The stamp of the process that the folder belongs to (see `owner`)."""
-        return self.path / "owner"
+    def preparation(self) -> Path:
+        """What a spawned rank needs to become like the test process."""
+        return self.path / "preparation"
 
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""

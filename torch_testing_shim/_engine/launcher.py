@@ -18,9 +18,10 @@ from contextlib import suppress
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.devices import initialized_accelerator
 from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
-from torch_testing_shim._engine.spawned import SpawnedRanks
-from torch_testing_shim._engine.zygote import ForkRefusedError, RankExit, Zygote
+from torch_testing_shim._engine.spawned import Supervisor
+from torch_testing_shim._engine.zygote import Zygote
 from torch_testing_shim._settings import read_settings
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
-#: How long ranks may take to end after their zygote has died, in seconds; it takes the kernel milliseconds.
+#: How long ranks may take to end after their keeper has died, in seconds; it takes the kernel milliseconds.
 _ORPHAN_SECONDS = 1.0
 
 
@@ -57,20 +58,28 @@ class RunningRanks:
         jobs: their jobs, by rank.
         pids: their process ids, by rank.
         readers: the controller's ends of their channels, by rank.
+        processes_left: how many processes the ranks that have ended have left; they have been ended, too.
+
+    Args:
+        jobs: one per rank, in order.
+        keeper: what starts them.
+        is_last_of_keeper: the keeper is for these ranks alone and ends with them.
     """
 
-    def __init__(self, jobs: Sequence[RankJob], processes: Zygote | SpawnedRanks) -> None:
+    def __init__(self, jobs: Sequence[RankJob], keeper: KeeperLink, *, is_last_of_keeper: bool = False) -> None:
         self.jobs = tuple(jobs)
         self.pids: list[int] = []
         self.readers: list[ChannelReader] = []
-        self._processes = processes
+        self.processes_left = 0
+        self._keeper = keeper
+        self._is_last_of_keeper = is_last_of_keeper
         self._live: set[int] = set()
 
     def start(self) -> None:
         """Starts every rank.
 
         Raises:
-            ForkRefusedError: the zygote cannot fork; what was started has been ended.
+            ForkRefusedError: the keeper cannot fork; what was started has been ended.
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
@@ -78,48 +87,48 @@ class RunningRanks:
                 reader, rank_end = make_channel()
                 self.readers.append(reader)
                 try:
-                    start = self._processes.fork_rank if isinstance(self._processes, Zygote) else self._processes.start
-                    self.pids.append(start(job, rank_end))
+                    self.pids.append(self._keeper.start_rank(job, rank_end))
                 finally:
                     os.close(rank_end)
                 self._live.add(job.rank)
         except OSError as error:
             self.close()
-            count = f"{len(self.pids)} of {len(self.jobs)} ranks were started"
-            raise LaunchError(f"no more ranks could be started ({error.strerror}); {count}") from None
+            raise LaunchError(_too_few(error, len(self.pids), len(self.jobs))) from None
         except BaseException:
             self.close()
             raise
 
     def exit_filenos(self) -> list[int]:
         """Descriptors that become readable when a rank ends."""
-        return [self._processes.fileno()] if isinstance(self._processes, Zygote) else self._processes.filenos()
+        return [self._keeper.fileno()]
 
     def read_exits(self) -> list[RankExit]:
-        """The ranks that have ended since the last call, without waiting. If the zygote has died, all have."""
+        """The ranks that have ended since the last call, without waiting. If the keeper has died, all have."""
         try:
-            exits = self._processes.read_exits()
+            exits = self._keeper.read_exits()
         except ForkRefusedError as error:
             raise LaunchError(str(error)) from None
         mine = [end for end in exits if end.rank in self._live]
+        self.processes_left += sum(end.left for end in mine)
         self._live.difference_update(end.rank for end in mine)
         return mine
 
     def signal(self, rank: int, number: int) -> None:
         """Signals the process group of a rank; nothing happens where it has ended."""
         if rank in self._live:
-            self._processes.signal(self.pids[rank] if isinstance(self._processes, Zygote) else rank, number)
+            self._keeper.signal(self.pids[rank], number)
 
     def kill(self) -> None:
-        """Kills the ranks that still run."""
+        """Kills the ranks that still run, from whatever point the process has come to."""
         for rank in tuple(self._live):
             self.signal(rank, signal.SIGKILL)
+        if self._is_last_of_keeper:
+            self._keeper.close()
 
     def close(self) -> None:
         """Kills the ranks that still run, waits for their end, and closes the channels."""
         self.kill()
-        if isinstance(self._processes, SpawnedRanks):
-            self._processes.close()
+        if self._is_last_of_keeper:
             self._live.clear()
         while self._live:
             select.select(self.exit_filenos(), [], [])
@@ -131,7 +140,7 @@ class RunningRanks:
             self.readers.pop().close()
 
     def _await_orphans(self) -> None:
-        """Waits for ranks whose zygote has died: the kernel kills them, but tells nobody that it has."""
+        """Waits for ranks whose keeper has died: the kernel kills them, but tells nobody that it has."""
         give_up = time.monotonic() + _ORPHAN_SECONDS
         while time.monotonic() < give_up and any(os.path.exists(f"/proc/{self.pids[rank]}") for rank in self._live):
             time.sleep(0.01)
@@ -142,6 +151,10 @@ class RunningRanks:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _too_few(error: OSError, started: int, wanted: int) -> str:
+    return f"no more ranks could be started ({error.strerror}); {started} of {wanted} ranks were started"
 
 
 class RankStarter:
@@ -187,7 +200,7 @@ class RankStarter:
                 if method == "fork":
                     raise LaunchError(f"ranks cannot be forked: {error}") from None
                 self._say(f"ranks are spawned, not forked, which is slower: {error}")
-        return self._started(RunningRanks(jobs, SpawnedRanks()))
+        return self._spawned(jobs)
 
     @property
     def kept(self) -> tuple[frozenset[int], frozenset[int]]:
@@ -218,6 +231,16 @@ class RankStarter:
         self._ranks = ranks
         ranks.start()
         return ranks
+
+    def _spawned(self, jobs: Sequence[RankJob]) -> RunningRanks:
+        try:
+            supervisor = Supervisor.start(jobs[0].folder)
+        except OSError as error:
+            raise LaunchError(_too_few(error, 0, len(jobs))) from None
+        try:
+            return self._started(RunningRanks(jobs, supervisor, is_last_of_keeper=True))
+        except ForkRefusedError as error:
+            raise LaunchError(f"ranks cannot be started: {error}") from None
 
     def _zygote_with(self, module: str) -> Zygote:
         """The zygote; a new one where there is none, or where it was forked before `module` was loaded."""

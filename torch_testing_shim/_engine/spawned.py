@@ -1,85 +1,72 @@
-"""Ranks as new interpreters, by multiprocessing's own spawn: the way where forking is not safe or not there.
+"""Ranks as new interpreters: the way where forking the test process is not safe or not there.
 
-There is no zygote here that adopts orphans. So what a rank started in a session of its own outlives it, and where the
-controller is killed, the kernel ends the ranks but not what they started.
+The controller starts a supervisor, a small interpreter without torch, and that one starts the ranks; it is their keeper
+(see `keeper`), as the zygote is for forked ones. A rank finds what it needs to become like the test process in a file
+(see `spawned_main`), made by multiprocessing as for its own children.
+
+    controller --orders, channels--> supervisor --fork, exec--> rank 0 ... rank N-1
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
-import signal
-import time
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+import socket
+import subprocess
+from multiprocessing import spawn
+from pathlib import Path
 
-from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.rank_main import run_rank
-from torch_testing_shim._engine.zygote import RankExit
+from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._engine.keeper_link import KeeperLink
 
-__all__ = ["SpawnedRanks"]
+__all__ = ["Supervisor"]
+
+_PACKAGE_HOME = str(Path(__file__).parents[2])
+_PROGRAM = """
+import sys
+sys.path.insert(0, {home!r})
+from torch_testing_shim._engine.spawned_main import supervise
+supervise({orders}, {controller}, {command!r})
+"""
 
 
-def _enter_rank(job_json: str, channel: Connection, parent_pid: int) -> None:
-    """Runs in the new interpreter, once multiprocessing has imported the test's main module there."""
-    run_rank(RankJob.from_json(job_json), os.dup(channel.fileno()), parent_pid)
+class Supervisor(KeeperLink):
+    """The running supervisor of one test's ranks: a new one for each test, since it hands on the environment and the
+    working folder that the test process has now."""
 
+    _name = "the process that started the ranks"
 
-class SpawnedRanks:
-    """The processes of one test's ranks, each a child of the controller."""
+    def __init__(self, process: subprocess.Popen[bytes], orders: socket.socket) -> None:
+        super().__init__(process.pid, orders)
+        self._process = process
 
-    def __init__(self) -> None:
-        self._processes: dict[int, BaseProcess] = {}  # by rank
-        self._ended: set[int] = set()
+    @classmethod
+    def start(cls, folder: ScratchFolder) -> Supervisor:
+        """Starts a supervisor.
 
-    def start(self, job: RankJob, channel: int) -> int:
-        """Starts one rank and returns its pid. `channel` is the rank's end; the caller still has to close it."""
-        context = multiprocessing.get_context("spawn")
-        connection = Connection(os.dup(channel), readable=False)
-        process = context.Process(target=_enter_rank, args=(job.to_json(), connection, os.getpid()))
-        # The terminal's Ctrl-C is the controller's to handle; a rank unblocks it once it leads its own group.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            connection.close()
-        self._processes[job.rank] = process
-        return process.pid or 0
+        Args:
+            folder: the test's scratch folder.
 
-    def filenos(self) -> list[int]:
-        """Descriptors that become readable when a rank ends."""
-        return [process.sentinel for rank, process in self._processes.items() if rank not in self._ended]
-
-    def read_exits(self) -> list[RankExit]:
-        """The ranks that have ended since the last call, without waiting."""
-        exits = []
-        for rank, process in self._processes.items():
-            if rank in self._ended or not multiprocessing.connection.wait([process.sentinel], timeout=0):
-                continue
-            self.signal(rank, signal.SIGKILL)  # what the rank started and left goes with it
-            process.join()
-            self._ended.add(rank)
-            exits.append(RankExit(rank, process.exitcode or 0, time.monotonic()))
-        return exits
-
-    def signal(self, rank: int, number: int) -> None:
-        """Signals a rank's process group, or the rank alone while it has not made its group yet."""
-        process = self._processes[rank]
-        if rank in self._ended or process.pid is None:
-            return
-        with suppress(ProcessLookupError):
+        Raises:
+            OSError: the system has no more processes or descriptors to give.
+            RuntimeError: this process is itself a rank that imports its main module.
+        """
+        preparation = spawn.get_preparation_data("rank")
+        preparation.pop("authkey")  # each rank has its own
+        folder.preparation.write_text(json.dumps(preparation))
+        command = spawn.get_command_line()
+        command = command[: command.index("-c") + 1]
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        program = _PROGRAM.format(home=_PACKAGE_HOME, orders=theirs.fileno(), controller=os.getpid(), command=command)
+        with theirs:
             try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                os.kill(process.pid, number)
+                process = subprocess.Popen([*command, program], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            except BaseException:
+                ours.close()
+                raise
+        return cls(process, ours)
 
     def close(self) -> None:
-        """Kills what still runs and reaps it."""
-        for rank, process in self._processes.items():
-            self.signal(rank, signal.SIGKILL)
-            process.join()
-            process.close()
-            self._ended.add(rank)
-        self._processes.clear()
+        """Ends the supervisor, every rank and all that ranks have left."""
+        super().close()
+        self._process.wait()

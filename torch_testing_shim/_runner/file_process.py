@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from torch_testing_shim._journal import JournalContents, read_journal
+from torch_testing_shim._stamped_folders import make_folder, remove_folder
 
 from .child_setup import die_with_this_process
 from .command import FileCommand
@@ -55,17 +55,19 @@ class Watcher(Protocol):
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A private folder for outputs and journals, removed at the end.
+    """A private folder for outputs and journals, removed at the end, or by the next run where this one is killed.
 
     Raises:
         UsageError: there is no place for temporary files: TMPDIR names none, or the disk is full.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix="torch-testing-shim-", dir=os.environ.get("TMPDIR") or None))
+        folder = make_folder(os.environ.get("TMPDIR"))
     except OSError as error:
         raise UsageError(f"cannot make a temporary folder (TMPDIR chooses where): {error}") from error
-    with _removed_at_the_end(folder):
+    try:
         yield folder
+    finally:
+        remove_folder(folder)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from bench import sentinel
 from bench.plan import Case, Contender
 from bench.translate import translate
 
-__all__ = ["LIMIT_SECONDS", "Run", "StartedCase", "run_case", "started_case"]
+__all__ = ["LIMIT_SECONDS", "Run", "StartedCase", "ends_within", "run_case", "started_case"]
 
 #: A process that takes longer has failed. Upstream needs about 170 s for 20 tests on two cores.
 LIMIT_SECONDS = 900.0
@@ -27,6 +27,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 _TAIL_CHARACTERS = 2000
 #: Set where the benchmark runs inside a test; a contender's tests are not that run's, and writing them would cost time.
 _JOURNAL = "TORCH_TESTING_SHIM_JOURNAL"
+_JOURNAL_NAME = "journal"
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,25 @@ class StartedCase:
     output: Path
     started: float
 
+    @property
+    def folder(self) -> Path:
+        return self.sentinels.parent
+
+    @property
+    def temporary(self) -> Path:
+        """TMPDIR of the process."""
+        return self.folder / "tmp"
+
+    @property
+    def journal(self) -> Path:
+        """The journal of a case that is `journaled`."""
+        return self.folder / _JOURNAL_NAME
+
 
 def run_case(case: Case, contender: Contender, limit_seconds: float = LIMIT_SECONDS) -> Run:
     """Runs `case` on `contender`, to its end or to the limit."""
     with started_case(case, contender) as started:
-        if not _ends_within(started.process, limit_seconds):
+        if not ends_within(started.process, limit_seconds):
             return Run(limit_seconds, f"did not end within {limit_seconds:g} s", _tail(started.output))
         seconds = time.perf_counter() - started.started
         status = started.process.wait()
@@ -66,7 +81,7 @@ def run_case(case: Case, contender: Contender, limit_seconds: float = LIMIT_SECO
         return Run(seconds, problem, _tail(started.output) if problem else "")
 
 
-def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
     """Waits on the process's descriptor: `Popen.wait(timeout)` polls, up to 50 ms apart, which is half a tiny test."""
     descriptor = os.pidfd_open(process.pid)
     try:
@@ -132,6 +147,7 @@ def _environment(case: Case, sentinels: Path, temp: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name != _JOURNAL}
     return {
         **inherited,
+        **({_JOURNAL: str(temp.parent / _JOURNAL_NAME)} if case.journaled else {}),
         "PYTHONPATH": path,
         "TMPDIR": str(temp),
         sentinel.FOLDER: str(sentinels),

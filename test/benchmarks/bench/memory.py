@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
+from bench.holdings import memory_of
 from bench.measure import StartedCase, started_case
 from bench.plan import IDLE, Case, Contender
 from bench.sentinel import RELEASE
@@ -66,7 +66,7 @@ def _wait_for_ranks(started: StartedCase, ranks: int) -> list[int]:
 
 def _read(controller: int, ranks: list[int]) -> IdleMemory:
     family = {controller, *(child.pid for child in psutil.Process(controller).children(recursive=True)), *ranks}
-    rollups = {pid: _rollup(pid) for pid in family}
+    rollups = {pid: memory_of(pid) for pid in family}
     of_ranks = [rollups[pid] for pid in ranks]
     return IdleMemory(
         ranks=len(ranks),
@@ -74,9 +74,3 @@ def _read(controller: int, ranks: list[int]) -> IdleMemory:
         rank_private_mib=sum(r["Private_Clean"] + r["Private_Dirty"] for r in of_ranks) / len(ranks) / _BYTES_PER_MIB,
         total_pss_mib=sum(r["Pss"] for r in rollups.values()) / _BYTES_PER_MIB,
     )
-
-
-def _rollup(pid: int) -> dict[str, int]:
-    """The sizes in /proc/<pid>/smaps_rollup, in bytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    return {name: int(size.split()[0]) * 1024 for name, size in (line.split(":", 1) for line in lines)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "TINY", "Case", "Contender", "select_cases"]
+__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "SOAK", "TINY", "Case", "Contender", "select_cases"]
 
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 TINY = _BENCHMARKS / "cases" / "tiny.py"
+SOAK = _BENCHMARKS / "cases" / "soak.py"
 IDLE = _BENCHMARKS / "cases" / "idle.py"
 PORTED = _BENCHMARKS.parent / "distributed" / "checkpoint" / "test_fsdp_optim_state.py"
 
@@ -66,6 +67,7 @@ class Case:
         ranks: on how many ranks each runs.
         contenders: names of those that run it.
         preload: what its bodies import lazily.
+        journaled: it writes a journal, from which its verdicts are read; that costs time.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Case:
     ranks: int
     contenders: tuple[str, ...] = tuple(c.name for c in CONTENDERS)
     preload: tuple[str, ...] = ()
+    journaled: bool = False
 
 
 def _tiny(part: str, tests: int, ranks: int, contenders: tuple[str, ...]) -> Case:

@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["FOLDER", "RELEASE", "announce_and_wait", "found", "leave"]
+__all__ = ["FOLDER", "RELEASE", "announce_and_wait", "found", "leave", "notes", "run_name"]
 
 #: Names the folder for the files; set by the benchmark for each process that it starts.
 FOLDER = "BENCH_SENTINELS"
@@ -51,6 +51,16 @@ def announce_and_wait(rank: int) -> None:
             return
         time.sleep(0.05)
     raise TimeoutError(f"rank {rank} was not released")
+
+
+def run_name() -> str:
+    """The name of this run of a case, which no other run on the machine has."""
+    return _folder().parent.name
+
+
+def notes() -> Path:
+    """The file for what the case's process notes about itself."""
+    return _folder().parent / "notes"
 
 
 def _until(deadline: float) -> Iterator[None]:

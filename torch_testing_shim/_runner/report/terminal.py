@@ -82,13 +82,15 @@ class TerminalReport:
             self._output_ends_line = chunk.endswith(b"\n")
 
     def on_journal(self, contents: JournalContents) -> None:
-        """Prints the failures that are new in the journal, unless the output has just shown them."""
+        """Prints the failures and notes that are new in the journal, unless the output has just shown them."""
         new = contents.entries[len(self._journal.entries) :]
         self._journal = contents
         if self._raw_output is None:
             for entry in new:
                 if entry.status.is_failure:
                     self._failure(Failure(self._file, entry.test, entry.status.value, entry.reason, entry.detail))
+                for note in entry.notes:
+                    self._line(f"NOTE  {self._file}::{entry.test}  {note}", style="yellow")
 
     def on_look(self) -> None:
         """Redraws the live line."""

@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 
-from torch_testing_shim._engine.owner import is_surely_dead, own_stamp
+from torch_testing_shim._owner import is_surely_dead, own_stamp
 from torch_testing_shim.common_utils import TestCase, run_tests
 
-STAMP = "import time; from torch_testing_shim._engine.owner import own_stamp; print(own_stamp(), flush=True)"
+STAMP = "import time; from torch_testing_shim._owner import own_stamp; print(own_stamp(), flush=True)"
 
 
 class Owner(TestCase):

@@ -1,4 +1,4 @@
-"""Whose a scratch folder is: a stamp that names one process for good, and the question whether that process lives.
+"""Whose a folder is: a stamp that names one process for good, and the question whether that process lives.
 
 A process id alone does not do: it is used again. With the process's start time it names one process of one boot and
 one pid namespace, so the stamp has these too; a folder from another machine or container is nobody's to judge here.

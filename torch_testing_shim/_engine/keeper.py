@@ -1,0 +1,236 @@
+"""The parent of ranks, whichever way they are started: takes orders from the controller, starts ranks, reports how they
+end, and ends what they leave.
+
+A keeper is one thread that does nothing else, so that it may fork. What ranks start and leave, in sessions of their
+own too, becomes its child; when the controller is gone it ends all of it, and then itself. It imports no torch.
+
+    controller --{"order": "start", "job": ...} + channel--> keeper --fork--> rank
+               --{"order": "signal", ...}----------------->
+               <--{"event": "started" | "refused" | "ended"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.leftovers import (
+    children_of_this_process,
+    end_group,
+    is_of_a_test,
+    is_tidying,
+    remove_segments,
+)
+from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
+from torch_testing_shim._engine.threads import thread_count
+
+__all__ = ["ORDER_BYTES", "Keeper"]
+
+#: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
+ORDER_BYTES = 1 << 16
+#: How long processes that tidy up after a rank may take once it has ended, in seconds; they take milliseconds.
+_TIDYING_SECONDS = 1.0
+#: How long after the controller's end, in seconds: all has to be gone within 2.
+_LAST_TIDYING_SECONDS = 0.5
+
+
+class Keeper:
+    """Keeps ranks in this process.
+
+    Args:
+        orders: its end of the socket to the controller.
+        controller_pid: the process whose death ends this one.
+        enter: what becomes of a forked process: carries out a job in it, given its channel and the keeper's pid.
+    """
+
+    def __init__(
+        self, orders: socket.socket, controller_pid: int, enter: Callable[[RankJob, int, int], NoReturn]
+    ) -> None:
+        self._orders = orders
+        self._enter = enter
+        self._ranks: dict[int, int] = {}  # pid -> rank
+        self._tidying: dict[int, float] = {}  # pid -> when it is ended by force
+        self._ended: set[int] = set()  # pids of ranks, until no rank is left
+        self._left = 0  # processes that ranks left, and the controller has not been told of
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the controller's to handle
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        adopt_orphans()
+        signal_on_parent_death(controller_pid, signal.SIGTERM)
+
+    def run(self) -> NoReturn:
+        """Takes orders until the controller closes its end, then ends every rank and the process."""
+        while True:
+            patience = max(0.0, min(self._tidying.values()) - time.monotonic()) if self._tidying else None
+            ready, _, _ = select.select([self._orders.fileno(), self._wake], [], [], patience)
+            if self._wake in ready:
+                with suppress(BlockingIOError):
+                    os.read(self._wake, 4096)
+            if self._wake in ready or self._tidying:
+                self._end_overdue()
+                self._reap()
+            if self._orders.fileno() in ready and not self._take_order():
+                self._end()
+
+    def _take_order(self) -> bool:
+        """Carries out one order; False when the controller is gone."""
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._orders, ORDER_BYTES, 1)
+        except ConnectionError:
+            return False
+        if not message:
+            return False
+        order = json.loads(message)
+        if order["order"] == "start":
+            self._start(RankJob.from_json(order["job"]), descriptors[0])
+        else:
+            self._signal(order["pid"], order["signal"])
+        return True
+
+    def _start(self, job: RankJob, channel: int) -> None:
+        threads = thread_count()
+        try:
+            if threads != 1:
+                raise OSError(f"{threads} threads run in the process that ranks are forked from")
+            pid = self._fork(job, channel)
+        except OSError as error:
+            os.close(channel)
+            self._tell({"event": "refused", "rank": job.rank, "reason": str(error)})
+            return
+        with suppress(OSError):
+            os.setpgid(pid, pid)  # here too: a signal to the group must not come before the rank has made it
+        os.close(channel)
+        self._ranks[pid] = job.rank
+        self._tell({"event": "started", "rank": job.rank, "pid": pid})
+
+    def _fork(self, job: RankJob, channel: int) -> int:
+        """Forks a rank. It has no signal handler of the keeper's: a SIGTERM would make it end the other ranks."""
+        keeper_pid = os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_rank(job, channel, keeper_pid, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+
+    def _become_rank(self, job: RankJob, channel: int, keeper_pid: int, mask: Iterable[int]) -> NoReturn:
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            for descriptor in (self._orders.fileno(), self._wake, self._waker):
+                os.close(descriptor)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._enter(job, channel, keeper_pid)
+        finally:
+            os._exit(1)
+
+    def _signal(self, pid: int, number: int) -> None:
+        """Signals a rank's process group. Only a rank that has not been reaped, so the id is certainly its own. SIGKILL
+        is for the rank alone: what it leaves is ended once it has ended, in the order that this takes."""
+        if pid in self._ranks:
+            with suppress(ProcessLookupError):
+                if number == signal.SIGKILL:
+                    os.kill(pid, number)
+                else:
+                    os.killpg(pid, number)
+
+    def _reap(self) -> None:
+        ends = []
+        while (ended := _ended_child()) is not None:
+            self._tidying.pop(ended, None)
+            rank = self._ranks.pop(ended, None)
+            if rank is not None and self._has_orphans():
+                self._left += end_group(ended)
+            _, status = os.waitpid(ended, 0)
+            if rank is not None:
+                self._ended.add(ended)
+                code = os.waitstatus_to_exitcode(status)
+                ends.append({"event": "ended", "rank": rank, "pid": ended, "exit_code": code, "at": time.monotonic()})
+        if not self._ranks:
+            self._left += self._end_orphans(_TIDYING_SECONDS)
+            if self._ended:
+                remove_segments(self._ended)
+                self._ended.clear()
+        for end in ends:
+            self._tell(end | {"left": self._left})
+            self._left = 0
+
+    def _has_orphans(self) -> bool:
+        """Whether there is anything that ranks have left; where the system does not tell, there may be."""
+        children = children_of_this_process()
+        return not children or any(pid not in self._ranks for pid in children)
+
+    def _end_orphans(self, patience: float) -> int:
+        """Ends what ranks have left, in their groups and outside, when no rank is left; returns how much that was. What
+        tidies up has `patience` seconds."""
+        count = 0
+        while doomed := [pid for pid in children_of_this_process() if pid not in self._tidying]:
+            for pid in doomed:
+                if is_tidying(pid):
+                    self._tidying[pid] = time.monotonic() + patience
+                    continue
+                count += is_of_a_test(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+        return count
+
+    def _end_overdue(self) -> None:
+        """Kills what should have tidied up by now; `_reap` takes it away."""
+        for pid, until in self._tidying.items():
+            if time.monotonic() >= until:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        try:
+            self._orders.send(json.dumps(event).encode("ascii"))
+        except OSError:
+            self._end()
+
+    def _end(self, *_: object) -> NoReturn:
+        """Ends the ranks, all that they have left, and this process."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for pid in self._ranks:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in self._ranks:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        if self._has_orphans():
+            for pid in self._ranks:
+                end_group(pid)
+        self._end_orphans(_LAST_TIDYING_SECONDS)  # and takes the ranks away
+        remove_segments(self._ended.union(self._ranks))
+        give_up = time.monotonic() + _LAST_TIDYING_SECONDS
+        while children_of_this_process() and time.monotonic() < give_up:
+            time.sleep(0.005)
+            while (ended := _ended_child()) is not None:
+                os.waitpid(ended, 0)
+                self._tidying.pop(ended, None)
+        self._tidying = dict.fromkeys(self._tidying, 0.0)
+        self._end_overdue()
+        os._exit(0)
+
+
+def _ended_child() -> int | None:
+    with suppress(ChildProcessError):
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended.si_pid if ended else None
+    return None

@@ -1,0 +1,68 @@
+"""What runs in the new interpreters: in the supervisor, and in each rank until it is like the test process.
+
+Imports no torch: the supervisor needs none, and a rank imports its main module first, which may set what torch reads.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from multiprocessing import spawn
+from pathlib import Path
+from typing import NoReturn
+
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.keeper import Keeper
+from torch_testing_shim._engine.parent_death import signal_on_parent_death
+
+__all__ = ["become_rank", "is_importing_main", "supervise"]
+
+_PACKAGE_HOME = str(Path(__file__).parents[2])
+_PROGRAM = f"""
+import sys
+sys.path.insert(0, {_PACKAGE_HOME!r})
+from torch_testing_shim._engine.spawned_main import become_rank
+become_rank(*sys.argv[1:])
+"""
+
+
+def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> NoReturn:
+    """Runs the supervisor in this process until the controller closes its end.
+
+    Args:
+        orders: descriptor of its end of the socket.
+        controller_pid: the process whose death ends this one.
+        interpreter: the command that runs a program given as its next argument, with the test process's options.
+    """
+
+    def execute_rank(job: RankJob, channel: int, supervisor_pid: int) -> NoReturn:
+        os.setpgid(0, 0)
+        signal_on_parent_death(supervisor_pid, signal.SIGKILL)
+        os.set_inheritable(channel, True)
+        arguments = [job.to_json(), str(channel), str(supervisor_pid)]
+        os.execv(interpreter[0], [*interpreter, _PROGRAM, *arguments])
+
+    Keeper(socket.socket(fileno=orders), controller_pid, execute_rank).run()
+
+
+def is_importing_main() -> bool:
+    """True in a rank while it imports its main module, which must not run the tests there."""
+    return getattr(multiprocessing.current_process(), "_inheriting", False)
+
+
+def become_rank(job_json: str, channel: str, supervisor_pid: str) -> NoReturn:
+    """Imports the test's main module in this interpreter, as multiprocessing does, and carries out the job."""
+    job = RankJob.from_json(job_json)
+    process = multiprocessing.current_process()
+    process._inheriting = True  # type: ignore[attr-defined]  # it must not start processes, as there
+    try:
+        spawn.prepare(json.loads(job.folder.preparation.read_text()))
+    finally:
+        del process._inheriting  # type: ignore[attr-defined]
+    from torch_testing_shim._engine.rank_main import run_rank
+
+    run_rank(job, int(channel), int(supervisor_pid))

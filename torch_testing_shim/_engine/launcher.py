@@ -105,10 +105,11 @@ class RunningRanks:
         self._live.difference_update(end.rank for end in mine)
         return mine
 
-    def signal(self, rank: int, number: int) -> None:
-        """Signals the process group of a rank; nothing happens where it has ended."""
+    def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
+        """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
         if rank in self._live:
-            self._processes.signal(self.pids[rank] if isinstance(self._processes, Zygote) else rank, number)
+            of_process = self.pids[rank] if isinstance(self._processes, Zygote) else rank
+            self._processes.signal(of_process, number, alone=alone)
 
     def kill(self) -> None:
         """Kills the ranks that still run."""

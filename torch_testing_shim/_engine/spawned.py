@@ -10,12 +10,12 @@ import multiprocessing
 import os
 import signal
 import time
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.rank_main import run_rank
+from torch_testing_shim._engine.rank_signals import signal_rank
 from torch_testing_shim._engine.zygote import RankExit
 
 __all__ = ["SpawnedRanks"]
@@ -64,16 +64,11 @@ class SpawnedRanks:
             exits.append(RankExit(rank, process.exitcode or 0, time.monotonic()))
         return exits
 
-    def signal(self, rank: int, number: int) -> None:
-        """Signals a rank's process group, or the rank alone while it has not made its group yet."""
+    def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
+        """Signals a rank, and unless `alone` its process group."""
         process = self._processes[rank]
-        if rank in self._ended or process.pid is None:
-            return
-        with suppress(ProcessLookupError):
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                os.kill(process.pid, number)
+        if rank not in self._ended and process.pid is not None:
+            signal_rank(process.pid, number, alone=alone)
 
     def close(self) -> None:
         """Kills what still runs and reaps it."""

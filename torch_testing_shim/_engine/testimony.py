@@ -47,7 +47,7 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
     """
     folder = ranks.jobs[0].folder
     for rank in asked:
-        ranks.signal(rank, STACKS_SIGNAL)
+        ranks.signal(rank, STACKS_SIGNAL, alone=True)
     stacks = _wait_for_stacks({rank: folder.stacks(rank) for rank in asked})
     ask(folder, asked)  # now, or the stacks would show the thread that answers
     reports = read_reports(folder, asked, _REPORT_SECONDS)

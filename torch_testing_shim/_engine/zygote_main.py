@@ -26,11 +26,16 @@ from typing import Any, NoReturn
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
 from torch_testing_shim._engine.rank_main import run_rank
+from torch_testing_shim._engine.rank_signals import signal_rank
 
 __all__ = ["ORDER_BYTES", "children_of_this_process", "serve", "thread_count"]
 
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
+#: How long what ranks have left may take to end once it is killed, in seconds; it takes the kernel milliseconds, and
+#: where a device does not answer, for ever.
+_ORPHAN_SECONDS = 1.0
+_ORPHAN_POLL_SECONDS = 0.001
 
 
 def thread_count() -> int:
@@ -96,7 +101,7 @@ class _Zygote:
         if order["order"] == "start":
             self._start(RankJob.from_json(order["job"]), descriptors[0])
         else:
-            self._signal(order["pid"], order["signal"])
+            self._signal(order["pid"], order["signal"], alone=order["alone"])
         return True
 
     def _start(self, job: RankJob, channel: int) -> None:
@@ -120,24 +125,22 @@ class _Zygote:
         self._ranks[pid] = job.rank
         self._tell({"event": "started", "rank": job.rank, "pid": pid})
 
-    def _signal(self, pid: int, number: int) -> None:
-        """Signals a rank's process group. Only a rank that has not been reaped, so the id is certainly its own."""
+    def _signal(self, pid: int, number: int, *, alone: bool) -> None:
+        """Signals a rank that has not been reaped, so that the id is certainly its own."""
         if pid in self._ranks:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, number)
+            signal_rank(pid, number, alone=alone)
 
     def _reap(self) -> None:
         while (ended := self._ended_child()) is not None:
-            rank = self._ranks.pop(ended, None)
+            at, rank = time.monotonic(), self._ranks.pop(ended, None)
             if rank is not None:  # what the rank started and left goes with it
-                with suppress(ProcessLookupError):
-                    os.killpg(ended, signal.SIGKILL)
+                signal_rank(ended, signal.SIGKILL)
             _, status = os.waitpid(ended, 0)
             if rank is not None:
+                if not self._ranks:  # the test is over: when the controller hears of it, nothing is left
+                    _kill_orphans()
                 code = os.waitstatus_to_exitcode(status)
-                self._tell({"event": "ended", "rank": rank, "pid": ended, "exit_code": code, "at": time.monotonic()})
-        if not self._ranks:
-            _kill_orphans()
+                self._tell({"event": "ended", "rank": rank, "pid": ended, "exit_code": code, "at": at})
 
     def _ended_child(self) -> int | None:
         with suppress(ChildProcessError):
@@ -154,22 +157,23 @@ class _Zygote:
     def _end(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._ranks:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+            signal_rank(pid, signal.SIGKILL)
         self._ranks.clear()
         _kill_orphans()
         os._exit(0)
 
 
 def _kill_orphans() -> None:
-    """Ends what ranks left behind outside their process groups: it has become this process's child."""
-    while children := children_of_this_process():
+    """Ends what ranks have left: it has become this process's child, and what it started will."""
+    give_up = time.monotonic() + _ORPHAN_SECONDS
+    while (children := children_of_this_process()) and time.monotonic() < give_up:
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         for child in children:
             with suppress(ChildProcessError):
-                os.waitpid(child, 0)
+                while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < give_up:
+                    time.sleep(_ORPHAN_POLL_SECONDS)
 
 
 def children_of_this_process() -> list[int]:

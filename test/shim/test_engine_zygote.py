@@ -12,7 +12,7 @@ from harness_samples import wait_until
 
 from torch_testing_shim._engine.channel import make_channel
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.rank_main import pass_outcome
+from torch_testing_shim._engine.rank_outcomes import pass_outcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.zygote import ForkRefusedError, Zygote
 from torch_testing_shim._engine.zygote_main import thread_count
@@ -50,7 +50,9 @@ class ZygoteTest(TestCase):
         return zygote
 
     def job(self, method, rank=0):
-        return RankJob(__name__, __file__, "Rank", method, rank, 1, str(self.scratch.path), str(self.scratch.rendezvous))
+        return RankJob(
+            __name__, __file__, "Rank", method, rank, 1, str(self.scratch.path), str(self.scratch.rendezvous)
+        )
 
     def fork(self, zygote, method="end", rank=0):
         reader, rank_end = make_channel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import sys
 import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from torch_testing_shim._engine.controller import RankError, RankFailure, TestRa
 from torch_testing_shim._engine.failure_text import left_text
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_main import (
+from torch_testing_shim._engine.rank_outcomes import (
     TEST_ERROR_EXIT_CODE,
     outcome_of_exception,
     pass_outcome,
@@ -232,27 +233,41 @@ class MultiProcessTestCase(TestCase):
             SystemExit: the test failed or skipped; what `_run` wanted to do after it is not done, as upstream.
         """
         set_rng_seed()
-        outcome = self._observe(getattr(self, test_name))
-        parent_pipe.send(outcome)
+        outcome = self._observe(getattr(self, test_name), parent_pipe)
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():
             dist.destroy_process_group()
 
-    def _observe(self, test: Callable[[], object]) -> RankOutcome:
-        """Runs the test and its cleanups and tells how they ended. A `SystemExit` passes through."""
+    def _observe(self, test: Callable[[], object], parent_pipe: ChannelWriter) -> RankOutcome:
+        """Runs the test and its cleanups and reports how they ended: an exception at once, since the cleanups after it
+        may take their time, or crash. A `SystemExit` passes through."""
         outcome = pass_outcome(self.rank)
         for step in itertools.chain([test], self._cleanup_steps()):
-            try:
-                step()
-            except unittest.SkipTest as skip:
-                outcome = skip_outcome(self.rank, str(skip))
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-                if not outcome.status.is_exception:
-                    outcome = outcome_of_exception(self.rank, error, self.failureException)
+            found = self._outcome_of(step)
+            if found is None:
+                continue
+            if outcome.status.is_exception:
+                print(f"after that, a cleanup {found.status.value}:\n{found.traceback}", file=sys.stderr)
+            else:
+                outcome = found
+                if outcome.status.is_exception:
+                    parent_pipe.send(outcome)
+        if not outcome.status.is_exception:
+            parent_pipe.send(outcome)
         return outcome
+
+    def _outcome_of(self, step: Callable[[], object]) -> RankOutcome | None:
+        """Runs a step and tells how it ended; None where it returned."""
+        try:
+            step()
+        except unittest.SkipTest as skip:
+            return skip_outcome(self.rank, str(skip))
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+            return outcome_of_exception(self.rank, error, self.failureException)
+        return None
 
     def _cleanup_steps(self) -> Iterator[Callable[[], object]]:
         """The cleanups that the test has added, last first; asked for one by one, since each may add more."""

@@ -49,6 +49,39 @@ class Channel(unittest.TestCase):
         self.writer.send(OUTCOME)
         self.assertEqual(OUTCOME, self.reader.read())
 
+    def test_garbage_without_end_of_line_is_passed_over(self):
+        os.write(self.descriptor, b"no outcome")
+        self.writer.send(OUTCOME)
+        self.assertEqual(OUTCOME, self.reader.read())
+
+    def test_a_flood_neither_holds_the_reader_nor_fills_it(self):
+        stop = threading.Event()
+
+        def flood():
+            while not stop.is_set():
+                os.write(self.descriptor, b"x" * (1 << 16))
+
+        writer = threading.Thread(target=flood)
+        writer.start()
+        try:
+            for _ in range(3):
+                self.assertIsNone(self.reader.read())
+        finally:
+            stop.set()
+            while writer.is_alive():
+                self.reader.read()
+        self.assertLess(len(self.reader._buffer), 1 << 23)
+
+    def test_a_process_forked_from_the_rank_does_not_speak_for_it(self):
+        child = os.fork()
+        if child == 0:
+            self.writer.send(OUTCOME)
+            os._exit(0)
+        self.assertEqual(0, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        self.assertIsNone(self.reader.read())
+        self.writer.send(OUTCOME)
+        self.assertEqual(OUTCOME, self.reader.read())
+
     def test_the_last_outcome_counts(self):
         self.writer.send(RankOutcome(2, RankStatus.PASSED, 0.5))
         self.writer.send(OUTCOME)

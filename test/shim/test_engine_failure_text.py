@@ -36,6 +36,23 @@ ValueError: boom
 ranks 0, 2, 3 lost their connection to rank 1""",
         )
 
+    def test_a_crash_after_an_exception_is_told_and_an_end_by_the_harness_is_not(self):
+        boom = outcome(0, RankStatus.ERRORED, headline="ValueError: boom", traceback="T", exit_code=-11)
+        ended = outcome(1, RankStatus.ERRORED, headline="KeyError: 1", traceback="U", exit_code=-9)
+        self.assertExpectedInline(
+            self.report(boom, ended),
+            """\
+rank 0 errored: ValueError: boom
+
+rank 0:
+T
+
+rank 1, too:
+U
+
+rank 0 then died: killed by SIGSEGV""",
+        )
+
     def test_the_same_traceback_is_shown_once(self):
         same = [outcome(rank, RankStatus.FAILED, headline="AssertionError: a", traceback="T") for rank in range(3)]
         other = outcome(3, RankStatus.ERRORED, headline="KeyError: 1", traceback="U")

@@ -14,7 +14,7 @@ from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import make_channel
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.rank_main import pass_outcome
+from torch_testing_shim._engine.rank_outcomes import pass_outcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.spawned import Supervisor
 from torch_testing_shim._engine.zygote import Zygote

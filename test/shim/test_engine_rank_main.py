@@ -1,75 +1,34 @@
-"""What a rank says of an exception, and how it prepares its process."""
+"""How a rank prepares its process, and ends it."""
 
 from harness_samples import SampleTestCase
 
-from torch_testing_shim._engine.outcome import PeerFailedError, RankStatus
-from torch_testing_shim._engine.rank_main import outcome_of_exception, skip_outcome
+from torch_testing_shim._engine.rank_main import _run_job
+from torch_testing_shim._engine.stacks import ENTRY
 from torch_testing_shim._journal import TestStatus
-from torch_testing_shim.common_utils import TestCase, run_tests
-
-
-def raised(error, cause=None):
-    try:
-        raise error from cause
-    except BaseException as caught:
-        return outcome_of_exception(1, caught)
-
-
-class Exceptions(TestCase):
-    def test_failure_or_error(self):
-        self.assertIs(RankStatus.FAILED, raised(AssertionError("no")).status)
-        self.assertIs(RankStatus.ERRORED, raised(ValueError("no")).status)
-
-    def test_headline(self):
-        class Odd(Exception):
-            def __str__(self):
-                raise RuntimeError("cannot be shown")
-
-        self.assertEqual("ValueError: one", raised(ValueError("one\ntwo")).headline)
-        self.assertEqual("KeyError: 'x'", raised(KeyError("x")).headline)
-        self.assertEqual("AssertionError", raised(AssertionError()).headline)
-        self.assertRegex(raised(Odd()).headline, "Odd: <exception str.. failed>")
-
-    def test_traceback_leaves_the_harness_out_also_in_causes(self):
-        try:
-            self.assertEqual(1, 2)
-        except AssertionError as error:
-            text = raised(ValueError("outer"), cause=error).traceback
-        self.assertIn("self.assertEqual(1, 2)", text)
-        self.assertIn("was the direct cause of", text)
-        self.assertNotIn("torch_testing_shim/_", text)
-
-    def test_syntax_error_keeps_its_type(self):
-        try:
-            compile("a b", "f.py", "exec")
-        except SyntaxError as error:
-            self.assertRegex(outcome_of_exception(0, error).headline, "^SyntaxError: ")
-
-    def test_a_long_text_is_cut_in_the_middle(self):
-        text = raised(ValueError("x" * 1_000_000 + "end")).traceback
-        self.assertLess(len(text), 300_000)
-        self.assertIn("characters left out", text)
-        self.assertTrue(text.endswith("end"))
-
-    def test_a_peers_failure_is_marked(self):
-        self.assertTrue(raised(PeerFailedError("rank 2 failed")).follows_peer)
-        self.assertFalse(raised(AssertionError("mine")).follows_peer)
-
-    def test_own_failure_type(self):
-        class Mine(Exception):
-            pass
-
-        try:
-            raise Mine("x")
-        except Mine as error:
-            self.assertIs(RankStatus.FAILED, outcome_of_exception(0, error, Mine).status)
-
-    def test_skip(self):
-        outcome = skip_outcome(3, "why")
-        self.assertEqual((RankStatus.SKIPPED, "why", 86), (outcome.status, outcome.skip_reason, outcome.exit_code))
+from torch_testing_shim.common_utils import run_tests
 
 
 class Process(SampleTestCase):
+    def test_the_entry_is_what_stacks_take_for_it(self):
+        self.assertEqual(ENTRY, _run_job.__name__)
+
+    def test_what_keeps_a_rank_from_its_test_is_told(self):
+        run = self.run_sample(
+            """
+            class Start(DTensorTestBase):
+                world_size = 2
+
+                def _spawn_processes(self):
+                    open(os.path.join(os.path.dirname(self.file_name), "rank1.question"), "w").close()
+                    super()._spawn_processes()
+
+                def test_starts(self):
+                    pass
+            """
+        )
+        reason = r"rank 1 errored: FileExistsError: \[Errno 17\] File exists"
+        self.assert_status(run, "Start.test_starts", TestStatus.ERROR, reason)
+
     def test_what_a_rank_finds(self):
         run = self.run_sample(
             """

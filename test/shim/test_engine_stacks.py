@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 import torch_testing_shim
-from torch_testing_shim._engine.stacks import Frame, Place, main_thread, place_of
+from torch_testing_shim._engine.stacks import ENTRY, Frame, Place, main_thread, place_of, stacks_text
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 TORCH = Path(torch.__file__).parent
@@ -57,6 +57,31 @@ Current thread 0x00008f (most recent call first):
     def test_a_callback_of_the_test_inside_torch_is_not_waiting(self):
         stack = frames(("/t/test_x.py", 9, "hook"), (DISTRIBUTED, 1, "all_reduce"), ("/t/test_x.py", 7, "test_a"))
         self.assertEqual(Place("test_x.py:9", "hook", False), place_of(stack))
+
+    def test_what_lies_below_the_ranks_entry_is_the_controllers(self):
+        stack = frames((HARNESS, 9, "_observe"), (HARNESS, 5, ENTRY), ("/t/test_x.py", 70, "<module>"))
+        self.assertIsNone(place_of(stack))
+
+    def test_a_collective_that_the_harness_calls_is_named_with_its_line(self):
+        face = f"{Path(torch_testing_shim.__file__).parent}/common.py"
+        stack = frames(
+            (DISTRIBUTED, 1, "barrier"), (face, 8, "destroy_pg"), (HARNESS, 5, ENTRY), ("/t/x.py", 7, "main")
+        )
+        self.assertEqual(Place("common.py:8", "barrier", True), place_of(stack))
+
+    def test_text_is_as_faulthandler_writes_it(self):
+        main, other = frames(("/t/test_x.py", 38, "helper")), frames(("/t/worker.py", 3, "work"))
+        self.assertEqual(tuple(main), main_thread(stacks_text([main, other])))
+        self.assertExpectedInline(
+            stacks_text([main, other]),
+            """\
+Thread 0x0000000000000001 (most recent call first):
+  File "/t/worker.py", line 3 in work
+
+Current thread 0x0000000000000000 (most recent call first):
+  File "/t/test_x.py", line 38 in helper
+""",
+        )
 
     def test_a_stack_without_a_line_of_the_users(self):
         self.assertIsNone(place_of(frames((HARNESS, 5, "_run_job"))))

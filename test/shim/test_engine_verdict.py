@@ -2,6 +2,7 @@
 
 import signal
 import unittest
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -80,6 +81,30 @@ class VerdictTable(TestCase):
         outcomes = [raised(0, GLOO_LOST), died(1, -signal.SIGKILL, at=2.0)]
         headline = "rank 1 (pid 77) died: killed by SIGKILL, without finishing its test"
         self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
+
+    def test_a_death_leads_before_an_exception_that_came_later(self):
+        outcomes = [raised(0, "ValueError: later", at=3.0), died(1, -signal.SIGKILL, at=2.0)]
+        headline = "rank 1 (pid 77) died: killed by SIGKILL, without finishing its test"
+        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
+        earlier = [raised(0, "ValueError: earlier", at=1.0), died(1, -signal.SIGKILL, at=2.0)]
+        self.check(earlier, VerdictKind.ERROR, "rank 0 errored: ValueError: earlier", cause=0)
+
+    def test_what_came_of_a_lost_peer_leads_only_where_there_is_no_other_cause(self):
+        wrapped = replace(raised(0, "ValueError: the save has failed", at=1.0), wraps_lost_peer=True)
+        headline = "rank 1 (pid 77) died: killed by SIGKILL, without finishing its test"
+        self.check([wrapped, died(1, -signal.SIGKILL, at=2.0)], VerdictKind.ERROR, headline, cause=1)
+        headline = "ranks disagree: rank 1 skipped (no such device), rank 0 went on"
+        self.check([wrapped, skipped(1)], VerdictKind.ERROR, headline, cause=1)
+        found = verdict([wrapped, still_running(1, RankStatus.HUNG)])
+        self.assertEqual(1, found.cause.rank)
+        headline = "rank 0 errored: ValueError: the save has failed"
+        self.check([wrapped, still_running(1, RankStatus.STOPPED)], VerdictKind.ERROR, headline, cause=0)
+        self.check([wrapped, passed(1)], VerdictKind.ERROR, headline, cause=0)
+
+    def test_what_came_of_a_lost_peer_is_no_planned_death(self):
+        wrapped = replace(raised(0, "ValueError: the save has failed", at=1.0), wraps_lost_peer=True)
+        headline = "rank 0 errored: ValueError: the save has failed"
+        self.check([wrapped, died(1, 7)], VerdictKind.ERROR, headline, cause=0, ignored=True)
 
     def test_a_silent_end_with_exit_code_0_is_a_death(self):
         headline = "rank 1 (pid 77) died: exit code 0, without finishing its test"

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.launcher import RankStarter
 from torch_testing_shim._engine.outcome import RankStatus
-from torch_testing_shim._engine.rank_main import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._engine.watchdog import supervise
@@ -70,6 +71,22 @@ class Ranks:
     def changes_its_mind(rank, channel):
         channel.send(pass_outcome(rank))
         raise ValueError("after the test")
+
+    def waits_for_a_program(rank, channel):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        subprocess.run(["sleep", str(FOREVER)], check=True)
+
+    def blocks_signals(rank, channel):
+        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        time.sleep(FOREVER)
+
+    def leaves_its_group(rank, channel):
+        os.setpgid(0, os.getpgid(os.getppid()))
+        time.sleep(FOREVER)
+
+    def gives_a_wrong_rank(rank, channel):
+        channel.send(outcome_of_exception(7, ValueError("seven")))
+        sys.exit(10)
 
     def prints_much(rank, channel):
         for number in range(100_000):
@@ -142,6 +159,26 @@ class Watchdog(TestCase):
         self.assertEqual([RankStatus.HUNG, RankStatus.PASSED], self.statuses(outcomes))
         self.assertIn("in hangs_and_ignores_sigterm", outcomes[0].stacks)
         self.assertEqual(-signal.SIGKILL, outcomes[0].exit_code)
+
+    def test_what_comes_of_being_ended_is_not_the_ranks_word(self):
+        outcomes = self.run_ranks("waits_for_a_program", deadline=1.0)
+        self.assertEqual([RankStatus.HUNG] * 2, self.statuses(outcomes))
+        self.assertIn("in waits_for_a_program", outcomes[0].stacks)
+        self.assertEqual("", outcomes[0].headline)
+
+    def test_a_rank_that_blocks_signals_tells_where_it_stands(self):
+        outcomes = self.run_ranks("blocks_signals", deadline=1.0)
+        self.assertEqual([RankStatus.HUNG] * 2, self.statuses(outcomes))
+        self.assertEqual("blocks_signals", outcomes[0].place.name)
+
+    def test_a_rank_that_has_left_its_group_is_ended(self):
+        outcomes = self.run_ranks("leaves_its_group", deadline=1.0)
+        self.assertEqual([RankStatus.HUNG] * 2, self.statuses(outcomes))
+        self.assertLess(self.elapsed(), SOON)
+
+    def test_a_rank_is_what_it_was_started_as(self):
+        outcomes = self.run_ranks("gives_a_wrong_rank")
+        self.assertEqual([0, 1], [outcome.rank for outcome in outcomes])
 
     def test_a_rank_that_does_not_end_after_its_pass_hangs(self):
         outcomes = self.run_ranks("passes_and_does_not_end", deadline=1.0)

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import psutil
 from harness_samples import wait_until
@@ -11,7 +13,7 @@ from harness_samples import wait_until
 from torch_testing_shim._engine.channel import make_channel
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError
-from torch_testing_shim._engine.rank_main import pass_outcome
+from torch_testing_shim._engine.rank_outcomes import pass_outcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._engine.zygote import Zygote
@@ -23,7 +25,16 @@ class Rank:
 
     @classmethod
     def _run(cls, rank, method, file_name, channel, **kwargs):
-        if method == "sleep":
+        if method == "leaves_its_group":
+            subprocess.Popen(["sleep", "3600"])
+            os.setpgid(0, os.getpgid(os.getppid()))
+        if method == "leaves_daemons":
+            subprocess.Popen(["setsid", "sh", "-c", "sleep 3600 & setsid sleep 3600 & wait"])
+            time.sleep(0.2)  # until they are there
+        elif method == "waits_for_a_program":
+            subprocess.run(["sleep", "3600"], check=False)
+        elif method != "end":
+            Path(file_name).touch()
             time.sleep(3600)
         channel.send(pass_outcome(rank))
 
@@ -40,7 +51,9 @@ class ZygoteTest(TestCase):
         return zygote
 
     def job(self, method, rank=0):
-        return RankJob(__name__, __file__, "Rank", method, rank, 1, str(self.scratch.path), "unused")
+        return RankJob(
+            __name__, __file__, "Rank", method, rank, 1, str(self.scratch.path), str(self.scratch.rendezvous)
+        )
 
     def fork(self, zygote, method="end", rank=0):
         reader, rank_end = make_channel()
@@ -69,6 +82,33 @@ class ZygoteTest(TestCase):
         zygote.signal(pid, signal.SIGKILL)
         (end,) = self.exits(zygote, 1)
         self.assertEqual(-signal.SIGKILL, end.exit_code)
+
+    def test_a_signal_reaches_a_rank_that_has_left_its_group_and_what_it_left_there(self):
+        zygote = self.start_zygote()
+        pid, _ = self.fork(zygote, "leaves_its_group")
+        self.assertTrue(wait_until(self.scratch.rendezvous.exists))
+        (child,) = psutil.Process(pid).children()
+        self.assertEqual(os.getpgid(zygote.pid), os.getpgid(pid))
+        zygote.signal(pid, signal.SIGKILL)
+        (end,) = self.exits(zygote, 1)
+        self.assertEqual(-signal.SIGKILL, end.exit_code)
+        self.assertFalse(child.is_running())
+
+    def test_a_signal_to_a_rank_alone_leaves_the_program_that_it_waits_for(self):
+        zygote = self.start_zygote()
+        pid, _ = self.fork(zygote, "waits_for_a_program")
+        rank = psutil.Process(pid)
+        self.assertTrue(wait_until(lambda: [child.name() for child in rank.children()] == ["sleep"]))
+        (child,) = rank.children()
+        zygote.signal(pid, signal.SIGUSR2, alone=True)  # the stacks of a rank, and by default a program's end
+        self.assertTrue(wait_until(lambda: "in _run" in self.scratch.stacks(0).read_text()))
+        self.assertTrue(child.is_running() and rank.is_running())
+
+    def test_when_the_last_end_is_told_nothing_is_left(self):
+        zygote = self.start_zygote()
+        self.fork(zygote, "leaves_daemons")
+        self.exits(zygote, 1)
+        self.assertEqual([], psutil.Process(zygote.pid).children(recursive=True))
 
     def test_the_zygote_is_one_thread_and_ignores_the_terminal(self):
         zygote = self.start_zygote(["torch._dynamo"])

@@ -12,6 +12,8 @@
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead
     rank_main      all that runs inside a rank
+    rank_outcomes  what a rank says of how its test ended
+    rank_signals   how a rank and what it started are signalled
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, terminate, kill
     stall          recognises a certain deadlock before the deadline

@@ -14,6 +14,11 @@ from torch_testing_shim._engine.outcome import RankOutcome
 __all__ = ["ChannelReader", "ChannelWriter", "make_channel"]
 
 _READ_BYTES = 1 << 16
+#: A line of an outcome is some 100 kB at most, a traceback of 200,000 characters in JSON's escapes 2.4 MB; what is
+#: longer is none.
+_LINE_BYTES = 1 << 22
+#: What is read at a time, so that a rank which writes without end cannot hold the controller.
+_READ_AT_A_TIME = 1 << 22
 
 
 class ChannelWriter:
@@ -21,15 +26,19 @@ class ChannelWriter:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._pid = os.getpid()
         self.sent: RankOutcome | None = None
 
     def send(self, outcome: RankOutcome) -> None:
-        """Writes the outcome, blocking until the pipe has taken it. The last outcome that is sent counts.
+        """Writes the outcome, blocking until the pipe has taken it. The last outcome that is sent counts. That of a
+        process which a test has forked from its rank is not the rank's, and is not sent.
 
         Raises:
             OSError: the pipe is closed.
         """
-        line = outcome.to_json().encode("ascii") + b"\n"
+        if os.getpid() != self._pid:
+            return
+        line = b"\n" + outcome.to_json().encode("ascii") + b"\n"  # the first ends what a test may have written
         while line:
             line = line[os.write(self._descriptor, line) :]
         self.sent = outcome
@@ -59,18 +68,32 @@ class ChannelReader:
         A line that is no outcome is passed over: nothing but the harness writes here on purpose, so it can only
         come from a test that writes to descriptors which are not its own.
         """
-        try:
-            while chunk := os.read(self._descriptor, _READ_BYTES):
-                self._buffer += chunk
-            self.at_end = True
-        except BlockingIOError:
-            pass
+        with suppress(BlockingIOError):
+            self.at_end = not self._read_some()
         *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > _LINE_BYTES:
+            self._buffer = b""
         found = None
         for line in lines:
             with suppress(ValueError):
                 found = RankOutcome.from_json(line.decode("ascii"))
         return found
+
+    def _read_some(self) -> bool:
+        """Reads into the buffer; False at the end of the pipe.
+
+        Raises:
+            BlockingIOError: all that was there has been read.
+        """
+        chunks = []
+        try:
+            for _ in range(_READ_AT_A_TIME // _READ_BYTES):
+                chunks.append(os.read(self._descriptor, _READ_BYTES))
+                if not chunks[-1]:
+                    return False
+        finally:
+            self._buffer += b"".join(chunks)
+        return True
 
     def close(self) -> None:
         os.close(self._descriptor)

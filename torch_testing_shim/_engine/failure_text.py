@@ -6,6 +6,7 @@ Pure text from outcomes; nothing here decides anything.
 from __future__ import annotations
 
 import re
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.stacks import ENTRY
 from torch_testing_shim._engine.verdict import Verdict
 
 __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
@@ -27,6 +29,8 @@ _STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)
 _THREAD_ID = re.compile(r"(?<=hread) 0x[0-9a-f]+(?= )")
 #: What is left of a thread that is the harness's own.
 _EMPTY_THREAD = re.compile(r"^(Current t|T)hread .*\(most recent call first\):(\n(?=\n)|\n?\Z)\n?", re.MULTILINE)
+#: The signals by which the harness ends a rank.
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -97,10 +101,16 @@ def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Itera
     if lost:
         peer = f"rank {cause.rank}" if cause is not None else "another rank"
         lines.append(f"{ranks_text(lost)} lost {'its' if len(lost) == 1 else 'their'} connection to {peer}")
-    for text, ranks in _grouped([(o.rank, _remark(o)) for o in others]):
-        if text:
-            lines.append(f"{ranks_text(ranks)} {text}")
+    remarks = [(o.rank, text) for o in outcomes for text in (_crash_after(o), "" if o is cause else _remark(o)) if text]
+    for text, ranks in _grouped(remarks):
+        lines.append(f"{ranks_text(ranks)} {text}")
     yield "\n".join(lines)
+
+
+def _crash_after(outcome: RankOutcome) -> str:
+    """What is to be said of a rank that raised and then crashed. The harness's own signals are no crash."""
+    crashed = outcome.exit_code is not None and -outcome.exit_code not in _ENDING_SIGNALS and outcome.exit_code < 0
+    return f"then died: {outcome.exit_text}" if crashed and outcome.status.is_exception else ""
 
 
 def _remark(outcome: RankOutcome) -> str:
@@ -171,7 +181,7 @@ def trimmed_stacks(text: str) -> str:
             if not line.startswith("Extension modules: "):
                 kept.append(_THREAD_ID.sub("", line))
         elif found["file"].startswith(_PACKAGE):
-            below_entry = below_entry or found["function"] == "_run_job"
+            below_entry = below_entry or found["function"] == ENTRY
         elif not below_entry:
             kept.append(line)
     return _EMPTY_THREAD.sub("", "\n".join(kept)).rstrip("\n")

@@ -30,6 +30,7 @@ from torch_testing_shim._engine.leftovers import (
     remove_segments,
 )
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
+from torch_testing_shim._engine.rank_signals import signal_rank
 from torch_testing_shim._engine.threads import thread_count
 
 __all__ = ["ORDER_BYTES", "Keeper"]
@@ -38,6 +39,8 @@ __all__ = ["ORDER_BYTES", "Keeper"]
 ORDER_BYTES = 1 << 16
 #: How long processes that tidy up after a rank may take once it has ended, in seconds; they take milliseconds.
 _TIDYING_SECONDS = 1.0
+#: How long what ranks have left may take to end once it is killed, in seconds.
+_ORPHAN_SECONDS = 1.0
 #: How long after the controller's end, in seconds: all has to be gone within 2.
 _LAST_TIDYING_SECONDS = 0.5
 
@@ -96,7 +99,7 @@ class Keeper:
         if order["order"] == "start":
             self._start(RankJob.from_json(order["job"]), descriptors[0])
         else:
-            self._signal(order["pid"], order["signal"])
+            self._signal(order["pid"], order["signal"], alone=order["alone"])
         return True
 
     def _start(self, job: RankJob, channel: int) -> None:
@@ -139,19 +142,16 @@ class Keeper:
         finally:
             os._exit(1)
 
-    def _signal(self, pid: int, number: int) -> None:
-        """Signals a rank's process group. Only a rank that has not been reaped, so the id is certainly its own. SIGKILL
-        is for the rank alone: what it leaves is ended once it has ended, in the order that this takes."""
+    def _signal(self, pid: int, number: int, *, alone: bool) -> None:
+        """Signals a rank. Only one that has not been reaped, so the id is certainly its own. SIGKILL is for the rank
+        alone: what it leaves is ended once it has ended, in the order that this takes."""
         if pid in self._ranks:
-            with suppress(ProcessLookupError):
-                if number == signal.SIGKILL:
-                    os.kill(pid, number)
-                else:
-                    os.killpg(pid, number)
+            signal_rank(pid, number, alone=alone or number == signal.SIGKILL)
 
     def _reap(self) -> None:
         ends = []
         while (ended := _ended_child()) is not None:
+            at = time.monotonic()
             self._tidying.pop(ended, None)
             rank = self._ranks.pop(ended, None)
             if rank is not None and self._has_orphans():
@@ -160,7 +160,7 @@ class Keeper:
             if rank is not None:
                 self._ended.add(ended)
                 code = os.waitstatus_to_exitcode(status)
-                ends.append({"event": "ended", "rank": rank, "pid": ended, "exit_code": code, "at": time.monotonic()})
+                ends.append({"event": "ended", "rank": rank, "pid": ended, "exit_code": code, "at": at})
         if not self._ranks:
             self._left += self._end_orphans(_TIDYING_SECONDS)
             if self._ended:
@@ -178,8 +178,10 @@ class Keeper:
     def _end_orphans(self, patience: float) -> int:
         """Ends what ranks have left, in their groups and outside, when no rank is left; returns how much that was. What
         tidies up has `patience` seconds."""
-        count = 0
+        count, give_up = 0, time.monotonic() + _ORPHAN_SECONDS
         while doomed := [pid for pid in children_of_this_process() if pid not in self._tidying]:
+            if time.monotonic() >= give_up:
+                break
             for pid in doomed:
                 if is_tidying(pid):
                     self._tidying[pid] = time.monotonic() + patience
@@ -187,8 +189,7 @@ class Keeper:
                 count += is_of_a_test(pid)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, 0)
+                _take_away(pid, give_up)
         return count
 
     def _end_overdue(self) -> None:
@@ -227,6 +228,13 @@ class Keeper:
         self._tidying = dict.fromkeys(self._tidying, 0.0)
         self._end_overdue()
         os._exit(0)
+
+
+def _take_away(pid: int, until: float) -> None:
+    """Waits for a killed child. The kernel takes milliseconds, and where a device does not answer, for ever."""
+    with suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+            time.sleep(0.001)
 
 
 def _ended_child() -> int | None:

@@ -86,10 +86,11 @@ class KeeperLink:
                 raise ForkRefusedError(str(event["reason"]))
             self._note_exit(event)
 
-    def signal(self, pid: int, number: int) -> None:
-        """Signals the process group of the rank `pid`; nothing happens where it has ended."""
+    def signal(self, pid: int, number: int, *, alone: bool = False) -> None:
+        """Signals the rank `pid`, and unless `alone` its process group; nothing happens where it has ended."""
+        order = {"order": "signal", "pid": pid, "signal": int(number), "alone": alone}
         with suppress(OSError):
-            self._orders.send(json.dumps({"order": "signal", "pid": pid, "signal": int(number)}).encode("ascii"))
+            self._orders.send(json.dumps(order).encode("ascii"))
 
     def read_exits(self) -> list[RankExit]:
         """The ranks' ends that have been reported since the last call, without waiting.

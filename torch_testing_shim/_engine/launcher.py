@@ -113,10 +113,10 @@ class RunningRanks:
         self._live.difference_update(end.rank for end in mine)
         return mine
 
-    def signal(self, rank: int, number: int) -> None:
-        """Signals the process group of a rank; nothing happens where it has ended."""
+    def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
+        """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
         if rank in self._live:
-            self._keeper.signal(self.pids[rank], number)
+            self._keeper.signal(self.pids[rank], number, alone=alone)
 
     def kill(self) -> None:
         """Kills the ranks that still run, from whatever point the process has come to."""

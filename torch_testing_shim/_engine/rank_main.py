@@ -18,29 +18,24 @@ import tempfile
 import time
 import traceback
 import warnings
-from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception
 from torch_testing_shim._engine.self_report import start_answering
-from torch_testing_shim._settings import SettingsError, read_settings
-from torch_testing_shim._skips import TEST_SKIPS, skip_message
+from torch_testing_shim._skips import skip_message
 
-__all__ = ["STACKS_SIGNAL", "TEST_ERROR_EXIT_CODE", "outcome_of_exception", "run_rank"]
+__all__ = ["STACKS_SIGNAL", "run_rank"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: A rank that gets it writes its Python stacks, also while it is stuck inside a C++ collective.
 STACKS_SIGNAL = signal.SIGUSR2
-#: Exit code of a rank whose test raised an exception (upstream's, torch 2.13).
-TEST_ERROR_EXIT_CODE = 10
-#: A traceback is cut to this many characters, in the middle: nobody reads more, and the controller has to hold it.
-_TRACEBACK_CHARACTERS = 200_000
 
 
 def run_rank(job: RankJob, channel: int, parent_pid: int) -> NoReturn:
@@ -53,13 +48,14 @@ def run_rank(job: RankJob, channel: int, parent_pid: int) -> NoReturn:
     """
     exit_code = 1
     try:
-        _prepare_process(job, parent_pid)
-        exit_code = _run_job(job, ChannelWriter(channel))
+        exit_code = _run_job(job, ChannelWriter(channel), parent_pid)
     except BaseException:
         traceback.print_exc()
     finally:
-        _flush_output()
-        os._exit(exit_code)
+        try:
+            _flush_output()
+        finally:
+            os._exit(exit_code)
 
 
 def _prepare_process(job: RankJob, parent_pid: int) -> None:
@@ -119,15 +115,17 @@ def _record_warnings(job: RankJob) -> None:
     warnings.showwarning = record
 
 
-def _run_job(job: RankJob, channel: ChannelWriter) -> int:
+def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
     try:
+        _prepare_process(job, parent_pid)
         test_class = _find_class(job)
         test_class._run(job.rank, job.method, job.rendezvous_file, channel, **job.run_arguments)
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)
     except BaseException as error:
-        channel.send(outcome_of_exception(job.rank, error))
+        if channel.sent is None or not channel.sent.status.is_exception:  # the first exception is the cause
+            channel.send(outcome_of_exception(job.rank, error))
         return TEST_ERROR_EXIT_CODE
     return 0
 
@@ -166,78 +164,9 @@ def _import_from_file(job: RankJob) -> Any:
     return module
 
 
-def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """The outcome of a rank whose test raised `error`.
-
-    Args:
-        rank: the rank.
-        error: what it raised; need not be picklable, since only its text is kept.
-        failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
-    """
-    status = RankStatus.FAILED if isinstance(error, failure) else RankStatus.ERRORED
-    text = _text_of(error)
-    if len(text) > _TRACEBACK_CHARACTERS:
-        half = _TRACEBACK_CHARACTERS // 2
-        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
-    return RankOutcome(
-        rank,
-        status,
-        time.monotonic(),
-        headline=_headline_of(error),
-        traceback=text,
-        exit_code=TEST_ERROR_EXIT_CODE,
-        follows_peer=isinstance(error, PeerFailedError),
-    )
-
-
-def _headline_of(error: BaseException) -> str:
-    lines = "".join(traceback.format_exception_only(type(error), error)).strip().splitlines()
-    name = type(error).__name__
-    first = next((line for line in lines if name in line), lines[0] if lines else name)
-    return first.removeprefix(f"{type(error).__module__}.").rstrip(": ")
-
-
-def _text_of(error: BaseException) -> str:
-    """The formatted exception and what it came from, without the harness's own frames unless they are wanted."""
-    formatted = traceback.TracebackException.from_exception(error)
-    if not _is_full_traceback_wanted():
-        _drop_harness_frames(formatted, error)
-    return "".join(formatted.format()).rstrip()
-
-
-def _is_full_traceback_wanted() -> bool:
-    try:
-        return read_settings().full_traceback
-    except SettingsError:  # the test has changed the environment, which must not hide how it ended
-        return False
-
-
-def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException) -> None:
-    formatted.stack = _user_stack(error.__traceback__)
-    for part, origin in ((formatted.__cause__, error.__cause__), (formatted.__context__, error.__context__)):
-        if part is not None and origin is not None:
-            _drop_harness_frames(part, origin)
-
-
-def _user_stack(trace: TracebackType | None) -> traceback.StackSummary:
-    frames = [(frame, line) for frame, line in traceback.walk_tb(trace) if "__unittest" not in frame.f_globals]
-    return traceback.StackSummary.extract(iter(frames))
-
-
 def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # the test closed it
+        except Exception:  # the test has closed it, or put something else in its place
             continue
-
-
-def skip_outcome(rank: int, reason: str) -> RankOutcome:
-    """The outcome of a rank whose test raised `unittest.SkipTest`."""
-    code = TEST_SKIPS["generic"].exit_code
-    return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=reason, exit_code=code)
-
-
-def pass_outcome(rank: int) -> RankOutcome:
-    """The outcome of a rank whose test returned."""
-    return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["Frame", "Place", "main_thread", "place_of"]
+__all__ = ["ENTRY", "Frame", "Place", "main_thread", "place_of", "stacks_text"]
 
 _FRAME = re.compile(r'\s+File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>\S+)$')
 _TORCH = f"{Path(torch.__file__).parent}/"
@@ -21,6 +21,9 @@ _DISTRIBUTED = f"{_TORCH}distributed/"
 #: What torch wraps around its collectives; no call of the test's.
 _DISTRIBUTED_LOGGING = f"{_DISTRIBUTED}c10d_logger.py"
 _HARNESS = f"{Path(__file__).parents[1]}/"
+#: The function of the harness by which a rank is entered: what lies below it is what the controller was doing when the
+#: rank's process was forked from it.
+ENTRY = "_run_job"
 _LIBRARY = f"{sysconfig.get_path('stdlib')}/"
 
 
@@ -38,6 +41,15 @@ class Frame:
         return self.file.startswith(_DISTRIBUTED)
 
     @property
+    def is_entry(self) -> bool:
+        """It is where the harness enters a rank."""
+        return self.function == ENTRY and self.file.startswith(_HARNESS)
+
+    @property
+    def _is_harness(self) -> bool:
+        return self.file.startswith(_HARNESS)
+
+    @property
     def _is_users(self) -> bool:
         if self.file.startswith((_TORCH, _HARNESS, "<frozen ")):
             return False
@@ -51,6 +63,7 @@ class Place:
     Attributes:
         where: the line of the test, or of what it uses other than torch: "test_x.py:39".
         name: the call into torch.distributed that it waits in ("barrier"), else the function that the line is in.
+            That call may be the harness's own, at a test's end.
         is_waiting: it is inside torch.distributed.
     """
 
@@ -60,6 +73,20 @@ class Place:
 
     def __str__(self) -> str:
         return f"in {self.name} ({self.where})"
+
+
+def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
+    """Stacks in faulthandler's form, for a rank that faulthandler cannot ask.
+
+    Args:
+        threads: their frames, innermost first; the main thread comes first.
+    """
+    blocks = []
+    for number, frames in reversed(list(enumerate(threads))):
+        title = "Current thread" if number == 0 else "Thread"
+        lines = [f'  File "{frame.file}", line {frame.line} in {frame.function}' for frame in frames]
+        blocks.append("\n".join([f"{title} 0x{number:016x} (most recent call first):", *lines, ""]))
+    return "\n".join(blocks)
 
 
 def main_thread(text: str) -> tuple[Frame, ...]:
@@ -76,16 +103,22 @@ def main_thread(text: str) -> tuple[Frame, ...]:
 
 
 def place_of(frames: Sequence[Frame]) -> Place | None:
-    """Where the thread stands; None where no line of it is the user's.
+    """Where the thread stands; None where no line of it is the user's, nor the harness's call of a collective.
 
     Args:
         frames: innermost first.
     """
-    depth = next((depth for depth, frame in enumerate(frames) if frame._is_users), None)
+    entry = next((depth for depth, frame in enumerate(frames) if frame.is_entry), len(frames))
+    own = frames[:entry]
+    depth = next((depth for depth, frame in enumerate(own) if frame._is_users), None)
+    if depth is None:
+        depth = next((depth for depth, frame in enumerate(own) if frame._is_harness), None)
     if depth is None:
         return None
-    users, inner = frames[depth], frames[:depth]
+    caller, inner = own[depth], own[:depth]
     calls = [frame for frame in inner if frame.is_distributed and frame.file != _DISTRIBUTED_LOGGING]
     is_waiting = bool(calls) and inner[0].file.startswith(_TORCH)
-    name = calls[-1].function if is_waiting else users.function
-    return Place(f"{Path(users.file).name}:{users.line}", name, is_waiting)
+    if not is_waiting and not caller._is_users:
+        return None
+    name = calls[-1].function if is_waiting else caller.function
+    return Place(f"{Path(caller.file).name}:{caller.line}", name, is_waiting)

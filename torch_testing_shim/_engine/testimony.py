@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch_testing_shim._engine.launcher import RunningRanks
 from torch_testing_shim._engine.native_stacks import native_stacks
-from torch_testing_shim._engine.rank_main import STACKS_SIGNAL, _run_job
+from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
 from torch_testing_shim._engine.self_report import ask, read_reports
-from torch_testing_shim._engine.stacks import main_thread
+from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
 
 __all__ = ["Testimony", "take_testimonies"]
 
@@ -47,10 +47,11 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
     """
     folder = ranks.jobs[0].folder
     for rank in asked:
-        ranks.signal(rank, STACKS_SIGNAL)
+        ranks.signal(rank, STACKS_SIGNAL, alone=True)
     stacks = _wait_for_stacks({rank: folder.stacks(rank) for rank in asked})
     ask(folder, asked)  # now, or the stacks would show the thread that answers
     reports = read_reports(folder, asked, _REPORT_SECONDS)
+    stacks.update({rank: stacks_text(reports[rank].threads) for rank in reports if not stacks[rank]})
     natives = native_stacks({r: ranks.pids[r] for r in _at_different_places(stacks)}, _NATIVE_SECONDS) if native else {}
     return {
         rank: Testimony(stacks[rank], natives.get(rank, ""), reports[rank].flight if rank in reports else "")
@@ -71,7 +72,7 @@ def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
 def _is_whole(stacks: str) -> bool:
     """faulthandler writes line by line and the main thread last, whose lowest frames of interest are the rank's entry;
     of a stack that is too deep it says that it left some out. A loaded machine may pause it anywhere."""
-    return f"in {_run_job.__name__}\n" in stacks or stacks.endswith("...\n")
+    return f"in {ENTRY}\n" in stacks or stacks.endswith("...\n")
 
 
 def _at_different_places(stacks: Mapping[int, str]) -> list[int]:

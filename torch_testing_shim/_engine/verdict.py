@@ -66,24 +66,33 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
     """
     assert outcomes, "a test without ranks is skipped before it is judged"
     by_time = sorted(outcomes, key=lambda outcome: outcome.ended_at)
-    genuine = [o for o in by_time if o.status.is_exception and not o.is_collateral]
-    if genuine:
-        return _exception_verdict(genuine[0])
+    raised = [o for o in by_time if o.status.is_exception and not o.is_collateral]
+    first = next((o for o in by_time if _is_cause(o, expectation)), None)
+    if first is not None:
+        return _death_verdict(first) if first.status is RankStatus.DIED else _exception_verdict(first)
     hung = [o for o in by_time if o.status.is_hang]
-    died = [o for o in by_time if o.status is RankStatus.DIED]
-    if expectation.allows_death and not hung:
-        return _expected_exit_verdict(outcomes, expectation)
-    if died:
-        return Verdict(VerdictKind.ERROR, f"{_rank(died[0])} {_death_text(died[0])}", died[0])
     if hung:
         return _hang_verdict(outcomes, hung)
+    if expectation.allows_death and not raised:
+        return _expected_exit_verdict(outcomes, expectation)
     lost = [o for o in by_time if o.is_collateral]
-    if lost:
-        return _lost_peer_verdict(outcomes, lost)
+    if lost or raised:
+        return _lost_peer_verdict(outcomes, lost, raised)
     stopped = [o for o in by_time if o.status is RankStatus.STOPPED]
     if stopped:
         return Verdict(VerdictKind.ERROR, f"{_rank(stopped[0])} was stopped before it had finished", stopped[0])
     return _peaceful_verdict(outcomes)
+
+
+def _is_cause(outcome: RankOutcome, expectation: ExitExpectation) -> bool:
+    """Whether what happened to the rank came of nothing that happened to another, as far as it can be told."""
+    if outcome.status is RankStatus.DIED:
+        return not expectation.allows_death
+    return outcome.status.is_exception and not outcome.is_collateral and not outcome.wraps_lost_peer
+
+
+def _death_verdict(cause: RankOutcome) -> Verdict:
+    return Verdict(VerdictKind.ERROR, f"{_rank(cause)} {_death_text(cause)}", cause)
 
 
 def _exception_verdict(cause: RankOutcome) -> Verdict:
@@ -132,15 +141,25 @@ def _standing(outcomes: Sequence[RankOutcome]) -> str:
     return ", ".join(f"{ranks_text(ranks)} {place or 'somewhere'}" for place, ranks in groups.items())
 
 
-def _lost_peer_verdict(outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome]) -> Verdict:
-    """Nobody failed by itself: the cause is a rank that skipped or never came, else the first that noticed."""
-    waiting = ranks_text([o.rank for o in lost])
+def _lost_peer_verdict(
+    outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome], wrapping: Sequence[RankOutcome]
+) -> Verdict:
+    """Nobody failed by itself: the cause is a rank that skipped or never came, else the first that noticed.
+
+    Args:
+        outcomes: of all ranks.
+        lost: those that lost a peer, by time.
+        wrapping: those that raised something else because of it, by time.
+    """
+    waiting = ranks_text([o.rank for o in (*lost, *wrapping)])
     skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
     if skipped:
         who = ranks_text([o.rank for o in skipped])
         headline = f"ranks disagree: {who} skipped ({skipped[0].skip_reason}), {waiting} went on"
         return Verdict(VerdictKind.ERROR, headline, skipped[0])
     awaited = [o for o in outcomes if o.status is RankStatus.STOPPED]
+    if wrapping and not (lost and awaited):
+        return _exception_verdict(wrapping[0])
     if awaited:
         headline = f"{waiting} waited in vain for {ranks_text([o.rank for o in awaited])}: {lost[0].headline}"
         return Verdict(VerdictKind.ERROR, headline, awaited[0])

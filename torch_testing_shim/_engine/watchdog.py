@@ -107,34 +107,42 @@ class _Watch:
             self.wait(until - now)
 
     def end_the_rest(self, status: RankStatus) -> None:
-        """Asks the ranks that still run where they stand, ends them, and notes `status` for them."""
-        ended_by_us = frozenset(self.living)
+        """Asks the ranks that still run where they stand, ends them, and notes `status` for them. What they say from
+        now on may come of that, and does not count."""
+        self.wait(0)
+        ended_by_us, said = frozenset(self.living), dict(self._messages)
+        if not ended_by_us:
+            return
         testimonies = take_testimonies(self._ranks, ended_by_us, native=status.is_hang)
         for number, seconds in ((signal.SIGTERM, _TERMINATE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
             for rank in self.living:
                 self._ranks.signal(rank, number)
             self.wait_all(time.monotonic() + seconds)
         for rank in ended_by_us:
-            self._final[rank] = self._outcome_of_ended(rank, status, testimonies[rank])
+            self._final[rank] = self._outcome_of_ended(rank, status, said.get(rank), testimonies[rank])
 
-    def _outcome_of_ended(self, rank: int, status: RankStatus, told: Testimony) -> RankOutcome:
-        message, final = self._messages.get(rank), self._final.get(rank)
-        if final is None:  # not even SIGKILL ended it
-            final = RankOutcome(rank, status, time.monotonic(), pid=self._ranks.pids[rank])
-        if message is not None and message.status.is_exception:
-            return final  # it had said why before it was ended
-        return replace(
-            final,
-            status=status,
+    def _outcome_of_ended(
+        self, rank: int, status: RankStatus, said: RankOutcome | None, told: Testimony
+    ) -> RankOutcome:
+        end = self._final.get(rank)  # None where not even SIGKILL ended it
+        ended_at, exit_code = (time.monotonic(), None) if end is None else (end.ended_at, end.exit_code)
+        if said is not None and said.status.is_exception:
+            return replace(said, pid=self._ranks.pids[rank], exit_code=exit_code, finished=True)
+        return RankOutcome(
+            rank,
+            status,
+            ended_at,
+            pid=self._ranks.pids[rank],
+            exit_code=exit_code,
             stacks=told.stacks,
             native_stacks=told.native_stacks,
             flight=told.flight,
-            finished=message is not None,
+            finished=said is not None,
         )
 
     def _read_message(self, rank: int) -> None:
         if (message := self._ranks.readers[rank].read()) is not None:
-            self._messages[rank] = message
+            self._messages[rank] = replace(message, rank=rank)  # a test may have given its rank another number
 
     def outcomes(self) -> list[RankOutcome]:
         return [self._final[job.rank] for job in self._ranks.jobs]

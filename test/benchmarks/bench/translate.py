@@ -10,9 +10,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-__all__ = ["translate"]
+__all__ = ["rebase", "translate"]
 
 _SHIM = "torch_testing_shim"
+
+
+def rebase(source: str, homes: Mapping[str, str]) -> str:
+    """Returns `source` with the harness names imported from elsewhere, and nothing else changed.
+
+    Args:
+        source: a test file that imports its harness from torch_testing_shim.
+        homes: as in `translate`.
+    """
+    return ast.unparse(_Rebase(homes).visit(ast.parse(source))) + "\n"
 
 
 def translate(source: str, homes: Mapping[str, str], preload: tuple[str, ...] = ()) -> str:
@@ -23,7 +33,7 @@ def translate(source: str, homes: Mapping[str, str], preload: tuple[str, ...] = 
         homes: for each harness name, the module to import it from; names that are not in it stay where they are.
         preload: modules to import besides, first of all.
     """
-    tree = _Rebase(homes).visit(ast.parse(source))
+    tree = _LeaveSentinels().visit(_Rebase(homes).visit(ast.parse(source)))
     imports = ast.parse("\n".join(["from bench import sentinel", *(f"import {module}" for module in preload)])).body
     position = _after_future(tree)
     tree.body[position:position] = imports
@@ -50,6 +60,8 @@ class _Rebase(ast.NodeTransformer):
             return node
         return [ast.ImportFrom(self._homes.get(alias.name, module), [alias], 0) for alias in node.names]
 
+
+class _LeaveSentinels(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         if node.name.startswith("test_"):
             node.body.extend(ast.parse("sentinel.leave(self)").body)

@@ -182,7 +182,8 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
             test(self, *args, **kwargs)
         except Exception:
             # No barrier: the others may never come. The connection closes, so they learn of it.
-            dist.destroy_process_group()
+            if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
+                dist.destroy_process_group()
             raise
         if getattr(self, "device_type", None) == "cpu":  # an accelerator's group may have more to do at its end
             keep_connections()

@@ -1,0 +1,86 @@
+"""What some faults need of the machine: a memory cgroup, a disk of a few MiB. Both take root."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = [
+    "MEMORY_BYTES",
+    "ON_SMALL_DISK",
+    "make_memory_cgroup",
+    "remove_memory_cgroup",
+    "why_no_memory_cgroup",
+    "why_no_small_disk",
+]
+
+#: What the processes in the memory cgroup may use beyond what they brought along.
+MEMORY_BYTES = 64 << 20
+#: Where memory cgroups are made, version 1 and 2, and the file that takes the limit.
+_PLACES = (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max"))
+#: Runs a command in a mount namespace of its own, where TMPDIR is a small disk: it goes with the last process in it.
+ON_SMALL_DISK = (
+    *("unshare", "--mount", "sh", "-c"),
+    'mount -t tmpfs -o size=4m,mode=700 tmpfs "$TMPDIR" && exec "$@"',
+    "on-small-disk",
+)
+#: How long the kernel may take to let go of a cgroup whose processes have ended, in seconds.
+_CGROUP_SECONDS = 2.0
+
+
+def make_memory_cgroup(name: str) -> Path:
+    """Makes a memory cgroup with a limit and returns its folder.
+
+    Raises:
+        OSError: there is none to be had here.
+    """
+    for place, limit in _PLACES:
+        folder = Path(place, name)
+        if not Path(place, "cgroup.procs").exists():
+            continue
+        folder.mkdir(exist_ok=True)
+        if (folder / limit).exists():
+            (folder / limit).write_text(str(MEMORY_BYTES))
+            for no_swap in ("memory.swappiness", "memory.swap.max"):
+                if (folder / no_swap).exists():
+                    (folder / no_swap).write_text("0")
+            return folder
+        folder.rmdir()
+    raise OSError("no memory controller")
+
+
+def remove_memory_cgroup(name: str) -> None:
+    """Removes it where it is there; its processes have ended, or are about to."""
+    give_up = time.monotonic() + _CGROUP_SECONDS
+    for folder in (Path(place, name) for place, _ in _PLACES):
+        while folder.exists() and time.monotonic() < give_up:
+            with suppress(OSError):
+                folder.rmdir()
+                break
+            time.sleep(0.01)
+
+
+@functools.cache
+def why_no_memory_cgroup() -> str:
+    name = f"torch_testing_shim-faults-{os.getpid()}"
+    try:
+        make_memory_cgroup(name)
+    except OSError as error:
+        return f"no memory cgroup can be made here ({error})"
+    finally:
+        remove_memory_cgroup(name)
+    return ""
+
+
+@functools.cache
+def why_no_small_disk() -> str:
+    try:
+        command = [*ON_SMALL_DISK[:4], "mount -t tmpfs tmpfs /tmp"]
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except OSError as error:
+        return f"no small disk can be mounted here ({error})"
+    return f"no small disk can be mounted here ({tried.stderr.strip()})" if tried.returncode else ""

@@ -1,0 +1,53 @@
+"""The test that runs after each fault in the same process, and finds everything as it has to be."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import tempfile
+import threading
+
+import torch
+import torch.distributed as dist
+
+from faults.faulty import Faulty
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
+
+__all__ = ["Untouched"]
+
+
+def _state() -> dict[str, object]:
+    """What a fault may have changed, and every rank starts with."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+    return {
+        "folder": os.getcwd(),
+        "umask": umask,
+        "environment": {name: value for name, value in os.environ.items() if name != "TMPDIR"},
+        "limits": [resource.getrlimit(limit) for limit in limits],
+        "default type": torch.get_default_dtype(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+#: As the test process has it before any fault.
+_BEFORE = _state()
+
+
+class Untouched(Faulty, DTensorTestBase):
+    @with_comms
+    def test_untouched(self):
+        state = _state()
+        for name, before in _BEFORE.items():
+            self.assertTrue(state[name] == before, f"{name} is {state[name]}, and was {before}")
+        self.assertEqual(set(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        self.assertIs(signal.SIG_DFL, signal.getsignal(signal.SIGTERM))
+        self.assertIs(signal.default_int_handler, signal.getsignal(signal.SIGINT))
+        self.assertEqual(os.getpid(), os.getpgrp())
+        self.assertEqual([threading.main_thread()], threading.enumerate())
+        self.assertEqual([], os.listdir(tempfile.gettempdir()))
+        total = torch.tensor([self.rank])
+        dist.all_reduce(total)
+        self.assertEqual(total, torch.tensor([3]))

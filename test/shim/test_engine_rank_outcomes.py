@@ -1,0 +1,100 @@
+"""What a rank says of an exception, and of a skip."""
+
+from torch_testing_shim._engine.outcome import PeerFailedError, RankStatus
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, skip_outcome
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+
+def raised_from(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def raised(error, cause=None):
+    try:
+        raise error from cause
+    except BaseException as caught:
+        return outcome_of_exception(1, caught)
+
+
+class Exceptions(TestCase):
+    def test_failure_or_error(self):
+        self.assertIs(RankStatus.FAILED, raised(AssertionError("no")).status)
+        self.assertIs(RankStatus.ERRORED, raised(ValueError("no")).status)
+
+    def test_headline(self):
+        class Odd(Exception):
+            def __str__(self):
+                raise RuntimeError("cannot be shown")
+
+        self.assertEqual("ValueError: one", raised(ValueError("one\ntwo")).headline)
+        self.assertEqual("KeyError: 'x'", raised(KeyError("x")).headline)
+        self.assertEqual("AssertionError", raised(AssertionError()).headline)
+        self.assertRegex(raised(Odd()).headline, "Odd: <exception str.. failed>")
+
+    def test_traceback_leaves_the_harness_out_also_in_causes(self):
+        try:
+            self.assertEqual(1, 2)
+        except AssertionError as error:
+            text = raised(ValueError("outer"), cause=error).traceback
+        self.assertIn("self.assertEqual(1, 2)", text)
+        self.assertIn("was the direct cause of", text)
+        self.assertNotIn("torch_testing_shim/_", text)
+
+    def test_syntax_error_keeps_its_type(self):
+        try:
+            compile("a b", "f.py", "exec")
+        except SyntaxError as error:
+            self.assertRegex(outcome_of_exception(0, error).headline, "^SyntaxError: ")
+
+    def test_a_long_text_is_cut_in_the_middle(self):
+        text = raised(ValueError("x" * 1_000_000 + "end")).traceback
+        self.assertLess(len(text), 300_000)
+        self.assertIn("characters left out", text)
+        self.assertTrue(text.endswith("end"))
+
+    def test_a_peers_failure_is_marked(self):
+        self.assertTrue(raised(PeerFailedError("rank 2 failed")).follows_peer)
+        self.assertFalse(raised(AssertionError("mine")).follows_peer)
+
+    def test_what_came_of_a_lost_peer_is_marked(self):
+        lost = RuntimeError("Connection closed by peer [127.0.0.1]:1")
+        self.assertTrue(raised(ValueError("the save has failed"), cause=lost).wraps_lost_peer)
+        self.assertTrue(raised(ValueError("outer"), cause=raised_from(KeyError("middle"), lost)).wraps_lost_peer)
+        self.assertFalse(raised(lost).wraps_lost_peer)
+        self.assertFalse(raised(ValueError("outer"), cause=KeyError("mine")).wraps_lost_peer)
+        try:
+            try:
+                raise lost
+            except RuntimeError:
+                raise ValueError("the save has failed")  # noqa: B904 - its context is what is tested
+        except ValueError as error:
+            self.assertTrue(outcome_of_exception(1, error).wraps_lost_peer)
+
+    def test_a_chain_may_be_a_cycle(self):
+        first, second = ValueError("first"), KeyError("second")
+        first.__cause__, second.__cause__ = second, first
+        outcome = raised(second, cause=first)
+        self.assertFalse(outcome.wraps_lost_peer)
+        self.assertIn("ValueError: first", outcome.traceback)
+
+    def test_headline_and_reason_are_one_line_of_some_length(self):
+        self.assertLess(len(raised(ValueError("x" * 100_000)).headline), 1100)
+        self.assertLess(len(skip_outcome(1, "x" * 100_000).skip_reason), 1100)
+
+    def test_own_failure_type(self):
+        class Mine(Exception):
+            pass
+
+        try:
+            raise Mine("x")
+        except Mine as error:
+            self.assertIs(RankStatus.FAILED, outcome_of_exception(0, error, Mine).status)
+
+    def test_skip(self):
+        outcome = skip_outcome(3, "why")
+        self.assertEqual((RankStatus.SKIPPED, "why", 86), (outcome.status, outcome.skip_reason, outcome.exit_code))
+
+
+if __name__ == "__main__":
+    run_tests()

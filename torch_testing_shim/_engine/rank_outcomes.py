@@ -1,0 +1,115 @@
+"""What a rank says of how its test ended: by an exception, with a skip, or well."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from types import TracebackType
+
+from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
+from torch_testing_shim._settings import SettingsError, read_settings
+from torch_testing_shim._skips import TEST_SKIPS
+
+__all__ = ["TEST_ERROR_EXIT_CODE", "outcome_of_exception", "pass_outcome", "skip_outcome"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: Exit code of a rank whose test raised an exception (upstream's, torch 2.13).
+TEST_ERROR_EXIT_CODE = 10
+#: A traceback is cut to this many characters, in the middle: nobody reads more, and the controller has to hold it.
+_TRACEBACK_CHARACTERS = 200_000
+#: A headline is one line of a report, and a reason of a skip likewise.
+_HEADLINE_CHARACTERS = 1000
+#: How many exceptions are looked at that one came from.
+_ORIGINS = 100
+
+
+def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
+    """The outcome of a rank whose test raised `error`.
+
+    Args:
+        rank: the rank.
+        error: what it raised; need not be picklable, since only its text is kept.
+        failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
+    """
+    status = RankStatus.FAILED if isinstance(error, failure) else RankStatus.ERRORED
+    text = _text_of(error)
+    if len(text) > _TRACEBACK_CHARACTERS:
+        half = _TRACEBACK_CHARACTERS // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    return RankOutcome(
+        rank,
+        status,
+        time.monotonic(),
+        headline=_headline_of(error),
+        traceback=text,
+        exit_code=TEST_ERROR_EXIT_CODE,
+        follows_peer=isinstance(error, PeerFailedError),
+        wraps_lost_peer=any(says_lost_peer(_message_of(origin)[:_TRACEBACK_CHARACTERS]) for origin in _origins(error)),
+    )
+
+
+def _origins(error: BaseException) -> list[BaseException]:
+    """What the exception was raised from, or while it was handled, and so on; chains may be cycles."""
+    found: list[BaseException] = []
+    wanted = [error.__cause__, error.__context__]
+    while wanted and len(found) < _ORIGINS:
+        origin = wanted.pop()
+        if origin is not None and origin is not error and not any(origin is known for known in found):
+            found.append(origin)
+            wanted += [origin.__cause__, origin.__context__]
+    return found
+
+
+def _message_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(type(error), error)).strip()
+
+
+def _headline_of(error: BaseException) -> str:
+    lines = _message_of(error).splitlines()
+    name = type(error).__name__
+    first = next((line for line in lines if name in line), lines[0] if lines else name)
+    headline = first.removeprefix(f"{type(error).__module__}.").rstrip(": ")
+    return _cut(headline)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _HEADLINE_CHARACTERS else f"{line[:_HEADLINE_CHARACTERS]} ..."
+
+
+def _text_of(error: BaseException) -> str:
+    """The formatted exception and what it came from, without the harness's own frames unless they are wanted."""
+    formatted = traceback.TracebackException.from_exception(error)
+    if not _is_full_traceback_wanted():
+        _drop_harness_frames(formatted, error)
+    return "".join(formatted.format()).rstrip()
+
+
+def _is_full_traceback_wanted() -> bool:
+    try:
+        return read_settings().full_traceback
+    except SettingsError:  # the test has changed the environment, which must not hide how it ended
+        return False
+
+
+def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException) -> None:
+    formatted.stack = _user_stack(error.__traceback__)
+    for part, origin in ((formatted.__cause__, error.__cause__), (formatted.__context__, error.__context__)):
+        if part is not None and origin is not None:
+            _drop_harness_frames(part, origin)
+
+
+def _user_stack(trace: TracebackType | None) -> traceback.StackSummary:
+    frames = [(frame, line) for frame, line in traceback.walk_tb(trace) if "__unittest" not in frame.f_globals]
+    return traceback.StackSummary.extract(iter(frames))
+
+
+def skip_outcome(rank: int, reason: str) -> RankOutcome:
+    """The outcome of a rank whose test raised `unittest.SkipTest`."""
+    code = TEST_SKIPS["generic"].exit_code
+    return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=_cut(reason), exit_code=code)
+
+
+def pass_outcome(rank: int) -> RankOutcome:
+    """The outcome of a rank whose test returned."""
+    return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)

@@ -50,6 +50,7 @@ class Settings:
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
+        rank: which rank this process is, where torchrun has started it (RANK), or None.
     """
 
     device: str | None = None
@@ -69,6 +70,7 @@ class Settings:
     full_traceback: bool = False
     strict_leaks: bool = False
     show_output: bool = False
+    rank: int | None = None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -98,6 +100,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
+        rank=int(env["RANK"]) if env.get("RANK", "").isdecimal() else None,  # else it is not torchrun's
     )
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from torch_testing_shim._engine.stacks import Place, main_thread, place_of
 from torch_testing_shim._exit_status import signal_name
 
-__all__ = ["PeerFailedError", "RankOutcome", "RankStatus", "ranks_text"]
+__all__ = ["PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
 
 #: What a rank's exception says when the fault lies with another rank that is gone or never came.
 _LOST_PEER = re.compile(
@@ -97,7 +97,7 @@ class RankOutcome:
     @property
     def lost_peer(self) -> bool:
         """True for an exception that says no more than that another rank is gone, or did not come."""
-        return self.status.is_exception and _LOST_PEER.search(self._message) is not None
+        return self.status.is_exception and says_lost_peer(self._message)
 
     @property
     def _message(self) -> str:
@@ -140,6 +140,11 @@ class RankOutcome:
             return cls(**(fields | converted))
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a rank's outcome: {text[:80]!r}") from error
+
+
+def says_lost_peer(message: str) -> bool:
+    """True for an exception's message that says no more than that another rank is gone, or did not come."""
+    return _LOST_PEER.search(message) is not None
 
 
 def ranks_text(ranks: Sequence[int]) -> str:

@@ -170,9 +170,10 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
         self.init_pg(eager_init, backend)
         try:
             test(self, *args, **kwargs)
-        except Exception:
+        except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
-            dist.destroy_process_group()
+            if dist.is_initialized():  # else the test has destroyed it, and its error is what counts
+                dist.destroy_process_group()
             raise
         self.destroy_pg()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import unittest
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import torch.distributed as dist
 
@@ -49,16 +51,16 @@ def inject(*faults: Fault, rank: int | None = None, must_fire: bool = True) -> I
     _check_ranks(faults, here)
     armed = [_Armed(fault) for fault in faults if fault.rank == here]
     entered: list[str] = []
-    try:
-        with ExitStack() as stack:
-            _arm(armed, entered, stack)
+    with ExitStack() as stack:
+        _arm(armed, entered, stack)
+        try:
             yield
-    except (KeyboardInterrupt, SystemExit, unittest.SkipTest, PeerFailedError):
-        raise
-    except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-        if must_fire and not says_lost_peer(str(error)):
-            _check_fired(armed, entered, error)
-        raise
+        except (KeyboardInterrupt, SystemExit, unittest.SkipTest, PeerFailedError):
+            raise
+        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+            if must_fire and not says_lost_peer(str(error)):
+                _check_fired(armed, entered, error)
+            raise
     if must_fire:
         _check_fired(armed, entered, None)
 
@@ -78,18 +80,24 @@ class _Armed:
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.reached = 0
+        self.has_fired = False
         self._lock = threading.Lock()
 
-    @property
-    def has_fired(self) -> bool:
-        return self.reached >= self.fault.at.nth
-
-    def reach(self) -> None:
+    def reaches_its_point(self) -> bool:
+        """Counts once more; true if this is the time."""
         with self._lock:
             self.reached += 1
-            is_due = self.reached == self.fault.at.nth
-        if is_due:
-            self.fault.strike()
+            return self.reached == self.fault.at.nth
+
+    def fire(self) -> None:
+        self.has_fired = True
+        self.fault.strike()
+
+
+def _reach(faults: Sequence[_Armed]) -> None:
+    """All are counted before one fires: what it raises must not leave another uncounted."""
+    for due in [one for one in faults if one.reaches_its_point()]:
+        due.fire()
 
 
 def _arm(armed: Sequence[_Armed], entered: list[str], stack: ExitStack) -> None:
@@ -97,15 +105,17 @@ def _arm(armed: Sequence[_Armed], entered: list[str], stack: ExitStack) -> None:
 
     def on_communication(name: str, is_transfer: bool) -> None:
         entered.append(name)
-        for one in armed:
-            if isinstance(one.fault.at, CommunicationPoint) and one.fault.at.matches(name, is_transfer):
-                one.reach()
+        _reach([one for point, one in communicating if point.matches(name, is_transfer)])
 
-    if any(isinstance(one.fault.at, CommunicationPoint) for one in armed):
+    communicating = [(one.fault.at, one) for one in armed if isinstance(one.fault.at, CommunicationPoint)]
+    if communicating:
         stack.enter_context(watch_communication(on_communication))
+    calling: dict[CallPoint, list[_Armed]] = {}
     for one in armed:
         if isinstance(one.fault.at, CallPoint):
-            stack.enter_context(watch_calls(one.fault.at, one.reach))
+            calling.setdefault(replace(one.fault.at, nth=1), []).append(one)
+    for point, faults in calling.items():
+        stack.enter_context(watch_calls(point, functools.partial(_reach, faults)))
 
 
 def _check_fired(armed: Sequence[_Armed], entered: Sequence[str], error: BaseException | None) -> None:

@@ -41,8 +41,9 @@ fires is an error (`FaultNeverFiredError`) in its rank. A rank that is struck sa
 that its death was made.
 
 A test in which a rank dies is an error to the harness, unless it has announced that: with its function in
-`self.skip_return_code_checks` the exit of a rank does not count, nor do its peers' lost connections, and survivors can
-check what is left. They must not call another collective, as `with_comms` does at a test's end.
+`self.skip_return_code_checks` no rank's exit counts, nor does a lost connection, and survivors can check what is left.
+They must not call another collective, as `with_comms` does at a test's end: whom they would wait for may still wait in
+the one that was struck.
 
 What is counted:
 

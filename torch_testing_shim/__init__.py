@@ -13,6 +13,7 @@ Our own, for tests of what is distributed:
 
     distributed.agreement                 ranks that answer a check together
     distributed.sharded_comparison        two ShardedTensors, compared where their shards lie
+    faults                                a rank is killed, fails, hangs or is late, where a test says so
 
 What the faces delegate to:
 

@@ -56,6 +56,7 @@ class Settings:
         device_map: what is asked for on one device type is made on another (TORCH_TESTING_SHIM_MAP_DEVICE, which
             `--map-device` sets), or None.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
+        rank: which rank this process is, where torchrun has started it (RANK), or None.
     """
 
     device: str | None = None
@@ -77,6 +78,7 @@ class Settings:
     upstream_file: str | None = None
     device_map: DeviceMap | None = None
     show_output: bool = False
+    rank: int | None = None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -108,6 +110,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         device_map=_device_map(env),
         upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
+        rank=int(env["RANK"]) if env.get("RANK", "").isdecimal() else None,  # else it is not torchrun's
     )
 
 

@@ -14,6 +14,7 @@ class DTensorBase(SampleTestCase):
     def test_what_tests_reach(self):
         run = self.run_sample(
             """
+            from torch.distributed.checkpoint.api import CheckpointException
             from torch.distributed.tensor import Shard, distribute_tensor
 
             class Base(DTensorTestBase):
@@ -80,6 +81,19 @@ class DTensorBase(SampleTestCase):
                         raise KeyError("rank 1 alone")
                     dist.barrier()
 
+                @with_comms
+                def test_an_error_that_is_no_exception_closes_the_connection_too(self):
+                    if self.rank == 1:
+                        self.addCleanup(lambda: print("initialized:", dist.is_initialized(), flush=True))
+                        raise CheckpointException("not an Exception", {})
+                    dist.barrier()
+
+                @with_comms
+                def test_raising_after_destroying(self):
+                    dist.barrier()
+                    dist.destroy_process_group()
+                    raise KeyError("what counts")
+
             class Hooks(DTensorTestBase):
                 world_size = 2
 
@@ -126,6 +140,12 @@ class DTensorBase(SampleTestCase):
         reason = "rank 1 errored: KeyError: 'rank 1 alone'"
         entry = self.assert_status(run, "Base.test_raising_does_not_wait_for_the_others", TestStatus.ERROR, reason)
         self.assertLess(entry.seconds, 30)
+        name = "Base.test_an_error_that_is_no_exception_closes_the_connection_too"
+        entry = self.assert_status(run, name, TestStatus.ERROR, "rank 1 errored: CheckpointException")
+        self.assertIn("initialized: False", entry.detail)
+        name = "Base.test_raising_after_destroying"
+        entry = self.assert_status(run, name, TestStatus.ERROR, "errored: KeyError: 'what counts'")
+        self.assertNotIn("During handling", entry.detail)
         # The hook ends the process before the test could be reported: the exit code shows that it saw its arguments.
         reason = "died: exit code 0, without finishing"
         self.assert_status(run, "Hooks.test_overridden_hooks", TestStatus.ERROR, reason)

@@ -28,6 +28,7 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_STALL_SECONDS",
     "TORCH_TESTING_SHIM_FULL_TRACEBACK",
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
+    "RANK",
 ]
 
 
@@ -63,6 +64,7 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
             "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
+            "RANK": "3",
         }
         expected = Settings(
             device="cpu",
@@ -80,8 +82,12 @@ class SettingsTest(TestCase):
             stall_seconds=0.0,
             full_traceback=True,
             strict_leaks=True,
+            rank=3,
         )
         self.assertEqual(expected, read_settings(environ))
+
+    def test_a_rank_that_is_no_number_is_not_torchruns(self) -> None:
+        self.assertIsNone(read_settings({"RANK": "sergeant"}).rank)
 
     def test_either_thread_variable_says_that_the_user_has_chosen(self) -> None:
         self.assertTrue(read_settings({"MKL_NUM_THREADS": "4"}).thread_caps_set)

@@ -151,7 +151,7 @@ class StructureTest(TestCase):
 
     def test_every_module_stands_in_a_map(self) -> None:
         """The docstrings of the package and of its parts name each module, so that a reader finds it."""
-        maps = [PACKAGE / "__init__.py", *PACKAGE.glob("_*/__init__.py")]
+        maps = [PACKAGE / "__init__.py", *PACKAGE.glob("*/__init__.py")]
         named = set(re.findall(r"\w+", " ".join(path.read_text() for path in maps)))
         found = {relative(path): path.stem for path in package_files() if path.stem != "__init__"}
         self.assertEqual({}, {path: stem for path, stem in found.items() if stem not in named})

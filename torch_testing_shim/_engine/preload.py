@@ -23,6 +23,9 @@ LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
     "compile": _DYNAMO,
     "checkpoint": _DYNAMO,
     "fully_shard": _DYNAMO,
+    "distribute_tensor": _DYNAMO,
+    "inject": _DYNAMO,  # and so does the dispatch mode below it
+    "record_communication": _DYNAMO,
 }
 
 

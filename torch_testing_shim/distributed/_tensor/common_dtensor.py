@@ -180,7 +180,7 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
         self.init_pg(eager_init, backend)
         try:
             test(self, *args, **kwargs)
-        except Exception:
+        except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
                 dist.destroy_process_group()

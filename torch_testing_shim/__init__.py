@@ -27,7 +27,7 @@ What the faces delegate to:
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
-    _leaks                  what a test leaves in the test process
+    _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo
     _test_notes             what is to be told of a test whatever its status
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups

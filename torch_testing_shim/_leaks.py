@@ -4,7 +4,7 @@ A test that failed is not asked: its traceback may hold what it opened. What the
 
 A first use of torch or Python opens things that stay for good, which no test is to blame for. They are known by what
 they are: devices and the kernel's anonymous files, threads of C++ libraries and of torch, helper processes that run a
-module of torch or multiprocessing, and the pipes to these.
+module of torch or multiprocessing, the pipes to these, and one event loop of gloo (see `_gloo_descriptors`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
+from torch_testing_shim._gloo_descriptors import event_loops
 
 __all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
 
@@ -96,7 +98,11 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
     helpers = {pid for pid in now.children if _is_helper(pid)}
     return [
         *_new_children(now.children - before.children - helpers - frozenset(harness_pids)),
-        *_new_descriptors(now.descriptors - before.descriptors, helpers, harness_descriptors),
+        *_new_descriptors(
+            now.descriptors - before.descriptors,
+            helpers,
+            {*harness_descriptors, *_kept_event_loop(before.descriptors, now.descriptors)},
+        ),
         *(f"thread {thread.name!r}" for thread in now.threads - before.threads if not _is_torchs(thread)),
         *(f"shared memory {_SHARED_MEMORY}/{name}" for name in now.segments - before.segments if _is_left(name)),
         *_changed_variables(before.environment, now.environment),
@@ -151,6 +157,13 @@ def _new_descriptors(
             target = os.readlink(f"/proc/self/fd/{number}")
             if number not in harness_descriptors and target not in ends_of_helpers:
                 yield f"descriptor {number} ({target})"
+
+
+def _kept_event_loop(before: Collection[tuple[int, int, int]], now: Collection[tuple[int, int, int]]) -> frozenset[int]:
+    """The descriptors of gloo's first event loop, where it is new: torch may keep one for good, and no more."""
+    loops = event_loops()
+    old = {number for number, _, _ in frozenset(before) & frozenset(now)}
+    return loops[0] if loops and not any(loop & old for loop in loops) else frozenset()
 
 
 def _targets(folder: str) -> Iterator[str]:

@@ -117,6 +117,28 @@ class Tidy(TestCase):
             thread.start()
             thread.join()
 
+class TidyGroups(TestCase):  # torch keeps the event loop of the first group that DTensors have run in
+    def run_in_a_group(self, run):
+        dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+        run()
+        dist.destroy_process_group()
+
+    def distribute(self):
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor import Shard, distribute_tensor
+
+        tensor = distribute_tensor(torch.ones(4), init_device_mesh("cpu", (1,)), [Shard(0)])
+        self.assertEqual(torch.full((4,), 2.0), (tensor + tensor).full_tensor())
+
+    def test_a_first(self):
+        self.run_in_a_group(self.distribute)
+
+    def test_b_second(self):
+        self.run_in_a_group(self.distribute)
+
+    def test_c_without(self):
+        self.run_in_a_group(lambda: dist.all_reduce(torch.ones(1)))
+
 class RanksTidy(DTensorTestBase):
     world_size = 2
 

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .arguments import parse_options
 from .command import FileCommand, build_command
 from .discovery import find_test_names
-from .options import Options, parse_options
+from .options import Options
 from .result import ExitStatus
 from .selection import FileSelection, Place, select
 from .sharding import take_shard
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    for note in options.notes:
+        print(f"run_test.py: note: {note}", file=sys.stderr)
     with StopRequest() as stop:
         try:
             selected = _choose(options, root)

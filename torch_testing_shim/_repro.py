@@ -54,6 +54,10 @@ def _variables(settings: Settings) -> Iterator[str]:
         yield f"TORCH_TESTING_SHIM_DEVICE={shlex.quote(settings.device)}"
     if settings.start_method is not None:
         yield f"TORCH_TESTING_SHIM_START_METHOD={settings.start_method}"
+    if settings.world_size is not None:
+        yield f"WORLD_SIZE={settings.world_size}"
+    if settings.seed is not None:
+        yield f"TORCH_TESTING_SHIM_SEED={settings.seed}"
     if settings.timeout_seconds != default.timeout_seconds:
         yield f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT={settings.timeout_seconds:g}"
     if settings.hypothesis_profile != default.hypothesis_profile:

@@ -108,6 +108,7 @@ class OptionsTest(TestCase):
         self.assertEqual(DEFAULT_FILE_TIMEOUT, parse_options(["--enable-timeout"]).timeout)
         self.assertEqual(7.0, parse_options(["--enable-timeout", "--timeout", "7"]).timeout)
         self.assertGreaterEqual(parse_options(["-j", "auto"]).jobs, 1)
+        self.assertTrue(parse_options(["--coverage"]).cold)
         self.assertEqual(False, parse_options(["--showlocals", "--no-showlocals"]).showlocals)
 
     def test_upstreams_other_options_are_accepted_and_noted(self) -> None:

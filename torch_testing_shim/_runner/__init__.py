@@ -5,9 +5,13 @@
     options       what the user asked for: one frozen `Options`
     upstream_options  upstream's options that mean nothing here: accepted and noted
     discovery     which files under test/ are test files
-    selection     names, paths, globs and `file::Class.test` -> `FileSelection`s (pure)
+    choice        from the options to the files that run, in their order
+    request       what the user types to name files and tests (pure)
+    selection     requests -> `FileSelection`s (pure)
+    order         which of them come first, and where they begin and end (pure)
     sharding      the part of the selection that this shard takes (pure)
     command       a `FileSelection` -> the command line that runs it (pure)
+    run           one run with its reports, and what is kept of it for the next
     schedule      runs the commands one after the other; decides when to stop
     file_process  runs one command in a child process and watches it
     child_setup   what runs in the child between fork and exec
@@ -15,8 +19,11 @@
     stop          Ctrl-C and SIGTERM -> a request to stop
     fold          journal and end of the process -> `FileResult` (pure)
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    failed_tests  which tests failed, as lines that the command line takes (pure)
+    failed_files  where these are kept between runs
+    coverage_run  test files under coverage.py, and one report about all of them
     usage_error   the error that wrong usage ends in
-    report        what people and CI read: `terminal`, `junit`
+    report        what people and CI read: `terminal`, `junit`, `listings`
 
 The processes, and what flows between them:
 

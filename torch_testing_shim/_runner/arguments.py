@@ -52,6 +52,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         given["repeat"] = 0 if given["until_failure"] else 1
     if given["enable_timeout"] and given["timeout"] is None:
         given["timeout"] = DEFAULT_FILE_TIMEOUT
+    given["cold"] = given["cold"] or given["coverage"]  # coverage.py starts with the interpreter
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return Options(**fields, file_arguments=file_arguments)
 

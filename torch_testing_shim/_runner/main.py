@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .arguments import parse_options
-from .command import FileCommand, build_command
-from .discovery import find_test_names
+from .choice import choose
+from .command import build_command
+from .failed_files import FailedRecord
 from .options import Options
 from .result import ExitStatus
-from .selection import FileSelection, Place, select
-from .sharding import take_shard
 from .stop import StopNow, StopRequest
 from .usage_error import UsageError
 
@@ -31,19 +30,11 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
-    for note in options.notes:
-        print(f"run_test.py: note: {note}", file=sys.stderr)
     with StopRequest() as stop:
         try:
-            selected = _choose(options, root)
-            if options.list_names:
-                return _print_lines(file.name for file in selected)
-            commands = [build_command(file, options, root) for file in selected]
-            if options.dry_run:
-                return _print_lines(str(command) for command in commands)
-            return _run(commands, options, root, stop)
+            return _do(options, root, stop)
         except UsageError as error:
-            print("\n".join(f"run_test.py: error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+            _tell("error", str(error).splitlines())
             return ExitStatus.USAGE
         except BrokenPipeError:
             # or the interpreter would complain when it flushes what is left at its end
@@ -54,21 +45,26 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
             return 128 + stop.signal
 
 
-def _choose(options: Options, root: Path) -> tuple[FileSelection, ...]:
-    """The files that this command line is about."""
-    test_folder = root / "test"
+def _do(options: Options, root: Path, stop: StopRequest) -> int:
+    """What the options ask for."""
+    record = FailedRecord(root)
+    selected, notes = choose(options, root, record)
+    _tell("note", [*options.notes, *notes])
+    if options.list_names:
+        return _print_lines(file.name for file in selected)
+    commands = [build_command(file, options, root) for file in selected]
+    if options.dry_run:
+        return _print_lines(str(command) for command in commands)
     try:
-        place = Place(test_folder=str(test_folder.resolve()), working_folder=os.getcwd())
-    except FileNotFoundError as error:
-        raise UsageError("the folder that you are in is not there any more") from error
-    include, exclude = (tuple(map(_without_links, texts)) for texts in (options.include, options.exclude))
-    selected = select(find_test_names(test_folder), include, exclude, place)
-    return take_shard(selected, options.shard) if options.shard else selected
+        from .run import run  # only here: `--list` is quick because it does not need what a run needs
+    except ModuleNotFoundError as error:
+        raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return run(selected, commands, options, root, record, stop)
 
 
-def _without_links(text: str) -> str:
-    """An absolute path without symbolic links, as `selection` compares it; anything else as it is."""
-    return os.path.realpath(text) if os.path.isabs(text) else text
+def _tell(kind: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"run_test.py: {kind}: {line}", file=sys.stderr)
 
 
 def _print_lines(lines: Iterable[str]) -> int:
@@ -76,24 +72,3 @@ def _print_lines(lines: Iterable[str]) -> int:
         print(line)
     sys.stdout.flush()
     return ExitStatus.PASSED
-
-
-def _run(commands: Sequence[FileCommand], options: Options, root: Path, stop: StopRequest) -> int:
-    """Runs the commands with their reports. What only a run needs is imported here, which keeps `--list` quick."""
-    try:
-        from .file_process import scratch_folder
-        from .report.junit import JUnitReport
-        from .report.terminal import TerminalReport, make_console
-        from .schedule import run_all
-    except ModuleNotFoundError as error:
-        raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
-
-    default_folder = root / "test" / "test-reports" / "python-unittest"
-    junit = JUnitReport(Path(options.xml_folder or default_folder)) if options.save_xml else None
-    raw_output = sys.stdout.buffer if options.verbose else None
-    with scratch_folder() as scratch, TerminalReport(make_console(), raw_output) as terminal:
-        summary = run_all(
-            commands, keep_going=options.keep_going, scratch=scratch, stop=stop, terminal=terminal, junit=junit
-        )
-    terminal.finished(summary)
-    return summary.exit_status

@@ -47,7 +47,7 @@ class Options:
         seed: what every test's random numbers start from, or None for the harness's own seed.
         strict_leaks: a test that leaves something in the test process has failed.
         showlocals: tracebacks show local variables.
-        coverage: run the files under coverage.py and report on all of them together.
+        coverage: run the files under coverage.py and report on all of them together; `cold` then holds too.
         timeout: seconds that a file may take, or None for as long as it likes.
         enable_timeout: a limit was asked for without naming one; `timeout` is `DEFAULT_FILE_TIMEOUT` then.
         deadline: seconds from the start of the run after which no file is started, or None.

@@ -136,15 +136,23 @@ class RunSummary:
         files: the files that ran, in order.
         not_run: the names of the selected files that did not, because the run stopped.
         stopped_by: the signal that asked to stop, or None.
+        fails_if_all_skipped: a run in which every test was skipped has failed.
     """
 
     files: tuple[FileResult, ...] = ()
     not_run: tuple[str, ...] = ()
     stopped_by: signal.Signals | None = None
+    fails_if_all_skipped: bool = False
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         return tuple(failure for file in self.files for failure in file.failures)
+
+    @property
+    def is_all_skipped(self) -> bool:
+        """True where tests ran, and each of them was skipped."""
+        entries = [entry for file in self.files for entry in file.entries]
+        return bool(entries) and all(entry.status.is_skip for entry in entries)
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -154,6 +162,8 @@ class RunSummary:
         failing = [file for file in self.files if file.failed]
         if failing:
             return ExitStatus.USAGE if all(file.is_refusal for file in failing) else ExitStatus.FAILED
+        if self.fails_if_all_skipped and self.is_all_skipped:
+            return ExitStatus.FAILED
         return ExitStatus.PASSED if any(file.entries for file in self.files) else ExitStatus.NOTHING_RAN
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "LARGEST_SEED", "Settings", "SettingsError", "read_settings"]
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "LARGEST_SEED", "Settings", "SettingsError", "asked_to_complete", "read_settings"]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -107,6 +107,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )
+
+
+def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
+    """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
+    return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

@@ -5,6 +5,7 @@
     options       what the user asked for: one frozen `Options`
     upstream_options  upstream's options that mean nothing here: accepted and noted
     discovery     which files under test/ are test files
+    completion    answers the shell that completes a command line
     choice        from the options to the files that run, in their order
     request       what the user types to name files and tests (pure)
     selection     requests -> `FileSelection`s (pure)

@@ -11,6 +11,7 @@ from pathlib import Path
 from .arguments import parse_options
 from .choice import choose
 from .command import build_command
+from .completion import answer_shell
 from .failed_files import FailedRecord
 from .options import Options
 from .result import ExitStatus
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
+    answer_shell(root)
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
     with StopRequest() as stop:
         try:

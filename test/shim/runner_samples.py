@@ -28,7 +28,7 @@ RUN_TIMEOUT = 60.0
 DYING_TIMEOUT = 5.0
 
 MINI_RUN = """
-import sys, time, traceback, unittest
+import argparse, sys, time, traceback, unittest
 from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
 from torch_testing_shim._settings import read_settings
 
@@ -81,11 +81,19 @@ class JournalingRunner(unittest.TextTestRunner):
     resultclass = JournalingResult
 
     def run(self, suite):
-        journal.plan([name(test) for test in each(suite)])
-        return super().run(suite)
+        kept = [test for test in each(suite) if not {name(test), name(test).split(".")[0]} & set(excluded)]
+        journal.plan([name(test) for test in kept])
+        return super().run(unittest.TestSuite(kept))
 
 def run_tests():
-    program = unittest.main(module="__main__", exit=False, testRunner=JournalingRunner)
+    global excluded
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--exclude-test", action="append", default=[])
+    own, others = parser.parse_known_args()
+    excluded = own.exclude_test
+    program = unittest.main(
+        module="__main__", argv=[sys.argv[0], *others], exit=False, testRunner=JournalingRunner
+    )
     journal.finish()
     result = program.result
     sys.exit(5 if not result.testsRun else 0 if result.wasSuccessful() else 1)

@@ -128,7 +128,7 @@ class ListingsTest(RunnerTestCase):
         self.assertEqual(0, result.returncode)
         self.assertRegex(
             result.stdout,
-            r"\nslowest 1 of 4 tests:\n +0\.\d{3}s  test_x::SampleTest.test_a\n"
+            r"\nslowest 1 of 4 tests:\n +\d+\.\d{3}s  test_x::SampleTest.test_a\n"
             r"SKIPPED  2  no room  \(test_y::SampleTest.test_a, test_y::SampleTest.test_b\)\n"
             r"2 passed, 0 failed, 2 skipped\n\Z",
         )

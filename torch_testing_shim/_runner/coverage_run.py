@@ -41,14 +41,15 @@ def begin_coverage(root: Path) -> None:
 
 
 def combined_report(root: Path) -> str:
-    """Combines what the processes have measured; returns coverage.py's table, or one sentence where there is none."""
+    """Combines what the processes have measured; returns coverage.py's table of the files below `root`, or one sentence
+    where there is none."""
     coverage = _coverage()
     measured = coverage.Coverage(data_file=str(_data_file(root)), config_file=str(CONFIGURATION))
     table = io.StringIO()
     try:
         measured.combine()
         measured.save()
-        measured.report(file=table, ignore_errors=True)
+        measured.report(file=table, include=str(root / "*"), ignore_errors=True)
     except coverage.CoverageException as error:
         return f"coverage: {error}"
     return table.getvalue().rstrip("\n")

@@ -4,7 +4,9 @@
     options       command line -> a frozen `Options`; argparse's namespace goes no further
     discovery     which files under test/ are test files
     selection     names, paths, globs and `file::Class.test` -> `FileSelection`s (pure)
-    sharding      the part of the selection that this shard takes (pure)
+    times         how long files and tests took: the times file's format, and the merge of several (pure)
+    times_file    the times file on the disk
+    sharding      the part of the selection that this shard takes, by recorded times (pure)
     command       a `FileSelection` -> the command line that runs it (pure)
     schedule      runs the commands one after the other; decides when to stop
     file_process  runs one command in a child process and watches it

@@ -38,7 +38,9 @@ from torch_testing_shim._engine.rank_main import (
     skip_outcome,
 )
 from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._journal import RankRecord
 from torch_testing_shim._rank_free import skip_reason
+from torch_testing_shim._rank_records import rank_records
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
@@ -114,6 +116,7 @@ class MultiProcessTestCase(TestCase):
     special_return_code_checks: dict[Callable[..., Any], int]
     skip_return_code_checks: list[Callable[..., Any]]
     _ranks: TestRanks
+    _rank_records: tuple[RankRecord, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -207,6 +210,7 @@ class MultiProcessTestCase(TestCase):
             ignored=fn in self.skip_return_code_checks,
         )
         outcomes = self._ranks.join(expectation)
+        self._rank_records = rank_records(outcomes, self._ranks.started)
         for process, outcome in zip(self.processes, outcomes, strict=True):
             process.exitcode = outcome.exit_code
         raise_verdict(outcomes, expectation)

@@ -121,6 +121,11 @@ class TestRanks:
         with self._running as ranks:
             return supervise(ranks, self._deadline, expectation, read_settings().stall_seconds)
 
+    @property
+    def started(self) -> list[float]:
+        """When each rank was started, in seconds of the monotonic clock."""
+        return self._running.started if self._running is not None else []
+
     def printed(self) -> str:
         """All that the ranks printed, prefixed by rank."""
         world_size = len(self._running.jobs) if self._running is not None else 0

@@ -56,12 +56,14 @@ class RunningRanks:
     Attributes:
         jobs: their jobs, by rank.
         pids: their process ids, by rank.
+        started: when each was started, in seconds of the monotonic clock, by rank.
         readers: the controller's ends of their channels, by rank.
     """
 
     def __init__(self, jobs: Sequence[RankJob], processes: Zygote | SpawnedRanks) -> None:
         self.jobs = tuple(jobs)
         self.pids: list[int] = []
+        self.started: list[float] = []
         self.readers: list[ChannelReader] = []
         self._processes = processes
         self._live: set[int] = set()
@@ -75,6 +77,7 @@ class RunningRanks:
         """
         try:
             for job in self.jobs:
+                self.started.append(time.monotonic())
                 reader, rank_end = make_channel()
                 self.readers.append(reader)
                 try:

@@ -10,7 +10,9 @@
     request       what the user types to name files and tests (pure)
     selection     requests -> `FileSelection`s (pure)
     order         which of them come first, and where they begin and end (pure)
-    sharding      the part of the selection that this shard takes (pure)
+    times         how long files and tests took: the times file's format, and the merge of several (pure)
+    times_file    the times file on the disk
+    sharding      the part of the selection that this shard takes, by recorded times (pure)
     command       a `FileSelection` -> the command line that runs it (pure)
     run           one run with its reports, and what is kept of it for the next
     schedule      runs the commands one after the other; decides when to stop
@@ -24,7 +26,7 @@
     failed_files  where these are kept between runs
     coverage_run  test files under coverage.py, and one report about all of them
     usage_error   the error that wrong usage ends in
-    report        what people and CI read: `terminal`, `junit`, `listings`
+    report        what people and CI read, with a map of its own
 
 The processes, and what flows between them:
 

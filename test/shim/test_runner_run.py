@@ -65,10 +65,11 @@ class AgainTest(RunnerTestCase):
         self.assertEqual({"failed": ["test_y::SampleTest.test_b"]}, json.loads(self.record.read_text()))
 
     def test_a_record_that_cannot_be_written_is_told_and_changes_no_status(self) -> None:
-        (self.tree / "test" / "test-reports").write_text("in the way")
+        self.record.mkdir(parents=True)
         result = self.run_test("test_x")
         self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
-        self.assertRegex(result.stderr, r"\Arun_test.py: note: cannot record what failed in '\S*': [^\n]*\n\Z")
+        expected = r"\Arun_test.py: note: cannot record what failed in '\S*last-failed.json': Is a directory\n\Z"
+        self.assertRegex(result.stderr, expected)
 
     def test_a_file_that_does_not_import_is_remembered_as_a_whole(self) -> None:
         self.write("test_broken", "import nothing_of_this_name\n")
@@ -106,6 +107,50 @@ class AgainTest(RunnerTestCase):
             r"\Arun_test.py: error: no test file is called 'test_gone'[^\n]*\n"
             r"run_test.py: error: '../test_x' lies outside the test folder [^\n]*\n\Z",
         )
+
+
+class TimesTest(RunnerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for name in ("test_a", "test_b", "test_c", "test_d"):
+            self.sample(name, PASS)
+
+    def times(self, name: str, **seconds: float) -> str:
+        """Writes a times file; returns its path."""
+        files = {file: {"seconds": time, "at": 1.0, "tests": {}} for file, time in seconds.items()}
+        path = self.tree / name
+        path.write_text(json.dumps({"version": 1, "files": files}))
+        return str(path)
+
+    def shards(self, *arguments: str) -> list[list[str]]:
+        return [self.run_test("--list", "--shard", index, "2", *arguments).stdout.split() for index in "12"]
+
+    def test_a_run_records_how_long_files_took_and_a_shard_is_planned_by_it(self) -> None:
+        self.assertEqual(0, self.run_test("test_a", "test_b").returncode)
+        recorded = json.loads((self.tree / "test" / "test-reports" / "times.json").read_text())["files"]
+        self.assertEqual(["test_a", "test_b"], sorted(recorded))
+        self.assertGreater(recorded["test_a"]["seconds"], 0)
+        self.assertEqual(["SampleTest.test_a"], list(recorded["test_a"]["tests"]))
+        path = self.times("times.json", test_a=1, test_b=1, test_c=1, test_d=9)
+        self.assertEqual([["test_d"], ["test_a", "test_b", "test_c"]], self.shards("--times", path))
+
+    def test_times_files_are_merged(self) -> None:
+        one, other = self.times("one", test_d=9), self.times("other", test_a=1, test_b=1, test_c=1)
+        result = self.run_test("--merge-times", one, other, "--times", "merged/times")
+        self.assertEqual((0, "", ""), (result.returncode, result.stdout, result.stderr))
+        self.assertEqual([["test_d"], ["test_a", "test_b", "test_c"]], self.shards("--times", "merged/times"))
+        result = self.run_test("--merge-times", one, "none", "--times", "merged/times")
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertEqual("run_test.py: error: there is no times file at 'none'\n", result.stderr)
+
+    def test_a_damaged_times_file_is_told_and_the_run_goes_on(self) -> None:
+        (self.tree / "times.json").write_text("{damaged")
+        result = self.run_test("--times", "times.json", "test_a")
+        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
+        damaged = "run_test.py: note: the times file 'times.json' counts as empty: it is not JSON"
+        aside = f"{damaged}; it was put aside as 'times.json.unreadable'"
+        self.assertEqual(f"{damaged}\n{aside}\n", result.stderr)
+        self.assertEqual("", self.run_test("--times", "times.json", "test_a").stderr)
 
 
 class PartsTest(RunnerTestCase):

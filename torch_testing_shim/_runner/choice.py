@@ -18,6 +18,7 @@ from .order import begin_at, bring_to_front, end_with
 from .request import Place, Request, read_all
 from .selection import FileSelection, only_distributed, restrict, select
 from .sharding import take_shard
+from .times import Times
 from .usage_error import UsageError
 
 __all__ = ["choose"]
@@ -35,13 +36,16 @@ class _Requests:
     failed: list[Request]
 
 
-def choose(options: Options, root: Path, record: FailedRecord) -> tuple[tuple[FileSelection, ...], list[str]]:
+def choose(
+    options: Options, root: Path, record: FailedRecord, times: Times
+) -> tuple[tuple[FileSelection, ...], list[str]]:
     """The files that this command line is about, and sentences that the user should read about the choice.
 
     Args:
         options: the command line.
         root: the folder that holds run_test.py and the folder `test`.
         record: what failed the last time.
+        times: how long files took, for the plan of shards.
 
     Raises:
         UsageError: a text names nothing.
@@ -63,7 +67,7 @@ def choose(options: Options, root: Path, record: FailedRecord) -> tuple[tuple[Fi
         selected = begin_at(selected, first)
     for last in requests.last:
         selected = end_with(selected, last)
-    return _ordered(_shard(selected, options), requests.front, options, record), notes
+    return _ordered(_shard(selected, options, times), requests.front, options, record), notes
 
 
 def _place(test_folder: Path) -> Place:
@@ -98,11 +102,11 @@ def _tests_of(requests: Iterable[Request]) -> dict[str, tuple[str, ...]]:
     return tests_by_file(lines)
 
 
-def _shard(selected: tuple[FileSelection, ...], options: Options) -> tuple[FileSelection, ...]:
+def _shard(selected: tuple[FileSelection, ...], options: Options, times: Times) -> tuple[FileSelection, ...]:
     """This shard's part, in the order of the selection: a plan of shards does not depend on it."""
     if options.shard is None:
         return selected
-    mine = set(take_shard(selected, options.shard))
+    mine = set(take_shard(selected, options.shard, times.expected(selected)))
     return tuple(file for file in selected if file in mine)
 
 

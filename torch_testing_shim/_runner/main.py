@@ -16,6 +16,8 @@ from .failed_files import FailedRecord
 from .options import Options
 from .result import ExitStatus
 from .stop import StopNow, StopRequest
+from .times import Times
+from .times_file import default_times_path, merge_times_files, read_times
 from .usage_error import UsageError
 
 __all__ = ["main"]
@@ -49,9 +51,15 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
 
 def _do(options: Options, root: Path, stop: StopRequest) -> int:
     """What the options ask for."""
+    _tell("note", options.notes)
+    times_path = options.times or default_times_path(root)
+    if options.merge_times:
+        _tell("note", merge_times_files(options.merge_times, times_path))
+        return ExitStatus.PASSED
+    times = _times(times_path) if options.shard or not (options.list_names or options.dry_run) else Times()
     record = FailedRecord(root)
-    selected, notes = choose(options, root, record)
-    _tell("note", [*options.notes, *notes])
+    selected, notes = choose(options, root, record, times)
+    _tell("note", notes)
     if options.list_names:
         return _print_lines(file.name for file in selected)
     commands = [build_command(file, options, root) for file in selected]
@@ -61,7 +69,13 @@ def _do(options: Options, root: Path, stop: StopRequest) -> int:
         from .run import run  # only here: `--list` is quick because it does not need what a run needs
     except ModuleNotFoundError as error:
         raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
-    return run(selected, commands, options, root, record, stop)
+    return run(selected, commands, options, root, record, times_path, stop)
+
+
+def _times(path: Path) -> Times:
+    times, note = read_times(path)
+    _tell("note", [note] if note else [])
+    return times
 
 
 def _tell(kind: str, lines: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from .result import RunSummary
 from .schedule import run_all
 from .selection import FileSelection
 from .stop import StopRequest
+from .times import times_of
+from .times_file import record_times
 
 __all__ = ["run"]
 
@@ -30,6 +33,7 @@ def run(
     options: Options,
     root: Path,
     record: FailedRecord,
+    times_path: Path,
     stop: StopRequest,
 ) -> int:
     """Runs the commands with their reports and returns the exit status.
@@ -40,6 +44,7 @@ def run(
         options: the command line.
         root: the folder that holds run_test.py and the folder `test`.
         record: what failed the last time; it is brought up to date.
+        times_path: where it is written down how long files took.
         stop: the user's wish to stop.
 
     Raises:
@@ -57,20 +62,28 @@ def run(
             commands, keep_going=options.keep_going, scratch=scratch, stop=stop, terminal=terminal, junit=junit
         )
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
-    _keep(summary, selected, options, record)
+    _keep(summary, selected, options, record, times_path)
     for line in _listings(summary, options, root):
         print(line)
     terminal.finished(summary)
     return summary.exit_status
 
 
-def _keep(summary: RunSummary, selected: Sequence[FileSelection], options: Options, record: FailedRecord) -> None:
-    """Writes down what failed, for the next run and for the user."""
+def _keep(
+    summary: RunSummary,
+    selected: Sequence[FileSelection],
+    options: Options,
+    record: FailedRecord,
+    times_path: Path,
+) -> None:
+    """Writes down what failed and how long it took, for the next run and for the user."""
     narrowed = bool(options.keywords or options.file_arguments)
     whole_files = {file.name for file in selected if not (narrowed or file.tests or file.excluded)}
     problem = record.write(failures_known_after(record.lines, summary, whole_files))
-    if problem is not None:
-        print(f"run_test.py: note: {problem}", file=sys.stderr)
+    problems = [problem] if problem is not None else []
+    problems += record_times(times_path, times_of(summary, whole_files, time.time()))
+    for line in problems:
+        print(f"run_test.py: note: {line}", file=sys.stderr)
     if options.write_failed is not None:
         write_failed_list(options.write_failed, failed_lines(summary))
 

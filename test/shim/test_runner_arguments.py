@@ -162,6 +162,10 @@ class OptionsTest(TestCase):
             self.refusal("--device", "cpu; rm"),
             """run_test.py: error: --device 'cpu; rm' is not a device type; write one such as cpu or cuda""",
         )
+        self.assertExpectedInline(
+            self.refusal("-k", "a and"),
+            """run_test.py: error: argument -k: cannot read -k 'a and' at its end: write words with and, or, not and parentheses""",  # noqa: E501
+        )
         self.assertExpectedInline(self.refusal("--bogus"), """run_test.py: error: unrecognized arguments: --bogus""")
 
     def test_wrong_numbers(self) -> None:

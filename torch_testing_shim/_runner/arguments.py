@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._keyword_expression import KeywordError, read_keyword
+
 from .options import DEFAULT_FILE_TIMEOUT, Options
 from .sharding import Shard
 from .upstream_options import add_upstream_options
@@ -96,7 +98,8 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
         default=[],
         dest="keywords",
         metavar="PATTERN",
-        help="only tests whose name has PATTERN in it or matches it as a glob (repeatable)",
+        type=_keyword,
+        help="only tests that PATTERN matches: a part of a name, a glob, or words with and, or, not (repeatable)",
     )
     distributed = group.add_mutually_exclusive_group().add_argument
     to_distributed: dict[str, Any] = {"dest": "distributed", "default": None}
@@ -173,6 +176,14 @@ def _add_writing(group: argparse._ArgumentGroup) -> None:
     add("--times", type=_path, metavar="FILE", help="recorded times, read and written (default: the tree's own)")
     merge: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": _path, "metavar": "FILE"}
     add("--merge-times", help="merge times files into that of --times and run nothing", **merge)
+
+
+def _keyword(text: str) -> str:
+    try:
+        read_keyword(text)
+    except KeywordError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _count(text: str) -> int:

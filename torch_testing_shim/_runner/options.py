@@ -22,7 +22,7 @@ class Options:
     Attributes:
         include: the requests that choose files or parts of them (see `selection`); empty for all files.
         exclude: the requests that leave files or parts of them out.
-        keywords: unittest's `-k` patterns, each a substring of a test's name or a glob.
+        keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `_keyword_expression`).
         distributed: True for only the files under test/distributed, False for only the others, None for both.
         shard: the part of the selection that is to run, or None for everything.
         last_failed: only what failed the last time that it ran; everything where nothing did.

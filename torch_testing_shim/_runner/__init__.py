@@ -15,6 +15,7 @@
     stop          Ctrl-C and SIGTERM -> a request to stop
     fold          journal and end of the process -> `FileResult` (pure)
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    whole_file    text files that are written as a whole or not at all
     usage_error   the error that wrong usage ends in
     report        what people and CI read, with a map of its own
 

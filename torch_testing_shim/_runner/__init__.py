@@ -25,6 +25,7 @@
     failed_tests  which tests failed, as lines that the command line takes (pure)
     failed_files  where these are kept between runs
     coverage_run  test files under coverage.py, and one report about all of them
+    whole_file    text files that are written as a whole or not at all
     usage_error   the error that wrong usage ends in
     report        what people and CI read, with a map of its own
 

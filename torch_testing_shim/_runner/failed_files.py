@@ -7,11 +7,11 @@ A list is a text file with one `file::Class.test` on each line: `--write-failed`
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from .usage_error import UsageError
+from .whole_file import write_whole
 
 __all__ = ["FailedRecord", "begin_failed_list", "read_failed_list", "write_failed_list"]
 
@@ -41,7 +41,7 @@ class FailedRecord:
         """Replaces the record at once, so that no reader sees half of it; returns one sentence where that failed."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(self._path, json.dumps({"failed": list(lines)}, indent=1) + "\n")
+            write_whole(self._path, [json.dumps({"failed": list(lines)}, indent=1) + "\n"])
         except OSError as error:
             return f"cannot record what failed in {str(self._path)!r}: {error.strerror}"
         return None
@@ -70,7 +70,7 @@ def begin_failed_list(path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, "")
+        write_whole(path, [])
         path.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -83,7 +83,7 @@ def write_failed_list(path: Path, lines: Sequence[str]) -> None:
         UsageError: it cannot be written any more.
     """
     try:
-        _replace(path, "".join(f"{line}\n" for line in lines))
+        write_whole(path, (f"{line}\n" for line in lines))
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -98,12 +98,3 @@ def _checked(record: object) -> tuple[str, ...]:
     if not isinstance(lines, list) or not all(isinstance(line, str) and line for line in lines):
         raise ValueError("no list of failed tests")
     return tuple(lines)
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

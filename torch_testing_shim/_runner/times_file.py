@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .times import Times, merge_times, parse_times
 from .usage_error import UsageError
+from .whole_file import write_whole
 
 __all__ = ["default_times_path", "merge_times_files", "read_times", "record_times"]
 
@@ -51,7 +51,7 @@ def record_times(path: Path, new: Times) -> list[str]:
             if note:
                 os.replace(path, f"{path}{ASIDE}")
                 notes.append(f"{note}; it was put aside as {path.name + ASIDE!r}")
-            _write(path, merge_times([old, new]))
+            write_whole(path, [merge_times([old, new]).to_json()])
             return notes
     except OSError as error:
         return [f"the times file {str(path)!r} could not be written: {_why(error)}"]
@@ -85,19 +85,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, times: Times) -> None:
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(times.to_json())
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)  # a reader finds the old times or the new ones
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(unfinished)
-        raise
 
 
 def _why(error: Exception) -> str:

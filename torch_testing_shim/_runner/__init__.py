@@ -16,7 +16,7 @@
     fold          journal and end of the process -> `FileResult` (pure)
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
     usage_error   the error that wrong usage ends in
-    report        what people and CI read: `terminal`, `junit`
+    report        what people and CI read, with a map of its own
 
 The processes, and what flows between them:
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from .command import FileCommand
 from .file_process import run_file
 from .fold import fold
+from .report.events import RunReport
 from .report.junit import JUnitReport
-from .report.terminal import TerminalReport
 from .result import FileResult, RunSummary
 from .stop import StopRequest
 
@@ -25,7 +25,7 @@ def run_all(
     keep_going: bool,
     scratch: Path,
     stop: StopRequest,
-    terminal: TerminalReport,
+    terminal: RunReport,
     junit: JUnitReport | None,
 ) -> RunSummary:
     """Runs the commands and reports each file as it ends.
@@ -39,11 +39,15 @@ def run_all(
         junit: writes a file's report, or None.
     """
     results: list[FileResult] = []
+    terminal.run_started([command.name for command in commands])
     for number, command in enumerate(commands, start=1):
         if stop.signal is not None:
             break
-        terminal.file_started(command.name, number, len(commands))
-        ending, journal = run_file(command, scratch / str(number), stop, terminal)
+        watcher = terminal.process_started(command.name)
+        try:
+            ending, journal = run_file(command, scratch / str(number), stop, watcher)
+        finally:
+            terminal.process_ended(watcher)
         result = fold(ending, journal)
         if junit is not None:
             result = junit.write(result)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 
 from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
 
@@ -23,6 +23,12 @@ except SystemExit as end:
     status = end.code
 print(status, [name for name in ("torch", "rich", "psutil", "junitparser", "unittest") if name in sys.modules])
 """
+
+
+def children_seconds() -> float:
+    """Processor time of all children so far, in seconds: what a command costs, however loaded the machine is."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class ChoiceTest(RunnerTestCase):
@@ -188,16 +194,17 @@ run_test.py: error: no test file is called 'distributed/test_b'; did you mean di
                 timeout=RUN_TIMEOUT,
             )
             loaded[arguments[0]] = last_line(result.stdout)
-        self.assertEqual({"--list": "0 []", "test_c": "0 ['rich', 'psutil', 'junitparser']"}, loaded)
+        expected = {"--list": "0 []", "test_c": "0 ['rich', 'psutil', 'junitparser', 'unittest']"}
+        self.assertEqual(expected, loaded)
 
     def test_list_is_quick(self) -> None:
         for number in range(200):
             self.sample(f"many/test_{number}", PASS)
         times = []
         for _ in range(3):
-            began = time.perf_counter()
+            began = children_seconds()
             self.assertEqual(204, len(self.listed()))
-            times.append(time.perf_counter() - began)
+            times.append(children_seconds() - began)
         self.assertLess(min(times), 0.3)
 
 

@@ -22,6 +22,8 @@
     stop          Ctrl-C and SIGTERM -> a request to stop
     fold          journal and end of the process -> `FileResult` (pure)
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    history       what a tree remembers of earlier runs
+    expected      what that tells of the files at hand
     failed_tests  which tests failed, as lines that the command line takes (pure)
     failed_files  where these are kept between runs
     coverage_run  test files under coverage.py, and one report about all of them

@@ -13,6 +13,7 @@ from pathlib import Path
 from .discovery import find_test_names
 from .failed_files import FailedRecord, read_failed_list
 from .failed_tests import tests_by_file
+from .history import History
 from .options import Options
 from .order import begin_at, bring_to_front, end_with
 from .request import Place, Request, read_all
@@ -36,16 +37,13 @@ class _Requests:
     failed: list[Request]
 
 
-def choose(
-    options: Options, root: Path, record: FailedRecord, times: Times
-) -> tuple[tuple[FileSelection, ...], list[str]]:
+def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
     """The files that this command line is about, and sentences that the user should read about the choice.
 
     Args:
         options: the command line.
         root: the folder that holds run_test.py and the folder `test`.
-        record: what failed the last time.
-        times: how long files took, for the plan of shards.
+        history: what failed the last time, and how long files took, for the plan of shards.
 
     Raises:
         UsageError: a text names nothing.
@@ -57,6 +55,7 @@ def choose(
         selected = only_distributed(selected, wanted=options.distributed)
     if options.failed_from is not None:
         selected = restrict(selected, _tests_of(requests.failed))
+    record = history.failed
     notes = [record.problem] if record.problem and (options.last_failed or options.failed_first) else []
     if options.last_failed:
         failed = restrict(selected, tests_by_file(record.lines))
@@ -67,7 +66,7 @@ def choose(
         selected = begin_at(selected, first)
     for last in requests.last:
         selected = end_with(selected, last)
-    return _ordered(_shard(selected, options, times), requests.front, options, record), notes
+    return _ordered(_shard(selected, options, history.times), requests.front, options, record), notes
 
 
 def _place(test_folder: Path) -> Place:

@@ -12,12 +12,11 @@ from .arguments import parse_options
 from .choice import choose
 from .command import build_command
 from .completion import answer_shell
-from .failed_files import FailedRecord
+from .history import History, default_times_path
 from .options import Options
 from .result import ExitStatus
 from .stop import StopNow, StopRequest
-from .times import Times
-from .times_file import default_times_path, merge_times_files, read_times
+from .times_file import merge_times_files
 from .usage_error import UsageError
 
 __all__ = ["main"]
@@ -56,26 +55,19 @@ def _do(options: Options, root: Path, stop: StopRequest) -> int:
     if options.merge_times:
         _tell("note", merge_times_files(options.merge_times, times_path))
         return ExitStatus.PASSED
-    times = _times(times_path) if options.shard or not (options.list_names or options.dry_run) else Times()
-    record = FailedRecord(root)
-    selected, notes = choose(options, root, record, times)
-    _tell("note", notes)
+    only_shows = options.list_names or options.dry_run
+    history, unread = History.read(root, times_path, needs_times=options.shard is not None or not only_shows)
+    selected, notes = choose(options, root, history)
+    _tell("note", [*unread, *notes])
     if options.list_names:
         return _print_lines(file.name for file in selected)
-    commands = [build_command(file, options, root) for file in selected]
     if options.dry_run:
-        return _print_lines(str(command) for command in commands)
+        return _print_lines(str(build_command(file, options, root)) for file in selected)
     try:
         from .run import run  # only here: `--list` is quick because it does not need what a run needs
     except ModuleNotFoundError as error:
         raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
-    return run(selected, commands, options, root, record, times_path, stop)
-
-
-def _times(path: Path) -> Times:
-    times, note = read_times(path)
-    _tell("note", [note] if note else [])
-    return times
+    return run(selected, options, root, history, stop)
 
 
 def _tell(kind: str, lines: Iterable[str]) -> None:

@@ -16,15 +16,10 @@ from .times import Times, merge_times, parse_times
 from .usage_error import UsageError
 from .whole_file import write_whole
 
-__all__ = ["default_times_path", "merge_times_files", "read_times", "record_times"]
+__all__ = ["merge_times_files", "read_times", "record_times"]
 
 #: What is put behind the name of a file that is put aside.
 ASIDE = ".unreadable"
-
-
-def default_times_path(root: Path) -> Path:
-    """The times file of the tree whose run_test.py lies in `root`."""
-    return root / "test" / "test-reports" / "times.json"
 
 
 def read_times(path: Path) -> tuple[Times, str]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from .result import Failure, FileResult, RunSummary
+from .retry import what_to_run
 
 __all__ = ["failed_lines", "failures_known_after", "tests_by_file"]
-
-CLASS_FIXTURES = ("setUpClass", "tearDownClass")
-MODULE_FIXTURES = ("setUpModule", "tearDownModule")
 
 
 def failed_lines(summary: RunSummary) -> tuple[str, ...]:
@@ -49,15 +47,9 @@ def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files:
 
 
 def _line(failure: Failure) -> str:
-    *outer, last = failure.test.split(".")
-    if last in CLASS_FIXTURES and outer:
-        outer_name = ".".join(outer)
-    elif last in MODULE_FIXTURES and not outer:
-        outer_name = ""
-    else:
-        outer_name = failure.test
-    is_name = bool(outer_name) and all(part.isidentifier() for part in outer_name.split("."))
-    return f"{failure.file}::{outer_name}" if is_name else failure.file
+    (test,) = what_to_run(failure.test) or ("",)
+    is_name = bool(test) and all(part.isidentifier() for part in test.split("."))
+    return f"{failure.file}::{test}" if is_name else failure.file
 
 
 def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collection[str]) -> bool:

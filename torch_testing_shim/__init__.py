@@ -38,4 +38,5 @@ What everything shares:
     _exit_status            exit codes in words
 
     _runner                 many files: what run_test.py does; never imports torch
+    _warm                   the interpreter that run_test.py has test files forked from: order, main, source, script
 """

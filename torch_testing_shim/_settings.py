@@ -10,12 +10,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_settings"]
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "LARGEST_SEED", "Settings", "SettingsError", "read_settings"]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
 #: How long ranks have to stand still before a certain deadlock ends their test, in seconds.
 DEFAULT_STALL_SECONDS = 30.0
+#: The largest seed that all generators take; numpy's takes no more.
+LARGEST_SEED = 2**32 - 1
 
 START_METHODS = ("fork", "spawn")
 HYPOTHESIS_PROFILES = ("dev", "debug", "pytorch_ci")
@@ -33,6 +35,8 @@ class Settings:
     Attributes:
         device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
         start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
+        world_size: ranks of the tests that do not fix their number (WORLD_SIZE, as upstream), or None.
+        seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
         timeout_seconds: deadline of one distributed test (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
         journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
         thread_caps_set: the user has set OMP_NUM_THREADS or MKL_NUM_THREADS, so ranks keep their hands off.
@@ -54,6 +58,8 @@ class Settings:
 
     device: str | None = None
     start_method: str | None = None
+    world_size: int | None = None
+    seed: int | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     journal: str | None = None
     thread_caps_set: bool = False
@@ -83,6 +89,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
         start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
+        world_size=_whole_number(env, "WORLD_SIZE", smallest=1),
+        seed=_whole_number(env, "TORCH_TESTING_SHIM_SEED", largest=LARGEST_SEED),
         timeout_seconds=_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS, zero_allowed=False),
         journal=env.get("TORCH_TESTING_SHIM_JOURNAL") or None,
         thread_caps_set=bool(env.get("OMP_NUM_THREADS") or env.get("MKL_NUM_THREADS")),
@@ -108,6 +116,17 @@ def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str 
     if value not in choices:
         raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
     return value
+
+
+def _whole_number(env: Mapping[str, str], name: str, *, smallest: int = 0, largest: int | None = None) -> int | None:
+    text = env.get(name)
+    if not text:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
+    if number < smallest or (largest is not None and number > largest):
+        wanted = f"a whole number from {smallest}" + (f" to {largest}" if largest is not None else "")
+        raise SettingsError(f"{name} is {text!r}; it must be {wanted}")
+    return number
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float, *, zero_allowed: bool = True) -> float:

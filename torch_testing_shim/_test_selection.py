@@ -36,21 +36,25 @@ def load(module: types.ModuleType) -> list[unittest.TestCase]:
 
 
 def select(
-    tests: Sequence[unittest.TestCase], names: Sequence[str], patterns: Sequence[str]
+    tests: Sequence[unittest.TestCase], names: Sequence[str], patterns: Sequence[str], excluded: Sequence[str] = ()
 ) -> list[unittest.TestCase]:
-    """Those of `tests` that are named (all, where no names are given) and match one of the patterns (if there are any).
+    """Those of `tests` that are named (all, where no names are given), match one of the patterns (if there are any) and
+    are not excluded.
 
     Args:
         names: "Class" or "Class.method", also with the module in front.
         patterns: as unittest's `-k`: with a * a pattern for "module.Class.method", otherwise a part of it.
+        excluded: names, as above.
 
     Raises:
         SelectionError: a name is no test's and no class's.
     """
     wanted = [_without_module(name, tests) for name in names]
-    _check(wanted, tests)
+    unwanted = [_without_module(name, tests) for name in excluded]
+    _check([*wanted, *unwanted], tests)
     globs = [pattern if "*" in pattern else f"*{pattern}*" for pattern in patterns]
-    return [test for test in tests if _is_named(test, wanted) and _matches(test, globs)]
+    named = [test for test in tests if not wanted or _is_named(test, wanted)]
+    return [test for test in named if _matches(test, globs) and not _is_named(test, unwanted)]
 
 
 def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
@@ -68,7 +72,7 @@ def _without_module(name: str, tests: Sequence[unittest.TestCase]) -> str:
 
 def _is_named(test: unittest.TestCase, wanted: Sequence[str]) -> bool:
     name = test_name(test)
-    return not wanted or any(name == one or name.startswith(f"{one}.") for one in wanted)
+    return any(name == one or name.startswith(f"{one}.") for one in wanted)
 
 
 def _matches(test: unittest.TestCase, globs: Sequence[str]) -> bool:

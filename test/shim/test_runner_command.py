@@ -25,7 +25,7 @@ class CommandTest(TestCase):
         self.assertEqual({}, command.environment())
 
     def test_tests_patterns_verbosity_and_what_stood_after_the_dashes(self) -> None:
-        options = Options(keywords=("one", "t*o"), verbose=True, file_arguments=("--seed", "1"))
+        options = Options(keywords=("one", "t*o"), verbosity=1, file_arguments=("--seed", "1"))
         command = build_command(FileSelection("test_x", ("A.a", "B")), options, ROOT)
         expected = ("/repo/test/test_x.py", "A.a", "B", "-k", "one", "-k", "t*o", "-v", "--seed", "1")
         self.assertEqual(expected, command.arguments[1:])

@@ -14,6 +14,8 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 VARIABLES = [
     "TORCH_TESTING_SHIM_DEVICE",
     "TORCH_TESTING_SHIM_START_METHOD",
+    "WORLD_SIZE",
+    "TORCH_TESTING_SHIM_SEED",
     "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
     "TORCH_TESTING_SHIM_JOURNAL",
     "OMP_NUM_THREADS",
@@ -50,6 +52,8 @@ class SettingsTest(TestCase):
         environ = {
             "TORCH_TESTING_SHIM_DEVICE": "cpu",
             "TORCH_TESTING_SHIM_START_METHOD": "spawn",
+            "WORLD_SIZE": "2",
+            "TORCH_TESTING_SHIM_SEED": "0",
             "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": "12.5",
             "TORCH_TESTING_SHIM_JOURNAL": "/a/journal",
             "OMP_NUM_THREADS": "2",
@@ -67,6 +71,8 @@ class SettingsTest(TestCase):
         expected = Settings(
             device="cpu",
             start_method="spawn",
+            world_size=2,
+            seed=0,
             timeout_seconds=12.5,
             journal="/a/journal",
             thread_caps_set=True,
@@ -111,6 +117,16 @@ class SettingsTest(TestCase):
             message = self.refusal(DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=text)
             expected = f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT is {text!r}; it must be a positive number of seconds"
             self.assertEqual(expected, message)
+
+    def test_a_number_that_is_no_number_or_too_large(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(WORLD_SIZE="0"), """WORLD_SIZE is '0'; it must be a whole number from 1"""
+        )
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_SEED="4294967296"),
+            """TORCH_TESTING_SHIM_SEED is '4294967296'; it must be a whole number from 0 to 4294967295""",
+        )
+        self.assertIn("must be a whole number", self.refusal(WORLD_SIZE="9" * 5000))
 
     def test_a_stall_time_that_is_less_than_0(self) -> None:
         self.assertExpectedInline(

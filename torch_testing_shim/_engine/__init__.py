@@ -23,6 +23,7 @@
     failure_text   the report of a test that did not pass
     devices        the device in use and its process-group backend, asked of torch
     parent_death   no orphans
+    threads        whether this process may be forked
 
 One test's processes, and what flows between them:
 

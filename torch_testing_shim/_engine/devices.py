@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.zygote_main import thread_count
+from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._settings import Settings, read_settings
 
 __all__ = [

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.zygote_main import ORDER_BYTES, serve, thread_count
+from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.zygote_main import ORDER_BYTES, serve
 
 __all__ = ["ForkRefusedError", "RankExit", "Zygote"]
 

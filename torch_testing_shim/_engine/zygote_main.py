@@ -26,19 +26,12 @@ from typing import Any, NoReturn
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
 from torch_testing_shim._engine.rank_main import run_rank
+from torch_testing_shim._engine.threads import thread_count
 
-__all__ = ["ORDER_BYTES", "children_of_this_process", "serve", "thread_count"]
+__all__ = ["ORDER_BYTES", "children_of_this_process", "serve"]
 
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
-
-
-def thread_count() -> int:
-    """Threads of this process, those of C++ libraries included; 1 where the system does not tell."""
-    try:
-        return len(os.listdir("/proc/self/task"))
-    except OSError:
-        return 1
 
 
 def serve(orders: socket.socket, controller_pid: int, preload: Sequence[str]) -> NoReturn:

@@ -1,7 +1,9 @@
 """The runner behind `run_test.py`: many test files, one child process each. It never imports torch.
 
     main          the table of contents: options, choose, list / dry run / run, exit status
-    options       command line -> a frozen `Options`; argparse's namespace goes no further
+    arguments     command line -> `Options`; argparse's namespace goes no further
+    options       what the user asked for: one frozen `Options`
+    upstream_options  upstream's options that mean nothing here: accepted and noted
     discovery     which files under test/ are test files
     selection     names, paths, globs and `file::Class.test` -> `FileSelection`s (pure)
     times         how long files and tests took: the times file's format, and the merge of several (pure)

@@ -45,11 +45,12 @@ class FileCommand:
 def build_command(selection: FileSelection, options: Options, root: Path) -> FileCommand:
     """The command for `selection`, of the tree whose run_test.py lies in `root`."""
     patterns = [argument for pattern in options.keywords for argument in ("-k", pattern)]
-    verbosity = ["-v"] if options.verbose else []
+    flags = {"-v": options.verbose, "--showlocals": options.showlocals, "--strict-leaks": options.strict_leaks}
+    set_flags = [flag for flag, is_set in flags.items() if is_set]
     path = test_path(root / "test", selection.name)
     return FileCommand(
         name=selection.name,
-        arguments=(sys.executable, str(path), *selection.tests, *patterns, *verbosity, *options.file_arguments),
+        arguments=(sys.executable, str(path), *selection.tests, *patterns, *set_flags, *options.file_arguments),
         device=options.device,
         package_folder=str(root) if (root / "torch_testing_shim").is_dir() else None,
     )

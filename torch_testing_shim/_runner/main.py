@@ -6,11 +6,13 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from .command import FileCommand, build_command
+from .arguments import parse_options
+from .command import build_command
 from .discovery import find_test_names
-from .options import Options, parse_options
+from .options import Options
 from .result import ExitStatus
 from .selection import FileSelection, Place, select
 from .sharding import take_shard
@@ -30,15 +32,16 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    for note in options.notes:
+        print(f"run_test.py: note: {note}", file=sys.stderr)
     with StopRequest() as stop:
         try:
             selected = _choose(options, root)
             if options.list_names:
                 return _print_lines(file.name for file in selected)
-            commands = [build_command(file, options, root) for file in selected]
             if options.dry_run:
-                return _print_lines(str(command) for command in commands)
-            return _run(commands, options, root, stop)
+                return _print_lines(str(build_command(file, options, root)) for file in selected)
+            return _run(selected, options, root, stop)
         except UsageError as error:
             print("\n".join(f"run_test.py: error: {line}" for line in str(error).splitlines()), file=sys.stderr)
             return ExitStatus.USAGE
@@ -75,22 +78,31 @@ def _print_lines(lines: Iterable[str]) -> int:
     return ExitStatus.PASSED
 
 
-def _run(commands: Sequence[FileCommand], options: Options, root: Path, stop: StopRequest) -> int:
-    """Runs the commands with their reports. What only a run needs is imported here, which keeps `--list` quick."""
+def _run(selected: Sequence[FileSelection], options: Options, root: Path, stop: StopRequest) -> int:
+    """Runs the files with their reports. What only a run needs is imported here, which keeps `--list` quick."""
     try:
         from .file_process import scratch_folder
         from .report.junit import JUnitReport
-        from .report.terminal import TerminalReport, make_console
-        from .schedule import run_all
+        from .report.terminal import OutputMode, TerminalReport, make_console
+        from .schedule import RunPlan, run_all
     except ModuleNotFoundError as error:
         raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
 
     default_folder = root / "test" / "test-reports" / "python-unittest"
     junit = JUnitReport(Path(options.xml_folder or default_folder)) if options.save_xml else None
-    raw_output = sys.stdout.buffer if options.verbose else None
-    with scratch_folder() as scratch, TerminalReport(make_console(), raw_output) as terminal:
-        summary = run_all(
-            commands, keep_going=options.keep_going, scratch=scratch, stop=stop, terminal=terminal, junit=junit
-        )
+    raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
+    mode = OutputMode.PREFIXED if options.pipe_logs else None
+    plan = RunPlan(selected, lambda file: build_command(file, options, root), options)
+    if junit is not None:
+        plan = replace(plan, finish=junit.write)
+    with (
+        scratch_folder() as scratch,
+        TerminalReport(make_console(), raw_output, mode=mode, jobs=options.jobs) as terminal,
+    ):
+        summary = run_all(plan, scratch=scratch, stop=stop, report=terminal, say=_say)
     terminal.finished(summary)
     return summary.exit_status
+
+
+def _say(line: str) -> None:
+    print(f"run_test.py: note: {line}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._settings import read_settings
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcessTestCase,
@@ -46,7 +47,9 @@ class DTensorTestBase(MultiProcessTestCase):
 
     @property
     def world_size(self) -> int:
-        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES)."""
+        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES); or what WORLD_SIZE says."""
+        if (chosen := read_settings().world_size) is not None:
+            return chosen
         count = device_in_use().count
         return min(DEFAULT_WORLD_SIZE, count) if count > 1 else DEFAULT_WORLD_SIZE
 

@@ -4,6 +4,9 @@ While it goes on:
 
     events      what a report is told, and by whom: the protocol `RunReport`
     terminal    lines for a terminal and for a pipe
+    github      groups, annotations and the job's summary for GitHub Actions, with
+                github_commands: the escapes, and where a test failed; markdown: the summary's text
+    wording     the lines and rows that both have
     running     what a report knows of one running process
     progress    how far the run has come, and the time left
     output      what files print, passed on while they run

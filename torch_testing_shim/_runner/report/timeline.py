@@ -28,7 +28,8 @@ MOST_BARS = 12_000
 LAST_TICK = 96.0
 #: How many ticks the axis has at most, and how far apart they may be, in seconds.
 MOST_TICKS = 10
-STEPS: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+SHORT_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
+STEPS = (*SHORT_STEPS, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 @dataclass(frozen=True)

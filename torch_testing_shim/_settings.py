@@ -10,7 +10,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "LARGEST_SEED", "Settings", "SettingsError", "asked_to_complete", "read_settings"]
+__all__ = [
+    "DEFAULT_TIMEOUT_SECONDS",
+    "LARGEST_SEED",
+    "GitHubActions",
+    "Settings",
+    "SettingsError",
+    "asked_to_complete",
+    "read_github_actions",
+    "read_settings",
+]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -112,6 +121,28 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
     """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
     return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
+
+
+@dataclass(frozen=True)
+class GitHubActions:
+    """What GitHub Actions says of the step that this process is part of.
+
+    Attributes:
+        workspace: the folder of the checkout (GITHUB_WORKSPACE), or None.
+        step_summary: the file that the job's summary is added to (GITHUB_STEP_SUMMARY), or None.
+    """
+
+    workspace: str | None = None
+    step_summary: str | None = None
+
+
+def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActions | None:
+    """What `environ` (default: the process's environment) says of GitHub Actions; None where GITHUB_ACTIONS is not
+    "true", as it is there."""
+    env = os.environ if environ is None else environ
+    if env.get("GITHUB_ACTIONS") != "true":
+        return None
+    return GitHubActions(env.get("GITHUB_WORKSPACE") or None, env.get("GITHUB_STEP_SUMMARY") or None)
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

@@ -1,9 +1,9 @@
 """JSON lines: one record on each line, for programs. A merged report is made of nothing else.
 
     {"record": "run",  "version": 1, "started_at", "seconds", "exit_status", "command", "machine", "shard",
-                       "stopped_by", "not_run"}
+                       "stopped_by", "deadline", "not_run"}
     {"record": "file", "version": 1, "file", "exit_code", "started_at", "seconds", "is_stopped", "processes_left",
-                       "is_refusal", "output_tail", "passed", "failed", "skipped"}
+                       "seconds_allowed", "is_refusal", "flaky_fails", "output_tail", "passed", "failed", "skipped"}
     {"record": "test", "version": 1, "file", "test", "attempt", "status", "result", "started_at", "seconds", "reason",
                        "detail", "ranks"}
     {"record": "rank", "version": 1, "file", "test", "attempt", "rank", "status", "pid", "started_at", "seconds",
@@ -49,6 +49,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "int | None": (int, type(None)),
     "float": (int, float),
+    "float | None": (int, float, type(None)),
 }
 
 
@@ -66,14 +67,21 @@ def to_json_lines(run: RecordedRun) -> Iterator[str]:
 def _records(run: RecordedRun) -> Iterator[dict[str, Any]]:
     facts, summary = run.facts, run.summary
     stopped_by = summary.stopped_by.name if summary.stopped_by else None
-    yield {"record": "run", **asdict(facts), "stopped_by": stopped_by, "not_run": summary.not_run}
+    yield {
+        "record": "run",
+        **asdict(facts),
+        "stopped_by": stopped_by,
+        "deadline": summary.deadline,
+        "not_run": summary.not_run,
+    }
     for result in summary.files:
         yield from _file_records(result)
 
 
 def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
     counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped}
-    yield {"record": "file", **asdict(result.ending), "is_refusal": result.is_refusal, **counts}
+    flags = {"is_refusal": result.is_refusal, "flaky_fails": result.flaky_fails}
+    yield {"record": "file", **asdict(result.ending), **flags, **counts}
     where = {"file": result.file}
     outcomes = [row.label for row in rows_of(result)]  # the entries' rows come first, one for one
     attempts = [(0, entry) for entry in result.entries]
@@ -136,6 +144,7 @@ class _Reading:
             shard=None if shard is None else (int(shard[0]), int(shard[1])),
         )
         self._stopped_by = None if run["stopped_by"] is None else signal.Signals[run["stopped_by"]]
+        self._deadline = None if run["deadline"] is None else float(run["deadline"])
         self._not_run = tuple(str(name) for name in run["not_run"])
         self._files: list[_FileReading] = []
         self._count, self._is_whole = 1, False
@@ -151,7 +160,8 @@ class _Reading:
             return
         self._count += 1
         if kind == "file":
-            self._files.append(_FileReading(_of(FileEnding, record), bool(record["is_refusal"])))
+            ending = _of(FileEnding, record)
+            self._files.append(_FileReading(ending, bool(record["is_refusal"]), bool(record["flaky_fails"])))
         else:
             self._files[-1].take(kind, record)
 
@@ -159,7 +169,7 @@ class _Reading:
         if not self._is_whole:
             raise RecordsError("its end is missing")
         files = tuple(file.result() for file in self._files)
-        return RecordedRun(self._facts, RunSummary(files, self._not_run, self._stopped_by))
+        return RecordedRun(self._facts, RunSummary(files, self._not_run, self._stopped_by, deadline=self._deadline))
 
 
 @dataclass
@@ -168,6 +178,7 @@ class _FileReading:
 
     ending: FileEnding
     is_refusal: bool
+    flaky_fails: bool
     tests: list[_TestReading] = field(default_factory=list)
     faults: list[Failure] = field(default_factory=list)
     interrupted: list[str] = field(default_factory=list)
@@ -194,6 +205,7 @@ class _FileReading:
             faults=tuple(self.faults),
             interrupted=tuple(self.interrupted),
             is_refusal=self.is_refusal,
+            flaky_fails=self.flaky_fails,
             reruns=tuple(test.entry() for test in self.tests if test.is_rerun),
         )
 
@@ -218,6 +230,6 @@ def _of(kind: Callable[..., Made], record: dict[str, Any]) -> Made:
     for name, types in wanted.items():
         if types in TYPES and not isinstance(record[name], TYPES[types]):
             raise TypeError(f"{name} is {record[name]!r}")
-        if types == "float" and not math.isfinite(record[name]):
+        if isinstance(record[name], float) and not math.isfinite(record[name]):
             raise ValueError(f"{name} is {record[name]!r}")
     return kind(**{name: record[name] for name in wanted})

@@ -41,7 +41,7 @@ class Finding:
 
     Attributes:
         row: the test.
-        run: the name of the run that it was in.
+        run: the name of the run that it was in; "" where there is one only.
         ranks: its ranks, what ended badly first, the earliest of these before the others.
         reruns: "passed", "failed": how its later runs ended.
     """
@@ -61,19 +61,19 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
         problems: what is wrong beside the tests, such as a report that is missing.
     """
     rows = [(run, row) for run in runs for file in run.summary.files for row in rows_of(file)]
-    failures = [_finding(run, row) for run, row in rows if row.is_failure]
+    failures = [_finding(run, row, len(runs)) for run, row in rows if row.is_failure]
     told = [finding for finding in failures if finding.row.label != DID_NOT_RUN]
     return _template().render(
         title="passed" if exit_status == 0 else _verdict(exit_status),
         is_green=exit_status == 0,
         problems=problems,
-        totals=_totals(runs, rows),
+        totals=list(_totals(runs, rows)),
         runs=runs,
         failures=told[:SHOWN_REPORTS],
         more_failures=told[SHOWN_REPORTS:],
         did_not_run=[finding for finding in failures if finding.row.label == DID_NOT_RUN],
-        flaky=[_finding(run, row) for run, row in rows if row.is_flaky],
-        slowest=sorted(rows, key=lambda found: -found[1].entry.seconds)[:SLOWEST],
+        flaky=[_finding(run, row, len(runs)) for run, row in rows if row.is_flaky],
+        slowest=_slowest(rows),
         skips=_skips(rows),
         files=[(run, file) for run in runs for file in run.summary.files],
         timelines=[timeline_of(run) for run in runs],
@@ -122,9 +122,9 @@ def _verdict(exit_status: int) -> str:
         return f"exit status {exit_status}"
 
 
-def _finding(run: RecordedRun, row: TestRow) -> Finding:
+def _finding(run: RecordedRun, row: TestRow, runs: int) -> Finding:
     ranks = sorted(row.ranks, key=lambda rank: (rank.status in ("passed", "skipped"), rank.started_at + rank.seconds))
-    return Finding(row, run.name, tuple(ranks), row.reruns)
+    return Finding(row, run.name if runs > 1 else "", tuple(ranks), row.reruns)
 
 
 def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestRow]]) -> Iterator[tuple[str, int]]:
@@ -137,6 +137,12 @@ def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestR
         yield "flaky", flaky
     if not_run := sum(len(run.summary.not_run) for run in runs):
         yield "files not run", not_run
+
+
+def _slowest(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[RecordedRun, TestRow]]:
+    """The tests that took longest; what the runner found has no time."""
+    timed = [found for found in rows if found[1].entry.seconds]
+    return sorted(timed, key=lambda found: -found[1].entry.seconds)[:SLOWEST]
 
 
 def _skips(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[str, list[TestRow]]]:

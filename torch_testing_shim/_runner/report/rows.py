@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 
-from ..result import FileResult
+from ..result import FLAKY, FileResult
 
 __all__ = ["TestRow", "rows_of"]
 
-FLAKY, INTERRUPTED = "flaky", "interrupted"
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class TestRow:
             found ("crashed", "did not run").
         entry: its first run; of what the runner found, made up from that; `test` is "" for the file itself.
         reruns: its later runs, in their order.
+        is_failure: the run is not green because of it.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -31,6 +32,7 @@ class TestRow:
     label: str
     entry: JournalEntry
     reruns: tuple[JournalEntry, ...] = ()
+    is_failure: bool = False
 
     @property
     def test(self) -> str:
@@ -45,10 +47,6 @@ class TestRow:
     def is_flaky(self) -> bool:
         """It failed, and passed when it was run again."""
         return self.label == FLAKY
-
-    @property
-    def is_failure(self) -> bool:
-        return self.entry.status.is_failure and not self.is_flaky
 
     @property
     def is_skip(self) -> bool:
@@ -68,19 +66,20 @@ def rows_of(result: FileResult) -> tuple[TestRow, ...]:
     again: dict[str, list[JournalEntry]] = {}
     for rerun in result.reruns:
         again.setdefault(rerun.test, []).append(rerun)
-    rows = []
-    for entry in result.entries:
-        reruns = tuple(again.pop(entry.test, ())) if entry.status.is_failure else ()
-        rows.append(_row(result.file, entry.status.value, entry, reruns))
+    flaky = {failure.test for failure in result.flaky}
+
+    def row(label: str, entry: JournalEntry) -> TestRow:
+        if not entry.status.is_failure:
+            return TestRow(result.file, label, entry)
+        is_flaky = entry.test in flaky
+        is_failure = result.flaky_fails or not is_flaky
+        reruns = tuple(again.pop(entry.test, ()))
+        return TestRow(result.file, FLAKY if is_flaky else label, entry, reruns, is_failure)
+
+    rows = [row(entry.status.value, entry) for entry in result.entries]
     for fault in result.faults:
-        entry = JournalEntry(fault.test, TestStatus.ERROR, 0.0, fault.reason, fault.detail)
-        rows.append(_row(result.file, fault.label, entry, tuple(again.pop(fault.test, ()))))
+        rows.append(row(fault.label, JournalEntry(fault.test, TestStatus.ERROR, 0.0, fault.reason, fault.detail)))
     for test in result.interrupted:
         entry = JournalEntry(test, TestStatus.ERROR, 0.0, "the run was stopped while it ran")
-        rows.append(TestRow(result.file, INTERRUPTED, entry))
+        rows.append(TestRow(result.file, INTERRUPTED, entry, is_failure=True))
     return tuple(rows)
-
-
-def _row(file: str, label: str, entry: JournalEntry, reruns: tuple[JournalEntry, ...]) -> TestRow:
-    is_flaky = entry.status.is_failure and bool(reruns) and reruns[-1].status.is_pass
-    return TestRow(file, FLAKY if is_flaky else label, entry, reruns)

@@ -24,17 +24,12 @@ from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .output import OutputSpeaker, ShownOutput
 from .progress import Progress
 from .running import RunningProcess
+from .wording import counts_of, failures_to_list, shortened, stopped_line
 
-__all__ = ["OutputMode", "TerminalReport", "failures_to_list", "make_console"]
-
-#: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
-LISTED_NOT_RUN = 10
+__all__ = ["OutputMode", "TerminalReport", "make_console"]
 
 #: How often the live lines are drawn at most, in seconds.
 DRAW_INTERVAL = 0.1
-
-#: What the table shows of a reason; some messages are a page in one line.
-REASON_CHARACTERS = 300
 
 
 class _Console(Console):
@@ -133,11 +128,10 @@ class TerminalReport:
                 if fault.label != DID_NOT_RUN:
                     self._failure(fault, with_detail=self._output is None and fault.detail not in shown)
                     shown.add(fault.detail)
-            counts = ", ".join(_counts(result)) or "no tests"
             style = "red" if result.failed else "green" if result.passed else "yellow"
-            self._line(f"{result.file}  {counts}  {result.ending.seconds:.1f}s", style=style)
+            self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
             if result.ending.is_stopped:
-                self._line(f"stopped while {_stopped_at(result)}", style="yellow")
+                self._line(stopped_line(result), style="yellow")
             if result.ending.processes_left:
                 self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
             self._draw(at_once=True)
@@ -168,26 +162,27 @@ class TerminalReport:
         if failures:
             self._line("")
             self._table(failures)
+        for failure in summary.flaky:
+            self._line(f"FLAKY  {failure.where}  passed when it was run again; at first: {shortened(failure.reason)}")
         if summary.not_run:
             count = "1 file" if len(summary.not_run) == 1 else f"{len(summary.not_run)} files"
-            why = summary.stopped_by.name if summary.stopped_by else "a file failed; --keep-going goes on"
-            self._line(f"not run: {count} ({why})", style="yellow")
+            self._line(f"not run: {count} ({summary.why_not_run})", style="yellow")
         self._line(str(summary))
 
     def _table(self, failures: list[Failure]) -> None:
         if not self._console.is_terminal:  # one line each, whole and easy to search
             for failure in failures:
-                self._line(f"{failure.label.upper()}  {failure.where}  {_shortened(failure.reason)}")
+                self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}")
             return
         table = Table("what", "where", "why", title="failed", title_justify="left")
         for failure in failures:
             table.add_row(
-                failure.label, Text(failure.where, overflow="fold"), Text(_shortened(failure.reason), overflow="fold")
+                failure.label, Text(failure.where, overflow="fold"), Text(shortened(failure.reason), overflow="fold")
             )
         self._console.print(table)
 
     def _failure(self, failure: Failure, *, with_detail: bool = True) -> None:
-        self._line(f"{failure.label.upper()}  {failure.where}  {_shortened(failure.reason)}", style="red")
+        self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}", style="red")
         if with_detail and failure.detail:
             self._line(failure.detail.rstrip("\n"))
 
@@ -207,33 +202,3 @@ class TerminalReport:
 
 def _drop(chunk: bytes) -> None:
     """What happens to output that is not shown."""
-
-
-def failures_to_list(summary: RunSummary) -> list[Failure]:
-    """The rows of the table: all failures, with long rows of "did not run" of one file shortened."""
-    rows: list[Failure] = []
-    for file in summary.files:
-        not_run = [failure for failure in file.failures if failure.label == DID_NOT_RUN]
-        rows += [failure for failure in file.failures if failure.label != DID_NOT_RUN]
-        if len(not_run) <= LISTED_NOT_RUN + 1:
-            rows += not_run
-        else:
-            more = f"and {len(not_run) - LISTED_NOT_RUN} more tests of this file"
-            rows += [*not_run[:LISTED_NOT_RUN], Failure(file.file, "", DID_NOT_RUN, more)]
-    return rows
-
-
-def _shortened(reason: str) -> str:
-    """A reason that fits a table; the whole of it stands in the report above."""
-    return reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 4]} ..."
-
-
-def _counts(result: FileResult) -> list[str]:
-    counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped}
-    return [f"{count} {what}" for what, count in counts.items() if count]
-
-
-def _stopped_at(result: FileResult) -> str:
-    if result.interrupted:
-        return " and ".join(f"{result.file}::{test}" for test in result.interrupted) + " ran"
-    return f"{result.file} ran, between tests"

@@ -24,9 +24,12 @@ FILE_HEIGHT, TEST_HEIGHT, RANK_HEIGHT, GAP = 6.0, 12.0, 4.0, 1.0
 LEAST_WIDTH = 1.5
 #: How many bars a timeline has at most: browsers are slow with more, and nobody reads them. Rank rows go first.
 MOST_BARS = 12_000
+#: Where the last tick may be, in percent: its text stands to its right.
+LAST_TICK = 96.0
 #: How many ticks the axis has at most, and how far apart they may be, in seconds.
 MOST_TICKS = 10
-STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+SHORT_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
+STEPS = (*SHORT_STEPS, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,9 @@ def _title(row: TestRow, run: JournalEntry) -> str:
 def _ticks(seconds: float) -> Iterator[Tick]:
     step = next((step for step in STEPS if seconds / step <= MOST_TICKS), seconds)
     for number in range(int(seconds / step) + 1):
-        yield Tick(round(100 * number * step / seconds, 3), _clock(number * step))
+        left = 100 * number * step / seconds
+        if left <= LAST_TICK:
+            yield Tick(round(left, 3), _clock(number * step))
 
 
 def _clock(seconds: float) -> str:

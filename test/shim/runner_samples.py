@@ -146,7 +146,8 @@ class RunnerTestCase(TestCase):
 
     def environment(self, **changes: str) -> dict[str, str]:
         """A developer's plain environment: nothing of the run that this test itself is part of."""
-        outer = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "PYTHON", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "TMPDIR")
+        ours = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "TMPDIR", "COVERAGE_")
+        outer = (*ours, "PYTHON", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "GITHUB_", "_ARGCOMPLETE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
         path = os.pathsep.join([str(ROOT), str(self.tree)])
         return {**kept, "PYTHONPATH": path, "TMPDIR": str(self.scratch), **changes}

@@ -6,7 +6,6 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from .arguments import parse_options
@@ -36,6 +35,8 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
         print(f"run_test.py: note: {note}", file=sys.stderr)
     with StopRequest() as stop:
         try:
+            if options.merge_reports:
+                return _merge(options)
             selected = _choose(options, root)
             if options.list_names:
                 return _print_lines(file.name for file in selected)
@@ -82,26 +83,24 @@ def _run(selected: Sequence[FileSelection], options: Options, root: Path, stop: 
     """Runs the files with their reports. What only a run needs is imported here, which keeps `--list` quick."""
     try:
         from .file_process import scratch_folder
-        from .report.junit import JUnitReport
-        from .report.terminal import OutputMode, TerminalReport, make_console
+        from .report.session import RunReports
         from .schedule import RunPlan, run_all
     except ModuleNotFoundError as error:
         raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
 
-    default_folder = root / "test" / "test-reports" / "python-unittest"
-    junit = JUnitReport(Path(options.xml_folder or default_folder)) if options.save_xml else None
-    raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
-    mode = OutputMode.PREFIXED if options.pipe_logs else None
-    plan = RunPlan(selected, lambda file: build_command(file, options, root), options)
-    if junit is not None:
-        plan = replace(plan, finish=junit.write)
-    with (
-        scratch_folder() as scratch,
-        TerminalReport(make_console(), raw_output, mode=mode, jobs=options.jobs) as terminal,
-    ):
-        summary = run_all(plan, scratch=scratch, stop=stop, report=terminal, say=_say)
-    terminal.finished(summary)
-    return summary.exit_status
+    reports = RunReports(options, root, expected={})
+    plan = RunPlan(selected, lambda file: build_command(file, options, root), options, finish=reports.finish_file)
+    with scratch_folder() as scratch, reports:
+        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_say)
+    return reports.finish(summary)
+
+
+def _merge(options: Options) -> int:
+    try:
+        from .merge_command import merge_reports
+    except ModuleNotFoundError as error:
+        raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return merge_reports(options.merge_reports, options.report_html)
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import signal
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
-from torch_testing_shim._runner.report.terminal import TerminalReport, _shortened, failures_to_list
+from torch_testing_shim._runner.report.terminal import OutputMode, TerminalReport
+from torch_testing_shim._runner.report.wording import failures_to_list, shortened
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -32,7 +34,14 @@ class TerminalReportTest(TestCase):
         super().setUp()
         self.text = io.StringIO()
 
-    def report(self, *, is_terminal: bool = False, raw_output: io.BytesIO | None = None) -> TerminalReport:
+    def report(
+        self,
+        *,
+        is_terminal: bool = False,
+        raw_output: io.BytesIO | None = None,
+        mode: OutputMode | None = None,
+        expected: dict[str, float] | None = None,
+    ) -> TerminalReport:
         console = Console(
             file=self.text,
             force_terminal=is_terminal,
@@ -42,7 +51,7 @@ class TerminalReportTest(TestCase):
             emoji=False,
             color_system=None,
         )
-        return TerminalReport(console, raw_output)
+        return TerminalReport(console, raw_output, mode=mode, expected=expected)
 
     def shown(self) -> str:
         return self.text.getvalue()
@@ -102,9 +111,9 @@ not run: 1 file (a file failed; --keep-going goes on)
 """,
         )
 
-    def test_a_page_in_one_line_is_shortened(self) -> None:
-        self.assertEqual("x" * 296 + " ...", _shortened("x" * 5000))
-        self.assertEqual("short", _shortened("short"))
+    def test_a_page_in_one_line_isshortened(self) -> None:
+        self.assertEqual("x" * 296 + " ...", shortened("x" * 5000))
+        self.assertEqual("short", shortened("short"))
 
     def test_the_end_of_a_run_on_a_terminal_is_a_table(self) -> None:
         self.report(is_terminal=True).finished(RunSummary((file(PASSED, FAILED, faults=(BROKEN,)),)))
@@ -159,7 +168,69 @@ not run: 2 files (SIGINT)
         expected = b"a/test_x (1 of 1)\none \xff\x1b[1m\na/test_x  1 failed  1.2s\n"
         self.assertEqual((expected, ""), (raw.getvalue(), self.shown()))
 
-    def test_a_long_row_of_tests_that_did_not_run_is_shortened(self) -> None:
+    def test_files_that_run_at_once_have_a_live_line_each_and_the_run_has_one(self) -> None:
+        with self.report(is_terminal=True, expected={"a/test_x": 60.0, "test_y": 150.0}) as report:
+            report.run_started(["a/test_x", "test_y", "test_z"])
+            one, two = report.process_started("a/test_x"), report.process_started("test_y", "B.test again")
+            two.on_journal(JournalContents(("B.test",), (), ("B.test",)))
+            one.on_journal(JournalContents(("A.test_one", "A.test_two"), (PASSED, FAILED), ()))
+            report.process_ended(one)
+            report.file_ended(file(PASSED, FAILED))
+        shown = self.shown()
+        self.assertIn("test_y (B.test again)  0/1  B.test  0s", shown)
+        self.assertIn("1/3 files  2 tests, 1 failed  about 4 min left", shown)
+
+    def test_output_of_files_that_run_at_once_does_not_mix(self) -> None:
+        raw = io.BytesIO()
+        with self.report(raw_output=raw) as report:
+            report.run_started(["a/test_x", "test_y"])
+            one, two = report.process_started("a/test_x"), report.process_started("test_y")
+            two.on_output(b"y begins, ")
+            one.on_output(b"x begins, ")
+            two.on_output(b"y ends")
+            one.on_output(b"x ends")
+            report.process_ended(two)
+            report.process_ended(one)
+            report.file_ended(file(PASSED))
+        self.assertExpectedInline(
+            raw.getvalue().decode(),
+            """\
+a/test_x (1 of 2)
+x begins, x ends
+test_y (2 of 2)
+y begins, y ends
+a/test_x  1 passed  1.2s
+""",
+        )
+
+    def test_prefixed_output_is_shown_line_by_line(self) -> None:
+        raw = io.BytesIO()
+        with self.report(raw_output=raw, mode=OutputMode.PREFIXED) as report:
+            one, two = report.process_started("a/test_x"), report.process_started("test_y")
+            two.on_output(b"y begins, ")
+            one.on_output(b"x\n")
+            two.on_output(b"y ends\n")
+            report.process_ended(one)
+            report.process_ended(two)
+        lines = raw.getvalue().decode().splitlines()
+        self.assertEqual(["[a/test_x] x", "[test_y] y begins, y ends"], lines[-2:])
+
+    def test_a_flaky_test_is_told_at_the_end(self) -> None:
+        again = dataclasses.replace(PASSED, test="A.test_two")
+        result = dataclasses.replace(file(PASSED, FAILED), reruns=(again,))
+        report = self.report()
+        report.file_ended(result)
+        report.finished(RunSummary((result,)))
+        self.assertExpectedInline(
+            self.shown(),
+            """\
+a/test_x  2 passed, 1 flaky  1.2s
+FLAKY  a/test_x::A.test_two  passed when it was run again; at first: 1 != 2
+2 passed, 0 failed, 0 skipped
+""",
+        )
+
+    def test_a_long_row_of_tests_that_did_not_run_isshortened(self) -> None:
         faults = tuple(Failure("a/test_x", f"A.test_{n}", DID_NOT_RUN, "ended") for n in range(300))
         rows = failures_to_list(RunSummary((file(FAILED, faults=faults),)))
         self.assertEqual(12, len(rows))

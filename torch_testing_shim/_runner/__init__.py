@@ -29,6 +29,8 @@
     coverage_run  test files under coverage.py, and one report about all of them
     whole_file    text files that are written as a whole or not at all
     usage_error   the error that wrong usage ends in
+    merge_command the command that merges the reports of several machines
+    merge_reports their runs as one: what is missing, and the one verdict (pure but for the reading)
     report        what people and CI read, with a map of its own
 
 The processes, and what flows between them:

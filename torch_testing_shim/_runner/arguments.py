@@ -176,6 +176,11 @@ def _add_writing(group: argparse._ArgumentGroup) -> None:
     add("--times", type=_path, metavar="FILE", help="recorded times, read and written (default: the tree's own)")
     merge: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": _path, "metavar": "FILE"}
     add("--merge-times", help="merge times files into that of --times and run nothing", **merge)
+    merge["metavar"] = "DIR"
+    reports = (
+        "one verdict over the --json-lines reports (*.jsonl) below each DIR, a DIR for a group of shards; run nothing"
+    )
+    add("--merge-reports", help=reports, **merge)
 
 
 def _keyword(text: str) -> str:

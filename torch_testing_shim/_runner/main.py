@@ -52,9 +52,8 @@ def _do(options: Options, root: Path, stop: StopRequest) -> int:
     """What the options ask for."""
     _tell("note", options.notes)
     times_path = options.times or default_times_path(root)
-    if options.merge_times:
-        _tell("note", merge_times_files(options.merge_times, times_path))
-        return ExitStatus.PASSED
+    if options.merge_times or options.merge_reports:
+        return _merge(options, times_path)
     only_shows = options.list_names or options.dry_run
     history, unread = History.read(root, times_path, needs_times=options.shard is not None or not only_shows)
     selected, notes = choose(options, root, history)
@@ -68,6 +67,19 @@ def _do(options: Options, root: Path, stop: StopRequest) -> int:
     except ModuleNotFoundError as error:
         raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return run(selected, options, root, history, stop)
+
+
+def _merge(options: Options, times_path: Path) -> int:
+    """Merges what several runs have written; returns the verdict over all of them, where reports are merged."""
+    if options.merge_times:
+        _tell("note", merge_times_files(options.merge_times, times_path))
+    if not options.merge_reports:
+        return ExitStatus.PASSED
+    try:
+        from .merge_command import merge_reports
+    except ModuleNotFoundError as error:
+        raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return merge_reports(options.merge_reports, options.report_html)
 
 
 def _tell(kind: str, lines: Iterable[str]) -> None:

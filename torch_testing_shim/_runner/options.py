@@ -79,6 +79,8 @@ class Options:
         json_lines: path of the records of tests and ranks, one JSON object on each line, or None.
         times: path of the recorded times, read and written, or None for the tree's own.
         merge_times: paths of times files that are to be merged into `times`; where there are any, nothing runs.
+        merge_reports: folders of records that are to be merged into one report with one verdict; where there are any,
+            nothing runs.
         write_failed: path that the failed tests are written to, one `file::Class.test` on each line, or None.
 
     Of the command line itself:
@@ -133,6 +135,7 @@ class Options:
     json_lines: Path | None = None
     times: Path | None = None
     merge_times: tuple[Path, ...] = ()
+    merge_reports: tuple[Path, ...] = ()
     write_failed: Path | None = None
 
     notes: tuple[str, ...] = ()

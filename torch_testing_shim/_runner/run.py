@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .command import build_command
@@ -16,11 +14,8 @@ from .failed_tests import failed_lines
 from .file_process import scratch_folder
 from .history import History
 from .options import Options
-from .report.files import ReportFiles
-from .report.junit import JUnitReport
 from .report.listings import skip_reasons, slowest_tests
-from .report.recorded_run import RecordedRun, RunFacts, describe_machine
-from .report.terminal import OutputMode, TerminalReport, make_console
+from .report.session import RunReports
 from .result import RunSummary
 from .schedule import RunPlan, run_all
 from .selection import FileSelection
@@ -42,48 +37,21 @@ def run(selected: Sequence[FileSelection], options: Options, root: Path, history
     Raises:
         UsageError: something that the run needs cannot be had.
     """
-    began = time.time()
-    reports = ReportFiles(options.report_html, options.trace, options.json_lines)
-    plan = _prepare(selected, options, root, history, reports)
-    with scratch_folder() as scratch, _terminal(options, plan) as terminal:
-        summary = run_all(plan, scratch=scratch, stop=stop, report=terminal, say=_note)
-    summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
-    if options.write_failed is not None:
-        write_failed_list(options.write_failed, failed_lines(summary))
-    for problem in history.take(summary, _whole_files(selected, options)):
-        _note(problem)
-    summary = dataclasses.replace(summary, unwritten=tuple(reports.write(_recorded(summary, options, began))))
-    for line in _listings(summary, options, root):
-        print(line)
-    terminal.finished(summary)
-    return summary.exit_status
-
-
-def _prepare(
-    selected: Sequence[FileSelection], options: Options, root: Path, history: History, reports: ReportFiles
-) -> RunPlan:
-    """The plan of the run, when all that it is to write has a place."""
-    reports.check()
     if options.write_failed is not None:
         begin_failed_list(options.write_failed)
     if options.coverage:
         begin_coverage(root)
     expected = history.expected(selected)
-    plan = RunPlan(selected, lambda file: build_command(file, options, root), options, expected)
-    if not options.save_xml:
-        return plan
-    folder = Path(options.xml_folder or root / "test" / "test-reports" / "python-unittest")
-    return dataclasses.replace(plan, finish=JUnitReport(folder).write)
-
-
-def _terminal(options: Options, plan: RunPlan) -> TerminalReport:
-    return TerminalReport(
-        make_console(),
-        sys.stdout.buffer if options.verbose or options.pipe_logs else None,
-        mode=OutputMode.PREFIXED if options.pipe_logs else None,
-        expected=plan.expected.seconds,
-        jobs=options.jobs,
-    )
+    reports = RunReports(options, root, expected.seconds)
+    plan = RunPlan(selected, lambda file: build_command(file, options, root), options, expected, reports.finish_file)
+    with scratch_folder() as scratch, reports:
+        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
+    summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
+    if options.write_failed is not None:
+        write_failed_list(options.write_failed, failed_lines(summary))
+    for problem in history.take(summary, _whole_files(selected, options)):
+        _note(problem)
+    return reports.finish(summary, _listings(summary, options, root))
 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> set[str]:
@@ -93,29 +61,16 @@ def _whole_files(selected: Iterable[FileSelection], options: Options) -> set[str
     return {file.name for file in selected if not (file.tests or file.excluded)}
 
 
-def _recorded(summary: RunSummary, options: Options, began: float) -> RecordedRun:
-    facts = RunFacts(
-        started_at=began,
-        seconds=time.time() - began,
-        exit_status=summary.exit_status,
-        command=shlex.join(["run_test.py", *sys.argv[1:]]),
-        machine=describe_machine(),
-        shard=(options.shard.index, options.shard.count) if options.shard else None,
-    )
-    return RecordedRun(facts, summary)
-
-
-def _listings(summary: RunSummary, options: Options, root: Path) -> Iterator[str]:
-    """What the user asked to read at the end, and what has to be said."""
-    if options.coverage:
-        yield combined_report(root)
+def _listings(summary: RunSummary, options: Options, root: Path) -> list[str]:
+    """What the user asked to read at the end."""
+    lines = [combined_report(root)] if options.coverage else []
     if options.durations is not None:
-        yield from slowest_tests(summary, options.durations)
+        lines += slowest_tests(summary, options.durations)
     if options.why_skipped:
-        yield from skip_reasons(summary)
+        lines += skip_reasons(summary)
     if summary.is_all_skipped and options.fail_if_all_skipped:
-        yield "every test was skipped, which --fail-if-all-skipped makes a failure"
-    yield from summary.unwritten
+        lines.append("every test was skipped, which --fail-if-all-skipped makes a failure")
+    return lines
 
 
 def _note(line: str) -> None:

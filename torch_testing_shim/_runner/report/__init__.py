@@ -1,5 +1,7 @@
 """Reports: what people read while a run goes on and after it, and what CI and other programs read.
 
+    session     all reports of one run: what the runner knows of them
+
 While it goes on:
 
     events      what a report is told, and by whom: the protocol `RunReport`

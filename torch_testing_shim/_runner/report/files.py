@@ -7,7 +7,7 @@ written is a problem of the run, never a silent gap.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +53,13 @@ class ReportFiles:
             problems += _written(self.json_lines, to_json_lines(run))
         if self.trace is not None:
             problems += _written(self.trace, [trace_json(run)])
-        if self.html is not None:
-            problems += _written(self.html, [_page_writer()([run], run.facts.exit_status)])
-        return problems
+        return problems + self.write_page([run], run.facts.exit_status)
+
+    def write_page(self, runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[str] = ()) -> list[str]:
+        """Writes the page alone, of several runs if there are; see `page_html`."""
+        if self.html is None:
+            return []
+        return _written(self.html, [_page_writer()(runs, exit_status, problems)])
 
 
 def _page_writer() -> Callable[..., str]:

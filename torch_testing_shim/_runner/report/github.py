@@ -91,6 +91,10 @@ class GitHubReport:
             for failure in result.flaky:
                 self._floor.line(failure_annotation(failure, path, level="warning"))
 
+    def lines(self, lines: Sequence[str]) -> None:
+        """Prints lines that the user asked for."""
+        self._say(lines)
+
     def finished(self, summary: RunSummary) -> None:
         """Prints the failures, what did not run, and the last line."""
         lines = [""]

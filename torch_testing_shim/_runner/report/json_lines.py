@@ -39,6 +39,8 @@ from .rows import rows_of
 __all__ = ["RecordsError", "read_json_lines", "to_json_lines"]
 
 VERSION = 1
+#: Of more shards than this nobody has machines; a number beyond it is a broken record.
+MOST_SHARDS = 10_000
 
 Made = TypeVar("Made")
 
@@ -135,6 +137,8 @@ class _Reading:
         if run["record"] != "run":
             raise ValueError(run["record"])
         shard = run["shard"]
+        if shard is not None and not 1 <= shard[0] <= shard[1] <= MOST_SHARDS:
+            raise ValueError(shard)
         self._facts = RunFacts(
             started_at=float(run["started_at"]),
             seconds=float(run["seconds"]),

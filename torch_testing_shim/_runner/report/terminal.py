@@ -156,6 +156,11 @@ class TerminalReport:
             texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
             self._live.update(Group(*texts), refresh=True)
 
+    def lines(self, lines: Sequence[str]) -> None:
+        """Prints lines that the user asked for; to be called after the context's end."""
+        for line in lines:
+            self._line(line)
+
     def finished(self, summary: RunSummary) -> None:
         """Prints the table of failures, what did not run, and the last line; to be called after the context's end."""
         failures = failures_to_list(summary)

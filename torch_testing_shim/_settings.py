@@ -61,6 +61,7 @@ class Settings:
         stall_seconds: after this long without progress a certain deadlock ends its test
             (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
+        showlocals: tracebacks of ranks show local variables (TORCH_TESTING_SHIM_SHOWLOCALS).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
@@ -82,6 +83,7 @@ class Settings:
     temporary_folder: str | None = None
     stall_seconds: float = DEFAULT_STALL_SECONDS
     full_traceback: bool = False
+    showlocals: bool = False
     strict_leaks: bool = False
     show_output: bool = False
 
@@ -113,6 +115,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         temporary_folder=env.get("TMPDIR") or None,
         stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
+        showlocals=_flag(env, "TORCH_TESTING_SHIM_SHOWLOCALS"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )

@@ -30,6 +30,7 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_STALL_SECONDS",
     "TORCH_TESTING_SHIM_FULL_TRACEBACK",
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
+    "TORCH_TESTING_SHIM_SHOWLOCALS",
 ]
 
 
@@ -67,6 +68,7 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
             "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
+            "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
         }
         expected = Settings(
             device="cpu",
@@ -86,6 +88,7 @@ class SettingsTest(TestCase):
             stall_seconds=0.0,
             full_traceback=True,
             strict_leaks=True,
+            showlocals=True,
         )
         self.assertEqual(expected, read_settings(environ))
 

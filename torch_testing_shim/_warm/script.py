@@ -34,7 +34,7 @@ def become(order: WarmOrder, output: int) -> None:
     Args:
         output: the descriptor that the file prints to, both ways; it is closed.
     """
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor, name in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, name)
     for descriptor in (nothing, output):

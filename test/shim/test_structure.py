@@ -32,6 +32,7 @@ PREPARE_A_CHILD = {
     "_engine/rank_main.py",
     "_run_environment.py",
     "_runner/file_process.py",
+    "_warm/script.py",
 }
 
 #: Modules that look whether a test has changed the environment, and take nothing from it.

@@ -24,8 +24,9 @@ from .timeline import timeline_of
 __all__ = ["page_html"]
 
 SLOWEST = 20
-#: What is shown of one report or output, in characters, half of it from each end; what is left out is counted.
-SHOWN_CHARACTERS = 60_000
+#: What is shown of one report or output, and of a name, in characters, half of it from each end; what is left out is
+#: counted.
+SHOWN_CHARACTERS, NAME_CHARACTERS = 60_000, 600
 #: How many failures are shown with their reports: a page of more is too large to open, and the others are listed.
 SHOWN_REPORTS = 300
 
@@ -82,13 +83,18 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
 
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(visible=visible, shown=_shown, date=_date, duration=short_duration)
+    environment.filters.update(visible=visible, whole=whole, date=_date, duration=short_duration)
     return environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
 
 
-def visible(text: object) -> str:
-    """The text with nothing unseen in it: a control is shown by the picture that Unicode has for it, or its number."""
-    return UNSEEN.sub(_picture, ESCAPE_SEQUENCE.sub("", str(text).replace("\r\n", "\n")))
+def visible(text: object, most: int = NAME_CHARACTERS) -> str:
+    """A name with nothing unseen in it: a control is shown by the picture that Unicode has for it, or its number."""
+    return UNSEEN.sub(_picture, ESCAPE_SEQUENCE.sub("", _both_ends(str(text), most).replace("\r\n", "\n")))
+
+
+def whole(text: str) -> str:
+    """A report or an output, likewise."""
+    return visible(text, SHOWN_CHARACTERS)
 
 
 def _picture(found: re.Match[str]) -> str:
@@ -98,12 +104,12 @@ def _picture(found: re.Match[str]) -> str:
     return "\N{SYMBOL FOR DELETE}" if code == 0x7F else f"<U+{code:04X}>"
 
 
-def _shown(text: str) -> str:
+def _both_ends(text: str, most: int) -> str:
     """Both ends of a text that is too long for a page, and how much there was between them."""
-    left_out = len(text) - SHOWN_CHARACTERS
+    left_out = len(text) - most
     if left_out <= 0:
         return text
-    half = SHOWN_CHARACTERS // 2
+    half = most // 2
     return f"{text[:half]}\n... {left_out} characters are left out here ...\n{text[-half:]}"
 
 

@@ -68,7 +68,8 @@ class CoverageTest(RunnerTestCase):
 
     def test_without_coverage_or_a_place_for_its_data_nothing_runs(self) -> None:
         self.sample("test_x", "def test_a(self): pass")
-        (self.tree / "test" / "test-reports").write_text("in the way")
+        (self.tree / "test" / "test-reports").mkdir()
+        (self.tree / "test" / "test-reports" / "coverage").write_text("in the way")
         result = self.run_test("-c")
         self.assertEqual((2, ""), (result.returncode, result.stdout))
         self.assertRegex(

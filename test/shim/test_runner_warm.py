@@ -58,7 +58,9 @@ class RefusalTest(ProcessTestCase):
         prepares = "import os\nos.environ['A'] = '1'\nimport torch_testing_shim._settings\n"
         cold.append(self.how(self.write(prepares + SAYS_HOW)))
         cold.append(self.how(self.write(SAYS_HOW), PYTHONHASHSEED="5", OMP_NUM_THREADS="1"))
-        cold.append(self.how(self.write(SAYS_HOW), COVERAGE_PROCESS_START="x"))
+        configuration = self.folder / "coveragerc"  # coverage reads it in every interpreter, where it is installed
+        configuration.write_text(f"[run]\ndata_file = {self.folder}/data\n")
+        cold.append(self.how(self.write(SAYS_HOW), COVERAGE_PROCESS_START=str(configuration)))
         self.assertEqual(["cold"] * 4, cold)
         self.assertExpectedInline(
             "\n".join(self.said),

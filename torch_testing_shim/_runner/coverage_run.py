@@ -10,7 +10,7 @@ import io
 import types
 from pathlib import Path
 
-from .usage_error import UsageError
+from .usage_error import UsageError, why
 
 __all__ = ["begin_coverage", "combined_report", "coverage_arguments"]
 
@@ -37,7 +37,7 @@ def begin_coverage(root: Path) -> None:
         for old in data.parent.glob(f"{data.name}*"):
             old.unlink()
     except OSError as error:
-        raise UsageError(f"cannot write coverage data to {str(data.parent)!r}: {error.strerror}") from error
+        raise UsageError(f"cannot write coverage data to {str(data.parent)!r}: {why(error)}") from error
 
 
 def combined_report(root: Path) -> str:

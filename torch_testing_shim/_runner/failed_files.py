@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .usage_error import UsageError
+from .usage_error import UsageError, why
 from .whole_file import write_whole
 
 __all__ = ["FailedRecord", "begin_failed_list", "read_failed_list", "write_failed_list"]
@@ -34,8 +34,8 @@ class FailedRecord:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, RecursionError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is damaged"
-            self.problem = f"cannot read what failed last time from {str(self._path)!r}: {why}"
+            reason = why(error) if isinstance(error, OSError) else "it is damaged"
+            self.problem = f"cannot read what failed last time from {str(self._path)!r}: {reason}"
 
     def write(self, lines: Sequence[str]) -> str | None:
         """Replaces the record at once, so that no reader sees half of it; returns one sentence where that failed."""
@@ -43,7 +43,7 @@ class FailedRecord:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._path, [json.dumps({"failed": list(lines)}, indent=1) + "\n"])
         except OSError as error:
-            return f"cannot record what failed in {str(self._path)!r}: {error.strerror}"
+            return f"cannot record what failed in {str(self._path)!r}: {why(error)}"
         return None
 
 
@@ -56,8 +56,8 @@ def read_failed_list(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"cannot read --failed-from {str(path)!r}: {why}") from error
+        reason = why(error) if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"cannot read --failed-from {str(path)!r}: {reason}") from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
@@ -89,8 +89,7 @@ def write_failed_list(path: Path, lines: Sequence[str]) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
-    why = "Not a directory" if isinstance(error, FileExistsError) else error.strerror  # mkdir's word for a file there
-    return UsageError(f"cannot write --write-failed {str(path)!r}: {why}")
+    return UsageError(f"cannot write --write-failed {str(path)!r}: {why(error)}")
 
 
 def _checked(record: object) -> tuple[str, ...]:

@@ -40,14 +40,15 @@ def name(test):
 class JournalingResult(unittest.TextTestResult):
     def startTest(self, test):
         super().startTest(test)
-        self.began, self.outcome = time.monotonic(), None
+        self.began, self.began_at, self.outcome = time.monotonic(), time.time(), None
         journal.start(name(test))
 
     def stopTest(self, test):
         super().stopTest(test)
         if self.outcome:  # unittest comes here without one when Ctrl-C ends the test
             status, reason, detail = self.outcome
-            journal.end(JournalEntry(name(test), status, time.monotonic() - self.began, reason, detail))
+            seconds = time.monotonic() - self.began
+            journal.end(JournalEntry(name(test), status, seconds, reason, detail, self.began_at))
 
     def addSuccess(self, test):
         super().addSuccess(test)

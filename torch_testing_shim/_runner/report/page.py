@@ -88,20 +88,16 @@ def _template() -> Template:
 
 
 def visible(text: object, most: int = NAME_CHARACTERS) -> str:
-    """A name with nothing unseen in it: a control is shown by the picture that Unicode has for it, or its number."""
-    return UNSEEN.sub(_picture, ESCAPE_SEQUENCE.sub("", _both_ends(str(text), most).replace("\r\n", "\n")))
+    """A name with nothing unseen in it: of a control its number is shown."""
+    return UNSEEN.sub(
+        lambda found: f"<U+{ord(found.group()):04X}>",
+        ESCAPE_SEQUENCE.sub("", _both_ends(str(text), most).replace("\r\n", "\n")),
+    )
 
 
 def whole(text: str) -> str:
     """A report or an output, likewise."""
     return visible(text, SHOWN_CHARACTERS)
-
-
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found.group())
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\N{SYMBOL FOR DELETE}" if code == 0x7F else f"<U+{code:04X}>"
 
 
 def _both_ends(text: str, most: int) -> str:

@@ -184,8 +184,8 @@ class RunSummary:
 
     @property
     def flaky(self) -> tuple[Failure, ...]:
-        """The failures of tests that passed when they were run again."""
-        return tuple(failure for file in self.files for failure in file.flaky)
+        """The failures of tests that passed when they were run again, where these do not count as failed."""
+        return tuple(failure for file in self.files if not file.flaky_fails for failure in file.flaky)
 
     @property
     def why_not_run(self) -> str:

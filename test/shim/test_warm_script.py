@@ -62,7 +62,7 @@ ENDS = {
     "aborted": "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.abort()",
     "own group": "import os; os.killpg(0, 15)",
     "error": "def f():\n    1 / 0\nprint('before')\nf()\n",
-    "chained": "def f():\n    try:\n        1 / 0\n    except Exception as e:\n        raise ValueError('second') from e\nf()\n",
+    "chained": "try:\n    1 / 0\nexcept Exception as e:\n    raise ValueError('second') from e\n",
     "syntax": "def f(:\n",
     "indentation": "  x = 1\n",
     "not utf-8": "# -*- coding: latin-1 -*-\nprint('\u00e4'.encode())\n",

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._rank_records import records_of
 from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
 from torch_testing_shim._test_notes import notes_of
 from torch_testing_shim._test_selection import class_name, test_name
@@ -46,16 +47,17 @@ class _Event:
 class _RunningTest:
     name: str
     started: float
+    started_at: float
     events: list[_Event] = field(default_factory=list)
 
-    def entry(self) -> JournalEntry | None:
+    def entry(self, ranks: tuple[RankRecord, ...]) -> JournalEntry | None:
         """None where nothing has happened: the test was interrupted."""
         seconds = time.perf_counter() - self.started
         for status in BY_GRAVITY:
             events = [event for event in self.events if event.status is status]
             if events:
                 detail = "\n".join(event.detail for event in self.events if event.detail)
-                return JournalEntry(self.name, status, seconds, events[0].reason, detail)
+                return JournalEntry(self.name, status, seconds, events[0].reason, detail, self.started_at, ranks)
         return None
 
 
@@ -111,13 +113,13 @@ class JournalingResult(unittest.TextTestResult):
         return super().wasSuccessful() and not self.interrupted
 
     def startTest(self, test: unittest.TestCase) -> None:
-        self._running = _RunningTest(test_name(test), time.perf_counter())
+        self._running = _RunningTest(test_name(test), time.perf_counter(), time.time())
         self._log.start(self._running.name)
         super().startTest(test)
 
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
-        entry = self._running.entry() if self._running is not None else None
+        entry = self._running.entry(records_of(test)) if self._running is not None else None
         self._running = None
         if entry is not None:
             self._log.end(replace(entry, notes=notes_of(test)))
@@ -170,7 +172,7 @@ class JournalingResult(unittest.TextTestResult):
 
     def _fixture_failed(self, holder: unittest.TestCase, event: _Event) -> None:
         fixture = self._fixtures.find(holder.id())
-        self._log.end(JournalEntry(fixture.name, event.status, 0.0, event.reason, event.detail))
+        self._log.end(JournalEntry(fixture.name, event.status, 0.0, event.reason, event.detail, time.time()))
         for name in fixture.tests:
             self._did_not_run(
                 name, _Event(TestStatus.ERROR, f"did not run, since {fixture.name} failed: {event.reason}")
@@ -178,4 +180,4 @@ class JournalingResult(unittest.TextTestResult):
 
     def _did_not_run(self, name: str, event: _Event) -> None:
         self._log.start(name)
-        self._log.end(JournalEntry(name, event.status, 0.0, event.reason, event.detail))
+        self._log.end(JournalEntry(name, event.status, 0.0, event.reason, event.detail, time.time()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_testing_shim._seeds import SEED
+from torch_testing_shim._settings import LARGEST_SEED
 
 __all__ = ["ProgramOptions", "parse_arguments"]
 
@@ -23,6 +24,7 @@ class ProgramOptions:
 
     Attributes:
         names: "Class" or "Class.method"; empty for all.
+        excluded: "Class" or "Class.method": what is left out of the chosen tests.
         patterns: unittest's -k.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
         failfast, buffer, showlocals: as unittest's -f, -b, --locals.
@@ -36,10 +38,11 @@ class ProgramOptions:
         save_xml: path of the JUnit report, or None.
         slow_tests_file, disabled_tests_file: paths, or None.
         accept: rewrite expected output with what comes out.
-        seed: accepted, as old scripts pass it; without effect.
+        seed: what every test's random numbers start from, or None for `SEED`.
     """
 
     names: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     verbosity: int = 1
     failfast: bool = False
@@ -77,6 +80,7 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         parser.error(" and ".join(f"--{way.replace('_', '-')}" for way in ways) + " cannot be combined")
     return ProgramOptions(
         names=tuple(found.names),
+        excluded=tuple(found.exclude_test),
         patterns=tuple(found.k),
         verbosity=found.verbosity,
         failfast=found.failfast,
@@ -102,7 +106,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     tests = parser.add_argument_group("unittest's options")
     add = tests.add_argument
     add("names", nargs="*", metavar="Class[.method]", help="run only these")
-    add("-k", action="append", default=[], metavar="PATTERN", help="run only tests whose name contains or matches it")
+    add(
+        "-k",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="run only tests that it matches: a part of a name, a glob, or words with and, or, not",
+    )
     add("-v", "--verbose", dest="verbosity", action="store_const", const=2, default=1, help="a line per test")
     add("-q", "--quiet", dest="verbosity", action="store_const", const=0, help="only failures and the summary")
     add("-f", "--failfast", action="store_true", help="stop at the first failure")
@@ -122,13 +132,21 @@ def _parser(program: str) -> argparse.ArgumentParser:
     harness("--import-slow-tests", const=DEFAULT_SLOW_TESTS_FILE, help="JSON file of slow tests", **lists)
     harness("--import-disabled-tests", const=DEFAULT_DISABLED_TESTS_FILE, help="JSON file of tests to skip", **lists)
     harness("--accept", action="store_true", help="rewrite expected output with what comes out")
-    harness("--seed", type=int, metavar="N", help=f"accepted for old scripts, ignored: every test starts with {SEED}")
+    harness("--seed", type=_seed, metavar="N", help=f"what each test's random numbers start from, by default {SEED}")
+    leave_out: dict[str, Any] = {"action": "append", "default": [], "metavar": "Class[.method]"}
+    parser.add_argument_group("our own").add_argument("--exclude-test", help="leave out (repeatable)", **leave_out)
     return parser
 
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_SEED}")
     return int(text)
 
 

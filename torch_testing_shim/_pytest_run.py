@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._program_options import ProgramOptions
+from torch_testing_shim._rank_records import records_of
 from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
 from torch_testing_shim._test_notes import notes_of
 
@@ -56,7 +57,8 @@ class _Reporter:
         self._wanted = frozenset(wanted)
         self._log = log
         self._names: dict[str, str] = {}
-        self._started = 0.0
+        self._started = self._started_at = 0.0
+        self._ranks: tuple[RankRecord, ...] = ()
         self._entry: JournalEntry | None = None
         self._notes: tuple[str, ...] = ()
 
@@ -72,13 +74,15 @@ class _Reporter:
         self.interrupt = excinfo.value if is_signal else KeyboardInterrupt()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._started, self._entry, self._notes = time.perf_counter(), None, ()
+        self._started, self._started_at = time.perf_counter(), time.time()
+        self._entry, self._ranks, self._notes = None, (), ()
         self._log.start(self._names[nodeid])
 
     def pytest_runtest_makereport(self, item: Any, call: Any) -> None:
         """Called before the others, while the test's instance is still there."""
         if call.when == "call":
             self._notes = notes_of(getattr(item, "instance", None))
+            self._ranks = records_of(getattr(item, "instance", None))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called after set-up, body and tear-down; failures are told by `pytest_exception_interact`."""
@@ -108,4 +112,6 @@ class _Reporter:
         """The first failure of a test stays; what comes after a pass or a skip (its tear-down fails) replaces it."""
         if self._entry is None or not self._entry.status.is_failure:
             seconds = time.perf_counter() - self._started
-            self._entry = JournalEntry(self._names[report.nodeid], status, seconds, reason, detail)
+            self._entry = JournalEntry(
+                self._names[report.nodeid], status, seconds, reason, detail, self._started_at, self._ranks
+            )

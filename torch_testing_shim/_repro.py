@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from torch_testing_shim._running_script import interpreter_arguments
 from torch_testing_shim._settings import Settings
 
-__all__ = ["repro_command", "repro_on_failure"]
+__all__ = ["RERUN_HEADING", "repro_command", "repro_on_failure", "settings_as_assignments"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+#: What stands above the command.
+RERUN_HEADING = "To run this test again:"
 
 
 def repro_command(test_class: type, method_name: str, settings: Settings) -> str | None:
@@ -32,7 +35,7 @@ def repro_command(test_class: type, method_name: str, settings: Settings) -> str
     inside = os.path.relpath(path)
     shown = path if inside.startswith(os.pardir) else inside
     arguments = ["python", *interpreter_arguments(), shown, f"{test_class.__qualname__}.{method_name}"]
-    return " ".join([*_variables(settings), *map(shlex.quote, arguments)])
+    return " ".join([*settings_as_assignments(settings), *map(shlex.quote, arguments)])
 
 
 @contextlib.contextmanager
@@ -44,17 +47,21 @@ def repro_on_failure(command: str | None) -> Iterator[None]:
         raise
     except Exception as error:
         if command is not None:
-            _append(error, f"To run this test again:\n    {command}")
+            _append(error, f"{RERUN_HEADING}\n    {command}")
         raise
 
 
-def _variables(settings: Settings) -> Iterator[str]:
-    """What is set and could matter, as a shell assigns it."""
+def settings_as_assignments(settings: Settings) -> Iterator[str]:
+    """What is set and could matter to a test, as a shell assigns it: "NAME=value"."""
     default = Settings()
     if settings.device is not None:
         yield f"TORCH_TESTING_SHIM_DEVICE={shlex.quote(settings.device)}"
     if settings.start_method is not None:
         yield f"TORCH_TESTING_SHIM_START_METHOD={settings.start_method}"
+    if settings.world_size is not None:
+        yield f"WORLD_SIZE={settings.world_size}"
+    if settings.seed is not None:
+        yield f"TORCH_TESTING_SHIM_SEED={settings.seed}"
     if settings.timeout_seconds != default.timeout_seconds:
         yield f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT={settings.timeout_seconds:g}"
     if settings.hypothesis_profile != default.hypothesis_profile:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import torch
 
+from torch_testing_shim._settings import read_settings
+
 __all__ = ["SEED", "freeze_rng_state", "set_rng_seed"]
 
-#: The seed that every test starts with, as upstream.
+#: The seed that every test starts with where nobody has chosen one, as upstream.
 SEED = 1234
 
 
@@ -20,9 +22,13 @@ def set_rng_seed(seed: int | None = None) -> None:
     (upstream: `set_rng_seed`, torch 2.13).
 
     Args:
-        seed: the seed; `SEED` where it is None.
+        seed: the seed; where it is None, that of the run (`--seed`, TORCH_TESTING_SHIM_SEED), or else `SEED`.
     """
-    value = SEED if seed is None else seed
+    value = seed
+    if value is None:
+        value = read_settings().seed
+    if value is None:
+        value = SEED
     if torch.accelerator.current_accelerator() is None:
         torch.default_generator.manual_seed(value)  # all there is; manual_seed would take stacks for absent devices
     else:

@@ -12,12 +12,23 @@ from dataclasses import dataclass
 
 from torch_testing_shim._device_map import DeviceMap, parse_device_map
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_settings"]
+__all__ = [
+    "DEFAULT_TIMEOUT_SECONDS",
+    "LARGEST_SEED",
+    "GitHubActions",
+    "Settings",
+    "SettingsError",
+    "asked_to_complete",
+    "read_github_actions",
+    "read_settings",
+]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
 #: How long ranks have to stand still before a certain deadlock ends their test, in seconds.
 DEFAULT_STALL_SECONDS = 30.0
+#: The largest seed that all generators take; numpy's takes no more.
+LARGEST_SEED = 2**32 - 1
 
 START_METHODS = ("fork", "spawn")
 HYPOTHESIS_PROFILES = ("dev", "debug", "pytorch_ci")
@@ -34,7 +45,11 @@ class Settings:
 
     Attributes:
         device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
+        device_indices: the accelerators that this process may use, of those that torch finds
+            (TORCH_TESTING_SHIM_DEVICE_INDICES, "0,2"; run_test.py leases them), or None for all.
         start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
+        world_size: ranks of the tests that do not fix their number (WORLD_SIZE, as upstream), or None.
+        seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
         timeout_seconds: deadline of one distributed test (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
         journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
         thread_caps_set: the user has set OMP_NUM_THREADS or MKL_NUM_THREADS, so ranks keep their hands off.
@@ -50,6 +65,7 @@ class Settings:
         stall_seconds: after this long without progress a certain deadlock ends its test
             (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
+        showlocals: tracebacks of ranks show local variables (TORCH_TESTING_SHIM_SHOWLOCALS).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
         upstream_file: path of the test file of PyTorch's that this process and those that it starts run as it is
             (TORCH_TESTING_SHIM_UPSTREAM_FILE, which the harness sets by itself), or None.
@@ -60,7 +76,10 @@ class Settings:
     """
 
     device: str | None = None
+    device_indices: tuple[int, ...] | None = None
     start_method: str | None = None
+    world_size: int | None = None
+    seed: int | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     journal: str | None = None
     thread_caps_set: bool = False
@@ -74,6 +93,7 @@ class Settings:
     temporary_folder: str | None = None
     stall_seconds: float = DEFAULT_STALL_SECONDS
     full_traceback: bool = False
+    showlocals: bool = False
     strict_leaks: bool = False
     upstream_file: str | None = None
     device_map: DeviceMap | None = None
@@ -92,7 +112,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     default_profile = "pytorch_ci" if is_ci else "dev"
     return Settings(
         device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
+        device_indices=_indices(env, "TORCH_TESTING_SHIM_DEVICE_INDICES"),
         start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
+        world_size=_whole_number(env, "WORLD_SIZE", smallest=1),
+        seed=_whole_number(env, "TORCH_TESTING_SHIM_SEED", largest=LARGEST_SEED),
         timeout_seconds=_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS, zero_allowed=False),
         journal=env.get("TORCH_TESTING_SHIM_JOURNAL") or None,
         thread_caps_set=bool(env.get("OMP_NUM_THREADS") or env.get("MKL_NUM_THREADS")),
@@ -106,6 +129,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         temporary_folder=env.get("TMPDIR") or None,
         stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
+        showlocals=_flag(env, "TORCH_TESTING_SHIM_SHOWLOCALS"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         device_map=_device_map(env),
         upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
@@ -122,6 +146,33 @@ def _device_map(env: Mapping[str, str]) -> DeviceMap | None:
         raise SettingsError(f"TORCH_TESTING_SHIM_MAP_DEVICE: {error}") from None
 
 
+def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
+    """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
+    return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
+
+
+@dataclass(frozen=True)
+class GitHubActions:
+    """What GitHub Actions says of the step that this process is part of.
+
+    Attributes:
+        workspace: the folder of the checkout (GITHUB_WORKSPACE), or None.
+        step_summary: the file that the job's summary is added to (GITHUB_STEP_SUMMARY), or None.
+    """
+
+    workspace: str | None = None
+    step_summary: str | None = None
+
+
+def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActions | None:
+    """What `environ` (default: the process's environment) says of GitHub Actions; None where GITHUB_ACTIONS is not
+    "true", as it is there."""
+    env = os.environ if environ is None else environ
+    if env.get("GITHUB_ACTIONS") != "true":
+        return None
+    return GitHubActions(env.get("GITHUB_WORKSPACE") or None, env.get("GITHUB_STEP_SUMMARY") or None)
+
+
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
     value = env.get(name)
     if not value:
@@ -129,6 +180,28 @@ def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str 
     if value not in choices:
         raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
     return value
+
+
+def _whole_number(env: Mapping[str, str], name: str, *, smallest: int = 0, largest: int | None = None) -> int | None:
+    text = env.get(name)
+    if not text:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
+    if number < smallest or (largest is not None and number > largest):
+        wanted = f"a whole number from {smallest}" + (f" to {largest}" if largest is not None else "")
+        raise SettingsError(f"{name} is {text!r}; it must be {wanted}")
+    return number
+
+
+def _indices(env: Mapping[str, str], name: str) -> tuple[int, ...] | None:
+    text = env.get(name)
+    if not text:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    is_sound = all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts)
+    if not is_sound or len(set(map(int, parts))) < len(parts):
+        raise SettingsError(f"{name} is {text!r}; it must be different whole numbers with commas between")
+    return tuple(map(int, parts))
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float, *, zero_allowed: bool = True) -> float:

@@ -92,23 +92,26 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     check_scratch_folder()
     if options.save_xml is not None:
         check_reportable(options.save_xml)
-    if options.seed is not None:
-        print("--seed is accepted for old scripts and has no effect", file=sys.stderr)
     names = [test_name(test) for test in _selected(options)]
-    if options.discover:
-        print("\n".join(names))
-        return PASSED
     log = TestLog(take_journal(settings))
     log.plan(names)
+    if options.discover:
+        print("\n".join(names))
+        log.finish()
+        return PASSED
     if not names:
-        print("no test matches" if options.names or options.patterns else "there are no tests", file=sys.stderr)
+        print("no test matches" if _has_choice(options) else "there are no tests", file=sys.stderr)
         log.finish()
         return NOTHING_RAN
     return _run_and_report(names, options, script, log, interrupts)
 
 
+def _has_choice(options: ProgramOptions) -> bool:
+    return bool(options.names or options.patterns or options.excluded)
+
+
 def _selected(options: ProgramOptions) -> list[unittest.TestCase]:
-    return select(load(sys.modules["__main__"]), options.names, options.patterns)
+    return select(load(sys.modules["__main__"]), options.names, options.patterns, options.excluded)
 
 
 def _run_and_report(

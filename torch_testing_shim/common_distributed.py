@@ -40,7 +40,9 @@ from torch_testing_shim._engine.rank_outcomes import (
     skip_outcome,
 )
 from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._journal import RankRecord
 from torch_testing_shim._rank_free import skip_reason
+from torch_testing_shim._rank_records import rank_records
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
@@ -116,6 +118,7 @@ class MultiProcessTestCase(TestCase):
     special_return_code_checks: dict[Callable[..., Any], int]
     skip_return_code_checks: list[Callable[..., Any]]
     _ranks: TestRanks
+    _rank_records: tuple[RankRecord, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -133,8 +136,8 @@ class MultiProcessTestCase(TestCase):
 
     @property
     def world_size(self) -> int:
-        """Number of ranks."""
-        return DEFAULT_WORLD_SIZE
+        """Number of ranks: 4, or what WORLD_SIZE says; a subclass that overrides this fixes it."""
+        return read_settings().world_size or DEFAULT_WORLD_SIZE
 
     @property
     def destroy_pg_upon_exit(self) -> bool:
@@ -209,6 +212,7 @@ class MultiProcessTestCase(TestCase):
             ignored=fn in self.skip_return_code_checks,
         )
         outcomes = self._ranks.join(expectation)
+        self._rank_records = rank_records(outcomes, self._ranks.started)
         for process, outcome in zip(self.processes, outcomes, strict=True):
             process.exitcode = outcome.exit_code
         raise_verdict(outcomes, expectation, self._ranks.processes_left)

@@ -72,7 +72,7 @@ class SampleTestCase(TestCase):
 
     def environment(self, **extra: str) -> dict[str, str]:
         """This process's environment less what configures the harness, with a private TMPDIR and journal."""
-        ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_")
+        ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return kept | {
             "PYTHONPATH": str(ROOT),

@@ -266,6 +266,12 @@ class SetUpTest(TestCase):
         set_rng_seed(SEED)
         self.assertEqual(drawn[0], (random.random(), torch.rand(1).item()), atol=0, rtol=0)
 
+    def test_the_seed_of_the_run_is_every_tests(self) -> None:
+        drawn = []
+        run_body(lambda case: drawn.append(torch.rand(1).item()), environ={"TORCH_TESTING_SHIM_SEED": "7"})
+        set_rng_seed(7)
+        self.assertEqual(drawn, [torch.rand(1).item()], atol=0, rtol=0)
+
     def test_grad_mode_is_put_back(self) -> None:
         run_body(lambda case: torch.set_grad_enabled(False))
         self.assertTrue(torch.is_grad_enabled())

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import signal
+import time
 import xml.etree.ElementTree as ElementTree
 
 from harness_samples import ROOT, SampleTestCase
@@ -25,6 +27,7 @@ class Ways(DTensorTestBase):
 
     def test_dies(self):
         if self.rank == 1:
+            print("last words", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 
     @skip_if_lt_x_gpu(64)
@@ -72,6 +75,36 @@ class EntryPoints(SampleTestCase):
         words = {TestStatus.PASSED: "passed", TestStatus.EXPECTED_FAILURE: "passed", TestStatus.SKIPPED: "skipped"}
         self.assertEqual(EXPECTED, {name: words.get(entry.status, "failed") for name, entry in run.entries.items()})
         self.check_report(run.output)
+        self.check_ranks(run.entries)
+
+    def check_ranks(self, entries):
+        """The journal has one record for each rank of a test that had ranks."""
+        told = {name: [rank.status for rank in entry.ranks] for name, entry in entries.items()}
+        expected = {
+            "Ways.test_passes_number_1": ["passed", "passed"],
+            "Ways.test_passes_number_2": ["passed", "passed"],
+            "Ways.test_fails": ["passed", "failed"],
+            "Ways.test_dies": ["passed", "died"],
+            "Ways.test_skips": [],
+            "Ways.test_expected": ["failed", "failed"],
+            "Plain.test_in_the_test_process": [],
+        }
+        self.assertEqual(expected, told)
+        for entry in entries.values():
+            self.assertLess(abs(entry.started_at - time.time()), 300, entry)
+            for rank in entry.ranks:
+                self.assertGreater(rank.pid, 0)
+                self.assertGreaterEqual(rank.started_at, entry.started_at - 0.01)
+                self.assertLessEqual(rank.started_at + rank.seconds, entry.started_at + entry.seconds + 0.01)
+        died = entries["Ways.test_dies"].ranks[1]
+        self.assertEqual((-signal.SIGKILL, "last words\n", ""), (died.exit_code, died.output, died.headline))
+        self.assertRegex(entries["Ways.test_fails"].ranks[1].headline, "AssertionError: Scalars are not equal!")
+
+    def test_use_pytest_and_child_processes_journal_the_same(self):
+        for way in ("--use-pytest", "--run-parallel=2"):
+            run = self.run_command(str(self.sample), way)
+            self.assertEqual(1, run.exit_code)
+            self.check_ranks(run.entries)
 
     def test_unittest(self):
         run = self.run_command("-m", "unittest", "-v", "test_sample")

@@ -12,21 +12,43 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_testing_shim._journal import Journal, JournalContents, JournalEntry, TestStatus, read_journal
+from torch_testing_shim._journal import (
+    Journal,
+    JournalContents,
+    JournalEntry,
+    JournalReader,
+    RankRecord,
+    TestStatus,
+    read_journal,
+)
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Any text but lone surrogates, which no report can hold: reports are text that was printed.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+SECONDS = st.integers(0, 10**6).map(lambda microseconds: microseconds / 10**6)
+RANKS = st.builds(
+    RankRecord,
+    rank=st.integers(0, 1000),
+    status=TEXTS,
+    pid=st.integers(0, 2**22),
+    started_at=SECONDS,
+    seconds=SECONDS,
+    exit_code=st.none() | st.integers(-64, 255),
+    headline=TEXTS,
+    output=TEXTS,
+)
 ENTRIES = st.lists(
     st.builds(
         JournalEntry,
         test=TEXTS,
         status=st.sampled_from(TestStatus),
-        seconds=st.integers(0, 10**6).map(lambda microseconds: microseconds / 10**6),
+        seconds=SECONDS,
         reason=TEXTS,
         detail=TEXTS,
+        started_at=SECONDS,
+        ranks=st.lists(RANKS, max_size=3).map(tuple),
         notes=st.lists(TEXTS, max_size=3).map(tuple),
     ),
     max_size=6,
@@ -77,12 +99,39 @@ class JournalTest(TestCase):
 
     def test_lines_that_are_no_journal_lines_are_counted_and_cost_nothing_else(self) -> None:
         journal = self.write([JournalEntry("A.test", TestStatus.PASSED, 0.5)])
+        end = '{"event": "end", "test": "A.b", "status": "passed", "reason": "", "detail": "", "seconds": '
         bad = [b"\xff\xfe", b"[]", b"3", b'{"event": "pause"}', b'{"event": "end", "test": "A.b", "status": "nice"}']
+        bad += [f"{end}{rest}}}".encode() for rest in ("NaN", '"1"', "1" * 400, "Infinity", '1, "started_at": "x"')]
+        ranks = ("3", "[3]", "[[]]", '[{"rank": 0}]', '[{"rank": "0", "status": "x"}]', '[{"rank": 0, "status": 1}]')
+        bad += [f'{end}1, "ranks": {value}}}'.encode() for value in ranks]
+        bad += [f'{end}1, "ranks": [{{"rank": 0, "status": "x", "more": 1}}]}}'.encode(), b"[" * 10**5]
         with open(journal.path, "ab") as stream:
             stream.write(b"\n".join(bad) + b"\n")
         contents = read_journal(journal.path)
         self.assertEqual(len(bad), contents.broken_lines)
         self.assertEqual(("A.test",), tuple(entry.test for entry in contents.entries))
+
+    def test_an_end_without_times_and_ranks_is_one(self) -> None:
+        line = '{"event": "end", "test": "A.b", "status": "passed", "seconds": 1, "reason": "", "detail": ""}\n'
+        (self.folder / "short").write_text(line)
+        expected = JournalContents(entries=(JournalEntry("A.b", TestStatus.PASSED, 1.0),))
+        self.assertEqual(expected, read_journal(self.folder / "short"))
+
+    @given(ENTRIES, st.data())
+    def test_a_journal_is_read_alike_at_once_and_while_it_grows(
+        self, entries: list[JournalEntry], data: st.DataObject
+    ) -> None:
+        whole = Path(self.write(entries).path).read_bytes()
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
+        growing = self.journal()
+        reader = JournalReader(growing.path)
+        self.assertEqual(JournalContents(), reader.read())
+        for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+            with open(growing.path, "ab") as stream:
+                stream.write(whole[start:end])
+            contents = reader.read()
+            self.assertEqual(0, contents.broken_lines)  # what is not whole yet is not torn either
+        self.assertEqual(read_journal(growing.path), contents)
 
     def test_a_journal_that_is_not_there_is_empty(self) -> None:
         self.assertEqual(JournalContents(), read_journal(self.folder / "none"))

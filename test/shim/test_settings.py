@@ -14,6 +14,9 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 VARIABLES = [
     "TORCH_TESTING_SHIM_DEVICE",
     "TORCH_TESTING_SHIM_START_METHOD",
+    "TORCH_TESTING_SHIM_DEVICE_INDICES",
+    "WORLD_SIZE",
+    "TORCH_TESTING_SHIM_SEED",
     "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
     "TORCH_TESTING_SHIM_JOURNAL",
     "OMP_NUM_THREADS",
@@ -29,6 +32,7 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_FULL_TRACEBACK",
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
     "RANK",
+    "TORCH_TESTING_SHIM_SHOWLOCALS",
 ]
 
 
@@ -51,6 +55,9 @@ class SettingsTest(TestCase):
         environ = {
             "TORCH_TESTING_SHIM_DEVICE": "cpu",
             "TORCH_TESTING_SHIM_START_METHOD": "spawn",
+            "TORCH_TESTING_SHIM_DEVICE_INDICES": "2, 0",
+            "WORLD_SIZE": "2",
+            "TORCH_TESTING_SHIM_SEED": "0",
             "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": "12.5",
             "TORCH_TESTING_SHIM_JOURNAL": "/a/journal",
             "OMP_NUM_THREADS": "2",
@@ -65,10 +72,14 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
             "RANK": "3",
+            "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
         }
         expected = Settings(
             device="cpu",
+            device_indices=(2, 0),
             start_method="spawn",
+            world_size=2,
+            seed=0,
             timeout_seconds=12.5,
             journal="/a/journal",
             thread_caps_set=True,
@@ -83,6 +94,7 @@ class SettingsTest(TestCase):
             full_traceback=True,
             strict_leaks=True,
             rank=3,
+            showlocals=True,
         )
         self.assertEqual(expected, read_settings(environ))
 
@@ -117,6 +129,24 @@ class SettingsTest(TestCase):
             message = self.refusal(DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=text)
             expected = f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT is {text!r}; it must be a positive number of seconds"
             self.assertEqual(expected, message)
+
+    def test_a_number_that_is_no_number_or_too_large(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(WORLD_SIZE="0"), """WORLD_SIZE is '0'; it must be a whole number from 1"""
+        )
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_SEED="4294967296"),
+            """TORCH_TESTING_SHIM_SEED is '4294967296'; it must be a whole number from 0 to 4294967295""",
+        )
+        self.assertIn("must be a whole number", self.refusal(WORLD_SIZE="9" * 5000))
+
+    def test_indices_that_are_none_or_stand_twice(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_DEVICE_INDICES="0,-1"),
+            """TORCH_TESTING_SHIM_DEVICE_INDICES is '0,-1'; it must be different whole numbers with commas between""",
+        )
+        for text in ("1,1", "1,01", "0,", ",", "x", "9" * 5000):
+            self.assertIn("must be different", self.refusal(TORCH_TESTING_SHIM_DEVICE_INDICES=text))
 
     def test_a_stall_time_that_is_less_than_0(self) -> None:
         self.assertExpectedInline(

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "torch_testing_shim"
 
 REQUIRED = {"torch", "expecttest", "hypothesis"}
-RUNNER_EXTRA = {"rich", "junitparser", "psutil"}
+RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2"}
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
@@ -32,6 +32,7 @@ PREPARE_A_CHILD = {
     "_engine/rank_main.py",
     "_run_environment.py",
     "_runner/file_process.py",
+    "_warm/script.py",
 }
 
 #: Modules that look whether a test has changed the environment, and take nothing from it.
@@ -151,7 +152,7 @@ class StructureTest(TestCase):
 
     def test_every_module_stands_in_a_map(self) -> None:
         """The docstrings of the package and of its parts name each module, so that a reader finds it."""
-        maps = [PACKAGE / "__init__.py", *PACKAGE.glob("*/__init__.py")]
+        maps = list(PACKAGE.rglob("__init__.py"))
         named = set(re.findall(r"\w+", " ".join(path.read_text() for path in maps)))
         found = {relative(path): path.stem for path in package_files() if path.stem != "__init__"}
         self.assertEqual({}, {path: stem for path, stem in found.items() if stem not in named})

@@ -26,8 +26,8 @@ def sample() -> list[unittest.TestCase]:
 
 
 class SelectTest(TestCase):
-    def selected(self, names: list[str] = [], patterns: list[str] = []) -> list[str]:  # noqa: B006
-        return [test_name(test) for test in select(sample(), names, patterns)]
+    def selected(self, names: list[str] = [], patterns: list[str] = [], excluded: list[str] = []) -> list[str]:  # noqa: B006
+        return [test_name(test) for test in select(sample(), names, patterns, excluded)]
 
     def test_all_in_the_order_of_unittest(self) -> None:
         self.assertEqual(self.selected(), ["Apple.test_green", "Apple.test_red", "Outer.Pear.test_green"])
@@ -45,10 +45,18 @@ class SelectTest(TestCase):
         self.assertEqual(self.selected(patterns=["fruit.App*red", "Pear"]), ["Apple.test_red", "Outer.Pear.test_green"])
         self.assertEqual(self.selected(["Apple"], ["green"]), ["Apple.test_green"])
         self.assertEqual(self.selected(patterns=["green*"]), [])
+        self.assertEqual(self.selected(patterns=["green and not pear"]), ["Apple.test_green"])
+        with self.assertRaises(SelectionError):
+            self.selected(patterns=["green and"])
+
+    def test_what_is_excluded_is_left_out_of_what_is_chosen(self) -> None:
+        self.assertEqual(self.selected(excluded=["Apple.test_red", "Outer"]), ["Apple.test_green"])
+        self.assertEqual(self.selected(["Apple"], excluded=["fruit.Apple.test_green"]), ["Apple.test_red"])
+        self.assertEqual(self.selected(patterns=["red"], excluded=["Apple"]), [])
 
     def test_unknown_names(self) -> None:
         with self.assertRaises(SelectionError) as caught:
-            self.selected(["Apple.test_rde", "Apple.test_green", "Zzz", "App"])
+            self.selected(["Apple.test_rde", "Apple.test_green", "Zzz"], excluded=["App"])
         self.assertExpectedInline(
             str(caught.exception),
             """\

@@ -126,6 +126,11 @@ class TestRanks:
         """How many processes the ranks left when they ended; they have been ended, too."""
         return self._running.processes_left if self._running is not None else 0
 
+    @property
+    def started(self) -> list[float]:
+        """When each rank was started, in seconds of the monotonic clock."""
+        return self._running.started if self._running is not None else []
+
     def printed(self) -> str:
         """All that the ranks printed, prefixed by rank."""
         world_size = len(self._running.jobs) if self._running is not None else 0

@@ -57,6 +57,7 @@ class RunningRanks:
     Attributes:
         jobs: their jobs, by rank.
         pids: their process ids, by rank.
+        started: when each was started, in seconds of the monotonic clock, by rank.
         readers: the controller's ends of their channels, by rank.
         processes_left: how many processes the ranks that have ended have left; they have been ended, too.
 
@@ -69,6 +70,7 @@ class RunningRanks:
     def __init__(self, jobs: Sequence[RankJob], keeper: KeeperLink, *, is_last_of_keeper: bool = False) -> None:
         self.jobs = tuple(jobs)
         self.pids: list[int] = []
+        self.started: list[float] = []
         self.readers: list[ChannelReader] = []
         self.processes_left = 0
         self._keeper = keeper
@@ -84,6 +86,7 @@ class RunningRanks:
         """
         try:
             for job in self.jobs:
+                self.started.append(time.monotonic())
                 reader, rank_end = make_channel()
                 self.readers.append(reader)
                 try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
-__all__ = ["modules_to_preload", "names_in_module"]
+__all__ = ["modules_to_preload", "names_in_code", "names_in_module"]
 
 _DYNAMO = ("torch._dynamo",)
 
@@ -54,6 +54,11 @@ def names_in_module(module: ModuleType) -> set[str]:
             for code in _codes(value):
                 names.update(code.co_names)
     return names
+
+
+def names_in_code(code: CodeType) -> set[str]:
+    """The global and attribute names that a compiled file uses, in its functions and classes too."""
+    return {name for one in _nested(code) for name in one.co_names}
 
 
 def _codes(value: object) -> Iterator[CodeType]:

@@ -1,7 +1,8 @@
 """One test file in a child process of its own: started, watched, and ended with everything that it has started.
 
 The child leads a session, reads nothing, prints to a file and dies with the runner. Its temporary files go into a
-folder that is removed when it has ended, for a killed test file cannot tidy up. `run_file` is all that others call.
+folder that is removed when it has ended, for a killed test file cannot tidy up. A `FileProcess` never waits: it is
+looked at again and again, so that one loop can have many of them.
 """
 
 from __future__ import annotations
@@ -9,35 +10,40 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from torch_testing_shim._journal import JournalContents, read_journal
 from torch_testing_shim._stamped_folders import make_folder, remove_folder
+from torch_testing_shim._warm.order import MARK_VARIABLE
 
-from .child_setup import die_with_this_process
+from .child_process import ChildProcess
 from .command import FileCommand
-from .process_tree import MARK_VARIABLE, ProcessTree
+from .output_file import OutputFile
+from .process_tree import ProcessTree
 from .result import FileEnding
-from .stop import StopRequest
+from .start import Starter, StartOrder
 from .usage_error import UsageError
 
-__all__ = ["Watcher", "run_file", "scratch_folder"]
+__all__ = ["FileOrder", "FileProcess", "Watcher", "environment_of", "scratch_folder"]
 
-#: How often a running file is looked at, in seconds: short beside a test, long beside what a look costs.
+#: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
 #: How long a file has to end by itself after Ctrl-C was passed on, in seconds: its controller ends the ranks meanwhile.
 INTERRUPT_GRACE = 2.0
 #: How long what a file started may outlive it before it is ended, in seconds: helpers that see its end need a moment.
 LEFTOVER_GRACE = 1.0
-#: How much of the end of the output a report shows.
-TAIL_BYTES, TAIL_LINES = 16_384, 60
-#: How much output is passed on at once.
-CHUNK_BYTES = 65_536
+
+#: A disk with less room than this is full, in bytes.
+FULL_BYTES = 1 << 16
+
+#: What waits by yielding, and returns its result.
+Waiting = Generator[None, None, None]
 
 
 class Watcher(Protocol):
@@ -78,136 +84,179 @@ def _removed_at_the_end(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_file(
-    command: FileCommand, folder: Path, stop: StopRequest, watcher: Watcher
-) -> tuple[FileEnding, JournalContents]:
-    """Runs a test file to its end, or to the user's wish to stop.
+@dataclass(frozen=True)
+class FileOrder:
+    """What one process is to do.
 
-    Args:
-        command: what to run.
+    Attributes:
+        command: what it runs.
         folder: a folder of its own, which does not exist yet; it is removed at the end.
-        stop: asked many times a second.
-        watcher: told what happens.
-
-    Returns:
-        How the process ended, and its journal.
-
-    Raises:
-        UsageError: the folder cannot be made or the process not be started.
+        variables: what its environment has besides what the command sets.
+        seconds: how long it may take; None for as long as it likes.
+        is_warm: it is worth a warm interpreter.
     """
-    with _removed_at_the_end(folder):
-        return _run_in(folder, command, stop, watcher)
+
+    command: FileCommand
+    folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    is_warm: bool = False
 
 
-def _run_in(
-    folder: Path, command: FileCommand, stop: StopRequest, watcher: Watcher
-) -> tuple[FileEnding, JournalContents]:
-    running = _RunningFile(command, folder)
-    try:
-        while not running.wait(LOOK_INTERVAL) and stop.signal is None:
-            running.look(watcher)
-        is_stopped = running.exit_code is None
-        if is_stopped:
-            running.interrupt()
-        processes_left = running.end()
-        running.look(watcher)
-    finally:
-        running.close()
-    ending = FileEnding(
-        file=command.name,
-        exit_code=-signal.SIGKILL if running.exit_code is None else running.exit_code,
-        seconds=running.seconds,
-        output_tail=_tail(running.output_path),
-        is_stopped=is_stopped,
-        processes_left=0 if is_stopped else processes_left,
-    )
-    return ending, read_journal(running.journal_path)
+class FileProcess:
+    """A process with its output and journal.
 
+    Attributes:
+        pid: its process id; None before it has started.
+        ending: how it ended; None before.
+        journal: its journal, as far as it has been read.
+    """
 
-class _RunningFile:
-    """A started process with its output and journal; there is none that is not started."""
-
-    def __init__(self, command: FileCommand, folder: Path) -> None:
-        self.output_path = folder / "output.txt"
-        self.journal_path = folder / "journal.jsonl"
-        self.exit_code: int | None = None
-        self.seconds = 0.0
+    def __init__(self, order: FileOrder, starter: Starter, watcher: Watcher) -> None:
+        self.pid: int | None = None
+        self.ending: FileEnding | None = None
+        self.journal = JournalContents()
+        self._order = order
+        self._starter = starter
+        self._watcher = watcher
+        self._journal_path = order.folder / "journal.jsonl"
         self._journal_size = 0
-        self._started = time.monotonic()
+        self._looked = 0.0
+        self._is_to_stop = False
+        self._life = self._live()
+
+    def step(self, *, is_to_stop: bool = False) -> bool:
+        """Does what is to be done now; True once the process has ended.
+
+        Args:
+            is_to_stop: the user wants the run to stop.
+
+        Raises:
+            UsageError: the folder cannot be made or the process not be started.
+        """
+        self._is_to_stop = is_to_stop
         try:
-            temporary = folder / "tmp"
-            temporary.mkdir(mode=0o700, parents=True)
-            with self.output_path.open("ab") as output:
-                self._process = subprocess.Popen(
-                    command.arguments,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    preexec_fn=die_with_this_process(),
-                    env=_environment(command, self.journal_path, temporary),
-                )
-        except OSError as error:
-            raise UsageError(f"cannot start {command.name}: {error}") from error
-        self._tree = ProcessTree(session=self._process.pid, mark=str(self.journal_path))
-        self._output_seen = self.output_path.open("rb")
-
-    def wait(self, seconds: float) -> bool:
-        """Waits at most `seconds`; True where the process has ended."""
-        try:
-            self.exit_code = self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        self.seconds = time.monotonic() - self._started
-        return True
-
-    def look(self, watcher: Watcher) -> None:
-        """Tells `watcher` what is new."""
-        while chunk := self._output_seen.read(CHUNK_BYTES):
-            watcher.on_output(chunk)
-        size = self.journal_path.stat().st_size if self.journal_path.exists() else 0
-        if size != self._journal_size:
-            self._journal_size = size
-            watcher.on_journal(read_journal(self.journal_path))
-        watcher.on_look()
-
-    def interrupt(self) -> None:
-        """Passes Ctrl-C on to the process's group and waits; whoever does not end on that is ended by `end`."""
-        os.killpg(self._process.pid, signal.SIGINT)
-        if not self.wait(INTERRUPT_GRACE):
-            self._tree.end(grace=0.0)
-            self.wait(INTERRUPT_GRACE)
-
-    def end(self) -> int:
-        """Ends what the process has left running; returns how many processes that were."""
-        return self._tree.end(grace=LEFTOVER_GRACE)
+            next(self._life)
+        except StopIteration:
+            return True
+        return False
 
     def close(self) -> None:
-        """Kills what still runs, for the case that `run_file` did not come to its end, and closes its output."""
-        if self.exit_code is None:
-            self._tree.kill()
-            self.wait(INTERRUPT_GRACE)
-        self._output_seen.close()
+        """Kills what still runs, for the case that the process did not come to its end."""
+        self._life.close()
+
+    def _live(self) -> Waiting:
+        with _removed_at_the_end(self._order.folder):
+            try:
+                (self._order.folder / "tmp").mkdir(mode=0o700, parents=True)
+                output = OutputFile(self._order.folder / "output.txt")
+            except OSError as error:
+                raise UsageError(f"cannot start {self._order.command.name}: {error}") from error
+            with closing(output):
+                yield from self._live_with(output)
+
+    def _live_with(self, output: OutputFile) -> Waiting:
+        mark = uuid.uuid4().hex
+        tree = ProcessTree(session=-1, mark=mark)
+        try:
+            child = yield from self._starter.start(self._start_order(output, mark))
+            started_at, began = time.time(), time.monotonic()  # the first one's wait for the interpreter is not its own
+            self.pid = child.pid
+            tree = ProcessTree(session=child.pid, mark=mark)
+            how = yield from self._watch(child, output, began)
+            seconds = time.monotonic() - began
+            if how:
+                yield from self._end_early(child, tree)
+            left = yield from tree.end(LEFTOVER_GRACE)
+        except BaseException:
+            tree.kill()
+            raise
+        self._look(output)
+        exit_code = -signal.SIGKILL if child.exit_code is None else child.exit_code
+        self.ending = FileEnding(
+            file=self._order.command.name,
+            exit_code=exit_code,
+            seconds=seconds,
+            output_tail="\n".join([output.tail(), *_full_disk(self._order.folder)]).strip("\n"),
+            is_stopped=how == "stopped",
+            processes_left=0 if how else left,
+            started_at=started_at,
+            seconds_allowed=self._order.seconds if how == "timed out" else None,
+        )
+
+    def _watch(self, child: ChildProcess, output: OutputFile, began: float) -> Generator[None, None, str]:
+        """Yields until the process has ended; returns why it has to be ended, "" where it has by itself."""
+        allowed = self._order.seconds
+        while not child.has_ended():
+            if self._is_to_stop:
+                return "stopped"
+            if allowed is not None and time.monotonic() - began > allowed:
+                return "timed out"
+            if time.monotonic() - self._looked >= LOOK_INTERVAL:
+                self._look(output)
+            yield
+        return ""
+
+    def _end_early(self, child: ChildProcess, tree: ProcessTree) -> Waiting:
+        """Passes Ctrl-C on to the process's group and waits; whoever does not end on that is ended with the rest."""
+        child.signal(signal.SIGINT)
+        yield from _until_ended(child)
+        if not child.has_ended():
+            yield from tree.end(grace=0.0)
+            yield from _until_ended(child)
+
+    def _look(self, output: OutputFile) -> None:
+        """Tells the watcher what is new."""
+        self._looked = time.monotonic()
+        for chunk in output.read_new():
+            self._watcher.on_output(chunk)
+        size = self._journal_path.stat().st_size if self._journal_path.exists() else 0
+        if size != self._journal_size:
+            self._journal_size = size
+            self.journal = _read(self._journal_path)
+            self._watcher.on_journal(self.journal)
+        self._watcher.on_look()
+
+    def _start_order(self, output: OutputFile, mark: str) -> StartOrder:
+        environment = {
+            **environment_of(self._order.command),
+            **self._order.variables,
+            "TORCH_TESTING_SHIM_JOURNAL": str(self._journal_path),
+            MARK_VARIABLE: mark,
+            "TMPDIR": str(self._order.folder / "tmp"),
+        }
+        return StartOrder(self._order.command, environment, output.descriptor, self._order.folder, self._order.is_warm)
 
 
-def _environment(command: FileCommand, journal_path: Path, temporary: Path) -> dict[str, str]:
-    """The runner's own environment with what `command` sets, and with what makes the process one of the runner's."""
+def environment_of(command: FileCommand) -> dict[str, str]:
+    """The environment of every process that runs `command`: this process's own, with what the command sets."""
     environment = {**os.environ, **command.environment()}
     if command.package_folder is not None and os.environ.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join([command.package_folder, os.environ["PYTHONPATH"]])
-    return {
-        **environment,
-        "TORCH_TESTING_SHIM_JOURNAL": str(journal_path),
-        MARK_VARIABLE: str(journal_path),
-        "TMPDIR": str(temporary),
-        "PYTHONUNBUFFERED": "1",  # what a killed process printed last must not die in its buffer
-    }
+    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed last must not die in its buffer
+    return environment
 
 
-def _tail(path: Path) -> str:
-    """The last lines of a file, however large it is."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - TAIL_BYTES))
-        lines = stream.read().decode(errors="replace").splitlines()
-    return "\n".join(lines[-TAIL_LINES:])
+def _full_disk(folder: Path) -> list[str]:
+    """A line where the disk of `folder` is full: a process that fills it cannot print what became of it."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return []
+    is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES
+    return [f"the disk is full that its temporary files lie on (TMPDIR chooses where): {folder}"] if is_full else []
+
+
+def _until_ended(child: ChildProcess) -> Waiting:
+    """Yields until the process has ended, for `INTERRUPT_GRACE` at most."""
+    deadline = time.monotonic() + INTERRUPT_GRACE
+    while not child.has_ended() and time.monotonic() < deadline:
+        yield
+
+
+def _read(path: Path) -> JournalContents:
+    """The journal; one that cannot be read counts as broken."""
+    try:
+        return read_journal(path) if path.is_file() else JournalContents(broken_lines=1)
+    except OSError:
+        return JournalContents(broken_lines=1)

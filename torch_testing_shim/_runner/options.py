@@ -1,148 +1,146 @@
-"""The command line: arguments in, one frozen `Options` out. argparse's namespace goes no further than this file."""
+"""What the user asks of a run: one frozen `Options`, made by `arguments`. Its defaults are the command line's."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .sharding import Shard
 
-__all__ = ["Options", "parse_options"]
+__all__ = ["DEFAULT_FILE_TIMEOUT", "Options"]
 
-EPILOG = """\
-examples:
-  run_test.py                                                 all test files
-  run_test.py distributed/checkpoint/test_fsdp_optim_state    one of them
-  run_test.py 'distributed/*' -x distributed/test_c10d -k planner
-  run_test.py test/test_x.py::Class::test_a -v -- --seed 1
-
-exit status:
-  0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 130 ended by Ctrl-C, 143 ended by SIGTERM
-"""
+#: What `--enable-timeout` lets a file take, in seconds: well over what the longest files of the suite need.
+DEFAULT_FILE_TIMEOUT = 1800.0
 
 
 @dataclass(frozen=True)
 class Options:
     """What the user asked for.
 
+    What runs:
+
     Attributes:
-        include: the requests that choose files (see `selection`); empty for all files.
-        exclude: the requests that leave files out.
-        keywords: unittest's `-k` patterns, each a substring of a test's name or a glob.
-        verbose: stream what the test files print.
+        include: the requests that choose files or parts of them (see `selection`); empty for all files.
+        exclude: the requests that leave files or parts of them out.
+        keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `_keyword_expression`).
+        distributed: True for only the files under test/distributed, False for only the others, None for both.
+        shard: the part of the selection that is to run, or None for everything.
+        last_failed: only what failed the last time that it ran; everything where nothing did.
+        failed_from: only the tests that this file names, one `file::Class.test` on each line; or None.
         list_names: print the names of the selected files and run nothing.
         dry_run: print the commands and run nothing.
+
+    In which order:
+
+        first: leave out the files before the one of this name, or None.
+        last: leave out the files after the one of this name, or None.
+        bring_to_front: requests for files that run before the others, in their order.
+        failed_first: files with tests that failed the last time run before the others.
+
+    How it runs:
+
+        jobs: how many files run at a time, 1 or more.
+        cold: a new interpreter for each file, instead of a fork of one that has imported torch.
         keep_going: go on after a file that failed.
         device: device type that the tests are to run on, or None for what torch finds.
-        shard: the part of the selection that is to run, or None for everything.
+        world_size: ranks of the tests that do not fix their number, or None for what they take by themselves.
+        seed: what every test's random numbers start from, or None for the harness's own seed.
+        strict_leaks: a test that leaves something in the test process has failed.
+        showlocals: tracebacks show local variables.
+        coverage: run the files under coverage.py and report on all of them together; `cold` then holds too.
+        timeout: seconds that a file may take, or None for as long as it likes.
+        enable_timeout: a limit was asked for without naming one; `timeout` is `DEFAULT_FILE_TIMEOUT` then.
+        deadline: seconds from the start of the run after which no file is started, or None.
+        file_arguments: what stood after `--`: it goes to every test file as it is.
+
+    Again:
+
+        retries: how many times a failed test runs again, alone; 0 for never.
+        fail_on_flaky: a test that passed only when it was run again is a failure.
+        repeat: how many times each file runs; 0 for without end.
+        until_failure: stop repeating at the first failure.
+
+    What is shown:
+
+        verbosity: 0 for lines about files; 1 streams what the files print, with a line for each test; 2 or more shows
+            what ranks print in tests that pass, too.
+        pipe_logs: show the files' output as it comes, each line with its file in front, also where files run in
+            parallel.
+        durations: how many of the slowest tests are listed at the end, 0 for all of them; None for no list.
+        why_skipped: list the reasons of skips at the end.
+        fail_if_all_skipped: a run in which every test was skipped has failed.
+
+    What is written:
+
         save_xml: write JUnit XML.
         xml_folder: where to, or None for test/test-reports/python-unittest.
-        file_arguments: what stood after `--`: it goes to every test file as it is.
+        report_html: path of the HTML page, or None.
+        trace: path of the trace of processes for Chrome and Perfetto, or None.
+        json_lines: path of the records of tests and ranks, one JSON object on each line, or None.
+        times: path of the recorded times, read and written, or None for the tree's own.
+        merge_times: paths of times files that are to be merged into `times`; where there are any, nothing runs.
+        merge_reports: folders of records that are to be merged into one report with one verdict; where there are any,
+            nothing runs.
+        write_failed: path that the failed tests are written to, one `file::Class.test` on each line, or None.
+
+    Of the command line itself:
+
+        notes: one sentence for each option that was accepted and does nothing.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
-    verbose: bool = False
+    distributed: bool | None = None
+    shard: Shard | None = None
+    last_failed: bool = False
+    failed_from: Path | None = None
     list_names: bool = False
     dry_run: bool = False
+
+    first: str | None = None
+    last: str | None = None
+    bring_to_front: tuple[str, ...] = ()
+    failed_first: bool = False
+
+    jobs: int = 1
+    cold: bool = False
     keep_going: bool = False
     device: str | None = None
-    shard: Shard | None = None
-    save_xml: bool = False
-    xml_folder: str | None = None
+    world_size: int | None = None
+    seed: int | None = None
+    strict_leaks: bool = False
+    showlocals: bool = False
+    coverage: bool = False
+    timeout: float | None = None
+    enable_timeout: bool = False
+    deadline: float | None = None
     file_arguments: tuple[str, ...] = ()
 
+    retries: int = 0
+    fail_on_flaky: bool = False
+    repeat: int = 1
+    until_failure: bool = False
 
-def parse_options(arguments: Sequence[str]) -> Options:
-    """Reads the command line (without the program's name).
+    verbosity: int = 0
+    pipe_logs: bool = False
+    durations: int | None = None
+    why_skipped: bool = False
+    fail_if_all_skipped: bool = False
 
-    Raises:
-        SystemExit: with 2 after a message where the arguments are wrong, with 0 after `--help`.
-    """
-    own, file_arguments = _split_at_dashes(arguments)
-    parser = _parser()
-    found = parser.parse_intermixed_args(own)
-    if found.device is not None and not found.device.isidentifier():
-        parser.error(f"--device {found.device!r} is not a device type; write one such as cpu or cuda")
-    try:
-        shard = Shard(*found.shard) if found.shard else None
-    except ValueError as error:
-        parser.error(f"--shard: {error}")
-    return Options(
-        include=(*found.names, *found.include),
-        exclude=tuple(found.exclude),
-        keywords=tuple(found.keywords),
-        verbose=found.verbose,
-        list_names=found.list,
-        dry_run=found.dry_run,
-        keep_going=found.keep_going,
-        device=found.device,
-        shard=shard,
-        save_xml=found.save_xml is not None,
-        xml_folder=found.save_xml or None,
-        file_arguments=file_arguments,
-    )
+    save_xml: bool = False
+    xml_folder: str | None = None
+    report_html: Path | None = None
+    trace: Path | None = None
+    json_lines: Path | None = None
+    times: Path | None = None
+    merge_times: tuple[Path, ...] = ()
+    merge_reports: tuple[Path, ...] = ()
+    write_failed: Path | None = None
 
+    notes: tuple[str, ...] = ()
 
-def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    if "--" not in arguments:
-        return list(arguments), ()
-    at = list(arguments).index("--")
-    return list(arguments[:at]), tuple(arguments[at + 1 :])
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="run_test.py",
-        usage="%(prog)s [NAME ...] [options] [-- ARGUMENT ...]",
-        description="Runs test files under test/, each in its own process. What stands after -- goes to the files.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_choosing(parser.add_argument_group("what to run"))
-    _add_running(parser.add_argument_group("how to run it"))
-    return parser
-
-
-def _add_choosing(group: argparse._ArgumentGroup) -> None:
-    requests = "names, folders, globs, paths, or FILE::Class.test"
-    group.add_argument("names", nargs="*", metavar="NAME", help=f"{requests}; all files where there is none")
-    group.add_argument(
-        "-i", "--include", nargs="+", action="extend", default=[], metavar="NAME", help="the same as NAME"
-    )
-    group.add_argument(
-        "-x", "--exclude", nargs="+", action="extend", default=[], metavar="NAME", help="files to leave out"
-    )
-    group.add_argument(
-        "-k",
-        action="append",
-        default=[],
-        dest="keywords",
-        metavar="PATTERN",
-        help="only tests whose name has PATTERN in it or matches it as a glob (repeatable)",
-    )
-    group.add_argument("--shard", nargs=2, type=int, metavar=("I", "N"), help="the I-th of N parts, from 1")
-    group.add_argument("--list", action="store_true", help="print the selected names and run nothing")
-    group.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
-
-
-def _add_running(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("-v", "--verbose", action="store_true", help="show what the test files print")
-    group.add_argument(
-        "--continue-through-error",
-        "--keep-going",
-        action="store_true",
-        dest="keep_going",
-        help="go on after a file that failed",
-    )
-    group.add_argument("--device", metavar="DEVICE", help="device type, such as cpu (default: what torch finds)")
-    group.add_argument(
-        "--save-xml",
-        nargs="?",
-        const="",
-        metavar="DIR",
-        help="write JUnit XML; write --save-xml=DIR where a name follows (default: test/test-reports/python-unittest)",
-    )
+    @property
+    def verbose(self) -> bool:
+        """Stream what the test files print."""
+        return self.verbosity > 0

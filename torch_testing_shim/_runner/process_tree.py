@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
 
-__all__ = ["MARK_VARIABLE", "ProcessTree"]
+from torch_testing_shim._warm.order import MARK_VARIABLE
 
-#: Set in a test file's environment to a value that no other file of this or another run has. Nothing else reads it.
-MARK_VARIABLE = "TORCH_TESTING_SHIM_RUNNER_MARK"
+__all__ = ["ProcessTree"]
 
 #: How long processes have to end by themselves after SIGTERM before SIGKILL, in seconds: a rank's clean-up is short.
 TERMINATE_GRACE = 1.0
@@ -42,13 +41,14 @@ class ProcessTree:
         """The processes that live now; those that have ended and were not collected by their parent do not count."""
         return [process for process in psutil.process_iter() if self._has(process)]
 
-    def end(self, grace: float) -> int:
-        """Waits `grace` seconds, then ends what is left by SIGTERM, then SIGKILL; returns how many that were."""
-        left = _wait_until_gone(self.members(), grace)
+    def end(self, grace: float) -> Generator[None, None, int]:
+        """Yields until `grace` seconds have passed or nothing is left, then ends what is left by SIGTERM, then SIGKILL;
+        returns how many that were."""
+        left = yield from _until_gone(self.members(), grace)
         for process in left:
             _send(process.terminate)
         if left:
-            _wait_until_gone(left, TERMINATE_GRACE)
+            yield from _until_gone(left, TERMINATE_GRACE)
             self.kill()
         return len(left)
 
@@ -58,7 +58,7 @@ class ProcessTree:
         while (left := self.members()) and time.monotonic() < deadline:
             for process in left:
                 _send(process.kill)
-            _wait_until_gone(left, 0.1)
+            time.sleep(0.01)
 
     def _has(self, process: psutil.Process) -> bool:
         try:
@@ -74,14 +74,14 @@ def _send(signal_method: Callable[[], None]) -> None:
         signal_method()
 
 
-def _wait_until_gone(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Waits until all have ended, at most `seconds`; returns those that have not."""
+def _until_gone(processes: list[psutil.Process], seconds: float) -> Generator[None, None, list[psutil.Process]]:
+    """Yields until all have ended, for `seconds` at most; returns those that have not."""
     deadline = time.monotonic() + seconds
     while True:
         processes = [process for process in processes if _lives(process)]
         if not processes or time.monotonic() >= deadline:
             return processes
-        time.sleep(0.02)
+        yield
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from torch_testing_shim._journal import JournalEntry
 
-__all__ = ["DID_NOT_RUN", "ExitStatus", "Failure", "FileEnding", "FileResult", "RunSummary"]
+__all__ = ["DID_NOT_RUN", "FLAKY", "ExitStatus", "Failure", "FileEnding", "FileResult", "RunSummary"]
 
 #: The label of a planned test that never started; reports shorten long rows of them.
 DID_NOT_RUN = "did not run"
+#: The label of a test that passed only when it was run again, where that is a failure.
+FLAKY = "flaky"
 
 
 class ExitStatus(IntEnum):
@@ -42,6 +45,7 @@ class FileEnding:
         is_stopped: the runner ended it because the user asked to stop.
         processes_left: how many processes it had left running.
         started_at: when it started, in seconds since the epoch; 0 where that is not known.
+        seconds_allowed: the limit that it was ended for (`--timeout`), in seconds; None where it was not.
     """
 
     file: str
@@ -51,6 +55,7 @@ class FileEnding:
     is_stopped: bool = False
     processes_left: int = 0
     started_at: float = 0.0
+    seconds_allowed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,17 @@ class Failure:
 class FileResult:
     """What one file came to.
 
+    A test that failed runs again where retries were asked for. It is flaky where a later run of it passed as often as
+    it had failed; a later run that skips, crashes or finds nothing is no pass.
+
     Attributes:
-        ending: how its process ended.
+        ending: how its process ended; of several, what they come to together.
         entries: the tests that ended; of a test that was run again, its first run.
         faults: the failures that no test reported itself: the fold's findings.
         interrupted: the tests that ran when the user asked to stop.
         is_refusal: the file refused its arguments or the device (exit status 2 before any test).
         reruns: the later runs of tests that had failed, in their order.
+        flaky_fails: a flaky test is a failure (`--fail-on-flaky`).
     """
 
     ending: FileEnding
@@ -96,6 +105,7 @@ class FileResult:
     interrupted: tuple[str, ...] = ()
     is_refusal: bool = False
     reruns: tuple[JournalEntry, ...] = ()
+    flaky_fails: bool = False
 
     @property
     def file(self) -> str:
@@ -103,17 +113,22 @@ class FileResult:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """What tests reported, then what the fold found."""
-        reported = (
-            Failure(self.file, entry.test, entry.status.value, entry.reason, entry.detail)
-            for entry in self.entries
-            if entry.status.is_failure
-        )
-        return (*reported, *self.faults)
+        """What tests reported, then what the fold found; flaky tests only where they count as failed."""
+        passed_later = self._passed_later()
+        flaky = tuple(map(_as_flaky, self.flaky)) if self.flaky_fails else ()
+        return (*(failure for failure in self._first_failures() if failure.test not in passed_later), *flaky)
+
+    @property
+    def flaky(self) -> tuple[Failure, ...]:
+        """The failures of tests that passed when they were run again."""
+        passed_later = self._passed_later()
+        return tuple(failure for failure in self._first_failures() if failure.test in passed_later)
 
     @property
     def passed(self) -> int:
-        return sum(entry.status.is_pass for entry in self.entries)
+        """Flaky tests included, unless they count as failed."""
+        flaky = 0 if self.flaky_fails else len(self.flaky)
+        return sum(entry.status.is_pass for entry in self.entries) + flaky
 
     @property
     def failed(self) -> int:
@@ -127,6 +142,25 @@ class FileResult:
         """This result and one more fault of the file."""
         return replace(self, faults=(*self.faults, Failure(self.file, "", label, reason)))
 
+    def _first_failures(self) -> tuple[Failure, ...]:
+        reported = (
+            Failure(self.file, entry.test, entry.status.value, entry.reason, entry.detail)
+            for entry in self.entries
+            if entry.status.is_failure
+        )
+        return (*reported, *self.faults)
+
+    def _passed_later(self) -> frozenset[str]:
+        """The tests that passed again as often as they had failed: a file that is repeated runs a test several times,
+        and each failure is run again until it passes once."""
+        failed = Counter(failure.test for failure in self._first_failures() if failure.test)
+        passed = Counter(entry.test for entry in self.reruns if entry.status.is_pass)
+        return frozenset(test for test, count in failed.items() if passed[test] >= count)
+
+
+def _as_flaky(failure: Failure) -> Failure:
+    return replace(failure, label=FLAKY, reason=f"passed when it was run again; at first: {failure.reason}")
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -136,15 +170,41 @@ class RunSummary:
         files: the files that ran, in order.
         not_run: the names of the selected files that did not, because the run stopped.
         stopped_by: the signal that asked to stop, or None.
+        fails_if_all_skipped: a run in which every test was skipped has failed.
+        unwritten: one sentence for each report that could not be written; a run without its reports has failed.
+        deadline: the seconds after which no file was started any more, where files did not run for that; else None.
     """
 
     files: tuple[FileResult, ...] = ()
     not_run: tuple[str, ...] = ()
     stopped_by: signal.Signals | None = None
+    fails_if_all_skipped: bool = False
+    unwritten: tuple[str, ...] = ()
+    deadline: float | None = None
+
+    @property
+    def flaky(self) -> tuple[Failure, ...]:
+        """The failures of tests that passed when they were run again, where these do not count as failed."""
+        return tuple(failure for file in self.files if not file.flaky_fails for failure in file.flaky)
+
+    @property
+    def why_not_run(self) -> str:
+        """Why files did not run, in a few words; "" where all did."""
+        if not self.not_run:
+            return ""
+        if self.stopped_by is not None:
+            return self.stopped_by.name
+        return "a file failed; --keep-going goes on" if self.deadline is None else f"--deadline {self.deadline:g}"
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         return tuple(failure for file in self.files for failure in file.failures)
+
+    @property
+    def is_all_skipped(self) -> bool:
+        """True where tests ran, and each of them was skipped."""
+        entries = [entry for file in self.files for entry in file.entries]
+        return bool(entries) and all(entry.status.is_skip for entry in entries)
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -154,6 +214,10 @@ class RunSummary:
         failing = [file for file in self.files if file.failed]
         if failing:
             return ExitStatus.USAGE if all(file.is_refusal for file in failing) else ExitStatus.FAILED
+        if self.unwritten or (self.fails_if_all_skipped and self.is_all_skipped):
+            return ExitStatus.FAILED
+        if self.not_run:  # what was asked for and was not tested is no pass
+            return ExitStatus.FAILED
         return ExitStatus.PASSED if any(file.entries for file in self.files) else ExitStatus.NOTHING_RAN
 
     def __str__(self) -> str:

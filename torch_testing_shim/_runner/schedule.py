@@ -1,55 +1,259 @@
-"""The schedule: which file runs when, and when the run stops. For now one after the other, in the order given.
+"""The schedule: which process runs when, and when the run stops.
 
-The run stops after the first file that failed, unless it is to keep going, and as soon as the user asks to stop.
+One loop looks at all running processes in turn; nothing waits for anything. It starts what waits as soon as a job is
+free and the budget has room, hands what ended to `retry`, which says what runs next of the file, and folds a file's
+processes when none is left.
+
+New files are no longer started after the first file that failed, unless the run is to keep going, after the deadline,
+and when the user asks to stop; only the last ends what runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .command import FileCommand
-from .file_process import run_file
-from .fold import fold
-from .report.junit import JUnitReport
-from .report.terminal import TerminalReport
-from .result import FileResult, RunSummary
-from .stop import StopRequest
+from torch_testing_shim._journal import JournalContents
 
-__all__ = ["run_all"]
+from .child_process import reap_strangers
+from .command import FileCommand
+from .expected import Expected
+from .file_facts import read_facts
+from .file_life import FileLife
+from .file_process import FileOrder, FileProcess, Watcher, environment_of
+from .options import Options
+from .report.events import RunReport
+from .rerun_line import LinedWatcher, RerunLines
+from .result import FileEnding, FileResult, RunSummary
+from .retry import FinishedRun, RunKind, RunOrder
+from .selection import FileSelection
+from .slots import Budget, Lease, slot_count
+from .split import part_count
+from .start import Starter
+from .stop import StopRequest
+from .usage_error import UsageError
+
+__all__ = ["RunPlan", "run_all"]
+
+#: How often the loop goes round, in seconds.
+LOOP_INTERVAL = 0.01
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is to do.
+
+    Attributes:
+        files: what runs, in order; each file once.
+        command_for: the command that runs a selection.
+        options: how to run it.
+        expected: what earlier runs tell.
+        finish: what is to be done with a file's result before it is reported, as writing a file about it.
+    """
+
+    files: Sequence[FileSelection]
+    command_for: Callable[[FileSelection], FileCommand]
+    options: Options = field(default_factory=Options)
+    expected: Expected = field(default_factory=Expected)
+    finish: Callable[[FileResult], FileResult] = lambda result: result
 
 
 def run_all(
-    commands: Sequence[FileCommand],
-    *,
-    keep_going: bool,
-    scratch: Path,
-    stop: StopRequest,
-    terminal: TerminalReport,
-    junit: JUnitReport | None,
+    plan: RunPlan, *, scratch: Path, stop: StopRequest, report: RunReport, say: Callable[[str], None]
 ) -> RunSummary:
-    """Runs the commands and reports each file as it ends.
+    """Runs the files, and reports each as it ends.
 
     Args:
-        commands: what to run, in order.
-        keep_going: go on after a file that failed.
-        scratch: folder in which every file has one of its own while it runs.
+        scratch: a folder in which every process has one of its own while it runs.
         stop: the user's wish to stop.
-        terminal: told what happens.
-        junit: writes a file's report, or None.
+        report: told what happens.
+        say: prints one line about how files are run.
     """
-    results: list[FileResult] = []
-    for number, command in enumerate(commands, start=1):
-        if stop.signal is not None:
-            break
-        terminal.file_started(command.name, number, len(commands))
-        ending, journal = run_file(command, scratch / str(number), stop, terminal)
-        result = fold(ending, journal)
-        if junit is not None:
-            result = junit.write(result)
-        terminal.file_ended(result)
-        results.append(result)
-        if result.failed and not keep_going:
-            break
-    not_run = tuple(command.name for command in commands[len(results) :])
-    return RunSummary(tuple(results), not_run, stop.signal)
+    starter = Starter(scratch, say, is_cold=plan.options.cold)
+    schedule = _Schedule(plan, scratch, stop, report, starter)
+    try:
+        return schedule.run()
+    finally:
+        schedule.close()
+        starter.close()
+
+
+@dataclass(frozen=True)
+class _Running:
+    order: RunOrder
+    process: FileProcess
+    watcher: Watcher
+    lease: Lease
+
+
+class _Schedule:
+    def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: RunReport, starter: Starter) -> None:
+        self._plan, self._options = plan, plan.options
+        self._scratch, self._stop, self._report, self._starter = scratch, stop, report, starter
+        self._began = time.monotonic()
+        self._facts = {file.name: read_facts(file, plan.command_for) for file in plan.files}
+        self._files = {file.name: self._life(file) for file in plan.files}
+        self._waiting: deque[RunOrder] = deque()
+        self._running: list[_Running] = []
+        self._started = 0
+        self._has_failed = False
+        self._is_late = False
+        self._budget = Budget(slot_count(self._options.jobs, _core_count()))
+
+    def _life(self, file: FileSelection) -> FileLife:
+        parts = 1
+        if self._options.jobs > 1 and self._facts[file.name].imports_torch:
+            names = [one.name for one in self._plan.files]
+            parts = part_count(file.name, names, self._plan.expected.seconds, self._options.jobs)
+        return FileLife(file, self._options, parts, self._plan.expected.tests.get(file.name))
+
+    def run(self) -> RunSummary:
+        self._report.run_started(tuple(self._files))
+        for file in self._files.values():
+            self._waiting.extend(file.begin())
+        self._budget = Budget(slot_count(self._options.jobs, _core_count()), self._count_devices())
+        while self._running or self._waiting:
+            self._drop_what_may_not_start()
+            self._start_what_fits()
+            self._look_at_what_runs()
+            if not self._starter.is_starting:
+                reap_strangers(self._starter.own_pids | {one.process.pid for one in self._running})
+            time.sleep(LOOP_INTERVAL)
+        return RunSummary(
+            files=tuple(file.result for file in self._files.values() if file.result is not None),
+            not_run=tuple(name for name, file in self._files.items() if file.result is None),
+            stopped_by=self._stop.signal,
+            deadline=self._options.deadline if self._is_late else None,
+        )
+
+    def close(self) -> None:
+        """Kills what still runs, for the case that `run` did not come to its end."""
+        for one in self._running:
+            one.process.close()
+
+    def _count_devices(self) -> int:
+        """How many accelerators are to be shared out: none where files run one after the other."""
+        some_use_torch = any(facts.imports_torch for facts in self._facts.values())
+        if self._options.jobs == 1 or len(self._files) == 1 or self._options.device == "cpu" or not some_use_torch:
+            return 0
+        first = self._plan.command_for(self._plan.files[0])
+        counting = self._starter.count_devices(environment_of(first))
+        while self._stop.signal is None:
+            try:
+                next(counting)
+            except StopIteration as end:
+                return int(end.value)
+            time.sleep(LOOP_INTERVAL)
+        return 0
+
+    def _drop_what_may_not_start(self) -> None:
+        for order in tuple(self._waiting):
+            file = self._files[order.selection.name]
+            if self._may_not_start(order, file):
+                self._waiting.remove(order)
+                file.drop(order)
+                self._end_if_over(file)
+
+    def _may_not_start(self, order: RunOrder, file: FileLife) -> bool:
+        """True where the end of the run has come for an order. The rest of a file that has started is no new file, so
+        that no test of it is lost; but a file is not repeated then, nor a test run again."""
+        if self._stop.signal is not None:
+            return True
+        is_new = not file.has_started or (order.number > 1 and order.kind is not RunKind.AGAIN and file.is_waiting)
+        if self._is_too_late(file) and (is_new or order.kind is RunKind.AGAIN):
+            self._is_late = self._is_late or not file.has_started
+            return True
+        return is_new and self._has_failed and not self._options.keep_going
+
+    def _is_too_late(self, file: FileLife) -> bool:
+        if self._options.deadline is None:
+            return False
+        needed = 0.0 if file.has_started else self._plan.expected.seconds.get(file.selection.name, 0.0)
+        return time.monotonic() - self._began + needed > self._options.deadline
+
+    def _start_what_fits(self) -> None:
+        """Starts what has room, first come first served; what is small may overtake what is large."""
+        for order in tuple(self._waiting):
+            if len(self._running) >= self._options.jobs:
+                return
+            lease = self._budget.take(self._ranks(order.selection.name))
+            if lease is not None:
+                is_warm = self._is_worth_warm(order)
+                self._waiting.remove(order)
+                self._start(order, lease, is_warm)
+
+    def _ranks(self, name: str) -> int:
+        """How many ranks the file has at once: as recorded, or as its source tells."""
+        recorded = self._plan.expected.ranks.get(name)
+        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.world_size or 1)
+
+    def _is_worth_warm(self, order: RunOrder) -> bool:
+        """True where several processes of this run import torch, so that one import can serve them."""
+        if not self._facts[order.selection.name].imports_torch:
+            return False
+        waiting = sum(self._facts[one.selection.name].imports_torch for one in self._waiting)
+        return waiting > 1 or self._starter.is_warm or order.kind is RunKind.NAMES or self._options.repeat != 1
+
+    def _start(self, order: RunOrder, lease: Lease, is_warm: bool) -> None:
+        self._files[order.selection.name].has_started = True
+        self._started += 1
+        command = self._plan.command_for(order.selection)
+        if order.kind is RunKind.NAMES:
+            command = replace(command, arguments=(*command.arguments, "--discover-tests"))
+        allowed = self._options.timeout
+        file_order = FileOrder(
+            command=command,
+            folder=self._scratch / str(self._started),
+            variables=lease.variables,
+            seconds=None if allowed is None else max(0.0, allowed - order.seconds_used),
+            is_warm=is_warm,
+        )
+        watcher = self._report.process_started(order.selection.name, str(order))
+        lined = LinedWatcher(watcher, self._lines(order.selection.name))
+        self._running.append(_Running(order, FileProcess(file_order, self._starter, lined), watcher, lease))
+
+    def _lines(self, name: str) -> RerunLines:
+        return RerunLines(name, self._plan.command_for)
+
+    def _look_at_what_runs(self) -> None:
+        for one in tuple(self._running):
+            run = self._step(one)
+            if run is not None:
+                self._running.remove(one)
+                self._budget.give_back(one.lease)
+                self._report.process_ended(one.watcher)
+                file = self._files[run.order.selection.name]
+                self._waiting.extendleft(reversed(file.take(run)))
+                self._end_if_over(file)
+
+    def _step(self, one: _Running) -> FinishedRun | None:
+        """Looks at a process; None while it runs."""
+        try:
+            if not one.process.step(is_to_stop=self._stop.signal is not None):
+                return None
+        except UsageError as error:  # it could not be started; the other files may fare better
+            ending = FileEnding(one.order.selection.name, 1, output_tail=str(error))
+            return FinishedRun(one.order, ending, JournalContents())
+        assert one.process.ending is not None, "a process that has ended has an ending"
+        return FinishedRun(one.order, one.process.ending, one.process.journal)
+
+    def _end_if_over(self, file: FileLife) -> None:
+        """Reports a file when nothing of it is left, or has it run once more."""
+        if not file.is_between:
+            return
+        if file.is_to_repeat:
+            self._waiting.extend(file.begin())
+            return
+        result = file.end()
+        if result is not None:
+            file.result = self._plan.finish(self._lines(result.file).in_result(result))
+            self._has_failed = self._has_failed or bool(file.result.failed)
+            self._report.file_ended(file.result)
+
+
+def _core_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,17 +1,23 @@
-"""Sharding: which part of a selection one of N machines runs.
+"""Sharding: which part of a selection one of N machines runs. Pure.
 
-Files are dealt round robin in sorted order, so every machine computes the same plan from the same selection, whatever
-order the selection was typed in, and the shards 1 to N cover everything exactly once.
+The file that takes longest goes first, each to the shard that has least to do; of equals the name decides, then the
+shard's number. Files whose time nobody knows are then dealt so that each shard has as many of them as any other, or one
+more. Every machine computes the same plan from the same selection and the same times, whatever order the selection was
+typed in, and the shards 1 to N cover everything exactly once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from .selection import FileSelection
 
-__all__ = ["Shard", "take_shard"]
+__all__ = ["Shard", "plan_shards", "take_shard"]
+
+NO_TIMES: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,32 @@ class Shard:
             raise ValueError(f"shard {self.index} of {self.count}: the first number must lie between 1 and the second")
 
 
-def take_shard(selected: Iterable[FileSelection], shard: Shard) -> tuple[FileSelection, ...]:
-    """The files that `shard` runs, sorted by name."""
-    return tuple(sorted(selected)[shard.index - 1 :: shard.count])
+def take_shard(
+    selected: Iterable[FileSelection], shard: Shard, seconds: Mapping[str, float] = NO_TIMES
+) -> tuple[FileSelection, ...]:
+    """The files that `shard` runs, sorted by name.
+
+    Args:
+        selected: the files of all shards together.
+        shard: which of them.
+        seconds: files' names -> how long they are expected to take; see `Times.expected`.
+    """
+    return plan_shards(selected, shard.count, seconds)[shard.index - 1]
+
+
+def plan_shards(
+    selected: Iterable[FileSelection], count: int, seconds: Mapping[str, float] = NO_TIMES
+) -> tuple[tuple[FileSelection, ...], ...]:
+    """The files of each of `count` shards, sorted by name."""
+    files = sorted(selected)
+    known = sorted((file for file in files if file.name in seconds), key=lambda file: -seconds[file.name])  # stable
+    shards: list[list[FileSelection]] = [[] for _ in range(count)]
+    by_load = [(0.0, number) for number in range(count)]  # sorted, so a heap
+    for file in known:
+        load, number = by_load[0]
+        shards[number].append(file)
+        heapq.heapreplace(by_load, (load + seconds[file.name], number))
+    least_loaded_first = [number for _, number in sorted(by_load)]
+    for place, file in enumerate(file for file in files if file.name not in seconds):
+        shards[least_loaded_first[place % count]].append(file)
+    return tuple(tuple(sorted(files_of_one)) for files_of_one in shards)

@@ -2,27 +2,41 @@
 
     <folder>/<dotted.file>/TEST-<dotted.file>.xml      one <testsuite> per test class
 
-The default folder is test/test-reports/python-unittest. A test that ran when the user stopped the run, and what the
-runner itself found (a crash, a file that did not import), are errors here: whoever reads the report alone must not see
-green.
+The default folder is test/test-reports/python-unittest. The reports keep to the schema of Jenkins' xUnit plugin, which
+Maven's Surefire and pytest write too. A test that ran when the user stopped the run, and what the runner itself found
+(a crash, a file that did not import), are errors here: whoever reads the report alone must not see green. Of a test
+that was run again, the later runs stand as Surefire writes them: `flakyFailure` where one passed, else `rerunFailure`.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from junitparser import Error, JUnitXml, Skipped, TestCase, TestSuite
+from junitparser import Error, Skipped
 from junitparser import Failure as FailureElement
+from junitparser import TestCase as PlainTestCase
 from junitparser.junitparser import FinalResult
+from junitparser.xunit2 import (
+    FlakyError,
+    FlakyFailure,
+    InterimResult,
+    JUnitXml,
+    RerunError,
+    RerunFailure,
+    TestCase,
+    TestSuite,
+)
 
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._journal import JournalEntry, TestStatus
 
 from ..result import FileResult
 from ..usage_error import UsageError
+from .rows import TestRow, rows_of
 
 __all__ = ["JUnitReport", "junit_document"]
 
@@ -64,44 +78,59 @@ class JUnitReport:
 def junit_document(result: FileResult) -> JUnitXml:
     """The report of one file; suites in the order in which their first test ended."""
     dotted = result.file.replace("/", ".")
-    cases = [_case(dotted, e.test, e.seconds, _element(e.status, e.reason, e.detail)) for e in result.entries]
-    for fault in result.faults:
-        cases.append(_case(dotted, fault.test, 0.0, _result(Error, fault.label, fault.reason, fault.detail)))
-    for test in result.interrupted:
-        cases.append(_case(dotted, test, 0.0, _result(Error, "interrupted", "the run was stopped while it ran", "")))
-    by_class: dict[str, list[TestCase]] = {}
-    for case in cases:
+    by_class: dict[str, list[PlainTestCase]] = {}
+    for row in rows_of(result):
+        case = _case(dotted, row)
         by_class.setdefault(case.classname, []).append(case)
     document = JUnitXml(dotted)
     for name, members in by_class.items():
-        suite = TestSuite(name)
+        suite = TestSuite(_printable(name))  # type: ignore[no-untyped-call]
+        if result.ending.started_at:
+            started = datetime.datetime.fromtimestamp(result.ending.started_at, datetime.timezone.utc)
+            suite.timestamp = started.strftime("%Y-%m-%dT%H:%M:%S")
         suite.add_testcases(members)
         document.add_testsuite(suite)
     document.update_statistics()  # type: ignore[no-untyped-call]
     return document
 
 
-def _case(dotted_file: str, test: str, seconds: float, element: FinalResult | None) -> TestCase:
+def _case(dotted_file: str, row: TestRow) -> TestCase:
     """One <testcase>; a fault of the file itself gets the file's name as its class."""
-    class_name, _, method = test.rpartition(".")
+    class_name, _, method = row.test.rpartition(".")
     suite = f"{dotted_file}.{class_name}" if class_name else dotted_file
-    case = TestCase(method or dotted_file, suite, round(seconds, 6))
-    if element is not None:
-        case.result = [element]
+    case = TestCase(_printable(method or dotted_file), _printable(suite), round(row.entry.seconds, 3))
+    if row.is_failure:
+        kind = Error if row.entry.status is TestStatus.ERROR else FailureElement
+        case.result = [_result(kind, row.label, row.entry.reason, row.entry.detail)]
+    elif row.is_skip:
+        case.result = [_result(Skipped, "skipped", row.entry.reason, "")]
+    failed_again = [run for run in row.reruns if run.status.is_failure]
+    for run in [row.entry, *failed_again] if row.is_flaky and not row.is_failure else failed_again:
+        case.add_interim_result(_interim_result(run, is_flaky=row.is_flaky))
+    output = "".join(f"rank {rank.rank} ({rank.status}):\n{rank.output}\n" for rank in row.ranks if rank.output)
+    if output:
+        case.system_out = _printable(output)
     return case
 
 
-def _element(status: TestStatus, reason: str, detail: str) -> FinalResult | None:
-    if status.is_skip:
-        return _result(Skipped, "skipped", reason, "")
-    if not status.is_failure:
-        return None
-    kind = Error if status is TestStatus.ERROR else FailureElement
-    return _result(kind, status.value, reason, detail)
-
-
 def _result(kind: type[FinalResult], label: str, reason: str, detail: str) -> FinalResult:
-    element = kind(NOT_IN_XML.sub("?", reason), label)
+    element = kind(_printable(reason), label)
     if detail:
-        element.text = NOT_IN_XML.sub("?", detail)
+        element.text = _printable(detail)
     return element
+
+
+def _interim_result(run: JournalEntry, *, is_flaky: bool) -> InterimResult:
+    """A failed run of a test that was run again."""
+    is_error = run.status is TestStatus.ERROR
+    kinds: tuple[type[InterimResult], type[InterimResult]] = (
+        (FlakyFailure, FlakyError) if is_flaky else (RerunFailure, RerunError)
+    )
+    element = kinds[is_error](_printable(run.reason), run.status.value)
+    if run.detail:
+        element.stack_trace = _printable(run.detail)
+    return element
+
+
+def _printable(text: str) -> str:
+    return NOT_IN_XML.sub("?", text)

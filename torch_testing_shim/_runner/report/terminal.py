@@ -5,26 +5,31 @@ On a terminal, one more line shows the test that runs now. In a pipe there are p
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from types import TracebackType
 from typing import BinaryIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal import JournalEntry
 
+from ..file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
+from .output import OutputSpeaker, ShownOutput
+from .progress import Progress
+from .running import RunningProcess
+from .wording import counts_of, failures_to_list, shortened, stopped_line
 
-__all__ = ["TerminalReport", "failures_to_list", "make_console"]
+__all__ = ["OutputMode", "TerminalReport", "make_console"]
 
-#: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
-LISTED_NOT_RUN = 10
-
-#: What the table shows of a reason; some messages are a page in one line.
-REASON_CHARACTERS = 300
+#: How often the live lines are drawn at most, in seconds.
+DRAW_INTERVAL = 0.1
 
 
 class _Console(Console):
@@ -39,22 +44,45 @@ def make_console() -> Console:
     return _Console(markup=False, highlight=False, emoji=False)
 
 
+class OutputMode(Enum):
+    """What becomes of what files print. It is shown with the report of a failure in any case."""
+
+    HIDDEN = "hidden"
+    STREAMED = "streamed"  # as it comes; of files that run at once, one after the other
+    PREFIXED = "prefixed"  # as it comes, each line with its file in front
+
+
 class TerminalReport:
-    """Prints a run; a context manager, since a terminal's live line has to be taken away whatever happens.
+    """Prints a run (a `RunReport`); a context manager, since a terminal's live lines have to be taken away whatever
+    happens.
 
     Args:
         console: where lines go.
-        raw_output: where the files' own output goes as it comes, or None to show it only for failures.
+        raw_output: where the files' own output goes, where the mode shows it.
+        mode: what becomes of the files' own output.
+        expected: files -> the seconds that they took before.
+        jobs: how many files run at once.
     """
 
-    def __init__(self, console: Console, raw_output: BinaryIO | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        raw_output: BinaryIO | None = None,
+        *,
+        mode: OutputMode | None = None,
+        expected: Mapping[str, float] | None = None,
+        jobs: int = 1,
+    ) -> None:
         self._console = console
-        self._raw_output = raw_output
-        has_live_line = console.is_terminal and not console.is_dumb_terminal and raw_output is None
-        self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_line else None
-        self._file, self._started = "", 0.0
-        self._journal = JournalContents()
-        self._output_ends_line = True
+        default = OutputMode.HIDDEN if raw_output is None else OutputMode.STREAMED
+        self._mode = default if mode is None or raw_output is None else mode
+        self._output = ShownOutput(raw_output, is_prefixed=self._mode is OutputMode.PREFIXED) if raw_output else None
+        has_live_lines = console.is_terminal and not console.is_dumb_terminal and self._output is None
+        self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_lines else None
+        self._drawn = 0.0
+        self._progress = Progress(expected or {}, jobs)
+        self._lock = threading.RLock()
+        self._speakers: dict[RunningProcess, OutputSpeaker] = {}
 
     def __enter__(self) -> TerminalReport:
         if self._live is not None:
@@ -67,121 +95,117 @@ class TerminalReport:
         if self._live is not None:
             self._live.stop()
 
-    def file_started(self, file: str, number: int, total: int) -> None:
-        """The `number`-th of `total` files starts."""
-        self._file, self._started = file, time.monotonic()
-        self._journal = JournalContents()
-        if self._raw_output is not None:
-            self._line(f"{file} ({number} of {total})", style="bold")
+    def run_started(self, files: Sequence[str]) -> None:
+        """These files will run."""
+        self._progress.plan(files)
 
-    def on_output(self, chunk: bytes) -> None:
-        """Passes output on where it is to be shown."""
-        if self._raw_output is not None:
-            self._raw_output.write(chunk)
-            self._raw_output.flush()
-            self._output_ends_line = chunk.endswith(b"\n")
+    def process_started(self, file: str, part: str = "") -> Watcher:
+        """A process starts for `file`."""
+        with self._lock:
+            number, total = self._progress.place(file)
+            speaker = self._output.join(file) if self._output is not None else None
+            process = RunningProcess(file, part, speaker.write if speaker else _drop, self._tests_ended, self._draw)
+            self._progress.processes.append(process)
+            if speaker is not None:
+                self._speakers[process] = speaker
+                speaker.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
+            return process
 
-    def on_journal(self, contents: JournalContents) -> None:
-        """Prints the failures and notes that are new in the journal, unless the output has just shown them."""
-        new = contents.entries[len(self._journal.entries) :]
-        self._journal = contents
-        if self._raw_output is None:
-            for entry in new:
-                if entry.status.is_failure:
-                    self._failure(Failure(self._file, entry.test, entry.status.value, entry.reason, entry.detail))
-                for note in entry.notes:
-                    self._line(f"NOTE  {self._file}::{entry.test}  {note}", style="yellow")
-
-    def on_look(self) -> None:
-        """Redraws the live line."""
-        if self._live is not None:
-            self._live.update(self._live_line(), refresh=True)
+    def process_ended(self, watcher: Watcher) -> None:
+        """The process of `watcher` has ended."""
+        assert isinstance(watcher, RunningProcess)
+        with self._lock:
+            self._progress.processes.remove(watcher)
+            if watcher in self._speakers:
+                self._speakers.pop(watcher).finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Prints what the runner found about the file and the file's line."""
-        if not self._output_ends_line:
-            self._line("")
-            self._output_ends_line = True
-        shown = set()
-        for fault in result.faults:
-            if fault.label != DID_NOT_RUN:
-                self._failure(fault, with_detail=self._raw_output is None and fault.detail not in shown)
-                shown.add(fault.detail)
-        if self._live is not None:
-            self._live.update(Text(""), refresh=True)
-        counts = ", ".join(_counts(result)) or "no tests"
-        style = "red" if result.failed else "green" if result.passed else "yellow"
-        self._line(f"{result.file}  {counts}  {result.ending.seconds:.1f}s", style=style)
-        if result.ending.is_stopped:
-            self._line(f"stopped while {_stopped_at(result)}", style="yellow")
-        if result.ending.processes_left:
-            self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
+        with self._lock:
+            self._progress.end_file(result.file)
+            shown = set()
+            for fault in result.faults:
+                if fault.label != DID_NOT_RUN:
+                    self._failure(fault, with_detail=self._output is None and fault.detail not in shown)
+                    shown.add(fault.detail)
+            style = "red" if result.failed else "green" if result.passed else "yellow"
+            self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
+            if result.ending.is_stopped:
+                self._line(stopped_line(result), style="yellow")
+            if result.ending.processes_left:
+                self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
+            self._draw(at_once=True)
+
+    def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
+        """Prints the failures and notes, unless the output has just shown them."""
+        failures = sum(entry.status.is_failure for entry in new)
+        with self._lock:
+            self._progress.add_tests(len(new), failures)
+            for entry in new if self._output is None else ():
+                if entry.status.is_failure:
+                    self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
+                for note in entry.notes:
+                    self._line(f"NOTE  {process.file}::{entry.test}  {note}", style="yellow")
+
+    def _draw(self, *, at_once: bool = False) -> None:
+        """Redraws the live lines, unless they were drawn just now."""
+        with self._lock:
+            now = time.monotonic()
+            if self._live is None or (now - self._drawn < DRAW_INTERVAL and not at_once):
+                return
+            self._drawn = now
+            lines = [self._progress.summary_line(), *self._progress.process_lines()]
+            texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+            self._live.update(Group(*texts), refresh=True)
+
+    def lines(self, lines: Sequence[str]) -> None:
+        """Prints lines that the user asked for; to be called after the context's end."""
+        for line in lines:
+            self._line(line)
 
     def finished(self, summary: RunSummary) -> None:
-        """Prints the table of failures, what did not run, and the last line."""
+        """Prints the table of failures, what did not run, and the last line; to be called after the context's end."""
         failures = failures_to_list(summary)
         if failures:
             self._line("")
             self._table(failures)
+        for failure in summary.flaky:
+            self._line(f"FLAKY  {failure.where}  passed when it was run again; at first: {shortened(failure.reason)}")
         if summary.not_run:
             count = "1 file" if len(summary.not_run) == 1 else f"{len(summary.not_run)} files"
-            why = summary.stopped_by.name if summary.stopped_by else "a file failed; --keep-going goes on"
-            self._line(f"not run: {count} ({why})", style="yellow")
+            self._line(f"not run: {count} ({summary.why_not_run})", style="yellow")
         self._line(str(summary))
 
     def _table(self, failures: list[Failure]) -> None:
         if not self._console.is_terminal:  # one line each, whole and easy to search
             for failure in failures:
-                self._line(f"{failure.label.upper()}  {failure.where}  {_shortened(failure.reason)}")
+                self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}")
             return
         table = Table("what", "where", "why", title="failed", title_justify="left")
         for failure in failures:
             table.add_row(
-                failure.label, Text(failure.where, overflow="fold"), Text(_shortened(failure.reason), overflow="fold")
+                failure.label, Text(failure.where, overflow="fold"), Text(shortened(failure.reason), overflow="fold")
             )
         self._console.print(table)
 
     def _failure(self, failure: Failure, *, with_detail: bool = True) -> None:
-        self._line(f"{failure.label.upper()}  {failure.where}  {_shortened(failure.reason)}", style="red")
+        self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}", style="red")
         if with_detail and failure.detail:
             self._line(failure.detail.rstrip("\n"))
 
-    def _live_line(self) -> Text:
-        ended, planned = len(self._journal.entries), len(self._journal.planned)
-        now = self._journal.unfinished[-1] if self._journal.unfinished else "starting" if not planned else "ending"
-        seconds = time.monotonic() - self._started
-        return Text(f"{self._file}  {ended}/{planned}  {now}  {seconds:.0f}s", no_wrap=True, overflow="ellipsis")
-
     def _line(self, text: str, style: str = "") -> None:
-        """One line as it is: no markup, no wrapping."""
-        self._console.print(Text(text, style=style), soft_wrap=True)
-
-
-def failures_to_list(summary: RunSummary) -> list[Failure]:
-    """The rows of the table: all failures, with long rows of "did not run" of one file shortened."""
-    rows: list[Failure] = []
-    for file in summary.files:
-        not_run = [failure for failure in file.failures if failure.label == DID_NOT_RUN]
-        rows += [failure for failure in file.failures if failure.label != DID_NOT_RUN]
-        if len(not_run) <= LISTED_NOT_RUN + 1:
-            rows += not_run
+        """One line as it is: no markup, no wrapping; where output is shown, as soon as nobody is interrupted by it."""
+        if self._output is not None:
+            self._output.line(self._styled(text, style))
         else:
-            more = f"and {len(not_run) - LISTED_NOT_RUN} more tests of this file"
-            rows += [*not_run[:LISTED_NOT_RUN], Failure(file.file, "", DID_NOT_RUN, more)]
-    return rows
+            self._console.print(Text(text, style=style), soft_wrap=True)
+
+    def _styled(self, text: str, style: str) -> str:
+        """The text as the console would print it, colours included."""
+        with self._console.capture() as captured:
+            self._console.print(Text(text, style=style), soft_wrap=True, end="")
+        return captured.get()
 
 
-def _shortened(reason: str) -> str:
-    """A reason that fits a table; the whole of it stands in the report above."""
-    return reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 4]} ..."
-
-
-def _counts(result: FileResult) -> list[str]:
-    counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped}
-    return [f"{count} {what}" for what, count in counts.items() if count]
-
-
-def _stopped_at(result: FileResult) -> str:
-    if result.interrupted:
-        return " and ".join(f"{result.file}::{test}" for test in result.interrupted) + " ran"
-    return f"{result.file} ran, between tests"
+def _drop(chunk: bytes) -> None:
+    """What happens to output that is not shown."""

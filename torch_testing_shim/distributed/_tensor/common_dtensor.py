@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim._settings import read_settings
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcessTestCase,
@@ -49,7 +50,9 @@ class DTensorTestBase(MultiProcessTestCase):
 
     @property
     def world_size(self) -> int:
-        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES)."""
+        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES); or what WORLD_SIZE says."""
+        if (chosen := read_settings().world_size) is not None:
+            return chosen
         count = device_in_use().count
         return min(DEFAULT_WORLD_SIZE, count) if count > 1 else DEFAULT_WORLD_SIZE
 
@@ -84,7 +87,7 @@ class DTensorTestBase(MultiProcessTestCase):
         """
         device_id = None
         if self.device_type != "cpu":
-            index = self.rank % device_in_use().count
+            index = device_in_use().index_of(self.rank)
             torch.accelerator.set_device_index(index)
             device_id = torch.device(self.device_type, index) if eager_init else None
         dist.init_process_group(

@@ -1,24 +1,20 @@
-"""Reports: the text that people read, and the JUnit XML that CI reads."""
+"""What people read of a run, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import signal
-import tempfile
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from junitparser import JUnitXml
 from rich.console import Console
 
 from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
-from torch_testing_shim._runner.report.junit import JUnitReport, junit_document
-from torch_testing_shim._runner.report.terminal import TerminalReport, _shortened, failures_to_list
+from torch_testing_shim._runner.report.terminal import OutputMode, TerminalReport
+from torch_testing_shim._runner.report.wording import failures_to_list, shortened
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult, RunSummary
-from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 PASSED = JournalEntry("A.test_one", TestStatus.PASSED, 0.25)
@@ -39,7 +35,14 @@ class TerminalReportTest(TestCase):
         super().setUp()
         self.text = io.StringIO()
 
-    def report(self, *, is_terminal: bool = False, raw_output: io.BytesIO | None = None) -> TerminalReport:
+    def report(
+        self,
+        *,
+        is_terminal: bool = False,
+        raw_output: io.BytesIO | None = None,
+        mode: OutputMode | None = None,
+        expected: dict[str, float] | None = None,
+    ) -> TerminalReport:
         console = Console(
             file=self.text,
             force_terminal=is_terminal,
@@ -49,23 +52,26 @@ class TerminalReportTest(TestCase):
             emoji=False,
             color_system=None,
         )
-        return TerminalReport(console, raw_output)
+        return TerminalReport(console, raw_output, mode=mode, expected=expected)
 
     def shown(self) -> str:
         return self.text.getvalue()
 
     def test_a_file_that_passed_is_one_line(self) -> None:
         with self.report() as report:
-            report.file_started("a/test_x", 1, 2)
-            report.on_journal(JournalContents(("A.test_one",), (PASSED,)))
+            report.run_started(["a/test_x", "test_y"])
+            process = report.process_started("a/test_x")
+            process.on_journal(JournalContents(("A.test_one",), (PASSED,)))
+            report.process_ended(process)
             report.file_ended(file(PASSED, SKIPPED))
         self.assertExpectedInline(self.shown(), """a/test_x  1 passed, 1 skipped  1.2s\n""")
 
     def test_a_failure_is_shown_once_when_it_happens_and_nothing_of_it_is_markup(self) -> None:
         with self.report() as report:
-            report.file_started("a/test_x", 1, 1)
-            report.on_journal(JournalContents(entries=(PASSED, FAILED)))
-            report.on_journal(JournalContents(entries=(PASSED, FAILED, SKIPPED)))
+            report.run_started(["a/test_x"])
+            process = report.process_started("a/test_x")
+            process.on_journal(JournalContents(entries=(PASSED, FAILED)))
+            process.on_journal(JournalContents(entries=(PASSED, FAILED, SKIPPED)))
             self.assertExpectedInline(
                 self.shown(),
                 """\
@@ -89,7 +95,9 @@ AssertionError: [bold]1 != 2[/bold]
     def test_what_the_runner_found_is_shown_with_the_output(self) -> None:
         not_run = Failure("a/test_x", "B.test_five", DID_NOT_RUN, "ended before it")
         with self.report() as report:
-            report.file_started("a/test_x", 1, 1)
+            report.run_started(["a/test_x"])
+            process = report.process_started("a/test_x")
+            report.process_ended(process)
             report.file_ended(file(faults=(CRASH, not_run, BROKEN), processes_left=2))
         self.assertExpectedInline(
             self.shown(),
@@ -115,9 +123,9 @@ not run: 1 file (a file failed; --keep-going goes on)
 """,
         )
 
-    def test_a_page_in_one_line_is_shortened(self) -> None:
-        self.assertEqual("x" * 296 + " ...", _shortened("x" * 5000))
-        self.assertEqual("short", _shortened("short"))
+    def test_a_page_in_one_line_isshortened(self) -> None:
+        self.assertEqual("x" * 296 + " ...", shortened("x" * 5000))
+        self.assertEqual("short", shortened("short"))
 
     def test_the_end_of_a_run_on_a_terminal_is_a_table(self) -> None:
         self.report(is_terminal=True).finished(RunSummary((file(PASSED, FAILED, faults=(BROKEN,)),)))
@@ -154,29 +162,87 @@ not run: 2 files (SIGINT)
 
     def test_a_terminal_shows_the_test_that_runs_now(self) -> None:
         with self.report(is_terminal=True) as report:
-            report.file_started("a/test_x", 1, 1)
-            report.on_journal(JournalContents(("A.test_one", "A.test_two"), (PASSED,), ("A.test_two",)))
-            report.on_look()
+            report.run_started(["a/test_x"])
+            process = report.process_started("a/test_x")
+            process.on_journal(JournalContents(("A.test_one", "A.test_two"), (PASSED,), ("A.test_two",)))
+            process.on_look()
         self.assertIn("a/test_x  1/2  A.test_two  0s", self.shown())
 
     def test_verbose_passes_output_on_byte_for_byte_and_does_not_repeat_failures(self) -> None:
         raw = io.BytesIO()
         with self.report(raw_output=raw) as report:
-            report.file_started("a/test_x", 1, 1)
-            report.on_output(b"one \xff\x1b[1m")
-            report.on_journal(JournalContents(entries=(FAILED,)))
+            report.run_started(["a/test_x"])
+            process = report.process_started("a/test_x")
+            process.on_output(b"one \xff\x1b[1m")
+            process.on_journal(JournalContents(entries=(FAILED,)))
+            report.process_ended(process)
             report.file_ended(file(FAILED))
-        self.assertEqual(b"one \xff\x1b[1m", raw.getvalue())
-        self.assertExpectedInline(
-            self.shown(),
-            """\
-a/test_x (1 of 1)
+        expected = b"a/test_x (1 of 1)\none \xff\x1b[1m\na/test_x  1 failed  1.2s\n"
+        self.assertEqual((expected, ""), (raw.getvalue(), self.shown()))
 
-a/test_x  1 failed  1.2s
+    def test_files_that_run_at_once_have_a_live_line_each_and_the_run_has_one(self) -> None:
+        with self.report(is_terminal=True, expected={"a/test_x": 60.0, "test_y": 150.0}) as report:
+            report.run_started(["a/test_x", "test_y", "test_z"])
+            one, two = report.process_started("a/test_x"), report.process_started("test_y", "B.test again")
+            two.on_journal(JournalContents(("B.test",), (), ("B.test",)))
+            one.on_journal(JournalContents(("A.test_one", "A.test_two"), (PASSED, FAILED), ()))
+            report.process_ended(one)
+            report.file_ended(file(PASSED, FAILED))
+        shown = self.shown()
+        self.assertIn("test_y (B.test again)  0/1  B.test  0s", shown)
+        self.assertIn("1/3 files  2 tests, 1 failed  about 4 min left", shown)
+
+    def test_output_of_files_that_run_at_once_does_not_mix(self) -> None:
+        raw = io.BytesIO()
+        with self.report(raw_output=raw) as report:
+            report.run_started(["a/test_x", "test_y"])
+            one, two = report.process_started("a/test_x"), report.process_started("test_y")
+            two.on_output(b"y begins, ")
+            one.on_output(b"x begins, ")
+            two.on_output(b"y ends")
+            one.on_output(b"x ends")
+            report.process_ended(two)
+            report.process_ended(one)
+            report.file_ended(file(PASSED))
+        self.assertExpectedInline(
+            raw.getvalue().decode(),
+            """\
+a/test_x (1 of 2)
+x begins, x ends
+test_y (2 of 2)
+y begins, y ends
+a/test_x  1 passed  1.2s
 """,
         )
 
-    def test_a_long_row_of_tests_that_did_not_run_is_shortened(self) -> None:
+    def test_prefixed_output_is_shown_line_by_line(self) -> None:
+        raw = io.BytesIO()
+        with self.report(raw_output=raw, mode=OutputMode.PREFIXED) as report:
+            one, two = report.process_started("a/test_x"), report.process_started("test_y")
+            two.on_output(b"y begins, ")
+            one.on_output(b"x\n")
+            two.on_output(b"y ends\n")
+            report.process_ended(one)
+            report.process_ended(two)
+        lines = raw.getvalue().decode().splitlines()
+        self.assertEqual(["[a/test_x] x", "[test_y] y begins, y ends"], lines[-2:])
+
+    def test_a_flaky_test_is_told_at_the_end(self) -> None:
+        again = dataclasses.replace(PASSED, test="A.test_two")
+        result = dataclasses.replace(file(PASSED, FAILED), reruns=(again,))
+        report = self.report()
+        report.file_ended(result)
+        report.finished(RunSummary((result,)))
+        self.assertExpectedInline(
+            self.shown(),
+            """\
+a/test_x  2 passed, 1 flaky  1.2s
+FLAKY  a/test_x::A.test_two  passed when it was run again; at first: 1 != 2
+2 passed, 0 failed, 0 skipped
+""",
+        )
+
+    def test_a_long_row_of_tests_that_did_not_run_isshortened(self) -> None:
         faults = tuple(Failure("a/test_x", f"A.test_{n}", DID_NOT_RUN, "ended") for n in range(300))
         rows = failures_to_list(RunSummary((file(FAILED, faults=faults),)))
         self.assertEqual(12, len(rows))
@@ -185,80 +251,10 @@ a/test_x  1 failed  1.2s
     @given(st.text(), st.text())
     def test_any_text_of_a_failure_can_be_shown(self, reason: str, detail: str) -> None:
         report = self.report()
-        report.on_journal(JournalContents(entries=(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, detail),)))
+        process = report.process_started("a/test_x")
+        process.on_journal(JournalContents(entries=(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, detail),)))
         report.finished(RunSummary((file(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, detail)),)))
         self.assertEqual("0 passed, 1 failed, 0 skipped", self.shown().splitlines()[-1])
-
-
-class JUnitTest(TestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    def written(self, result: FileResult) -> Path:
-        self.assertEqual(result, JUnitReport(self.folder / "reports").write(result))
-        return self.folder / "reports" / "a.test_x" / "TEST-a.test_x.xml"
-
-    def test_two_readers_read_the_same_back(self) -> None:
-        path = self.written(file(PASSED, FAILED, SKIPPED, faults=(CRASH, BROKEN)))
-        by_junitparser = [
-            (case.classname, case.name, [(type(r).__name__.lower(), r.message) for r in case.result])
-            for suite in JUnitXml.fromfile(str(path))
-            for case in suite
-        ]
-        by_etree = [
-            (case.get("classname"), case.get("name"), [(child.tag, child.get("message")) for child in case])
-            for case in ElementTree.parse(path).iter("testcase")
-        ]
-        expected = [
-            ("a.test_x.A", "test_one", []),
-            ("a.test_x.A", "test_two", [("failure", "1 != 2")]),
-            ("a.test_x.B", "test_three", [("skipped", "needs 2 gpus")]),
-            ("a.test_x.B", "test_four", [("error", "ended with SIGKILL while this test ran")]),
-            ("a.test_x", "a.test_x", [("error", "ended with exit status 3 although no test failed")]),
-        ]
-        self.assertEqual(expected, by_junitparser)
-        self.assertEqual(expected, by_etree)
-
-    def test_totals_times_and_reports(self) -> None:
-        root = ElementTree.parse(self.written(file(PASSED, FAILED, SKIPPED, faults=(CRASH,)))).getroot()
-        totals = [root.get(name) for name in ("tests", "failures", "errors", "skipped", "time")]
-        self.assertEqual(["4", "1", "1", "1", "0.75"], totals)
-        failure = root.find(".//failure")
-        assert failure is not None
-        self.assertEqual(FAILED.detail, failure.text)
-
-    def test_a_test_that_was_interrupted_is_an_error(self) -> None:
-        result = FileResult(FileEnding("a/test_x", -2), (PASSED,), interrupted=("A.test_two",))
-        self.assertEqual((2, 1), (junit_document(result).tests, junit_document(result).errors))
-
-    def test_nothing_but_whole_reports_lie_in_the_folder(self) -> None:
-        path = self.written(file(PASSED))
-        self.written(file(FAILED))
-        self.assertEqual([path], [p for p in (self.folder / "reports").rglob("*") if p.is_file()])
-        self.assertEqual(1, JUnitXml.fromfile(str(path)).failures)
-
-    @given(st.text(st.characters(exclude_categories=[])))
-    def test_any_text_is_written_as_xml_that_can_be_read(self, text: str) -> None:
-        result = file(JournalEntry("A.a", TestStatus.ERROR, 0.0, text, text))
-        root = ElementTree.fromstring(junit_document(result).tostring())
-        self.assertEqual(1, len(root.findall(".//error")))
-
-    def test_a_folder_that_cannot_be_written_is_told_before_the_run(self) -> None:
-        (self.folder / "file").touch()
-        with self.assertRaisesRegex(UsageError, "cannot write JUnit XML to '.*/file': File exists"):
-            JUnitReport(self.folder / "file")
-        with self.assertRaisesRegex(UsageError, "cannot write JUnit XML to '.*/file/below': Not a directory"):
-            JUnitReport(self.folder / "file" / "below")
-
-    def test_a_report_that_cannot_be_written_later_makes_its_file_fail(self) -> None:
-        report = JUnitReport(self.folder)
-        (self.folder / "a.test_x").touch()
-        result = report.write(file(PASSED))
-        self.assertEqual((1, 1), (result.passed, result.failed))
-        self.assertRegex(result.failures[0].reason, "its JUnit XML could not be written to .*: ")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""What a report is told while files run, by whichever schedule runs them.
+
+    run_started(files)                     once, before the first
+      process_started(file, part)          a process starts: a whole file, a part of a split one, or a test again
+        watcher.on_output, .on_journal     what that process says; `run_file` calls them
+        watcher.on_look
+      process_ended(watcher)               it has ended
+      file_ended(result)                   all processes of this file have, reruns included
+
+Several processes may run at once, also of one file. The calls may come from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..file_process import Watcher
+from ..result import FileResult
+
+__all__ = ["RunReport"]
+
+
+class RunReport(Protocol):
+    """What sees the progress of a run."""
+
+    def run_started(self, files: Sequence[str]) -> None:
+        """These files will run, each name once, in this order."""
+
+    def process_started(self, file: str, part: str = "") -> Watcher:
+        """A process for `file` starts; the watcher is its own.
+
+        Args:
+            file: the file's name.
+            part: what of it the process runs, as people read it ("Class", "Class.test again"); empty for all of it.
+        """
+
+    def process_ended(self, watcher: Watcher) -> None:
+        """The process that `watcher` was made for has ended; it is called exactly once for each."""
+
+    def file_ended(self, result: FileResult) -> None:
+        """Every process of the file has ended."""

@@ -1,0 +1,91 @@
+"""The reports that are written when a run has ended: checked before it, so that nobody waits for a report in vain.
+
+A report is written beside its place and then put there, so that a reader finds a whole one or none; one that cannot be
+written is a problem of the run, never a silent gap.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..usage_error import UsageError
+from ..whole_file import write_whole
+from .json_lines import to_json_lines
+from .recorded_run import RecordedRun
+from .trace import trace_json
+
+__all__ = ["ReportFiles"]
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the user wants reports; None for no such report.
+
+    Attributes:
+        html: the page.
+        trace: the trace for Perfetto.
+        json_lines: the records.
+    """
+
+    html: Path | None = None
+    trace: Path | None = None
+    json_lines: Path | None = None
+
+    def check(self) -> None:
+        """Makes the folders that are missing, and removes what an earlier run left at the reports' places.
+
+        Raises:
+            UsageError: a report cannot be written, or its library is not installed.
+        """
+        for path in (self.html, self.trace, self.json_lines):
+            if path is not None:
+                _check(path)
+        if self.html is not None:
+            _page_writer()
+
+    def write(self, run: RecordedRun) -> list[str]:
+        """Writes the reports; returns one sentence for each that could not be written."""
+        problems = []
+        if self.json_lines is not None:
+            problems += _written(self.json_lines, to_json_lines(run))
+        if self.trace is not None:
+            problems += _written(self.trace, [trace_json(run)])
+        return problems + self.write_page([run], run.facts.exit_status)
+
+    def write_page(self, runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[str] = ()) -> list[str]:
+        """Writes the page alone, of several runs if there are; see `page_html`."""
+        if self.html is None:
+            return []
+        return _written(self.html, [_page_writer()(runs, exit_status, problems)])
+
+
+def _page_writer() -> Callable[..., str]:
+    """`page_html`, imported where a page is wanted: nothing else needs jinja2."""
+    try:
+        from .page import page_html
+    except ModuleNotFoundError as error:
+        raise UsageError(f"an HTML report needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return page_html
+
+
+def _check(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+        path.unlink(missing_ok=True)  # a run that is killed must not leave the report of another
+    except OSError as error:
+        raise UsageError(f"cannot write the report {str(path)!r}: {error.strerror}") from error
+
+
+def _written(path: Path, parts: Iterable[str]) -> list[str]:
+    """Writes a report; returns one sentence where it could not be written."""
+    try:
+        write_whole(path, parts)
+    except OSError as error:
+        return [f"the report {str(path)!r} could not be written: {error.strerror}"]
+    return []

@@ -1,0 +1,77 @@
+"""What a run came to as GitHub's Markdown, for the summary of a job. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ..result import RunSummary
+from .recorded_run import RecordedRun
+from .rows import rows_of
+from .wording import failures_to_list, shortened
+
+__all__ = ["markdown_of"]
+
+#: GitHub takes no more than a megabyte; nobody reads half of that.
+ROWS, SLOWEST = 100, 10
+
+
+def markdown_of(runs: Sequence[RecordedRun], problems: Sequence[str] = ()) -> str:
+    """The summary of one run, or of several that belong together.
+
+    Args:
+        runs: what ran.
+        problems: what is wrong beside the tests.
+    """
+    return "\n".join([*_lines(runs, problems), ""])
+
+
+def _lines(runs: Sequence[RecordedRun], problems: Sequence[str]) -> Iterator[str]:
+    all_files = RunSummary(tuple(file for run in runs for file in run.summary.files))
+    names = ", ".join(run.name for run in runs) if len(runs) == 1 else f"{len(runs)} runs"
+    yield f"### {_plain(f'{names}: ' if names else '')}{all_files}"
+    yield ""
+    for problem in problems:
+        yield f"- **{_plain(problem)}**"
+    yield ""
+    yield from _table("what", "where", "why", rows=_failure_rows(runs))
+    flaky = [(failure.where, shortened(failure.reason)) for run in runs for failure in run.summary.flaky]
+    yield from _table("flaky", "at first", rows=flaky)
+    for run in runs:
+        if run.summary.not_run:
+            yield f"{_plain(run.name)} not run: {_plain(', '.join(run.summary.not_run[:ROWS]))}"
+    timed = sorted((entry.seconds, f"{file.file}::{entry.test}") for file in all_files.files for entry in file.entries)
+    yield from ["<details><summary>slowest tests</summary>", ""]
+    slowest = [(f"{seconds:.3f}", where) for seconds, where in timed[: -SLOWEST - 1 : -1]]
+    yield from _table("seconds", "test", rows=slowest)
+    yield from ["</details>", ""]
+
+
+def _failure_rows(runs: Sequence[RecordedRun]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        (failure.label, f"{run.name}  {failure.where}" if len(runs) > 1 else failure.where, shortened(failure.reason))
+        for run in runs
+        for failure in failures_to_list(run.summary)
+    ]
+    for run in runs:
+        for row in (row for file in run.summary.files for row in rows_of(file) if row.label == "interrupted"):
+            rows.append((row.label, row.where, row.entry.reason))
+    return rows
+
+
+def _table(*heads: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    if not rows:
+        return
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{' --- |' * len(heads)}"
+    for row in rows[:ROWS]:
+        yield f"| {' | '.join(map(_plain, row))} |"
+    if len(rows) > ROWS:
+        yield f"| and {len(rows) - ROWS} more |{' |' * (len(heads) - 1)}"
+    yield ""
+
+
+def _plain(text: str) -> str:
+    """The text as it is: nothing in it is Markdown or HTML, and it stays on one line."""
+    one_line = "".join(character if character.isprintable() else " " for character in text)
+    return re.sub(r"[^A-Za-z0-9 ./\u0080-\U0010ffff]", lambda found: f"&#{ord(found.group())};", one_line)

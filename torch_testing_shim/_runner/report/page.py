@@ -1,0 +1,156 @@
+"""The HTML page of a run, or of several that belong together: one file that needs nothing else, and runs no script.
+
+The page's text is in `page.html.j2`, which escapes all that it is given; this module chooses what it is given.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from torch_testing_shim._journal import JournalEntry, RankRecord
+
+from ..result import DID_NOT_RUN, ExitStatus
+from .progress import short_duration
+from .recorded_run import RecordedRun
+from .rows import TestRow, rows_of
+from .timeline import timeline_of
+
+__all__ = ["page_html"]
+
+SLOWEST = 20
+#: What is shown of one report or output, and of a name, in characters, half of it from each end; what is left out is
+#: counted.
+SHOWN_CHARACTERS, NAME_CHARACTERS = 60_000, 600
+#: How many failures are shown with their reports: a page of more is too large to open, and the others are listed.
+SHOWN_REPORTS = 300
+
+#: What a terminal takes as colours and movements.
+ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
+#: What no reader sees, or what changes how the text around it reads: controls, surrogates, directions.
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One failure, or one flaky test.
+
+    Attributes:
+        row: the test.
+        run: the name of the run that it was in; "" where there is one only.
+        ranks: its ranks, what ended badly first, the earliest of these before the others.
+        reruns: "passed", "failed": how its later runs ended.
+    """
+
+    row: TestRow
+    run: str
+    ranks: tuple[RankRecord, ...]
+    reruns: tuple[JournalEntry, ...]
+
+
+def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[str] = ()) -> str:
+    """The page.
+
+    Args:
+        runs: what ran; usually one.
+        exit_status: the verdict over all of them.
+        problems: what is wrong beside the tests, such as a report that is missing.
+    """
+    rows = [(run, row) for run in runs for file in run.summary.files for row in rows_of(file)]
+    failures = [_finding(run, row, len(runs)) for run, row in rows if row.is_failure]
+    told = [finding for finding in failures if finding.row.label != DID_NOT_RUN]
+    return _template().render(
+        title="passed" if exit_status == 0 else _verdict(exit_status),
+        is_green=exit_status == 0,
+        problems=problems,
+        totals=list(_totals(runs, rows)),
+        runs=runs,
+        failures=told[:SHOWN_REPORTS],
+        more_failures=told[SHOWN_REPORTS:],
+        did_not_run=[finding for finding in failures if finding.row.label == DID_NOT_RUN],
+        flaky=[_finding(run, row, len(runs)) for run, row in rows if row.is_flaky],
+        slowest=_slowest(rows),
+        skips=_skips(rows),
+        files=[(run, file) for run in runs for file in run.summary.files],
+        timelines=[timeline_of(run) for run in runs],
+    )
+
+
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(visible=visible, whole=whole, date=_date, duration=short_duration)
+    return environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+
+
+def visible(text: object, most: int = NAME_CHARACTERS) -> str:
+    """A name with nothing unseen in it: of a control its number is shown."""
+    return UNSEEN.sub(
+        lambda found: f"<U+{ord(found.group()):04X}>",
+        ESCAPE_SEQUENCE.sub("", _both_ends(str(text), most).replace("\r\n", "\n")),
+    )
+
+
+def whole(text: str) -> str:
+    """A report or an output, likewise."""
+    return visible(text, SHOWN_CHARACTERS)
+
+
+def _both_ends(text: str, most: int) -> str:
+    """Both ends of a text that is too long for a page, and how much there was between them."""
+    left_out = len(text) - most
+    if left_out <= 0:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n... {left_out} characters are left out here ...\n{text[-half:]}"
+
+
+def _date(seconds: float) -> str:
+    """A time in words; the page may be read in another time zone, so it is UTC."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return "not known"
+
+
+def _verdict(exit_status: int) -> str:
+    try:
+        return ExitStatus(exit_status).name.lower().replace("_", " ")
+    except ValueError:
+        return f"exit status {exit_status}"
+
+
+def _finding(run: RecordedRun, row: TestRow, runs: int) -> Finding:
+    ranks = sorted(row.ranks, key=lambda rank: (rank.status in ("passed", "skipped"), rank.started_at + rank.seconds))
+    return Finding(row, run.name if runs > 1 else "", tuple(ranks), row.reruns)
+
+
+def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestRow]]) -> Iterator[tuple[str, int]]:
+    """What the head of the page counts; passed, failed and skipped as the last line of the output has them."""
+    files = [file for run in runs for file in run.summary.files]
+    yield "passed", sum(file.passed for file in files)
+    yield "failed", sum(file.failed for file in files)
+    yield "skipped", sum(file.skipped for file in files)
+    if flaky := sum(row.is_flaky for _, row in rows):
+        yield "flaky", flaky
+    if not_run := sum(len(run.summary.not_run) for run in runs):
+        yield "files not run", not_run
+
+
+def _slowest(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[RecordedRun, TestRow]]:
+    """The tests that took longest; what the runner found has no time."""
+    timed = [found for found in rows if found[1].entry.seconds]
+    return sorted(timed, key=lambda found: -found[1].entry.seconds)[:SLOWEST]
+
+
+def _skips(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[str, list[TestRow]]]:
+    """Reasons and the tests that were skipped for them, commonest first; a test counts once for all runs."""
+    by_reason: dict[str, dict[str, TestRow]] = {}
+    for _, row in rows:
+        if row.is_skip:
+            by_reason.setdefault(row.entry.reason or "no reason", {})[row.where] = row
+    return sorted(((reason, [*found.values()]) for reason, found in by_reason.items()), key=lambda skip: -len(skip[1]))

@@ -1,0 +1,96 @@
+"""How far a run has come, and how long it will go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from .running import RunningProcess
+
+__all__ = ["Progress", "seconds_left", "short_duration"]
+
+
+def seconds_left(
+    waiting: Sequence[str], running: Mapping[str, float], expected: Mapping[str, float], jobs: int
+) -> float | None:
+    """How long a run will still take, in seconds; None where no time was recorded of any file.
+
+    Args:
+        waiting: the files that have not started.
+        running: the files that run -> for how many seconds they have.
+        expected: files -> the seconds that they took before; the others are taken to need the mean of these.
+        jobs: how many files run at once.
+    """
+    if not expected:
+        return None
+    mean = sum(expected.values()) / len(expected)
+    parts = [expected.get(file, mean) for file in waiting]
+    parts += [max(0.0, expected.get(file, mean) - seconds) for file, seconds in running.items()]
+    return max(sum(parts) / max(1, jobs), *parts) if parts else 0.0
+
+
+def short_duration(seconds: float) -> str:
+    """A duration that people read at a glance: "40 s", "3 min", "1 h 20 min"."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Progress:
+    """Counts what a report is told.
+
+    Args:
+        expected: files -> the seconds that they took before.
+        jobs: how many files run at once.
+
+    Attributes:
+        processes: what runs now, oldest first.
+    """
+
+    def __init__(self, expected: Mapping[str, float], jobs: int = 1) -> None:
+        self.processes: list[RunningProcess] = []
+        self._expected, self._jobs = dict(expected), jobs
+        self._files: tuple[str, ...] = ()
+        self._seen: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._tests = self._failed = 0
+
+    def plan(self, files: Sequence[str]) -> None:
+        """These files will run."""
+        self._files = tuple(files)
+
+    def place(self, file: str) -> tuple[int, int]:
+        """Which of the files that have started `file` is, from 1, and how many there are in all."""
+        self._seen.setdefault(file, time.monotonic())
+        return list(self._seen).index(file) + 1, max(len(self._files), len(self._seen))
+
+    def add_tests(self, ended: int, failed: int) -> None:
+        """That many more tests have ended, and failed."""
+        self._tests += ended
+        self._failed += failed
+
+    def end_file(self, file: str) -> None:
+        """The file is done."""
+        self._ended.add(file)
+
+    def summary_line(self) -> str:
+        """Where the run stands: "3/40 files  120 tests, 2 failed  about 4 min left"."""
+        parts = [f"{len(self._ended)}/{max(len(self._files), len(self._seen))} files"]
+        parts.append(f"{self._tests} tests" + (f", {self._failed} failed" if self._failed else ""))
+        waiting = [file for file in self._files if file not in self._seen]
+        now = time.monotonic()
+        running = {file: now - since for file, since in self._seen.items() if file not in self._ended}
+        left = seconds_left(waiting, running, self._expected, self._jobs)
+        return "  ".join([*parts, f"about {short_duration(left)} left"] if left else parts)
+
+    def process_lines(self) -> list[str]:
+        """One line for each process that runs: its file, its tests, the test that runs now, its time."""
+        return [_line(process) for process in self.processes]
+
+
+def _line(process: RunningProcess) -> str:
+    journal = process.journal
+    ended, planned = len(journal.entries), len(journal.planned)
+    now = journal.unfinished[-1] if journal.unfinished else "starting" if not planned else "ending"
+    return f"{process.name}  {ended}/{planned}  {now}  {time.monotonic() - process.started:.0f}s"

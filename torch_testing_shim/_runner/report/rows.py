@@ -1,0 +1,85 @@
+"""What every written report says of each test: one row for each, whoever found out about it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
+
+from ..result import FLAKY, FileResult
+
+__all__ = ["TestRow", "rows_of"]
+
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """One test of a file, or the file itself.
+
+    Attributes:
+        file: the file's name.
+        label: how it ended, in one or two words: a status of the journal, "flaky", "interrupted", or what the runner
+            found ("crashed", "did not run").
+        entry: its first run; of what the runner found, made up from that; `test` is "" for the file itself.
+        reruns: its later runs, in their order.
+        is_failure: the run is not green because of it.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    file: str
+    label: str
+    entry: JournalEntry
+    reruns: tuple[JournalEntry, ...] = ()
+    is_failure: bool = False
+
+    @property
+    def test(self) -> str:
+        return self.entry.test
+
+    @property
+    def where(self) -> str:
+        """`file::Class.test`, or the file's name."""
+        return f"{self.file}::{self.test}" if self.test else self.file
+
+    @property
+    def is_flaky(self) -> bool:
+        """It failed, and passed when it was run again."""
+        return self.label == FLAKY
+
+    @property
+    def is_skip(self) -> bool:
+        return self.entry.status.is_skip
+
+    @property
+    def ranks(self) -> tuple[RankRecord, ...]:
+        """The ranks of its first run."""
+        return self.entry.ranks
+
+
+def rows_of(result: FileResult) -> tuple[TestRow, ...]:
+    """A file's tests in the order in which they ended, then what the runner found, then what was interrupted.
+
+    A test that was run again is one row; one that the file itself repeats is as many as it ran.
+    """
+    again: dict[str, list[JournalEntry]] = {}
+    for rerun in result.reruns:
+        again.setdefault(rerun.test, []).append(rerun)
+    flaky = {failure.test for failure in result.flaky}
+
+    def row(label: str, entry: JournalEntry) -> TestRow:
+        if not entry.status.is_failure:
+            return TestRow(result.file, label, entry)
+        is_flaky = entry.test in flaky
+        is_failure = result.flaky_fails or not is_flaky
+        reruns = tuple(again.pop(entry.test, ()))
+        return TestRow(result.file, FLAKY if is_flaky else label, entry, reruns, is_failure)
+
+    rows = [row(entry.status.value, entry) for entry in result.entries]
+    for fault in result.faults:
+        rows.append(row(fault.label, JournalEntry(fault.test, TestStatus.ERROR, 0.0, fault.reason, fault.detail)))
+    for test in result.interrupted:
+        entry = JournalEntry(test, TestStatus.ERROR, 0.0, "the run was stopped while it ran")
+        rows.append(TestRow(result.file, INTERRUPTED, entry, is_failure=True))
+    return tuple(rows)

@@ -1,0 +1,107 @@
+"""All reports of one run, from the check before it to what is written after it. The runner knows only this.
+
+with RunReports(options, root, expected) as reports:
+    summary = run_all(... report=reports.display, finish=reports.finish_file ...)
+status = reports.finish(summary)
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from torch_testing_shim._settings import read_github_actions
+
+from ..options import Options
+from ..result import FileResult, RunSummary
+from .files import ReportFiles
+from .github import GitHubReport, append_step_summary
+from .junit import JUnitReport
+from .markdown import markdown_of
+from .recorded_run import RecordedRun, RunFacts, describe_machine
+from .terminal import OutputMode, TerminalReport, make_console
+
+__all__ = ["RunReports"]
+
+
+class RunReports:
+    """Everything that reports on a run; a context manager around the run itself.
+
+    Args:
+        options: which reports, and what is shown.
+        root: the folder that holds run_test.py and the folder `test`.
+        expected: files -> the seconds that they took before; for the time left.
+
+    Attributes:
+        display: what the run is to tell of its progress (a `RunReport`).
+
+    Raises:
+        UsageError: a report cannot be written.
+    """
+
+    def __init__(self, options: Options, root: Path, expected: Mapping[str, float]) -> None:
+        self._options = options
+        self._files = ReportFiles(options.report_html, options.trace, options.json_lines)
+        self._files.check()
+        default_folder = root / "test" / "test-reports" / "python-unittest"
+        self._junit = JUnitReport(Path(options.xml_folder or default_folder)) if options.save_xml else None
+        self._actions = read_github_actions()
+        self._started_at, self._started = time.time(), time.monotonic()
+        self.display = self._display(root, expected)
+
+    def _display(self, root: Path, expected: Mapping[str, float]) -> TerminalReport | GitHubReport:
+        options = self._options
+        if self._actions is not None and not options.pipe_logs:
+            return GitHubReport(sys.stdout.buffer, self._actions, root, is_verbose=options.verbose)
+        raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
+        mode = OutputMode.PREFIXED if options.pipe_logs else None
+        return TerminalReport(make_console(), raw_output, mode=mode, expected=expected, jobs=options.jobs)
+
+    def __enter__(self) -> RunReports:
+        self.display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.display.__exit__(kind, error, traceback)
+
+    def finish_file(self, result: FileResult) -> FileResult:
+        """Writes what is written of each file as it ends; returns the result, with a fault where that failed."""
+        return self._junit.write(result) if self._junit is not None else result
+
+    def finish(self, summary: RunSummary, lists: Sequence[str] = ()) -> int:
+        """Writes what is written at the end, prints the last lines, and returns the exit status.
+
+        A report that was asked for and could not be written makes a run fail that would have passed.
+
+        Args:
+            summary: what the run came to.
+            lists: lines that the user asked to read at the end.
+        """
+        run = RecordedRun(self._facts(summary.exit_status), summary)
+        problems = self._files.write(run)
+        notes = append_step_summary(self._actions, markdown_of([run], problems)) if self._actions is not None else []
+        for kind, lines in (("error", problems), ("note", notes)):
+            for line in lines:
+                print(f"run_test.py: {kind}: {line}", file=sys.stderr, flush=True)
+        if lists:
+            self.display.lines(lists)
+        self.display.finished(summary)
+        return replace(summary, unwritten=tuple(problems)).exit_status
+
+    def _facts(self, exit_status: int) -> RunFacts:
+        shard = self._options.shard
+        return RunFacts(
+            started_at=self._started_at,
+            seconds=time.monotonic() - self._started,
+            exit_status=exit_status,
+            command=shlex.join(["python", *sys.argv]),
+            machine=describe_machine(),
+            shard=(shard.index, shard.count) if shard is not None else None,
+        )

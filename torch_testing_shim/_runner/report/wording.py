@@ -1,0 +1,43 @@
+"""A file's line and the failures of a run, as lines and tables have them. Pure."""
+
+from __future__ import annotations
+
+from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
+
+__all__ = ["counts_of", "failures_to_list", "shortened", "stopped_line"]
+
+#: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
+LISTED_NOT_RUN = 10
+#: What the table shows of a reason; some messages are a page in one line.
+REASON_CHARACTERS = 300
+
+
+def failures_to_list(summary: RunSummary) -> list[Failure]:
+    """The rows of the table: all failures, with long rows of "did not run" of one file shortened."""
+    rows: list[Failure] = []
+    for file in summary.files:
+        not_run = [failure for failure in file.failures if failure.label == DID_NOT_RUN]
+        rows += [failure for failure in file.failures if failure.label != DID_NOT_RUN]
+        if len(not_run) <= LISTED_NOT_RUN + 1:
+            rows += not_run
+        else:
+            more = f"and {len(not_run) - LISTED_NOT_RUN} more tests of this file"
+            rows += [*not_run[:LISTED_NOT_RUN], Failure(file.file, "", DID_NOT_RUN, more)]
+    return rows
+
+
+def shortened(reason: str) -> str:
+    """A reason that fits a table; the whole of it stands in the report above."""
+    return reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 4]} ..."
+
+
+def counts_of(result: FileResult) -> str:
+    """A file's counts: "3 passed, 1 failed, 1 flaky"; those that are none are left out."""
+    counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped, "flaky": len(result.flaky)}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no tests"
+
+
+def stopped_line(result: FileResult) -> str:
+    """What ran in a file when the user asked to stop."""
+    ran = " and ".join(f"{result.file}::{test}" for test in result.interrupted)
+    return f"stopped while {ran or result.file} ran{'' if ran else ', between tests'}"

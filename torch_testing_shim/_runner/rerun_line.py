@@ -1,0 +1,84 @@
+"""The line that a failure ends with: the command that runs exactly this test again, in any shell.
+
+A test of the package's own `TestCase` reports such a line itself, and the runner adds it where there is none: to
+crashes, to what ran into a limit, and to failures of other test cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch_testing_shim._journal import JournalContents, JournalEntry
+from torch_testing_shim._repro import RERUN_HEADING, settings_as_assignments
+from torch_testing_shim._settings import SettingsError, read_settings
+
+from .command import FileCommand
+from .file_process import Watcher
+from .result import DID_NOT_RUN, Failure, FileResult
+from .retry import what_to_run
+from .selection import FileSelection
+
+__all__ = ["LinedWatcher", "RerunLines", "rerun_line"]
+
+
+def rerun_line(command: FileCommand) -> str:
+    """The command with what the runner's own environment says about tests, since another shell may not."""
+    try:
+        said = tuple(settings_as_assignments(read_settings()))
+    except SettingsError:  # each file says so, and that is its failure
+        said = ()
+    own = command.environment()
+    return " ".join([*(one for one in said if one.partition("=")[0] not in own), str(command)])
+
+
+@dataclass(frozen=True)
+class RerunLines:
+    """Puts the line into the reports of one file's failures.
+
+    Attributes:
+        file: the file's name.
+        command_for: the command that runs a selection.
+    """
+
+    file: str
+    command_for: Callable[[FileSelection], FileCommand]
+
+    def in_result(self, result: FileResult) -> FileResult:
+        """The result with a line in each failure's report."""
+        return replace(
+            result, entries=self._in_entries(result.entries), faults=tuple(map(self._in_fault, result.faults))
+        )
+
+    def in_journal(self, contents: JournalContents) -> JournalContents:
+        """The same for what a journal says, for failures that are shown as they happen."""
+        return replace(contents, entries=self._in_entries(contents.entries))
+
+    def _in_entries(self, entries: tuple[JournalEntry, ...]) -> tuple[JournalEntry, ...]:
+        return tuple(
+            replace(entry, detail=self._in_detail(entry.detail, entry.test)) if entry.status.is_failure else entry
+            for entry in entries
+        )
+
+    def _in_fault(self, fault: Failure) -> Failure:
+        return fault if fault.label == DID_NOT_RUN else replace(fault, detail=self._in_detail(fault.detail, fault.test))
+
+    def _in_detail(self, detail: str, test: str) -> str:
+        if RERUN_HEADING in detail:
+            return detail
+        selection = FileSelection(self.file, what_to_run(test) if test else ())
+        line = rerun_line(self.command_for(selection))
+        return f"{detail.rstrip()}\n\n{RERUN_HEADING}\n    {line}\n".lstrip("\n")
+
+
+class LinedWatcher:
+    """Passes on what it is told to another watcher, failures with their lines."""
+
+    def __init__(self, watcher: Watcher, lines: RerunLines) -> None:
+        self._lines = lines
+        self._watcher = watcher
+        self.on_output = watcher.on_output
+        self.on_look = watcher.on_look
+
+    def on_journal(self, contents: JournalContents) -> None:
+        self._watcher.on_journal(self._lines.in_journal(contents))

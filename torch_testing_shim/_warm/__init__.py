@@ -1,0 +1,15 @@
+"""The warm interpreter: it has imported torch, and run_test.py has test files run in processes forked from it.
+
+    order       what runner and interpreter say to each other; standard library only, since the runner imports it
+    main        the interpreter's own code: take orders, import ahead, fork
+    source      what a test file imports, and whether it can be run warm, read off its source (pure)
+    script      from a fork of the interpreter to what `python FILE ARGUMENTS` would be
+
+    run_test.py --request, output--> warm interpreter --fork--> (between) --fork--> python FILE
+         |      <--ready, refused---                                                    |
+         |      <------------------------------ started --------------------------------|
+         `------------------------------- its parent from here on ----------------------'
+
+The process between ends at once. So the file's process is the runner's own child, as one that the runner has started by
+itself: the runner sees its exit status, it dies with the runner, and it does not notice the interpreter's end.
+"""

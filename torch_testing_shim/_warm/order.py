@@ -1,0 +1,64 @@
+"""What the runner and the warm interpreter say to each other. Standard library only: the runner imports it.
+
+Requests and events are packets of JSON. What may be long, a file's order with its whole environment, lies in a file
+that a request names.
+
+    {"id": 1, "order": "/scratch/1/order.json"} + the descriptor that the file prints to
+    {"event": "ready", "devices": 0}
+    {"event": "started", "id": 1, "pid": 4711}
+    {"event": "refused", "id": 1, "reason": "..."}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["EMPTY_MARK", "MARK_VARIABLE", "PACKET_BYTES", "WarmOrder"]
+
+#: The longest packet.
+PACKET_BYTES = 1 << 14
+
+#: Set in a test file's environment to a value that no other file of this or another run has: it marks the file's
+#: processes. Nothing reads it but the runner, which looks for it in the environments of all processes.
+MARK_VARIABLE = "TORCH_TESTING_SHIM_RUNNER_MARK"
+#: The interpreter's own mark. It is as long as every other, so that a fork can write its own over it.
+EMPTY_MARK = "0" * 32
+
+
+@dataclass(frozen=True)
+class WarmOrder:
+    """What one fork is to become.
+
+    Attributes:
+        executable: the interpreter that a developer would type.
+        path: the test file, absolute.
+        arguments: its command line, without the path.
+        environment: the whole environment, MARK_VARIABLE included.
+    """
+
+    executable: str
+    path: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    def write(self, path: Path) -> None:
+        """Writes the order to `path`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path.write_text(json.dumps(asdict(self)), encoding="ascii")
+
+    @classmethod
+    def read(cls, path: str) -> WarmOrder:
+        """Reads an order.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with open(path, encoding="ascii") as stream:
+            fields = json.load(stream)
+        return cls(**{**fields, "arguments": tuple(fields["arguments"])})

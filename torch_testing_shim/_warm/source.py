@@ -1,0 +1,78 @@
+"""What a test file's source says about running it in a warm interpreter. Pure: text in, records out.
+
+The file is not imported: what it imports at its top from torch and from this package is read off its syntax tree, and
+the interpreter imports it ahead, once for all files that want it. A file that prepares the environment before it
+imports torch has to have torch imported afterwards, so it cannot be run warm.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch_testing_shim._engine.preload import names_in_code
+
+__all__ = ["FileSource", "read_source"]
+
+#: The packages that are imported ahead: torch, and what is built on it here.
+AHEAD = ("torch", "torch_testing_shim")
+#: Names by which a file changes what an import of torch would read.
+PREPARES = frozenset({"environ", "environb", "putenv", "unsetenv", "setrlimit", "sched_setaffinity"})
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """What stands in a file.
+
+    Attributes:
+        imports: modules to import ahead, in the file's order; names imported from a module come as "module.name",
+            whether or not they are modules themselves.
+        names: the global and attribute names that its code uses.
+        prepares_imports: it changes the environment or the process before its last import from torch.
+    """
+
+    imports: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    prepares_imports: bool = False
+
+
+def read_source(text: bytes) -> FileSource:
+    """Reads a file's source; of one that is no Python there is nothing to say."""
+    try:
+        tree = ast.parse(text)
+        names = names_in_code(compile(tree, "<test file>", "exec", dont_inherit=True))
+    except (SyntaxError, ValueError, RecursionError):
+        return FileSource()
+    ours = [position for position, node in enumerate(tree.body) if any(_imports(node))]
+    before = tree.body[: ours[-1]] if ours else []
+    return FileSource(
+        imports=tuple(dict.fromkeys(name for node in tree.body for name in _imports(node))),
+        names=frozenset(names),
+        prepares_imports=any(_prepares(node) for node in before),
+    )
+
+
+def _imports(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if _is_ahead(alias.name))
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and _is_ahead(node.module or ""):
+        yield str(node.module)
+        yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name != "*")
+
+
+def _is_ahead(module: str) -> bool:
+    return module.split(".")[0] in AHEAD
+
+
+def _prepares(node: ast.stmt) -> bool:
+    """True for a statement that runs at import and uses one of PREPARES; what a function does comes later."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return False
+    return any(_name(one) in PREPARES for one in ast.walk(node))
+
+
+def _name(node: ast.AST) -> str:
+    """The name that a node uses, "" for one that uses none."""
+    named = {ast.Attribute: "attr", ast.Name: "id", ast.alias: "name"}
+    return str(getattr(node, named.get(type(node), ""), ""))

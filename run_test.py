@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Runs the test files under test/; `python run_test.py --help` says how."""
 
 import sys

@@ -17,10 +17,9 @@ Our own, for tests of what is distributed:
 What the faces delegate to:
 
     _engine                 one test, N ranks: processes, deadlines, verdicts
-    _test_program           run_tests, with _program_options, _test_selection, _running_script, _run_environment,
-                            _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report, _repro,
-                            _interrupts: Ctrl-C and SIGTERM,
-                            _rank_records: what the journal says of ranks
+    _test_program           run_tests, with _program_options, _test_selection, _keyword_expression, _running_script,
+                            _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
+                            _repro, _interrupts: Ctrl-C and SIGTERM, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _parametrization        parametrize, subtest, instantiate_parametrized_tests
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests

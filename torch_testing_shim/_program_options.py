@@ -106,7 +106,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     tests = parser.add_argument_group("unittest's options")
     add = tests.add_argument
     add("names", nargs="*", metavar="Class[.method]", help="run only these")
-    add("-k", action="append", default=[], metavar="PATTERN", help="run only tests whose name contains or matches it")
+    add(
+        "-k",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="run only tests that it matches: a part of a name, a glob, or words with and, or, not",
+    )
     add("-v", "--verbose", dest="verbosity", action="store_const", const=2, default=1, help="a line per test")
     add("-q", "--quiet", dest="verbosity", action="store_const", const=0, help="only failures and the summary")
     add("-f", "--failfast", action="store_true", help="stop at the first failure")

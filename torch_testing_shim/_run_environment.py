@@ -22,6 +22,8 @@ def export(options: ProgramOptions) -> None:
         os.environ["DISABLED_TESTS_FILE"] = os.path.abspath(options.disabled_tests_file)
     if options.full_traceback:
         os.environ["TORCH_TESTING_SHIM_FULL_TRACEBACK"] = "1"
+    if options.showlocals:
+        os.environ["TORCH_TESTING_SHIM_SHOWLOCALS"] = "1"
     if options.strict_leaks:
         os.environ["TORCH_TESTING_SHIM_STRICT_LEAKS"] = "1"
     if options.seed is not None:

@@ -16,6 +16,7 @@ __all__ = [
     "GitHubActions",
     "Settings",
     "SettingsError",
+    "asked_to_complete",
     "read_github_actions",
     "read_settings",
 ]
@@ -42,6 +43,8 @@ class Settings:
 
     Attributes:
         device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
+        device_indices: the accelerators that this process may use, of those that torch finds
+            (TORCH_TESTING_SHIM_DEVICE_INDICES, "0,2"; run_test.py leases them), or None for all.
         start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
         world_size: ranks of the tests that do not fix their number (WORLD_SIZE, as upstream), or None.
         seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
@@ -60,11 +63,13 @@ class Settings:
         stall_seconds: after this long without progress a certain deadlock ends its test
             (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
+        showlocals: tracebacks of ranks show local variables (TORCH_TESTING_SHIM_SHOWLOCALS).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
 
     device: str | None = None
+    device_indices: tuple[int, ...] | None = None
     start_method: str | None = None
     world_size: int | None = None
     seed: int | None = None
@@ -81,6 +86,7 @@ class Settings:
     temporary_folder: str | None = None
     stall_seconds: float = DEFAULT_STALL_SECONDS
     full_traceback: bool = False
+    showlocals: bool = False
     strict_leaks: bool = False
     show_output: bool = False
 
@@ -96,6 +102,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     default_profile = "pytorch_ci" if is_ci else "dev"
     return Settings(
         device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
+        device_indices=_indices(env, "TORCH_TESTING_SHIM_DEVICE_INDICES"),
         start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
         world_size=_whole_number(env, "WORLD_SIZE", smallest=1),
         seed=_whole_number(env, "TORCH_TESTING_SHIM_SEED", largest=LARGEST_SEED),
@@ -112,9 +119,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         temporary_folder=env.get("TMPDIR") or None,
         stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
+        showlocals=_flag(env, "TORCH_TESTING_SHIM_SHOWLOCALS"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
     )
+
+
+def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
+    """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
+    return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
 
 
 @dataclass(frozen=True)
@@ -157,6 +170,17 @@ def _whole_number(env: Mapping[str, str], name: str, *, smallest: int = 0, large
         wanted = f"a whole number from {smallest}" + (f" to {largest}" if largest is not None else "")
         raise SettingsError(f"{name} is {text!r}; it must be {wanted}")
     return number
+
+
+def _indices(env: Mapping[str, str], name: str) -> tuple[int, ...] | None:
+    text = env.get(name)
+    if not text:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    is_sound = all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts)
+    if not is_sound or len(set(map(int, parts))) < len(parts):
+        raise SettingsError(f"{name} is {text!r}; it must be different whole numbers with commas between")
+    return tuple(map(int, parts))
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float, *, zero_allowed: bool = True) -> float:

@@ -89,11 +89,12 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     if options.save_xml is not None:
         check_reportable(options.save_xml)
     names = [test_name(test) for test in _selected(options)]
-    if options.discover:
-        print("\n".join(names))
-        return PASSED
     log = TestLog(take_journal(settings))
     log.plan(names)
+    if options.discover:
+        print("\n".join(names))
+        log.finish()
+        return PASSED
     if not names:
         print("no test matches" if _has_choice(options) else "there are no tests", file=sys.stderr)
         log.finish()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import types
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+from torch_testing_shim._keyword_expression import KeywordError, read_keyword
 
 __all__ = ["SelectionError", "class_name", "load", "select", "test_name"]
 
@@ -14,7 +15,7 @@ SUGGESTIONS = 3
 
 
 class SelectionError(ValueError):
-    """A name on the command line is no test's; the message is one sentence for each."""
+    """A name on the command line is no test's, or a pattern is none; the message is one sentence for each."""
 
 
 def class_name(test: unittest.TestCase) -> str:
@@ -43,18 +44,21 @@ def select(
 
     Args:
         names: "Class" or "Class.method", also with the module in front.
-        patterns: as unittest's `-k`: with a * a pattern for "module.Class.method", otherwise a part of it.
+        patterns: `-k`'s, which see "module.Class.method"; see `_keyword_expression`.
         excluded: names, as above.
 
     Raises:
-        SelectionError: a name is no test's and no class's.
+        SelectionError: a name is no test's and no class's, or a pattern cannot be read.
     """
     wanted = [_without_module(name, tests) for name in names]
     unwanted = [_without_module(name, tests) for name in excluded]
     _check([*wanted, *unwanted], tests)
-    globs = [pattern if "*" in pattern else f"*{pattern}*" for pattern in patterns]
+    try:
+        matchers = [read_keyword(pattern) for pattern in patterns]
+    except KeywordError as error:
+        raise SelectionError(str(error)) from None
     named = [test for test in tests if not wanted or _is_named(test, wanted)]
-    return [test for test in named if _matches(test, globs) and not _is_named(test, unwanted)]
+    return [test for test in named if _matches(test, matchers) and not _is_named(test, unwanted)]
 
 
 def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
@@ -75,9 +79,9 @@ def _is_named(test: unittest.TestCase, wanted: Sequence[str]) -> bool:
     return any(name == one or name.startswith(f"{one}.") for one in wanted)
 
 
-def _matches(test: unittest.TestCase, globs: Sequence[str]) -> bool:
+def _matches(test: unittest.TestCase, matchers: Sequence[Callable[[str], bool]]) -> bool:
     full_name = f"{type(test).__module__}.{test_name(test)}"
-    return not globs or any(fnmatch.fnmatchcase(full_name, glob) for glob in globs)
+    return not matchers or any(matches(full_name) for matches in matchers)
 
 
 def _check(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> None:

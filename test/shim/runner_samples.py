@@ -28,7 +28,7 @@ RUN_TIMEOUT = 60.0
 DYING_TIMEOUT = 5.0
 
 MINI_RUN = """
-import sys, time, traceback, unittest
+import argparse, sys, time, traceback, unittest
 from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
 from torch_testing_shim._settings import read_settings
 
@@ -82,11 +82,19 @@ class JournalingRunner(unittest.TextTestRunner):
     resultclass = JournalingResult
 
     def run(self, suite):
-        journal.plan([name(test) for test in each(suite)])
-        return super().run(suite)
+        kept = [test for test in each(suite) if not {name(test), name(test).split(".")[0]} & set(excluded)]
+        journal.plan([name(test) for test in kept])
+        return super().run(unittest.TestSuite(kept))
 
 def run_tests():
-    program = unittest.main(module="__main__", exit=False, testRunner=JournalingRunner)
+    global excluded
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--exclude-test", action="append", default=[])
+    own, others = parser.parse_known_args()
+    excluded = own.exclude_test
+    program = unittest.main(
+        module="__main__", argv=[sys.argv[0], *others], exit=False, testRunner=JournalingRunner
+    )
     journal.finish()
     result = program.result
     sys.exit(5 if not result.testsRun else 0 if result.wasSuccessful() else 1)
@@ -139,7 +147,8 @@ class RunnerTestCase(TestCase):
 
     def environment(self, **changes: str) -> dict[str, str]:
         """A developer's plain environment: nothing of the run that this test itself is part of."""
-        outer = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "PYTHON", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "TMPDIR")
+        ours = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "TMPDIR", "COVERAGE_")
+        outer = (*ours, "PYTHON", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "GITHUB_", "_ARGCOMPLETE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
         path = os.pathsep.join([str(ROOT), str(self.tree)])
         return {**kept, "PYTHONPATH": path, "TMPDIR": str(self.scratch), **changes}

@@ -120,7 +120,7 @@ class DTensorBase(SampleTestCase):
         reason = "ValueError: backend 'cpu:gloo,cpu:nccl' names two backends for cpu"
         self.assert_status(run, "TwoBackends.test_two_backends_for_a_device", TestStatus.ERROR, reason)
 
-    def test_a_world_size_and_a_seed_for_the_run(self):
+    def test_a_world_size_a_seed_and_local_variables_for_the_run(self):
         run = self.run_sample(
             """
             class Open(DTensorTestBase):
@@ -131,7 +131,8 @@ class DTensorBase(SampleTestCase):
                     self.assertEqual(drawn, torch.rand(1, generator=torch.Generator().manual_seed(7)))
 
                 def test_fails(self):
-                    self.fail()
+                    clue = f"{self.rank} of {self.world_size}"
+                    self.fail("text")
 
             class Plain(MultiProcessTestCase):
                 def setUp(self):
@@ -149,12 +150,15 @@ class DTensorBase(SampleTestCase):
             """,
             "--seed",
             "7",
+            "--showlocals",
             WORLD_SIZE="2",
         )
         for test in ("Open.test_size_and_seed", "Plain.test_size", "Fixed.test_size"):
             self.assert_status(run, test, TestStatus.PASSED)
         again = r"    WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=7 python \S*test_sample.py Open.test_fails\n"
-        self.assertRegex(self.assert_status(run, "Open.test_fails", TestStatus.FAILED).detail, again)
+        detail = self.assert_status(run, "Open.test_fails", TestStatus.FAILED).detail
+        self.assertRegex(detail, again)
+        self.assertEqual([1, 1], [detail.count(f"clue = '{rank} of 2'") for rank in (0, 1)])
 
     def test_sixty_four_ranks(self):
         run = self.run_sample(

@@ -44,6 +44,22 @@ class Devices(TestCase):
             with self.assertRaisesRegex(DeviceError, "^unknown device 'gpuu'; torch knows cpu, cuda"):
                 device_in_use(Settings(device="gpuu"))
 
+    def test_leased_accelerators_are_all_that_there_are(self):
+        with machine_with(4, "xpu"):
+            device = device_in_use(Settings(device_indices=(1, 3)))
+            self.assertEqual(DeviceInUse("xpu", 2, indices=(1, 3)), device)
+            self.assertEqual([1, 3, 1], [device.index_of(rank) for rank in range(3)])
+            self.assertFalse(device.has_room_for(3))
+            chosen = device_in_use(Settings(device="xpu", device_indices=(2,)))
+            self.assertEqual(DeviceInUse("xpu", 1, chosen=True, indices=(2,)), chosen)
+            with self.assertRaisesRegex(DeviceError, "^xpu 4 was leased to this process, but torch finds 4 here$"):
+                device_in_use(Settings(device_indices=(0, 4)))
+        with machine_with(0, None):
+            self.assertEqual(DeviceInUse("cpu", 0), device_in_use(Settings(device_indices=(0,))))
+
+    def test_ranks_share_the_accelerators_that_there_are(self):
+        self.assertEqual([0, 1, 0], [DeviceInUse("xpu", 2).index_of(rank) for rank in range(3)])
+
     def test_room_for_ranks(self):
         self.assertTrue(DeviceInUse("cpu", 0).has_room_for(64))
         self.assertTrue(DeviceInUse("cuda", 4).has_room_for(4))

@@ -12,8 +12,8 @@ from torch_testing_shim._engine.channel import make_channel
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.rank_main import pass_outcome
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._engine.zygote import ForkRefusedError, Zygote
-from torch_testing_shim._engine.zygote_main import thread_count
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 

@@ -24,15 +24,25 @@ class CommandTest(TestCase):
         self.assertEqual((sys.executable, "/repo/test/distributed/test_x.py"), command.arguments)
         self.assertEqual({}, command.environment())
 
-    def test_tests_patterns_verbosity_and_what_stood_after_the_dashes(self) -> None:
-        options = Options(keywords=("one", "t*o"), verbosity=1, file_arguments=("--seed", "1"))
-        command = build_command(FileSelection("test_x", ("A.a", "B")), options, ROOT)
-        expected = ("/repo/test/test_x.py", "A.a", "B", "-k", "one", "-k", "t*o", "-v", "--seed", "1")
-        self.assertEqual(expected, command.arguments[1:])
+    def test_every_option_that_the_file_is_to_know(self) -> None:
+        options = Options(keywords=("one", "t*o"), verbosity=1, showlocals=True, file_arguments=("--failfast",))
+        command = build_command(FileSelection("test_x", ("A", "B"), ("A.a", "B.b")), options, ROOT)
+        self.assertExpectedInline(
+            " ".join(command.arguments[1:]),
+            """/repo/test/test_x.py A B --exclude-test A.a --exclude-test B.b -k one -k t*o -v --locals --failfast""",
+        )
 
-    def test_the_device_goes_through_the_environment(self) -> None:
-        command = build_command(FileSelection("test_x"), Options(device="cpu"), ROOT)
-        self.assertEqual({"TORCH_TESTING_SHIM_DEVICE": "cpu"}, command.environment())
+    def test_what_ranks_have_to_know_goes_through_the_environment(self) -> None:
+        options = Options(device="cpu", world_size=2, seed=0, strict_leaks=True, verbosity=2)
+        self.assertExpectedInline(
+            str(build_command(FileSelection("test_x"), options, ROOT)).partition(sys.executable)[0],
+            """TORCH_TESTING_SHIM_DEVICE=cpu WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=0 TORCH_TESTING_SHIM_STRICT_LEAKS=1 TORCH_TESTING_SHIM_SHOW_OUTPUT=1 """,  # noqa: E501
+        )
+
+    def test_coverage_stands_before_the_path(self) -> None:
+        command = build_command(FileSelection("test_x"), Options(coverage=True), ROOT)
+        self.assertEqual(("-m", "coverage", "run"), command.arguments[1:4])
+        self.assertEqual("/repo/test/test_x.py", command.arguments[-1])
 
     def test_a_checkout_puts_its_own_package_first(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -41,10 +51,10 @@ class CommandTest(TestCase):
             self.assertEqual({"PYTHONPATH": folder}, command.environment())
 
     def test_a_command_reads_as_typed_in_a_shell(self) -> None:
-        command = FileCommand("test_x", ("python", "/a b/test_x.py", "-k", "a*"), device="cpu", package_folder="/a b")
+        command = FileCommand("test_x", ("python", "/a b/test_x.py", "-k", "a*"), (("A", "b c"),), "/a b")
         self.assertExpectedInline(
             str(command),
-            """TORCH_TESTING_SHIM_DEVICE=cpu PYTHONPATH='/a b' python '/a b/test_x.py' -k 'a*'""",
+            """A='b c' PYTHONPATH='/a b' python '/a b/test_x.py' -k 'a*'""",
         )
 
     @given(st.lists(st.text(st.characters(exclude_characters="\0"))))

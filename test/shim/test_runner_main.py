@@ -131,7 +131,9 @@ class SaveXmlTest(RunnerTestCase):
         (path,) = folder.iterdir()
         self.assertEqual(".xml", path.suffix)
         root = ElementTree.parse(path).getroot()
-        self.assertEqual(["3", "1", "0", "1"], [root.get(name) for name in ("tests", "failures", "errors", "skipped")])
+        (element,) = root
+        counts = [element.get(name) for name in ("tests", "failures", "errors", "skipped")]
+        self.assertEqual(["3", "1", "0", "1"], counts)
         (suite,) = JUnitXml.fromfile(str(path))
         self.assertEqual(["test_a", "test_b", "test_c"], [case.name for case in suite])
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from torch_testing_shim._runner.process_tree import MARK_VARIABLE, ProcessTree
+from torch_testing_shim._runner.process_tree import ProcessTree
+from torch_testing_shim._warm.order import MARK_VARIABLE
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,17 @@ class ProcessTestCase(TestCase):
         return process
 
 
+def end(tree: ProcessTree, grace: float) -> int:
+    """Ends a tree, looking at it as often as it likes; returns how many processes were ended."""
+    ending = tree.end(grace)
+    while True:
+        try:
+            next(ending)
+        except StopIteration as stop:
+            return int(stop.value)
+        time.sleep(0.02)
+
+
 class ProcessTreeTest(ProcessTestCase):
     def test_members_are_those_of_the_session_and_those_that_left_it(self) -> None:
         mark = uuid.uuid4().hex
@@ -70,17 +82,17 @@ class ProcessTreeTest(ProcessTestCase):
 
     def test_what_ends_within_the_grace_is_not_counted(self) -> None:
         leader = self.start("print(flush=True); import time; time.sleep(0.2)")
-        self.assertEqual(0, ProcessTree(leader.pid, "none").end(grace=30.0))
+        self.assertEqual(0, end(ProcessTree(leader.pid, "none"), grace=30.0))
         self.assertEqual(0, leader.wait())
 
     def test_what_does_not_end_gets_sigterm(self) -> None:
         leader = self.start(f"print(flush=True); {SLEEP}")
-        self.assertEqual(1, ProcessTree(leader.pid, "none").end(grace=0.0))
+        self.assertEqual(1, end(ProcessTree(leader.pid, "none"), grace=0.0))
         self.assertEqual(-signal.SIGTERM, leader.wait())
 
     def test_what_ignores_sigterm_gets_sigkill(self) -> None:
         leader = self.start(IGNORE_SIGTERM)
-        self.assertEqual(1, ProcessTree(leader.pid, "none").end(grace=0.0))
+        self.assertEqual(1, end(ProcessTree(leader.pid, "none"), grace=0.0))
         self.assertEqual(-signal.SIGKILL, leader.wait())
 
     def test_the_process_that_looks_is_never_a_member(self) -> None:

@@ -47,6 +47,15 @@ class ExitStatusTest(TestCase):
         self.assertEqual(130, self.status(PASSED, stopped_by=signal.SIGINT))
         self.assertEqual(143, self.status(FAILED, stopped_by=signal.SIGTERM))
 
+    def test_nothing_but_skips_fails_where_that_was_asked_for(self) -> None:
+        for files, status in (((SKIPPED, EMPTY), 1), ((SKIPPED, PASSED), 0), ((EMPTY,), 5), ((), 5)):
+            self.assertEqual(status, RunSummary(files, fails_if_all_skipped=True).exit_status)
+        self.assertEqual(0, self.status(SKIPPED, EMPTY))
+
+    def test_a_report_that_was_not_written_is_no_pass(self) -> None:
+        self.assertEqual(ExitStatus.FAILED, RunSummary((PASSED,), unwritten=("no room",)).exit_status)
+        self.assertEqual(130, RunSummary((PASSED,), (), signal.SIGINT, unwritten=("no room",)).exit_status)
+
     @given(st.lists(st.sampled_from([PASSED, SKIPPED, FAILED, FAULTY, EMPTY, REFUSED])))
     def test_status_0_exactly_where_something_ran_and_nothing_failed(self, files: list[FileResult]) -> None:
         ran = any(result.entries for result in files)

@@ -14,6 +14,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 VARIABLES = [
     "TORCH_TESTING_SHIM_DEVICE",
     "TORCH_TESTING_SHIM_START_METHOD",
+    "TORCH_TESTING_SHIM_DEVICE_INDICES",
     "WORLD_SIZE",
     "TORCH_TESTING_SHIM_SEED",
     "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
@@ -30,6 +31,7 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_STALL_SECONDS",
     "TORCH_TESTING_SHIM_FULL_TRACEBACK",
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
+    "TORCH_TESTING_SHIM_SHOWLOCALS",
 ]
 
 
@@ -52,6 +54,7 @@ class SettingsTest(TestCase):
         environ = {
             "TORCH_TESTING_SHIM_DEVICE": "cpu",
             "TORCH_TESTING_SHIM_START_METHOD": "spawn",
+            "TORCH_TESTING_SHIM_DEVICE_INDICES": "2, 0",
             "WORLD_SIZE": "2",
             "TORCH_TESTING_SHIM_SEED": "0",
             "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": "12.5",
@@ -67,9 +70,11 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
             "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
+            "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
         }
         expected = Settings(
             device="cpu",
+            device_indices=(2, 0),
             start_method="spawn",
             world_size=2,
             seed=0,
@@ -86,6 +91,7 @@ class SettingsTest(TestCase):
             stall_seconds=0.0,
             full_traceback=True,
             strict_leaks=True,
+            showlocals=True,
         )
         self.assertEqual(expected, read_settings(environ))
 
@@ -127,6 +133,14 @@ class SettingsTest(TestCase):
             """TORCH_TESTING_SHIM_SEED is '4294967296'; it must be a whole number from 0 to 4294967295""",
         )
         self.assertIn("must be a whole number", self.refusal(WORLD_SIZE="9" * 5000))
+
+    def test_indices_that_are_none_or_stand_twice(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_DEVICE_INDICES="0,-1"),
+            """TORCH_TESTING_SHIM_DEVICE_INDICES is '0,-1'; it must be different whole numbers with commas between""",
+        )
+        for text in ("1,1", "1,01", "0,", ",", "x", "9" * 5000):
+            self.assertIn("must be different", self.refusal(TORCH_TESTING_SHIM_DEVICE_INDICES=text))
 
     def test_a_stall_time_that_is_less_than_0(self) -> None:
         self.assertExpectedInline(

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "torch_testing_shim"
 
 REQUIRED = {"torch", "expecttest", "hypothesis"}
-RUNNER_EXTRA = {"rich", "junitparser", "psutil", "jinja2"}
+RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2"}
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
@@ -32,6 +32,7 @@ PREPARE_A_CHILD = {
     "_engine/rank_main.py",
     "_run_environment.py",
     "_runner/file_process.py",
+    "_warm/script.py",
 }
 
 #: Modules that look whether a test has changed the environment, and take nothing from it.

@@ -45,6 +45,9 @@ class SelectTest(TestCase):
         self.assertEqual(self.selected(patterns=["fruit.App*red", "Pear"]), ["Apple.test_red", "Outer.Pear.test_green"])
         self.assertEqual(self.selected(["Apple"], ["green"]), ["Apple.test_green"])
         self.assertEqual(self.selected(patterns=["green*"]), [])
+        self.assertEqual(self.selected(patterns=["green and not pear"]), ["Apple.test_green"])
+        with self.assertRaises(SelectionError):
+            self.selected(patterns=["green and"])
 
     def test_what_is_excluded_is_left_out_of_what_is_chosen(self) -> None:
         self.assertEqual(self.selected(excluded=["Apple.test_red", "Outer"]), ["Apple.test_green"])

@@ -37,17 +37,24 @@ class DeviceInUse:
 
     Attributes:
         type: its type, as `torch.device` takes it: "cpu", or what the accelerator calls itself.
-        count: how many of them there are; 0 for the CPU, whose ranks need none of their own.
+        count: how many of them there are to be used; 0 for the CPU, whose ranks need none of their own.
         chosen: it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
+        indices: which of them those are, where not all may be used; None for the first ones.
     """
 
     type: str
     count: int
     chosen: bool = False
+    indices: tuple[int, ...] | None = None
 
     @property
     def is_cpu(self) -> bool:
         return self.type == "cpu"
+
+    def index_of(self, rank: int) -> int:
+        """The index of the accelerator that is the rank's; where there are fewer than ranks, several share one."""
+        place = rank % self.count
+        return place if self.indices is None else self.indices[place]
 
     def has_room_for(self, ranks: int) -> bool:
         """True where each of `ranks` ranks can have a device of its own, and always on the CPU."""
@@ -58,13 +65,14 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
     """The device chosen by hand, or the accelerator that torch finds, or the CPU.
 
     Raises:
-        DeviceError: the device chosen by hand is unknown to torch, or not there.
+        DeviceError: the device chosen by hand is unknown to torch, or not there; or an index is.
     """
-    chosen = (settings or read_settings()).device
+    settings = settings or read_settings()
+    chosen, indices = settings.device, settings.device_indices
     accelerator = _accelerator_type()
     if chosen is None:
         count = accelerator_count()
-        return DeviceInUse(accelerator, count) if accelerator and count else DeviceInUse("cpu", 0)
+        return _limited(accelerator, count, indices) if accelerator and count else DeviceInUse("cpu", 0)
     try:
         device_type = torch.device(chosen).type
     except RuntimeError as error:
@@ -76,7 +84,17 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
     count = accelerator_count() if device_type == accelerator else 0
     if not count:
         raise DeviceError(f"device {chosen!r} was asked for, but torch finds none here")
-    return DeviceInUse(device_type, count, chosen=True)
+    return _limited(device_type, count, indices, chosen=True)
+
+
+def _limited(device_type: str, count: int, indices: tuple[int, ...] | None, *, chosen: bool = False) -> DeviceInUse:
+    """The device where only some of `count` accelerators may be used."""
+    if indices is None:
+        return DeviceInUse(device_type, count, chosen)
+    missing = [index for index in indices if index >= count]
+    if missing:
+        raise DeviceError(f"{device_type} {missing[0]} was leased to this process, but torch finds {count} here")
+    return DeviceInUse(device_type, len(indices), chosen, indices)
 
 
 def process_group_backend(device_type: str) -> str:

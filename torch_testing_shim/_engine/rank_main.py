@@ -28,7 +28,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.self_report import start_answering
-from torch_testing_shim._settings import SettingsError, read_settings
+from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._skips import TEST_SKIPS, skip_message
 
 __all__ = ["STACKS_SIGNAL", "TEST_ERROR_EXIT_CODE", "outcome_of_exception", "run_rank"]
@@ -199,29 +199,33 @@ def _headline_of(error: BaseException) -> str:
 
 def _text_of(error: BaseException) -> str:
     """The formatted exception and what it came from, without the harness's own frames unless they are wanted."""
-    formatted = traceback.TracebackException.from_exception(error)
-    if not _is_full_traceback_wanted():
-        _drop_harness_frames(formatted, error)
+    try:
+        settings = read_settings()
+    except SettingsError:  # the test has changed the environment, which must not hide how it ended
+        settings = Settings()
+    try:
+        return _format(error, settings, settings.showlocals)
+    except Exception:  # before Python 3.11, a variable whose repr raises
+        return _format(error, settings, False)
+
+
+def _format(error: BaseException, settings: Settings, showlocals: bool) -> str:
+    formatted = traceback.TracebackException.from_exception(error, capture_locals=showlocals)
+    if not settings.full_traceback:
+        _drop_harness_frames(formatted, error, showlocals)
     return "".join(formatted.format()).rstrip()
 
 
-def _is_full_traceback_wanted() -> bool:
-    try:
-        return read_settings().full_traceback
-    except SettingsError:  # the test has changed the environment, which must not hide how it ended
-        return False
-
-
-def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException) -> None:
-    formatted.stack = _user_stack(error.__traceback__)
+def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException, showlocals: bool) -> None:
+    formatted.stack = _user_stack(error.__traceback__, showlocals)
     for part, origin in ((formatted.__cause__, error.__cause__), (formatted.__context__, error.__context__)):
         if part is not None and origin is not None:
-            _drop_harness_frames(part, origin)
+            _drop_harness_frames(part, origin, showlocals)
 
 
-def _user_stack(trace: TracebackType | None) -> traceback.StackSummary:
+def _user_stack(trace: TracebackType | None, showlocals: bool) -> traceback.StackSummary:
     frames = [(frame, line) for frame, line in traceback.walk_tb(trace) if "__unittest" not in frame.f_globals]
-    return traceback.StackSummary.extract(iter(frames))
+    return traceback.StackSummary.extract(iter(frames), capture_locals=showlocals)
 
 
 def _flush_output() -> None:

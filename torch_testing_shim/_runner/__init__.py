@@ -5,18 +5,38 @@
     options       what the user asked for: one frozen `Options`
     upstream_options  upstream's options that mean nothing here: accepted and noted
     discovery     which files under test/ are test files
-    selection     names, paths, globs and `file::Class.test` -> `FileSelection`s (pure)
+    completion    answers the shell that completes a command line
+    choice        from the options to the files that run, in their order
+    request       what the user types to name files and tests (pure)
+    selection     requests -> `FileSelection`s (pure)
+    order         which of them come first, and where they begin and end (pure)
     times         how long files and tests took: the times file's format, and the merge of several (pure)
     times_file    the times file on the disk
     sharding      the part of the selection that this shard takes, by recorded times (pure)
     command       a `FileSelection` -> the command line that runs it (pure)
-    schedule      runs the commands one after the other; decides when to stop
-    file_process  runs one command in a child process and watches it
+    run           one run with its reports, and what is kept of it for the next
+    schedule      which process runs when, and when the run stops: one loop over all that run
+    slots         what files that run at the same time share: rank slots and accelerators
+    file_facts    what the schedule has to know of a file, read off its source
+    expected      what earlier runs tell of files
+    file_life     one file from its first process to its result
+    retry         what runs next of a file once a process has ended: the rest, or a test again (pure)
+    split         a large file in parts (pure)
+    file_process  one command in a child process, watched from its start to the end of all that it left
+    start         how a process starts: forked from a warm interpreter, or as a new one
+    warm          the handle on the warm interpreter (see `torch_testing_shim._warm`)
+    child_process a child that is waited for
     child_setup   what runs in the child between fork and exec
+    output_file   what a file prints, kept small
     process_tree  which processes a test file has started, and how they are ended
     stop          Ctrl-C and SIGTERM -> a request to stop
-    fold          journal and end of the process -> `FileResult` (pure)
+    fold          journals and ends of processes -> `FileResult` (pure)
+    rerun_line    the command that a failure ends with
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    history       what a tree remembers of earlier runs
+    failed_tests  which tests failed, as lines that the command line takes (pure)
+    failed_files  where these are kept between runs
+    coverage_run  test files under coverage.py, and one report about all of them
     whole_file    text files that are written as a whole or not at all
     usage_error   the error that wrong usage ends in
     merge_command the command that merges the reports of several machines
@@ -35,7 +55,7 @@ The processes, and what flows between them:
     |                      |    signals         |                           |
     |                      | -----------------> |                           |
     +----------------------+                    +---------------------------+
-       | FileEnding + JournalContents
+       | FileEnding + JournalContents, of each process
        v
     fold > FileResult > report > RunSummary > exit status
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._keyword_expression import KeywordError, read_keyword
+
 from .options import DEFAULT_FILE_TIMEOUT, Options
 from .sharding import Shard
 from .upstream_options import add_upstream_options
@@ -52,6 +54,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         given["repeat"] = 0 if given["until_failure"] else 1
     if given["enable_timeout"] and given["timeout"] is None:
         given["timeout"] = DEFAULT_FILE_TIMEOUT
+    given["cold"] = given["cold"] or given["coverage"]  # coverage.py starts with the interpreter
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return Options(**fields, file_arguments=file_arguments)
 
@@ -95,7 +98,8 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
         default=[],
         dest="keywords",
         metavar="PATTERN",
-        help="only tests whose name has PATTERN in it or matches it as a glob (repeatable)",
+        type=_keyword,
+        help="only tests that PATTERN matches: a part of a name, a glob, or words with and, or, not (repeatable)",
     )
     distributed = group.add_mutually_exclusive_group().add_argument
     to_distributed: dict[str, Any] = {"dest": "distributed", "default": None}
@@ -177,6 +181,14 @@ def _add_writing(group: argparse._ArgumentGroup) -> None:
         "one verdict over the --json-lines reports (*.jsonl) below each DIR, a DIR for a group of shards; run nothing"
     )
     add("--merge-reports", help=reports, **merge)
+
+
+def _keyword(text: str) -> str:
+    try:
+        read_keyword(text)
+    except KeywordError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _count(text: str) -> int:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from .coverage_run import coverage_arguments
 from .discovery import test_path
 from .options import Options
 from .selection import FileSelection
@@ -21,20 +22,20 @@ class FileCommand:
     Attributes:
         name: the file's name, see `discovery`.
         arguments: interpreter, path and arguments.
-        device: value for TORCH_TESTING_SHIM_DEVICE, or None to leave it as it is.
+        variables: names and values of what the command sets in its environment, PYTHONPATH not among them.
         package_folder: folder put first on PYTHONPATH, so that the file imports the same torch_testing_shim as the
             runner that lies beside it, or None to leave PYTHONPATH as it is.
     """
 
     name: str
     arguments: tuple[str, ...]
-    device: str | None = None
+    variables: tuple[tuple[str, str], ...] = ()
     package_folder: str | None = None
 
     def environment(self) -> dict[str, str]:
         """The variables that the command sets; PYTHONPATH is to be put in front of what is there."""
-        variables = {"TORCH_TESTING_SHIM_DEVICE": self.device, "PYTHONPATH": self.package_folder}
-        return {name: value for name, value in variables.items() if value is not None}
+        package = {} if self.package_folder is None else {"PYTHONPATH": self.package_folder}
+        return {**dict(self.variables), **package}
 
     def __str__(self) -> str:
         """The command as it is typed in a shell."""
@@ -44,13 +45,35 @@ class FileCommand:
 
 def build_command(selection: FileSelection, options: Options, root: Path) -> FileCommand:
     """The command for `selection`, of the tree whose run_test.py lies in `root`."""
-    patterns = [argument for pattern in options.keywords for argument in ("-k", pattern)]
-    flags = {"-v": options.verbose, "--showlocals": options.showlocals, "--strict-leaks": options.strict_leaks}
-    set_flags = [flag for flag, is_set in flags.items() if is_set]
-    path = test_path(root / "test", selection.name)
     return FileCommand(
         name=selection.name,
-        arguments=(sys.executable, str(path), *selection.tests, *patterns, *set_flags, *options.file_arguments),
-        device=options.device,
+        arguments=(
+            sys.executable,
+            *(coverage_arguments(root) if options.coverage else ()),
+            str(test_path(root / "test", selection.name)),
+            *selection.tests,
+            *_repeated("--exclude-test", selection.excluded),
+            *_repeated("-k", options.keywords),
+            *(["-v"] if options.verbose else []),
+            *(["--locals"] if options.showlocals else []),
+            *options.file_arguments,
+        ),
+        variables=tuple(_variables(options).items()),
         package_folder=str(root) if (root / "torch_testing_shim").is_dir() else None,
     )
+
+
+def _repeated(option: str, values: tuple[str, ...]) -> list[str]:
+    return [argument for value in values for argument in (option, value)]
+
+
+def _variables(options: Options) -> dict[str, str]:
+    """What the file's ranks have to know too: it goes through the environment, which they inherit."""
+    values = {
+        "TORCH_TESTING_SHIM_DEVICE": options.device,
+        "WORLD_SIZE": options.world_size,
+        "TORCH_TESTING_SHIM_SEED": options.seed,
+        "TORCH_TESTING_SHIM_STRICT_LEAKS": 1 if options.strict_leaks else None,
+        "TORCH_TESTING_SHIM_SHOW_OUTPUT": 1 if options.verbosity > 1 else None,
+    }
+    return {name: str(value) for name, value in values.items() if value is not None}

@@ -22,7 +22,7 @@ class Options:
     Attributes:
         include: the requests that choose files or parts of them (see `selection`); empty for all files.
         exclude: the requests that leave files or parts of them out.
-        keywords: unittest's `-k` patterns, each a substring of a test's name or a glob.
+        keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `_keyword_expression`).
         distributed: True for only the files under test/distributed, False for only the others, None for both.
         shard: the part of the selection that is to run, or None for everything.
         last_failed: only what failed the last time that it ran; everything where nothing did.
@@ -47,7 +47,7 @@ class Options:
         seed: what every test's random numbers start from, or None for the harness's own seed.
         strict_leaks: a test that leaves something in the test process has failed.
         showlocals: tracebacks show local variables.
-        coverage: run the files under coverage.py and report on all of them together.
+        coverage: run the files under coverage.py and report on all of them together; `cold` then holds too.
         timeout: seconds that a file may take, or None for as long as it likes.
         enable_timeout: a limit was asked for without naming one; `timeout` is `DEFAULT_FILE_TIMEOUT` then.
         deadline: seconds from the start of the run after which no file is started, or None.

@@ -170,18 +170,22 @@ class RunSummary:
         files: the files that ran, in order.
         not_run: the names of the selected files that did not, because the run stopped.
         stopped_by: the signal that asked to stop, or None.
+        fails_if_all_skipped: a run in which every test was skipped has failed.
+        unwritten: one sentence for each report that could not be written; a run without its reports has failed.
         deadline: the seconds after which no file was started any more, where files did not run for that; else None.
     """
 
     files: tuple[FileResult, ...] = ()
     not_run: tuple[str, ...] = ()
     stopped_by: signal.Signals | None = None
+    fails_if_all_skipped: bool = False
+    unwritten: tuple[str, ...] = ()
     deadline: float | None = None
 
     @property
     def flaky(self) -> tuple[Failure, ...]:
-        """The failures of tests that passed when they were run again."""
-        return tuple(failure for file in self.files for failure in file.flaky)
+        """The failures of tests that passed when they were run again, where these do not count as failed."""
+        return tuple(failure for file in self.files if not file.flaky_fails for failure in file.flaky)
 
     @property
     def why_not_run(self) -> str:
@@ -197,6 +201,12 @@ class RunSummary:
         return tuple(failure for file in self.files for failure in file.failures)
 
     @property
+    def is_all_skipped(self) -> bool:
+        """True where tests ran, and each of them was skipped."""
+        entries = [entry for file in self.files for entry in file.entries]
+        return bool(entries) and all(entry.status.is_skip for entry in entries)
+
+    @property
     def exit_status(self) -> ExitStatus:
         """The one place where the exit status of a run is computed."""
         if self.stopped_by is not None:
@@ -204,6 +214,8 @@ class RunSummary:
         failing = [file for file in self.files if file.failed]
         if failing:
             return ExitStatus.USAGE if all(file.is_refusal for file in failing) else ExitStatus.FAILED
+        if self.unwritten or (self.fails_if_all_skipped and self.is_all_skipped):
+            return ExitStatus.FAILED
         if self.not_run:  # what was asked for and was not tested is no pass
             return ExitStatus.FAILED
         return ExitStatus.PASSED if any(file.entries for file in self.files) else ExitStatus.NOTHING_RAN

@@ -1,29 +1,13 @@
-"""Selection: what the user typed -> which files run, and which of their tests. Pure: strings in, records out.
-
-One request is `FILE` or `FILE::Class.test` (`FILE::Class::test` means the same, `FILE::Class` the whole class). FILE is
-
-* a test file's name, `distributed/checkpoint/test_fsdp_optim_state`, with or without `.py`;
-* a folder of them, `distributed/checkpoint`;
-* a glob over names, `distributed/*` (`*` matches slashes too);
-* or any of these as a path, absolute or relative to the folder that the user is in.
-
-A text is read as a name first and as a path second, unless it is absolute or starts with a dot.
-"""
+"""Selection: which files run, and which of their tests. Pure: requests in, records out."""
 
 from __future__ import annotations
 
-import difflib
-import posixpath
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from .usage_error import UsageError
+from .request import Request
 
-__all__ = ["FileSelection", "Place", "select"]
-
-#: How many near names an error suggests, and how near: all names share `test_`, so difflib's usual 0.6 is too little.
-SUGGESTIONS, NEARNESS = 3, 0.7
+__all__ = ["FileSelection", "only_distributed", "restrict", "select"]
 
 
 @dataclass(frozen=True, order=True)
@@ -33,61 +17,65 @@ class FileSelection:
     Attributes:
         name: the file's name, see `discovery`.
         tests: the tests of it that were asked for, as `Class.test` or `Class`; empty for all of them.
+        excluded: the tests that are left out of these, likewise.
     """
 
     name: str
     tests: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def without(self, excluded: Sequence[str]) -> FileSelection | None:
+        """This selection less some tests of the file; None where nothing can be left."""
+        left = tuple(test for test in self.tests if not any(_covers(name, test) for name in excluded))
+        if self.tests and not left:
+            return None
+        names = dict.fromkeys((*self.excluded, *excluded))
+        telling = (name for name in names if not left or any(_covers(test, name) for test in left))
+        return FileSelection(self.name, left, tuple(telling))
+
+    def only(self, tests: Sequence[str]) -> FileSelection | None:
+        """What this selection and `tests` have in common, where () is all tests; None for nothing."""
+        if not tests or not self.tests:
+            both = tuple(tests) or self.tests
+        else:
+            inner = [
+                mine if _covers(other, mine) else other for mine in self.tests for other in tests if _meet(mine, other)
+            ]
+            both = tuple(dict.fromkeys(inner))
+            if not both:
+                return None
+        return replace(self, tests=both, excluded=()).without(self.excluded)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where names and paths start: two absolute folders, without symbolic links."""
-
-    test_folder: str
-    working_folder: str
-
-    def spellings(self, text: str) -> list[str]:
-        """`text` as names below the test folder, likeliest first; empty where it lies outside."""
-        as_name = posixpath.normpath(posixpath.join(self.test_folder, text))
-        as_path = posixpath.normpath(posixpath.join(self.working_folder, text))
-        paths = [as_path] if text.startswith(("/", ".")) else [as_name, as_path]
-        names = [posixpath.relpath(path, self.test_folder) for path in paths]
-        return [name.removesuffix(".py") for name in names if name != ".." and not name.startswith("../")]
-
-
-def select(
-    names: Sequence[str], include: Iterable[str], exclude: Iterable[str], place: Place
-) -> tuple[FileSelection, ...]:
+def select(names: Sequence[str], include: Sequence[Request], exclude: Iterable[Request]) -> tuple[FileSelection, ...]:
     """The files to run: what `include` asks for in its order (all `names` where it is empty) less what `exclude` names.
 
     A file asked for twice runs once; asked for as a whole and in part, it runs as a whole.
-
-    Raises:
-        UsageError: a request names nothing; the message has one line per such request and suggests the nearest names.
     """
-    problems: list[str] = []
     wanted: dict[str, tuple[str, ...]] = {} if include else dict.fromkeys(names, ())
-    for text in include:
-        try:
-            files, tests = _resolve(text, names, place)
-        except UsageError as error:
-            problems.append(str(error))
-            continue
-        for name in files:
-            wanted[name] = _merge(wanted.get(name), tests)
-    for text in exclude:
-        try:
-            files, tests = _resolve(text, names, place)
-        except UsageError as error:
-            problems.append(str(error))
-            continue
-        if tests:
-            problems.append(f"cannot exclude a part of a file: {text!r}; name the file")
-        for name in files:
-            wanted.pop(name, None)
-    if problems:
-        raise UsageError("\n".join(problems))
-    return tuple(FileSelection(name, tests) for name, tests in wanted.items())
+    for request in include:
+        for name in request.files:
+            wanted[name] = _merge(wanted.get(name), (request.test,) if request.test else ())
+    left_out: dict[str, list[str]] = {}
+    for request in exclude:
+        for name in request.files:
+            if request.test:
+                left_out.setdefault(name, []).append(request.test)
+            else:
+                wanted.pop(name, None)
+    selected = (FileSelection(name, tests).without(left_out.get(name, ())) for name, tests in wanted.items())
+    return tuple(file for file in selected if file is not None)
+
+
+def restrict(selected: Iterable[FileSelection], tests: Mapping[str, Sequence[str]]) -> tuple[FileSelection, ...]:
+    """What of `selected` lies in `tests` too: names of files -> their tests, where () is all tests of a file."""
+    both = (file.only(tests[file.name]) for file in selected if file.name in tests)
+    return tuple(file for file in both if file is not None)
+
+
+def only_distributed(selected: Iterable[FileSelection], *, wanted: bool) -> tuple[FileSelection, ...]:
+    """The files under test/distributed, or those that lie elsewhere where `wanted` is False."""
+    return tuple(file for file in selected if file.name.startswith("distributed/") is wanted)
 
 
 def _merge(known: tuple[str, ...] | None, more: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,39 +87,10 @@ def _merge(known: tuple[str, ...] | None, more: tuple[str, ...]) -> tuple[str, .
     return tuple(dict.fromkeys(known + more))
 
 
-def _resolve(text: str, names: Sequence[str], place: Place) -> tuple[list[str], tuple[str, ...]]:
-    """The names of the files that `text` asks for, and the test of them that it names, if it does."""
-    pattern, *parts = text.split("::")
-    test = ".".join(parts)
-    if not pattern or (parts and not all(part.isidentifier() for part in test.split("."))):
-        raise UsageError(f"cannot read {text!r}: write FILE, FILE::Class or FILE::Class.test")
-    spellings = place.spellings(pattern)
-    if not spellings:
-        raise UsageError(f"{pattern!r} lies outside the test folder {place.test_folder!r}")
-    for spelling in spellings:
-        found = _matching(spelling, names)
-        if found:
-            return found, (test,) if test else ()
-    raise UsageError(f"no test file is called {pattern!r}{_suggestion(spellings[0], names)}")
+def _covers(name: str, test: str) -> bool:
+    """True where `test` is what `name` names or lies in the class that it names."""
+    return test == name or test.startswith(f"{name}.")
 
 
-def _matching(pattern: str, names: Sequence[str]) -> list[str]:
-    if pattern in names:
-        return [pattern]
-    if pattern == ".":
-        return list(names)
-    below = [name for name in names if name.startswith(f"{pattern}/")]
-    return below or [name for name in names if fnmatchcase(name, pattern)]
-
-
-def _suggestion(unknown: str, names: Sequence[str]) -> str:
-    """The end of a sentence that names the nearest names: by the file's own name, or else by the whole path."""
-    last_parts = {name: posixpath.basename(name) for name in names}
-    near = _near(posixpath.basename(unknown), sorted(set(last_parts.values())))
-    by_last_part = [name for part in near for name in names if last_parts[name] == part]
-    nearest = (by_last_part or _near(unknown, names))[:SUGGESTIONS]
-    return f"; did you mean {' or '.join(nearest)}?" if nearest else "; --list shows the names"
-
-
-def _near(word: str, known: Sequence[str]) -> list[str]:
-    return difflib.get_close_matches(word, known, SUGGESTIONS, NEARNESS)
+def _meet(one: str, other: str) -> bool:
+    return _covers(one, other) or _covers(other, one)

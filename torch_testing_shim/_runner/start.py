@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch_testing_shim._warm.order import WarmOrder
 from .child_process import ChildProcess, start_child
 from .command import FileCommand
 from .usage_error import UsageError
-from .warm import WarmInterpreter, WarmRefusal
+from .warm import PRELOAD, WarmInterpreter, WarmRefusal
 
 __all__ = ["StartOrder", "Starter", "imports_torch"]
 
@@ -57,12 +57,16 @@ class Starter:
         folder: for the interpreter's own output; it exists.
         say: prints one line.
         is_cold: every file gets a new interpreter.
+        preload: what the interpreter imports before it is ready.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None], *, is_cold: bool = False) -> None:
+    def __init__(
+        self, folder: Path, say: Callable[[str], None], *, is_cold: bool = False, preload: Sequence[str] = PRELOAD
+    ) -> None:
         self._folder = folder
         self._say = say
         self._is_cold = is_cold
+        self._preload = tuple(preload)
         self._warm: WarmInterpreter | None = None
 
     @property
@@ -140,7 +144,7 @@ class Starter:
 
     def _interpreter(self, environment: Mapping[str, str]) -> WarmInterpreter:
         if self._warm is None:
-            self._warm = WarmInterpreter.start(environment, self._folder / "warm.txt")
+            self._warm = WarmInterpreter.start(environment, self._folder / "warm.txt", self._preload)
         return self._warm
 
     def _give_up(self, why: WarmRefusal) -> None:

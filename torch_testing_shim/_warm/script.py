@@ -1,22 +1,28 @@
 """From a fork of the warm interpreter to what `python FILE ARGUMENTS` would be.
 
 The process gets the descriptors, environment, command line and import path that a new interpreter would have, a new
-`__main__`, and runs the file as that. How it ends is Python's own affair: exceptions, exit codes, threads, `atexit` and
-the interpreter's finalization go their usual ways.
+`__main__`, and runs the file as that. Exceptions, exit codes, threads, `atexit` and the ends of objects go their usual
+ways.
 """
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import ctypes
+import gc
 import io
 import os
 import sys
+import sysconfig
 import tempfile
+import threading
 import types
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from typing import NoReturn
 
+from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._warm.order import EMPTY_MARK, MARK_VARIABLE, WarmOrder
 
 __all__ = ["become", "run_script"]
@@ -28,7 +34,7 @@ def become(order: WarmOrder, output: int) -> None:
     Args:
         output: the descriptor that the file prints to, both ways; it is closed.
     """
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor, name in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, name)
     for descriptor in (nothing, output):
@@ -53,21 +59,64 @@ def run_script(path: str) -> NoReturn:
         SystemExit: at the file's end, its own or after its exception was reported.
         KeyboardInterrupt: it was interrupted, which has been reported.
     """
+    libraries, modules = _shared_libraries(), set(sys.modules)
     try:
-        main = _new_main(path)
-        with io.open_code(path) as stream:
-            code = compile(stream.read(), path, "exec", dont_inherit=True)
-        exec(code, vars(main))
-    except SystemExit:
-        raise
+        _execute(path)
+        code: object = 0
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
     except BaseException as error:
         traceback = _below_this_file(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         if isinstance(error, KeyboardInterrupt):  # Python ends itself by the signal, once it has tidied up
             sys.excepthook = lambda *_: None
             raise
-        raise SystemExit(1) from None
-    raise SystemExit(0)
+        code = 1
+    if isinstance(code, int):
+        _end_without_torch(code, libraries, modules)
+    raise SystemExit(code)
+
+
+def _execute(path: str) -> None:
+    main = _new_main(path)
+    with io.open_code(path) as stream:
+        code = compile(stream.read(), path, "exec", dont_inherit=True)
+    exec(code, vars(main))
+
+
+def _end_without_torch(code: int, libraries: frozenset[str], modules: set[str]) -> None:
+    """Ends the process as Python does, but for torch's own tear-down, which takes longer than a small test.
+
+    It does nothing where the file may have given that tear-down something to do, or has one of its own: where threads
+    run still, an accelerator's driver is there, or a shared library has been loaded.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if thread_count() > 1 or _shared_libraries() - libraries or _has_accelerator():
+        return
+    for name in [*(name for name in sys.modules if name not in modules), "__main__"]:
+        del sys.modules[name]
+    gc.collect()  # objects of the file hear of their end
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
+            stream.flush()
+    os._exit(code & 0xFF)
+
+
+def _has_accelerator() -> bool:
+    if "torch" not in sys.modules:
+        return False
+    from torch_testing_shim._engine.devices import initialized_accelerator
+
+    return initialized_accelerator() is not None
+
+
+def _shared_libraries() -> frozenset[str]:
+    """The shared libraries in this process, without Python's own."""
+    with open("/proc/self/maps") as maps:
+        paths = {line.split(maxsplit=5)[-1].rstrip("\n") for line in maps if ".so" in line}
+    own = sysconfig.get_path("stdlib") + "/lib-dynload/"
+    return frozenset(path for path in paths if not path.startswith(own))
 
 
 def _new_main(path: str) -> types.ModuleType:

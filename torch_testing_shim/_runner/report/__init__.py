@@ -17,6 +17,7 @@ While it goes on:
 
 When it has ended:
 
+    listings       what the user asks to read at the end: slow tests, reasons of skips
     files          where reports are wanted, and that they can be written there
     recorded_run   a run with where and when it was
     rows           one row for each test, whoever found out about it

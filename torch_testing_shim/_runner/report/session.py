@@ -11,13 +11,14 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from torch_testing_shim._settings import read_github_actions
 
 from ..options import Options
-from ..result import ExitStatus, FileResult, RunSummary
+from ..result import FileResult, RunSummary
 from .files import ReportFiles
 from .github import GitHubReport, append_step_summary
 from .junit import JUnitReport
@@ -92,8 +93,7 @@ class RunReports:
         if lists:
             self.display.lines(lists)
         self.display.finished(summary)
-        would_pass = summary.exit_status in (ExitStatus.PASSED, ExitStatus.NOTHING_RAN)
-        return ExitStatus.FAILED if problems and would_pass else summary.exit_status
+        return replace(summary, unwritten=tuple(problems)).exit_status
 
     def _facts(self, exit_status: int) -> RunFacts:
         shard = self._options.shard

@@ -84,7 +84,7 @@ class DTensorTestBase(MultiProcessTestCase):
         """
         device_id = None
         if self.device_type != "cpu":
-            index = self.rank % device_in_use().count
+            index = device_in_use().index_of(self.rank)
             torch.accelerator.set_device_index(index)
             device_id = torch.device(self.device_type, index) if eager_init else None
         dist.init_process_group(

@@ -1,0 +1,77 @@
+"""One run: its files run with all that reports on them, and what is kept of them for the next run."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .command import build_command
+from .coverage_run import begin_coverage, combined_report
+from .failed_files import begin_failed_list, write_failed_list
+from .failed_tests import failed_lines
+from .file_process import scratch_folder
+from .history import History
+from .options import Options
+from .report.listings import skip_reasons, slowest_tests
+from .report.session import RunReports
+from .result import RunSummary
+from .schedule import RunPlan, run_all
+from .selection import FileSelection
+from .stop import StopRequest
+
+__all__ = ["run"]
+
+
+def run(selected: Sequence[FileSelection], options: Options, root: Path, history: History, stop: StopRequest) -> int:
+    """Runs the files with their reports and returns the exit status.
+
+    Args:
+        selected: what runs, in order.
+        options: the command line.
+        root: the folder that holds run_test.py and the folder `test`.
+        history: what earlier runs have shown; it is brought up to date.
+        stop: the user's wish to stop.
+
+    Raises:
+        UsageError: something that the run needs cannot be had.
+    """
+    if options.write_failed is not None:
+        begin_failed_list(options.write_failed)
+    if options.coverage:
+        begin_coverage(root)
+    expected = history.expected(selected)
+    reports = RunReports(options, root, expected.seconds)
+    plan = RunPlan(selected, lambda file: build_command(file, options, root), options, expected, reports.finish_file)
+    with scratch_folder() as scratch, reports:
+        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
+    summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
+    if options.write_failed is not None:
+        write_failed_list(options.write_failed, failed_lines(summary))
+    for problem in history.take(summary, _whole_files(selected, options)):
+        _note(problem)
+    return reports.finish(summary, _listings(summary, options, root))
+
+
+def _whole_files(selected: Iterable[FileSelection], options: Options) -> set[str]:
+    """The names of the files of which all tests were to run."""
+    if options.keywords or options.file_arguments:
+        return set()
+    return {file.name for file in selected if not (file.tests or file.excluded)}
+
+
+def _listings(summary: RunSummary, options: Options, root: Path) -> list[str]:
+    """What the user asked to read at the end."""
+    lines = [combined_report(root)] if options.coverage else []
+    if options.durations is not None:
+        lines += slowest_tests(summary, options.durations)
+    if options.why_skipped:
+        lines += skip_reasons(summary)
+    if summary.is_all_skipped and options.fail_if_all_skipped:
+        lines.append("every test was skipped, which --fail-if-all-skipped makes a failure")
+    return lines
+
+
+def _note(line: str) -> None:
+    print(f"run_test.py: note: {line}", file=sys.stderr, flush=True)

@@ -129,6 +129,12 @@ error: a/test_x: ended with SIGABRT after it had finished""",
             """error: a/test_x: 2 lines of its journal cannot be read: tests may be missing here""",
         )
 
+    def test_a_journal_that_lost_its_beginning(self) -> None:
+        self.assertExpectedInline(
+            told(fold(ending(0), JournalContents((), (entry("A.a"),), (), True))),
+            """error: a/test_x: the beginning of its journal is lost: tests may be missing here""",
+        )
+
     def test_nothing_selected_is_no_failure(self) -> None:
         result = fold(ending(5), journal())
         self.assertEqual(0, result.failed)

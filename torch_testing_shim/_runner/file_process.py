@@ -39,6 +39,9 @@ INTERRUPT_GRACE = 2.0
 #: How long what a file started may outlive it before it is ended, in seconds: helpers that see its end need a moment.
 LEFTOVER_GRACE = 1.0
 
+#: A disk with less room than this is full, in bytes.
+FULL_BYTES = 1 << 16
+
 #: What waits by yielding, and returns its result.
 Waiting = Generator[None, None, None]
 
@@ -172,7 +175,7 @@ class FileProcess:
             file=self._order.command.name,
             exit_code=exit_code,
             seconds=seconds,
-            output_tail=output.tail(),
+            output_tail="\n".join([output.tail(), *_full_disk(self._order.folder)]).strip("\n"),
             is_stopped=how == "stopped",
             processes_left=0 if how else left,
             started_at=started_at,
@@ -230,6 +233,16 @@ def environment_of(command: FileCommand) -> dict[str, str]:
         environment["PYTHONPATH"] = os.pathsep.join([command.package_folder, os.environ["PYTHONPATH"]])
     environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed last must not die in its buffer
     return environment
+
+
+def _full_disk(folder: Path) -> list[str]:
+    """A line where the disk of `folder` is full: a process that fills it cannot print what became of it."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return []
+    is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES
+    return [f"the disk is full that its temporary files lie on (TMPDIR chooses where): {folder}"] if is_full else []
 
 
 def _until_ended(child: ChildProcess) -> Waiting:

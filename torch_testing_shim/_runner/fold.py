@@ -172,6 +172,8 @@ def _disagreement(ending: FileEnding, journal: JournalContents, *, is_explained:
 
 
 def _broken_journal(ending: FileEnding, journal: JournalContents) -> list[Failure]:
+    if journal.entries and not journal.planned:  # its first line is the plan: the file has been removed or emptied
+        return [Failure(ending.file, "", "error", "the beginning of its journal is lost: tests may be missing here")]
     if not journal.broken_lines:
         return []
     lines = "1 line" if journal.broken_lines == 1 else f"{journal.broken_lines} lines"

@@ -7,17 +7,19 @@ crashes, to what ran into a limit, and to failures of other test cases.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from torch_testing_shim._journal import JournalContents, JournalEntry
 from torch_testing_shim._repro import RERUN_HEADING, settings_as_assignments
 from torch_testing_shim._settings import SettingsError, read_settings
 
 from .command import FileCommand
+from .file_process import Watcher
 from .result import DID_NOT_RUN, Failure, FileResult
 from .retry import what_to_run
 from .selection import FileSelection
 
-__all__ = ["rerun_line", "with_rerun_lines"]
+__all__ = ["LinedWatcher", "RerunLines", "rerun_line"]
 
 
 def rerun_line(command: FileCommand) -> str:
@@ -30,26 +32,53 @@ def rerun_line(command: FileCommand) -> str:
     return " ".join([*(one for one in said if one.partition("=")[0] not in own), str(command)])
 
 
-def with_rerun_lines(result: FileResult, command_for: Callable[[FileSelection], FileCommand]) -> FileResult:
-    """The result with a line in each failure's report."""
+@dataclass(frozen=True)
+class RerunLines:
+    """Puts the line into the reports of one file's failures.
 
-    def line(test: str) -> str:
-        selection = FileSelection(result.file, what_to_run(test) if test else ())
-        return rerun_line(command_for(selection))
+    Attributes:
+        file: the file's name.
+        command_for: the command that runs a selection.
+    """
 
-    def extended(detail: str, test: str) -> str:
+    file: str
+    command_for: Callable[[FileSelection], FileCommand]
+
+    def in_result(self, result: FileResult) -> FileResult:
+        """The result with a line in each failure's report."""
+        return replace(
+            result, entries=self._in_entries(result.entries), faults=tuple(map(self._in_fault, result.faults))
+        )
+
+    def in_journal(self, contents: JournalContents) -> JournalContents:
+        """The same for what a journal says, for failures that are shown as they happen."""
+        return replace(contents, entries=self._in_entries(contents.entries))
+
+    def _in_entries(self, entries: tuple[JournalEntry, ...]) -> tuple[JournalEntry, ...]:
+        return tuple(
+            replace(entry, detail=self._in_detail(entry.detail, entry.test)) if entry.status.is_failure else entry
+            for entry in entries
+        )
+
+    def _in_fault(self, fault: Failure) -> Failure:
+        return fault if fault.label == DID_NOT_RUN else replace(fault, detail=self._in_detail(fault.detail, fault.test))
+
+    def _in_detail(self, detail: str, test: str) -> str:
         if RERUN_HEADING in detail:
             return detail
-        return f"{detail.rstrip()}\n\n{RERUN_HEADING}\n    {line(test)}\n".lstrip("\n")
+        selection = FileSelection(self.file, what_to_run(test) if test else ())
+        line = rerun_line(self.command_for(selection))
+        return f"{detail.rstrip()}\n\n{RERUN_HEADING}\n    {line}\n".lstrip("\n")
 
-    def extended_fault(fault: Failure) -> Failure:
-        return fault if fault.label == DID_NOT_RUN else replace(fault, detail=extended(fault.detail, fault.test))
 
-    return replace(
-        result,
-        entries=tuple(
-            replace(entry, detail=extended(entry.detail, entry.test)) if entry.status.is_failure else entry
-            for entry in result.entries
-        ),
-        faults=tuple(map(extended_fault, result.faults)),
-    )
+class LinedWatcher:
+    """Passes on what it is told to another watcher, failures with their lines."""
+
+    def __init__(self, watcher: Watcher, lines: RerunLines) -> None:
+        self._lines = lines
+        self._watcher = watcher
+        self.on_output = watcher.on_output
+        self.on_look = watcher.on_look
+
+    def on_journal(self, contents: JournalContents) -> None:
+        self._watcher.on_journal(self._lines.in_journal(contents))

@@ -27,7 +27,7 @@ from .file_life import FileLife
 from .file_process import FileOrder, FileProcess, Watcher, environment_of
 from .options import Options
 from .report.events import RunReport
-from .rerun_line import with_rerun_lines
+from .rerun_line import LinedWatcher, RerunLines
 from .result import FileEnding, FileResult, RunSummary
 from .retry import FinishedRun, RunKind, RunOrder
 from .selection import FileSelection
@@ -213,7 +213,11 @@ class _Schedule:
             is_warm=is_warm,
         )
         watcher = self._report.process_started(order.selection.name, str(order))
-        self._running.append(_Running(order, FileProcess(file_order, self._starter, watcher), watcher, lease))
+        lined = LinedWatcher(watcher, self._lines(order.selection.name))
+        self._running.append(_Running(order, FileProcess(file_order, self._starter, lined), watcher, lease))
+
+    def _lines(self, name: str) -> RerunLines:
+        return RerunLines(name, self._plan.command_for)
 
     def _look_at_what_runs(self) -> None:
         for one in tuple(self._running):
@@ -246,7 +250,7 @@ class _Schedule:
             return
         result = file.end()
         if result is not None:
-            file.result = self._plan.finish(with_rerun_lines(result, self._plan.command_for))
+            file.result = self._plan.finish(self._lines(result.file).in_result(result))
             self._has_failed = self._has_failed or bool(file.result.failed)
             self._report.file_ended(file.result)
 

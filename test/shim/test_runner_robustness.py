@@ -25,9 +25,9 @@ NASTY = {
         "os.killpg(0, signal.SIGKILL)",
         "CRASHED  test_kills_its_group::SampleTest.test_it  the file's process ended with SIGKILL while this test ran",
     ),
-    "kills_its_session": (
+    "kills_session": (
         "subprocess.run(['pkill', '-KILL', '-s', '0'])",
-        "CRASHED  test_kills_its_session::SampleTest.test_it  the file's process ended with SIGKILL while this test ran",
+        "CRASHED  test_kills_session::SampleTest.test_it  the file's process ended with SIGKILL while this test ran",
     ),
     "breaks_its_journal": (
         "open(mini_run.journal.path, 'ab').write(b'\\xff\\x00{\\n[]\\n')",

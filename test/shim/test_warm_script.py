@@ -84,7 +84,7 @@ ENDS = {
     "closed descriptors": "import os\nos.close(1)\nos.close(2)\n",
     "writes to stdin": "import os\ntry:\n    os.write(0, b'x')\nexcept OSError as e:\n    print(e.strerror)\n",
     "buffered": "import sys, io\nsys.stdout = io.TextIOWrapper(open(1, 'wb', closefd=False))\nprint('in a buffer')\n",
-    "fork": "import os\npid = os.fork()\nif not pid:\n    print('child')\nelse:\n    os.waitpid(pid, 0)\n    print('parent')\n",
+    "fork": "import os\npid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\nprint('parent' if pid else 'child')\n",
     "recursion": "def f():\n    return f()\nf()\n",
     "pickle": (
         "import pickle\nclass C:\n    x = 1\nprint(pickle.loads(pickle.dumps(C())).x, C.__module__)\n"
@@ -94,7 +94,8 @@ ENDS = {
         "import multiprocessing, os\nclass C:\n    def __init__(self, x): self.x = x\n"
         "def f(c, queue): queue.put((c.x, __name__, os.path.basename(__file__)))\n"
         "if __name__ == '__main__':\n    m = multiprocessing.get_context('spawn')\n    q = m.Queue()\n"
-        "    p = m.Process(target=f, args=(C(5), q))\n    p.start()\n    print(q.get())\n    p.join()\n    print(p.exitcode)\n"
+        "    p = m.Process(target=f, args=(C(5), q))\n    p.start()\n    print(q.get())\n"
+        "    p.join()\n    print(p.exitcode)\n"
     ),
     "faulthandler": (
         "import faulthandler, resource\nresource.setrlimit(resource.RLIMIT_CORE, (0, 0))\nfaulthandler.enable()\n"

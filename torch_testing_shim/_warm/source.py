@@ -69,5 +69,10 @@ def _prepares(node: ast.stmt) -> bool:
     """True for a statement that runs at import and uses one of PREPARES; what a function does comes later."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return False
-    used = {name for one in ast.walk(node) for name in (getattr(one, "attr", None), getattr(one, "id", None))}
-    return bool(used & PREPARES)
+    return any(_name(one) in PREPARES for one in ast.walk(node))
+
+
+def _name(node: ast.AST) -> str:
+    """The name that a node uses, "" for one that uses none."""
+    named = {ast.Attribute: "attr", ast.Name: "id", ast.alias: "name"}
+    return str(getattr(node, named.get(type(node), ""), ""))

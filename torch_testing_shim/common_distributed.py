@@ -246,17 +246,18 @@ class MultiProcessTestCase(TestCase):
     def _observe(self, test: Callable[[], object], parent_pipe: ChannelWriter) -> RankOutcome:
         """Runs the test and its cleanups and reports how they ended: an exception at once, since the cleanups after it
         may take their time, or crash. A `SystemExit` passes through."""
-        outcome = pass_outcome(self.rank)
+        outcome: RankOutcome | None = None
         for step in itertools.chain([test], self._cleanup_steps()):
             found = self._outcome_of(step)
             if found is None:
                 continue
-            if outcome.status.is_exception:
+            if outcome is not None and outcome.status.is_exception:
                 print(f"after that, a cleanup {found.status.value}:\n{found.traceback}", file=sys.stderr)
             else:
                 outcome = found
                 if outcome.status.is_exception:
                     parent_pipe.send(outcome)
+        outcome = outcome or pass_outcome(self.rank)  # made here, since it says when the test ended
         if not outcome.status.is_exception:
             parent_pipe.send(outcome)
         return outcome

@@ -84,9 +84,10 @@ AssertionError: [bold]1 != 2[/bold]
     def test_a_note_is_shown_of_a_test_that_passed(self) -> None:
         noted = replace(PASSED, notes=("left in the test process: thread 'lingers'",))
         with self.report() as report:
-            report.file_started("a/test_x", 1, 1)
-            report.on_journal(JournalContents(entries=(noted,)))
-            report.on_journal(JournalContents(entries=(noted, SKIPPED)))
+            report.run_started(["a/test_x"])
+            process = report.process_started("a/test_x")
+            process.on_journal(JournalContents(entries=(noted,)))
+            process.on_journal(JournalContents(entries=(noted, SKIPPED)))
         self.assertExpectedInline(
             self.shown(),
             """NOTE  a/test_x::A.test_one  left in the test process: thread 'lingers'\n""",

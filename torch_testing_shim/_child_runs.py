@@ -10,6 +10,7 @@ are taken; a test that has none there, because its process died, gets an entry t
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -83,8 +84,9 @@ def run_in_children(
     Raises:
         KeyboardInterrupt: the user stopped the run; the children have ended and their entries are logged.
     """
-    command = [sys.executable, *interpreter_arguments(), script, *_passed_on(options)]
-    folder = make_folder(read_settings().temporary_folder)
+    settings = read_settings()
+    command = [sys.executable, *interpreter_arguments(os.path.abspath(script), settings), script, *_passed_on(options)]
+    folder = make_folder(settings.temporary_folder)
     try:
         for first in range(0, len(batches), at_once):
             with contextlib.ExitStack() as stack:

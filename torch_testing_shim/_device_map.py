@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SIMULATED_DEVICES", "DeviceMap", "parse_device_map"]
+__all__ = ["MAPPED", "SIMULATED_DEVICES", "DeviceMap", "parse_device_map"]
+
+#: How the mark of a mapped run begins.
+MAPPED = "mapped: "
 
 #: How many devices of the first type such a run counts: as many as one machine usually has.
 SIMULATED_DEVICES = 8
@@ -30,7 +33,7 @@ class DeviceMap:
     @property
     def mark(self) -> str:
         """What every result of such a run carries, so that nobody takes it for one of the real device."""
-        return f"mapped: {self.source} was {self.target}"
+        return f"{MAPPED}{self.source} was {self.target}"
 
 
 def parse_device_map(text: str) -> DeviceMap:

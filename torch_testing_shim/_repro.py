@@ -34,7 +34,7 @@ def repro_command(test_class: type, method_name: str, settings: Settings) -> str
         return None
     inside = os.path.relpath(path)
     shown = path if inside.startswith(os.pardir) else inside
-    arguments = ["python", *interpreter_arguments(), shown, f"{test_class.__qualname__}.{method_name}"]
+    arguments = ["python", *interpreter_arguments(path, settings), shown, f"{test_class.__qualname__}.{method_name}"]
     return " ".join([*settings_as_assignments(settings), *map(shlex.quote, arguments)])
 
 

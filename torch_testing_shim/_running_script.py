@@ -8,18 +8,16 @@ import os
 import sys
 import unittest
 
-from torch_testing_shim._flags import settings_or_default
-from torch_testing_shim._upstream.redirect import is_installed
+from torch_testing_shim._settings import Settings
 
 __all__ = ["interpreter_arguments", "load_tests"]
 
 
-def interpreter_arguments() -> list[str]:
-    """What stands between `python` and the path of the test file that this process runs."""
-    if not is_installed():
+def interpreter_arguments(path: str, settings: Settings) -> list[str]:
+    """What stands between `python` and the path of a test file: something where it is PyTorch's and runs as it is."""
+    if settings.upstream_file != path:
         return []
-    devices = settings_or_default().device_map
-    return ["-m", __package__, *(["--map-device", str(devices)] if devices is not None else [])]
+    return ["-m", __package__, *(["--map-device", str(settings.device_map)] if settings.device_map else [])]
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:

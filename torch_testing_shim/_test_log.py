@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
+from torch_testing_shim._settings import read_settings
 
 __all__ = ["UNEXPECTED_SUCCESS", "LogError", "TestLog", "headline"]
 
@@ -31,6 +33,8 @@ class TestLog:
     __test__ = False  # not a test class, whatever pytest makes of its name
 
     def __init__(self, journal: Journal | None = None) -> None:
+        devices = read_settings().device_map
+        self._marks = (devices.mark,) if devices is not None else ()
         self.planned: list[str] = []
         self.entries: list[JournalEntry] = []
         self._journal = journal
@@ -46,6 +50,7 @@ class TestLog:
 
     def end(self, entry: JournalEntry) -> None:
         """Takes the entry of a test that has ended."""
+        entry = replace(entry, notes=tuple(dict.fromkeys((*self._marks, *entry.notes))))
         self.entries.append(entry)
         self._write(lambda journal: journal.end(entry))
 

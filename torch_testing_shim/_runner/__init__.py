@@ -38,6 +38,7 @@
     failed_files  where these are kept between runs
     coverage_run  test files under coverage.py, and one report about all of them
     whole_file    text files that are written as a whole or not at all
+    upstream_files  PyTorch's own test files in place of those under test/
     usage_error   the error that wrong usage ends in
     merge_command the command that merges the reports of several machines
     merge_reports their runs as one: what is missing, and the one verdict (pure but for the reading)

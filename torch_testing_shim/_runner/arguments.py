@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._device_map import parse_device_map
 from torch_testing_shim._keyword_expression import KeywordError, read_keyword
 
 from .options import DEFAULT_FILE_TIMEOUT, Options
 from .sharding import Shard
+from .upstream_files import add_upstream_arguments
 from .upstream_options import add_upstream_options
 
 __all__ = ["make_parser", "parse_options"]
@@ -27,6 +29,7 @@ examples:
   run_test.py -j auto --keep-going --save-xml --retries 1     as CI may want it
   run_test.py test_x::Class.test_a --repeat 100 --until-failure
   run_test.py --shard 1 4                                     a quarter, by recorded times
+  run_test.py --upstream ~/pytorch/test/distributed/checkpoint --map-device cuda=cpu
 
 exit status:
   0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 130 ended by Ctrl-C, 143 ended by SIGTERM
@@ -48,6 +51,12 @@ def parse_options(arguments: Sequence[str]) -> Options:
         given["shard"] = Shard(*given["shard"]) if given["shard"] else None
     except ValueError as error:
         parser.error(f"--shard: {error}")
+    if (given["map_device"] is not None or given["report_surface"]) and not given["upstream"]:
+        parser.error("--map-device and --report-surface go with --upstream")
+    try:
+        given["map_device"] = parse_device_map(given["map_device"]) if given["map_device"] is not None else None
+    except ValueError as error:
+        parser.error(f"--map-device {error}")
     given["include"] = (*given.pop("names"), *given["include"])
     given["xml_folder"], given["save_xml"] = given["save_xml"] or None, given["save_xml"] is not None
     if given["repeat"] is None:
@@ -82,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_repeating(parser.add_argument_group("again"))
     _add_showing(parser.add_argument_group("what to show"))
     _add_writing(parser.add_argument_group("what to write"))
+    add_upstream_arguments(parser.add_argument_group("PyTorch's own test files"))
     add_upstream_options(parser)
     return parser
 

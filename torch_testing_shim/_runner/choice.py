@@ -20,6 +20,7 @@ from .request import Place, Request, read_all
 from .selection import FileSelection, only_distributed, restrict, select
 from .sharding import take_shard
 from .times import Times
+from .upstream_files import find_upstream_names, tests_folder
 from .usage_error import UsageError
 
 __all__ = ["choose"]
@@ -48,8 +49,9 @@ def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSe
     Raises:
         UsageError: a text names nothing.
     """
-    names = find_test_names(root / "test")
-    requests = _read_requests(options, names, _place(root / "test"))
+    folder = tests_folder(root, options.upstream)
+    names = find_upstream_names(folder, options.upstream) if options.upstream else find_test_names(folder)
+    requests = _read_requests(options, names, _place(folder))
     selected = select(names, requests.include, requests.exclude)
     if options.distributed is not None:
         selected = only_distributed(selected, wanted=options.distributed)

@@ -11,6 +11,7 @@ from .coverage_run import coverage_arguments
 from .discovery import test_path
 from .options import Options
 from .selection import FileSelection
+from .upstream_files import tests_folder
 
 __all__ = ["FileCommand", "build_command"]
 
@@ -50,7 +51,8 @@ def build_command(selection: FileSelection, options: Options, root: Path) -> Fil
         arguments=(
             sys.executable,
             *(coverage_arguments(root) if options.coverage else ()),
-            str(test_path(root / "test", selection.name)),
+            *_harness_arguments(options),
+            str(test_path(tests_folder(root, options.upstream), selection.name)),
             *selection.tests,
             *_repeated("--exclude-test", selection.excluded),
             *_repeated("-k", options.keywords),
@@ -61,6 +63,14 @@ def build_command(selection: FileSelection, options: Options, root: Path) -> Fil
         variables=tuple(_variables(options).items()),
         package_folder=str(root) if (root / "torch_testing_shim").is_dir() else None,
     )
+
+
+def _harness_arguments(options: Options) -> list[str]:
+    """What serves PyTorch's own files; other files import the package by themselves."""
+    if not options.upstream:
+        return []
+    devices = options.map_device
+    return ["-m", "torch_testing_shim", *(["--map-device", str(devices)] if devices is not None else [])]
 
 
 def _repeated(option: str, values: tuple[str, ...]) -> list[str]:

@@ -17,6 +17,7 @@ from .options import Options
 from .result import ExitStatus
 from .stop import StopNow, StopRequest
 from .times_file import merge_times_files
+from .upstream_files import report_surface
 from .usage_error import UsageError
 
 __all__ = ["main"]
@@ -54,6 +55,8 @@ def _do(options: Options, root: Path, stop: StopRequest) -> int:
     times_path = options.times or default_times_path(root)
     if options.merge_times or options.merge_reports:
         return _merge(options, times_path)
+    if options.report_surface:
+        return report_surface(root, options.upstream)
     only_shows = options.list_names or options.dry_run
     history, unread = History.read(root, times_path, needs_times=options.shard is not None or not only_shows)
     selected, notes = choose(options, root, history)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch_testing_shim._device_map import DeviceMap
+
 from .sharding import Shard
 
 __all__ = ["DEFAULT_FILE_TIMEOUT", "Options"]
@@ -22,6 +24,8 @@ class Options:
     Attributes:
         include: the requests that choose files or parts of them (see `selection`); empty for all files.
         exclude: the requests that leave files or parts of them out.
+        upstream: PyTorch's test files, and folders of them, that run as they are in place of those under test/.
+        report_surface: say which names those files import, and run nothing.
         keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `_keyword_expression`).
         distributed: True for only the files under test/distributed, False for only the others, None for both.
         shard: the part of the selection that is to run, or None for everything.
@@ -43,6 +47,7 @@ class Options:
         cold: a new interpreter for each file, instead of a fork of one that has imported torch.
         keep_going: go on after a file that failed.
         device: device type that the tests are to run on, or None for what torch finds.
+        map_device: what is asked for on one device type is made on another, "cuda=cpu"; or None.
         world_size: ranks of the tests that do not fix their number, or None for what they take by themselves.
         seed: what every test's random numbers start from, or None for the harness's own seed.
         strict_leaks: a test that leaves something in the test process has failed.
@@ -90,6 +95,8 @@ class Options:
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
+    report_surface: bool = False
     keywords: tuple[str, ...] = ()
     distributed: bool | None = None
     shard: Shard | None = None
@@ -107,6 +114,7 @@ class Options:
     cold: bool = False
     keep_going: bool = False
     device: str | None = None
+    map_device: DeviceMap | None = None
     world_size: int | None = None
     seed: int | None = None
     strict_leaks: bool = False

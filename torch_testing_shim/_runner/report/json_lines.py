@@ -5,7 +5,7 @@
     {"record": "file", "version": 1, "file", "exit_code", "started_at", "seconds", "is_stopped", "processes_left",
                        "seconds_allowed", "is_refusal", "flaky_fails", "output_tail", "passed", "failed", "skipped"}
     {"record": "test", "version": 1, "file", "test", "attempt", "status", "result", "started_at", "seconds", "reason",
-                       "detail", "ranks"}
+                       "detail", "notes", "ranks"}
     {"record": "rank", "version": 1, "file", "test", "attempt", "rank", "status", "pid", "started_at", "seconds",
                        "exit_code", "headline", "output"}
     {"record": "fault", "version": 1, "file", "test", "label", "reason", "detail"}
@@ -191,7 +191,8 @@ class _FileReading:
         if record["file"] != self.ending.file:
             raise ValueError(record["file"])
         if kind == "test":
-            entry = _of(JournalEntry, {**record, "status": TestStatus(record["status"]), "ranks": ()})
+            notes = tuple(str(note) for note in record["notes"])
+            entry = _of(JournalEntry, {**record, "status": TestStatus(record["status"]), "ranks": (), "notes": notes})
             self.tests.append(_TestReading(entry, bool(record["attempt"])))
         elif kind == "rank":
             self.tests[-1].ranks.append(_of(RankRecord, record))

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from torch_testing_shim._device_map import MAPPED
 from torch_testing_shim._journal import JournalEntry
 
 from ..file_process import Watcher
@@ -80,6 +81,7 @@ class TerminalReport:
         has_live_lines = console.is_terminal and not console.is_dumb_terminal and self._output is None
         self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_lines else None
         self._drawn = 0.0
+        self._marks: set[str] = set()
         self._progress = Progress(expected or {}, jobs)
         self._lock = threading.RLock()
         self._speakers: dict[RunningProcess, OutputSpeaker] = {}
@@ -145,7 +147,7 @@ class TerminalReport:
                 if entry.status.is_failure:
                     self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
                 for note in entry.notes:
-                    self._line(f"NOTE  {process.file}::{entry.test}  {note}", style="yellow")
+                    self._note(note, f"{process.file}::{entry.test}")
 
     def _draw(self, *, at_once: bool = False) -> None:
         """Redraws the live lines, unless they were drawn just now."""
@@ -192,6 +194,14 @@ class TerminalReport:
         self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}", style="red")
         if with_detail and failure.detail:
             self._line(failure.detail.rstrip("\n"))
+
+    def _note(self, note: str, where: str) -> None:
+        """A note of a test; that of a run with mapped devices, which every test has, once."""
+        if not note.startswith(MAPPED):
+            self._line(f"NOTE  {where}  {note}", style="yellow")
+        elif note not in self._marks:
+            self._marks.add(note)
+            self._line(f"NOTE  {note}", style="yellow")
 
     def _line(self, text: str, style: str = "") -> None:
         """One line as it is: no markup, no wrapping; where output is shown, as soon as nobody is interrupted by it."""

@@ -43,7 +43,7 @@ class InterruptTestCase(SampleTestCase):
         process = self.start([str(self.write_sample(body)), *arguments], **extra)
         self.addCleanup(process.kill)
         hanging = lambda: len(list((self.folder / "tmp").glob("**/hangs*"))) == 4  # noqa: E731
-        self.assertTrue(wait_until(lambda: hanging() or process.poll() is not None) and hanging())
+        self.assertTrue(wait_until(lambda: hanging() or process.poll() is not None, 120) and hanging())
         return process
 
     def end(self, process, number):
@@ -141,10 +141,13 @@ class Killed(InterruptTestCase):
     def test_spawned_ranks_too(self):
         self.check(self.start_hanging(TORCH_TESTING_SHIM_START_METHOD="spawn"))
 
-    def check(self, process):
+    def test_the_children_of_subprocess_too(self):
+        self.check(self.start_hanging("--subprocess"), folders=2)
+
+    def check(self, process, folders=1):
         self.kill(process)
         self.assertEqual([], self.processes_of_sample(patience=2.0))
-        self.assertEqual(1, len(list((self.folder / "tmp").glob("torch_testing_shim-*"))))
+        self.assertEqual(folders, len(list((self.folder / "tmp").glob("torch_testing_shim-*"))))
         (self.folder / "journal").unlink()
         run = self.run_sample(HANGING, "Hangs.test_a_passes")
         self.assertEqual(0, run.exit_code, run.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 
 from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
 
@@ -39,7 +40,7 @@ if __name__ == "__main__":
 """
 
 HANGING_RANKS = """
-import time
+import subprocess, time
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import run_tests
 
@@ -53,6 +54,8 @@ class HangTest(MultiProcessTestCase):
         self._spawn_processes()
 
     def test_hangs(self):
+        for is_apart in (False, True):
+            subprocess.Popen(["sleep", "300"], start_new_session=is_apart)
         open(f"started{self.rank}", "w").close()
         time.sleep(300)
 
@@ -86,25 +89,38 @@ class RealRunTestsTest(RunnerTestCase):
             result = self.run_test(argument)
             self.assertEqual(status, result.returncode, result.stdout)
 
-    def test_ctrl_c_ends_the_ranks_too(self) -> None:
+    def start_hanging(self) -> subprocess.Popen[str]:
         self.write("test_x", HANGING_RANKS)
         process = self.start("--device", "cpu")
         for rank in (0, 1):
             self.wait_until((self.tree / f"started{rank}").exists, f"rank {rank} started")
+        return process
+
+    def test_ctrl_c_and_sigterm_end_the_ranks_too(self) -> None:
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            process = self.start_hanging()
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=RUN_TIMEOUT)
+            self.assertNothingLeft()
+            self.assertEqual(status, process.returncode, output)
+            self.assertIn("stopped while test_x::HangTest.test_hangs ran\n", output)
+            self.assertEqual("0 passed, 0 failed, 0 skipped", last_line(output))
+            for rank in (0, 1):
+                (self.tree / f"started{rank}").unlink()
+
+    def test_the_second_ctrl_c_ends_the_ranks_at_once(self) -> None:
+        process = self.start_hanging()
+        process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=RUN_TIMEOUT)
         self.assertNothingLeft()
         self.assertEqual(130, process.returncode, output)
-        self.assertIn("stopped while test_x::HangTest.test_hangs ran\n", output)
-        self.assertEqual("0 passed, 0 failed, 0 skipped", last_line(output))
+        self.assertNotIn("Traceback", output)
 
     def test_ranks_die_with_a_killed_runner_and_the_next_run_removes_its_folder(self) -> None:
-        self.write("test_x", HANGING_RANKS)
-        process = self.start("--device", "cpu")
-        for rank in (0, 1):
-            self.wait_until((self.tree / f"started{rank}").exists, f"rank {rank} started")
+        process = self.start_hanging()
         process.kill()
-        self.wait_until(lambda: not self.processes_of_tree(), "all ranks died with the runner", seconds=5.0)
+        self.wait_until(lambda: not self.processes_of_tree(), "all ranks died with the runner", seconds=2.0)
         (left,) = self.scratch.iterdir()
         self.assertTrue(left.name.startswith("torch_testing_shim-"))
         self.write("test_x", REAL_SAMPLE)

@@ -10,7 +10,7 @@ from enum import Enum
 from faults.fault import Ending, Fault
 from faults.observe import Observation
 
-__all__ = ["LIMIT_SECONDS", "Judgement", "Wrong", "is_wrong_verdict", "judge"]
+__all__ = ["LIMIT_SECONDS", "Judgement", "Wrong", "blames_another", "is_wrong_verdict", "judge"]
 
 #: How long after the fault, or where it hangs after the deadline, a verdict may come, in seconds.
 LIMIT_SECONDS = 2.0
@@ -49,12 +49,12 @@ class Judgement:
     @property
     def seconds(self) -> float | None:
         """From the fault to the verdict; None where one of them is missing."""
-        return None if self.seen is None or self.seen.struck is None else self.seen.ended - self.seen.struck
+        return None if self.seen is None else self.seen.seconds
 
     @property
     def past_deadline(self) -> float | None:
         """Seconds from the deadline of a hang to the verdict, counted from the test's first step; None for others."""
-        if self.seen is None or not self.fault.expected.is_hang or self.seen.struck is None:
+        if self.seen is None or not self.fault.expected.is_hang or self.seconds is None:
             return None
         return self.seen.ended - self.seen.started - self.deadline_seconds
 
@@ -79,6 +79,13 @@ def judge(
 def is_wrong_verdict(fault: Fault, ending: Ending) -> bool:
     """Whether a harness that draws no line between errors and failures says something wrong of the fault."""
     return ending is not fault.expected.ending and not (ending.is_bad and fault.expected.ending.is_bad)
+
+
+def blames_another(fault: Fault, seen: Observation) -> bool:
+    """Whether the first line of a bad verdict names a rank, or its process, other than the guilty one."""
+    guilty = re.match(r"rank (\d+) ", fault.expected.cause)
+    named = re.search(r"\b(?:rank|process) (\d+)\b", seen.headline, re.IGNORECASE)
+    return bool(seen.ending.is_bad and guilty and named and guilty[1] != named[1])
 
 
 def _said_wrong(fault: Fault, seen: Observation) -> Iterator[tuple[Wrong, str]]:

@@ -60,6 +60,11 @@ class Observation:
     def headline(self) -> str:
         return self.report.partition("\n")[0]
 
+    @property
+    def seconds(self) -> float | None:
+        """From the fault to the verdict; None where one of them is missing."""
+        return None if self.struck is None or self.ending is Ending.NONE else self.ended - self.struck
+
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"ending": self.ending.value})
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from faults.fault import Ending
-from faults.judgement import Judgement, Wrong, is_wrong_verdict
+from faults.judgement import Judgement, Wrong, blames_another, is_wrong_verdict
 from faults.observe import Observation
 
 __all__ = ["as_data", "counts", "print_report"]
@@ -46,10 +46,15 @@ def counts(judgements: Sequence[Judgement], upstream: Mapping[str, Observation] 
         found["faults that cannot be had here"] = missing
     found.update({wrong.value: wrongs[wrong] for wrong in Wrong})
     if upstream is not None:
-        asked = [judgement for judgement in judgements if judgement.fault.test in upstream]
-        found["faults that upstream's harness was asked about"] = len(asked)
+        told = [judgement for judgement in judgements if judgement.fault.test in upstream]
+        asked = [judgement for judgement in told if upstream[judgement.fault.test].struck is not None]
+        found["faults that happened under upstream's harness"] = len(asked)
+        found["faults that never happened there"] = len(told) - len(asked)
         found["its wrong verdicts"] = sum(
             is_wrong_verdict(judgement.fault, upstream[judgement.fault.test].ending) for judgement in asked
+        )
+        found["it blames a rank that is not guilty"] = sum(
+            blames_another(judgement.fault, upstream[judgement.fault.test]) for judgement in asked
         )
         found["it left something behind"] = sum(bool(upstream[judgement.fault.test].left) for judgement in asked)
     return found
@@ -89,11 +94,10 @@ def _cells(judgement: Judgement) -> tuple[str, ...]:
 
 
 def _upstream_cells(judgement: Judgement, seen: Observation | None) -> tuple[str, ...]:
-    if seen is None:
-        return ("-", "", "")
-    seconds = None if seen.struck is None or seen.ending is Ending.NONE else seen.ended - seen.struck
+    if seen is None or seen.struck is None:
+        return ("-" if seen is None else "never happened", "", "")
     word = _marked(seen.ending.value, is_wrong_verdict(judgement.fault, seen.ending))
-    return word, _seconds(seconds), "" if seen.ending is Ending.NONE else _left(seen)
+    return word, _seconds(seen.seconds), "" if seen.ending is Ending.NONE else _left(seen)
 
 
 def _left(seen: Observation) -> str:
@@ -145,6 +149,8 @@ def _row(judgement: Judgement, of_upstream: Observation | None) -> dict[str, obj
             "verdict": of_upstream.ending.value,
             "is_wrong": is_wrong_verdict(fault, of_upstream.ending),
             "cause": of_upstream.headline,
+            "blames_another": blames_another(fault, of_upstream),
+            "seconds": of_upstream.seconds,
             "left": list(of_upstream.left),
         },
     }

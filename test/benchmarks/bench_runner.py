@@ -5,9 +5,9 @@
     python test/benchmarks/bench_runner.py --ways warm cold --json results.json
 
 Within each repeat the ways take turns, so what else the machine does hits all alike. PyTorch's own harness takes
-minutes for a few files, so it runs `--upstream-files` of them, and its time is scaled to all. How long the runner takes to
-choose among 2,000 files is timed by bench/choice.py, whose lines come last. Exit status: 0 where every way passed every
-test that it ran, 1 where one did not, 2 for wrong usage. Missed targets do not change it.
+minutes for a few files, so it runs `--upstream-files` of them, and its time is scaled to all. How long the runner takes
+to choose among 2,000 files is timed by bench/choice.py, whose lines come last. Exit status: 0 where every way passed
+every test that it ran, 1 where one did not, 2 for wrong usage. Missed targets do not change it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Faces, PyTorch's names at PyTorch's paths:
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
     distributed._tensor.common_dtensor    DTensorTestBase, with_comms
     distributed.checkpoint_utils          with_temp_dir
+    common_fsdp                           FSDPTest, test models of FSDP, patches
 
 Our own, for tests of what is distributed:
 
@@ -23,6 +24,7 @@ What the faces delegate to:
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _parametrization        parametrize, subtest, instantiate_parametrized_tests
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
+    _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
@@ -30,6 +32,7 @@ What the faces delegate to:
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
 
     _process_group_end      how a rank that is about to end leaves its process groups
+    _torch_versions         what differs between versions of torch
     _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
 
 What everything shares:

@@ -23,6 +23,8 @@ LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
     "compile": _DYNAMO,
     "checkpoint": _DYNAMO,
     "fully_shard": _DYNAMO,
+    "_test_fsdp_parity": _DYNAMO,
+    "_train_for_several_steps": _DYNAMO,
 }
 
 

@@ -30,9 +30,9 @@ def device_count() -> int:
     return device_in_use().count or CPU_RANKS
 
 
-def to_device(module: nn.Module, wanted: bool) -> nn.Module:
-    """The module, on the device in use if `wanted`."""
-    return module.to(device_type()) if wanted else module
+def to_device(model: nn.Module, move_to_device: bool) -> nn.Module:
+    """The model, moved to the device in use if wanted (upstream's `_move_to_device`, torch 2.13)."""
+    return model.to(device_type()) if move_to_device else model
 
 
 def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ Arguments = dict[str, Any] | None
 Offload = CPUOffload | None
 Prefetch = BackwardPrefetch | None
 Strategy = ShardingStrategy | None
+Model = type[FSDPTestModel]
 Precision = MixedPrecision | None
 Reference = Callable[[nn.Module], nn.Module] | None
 
@@ -86,7 +87,7 @@ class FSDPTestMixin:
     @takes_cuda_init_mode
     def _test_fsdp_parity(
         self,
-        model_class: type[FSDPTestModel],
+        model_class: Model,
         fsdp_init_mode: FSDPInitMode,
         device_init_mode: DEVICEInitMode,
         ref_init_fn: Reference = None,

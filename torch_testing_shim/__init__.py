@@ -6,7 +6,8 @@ Faces, PyTorch's names at PyTorch's paths:
 
     common_utils                          TestCase, run_tests, parametrize, seeds, flags
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
-    distributed._tensor.common_dtensor    DTensorTestBase, with_comms
+    distributed._tensor.common_dtensor    DTensorTestBase, with_comms, a transformer
+    distributed.fake_pg                   FakeStore
     distributed.checkpoint_utils          with_temp_dir
     common_fsdp                           FSDPTest, test models of FSDP, patches
 
@@ -29,6 +30,7 @@ What the faces delegate to:
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process
+    _dtensor_models         models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
 
     _process_group_end      how a rank that is about to end leaves its process groups

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.distributed as dist
+import torch._C._distributed_c10d as c10d
+from torch.distributed import Backend
 
 __all__ = ["FakeStore"]
 
 
-class FakeStore(dist.Store):
+class FakeStore(c10d.Store):
     """A store that keeps nothing, for the `fake` backend, which asks nothing of it (upstream's `FakeStore`, torch
     2.13)."""
 
 
 def _fake_group(options: Any, backend_options: Any) -> Any:
-    from torch._C._distributed_c10d import FakeProcessGroup
-
-    make = getattr(FakeProcessGroup, "_create_internal", FakeProcessGroup)  # torch before 2.9 calls the class itself
+    group_class: Any = c10d.FakeProcessGroup
+    make = getattr(group_class, "_create_internal", group_class)  # before torch 2.9 the class itself was called
     return make(options.group_rank, options.group_size, backend_options)
 
 
-if dist.Backend.FAKE.upper() not in dist.Backend._plugins:  # torch may have registered its own
-    dist.Backend.register_backend("fake", _fake_group, extended_api=True, devices=["cpu", "cuda", "hpu", "xpu"])
+if "FAKE" not in Backend._plugins:  # torch may have registered its own
+    Backend.register_backend("fake", _fake_group, extended_api=True, devices=["cpu", "cuda", "hpu", "xpu"])

@@ -11,6 +11,14 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from torch_testing_shim._dtensor_models import (
+    MLPModule,
+    MLPStacked,
+    ModelArgs,
+    RMSNormPython,
+    Transformer,
+    TransformerBlock,
+)
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim.common_distributed import (
@@ -24,7 +32,13 @@ from torch_testing_shim.common_distributed import (
 # Without NUM_DEVICES and DTensorConverter: `import *` must not ask for devices, nor import DTensor.
 __all__ = [
     "DTensorTestBase",
+    "MLPModule",
+    "MLPStacked",
+    "ModelArgs",
     "MultiProcessTestCase",
+    "RMSNormPython",
+    "Transformer",
+    "TransformerBlock",
     "skip_if_lt_x_gpu",
     "skip_unless_torch_gpu",
     "with_comms",

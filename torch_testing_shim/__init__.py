@@ -8,8 +8,19 @@ Faces, PyTorch's names at PyTorch's paths:
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
     distributed._tensor.common_dtensor    DTensorTestBase, with_comms, a transformer
     distributed.fake_pg                   FakeStore
+    distributed.distributed_utils         with_fake_comms
+    distributed.common_state_dict         VerifyStateDictMixin
+    distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
+    distributed._shard.test_common        SimpleMegatronLM
+    distributed.rpc_utils                 with distributed_test, rpc.tensorpipe_rpc_agent_test_fixture and
+                                          rpc.faulty_rpc_agent_test_fixture: names that raise when they are used
     distributed.checkpoint_utils          with_temp_dir
     common_fsdp                           FSDPTest, test models of FSDP, patches
+    common_dist_composable                models whose parts are wrapped one by one
+    common_device_type                    instantiate_device_type_tests, dtypes, onlyCUDA
+    common_cuda                           TEST_MULTIGPU and its like
+    common_methods_invocations            DecorateInfo
+    two_tensor                            TwoTensor
 
 Our own, for tests of what is distributed:
 
@@ -25,6 +36,11 @@ What the faces delegate to:
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _parametrization        parametrize, subtest, instantiate_parametrized_tests
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
+    _device_type_tests      generic tests, made for each device; _device_marks: dtypes, and on which devices
+    _rank_placements        where the shards of a test's sharded tensors lie
+    _fused_embeddings, _rot13_stream    models and a stream transform for tests of checkpoints
+    _absent_names           names that stand for a part of PyTorch's own build
+    _lazy_flag              a flag that is asked when it is used
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them

@@ -49,6 +49,8 @@ class Settings:
             (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
+        only_devices, except_devices: device types that tests for each device are made for, or not made for
+            (PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TESTING_DEVICE_EXCEPT_FOR, separated by commas); none for all.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
     """
 
@@ -69,6 +71,8 @@ class Settings:
     full_traceback: bool = False
     strict_leaks: bool = False
     show_output: bool = False
+    only_devices: tuple[str, ...] = ()
+    except_devices: tuple[str, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -98,7 +102,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
+        only_devices=_names(env, "PYTORCH_TESTING_DEVICE_ONLY_FOR"),
+        except_devices=_names(env, "PYTORCH_TESTING_DEVICE_EXCEPT_FOR"),
     )
+
+
+def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

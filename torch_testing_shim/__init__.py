@@ -8,6 +8,7 @@ Faces, PyTorch's names at PyTorch's paths:
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
     distributed._tensor.common_dtensor    DTensorTestBase, with_comms
     distributed.checkpoint_utils          with_temp_dir
+    distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives
 
 Our own, for tests of what is distributed:
 
@@ -23,6 +24,7 @@ What the faces delegate to:
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _parametrization        parametrize, subtest, instantiate_parametrized_tests
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
+    _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms; _test_limits: world size and timeout
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test

@@ -21,6 +21,7 @@
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict
     failure_text   the report of a test that did not pass
+    thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
     devices        the device in use and its process-group backend, asked of torch
     parent_death   no orphans
 

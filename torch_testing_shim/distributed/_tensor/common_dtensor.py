@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcessTestCase,
+    MultiThreadedTestCase,
     get_timeout,
     run_subtests,
     skip_if_lt_x_gpu,
@@ -23,6 +25,7 @@ from torch_testing_shim.common_distributed import (
 
 # Without NUM_DEVICES and DTensorConverter: `import *` must not ask for devices, nor import DTensor.
 __all__ = [
+    "DTensorOpTestBase",
     "DTensorTestBase",
     "MultiProcessTestCase",
     "skip_if_lt_x_gpu",
@@ -138,6 +141,34 @@ class DTensorTestBase(MultiProcessTestCase):
         from torch_testing_shim._dtensor_conversion import check_against_full_tensors
 
         check_against_full_tensors(self, op_call, args, kwargs)
+
+
+class DTensorOpTestBase(MultiThreadedTestCase):
+    """A test case of operators on DTensors, whose ranks are threads (upstream's `DTensorOpTestBase`, torch 2.13)."""
+
+    @property
+    def world_size(self) -> int:
+        """As many as `DTensorTestBase` has."""
+        return DTensorTestBase().world_size
+
+    @property
+    def device_type(self) -> str:
+        """The type of the device in use."""
+        return device_in_use().type
+
+    def build_device_mesh(self) -> DeviceMesh:
+        """A one-dimensional mesh over all ranks."""
+        return init_device_mesh(self.device_type, (self.world_size,))
+
+    def setUp(self) -> None:
+        super().setUp()
+        from torch.distributed.tensor._sharding_prop import ShardingPropagator  # takes half a second to import
+
+        kept = getattr(ShardingPropagator, "_fake_mode_lock", None)
+        if kept is not None:  # torch's own lock is none at all, since it has one thread for each process
+            ShardingPropagator._fake_mode_lock = threading.Lock()  # type: ignore[assignment]
+            self.addCleanup(setattr, ShardingPropagator, "_fake_mode_lock", kept)
+        self._spawn_threads()
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ What the faces delegate to:
     _parametrization        parametrize, subtest, instantiate_parametrized_tests
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms; _test_limits: world size and timeout
+    _continuous             MultiProcContinuousTest; _test_steps: a test and its cleanups in a rank
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test

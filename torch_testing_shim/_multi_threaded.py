@@ -6,7 +6,7 @@ import functools
 import threading
 import types
 import unittest
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_steps import cleanup_steps, take_steps
 from torch_testing_shim.common_utils import TestCase
 from torch_testing_shim.distributed.multi_threaded_pg import (
     ThreadLocalWorld,
@@ -74,25 +75,6 @@ class _ThreadedRun:
                 self._ranks.close()
             finally:
                 _uninstall_threaded_pg()
-
-
-def _first_error(steps: Iterable[Callable[[], object]], on_error: Callable[[BaseException], object]) -> None:
-    """Takes every step and raises the first error, a skip only where there is nothing else.
-
-    Args:
-        steps: are asked for one by one.
-        on_error: is told each error at once.
-    """
-    first: BaseException | None = None
-    for step in steps:
-        try:
-            step()
-        except BaseException as error:
-            on_error(error)
-            if first is None or (isinstance(first, unittest.SkipTest) and not isinstance(error, unittest.SkipTest)):
-                first = error
-    if first is not None:
-        raise first
 
 
 @contextmanager
@@ -234,15 +216,13 @@ class MultiThreadedTestCase(TestCase):
             failures.append(error)
             _leave(world.meetings, rank, error)
 
-        _first_error(steps(), on_error)
+        take_steps(steps(), on_error)
 
     def _test_steps(self, test_name: str, failures: list[BaseException]) -> Iterator[Callable[[], object]]:
         yield self.perThreadSetUp
         if not failures:
             yield getattr(self, test_name)
-        while self._cleanups:  # type: ignore[attr-defined]  # unittest's; each may add more
-            function, args, kwargs = self._cleanups.pop()  # type: ignore[attr-defined]
-            yield functools.partial(function, *args, **kwargs)
+        yield from cleanup_steps(self)
 
     def assertEqualOnRank(self, x: Any, y: Any, msg: Any = None, *, rank: int = 0) -> None:
         """`assertEqual` on one rank alone, for what draws random numbers: all ranks share one generator."""
@@ -283,7 +263,7 @@ def spawn_threads_and_init_comms(
 
         def body(rank: int) -> None:
             with _process_group(rank, size, run.store):
-                _first_error([lambda: test(self, *args, **kwargs)], functools.partial(_leave, run.meetings, rank))
+                take_steps([lambda: test(self, *args, **kwargs)], functools.partial(_leave, run.meetings, rank))
 
         try:
             run.start(body)

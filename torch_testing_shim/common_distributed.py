@@ -26,6 +26,7 @@ from torch_testing_shim._backend_skips import (
     skip_if_lt_x_gpu,
     skip_if_win32,
 )
+from torch_testing_shim._continuous import MultiProcContinuousTest
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.launcher import STARTER
@@ -48,6 +49,8 @@ from torch_testing_shim.common_utils import TestCase, set_rng_seed
 __all__ = [
     "DEFAULT_WORLD_SIZE",
     "TEST_SKIPS",
+    "MultiProcContinousTest",
+    "MultiProcContinuousTest",
     "MultiProcessTestCase",
     "MultiThreadedTestCase",
     "RankError",
@@ -68,6 +71,8 @@ __all__ = [
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+MultiProcContinousTest = MultiProcContinuousTest  # torch 2.4's spelling
 
 
 @dataclass

@@ -9,6 +9,7 @@
     spawned        ranks as new interpreters
     preload        what the zygote imports ahead
     rank_main      all that runs inside a rank
+    kept_ranks     ranks that run test after test of a class; kept_rank_main: what runs inside one
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, terminate, kill
     stall          recognises a certain deadlock before the deadline

@@ -21,6 +21,7 @@ Faces, PyTorch's names at PyTorch's paths:
     common_cuda                           TEST_MULTIGPU and its like
     common_methods_invocations            DecorateInfo
     two_tensor                            TwoTensor
+    distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives
 
 Our own, for tests of what is distributed:
 
@@ -42,6 +43,8 @@ What the faces delegate to:
     _absent_names           names that stand for a part of PyTorch's own build
     _lazy_flag              a flag that is asked when it is used
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
+    _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms; _test_limits: world size and timeout
+    _continuous             MultiProcContinuousTest; _test_steps: a test and its cleanups in a rank
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test

@@ -6,8 +6,22 @@ Faces, PyTorch's names at PyTorch's paths:
 
     common_utils                          TestCase, run_tests, parametrize, seeds, flags
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
-    distributed._tensor.common_dtensor    DTensorTestBase, with_comms
+    distributed._tensor.common_dtensor    DTensorTestBase, with_comms, a transformer
+    distributed.fake_pg                   FakeStore
+    distributed.distributed_utils         with_fake_comms
+    distributed.common_state_dict         VerifyStateDictMixin
+    distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
+    distributed._shard.test_common        SimpleMegatronLM
+    distributed.rpc_utils                 with distributed_test, rpc.tensorpipe_rpc_agent_test_fixture and
+                                          rpc.faulty_rpc_agent_test_fixture: names that raise when they are used
     distributed.checkpoint_utils          with_temp_dir
+    common_fsdp                           FSDPTest, test models of FSDP, patches
+    common_dist_composable                models whose parts are wrapped one by one
+    common_device_type                    instantiate_device_type_tests, dtypes, onlyCUDA
+    common_cuda                           TEST_MULTIGPU and its like
+    common_methods_invocations            DecorateInfo
+    two_tensor                            TwoTensor
+    distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives
 
 Our own, for tests of what is distributed:
 
@@ -24,13 +38,23 @@ What the faces delegate to:
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _parametrization        parametrize, subtest, instantiate_parametrized_tests
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
+    _device_type_tests      generic tests, made for each device; _device_marks: dtypes, and on which devices
+    _rank_placements        where the shards of a test's sharded tensors lie
+    _fused_embeddings, _rot13_stream    models and a stream transform for tests of checkpoints
+    _absent_names           names that stand for a part of PyTorch's own build
+    _lazy_flag              a flag that is asked when it is used
+    _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
+    _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms; _test_limits: world size and timeout
+    _continuous             MultiProcContinuousTest; _test_steps: a test and its cleanups in a rank
     _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo
     _test_notes             what is to be told of a test whatever its status
+    _dtensor_models         models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups
+    _torch_versions         what differs between versions of torch
     _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
 
 What everything shares:

@@ -22,9 +22,11 @@ import torch
 __all__ = [
     "Case",
     "Parametrizer",
+    "add_cases",
     "decorateIf",
     "instantiate_parametrized_tests",
     "parametrize",
+    "parametrizers_of",
     "reparametrize",
     "subtest",
 ]
@@ -225,9 +227,23 @@ def instantiate_parametrized_tests(generic_cls: AnyClass) -> AnyClass:
             delattr(generic_cls, name)
         else:
             setattr(generic_cls, name, None)  # hides the base class's test, which cannot run without arguments
-        for case in _product(f"{generic_cls.__qualname__}.{name}", parametrizers):
-            _add_method(generic_cls, name, generic, case)
+        add_cases(generic_cls, name, generic, parametrizers)
     return generic_cls
+
+
+def parametrizers_of(test: Test) -> tuple[Parametrizer, ...]:
+    """The decorators of a generic test that give it its cases, the outermost first; none for any other test."""
+    return getattr(test, _ATTRIBUTE, ())
+
+
+def add_cases(cls: type, name: str, generic: Test, parametrizers: Sequence[Parametrizer]) -> None:
+    """Adds a method to `cls` for each case of the generic test called `name`.
+
+    Raises:
+        ValueError: a decorator is used wrongly, or the class has a test of that name.
+    """
+    for case in _product(f"{cls.__qualname__}.{name}", parametrizers):
+        _add_method(cls, name, generic, case)
 
 
 def _product(test_name: str, parametrizers: Sequence[Parametrizer]) -> list[Case]:
@@ -258,7 +274,7 @@ def _bound(generic: Test, arguments: Mapping[str, Any]) -> Test:
     def case(self: Any, *args: Any, **kwargs: Any) -> Any:
         return generic(self, *args, **arguments, **kwargs)
 
-    delattr(case, _ATTRIBUTE)  # copied by wraps; the case itself is no generic test
+    vars(case).pop(_ATTRIBUTE, None)  # copied by wraps; the case itself is no generic test
     return case
 
 

@@ -71,6 +71,8 @@ class Settings:
             (TORCH_TESTING_SHIM_UPSTREAM_FILE, which the harness sets by itself), or None.
         device_map: what is asked for on one device type is made on another (TORCH_TESTING_SHIM_MAP_DEVICE, which
             `--map-device` sets), or None.
+        only_devices, except_devices: device types that tests for each device are made for, or not made for
+            (PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TESTING_DEVICE_EXCEPT_FOR, separated by commas); none for all.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
         rank: which rank this process is, where torchrun has started it (RANK), or None.
     """
@@ -99,6 +101,8 @@ class Settings:
     device_map: DeviceMap | None = None
     show_output: bool = False
     rank: int | None = None
+    only_devices: tuple[str, ...] = ()
+    except_devices: tuple[str, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -135,6 +139,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
         rank=int(env["RANK"]) if env.get("RANK", "").isdecimal() else None,  # else it is not torchrun's
+        only_devices=_names(env, "PYTORCH_TESTING_DEVICE_ONLY_FOR"),
+        except_devices=_names(env, "PYTORCH_TESTING_DEVICE_EXCEPT_FOR"),
     )
 
 
@@ -171,6 +177,10 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
     if env.get("GITHUB_ACTIONS") != "true":
         return None
     return GitHubActions(env.get("GITHUB_WORKSPACE") or None, env.get("GITHUB_STEP_SUMMARY") or None)
+
+
+def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import sys
 import types
 import unittest
@@ -28,6 +27,7 @@ from torch_testing_shim._backend_skips import (
     skip_if_lt_x_gpu,
     skip_if_win32,
 )
+from torch_testing_shim._continuous import MultiProcContinuousTest
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
@@ -41,17 +41,22 @@ from torch_testing_shim._engine.rank_outcomes import (
 )
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._journal import RankRecord
+from torch_testing_shim._multi_threaded import MultiThreadedTestCase, spawn_threads_and_init_comms
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._rank_records import rank_records
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = [
     "DEFAULT_WORLD_SIZE",
     "TEST_SKIPS",
+    "MultiProcContinousTest",
+    "MultiProcContinuousTest",
     "MultiProcessTestCase",
+    "MultiThreadedTestCase",
     "RankError",
     "RankFailure",
     "RankProcess",
@@ -66,12 +71,12 @@ __all__ = [
     "run_subtests",
     "skip_if_lt_x_gpu",
     "skip_if_win32",
+    "spawn_threads_and_init_comms",
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: Ranks of a test that does not say how many it wants.
-DEFAULT_WORLD_SIZE = 4
+MultiProcContinousTest = MultiProcContinuousTest  # torch 2.4's spelling
 
 
 @dataclass
@@ -87,12 +92,6 @@ class RankProcess:
     rank: int
     pid: int
     exitcode: int | None = None
-
-
-def get_timeout(test_id: str) -> int:
-    """Whole seconds that the test may take (upstream's `get_timeout`, torch 2.13): DISTRIBUTED_TESTS_DEFAULT_TIMEOUT,
-    300 by default, for every `test_id`."""
-    return math.ceil(read_settings().timeout_seconds)
 
 
 class MultiProcessTestCase(TestCase):

@@ -14,6 +14,7 @@
     rank_main      all that runs inside a rank
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled
+    kept_ranks     ranks that run test after test of a class; kept_rank_main: what runs inside one
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, terminate, kill
     stall          recognises a certain deadlock before the deadline
@@ -26,6 +27,7 @@
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict
     failure_text   the report of a test that did not pass
+    thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
     devices        the device in use and its process-group backend, asked of torch
     parent_death   no orphans
     threads        whether this process may be forked

@@ -24,8 +24,9 @@ __all__ = ["RankError", "RankFailure", "TestRanks", "checked_world_size", "raise
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
-class RankFailure(AssertionError):
-    """An assertion did not hold in a rank. The message is the report over all ranks; its first line is the headline."""
+class RankFailure(AssertionError, RuntimeError):
+    """An assertion did not hold in a rank. The message is the report over all ranks; its first line is the headline.
+    Upstream raises a RuntimeError here, and tests of harnesses expect one."""
 
     is_report = True
 

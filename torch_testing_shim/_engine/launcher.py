@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
@@ -169,6 +169,7 @@ class RankStarter:
         self._test_modules: set[str] = set()
         self._prepared = False
         self._said: set[str] = set()
+        self.kept_descriptors: Callable[[], frozenset[int]] = frozenset
 
     def expect(self, module: str) -> None:
         """Takes note that tests with ranks are defined in the module of this name."""
@@ -207,10 +208,11 @@ class RankStarter:
 
     @property
     def kept(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Process ids and descriptors that stay from test to test: the zygote's."""
+        """Process ids and descriptors that stay from test to test: the zygote's, and those of ranks that are kept."""
+        descriptors = self.kept_descriptors()
         if self._zygote is None:
-            return frozenset(), frozenset()
-        return frozenset({self._zygote.pid}), frozenset({self._zygote.fileno()})
+            return frozenset(), descriptors
+        return frozenset({self._zygote.pid}), descriptors | {self._zygote.fileno()}
 
     def close(self) -> None:
         """Ends the ranks that still run, and the zygote."""

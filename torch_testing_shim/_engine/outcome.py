@@ -11,7 +11,7 @@ from enum import Enum
 from torch_testing_shim._engine.stacks import Place, main_thread, place_of
 from torch_testing_shim._exit_status import signal_name
 
-__all__ = ["PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
+__all__ = ["LostPeerError", "PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
 
 #: What a rank's exception says when the fault lies with another rank that is gone or never came.
 _LOST_PEER = re.compile(
@@ -21,13 +21,18 @@ _LOST_PEER = re.compile(
     r"|timed out waiting \d+ms for (recv|send)"
     r"|wait timeout after \d+ms"
     r"|recv.*failed|failed to (recv|send)"
-    r"|socket closed|remote process (has terminated|exit)",
+    r"|socket closed|remote process (has terminated|exit)"
+    r"|waits in vain for rank \d+",
     re.IGNORECASE,
 )
 
 
 class PeerFailedError(AssertionError):
     """Raised in a rank whose own part is in order, because another rank's is not; the message names that rank."""
+
+
+class LostPeerError(RuntimeError):
+    """Raised in a rank that waits, as a thread, for another one that has ended and will never come."""
 
 
 class RankStatus(Enum):

@@ -43,6 +43,8 @@ def supervise(
     deadline: float,
     expectation: ExitExpectation = ExitExpectation(),  # noqa: B008 - frozen
     stall_seconds: float = 0.0,
+    *,
+    are_kept: bool = False,
 ) -> tuple[RankOutcome, ...]:
     """Waits until every rank has ended, by itself or by force, and returns their outcomes in the order of ranks.
 
@@ -52,8 +54,9 @@ def supervise(
         expectation: where it allows death, a dead rank does not end the others, nor does a deadlock: who knows what
             the test has planned.
         stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
+        are_kept: the ranks go on to another test: one that has told how this one ended is not waited for.
     """
-    watch = _Watch(ranks)
+    watch = _Watch(ranks, are_kept)
     give_up, began = deadline, time.monotonic()
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
@@ -63,6 +66,9 @@ def supervise(
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
             watch.wait_all(give_up)
+        elif are_kept and watch.has_skip and watch.living:
+            watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
+            watch.end_those_who_skipped()  # as if they had been alone in their processes: the others learn of it
     if watch.living:
         at_deadline = RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
         watch.end_the_rest(RankStatus.DEADLOCKED if is_deadlocked else at_deadline)
@@ -72,16 +78,30 @@ def supervise(
 class _Watch:
     """What is known of the ranks so far."""
 
-    def __init__(self, ranks: RunningRanks) -> None:
+    def __init__(self, ranks: RunningRanks, are_kept: bool) -> None:
         self._ranks = ranks
+        self._are_kept = are_kept
         self._messages: dict[int, RankOutcome] = {}
         self._final: dict[int, RankOutcome] = {}
+        self._finished: set[int] = set()  # kept ranks that have told how the test ended
         self.living = {job.rank for job in ranks.jobs}
 
     @property
     def has_bad_end(self) -> bool:
         """A rank has said or shown that the test cannot pass."""
         return any(outcome.status.is_bad for found in (self._messages, self._final) for outcome in found.values())
+
+    @property
+    def has_skip(self) -> bool:
+        """A rank that is kept has skipped, and is still there."""
+        return any(self._final[rank].status is RankStatus.SKIPPED for rank in self._finished)
+
+    def end_those_who_skipped(self) -> None:
+        """Ends them where others still run the test, which cannot pass any more."""
+        for rank in tuple(self._finished) if self.living else ():
+            if self._final[rank].status is RankStatus.SKIPPED:
+                self._ranks.signal(rank, signal.SIGKILL)
+                self._finished.discard(rank)
 
     def wait(self, seconds: float) -> None:
         """Waits until something happens, `seconds` at most, and takes note of it."""
@@ -95,11 +115,17 @@ class _Watch:
         for rank in self.living:
             self._read_message(rank)
         for end in self._ranks.read_exits():
+            if end.rank not in self.living:
+                continue
             self._read_message(end.rank)
             self._final[end.rank] = _final_outcome(
                 end.rank, self._messages.get(end.rank), self._ranks.pids[end.rank], end.exit_code, end.at
             )
             self.living.discard(end.rank)
+        for rank in self.living & self._messages.keys() if self._are_kept else ():
+            self._final[rank] = replace(self._messages[rank], pid=self._ranks.pids[rank], finished=True)
+            self._finished.add(rank)
+            self.living.discard(rank)
 
     def wait_all(self, until: float) -> None:
         """Waits until every rank has ended or the time has come."""

@@ -1,8 +1,9 @@
-"""Upstream's `distributed.checkpoint_utils`: a temporary folder that all ranks of a test share."""
+"""Upstream's `distributed.checkpoint_utils`: a temporary folder that all ranks share; logging; a stream transform."""
 
 from __future__ import annotations
 
 import functools
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any, TypeVar, cast
 
 from torch_testing_shim._engine.job import ScratchFolder
 
-__all__ = ["with_temp_dir"]
+# Without Rot13Example and its registry: `import *` must not import torch.distributed.checkpoint.
+__all__ = ["with_checkpoint_logging", "with_temp_dir"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -42,6 +44,38 @@ def with_temp_dir(func: Test | None = None) -> Test:
                 shutil.rmtree(self.temp_dir, ignore_errors=True)
 
     return cast(Test, wrapper)
+
+
+def with_checkpoint_logging(
+    func: Test | None = None, logger_name: str = "torch.distributed.checkpoint", level: int = logging.INFO
+) -> Test:
+    """Runs a test with a logger at this level, and puts the level back (upstream's name, torch 2.13).
+
+    Raises:
+        AssertionError: it is called without a function, as upstream.
+    """
+    if func is None:
+        raise AssertionError("with_checkpoint_logging needs a function: write @with_checkpoint_logging")
+
+    @functools.wraps(func)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        logger = logging.getLogger(logger_name)
+        before = logger.level
+        logger.setLevel(level)
+        try:
+            func(self, *args, **kwargs)
+        finally:
+            logger.setLevel(before)
+
+    return cast(Test, wrapper)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Rot13Example", "get_test_extension_registry"):  # only here: torch.distributed.checkpoint is heavy
+        from torch_testing_shim import _rot13_stream
+
+        return getattr(_rot13_stream, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _shared_folder(test_case: Any) -> Path | None:

@@ -3,29 +3,48 @@
 from __future__ import annotations
 
 import functools
+import threading
+import unittest
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from torch_testing_shim._dtensor_models import (
+    MLPModule,
+    MLPStacked,
+    ModelArgs,
+    RMSNormPython,
+    Transformer,
+    TransformerBlock,
+)
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._test_limits import group_timeout
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
+    MultiProcContinuousTest,
     MultiProcessTestCase,
-    get_timeout,
+    MultiThreadedTestCase,
     run_subtests,
     skip_if_lt_x_gpu,
 )
 
 # Without NUM_DEVICES and DTensorConverter: `import *` must not ask for devices, nor import DTensor.
 __all__ = [
+    "DTensorContinuousTestBase",
+    "DTensorOpTestBase",
     "DTensorTestBase",
+    "MLPModule",
+    "MLPStacked",
+    "ModelArgs",
     "MultiProcessTestCase",
+    "RMSNormPython",
+    "Transformer",
+    "TransformerBlock",
     "skip_if_lt_x_gpu",
     "skip_unless_torch_gpu",
     "with_comms",
@@ -33,13 +52,51 @@ __all__ = [
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: A process group gives up a little before its test does, so that the error names the collective that hung.
-_SHARE_OF_TIMEOUT = 0.9
-
 TestFunction = Callable[..., Any]
 
 
-class DTensorTestBase(MultiProcessTestCase):
+class DTensorTestMixin:
+    """What tests of DTensors in processes share (upstream's `DTensorTestMixin`, torch 2.13)."""
+
+    world_size: Any
+    rank: int
+
+    @property
+    def device_type(self) -> str:
+        """The device that tensors of the test are made on: "cpu", or the accelerator's type."""
+        device = device_in_use()
+        return device.type if device.has_room_for(self.world_size) else "cpu"
+
+    @property
+    def is_local_tensor_enabled(self) -> bool:
+        return False
+
+    def build_device_mesh(self) -> DeviceMesh:
+        """A one-dimensional mesh over all ranks."""
+        return init_device_mesh(self.device_type, (self.world_size,))
+
+    def init_manual_seed_for_rank(self) -> None:
+        """Seeds this rank's generator with its rank, so that ranks draw different numbers."""
+        torch.manual_seed(self.rank)
+
+    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
+        """`run_subtests` of `common_distributed`, for this test case."""
+        run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
+
+    def _test_op(self, mesh: DeviceMesh, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Checks an operator with every sharding of its arguments against the plain tensors."""
+        from torch_testing_shim._dtensor_conversion import check_every_sharding
+
+        check_every_sharding(self, mesh, op_call, args, kwargs)
+
+    def _test_op_on_dtensor(self, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Checks an operator on the DTensors given against their full tensors."""
+        from torch_testing_shim._dtensor_conversion import check_against_full_tensors
+
+        check_against_full_tensors(self, op_call, args, kwargs)
+
+
+class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
     """A multi-process test case with a process group for its device (upstream's `DTensorTestBase`, torch 2.13).
 
     It runs on accelerators where each rank can have one, and on the CPU elsewhere. `with_comms` sets the process group
@@ -57,19 +114,9 @@ class DTensorTestBase(MultiProcessTestCase):
         return min(DEFAULT_WORLD_SIZE, count) if count > 1 else DEFAULT_WORLD_SIZE
 
     @property
-    def device_type(self) -> str:
-        """The device that tensors of the test are made on: "cpu", or the accelerator's type."""
-        device = device_in_use()
-        return device.type if device.has_room_for(self.world_size) else "cpu"
-
-    @property
     def backend(self) -> str:
         """The process-group backend, as `init_process_group` takes it."""
         return process_group_backend(self.device_type)
-
-    @property
-    def is_local_tensor_enabled(self) -> bool:
-        return False
 
     def setUp(self) -> None:
         super().setUp()
@@ -95,7 +142,7 @@ class DTensorTestBase(MultiProcessTestCase):
             world_size=self.world_size,
             rank=self.rank,
             init_method=f"file://{self._next_rendezvous()}",
-            timeout=timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(self.id())),
+            timeout=group_timeout(self.id()),
             device_id=device_id,
         )
 
@@ -118,29 +165,52 @@ class DTensorTestBase(MultiProcessTestCase):
             dist.barrier(device_ids=[torch.accelerator.current_device_index() if device_id is None else device_id])
         dist.destroy_process_group()
 
+
+class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # type: ignore[misc]  # as upstream's
+    """A test case of DTensors whose tests share their ranks (upstream's `DTensorContinuousTestBase`, torch 2.13)."""
+
+    @classmethod
+    def backend_str(cls) -> str:
+        """The process-group backend of the device in use."""
+        return process_group_backend(device_in_use().type)
+
+    @classmethod
+    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
+        """Binds the rank to its accelerator first; all tests skip where there are fewer than ranks."""
+        device = device_in_use()
+        if not device.is_cpu:
+            if not device.has_room_for(world_size):
+                raise unittest.SkipTest(f"needs at least {world_size} accelerators, found {device.count}")
+            torch.accelerator.set_device_index(rank)
+        super()._init_pg(rank, world_size, rdvz_file)
+
+
+class DTensorOpTestBase(MultiThreadedTestCase):
+    """A test case of operators on DTensors, whose ranks are threads (upstream's `DTensorOpTestBase`, torch 2.13)."""
+
+    @property
+    def world_size(self) -> int:
+        """As many as `DTensorTestBase` has."""
+        return DTensorTestBase().world_size
+
+    @property
+    def device_type(self) -> str:
+        """The type of the device in use."""
+        return device_in_use().type
+
     def build_device_mesh(self) -> DeviceMesh:
         """A one-dimensional mesh over all ranks."""
         return init_device_mesh(self.device_type, (self.world_size,))
 
-    def init_manual_seed_for_rank(self) -> None:
-        """Seeds this rank's generator with its rank, so that ranks draw different numbers."""
-        torch.manual_seed(self.rank)
+    def setUp(self) -> None:
+        super().setUp()
+        from torch.distributed.tensor._sharding_prop import ShardingPropagator  # takes half a second to import
 
-    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
-        """`run_subtests` of `common_distributed`, for this test case."""
-        run_subtests(self, *args, **kwargs)
-
-    def _test_op(self, mesh: DeviceMesh, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Checks an operator with every sharding of its arguments against the plain tensors."""
-        from torch_testing_shim._dtensor_conversion import check_every_sharding
-
-        check_every_sharding(self, mesh, op_call, args, kwargs)
-
-    def _test_op_on_dtensor(self, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Checks an operator on the DTensors given against their full tensors."""
-        from torch_testing_shim._dtensor_conversion import check_against_full_tensors
-
-        check_against_full_tensors(self, op_call, args, kwargs)
+        kept = getattr(ShardingPropagator, "_fake_mode_lock", None)
+        if kept is not None:  # torch's own lock is none at all, since it has one thread for each process
+            ShardingPropagator._fake_mode_lock = threading.Lock()  # type: ignore[assignment]
+            self.addCleanup(setattr, ShardingPropagator, "_fake_mode_lock", kept)
+        self._spawn_threads()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,616 @@
+"""`common_fsdp`: each of its names used as upstream documents it, on real ranks."""
+
+import functools
+import unittest
+from unittest import mock
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from torch.distributed.fsdp import CPUOffload, FSDPModule, MixedPrecision, ShardingStrategy, fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup, RegisterPostBackwardFunction
+from torch.distributed.fsdp.wrap import enable_wrap
+from torch.distributed.tensor import DTensor, Shard, init_device_mesh
+from torch.nn.parallel import DistributedDataParallel as DDP
+
+from torch_testing_shim import common_fsdp
+from torch_testing_shim._fsdp import compiled, training
+from torch_testing_shim._fsdp.delays import delayed
+from torch_testing_shim._fsdp.parity import Parity
+from torch_testing_shim._torch_versions import ALL_GATHER, REDUCE_SCATTER
+from torch_testing_shim.common_fsdp import (
+    MLP,
+    AlwaysWrapNestedWrappedModule,
+    CUDAInitMode,
+    DEVICEInitMode,
+    DoubleLinear,
+    DummyDDP,
+    DummyProcessGroup,
+    FSDPInitMode,
+    FSDPTest,
+    FSDPTestModel,
+    MixtureOfExperts,
+    MLPStack,
+    NestedLinear,
+    NestedWrappedModule,
+    NestedWrappedModuleWithDelay,
+    NonUniformReqGradNWM,
+    SkipModel,
+    TransformerWithSharedParams,
+    _assert_module_states,
+    _broadcast_state_dict,
+    _get_state_dict,
+    _maybe_cuda,
+    _maybe_wrap_fsdp,
+    _zero_model,
+    check_sharded_parity,
+    get_devtype,
+    get_full_params,
+    patch_all_gather,
+    patch_all_reduce,
+    patch_foreach_all_gather,
+    patch_foreach_reduce,
+    patch_post_backward,
+    patch_reduce_scatter,
+    patch_register_post_backward_hook_backward,
+    patch_reshard,
+    patch_unshard,
+    reduce_scatter_with_assert,
+    subtest_name,
+    test_compiled_fsdp,
+)
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+BEFORE, AFTER, NEVER = DEVICEInitMode.DEVICE_BEFORE, DEVICEInitMode.DEVICE_AFTER, DEVICEInitMode.DEVICE_NEVER
+PLAIN, WRAPPED = FSDPInitMode.NO_FSDP, FSDPInitMode.RECURSIVE
+
+
+def shapes(module):
+    return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+
+
+def fsdp_units(module):
+    """Names of the modules that FSDP has wrapped, without what FSDP puts into names."""
+    units = [name for name, each in module.named_modules() if isinstance(each, FSDP)]
+    return [name.replace("_fsdp_wrapped_module", "").replace("..", ".").strip(".") for name in units]
+
+
+def linear_shapes(**layers):
+    """Parameters of linear layers, by name: (inputs, outputs)."""
+    found = {}
+    for name, (inputs, outputs) in layers.items():
+        name = name.replace("_", ".")
+        found |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+    return found
+
+
+NESTED = linear_shapes(module_0=(8, 4), module_1_0=(4, 16), module_1_1=(16, 16), module_2=(16, 4), module_3=(4, 8))
+EXPERTS = linear_shapes(module_0=(8, 12), module_1=(12, 23), module_2=(23, 12), module_3=(12, 8))
+
+
+class TwoRanks(FSDPTest):
+    @property
+    def world_size(self):
+        return 2
+
+    def on_device(self, module):
+        return module.to(common_fsdp.DEVICE_TYPE)
+
+    def made(self, model_class, mode, device_mode=BEFORE, fsdp_kwargs=None, **arguments):
+        return model_class.init(self.process_group, mode, device_mode, fsdp_kwargs, deterministic=True, **arguments)
+
+    def sharded_mlp(self):
+        """A plain MLP and the same one sharded, and an input."""
+        torch.manual_seed(5)
+        plain = MLP(4, get_devtype())
+        sharded = MLP(4, get_devtype())
+        sharded.load_state_dict(plain.state_dict())
+        fully_shard(sharded, mesh=init_device_mesh(common_fsdp.DEVICE_TYPE, (self.world_size,)))
+        return plain, sharded, torch.rand(3, 4, device=get_devtype())
+
+    def assert_called(self, patch, owner, name, on_step=True):
+        """The patched function is called as FSDP trains, the original is back after that."""
+        original = getattr(owner, name)
+        calls = []
+
+        @functools.wraps(original)
+        def counting(*args, **kwargs):
+            calls.append(args)
+            return original(*args, **kwargs)
+
+        _, sharded, inputs = self.sharded_mlp()
+        with patch(counting):
+            self.assertIs(getattr(owner, name), counting)
+            sharded(inputs).sum().backward()
+        self.assertIs(getattr(owner, name), original)
+        self.assertEqual(bool(calls), on_step)
+        return calls
+
+
+class Base(TwoRanks):
+    def test_process_group(self):
+        self.assertIs(self.process_group, dist.group.WORLD)
+        self.assertEqual((self.rank, 2), (self.process_group.rank(), self.process_group.size()))
+        self.assertEqual(f"file://{self.file_name}", self.init_method)
+        self.assertFalse(self.destroy_pg_upon_exit)
+        self.assertEqual(common_fsdp.DISTRIBUTED_BACKEND, dist.get_backend())
+        self.assertEqual(get_devtype(), torch.device(common_fsdp.DEVICE_TYPE))
+
+    def test_run_subtests(self):
+        seen = []
+        self.run_subtests({"a": [1, 2], "b": ["x"]}, lambda **chosen: seen.append(chosen))
+        self.assertEqual([{"a": 1, "b": "x"}, {"a": 2, "b": "x"}], seen)
+
+    def test_checks_of_what_fsdp_was_told(self):
+        model = _maybe_wrap_fsdp(nn.Linear(2, 2), True, cpu_offload=CPUOffload(True), forward_prefetch=True)
+        self._check_cpu_offload(model, CPUOffload(True))
+        self._check_forward_prefetch(model, True)
+        self._check_backward_prefetch(model, model.backward_prefetch)
+        for check, wrong in (("cpu_offload", CPUOffload(False)), ("forward_prefetch", False), ("backward_prefetch", 7)):
+            with self.assertRaises(AssertionError):
+                getattr(self, f"_check_{check}")(model, wrong)
+
+
+class FakeGroup(FSDPTest):
+    fake_pg = True
+    world_size = 2
+
+    def test_ranks_do_not_meet(self):
+        self.assertEqual("fake", dist.get_backend())
+        self.assertEqual((self.rank, 2), (dist.get_rank(), dist.get_world_size()))
+
+
+class Training(TwoRanks):
+    def test_parity_of_each_model(self):
+        self.run_subtests(
+            {"model_class": [TransformerWithSharedParams, AlwaysWrapNestedWrappedModule], "device_init_mode": [AFTER]},
+            self._test_fsdp_parity,
+            fsdp_init_mode=WRAPPED,
+            num_iters=1,
+        )
+
+    def test_parity_with_the_older_keyword(self):
+        self.run_subtests(
+            {
+                "cuda_init_mode": [CUDAInitMode.CUDA_BEFORE, CUDAInitMode.CUDA_AFTER],
+                "sharding_strategy": [None, ShardingStrategy.SHARD_GRAD_OP],
+            },
+            self._test_fsdp_parity,
+            model_class=NestedWrappedModule,
+            fsdp_init_mode=WRAPPED,
+        )
+
+    def test_parity_of_ways_to_train(self):
+        nested = functools.partial(self._test_fsdp_parity, NestedWrappedModule, WRAPPED)
+        nested(BEFORE, use_orig_params=True, forward_prefetch=True, num_iters=3)
+        nested(BEFORE, enable_sharded_grad_scaler=True, sharded_grad_scaler_kwargs={"init_scale": 8.0})
+        nested(BEFORE, mixed_precision=MixedPrecision(param_dtype=torch.bfloat16), save_model=False)
+        nested(BEFORE, use_pure_fp16=True, save_model=False, num_iters=1)  # after that, float16 rounds apart
+        nested(BEFORE, ref_init_fn=DDP)
+        self._test_fsdp_parity(
+            NestedWrappedModuleWithDelay, WRAPPED, AFTER, init_kwargs={"delay_after_loss_ms": 1}, num_iters=1
+        )
+
+    def test_offloading(self):
+        """FSDP pins what it offloads, which takes an accelerator (torch 2.13): without one, its own error is seen."""
+        offload = functools.partial(self._test_fsdp_parity, NestedWrappedModule, WRAPPED, cpu_offload=CPUOffload(True))
+        if common_fsdp.DEVICE_TYPE != "cpu":
+            offload(BEFORE)
+            offload(AFTER)
+        else:
+            with self.assertRaisesRegex(RuntimeError, "Cannot access accelerator device"):
+                offload(BEFORE)
+
+    def test_parity_of_experts(self):
+        """Experts differ between ranks; the reference reduces the gradients of the others by itself."""
+        self._test_fsdp_parity(
+            MixtureOfExperts,
+            WRAPPED,
+            BEFORE,
+            ref_init_fn=DummyDDP,
+            init_kwargs={"delay_before_free_ms": 1},
+            num_iters=1,
+        )
+
+    def test_a_difference_is_found(self):
+        class Scaled(NestedWrappedModule):
+            def get_loss(self, input, output):
+                scale = 2 if any(isinstance(each, FSDP) for each in self.modules()) else 1
+                return scale * super().get_loss(input, output)
+
+        with self.assertRaisesRegex(AssertionError, "not close"):
+            self._test_fsdp_parity(Scaled, WRAPPED, BEFORE)
+
+    def test_a_difference_in_parameters_alone_is_found(self):
+        class Drifting(NestedWrappedModule):
+            def run_backward(self, loss):
+                super().run_backward(loss)
+                if any(isinstance(each, FSDP) for each in self.modules()):
+                    self.module[0].weight.data.add_(1e-4)
+
+        with self.assertRaisesRegex(AssertionError, "FSDP did not match DDP"):
+            self._test_fsdp_parity(Drifting, WRAPPED, BEFORE, num_iters=1, save_model=False, use_orig_params=True)
+
+    def test_wrong_use(self):
+        with self.assertRaisesRegex(AssertionError, "mode that wraps"):
+            self._test_fsdp_parity(NestedWrappedModule, PLAIN, BEFORE)
+        with self.assertRaisesRegex(ValueError, "Initializing .*NestedWrappedModule.* raised error"):
+            self._test_fsdp_parity(NestedWrappedModule, WRAPPED, BEFORE, no_such_argument=1)
+        model = DDP(self.made(NestedWrappedModule, PLAIN))
+        with self.assertRaisesRegex(ValueError, "at least 1 step"):
+            self._train_for_several_steps(model, 0, autocast=False)
+
+    def test_training_lowers_the_loss_and_reloads(self):
+        model = DDP(self.made(NestedWrappedModule, PLAIN))
+        first = self._train_for_several_steps(model, 1, autocast=False, lr=0.05)
+        self.assertLess(self._train_for_several_steps(model, 4, False, lr=0.05), first)
+        self.assertFalse(first.requires_grad)
+        with mock.patch.object(FSDP, "load_state_dict"):  # so the model stays cleared: the reload is really done
+            cleared = _maybe_wrap_fsdp(self.made(NestedWrappedModule, PLAIN), True)
+            self._train_for_several_steps(cleared, 1, False, save_model=True)
+        self.assertEqual(0, sum(parameter.abs().sum().item() for parameter in get_full_params(cleared)))
+
+
+class Models(TwoRanks):
+    def test_transformer(self):
+        model = self.made(TransformerWithSharedParams, PLAIN)
+        self.assertIs(model.output_proj.weight, model.embed_tokens.weight)
+        names = shapes(model)
+        self.assertEqual((23, 16), names["embed_tokens.weight"])
+        self.assertEqual((8, 16), names["transformer.decoder.layers.1.linear1.weight"])
+        self.assertEqual((2,), names["bn.weight"])
+        self.assertEqual(["vocab_bias", "long_buffer"], [name for name, _ in model.named_buffers()][:2])
+        source, target = model.get_input(get_devtype())
+        self.assertEqual(((6, 2), (4, 2)), (tuple(source.shape), tuple(target.shape)))
+        output = model(source, target)
+        self.assertEqual((4, 2, 23), tuple(output.shape))
+        likelihood = output.log_softmax(-1).gather(-1, target[..., None]).sum()
+        self.assertEqual(model.get_loss((source, target), output), -likelihood)
+        self.assertEqual([model.transformer], model.get_ignored_modules())
+        self.assertFalse(model.training)
+        _assert_module_states(model, self.process_group, self.assertEqual)
+
+    def test_transformer_is_wrapped_by_layer(self):
+        layers = [f"transformer.{part}.layers.{i}" for part in ("encoder", "decoder") for i in (0, 1)]
+        self.assertEqual(["", *layers], fsdp_units(self.made(TransformerWithSharedParams, WRAPPED, AFTER)))
+        only_root = self.made(TransformerWithSharedParams, WRAPPED, AFTER, {"auto_wrap_policy": None}, add_bn=False)
+        self.assertEqual([""], fsdp_units(only_root))
+        self.assertIsInstance(only_root.module.bn, nn.Identity)
+        pair = (self.process_group, dist.new_group([self.rank], use_local_synchronization=True))
+        hybrid = {"sharding_strategy": ShardingStrategy.HYBRID_SHARD}
+        model = TransformerWithSharedParams.init(pair, WRAPPED, BEFORE, hybrid, deterministic=True)
+        self.assertIs(model.process_group, pair[0])
+        with self.assertRaisesRegex(ValueError, "Unsupported FSDP init mode"):
+            self.made(TransformerWithSharedParams, None)
+
+    def test_nested(self):
+        model = self.made(NestedWrappedModule, PLAIN)
+        self.assertEqual(NESTED, shapes(model))
+        (inputs,) = model.get_input(get_devtype())
+        self.assertEqual((4, 8), tuple(inputs.shape))
+        self.assertEqual(model.get_loss((inputs,), model(inputs)), model.module(inputs).sum())
+        model.run_backward(model.get_loss((inputs,), model(inputs)))
+        self.assertTrue(all(parameter.grad is not None for parameter in model.parameters()))
+        nested = ["module.1", "module.1.0", "module.2"]
+        self.assertEqual(nested, fsdp_units(self.made(NestedWrappedModule, WRAPPED)))
+        every = self.made(AlwaysWrapNestedWrappedModule, WRAPPED)
+        self.assertEqual(
+            ["", "module", *(f"module.{name}" for name in ("0", "1", "1.0", "1.1", "2", "3"))], fsdp_units(every)
+        )
+        self.assertEqual(NESTED, shapes(self.made(AlwaysWrapNestedWrappedModule, PLAIN)))
+
+    def test_ranks_draw_inputs_of_their_own(self):
+        drawn = [None, None]
+        dist.all_gather_object(drawn, self.made(NestedWrappedModule, PLAIN).get_input("cpu")[0].sum().item())
+        self.assertNotEqual(drawn[0], drawn[1])
+
+    def test_only_the_last_layer_is_trained(self):
+        model = self.made(NonUniformReqGradNWM, PLAIN)
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        self.assertEqual(["module.2.1.weight", "module.2.1.bias"], trained)
+        wrapped = self.made(NonUniformReqGradNWM, WRAPPED, AFTER, {"use_orig_params": True})
+        self.assertEqual(2, sum(parameter.requires_grad for parameter in wrapped.parameters()))
+        self.assertEqual(["module.1", "module.1.0", "module.2"], fsdp_units(wrapped))
+
+    def test_experts(self):
+        model = self.made(MixtureOfExperts, PLAIN)
+        self.assertEqual(EXPERTS, shapes(model))
+        self.assertEqual(23 * 12 + 12, model.num_expert_params)
+        of_expert = [name for name, parameter in model.named_parameters() if hasattr(parameter, "expert")]
+        self.assertEqual(["module.2.weight", "module.2.bias"], of_expert)
+        self.assertEqual(["module.1", "module.2"], fsdp_units(self.made(MixtureOfExperts, WRAPPED)))
+        with self.assertRaises(AssertionError):  # experts differ
+            _assert_module_states(model.module[2], self.process_group, self.assertEqual)
+        _assert_module_states(model.module[1], self.process_group, self.assertEqual)
+        (inputs,) = model.get_input(get_devtype())
+        model.run_backward(model.get_loss(inputs, model(inputs)))
+        gradients = [None, None]
+        dist.all_gather_object(gradients, [model.module[1].weight.grad, model.module[2].weight.grad])
+        self.assertEqual(gradients[0][0], gradients[1][0])
+        self.assertNotEqual(gradients[0][1], gradients[1][1])
+
+    def test_delays(self):
+        with mock.patch("torch_testing_shim._fsdp.delays.time.sleep") as slept:
+            model = NestedWrappedModuleWithDelay.init(
+                self.process_group, WRAPPED, BEFORE, delay_after_loss_ms=7, delay_before_reduction_ms=9
+            )
+            (inputs,) = model.get_input(get_devtype())
+            loss = model.get_loss(inputs, model(inputs))
+            self.assertTrue(slept.call_args_list == [mock.call(0.007)])
+            model.run_backward(loss)
+            self.assertTrue(mock.call(0.009) in slept.call_args_list)
+            slept.reset_mock()
+            experts = self.made(MixtureOfExperts, WRAPPED, delay_before_free_ms=5)
+            experts(inputs)
+            self.assertTrue(mock.call(0.005) in slept.call_args_list)
+
+    def test_skip_model(self):
+        with enable_wrap(wrapper_cls=FSDP, process_group=self.process_group):
+            model, deep = SkipModel(double_nest=False), SkipModel(double_nest=True)
+        self.assertEqual(
+            (["nested_linear"], ["nested_linear", "nested_linear.nested_linear"]), (fsdp_units(model), fsdp_units(deep))
+        )
+        self.assertEqual((10, 10), shapes(model)["linear_skip.lin.weight"])
+        inputs = torch.rand(2, 10, device=get_devtype())
+        with FSDP.summon_full_params(model.nested_linear):
+            last = model.nested_linear.module.nested_linear.weight.detach().clone()
+        by_hand = inputs @ model.linear.weight.T @ model.linear_skip.lin.weight.T @ last.T
+        self.assertEqual(model(inputs), by_hand)
+
+    def test_stack_in_parallel(self):
+        """Tensor parallelism over two ranks, and FSDP over a mesh of one, give what the plain stack gives."""
+        for with_sequence in (False, True):
+            torch.manual_seed(1)
+            plain = self.on_device(MLPStack(6, with_seq_parallel=with_sequence))
+            stack = self.on_device(MLPStack(6, with_seq_parallel=with_sequence))
+            stack.load_state_dict(plain.state_dict())
+            mesh = init_device_mesh(common_fsdp.DEVICE_TYPE, (1, 2), mesh_dim_names=("dp", "tp"))
+            result = stack.parallelize(mesh["tp"], mesh["dp"], True, reshard_after_forward=False)
+            self.assertIs(result, stack)
+            self.assertTrue(all(isinstance(module, FSDPModule) for module in (stack, stack[0], stack[2])))
+            self.assertEqual((9, 6), tuple(stack[0].in_proj.weight.to_local().shape))  # 18 by 6, over two ranks
+            inputs = torch.rand(2, 4, 6, device=get_devtype())
+            actual, expected = stack(inputs), plain(inputs)
+            actual = actual.full_tensor() if isinstance(actual, DTensor) else actual
+            self.assertEqual(actual, expected)
+
+
+class States(TwoRanks):
+    def test_states_are_compared_with_rank_0(self):
+        model = nn.BatchNorm1d(2)
+        pairs = []
+        _assert_module_states(model, self.process_group, lambda *pair: pairs.append(pair))
+        self.assertEqual(5, len(pairs))
+        model.running_mean.fill_(self.rank)
+        with self.assertRaises(AssertionError):
+            _assert_module_states(model, self.process_group, self.assertEqual)
+
+    def test_full_params_and_zero(self):
+        plain = self.made(NestedWrappedModule, PLAIN)
+        model = self.made(AlwaysWrapNestedWrappedModule, WRAPPED)
+        self.assertEqual(list(plain.parameters()), get_full_params(model))
+        self.assertNotEqual(8, len(get_full_params(model, recurse=False)))
+        _zero_model(model)
+        self.assertEqual([0.0] * 10, [parameter.abs().sum().item() for parameter in get_full_params(model)])
+        norm = nn.BatchNorm1d(2)
+        _zero_model(norm, summon_full=False)
+        self.assertEqual((0, 2), (norm.weight.sum().item(), norm.running_var.sum().item()))
+        _zero_model(norm, zero_buffers=True, summon_full=False)
+        self.assertEqual(0, norm.running_var.sum().item())
+
+    def test_state_dicts(self):
+        model = self.made(NestedWrappedModule, PLAIN, NEVER)
+        self.assertEqual(model.state_dict(), _get_state_dict(model))
+        self.assertEqual({torch.float16}, {each.dtype for each in _get_state_dict(model, True, half=True).values()})
+        sent = _broadcast_state_dict(self.rank, {"a": torch.full((2,), float(self.rank))})
+        self.assertEqual({"a": torch.zeros(2, device=get_devtype())}, sent)
+
+    def test_wrapping_if_wanted(self):
+        layer = nn.Linear(2, 2)
+        self.assertIs(layer, _maybe_wrap_fsdp(layer, False))
+        self.assertIs(self.process_group, _maybe_wrap_fsdp(layer, True, self.process_group).process_group)
+        self.assertEqual(get_devtype().type, _maybe_cuda(layer, True).weight.device.type)
+
+    def test_sharded_parity(self):
+        plain, sharded, inputs = self.sharded_mlp()
+        check_sharded_parity(self, plain, sharded)
+        plain(inputs).sum().backward()
+        with self.assertRaisesRegex(AssertionError, "the gradient of in_proj.weight"):
+            check_sharded_parity(self, plain, sharded)
+        sharded(inputs).sum().backward()
+        check_sharded_parity(self, plain, sharded)
+        with torch.no_grad():
+            plain.out_proj.bias += 1
+        with self.assertRaisesRegex(AssertionError, "out_proj.bias: "):
+            check_sharded_parity(self, plain, sharded)
+        with self.assertRaisesRegex(AssertionError, "no DTensor"):
+            check_sharded_parity(self, plain, plain)
+        with self.assertRaises(ValueError):
+            check_sharded_parity(self, plain, nn.Identity())
+
+    def test_names_of_sharded_parity(self):
+        plain, sharded, _ = self.sharded_mlp()
+        inside = nn.ModuleDict({"inner": sharded})
+        with self.assertRaisesRegex(AssertionError, "inner.in_proj.weight"):
+            check_sharded_parity(self, plain, inside)
+        check_sharded_parity(self, plain, inside, prefixes_to_ignore=("inner.",))
+
+
+class Patches(TwoRanks):
+    def test_collectives(self):
+        gathered = self.assert_called(patch_all_gather, dist, ALL_GATHER)
+        self.assertTrue(all(isinstance(call[0], torch.Tensor) for call in gathered if call))
+        self.assert_called(patch_reduce_scatter, dist, REDUCE_SCATTER)
+        self.assert_called(patch_all_reduce, dist, "all_reduce", on_step=False)
+
+    def test_groups_of_parameters(self):
+        module = torch.distributed.fsdp._fully_shard._fsdp_param_group
+        self.assert_called(patch_foreach_all_gather, module, "foreach_all_gather")
+        self.assert_called(patch_foreach_reduce, module, "foreach_reduce")
+        self.assert_called(patch_unshard, FSDPParamGroup, "unshard")
+        self.assert_called(patch_reshard, FSDPParamGroup, "reshard")
+        self.assert_called(patch_post_backward, FSDPParamGroup, "post_backward")
+
+    def test_post_backward_hook(self):
+        original = RegisterPostBackwardFunction.backward
+        with patch_register_post_backward_hook_backward(lambda ctx, *gradients: original(ctx, *gradients)):
+            self.assertIsNot(RegisterPostBackwardFunction.backward, original)
+        self.assertIs(RegisterPostBackwardFunction.backward, original)
+
+    def test_original_is_back_after_an_exception_of_one_rank(self):
+        original = dist.all_reduce
+        for rank in range(2):
+            try:
+                with patch_all_reduce(mock.Mock()):
+                    if rank == self.rank:
+                        raise KeyError
+                    raise LookupError
+            except LookupError:
+                self.assertIs(dist.all_reduce, original)
+
+    def test_reduce_scatter_with_assert(self):
+        seen = []
+        reduced = functools.partial(
+            reduce_scatter_with_assert, self, getattr(dist, REDUCE_SCATTER), lambda output: seen.append(output.dtype)
+        )
+        output, inputs = torch.zeros(1), torch.ones(2)
+        reduced(output, inputs)
+        self.assertEqual((2.0, [torch.float32]), (output.item(), seen))
+        reduced(output=output.zero_(), input=inputs)
+        self.assertEqual((2.0, 2), (output.item(), len(seen)))
+        with self.assertRaisesRegex(AssertionError, "without an output"):
+            reduced(input=inputs)
+
+    def test_compiled(self):
+        """Run once as it is, and once with `fully_shard` compiling, where there is triton; triton and
+        the compiler are simulated."""
+        shards = []
+
+        @test_compiled_fsdp(compile_compute_on_module=MLP)
+        def test(case, width):
+            for module in (MLP(width), nn.Linear(width, width)):
+                fully_shard(module)
+                shards.append((type(module), isinstance(module, FSDPModule)))
+
+        with_triton = mock.patch.object(compiled, "_has_triton", return_value=True)
+        with with_triton, mock.patch.object(nn.Module, "compile", autospec=True) as compile_module:
+            test(self, width=4)
+        self.assertEqual(1, compile_module.call_count)
+        self.assertIsInstance(compile_module.call_args.args[0], MLP)
+        self.assertEqual(4, len(shards))
+        self.assertTrue(all(is_sharded for _, is_sharded in shards))
+        self.assertIs(torch.distributed.fsdp.fully_shard, fully_shard)
+        without = mock.patch.object(compiled, "_has_triton", return_value=False)
+        with without, self.assertWarnsRegex(UserWarning, "no triton"):
+            test(self, width=4)
+        self.assertEqual(6, len(shards))
+
+
+class Alone(TestCase):
+    """What needs no ranks."""
+
+    def test_world_size_is_the_machines(self):
+        self.assertEqual(common_fsdp.DEVICE_COUNT, FSDPTest().world_size)
+
+    def test_more_ranks_than_accelerators_is_a_skip(self):
+        from torch_testing_shim._engine.devices import DeviceInUse
+
+        with mock.patch.object(common_fsdp, "device_in_use", return_value=DeviceInUse("cuda", 1)):
+            case = Base("test_process_group")
+            with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 cuda, found 1"):
+                case.setUp()
+            case.doCleanups()
+
+    def test_older_spellings(self):
+        self.assertIs(CUDAInitMode, DEVICEInitMode)
+        self.assertEqual(
+            [BEFORE, AFTER, NEVER], [CUDAInitMode[f"CUDA_{word}"] for word in ("BEFORE", "AFTER", "NEVER")]
+        )
+        self.assertEqual(3, len(DEVICEInitMode))
+        self.assertFalse(test_compiled_fsdp.__test__)
+
+    def test_subtest_name(self):
+        self.assertEqual("offload_none_x", subtest_name({"True": "offload", "1": "x"}, True, None, 1))
+        with self.assertRaises(KeyError):
+            subtest_name({}, "unknown")
+
+    def test_interface_of_models(self):
+        with self.assertRaisesRegex(TypeError, "abstract"):
+            FSDPTestModel()
+
+    def test_dummy_process_group(self):
+        group = DummyProcessGroup(rank=1, size=3)
+        self.assertEqual((1, 3), (group.rank(), group.size()))
+        work = group.allreduce([torch.ones(1)])
+        self.assertTrue(work.wait())
+        self.assertTrue(work.get_future().done())
+
+    def test_dummy_ddp(self):
+        layer = nn.Linear(2, 2)
+        model = DummyDDP(layer)
+        self.assertIs(layer, model.module)
+        self.assertEqual(layer(torch.ones(2)), model(torch.ones(2)))
+        self.assertEqual(["module.weight", "module.bias"], list(model.state_dict()))
+
+    def test_mlp(self):
+        model = MLP(4, bias=False, with_buffer=True, dim_multiplier=3)
+        self.assertEqual({"in_proj.weight": (12, 4), "out_proj.weight": (4, 12)}, shapes(model))
+        inputs = torch.rand(2, 4)
+        by_hand = (inputs @ model.in_proj.weight.T).relu() @ model.out_proj.weight.T
+        self.assertEqual(model(inputs), by_hand.relu() + model.buffer)
+        before = model.buffer.clone()
+        model.reset_parameters()
+        self.assertNotEqual(before, model.buffer)
+        self.assertIsNone(MLP(4).buffer)
+        self.assertEqual("meta", MLP(4, torch.device("meta")).in_proj.bias.device.type)
+
+    def test_mlp_stack(self):
+        self.assertEqual([12, 16, 12], [mlp.in_proj.out_features for mlp in MLPStack(4)])
+        self.assertEqual((4,), shapes(MLPStack(4, with_seq_parallel=True))["3.weight"])
+
+    def test_double_linear(self):
+        model, inputs = DoubleLinear(3), torch.rand(2, 3)
+        first, second = model(inputs)
+        self.assertEqual((first, second), (model.lin1(inputs).relu(), model.lin2(inputs).relu()))
+        model.use_second_linear = False
+        self.assertEqual(model(inputs), first)
+
+    def test_nested_linear(self):
+        layer = NestedLinear(fsdp_wrap=False)
+        inputs = torch.ones(1, 10, device=get_devtype())
+        self.assertEqual(layer(inputs), inputs @ layer.nested_linear.weight.T)
+
+    def test_delayed(self):
+        with mock.patch("torch_testing_shim._fsdp.delays.time.sleep") as slept:
+            self.assertEqual(3, delayed(max, 2)(1, 3))
+            self.assertEqual(3, delayed(max, 0)(1, 3))
+        slept.assert_called_once_with(0.002)
+
+    def test_fsdp_is_to_refuse_what_was_offloaded_and_moved_away(self):
+        for device, device_mode, offloads, is_refused in (
+            ("cuda", AFTER, True, True),
+            ("cuda", BEFORE, True, False),
+            ("cuda", AFTER, False, False),
+            ("cpu", AFTER, True, False),
+        ):
+            planned = Parity(NestedWrappedModule, WRAPPED, device_mode, cpu_offload=CPUOffload(offloads))
+            with mock.patch("torch_testing_shim._fsdp.parity.device_type", return_value=device):
+                self.assertEqual((offloads, is_refused), (planned.offloads, planned.is_refused))
+
+    def test_what_was_not_offloaded_is_found(self):
+        with self.assertRaisesRegex(AssertionError, "weight was to be offloaded"):
+            training._check_on_cpu(self, nn.Linear(1, 1, device="meta"))
+
+    def test_doubly_sharded_is_refused(self):
+        twice = nn.Linear(2, 2, bias=False)
+        sharded = nn.Module()
+        sharded.weight = mock.Mock(spec=DTensor)
+        sharded.weight.placements = (Shard(0), Shard(0))
+        sharded.named_parameters = lambda: [("weight", sharded.weight)]
+        with self.assertRaisesRegex(AssertionError, "twice over dimension 0"):
+            check_sharded_parity(self, twice, sharded)
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,304 @@
+"""Tests of a class that share their ranks and their process group: `MultiProcContinuousTest`."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import types
+import unittest
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
+
+from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.controller import checked_world_size, raise_verdict
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.kept_rank_main import serve
+from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim._rank_free import skip_reason
+from torch_testing_shim._settings import read_settings
+from torch_testing_shim._skips import skip_message
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout, group_timeout
+from torch_testing_shim._test_steps import cleanup_steps, take_steps
+from torch_testing_shim.common_utils import TestCase, set_rng_seed
+
+__all__ = ["MultiProcContinuousTest"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+_UNSET = -2
+
+#: The ranks that are kept now, of one class at most.
+_KEPT: dict[type, KeptRanks] = {}
+
+
+class _Device:
+    """The device of a rank's tensors; a test case may set another in its place."""
+
+    def __get__(self, instance: Any, owner: type) -> torch.device:
+        device_type = str(_class_value(owner, "device_type"))
+        rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
+        return torch.device(device_type) if device_type == "cpu" else torch.device(device_type, max(0, rank))
+
+
+class MultiProcContinuousTest(TestCase):
+    """A test case whose methods run, one after the other, in the same `world_size` processes, with a process group that
+    is set up once (upstream's `MultiProcContinuousTest`, torch 2.13; `MultiProcContinousTest` in 2.4).
+
+    The ranks start with the first test of the class and end after its last. Where a test fails, the next one gets new
+    ranks. What a test leaves in a rank, its modules' state and its threads, the next test finds. `setUp` and `tearDown`
+    run in the controller alone.
+
+    Attributes:
+        rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
+        world_size: number of ranks; a class may set it, as a number or a property. By default one for each accelerator,
+            or 4 on the CPU.
+        device: the device of this rank.
+        rdvz_file: path of the file that the process group meets in.
+        pg: in a rank, the process group.
+        timeout: how long a collective may take, where a class sets it; by default nearly as long as the test.
+    """
+
+    MAIN_PROCESS_RANK: ClassVar[int] = -1
+
+    world_size: int = _UNSET
+    rank: int = _UNSET
+    rdvz_file: str | None = None
+    timeout: timedelta = timedelta(seconds=120)
+    pg: dist.ProcessGroup
+    device: Any = _Device()
+    _is_joined = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith(f"{__package__}."):
+            STARTER.expect(cls.__module__)
+
+    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
+        name = methodName if methodName != "runTest" else method_name
+        super().__init__(name)
+        method = getattr(self, name, None)
+        if method is not None:
+            setattr(self, name, self._worker_run_main_wait(method))
+        elif name != "runTest":
+            raise ValueError(f"there is no test method {name!r} in {type(self)}")
+
+    # What subclasses override.
+
+    @classmethod
+    def device_type(cls) -> str:
+        """The type of the device in use."""
+        return device_in_use().type
+
+    @classmethod
+    def opts(cls, high_priority_stream: bool = False) -> Any:
+        """Options of the process group, as its backend takes them; None for none."""
+        return None
+
+    @classmethod
+    def backend_str(cls) -> str | None:
+        """The process-group backend; None for what fits the device."""
+        return None
+
+    @classmethod
+    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
+        """Sets up the process group, in each rank before its first test. Where it skips, all tests of the class do."""
+        os.environ["LOCAL_RANK"] = str(rank)
+        assert rdvz_file is not None, "ranks are started with a file to meet in"
+        backend = _class_value(cls, "backend_str")
+        if backend is None and device_in_use().is_cpu:
+            backend = process_group_backend("cpu")
+        dist.init_process_group(
+            backend=backend,
+            world_size=world_size,
+            rank=rank,
+            store=FileStore(rdvz_file, world_size),
+            pg_options=cls.opts(),
+            timeout=cls.timeout,
+        )
+        cls.pg = dist.distributed_c10d._get_default_group()
+
+    # In the controller.
+
+    def setUp(self) -> None:
+        """Has the ranks begin with the test.
+
+        Raises:
+            unittest.SkipTest: the test cannot run here, as is known without its ranks.
+            LaunchError: the ranks cannot be started.
+        """
+        super().setUp()
+        self.rank = self.MAIN_PROCESS_RANK
+        name = self._testMethodName
+        reason = skip_reason(self, getattr(type(self), name)) or _missing_backend(type(self))
+        if reason is not None:
+            raise unittest.SkipTest(reason)
+        ranks = type(self)._running_ranks()
+        self._is_joined = False
+        self.addCleanup(self._end_unjoined)
+        ranks.order(name, get_timeout(self.id()))
+
+    @classmethod
+    def _running_ranks(cls) -> KeptRanks:
+        """The class's ranks, started where they are not there."""
+        ranks = _KEPT.get(cls)
+        if ranks is None or not ranks.are_running:
+            _end_all()
+            wanted = _class_value(cls, "world_size")
+            if wanted == _UNSET:
+                wanted = device_in_use().count or DEFAULT_WORLD_SIZE
+            world_size = checked_world_size(wanted)
+            _end_all_at_exit()
+            ranks = _KEPT[cls] = KeptRanks(cls, world_size)
+            cls.rdvz_file = str(ranks.scratch.rendezvous)
+            if cls.world_size == _UNSET:
+                cls.world_size = world_size
+        return ranks
+
+    def _worker_run_main_wait(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
+
+        @functools.wraps(fn)
+        def in_its_role(instance: MultiProcContinuousTest) -> None:
+            if instance.rank == self.MAIN_PROCESS_RANK:
+                instance._join()
+            else:
+                fn()
+
+        return types.MethodType(in_its_role, self)
+
+    def _join(self) -> None:
+        """Waits for the ranks and raises what they add up to.
+
+        Raises:
+            RankFailure: an assertion did not hold in a rank.
+            RankError: the test ended in another bad way.
+            unittest.SkipTest: every rank skipped.
+        """
+        ranks = _KEPT[type(self)]
+        outcomes = ranks.outcomes()
+        self._is_joined = True
+        raise_verdict(outcomes, ExitExpectation())
+        if read_settings().show_output and (printed := ranks.printed()):
+            print(printed, flush=True)
+
+    def _end_unjoined(self) -> None:
+        """Ends ranks that run a test which nobody has waited for: what they say of it is not the next one's."""
+        if not self._is_joined and (ranks := _KEPT.get(type(self))) is not None:
+            ranks.end_ranks()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Ends the ranks.
+
+        Raises:
+            RankError: one of them did not end well.
+        """
+        ranks = _KEPT.pop(cls, None)
+        if ranks is not None:
+            ranks.finish()
+        super().tearDownClass()
+
+    # In a rank.
+
+    @classmethod
+    def _run(
+        cls, rank: int, test_name: str, file_name: str, parent_pipe: ChannelWriter, *, orders: str, world_size: int
+    ) -> None:
+        """Sets up the process group and runs the tests that are ordered."""
+        cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, file_name
+        is_own = cls.timeout is not MultiProcContinuousTest.timeout
+        cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
+        reason = cls._reason_not_to_start()
+        serve(os.path.join(orders, str(rank)), parent_pipe, functools.partial(cls._outcome_of, reason))
+        if dist.is_initialized():
+            if dist.get_backend() == "gloo":  # another backend may have more to do at its end
+                keep_connections()
+            dist.destroy_process_group()
+
+    @classmethod
+    def _reason_not_to_start(cls) -> str | None:
+        """Sets up the process group; returns why all tests are to skip, if they are."""
+        try:
+            cls._init_pg(cls.rank, cls.world_size, cls.rdvz_file)
+        except unittest.SkipTest as skip:
+            return str(skip)
+        except SystemExit as request:
+            if (reason := skip_message(request.code)) is not None:
+                return reason
+            raise
+        return None
+
+    @classmethod
+    def _outcome_of(cls, reason_to_skip: str | None, test_name: str) -> RankOutcome:
+        """Runs a test and tells how it ended. A `SystemExit` that means no skip passes through."""
+        if reason_to_skip is not None:
+            return skip_outcome(cls.rank, reason_to_skip)
+        try:
+            cls._run_test_given_id(f"{cls.__module__}.{cls.__qualname__}.{test_name}")
+        except unittest.SkipTest as skip:
+            return skip_outcome(cls.rank, str(skip))
+        except SystemExit as request:
+            if (reason := skip_message(request.code)) is not None:
+                return skip_outcome(cls.rank, reason)
+            raise
+        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+            return outcome_of_exception(cls.rank, error, cls.failureException)
+        return pass_outcome(cls.rank)
+
+    @classmethod
+    def _run_test_given_id(cls, test_id: str, **kwargs: Any) -> None:
+        """Runs the test of this id on an instance of its own, with its cleanups; `kwargs` go to the test method."""
+        name = test_id.rpartition(".")[2]
+        self = cls(name)
+        set_rng_seed()
+
+        def steps() -> Iterator[Callable[[], object]]:
+            yield functools.partial(getattr(self, name), **kwargs)
+            yield from cleanup_steps(self)
+
+        take_steps(steps())
+
+
+def _class_value(cls: type, name: str) -> Any:
+    """What a class says, be it by a value, a property, a class method or a method."""
+    found = getattr(cls, name)
+    if isinstance(found, property) and found.fget is not None:
+        return found.fget(object.__new__(cls))
+    if isinstance(found, types.FunctionType):
+        return found(object.__new__(cls))
+    return found() if callable(found) else found
+
+
+def _missing_backend(cls: type) -> str | None:
+    backend = _class_value(cls, "backend_str")
+    if backend is None or ":" in backend or dist.is_backend_available(backend):
+        return None
+    return f"the backend {backend} is not available"
+
+
+def _descriptors() -> frozenset[int]:
+    """What this process has open for kept ranks."""
+    return frozenset().union(*(ranks.descriptors for ranks in _KEPT.values()))
+
+
+@functools.cache
+def _end_all_at_exit() -> None:
+    STARTER.kept_descriptors = _descriptors
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    """Ends all ranks that are kept, by force: another class's, or those of a class without its `tearDownClass`."""
+    while _KEPT:
+        _KEPT.popitem()[1].close()

@@ -1,0 +1,185 @@
+"""The ranks of a test as threads of this process: start, watch, fold into outcomes, and leave nothing behind.
+
+A thread cannot be killed. One that does not end by itself is told to at its next line of Python and is not waited for;
+it belongs to no group any more.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+import time
+import unittest
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import FrameType
+
+import torch
+
+from torch_testing_shim._engine import thread_meetings
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.thread_meetings import Meetings
+from torch_testing_shim._skips import skip_message
+
+__all__ = ["ThreadRanks"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How long the others may go on after a rank has ended badly, in seconds; those that wait for it are told at once.
+_GRACE_SECONDS = 1.0
+#: How often it is looked whether all ranks wait for each other, in seconds; a look takes some microseconds.
+_LOOK_SECONDS = 0.05
+#: How long ranks may take to end by themselves once their meetings have been given up, and how long once told to.
+_UNWIND_SECONDS, _END_SECONDS = 0.3, 0.7
+
+
+class ThreadRanks:
+    """The ranks of one test, as threads. `start`, `join` and `close` are for the thread that runs the test.
+
+    Attributes:
+        meetings: where they meet.
+        threads: by rank; empty before `start`.
+    """
+
+    def __init__(self, world_size: int, timeout: float) -> None:
+        """
+        Args:
+            world_size: number of ranks, at least 1.
+            timeout: seconds from the start to the deadline.
+        """
+        self.meetings = Meetings()
+        self.threads: list[threading.Thread] = []
+        self._world_size = world_size
+        self._timeout = timeout
+        self._deadline = 0.0
+        self._outcomes: dict[int, RankOutcome] = {}
+        self._changed = threading.Condition()
+        self._others: set[threading.Thread] = set()  # threads that are none of the test's
+
+    def start(self, body: Callable[[int], object]) -> None:
+        """Starts the ranks, each of which calls `body` with its number."""
+        self._deadline = time.monotonic() + self._timeout
+        self._others = set(threading.enumerate())
+        for rank in range(self._world_size):
+            thread = threading.Thread(target=self._run, args=(rank, body), name=f"rank {rank}", daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def join(self) -> tuple[RankOutcome, ...]:
+        """Waits until every rank has ended, or cannot end well any more, and returns their outcomes in their order."""
+        give_up, is_deadlocked = self._deadline, False
+        while self._living() and not is_deadlocked and (now := time.monotonic()) < give_up:
+            with self._changed:
+                self._changed.wait(min(_LOOK_SECONDS, give_up - now))
+            if any(outcome.status.is_bad for outcome in tuple(self._outcomes.values())):
+                give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
+                self._wait_until(give_up)
+            else:
+                is_deadlocked = self._is_deadlocked()
+        status = RankStatus.DEADLOCKED if is_deadlocked else RankStatus.STOPPED
+        if not is_deadlocked and time.monotonic() >= self._deadline:
+            status = RankStatus.HUNG
+        stopped = {rank: self._stopped_outcome(rank, status) for rank in self._living()}
+        outcomes = {**self._outcomes, **stopped}
+        return tuple(outcomes[rank] for rank in range(self._world_size))
+
+    def close(self) -> None:
+        """Ends what still runs, as far as threads can be ended."""
+        self.meetings.end()
+        self._wait_until(time.monotonic() + _UNWIND_SECONDS)
+        for rank in self._living():
+            _tell_to_end(self.threads[rank])
+        self._wait_until(time.monotonic() + _END_SECONDS)
+        if living := self._living():
+            whose = f"the thread{'s' if len(living) > 1 else ''} of {ranks_text(living)}"
+            print(f"torch_testing_shim: {whose} did not end and could not be waited for", file=sys.stderr, flush=True)
+
+    def _run(self, rank: int, body: Callable[[int], object]) -> None:
+        with torch.autograd.set_multithreading_enabled(False):  # or backward would run outside of the rank's world
+            outcome = _observed(rank, body)
+        self.meetings.leave(rank, outcome.status.value if outcome.status.is_bad else f"has ended ({_ending(outcome)})")
+        with self._changed:
+            self._outcomes[rank] = outcome
+            self._changed.notify_all()
+
+    def _living(self) -> list[int]:
+        return [rank for rank in range(len(self.threads)) if rank not in self._outcomes]
+
+    def _wait_until(self, when: float) -> None:
+        """Waits until every rank has ended, or until `when`, on the monotonic clock."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._living(), max(0.0, when - time.monotonic()))
+
+    def _is_deadlocked(self) -> bool:
+        """Certain: each living rank waits for others to come, and no thread that the test has started could come for
+        one of them."""
+        living = self._living()
+        strangers = set(threading.enumerate()) - self._others - set(self.threads)
+        idents = [ident for rank in living if (ident := self.threads[rank].ident) is not None]
+        return not strangers and len(idents) == len(living) and self.meetings.all_wait(idents)
+
+    def _stopped_outcome(self, rank: int, status: RankStatus) -> RankOutcome:
+        thread = self.threads[rank]
+        frame = sys._current_frames().get(thread.ident or 0)
+        stacks = _stacks(thread, frame) if frame is not None else ""
+        awaited = self.meetings.waits_for(thread.ident)
+        told = f"waiting for {awaited}\n{stacks}" if awaited else stacks
+        return RankOutcome(rank, status, time.monotonic(), pid=os.getpid(), stacks=told)
+
+
+def _observed(rank: int, body: Callable[[int], object]) -> RankOutcome:
+    """Calls the body and tells how it ended."""
+    try:
+        body(rank)
+    except unittest.SkipTest as skip:
+        return skip_outcome(rank, str(skip))
+    except SystemExit as request:
+        return _exit_outcome(rank, request)
+    except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+        return outcome_of_exception(rank, error)
+    return pass_outcome(rank)
+
+
+def _exit_outcome(rank: int, request: SystemExit) -> RankOutcome:
+    """`sys.exit` in a thread ends no process; it counts as if it had."""
+    code = request.code
+    reason = skip_message(code)
+    if reason is not None:
+        return replace(skip_outcome(rank, reason), exit_code=code if isinstance(code, int) else None)
+    number = code & 0xFF if isinstance(code, int) else int(code is not None)
+    return RankOutcome(rank, RankStatus.DIED, time.monotonic(), pid=os.getpid(), exit_code=number)
+
+
+def _ending(outcome: RankOutcome) -> str:
+    return f"skipped: {outcome.skip_reason}" if outcome.status is RankStatus.SKIPPED else outcome.status.value
+
+
+def _tell_to_end(thread: threading.Thread) -> None:
+    if thread.ident is not None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+
+
+def _stacks(thread: threading.Thread, innermost: FrameType) -> str:
+    """The thread's frames in faulthandler's words, without how the harness waits in them and what started them."""
+    frames = list(_frames(innermost))
+    waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_meetings.__file__]
+    if waits:  # what called the meeting is the process group's method, itself the harness's
+        frames = frames[waits[-1] + 1 :]
+        while frames and "__unittest" in frames[0].f_globals:
+            frames = frames[1:]
+    lines = [f"Thread 0x{thread.ident or 0:016x} (most recent call first):"]
+    for frame in frames:
+        if frame.f_code is _observed.__code__:
+            break
+        lines.append(f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}')
+    return "\n".join(lines)
+
+
+def _frames(innermost: FrameType) -> Iterator[FrameType]:
+    frame: FrameType | None = innermost
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

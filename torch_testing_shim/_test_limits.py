@@ -1,0 +1,26 @@
+"""How many ranks a test has, and how long it may take, where it does not say."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+from torch_testing_shim._settings import read_settings
+
+__all__ = ["DEFAULT_WORLD_SIZE", "get_timeout", "group_timeout"]
+
+#: Ranks of a test that does not say how many it wants.
+DEFAULT_WORLD_SIZE = 4
+#: A process group gives up a little before its test does, so that the error names the collective that hung.
+_SHARE_OF_TIMEOUT = 0.9
+
+
+def get_timeout(test_id: str) -> int:
+    """Whole seconds that the test may take (upstream's `get_timeout`, torch 2.13): DISTRIBUTED_TESTS_DEFAULT_TIMEOUT,
+    300 by default, for every `test_id`."""
+    return math.ceil(read_settings().timeout_seconds)
+
+
+def group_timeout(test_id: str) -> timedelta:
+    """How long a collective of the test may take."""
+    return timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(test_id))

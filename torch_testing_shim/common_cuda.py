@@ -1,0 +1,63 @@
+"""Upstream's `common_cuda`: what CUDA devices are there and can do. Importing it starts no driver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM
+from torch_testing_shim._lazy_flag import LazyFlag
+
+# Without the lazily answered TEST_CUDA and its like: `import *` must not ask for devices.
+__all__ = [
+    "PLATFORM_SUPPORTS_CUDNN_ATTENTION",
+    "PLATFORM_SUPPORTS_FLASH_ATTENTION",
+    "PLATFORM_SUPPORTS_FUSED_ATTENTION",
+    "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION",
+    "SM80OrLater",
+    "SM90OrLater",
+]
+
+CUDNN_ATTENTION_VERSION = 90000
+
+
+def _capability_from(*least: int) -> bool:
+    """True where the current CUDA device has at least this compute capability."""
+    return LAZY_FLAGS["TEST_CUDA"]() and torch.cuda.get_device_capability() >= least
+
+
+SM80OrLater = LazyFlag(lambda: _capability_from(8, 0))
+SM90OrLater = LazyFlag(lambda: _capability_from(9, 0))
+
+
+def _has_flash_attention() -> bool:
+    if LAZY_FLAGS["TEST_CUDA"]():
+        by_device = TEST_WITH_ROCM or (bool(SM80OrLater) and not IS_WINDOWS)
+        return by_device and torch.backends.cuda.is_flash_attention_available()
+    return LAZY_FLAGS["TEST_XPU"]()
+
+
+def _has_cudnn_attention() -> bool:
+    cudnn: Any = torch.backends.cudnn  # untyped in torch
+    has_version = (cudnn.version() or 0) >= CUDNN_ATTENTION_VERSION
+    return bool(SM80OrLater) and not TEST_WITH_ROCM and has_version
+
+
+#: Kernels of attention that an accelerator has (upstream's names, torch 2.13); false on the CPU.
+PLATFORM_SUPPORTS_FLASH_ATTENTION = LazyFlag(_has_flash_attention)
+PLATFORM_SUPPORTS_MEM_EFF_ATTENTION = LazyFlag(lambda: LAZY_FLAGS["TEST_CUDA"]() or LAZY_FLAGS["TEST_XPU"]())
+PLATFORM_SUPPORTS_CUDNN_ATTENTION = LazyFlag(_has_cudnn_attention)
+PLATFORM_SUPPORTS_FUSED_ATTENTION = LazyFlag(
+    lambda: any(
+        (PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION, PLATFORM_SUPPORTS_CUDNN_ATTENTION)
+    )
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TEST_CUDA":
+        return LAZY_FLAGS["TEST_CUDA"]()
+    if name == "TEST_MULTIGPU":
+        return LAZY_FLAGS["TEST_CUDA"]() and LAZY_FLAGS["TEST_MULTIACCELERATOR"]()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

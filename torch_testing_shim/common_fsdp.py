@@ -1,0 +1,213 @@
+"""Upstream's `common_fsdp`: the base class of FSDP's tests, its models, and helpers for both.
+
+`DEVICE_TYPE`, `DEVICE_COUNT` and `DISTRIBUTED_BACKEND` are asked when a test names them. Unlike upstream's, tests run
+on the CPU too, with 4 ranks, where there is no accelerator.
+"""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from torch_testing_shim._dummy_process_group import DummyProcessGroup
+from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
+from torch_testing_shim._fsdp.delayed_models import ModuleWithDelay, NestedWrappedModuleWithDelay
+from torch_testing_shim._fsdp.experts import MixtureOfExperts
+from torch_testing_shim._fsdp.fsdp_device import device_count, device_type, to_device
+from torch_testing_shim._fsdp.init_modes import CUDAInitMode, DEVICEInitMode, FSDPInitMode
+from torch_testing_shim._fsdp.model_states import (
+    _assert_module_states,
+    _broadcast_state_dict,
+    _get_state_dict,
+    _maybe_wrap_fsdp,
+    _zero_model,
+    check_sharded_parity,
+    get_full_params,
+)
+from torch_testing_shim._fsdp.nested_models import (
+    AlwaysWrapNestedWrappedModule,
+    NestedWrappedModule,
+    NonUniformReqGradNWM,
+)
+from torch_testing_shim._fsdp.patches import (
+    patch_all_gather,
+    patch_all_reduce,
+    patch_foreach_all_gather,
+    patch_foreach_reduce,
+    patch_post_backward,
+    patch_reduce_scatter,
+    patch_register_post_backward_hook_backward,
+    patch_reshard,
+    patch_unshard,
+    reduce_scatter_with_assert,
+)
+from torch_testing_shim._fsdp.small_models import (
+    MLP,
+    DoubleLinear,
+    DummyDDP,
+    MLPStack,
+    NestedLinear,
+    SkipModel,
+    SkipModule,
+)
+from torch_testing_shim._fsdp.test_mixin import FSDPTestMixin
+from torch_testing_shim._fsdp.test_models import FSDPTestModel, TransformerWithSharedParams
+from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim.common_distributed import MultiProcessTestCase, get_timeout, run_subtests
+from torch_testing_shim.common_utils import FILE_SCHEMA, set_rng_seed
+
+# Without DEVICE_TYPE and its like: `import *` must not ask for devices.
+__all__ = [
+    "MLP",
+    "AlwaysWrapNestedWrappedModule",
+    "CUDAInitMode",
+    "DEVICEInitMode",
+    "DoubleLinear",
+    "DummyDDP",
+    "DummyProcessGroup",
+    "FSDPInitMode",
+    "FSDPTest",
+    "FSDPTestMixin",
+    "FSDPTestModel",
+    "MLPStack",
+    "MixtureOfExperts",
+    "ModuleWithDelay",
+    "NestedLinear",
+    "NestedWrappedModule",
+    "NestedWrappedModuleWithDelay",
+    "NonUniformReqGradNWM",
+    "SkipModel",
+    "SkipModule",
+    "TransformerWithSharedParams",
+    "_assert_module_states",
+    "_broadcast_state_dict",
+    "_get_state_dict",
+    "_maybe_cuda",
+    "_maybe_wrap_fsdp",
+    "_zero_model",
+    "check_sharded_parity",
+    "compiled_fsdp_test",
+    "get_devtype",
+    "get_full_params",
+    "patch_all_gather",
+    "patch_all_reduce",
+    "patch_foreach_all_gather",
+    "patch_foreach_reduce",
+    "patch_post_backward",
+    "patch_reduce_scatter",
+    "patch_register_post_backward_hook_backward",
+    "patch_reshard",
+    "patch_unshard",
+    "reduce_scatter_with_assert",
+    "run_subtests",
+    "subtest_name",
+    "test_compiled_fsdp",
+]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: Older spellings (torch 2.4).
+_maybe_cuda = _move_to_device = to_device
+test_compiled_fsdp = compiled_fsdp_test
+
+#: A process group gives up a little before its test does, so that the error names the collective that hung.
+_SHARE_OF_TIMEOUT = 0.9
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DEVICE_TYPE":
+        return device_type()
+    if name == "DEVICE_COUNT":
+        return device_count()
+    if name == "DISTRIBUTED_BACKEND":
+        return process_group_backend(device_type())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def get_devtype() -> torch.device:
+    """The device in use, as a `torch.device` without an index (upstream's `get_devtype`, torch 2.13)."""
+    return torch.device(device_type())
+
+
+def subtest_name(test_name_mapping: dict[str, str], *args: Any) -> str:
+    """A name for a subtest: what the mapping has for the text of each argument, and "none" for None, joined by
+    underscores (upstream's `subtest_name`, torch 2.13).
+
+    Raises:
+        KeyError: the mapping lacks an argument.
+    """
+    return "_".join("none" if value is None else test_name_mapping[str(value)] for value in args)
+
+
+class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
+    """A multi-process test case for FSDP, with a process group in every rank (upstream's `FSDPTest`, torch 2.13)."""
+
+    @property
+    def world_size(self) -> int:
+        """The accelerators of the machine, or 4 ranks on the CPU."""
+        return device_count()
+
+    @property
+    def process_group(self) -> dist.ProcessGroup:
+        """The default process group."""
+        return dist.distributed_c10d._get_default_group()
+
+    @property
+    def init_method(self) -> str:
+        """Where the ranks meet, as `init_process_group` takes it."""
+        return f"{FILE_SCHEMA}{self.file_name}"
+
+    @property
+    def destroy_pg_upon_exit(self) -> bool:
+        return False  # `_run` does it, after a barrier
+
+    def setUp(self) -> None:
+        super().setUp()
+        device = device_in_use()
+        if not device.has_room_for(self.world_size):
+            raise unittest.SkipTest(f"needs at least {self.world_size} {device.type}, found {device.count}")
+        self._spawn_processes()
+
+    @classmethod
+    def _run(cls, rank: int, test_name: str, file_name: str, pipe: ChannelWriter, **kwargs: Any) -> None:  # type: ignore[override]
+        self = cls(test_name)
+        self.rank, self.file_name = rank, file_name
+        self._init_process_group(bool(kwargs.get("fake_pg")))
+        dist.barrier(device_ids=self._barrier_devices())
+        _reset_dynamo()
+        set_rng_seed()
+        self.run_test(test_name, pipe)
+        _reset_dynamo()
+        dist.barrier(device_ids=self._barrier_devices())
+        if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
+            keep_connections()
+        dist.destroy_process_group()
+
+    def _init_process_group(self, is_fake: bool) -> None:
+        place: dict[str, Any] = {"rank": self.rank, "world_size": int(self.world_size)}
+        if is_fake:
+            from torch_testing_shim.distributed.fake_pg import FakeStore
+
+            dist.init_process_group("fake", store=FakeStore(), **place)
+            return
+        if not device_in_use().is_cpu:
+            torch.accelerator.set_device_index(self.rank % device_count())
+        timeout = timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(self.id()))
+        backend = process_group_backend(device_type())
+        dist.init_process_group(backend, init_method=self.init_method, timeout=timeout, **place)
+
+    def _barrier_devices(self) -> list[int] | None:
+        return None if device_in_use().is_cpu else [self.rank % device_count()]
+
+
+def _reset_dynamo() -> None:
+    dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
+    if dynamo is not None:
+        dynamo.reset()

@@ -1,0 +1,1 @@
+"""Faces at upstream's paths; see `torch_testing_shim`."""

@@ -1,0 +1,11 @@
+"""The TensorPipe agent's fixture of PyTorch's own RPC suites, at upstream's path; here its name only says so."""
+
+from __future__ import annotations
+
+from torch_testing_shim._absent_names import AbsentName
+
+__all__ = ["TensorPipeRpcAgentTestFixture"]
+
+TensorPipeRpcAgentTestFixture = AbsentName(
+    f"{__name__}.TensorPipeRpcAgentTestFixture", "is a fixture of PyTorch's own test suites of RPC"
+)

@@ -7,7 +7,8 @@ needed and passed on; they are never cached, so a test may change the environmen
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch_testing_shim._device_map import DeviceMap, parse_device_map
@@ -19,6 +20,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "asked_to_complete",
+    "changed_environment",
     "read_github_actions",
     "read_settings",
 ]
@@ -73,6 +75,7 @@ class Settings:
             `--map-device` sets), or None.
         only_devices, except_devices: device types that tests for each device are made for, or not made for
             (PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TESTING_DEVICE_EXCEPT_FOR, separated by commas); none for all.
+        backend: the process-group backend that a launcher has told (BACKEND), or None.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
         rank: which rank this process is, where torchrun has started it (RANK), or None.
     """
@@ -103,6 +106,7 @@ class Settings:
     rank: int | None = None
     only_devices: tuple[str, ...] = ()
     except_devices: tuple[str, ...] = ()
+    backend: str | None = None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -141,6 +145,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         rank=int(env["RANK"]) if env.get("RANK", "").isdecimal() else None,  # else it is not torchrun's
         only_devices=_names(env, "PYTORCH_TESTING_DEVICE_ONLY_FOR"),
         except_devices=_names(env, "PYTORCH_TESTING_DEVICE_EXCEPT_FOR"),
+        backend=env.get("BACKEND") or None,
     )
 
 
@@ -181,6 +186,26 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
 
 def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
+
+
+@contextmanager
+def changed_environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Variables of this process's environment have other values while the body runs; None takes one away. They are put
+    back as they were."""
+    before = {name: os.environ.get(name) for name in values}
+    _set_environment(values)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:

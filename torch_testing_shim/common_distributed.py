@@ -243,7 +243,7 @@ class MultiProcessTestCase(TestCase):
 
     def _observe(self, test: Callable[[], object]) -> RankOutcome:
         """Runs the test and its cleanups and tells how they ended. A `SystemExit` passes through."""
-        outcome = pass_outcome(self.rank)
+        outcome: RankOutcome | None = None
         for step in itertools.chain([test], self._cleanup_steps()):
             try:
                 step()
@@ -252,9 +252,9 @@ class MultiProcessTestCase(TestCase):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-                if not outcome.status.is_exception:
+                if outcome is None or not outcome.status.is_exception:
                     outcome = outcome_of_exception(self.rank, error, self.failureException)
-        return outcome
+        return outcome or pass_outcome(self.rank)  # made here, since it says when the test ended
 
     def _cleanup_steps(self) -> Iterator[Callable[[], object]]:
         """The cleanups that the test has added, last first; asked for one by one, since each may add more."""

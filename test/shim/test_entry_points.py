@@ -21,6 +21,7 @@ class Ways(DTensorTestBase):
         total = torch.tensor([number])
         dist.all_reduce(total)
         self.assertEqual(total, torch.tensor([2 * number]))
+        time.sleep(0.2)
 
     def test_fails(self):
         self.assertEqual(self.rank, 0)
@@ -96,6 +97,8 @@ class EntryPoints(SampleTestCase):
                 self.assertGreater(rank.pid, 0)
                 self.assertGreaterEqual(rank.started_at, entry.started_at - 0.01)
                 self.assertLessEqual(rank.started_at + rank.seconds, entry.started_at + entry.seconds + 0.01)
+        for rank in entries["Ways.test_passes_number_1"].ranks:
+            self.assertGreaterEqual(rank.seconds, 0.2)
         died = entries["Ways.test_dies"].ranks[1]
         self.assertEqual((-signal.SIGKILL, "last words\n", ""), (died.exit_code, died.output, died.headline))
         self.assertRegex(entries["Ways.test_fails"].ranks[1].headline, "AssertionError: Scalars are not equal!")

@@ -120,6 +120,13 @@ class WorkflowTest(TestCase):
         self.assertEqual(text.count("pip install"), text.count(install))
         self.assertIn("python run_test.py --shard ${{ matrix.shard }} 2 --save-xml --keep-going", text)
 
+    def test_the_verdict_is_over_every_python_that_is_tested(self) -> None:
+        """A group of shards that the last job does not ask for could be missing without a word."""
+        text = WORKFLOW.read_text()
+        tested = re.findall(r'"([\d.]+)"', re.search(r"python: \[(.*)\]", text)[1])  # type: ignore[index]
+        merged = re.findall(r"out/python([\d.]+)", re.search(r"--merge-reports (.*)", text)[1])  # type: ignore[index]
+        self.assertEqual(tested, merged)
+
 
 if __name__ == "__main__":
     run_tests()

@@ -38,6 +38,9 @@ FAILED  test_x::SampleTest.test_b  1 != 2 : one is not two
 Traceback (most recent call last):
   ...
 AssertionError: 1 != 2 : one is not two
+
+To run this test again:
+  ...
 test_x  1 passed, 1 failed, 1 skipped  0.0s
 
 FAILED  test_x::SampleTest.test_b  1 != 2 : one is not two

@@ -6,6 +6,7 @@ that can be read to its end; whatever is missing is a failure, never a gap.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,6 +76,7 @@ def read_groups(folders: Sequence[Path]) -> MergedRuns:
         if not paths:
             problems.append(f"{group}: there is no report in the folder {str(folder)!r}")
         problems += [f"{group}: {problem}" for problem in missing_shards([run.facts.shard for run in found])]
+        problems += [f"{group}: {problem}" for problem in _twice(found)]
         problems += [problem for run in found if (problem := _contradiction(run))]
         runs += sorted(found, key=lambda run: run.facts.shard or (0, 0))
     return MergedRuns(tuple(runs), tuple(problems))
@@ -99,6 +101,14 @@ def missing_shards(shards: Sequence[tuple[int, int] | None]) -> Iterator[str]:
             yield f"the report of shard {index} of {count} is missing"
         elif reports > 1:
             yield f"shard {index} of {count} has {reports} reports"
+
+
+def _twice(runs: Sequence[RecordedRun]) -> Iterator[str]:
+    """Files that several shards have taken: those have not planned alike, and some other file may be in none."""
+    counts = Counter(name for run in runs for name in {*(f.file for f in run.summary.files), *run.summary.not_run})
+    for name, count in sorted(counts.items()):
+        if count > 1:
+            yield f"{name} is in {count} shards: they were not planned by the same times or from the same files"
 
 
 def _contradiction(run: RecordedRun) -> str:

@@ -157,7 +157,7 @@ class FileProcess:
 
     def _live_with(self, output: OutputFile) -> Waiting:
         mark = uuid.uuid4().hex
-        tree = ProcessTree(session=-1, mark=mark)
+        tree, child = ProcessTree(session=-1, mark=mark), None
         try:
             child = yield from self._starter.start(self._start_order(output, mark))
             started_at, began = time.time(), time.monotonic()  # the first one's wait for the interpreter is not its own
@@ -170,6 +170,8 @@ class FileProcess:
             left = yield from tree.end(LEFTOVER_GRACE)
         except BaseException:
             tree.kill()
+            if child is not None:
+                child.has_ended()  # collects it
             raise
         self._look(output)
         exit_code = -signal.SIGKILL if child.exit_code is None else child.exit_code

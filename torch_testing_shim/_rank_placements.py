@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
 
-__all__ = ["GPU_NUM", "rank_placements"]
-
-#: Ranks of the tests of sharded tensors.
-GPU_NUM = 4
+__all__ = ["rank_placements"]
 
 
-def rank_placements(ranks: int = GPU_NUM) -> list[str]:
+def rank_placements(ranks: int = DEFAULT_WORLD_SIZE) -> list[str]:
     """ "rank:0/cuda:0", "rank:1/cuda:1" and so on, for the device in use; "rank:0/cpu" and so on for the CPU."""
     device = device_in_use()
     return [f"rank:{rank}/cpu" if device.is_cpu else f"rank:{rank}/{device.type}:{rank}" for rank in range(ranks)]

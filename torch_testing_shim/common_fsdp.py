@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import unittest
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -60,7 +59,13 @@ from torch_testing_shim._fsdp.small_models import (
 from torch_testing_shim._fsdp.test_mixin import FSDPTestMixin
 from torch_testing_shim._fsdp.test_models import FSDPTestModel, TransformerWithSharedParams
 from torch_testing_shim._process_group_end import keep_connections
-from torch_testing_shim.common_distributed import MultiProcessTestCase, get_timeout, run_subtests
+from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim.common_distributed import (
+    MultiProcContinuousTest,
+    MultiProcessTestCase,
+    MultiThreadedTestCase,
+    run_subtests,
+)
 from torch_testing_shim.common_utils import FILE_SCHEMA, set_rng_seed
 
 # Without DEVICE_TYPE and its like: `import *` must not ask for devices.
@@ -74,8 +79,10 @@ __all__ = [
     "DummyProcessGroup",
     "FSDPInitMode",
     "FSDPTest",
+    "FSDPTestContinuous",
     "FSDPTestMixin",
     "FSDPTestModel",
+    "FSDPTestMultiThread",
     "MLPStack",
     "MixtureOfExperts",
     "ModuleWithDelay",
@@ -116,9 +123,6 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 #: Older spellings (torch 2.4).
 _maybe_cuda = _move_to_device = to_device
 test_compiled_fsdp = compiled_fsdp_test
-
-#: A process group gives up a little before its test does, so that the error names the collective that hung.
-_SHARE_OF_TIMEOUT = 0.9
 
 
 def __getattr__(name: str) -> Any:
@@ -199,12 +203,55 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
             return
         if not device_in_use().is_cpu:
             torch.accelerator.set_device_index(self.rank % device_count())
-        timeout = timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(self.id()))
         backend = process_group_backend(device_type())
-        dist.init_process_group(backend, init_method=self.init_method, timeout=timeout, **place)
+        dist.init_process_group(backend, init_method=self.init_method, timeout=group_timeout(self.id()), **place)
 
     def _barrier_devices(self) -> list[int] | None:
         return None if device_in_use().is_cpu else [self.rank % device_count()]
+
+
+class FSDPTestContinuous(FSDPTestMixin, MultiProcContinuousTest):
+    """Tests of FSDP that share their ranks, one class at a time (upstream's `FSDPTestContinuous`, torch 2.13)."""
+
+    @classmethod
+    def backend_str(cls) -> str:
+        return process_group_backend(device_type())
+
+    @classmethod
+    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
+        if not device_in_use().is_cpu:
+            torch.accelerator.set_device_index(rank % device_count())
+        super()._init_pg(rank, world_size, rdvz_file)
+
+    @property
+    def process_group(self) -> dist.ProcessGroup:
+        """The process group that the ranks keep."""
+        return type(self).pg
+
+
+class FSDPTestMultiThread(MultiThreadedTestCase):
+    """Tests of FSDP whose ranks are threads (upstream's `FSDPTestMultiThread`, torch 2.13)."""
+
+    @property
+    def world_size(self) -> int:
+        """The accelerators of the machine, or 4 ranks on the CPU."""
+        return device_count()
+
+    def setUp(self) -> None:
+        super().setUp()
+        import torch._dynamo  # fully_shard imports it, and threads that do so at once find it half made
+
+        self._spawn_threads()
+
+    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
+        """`run_subtests` of `common_distributed`, for this test case."""
+        run_subtests(self, *args, **kwargs)
+
+    def perThreadSetUp(self) -> None:
+        _reset_dynamo()
+
+    def perThreadTearDown(self) -> None:
+        _reset_dynamo()
 
 
 def _reset_dynamo() -> None:

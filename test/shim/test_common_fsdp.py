@@ -29,7 +29,9 @@ from torch_testing_shim.common_fsdp import (
     DummyProcessGroup,
     FSDPInitMode,
     FSDPTest,
+    FSDPTestContinuous,
     FSDPTestModel,
+    FSDPTestMultiThread,
     MixtureOfExperts,
     MLPStack,
     NestedLinear,
@@ -150,6 +152,43 @@ class Base(TwoRanks):
         for check, wrong in (("cpu_offload", CPUOffload(False)), ("forward_prefetch", False), ("backward_prefetch", 7)):
             with self.assertRaises(AssertionError):
                 getattr(self, f"_check_{check}")(model, wrong)
+
+
+class KeptRanks(FSDPTestContinuous):
+    """Two tests in the same ranks, the second of which sees what the first has left."""
+
+    world_size = 2
+
+    def test_1_parity(self):
+        self.assertEqual((self.rank, 2), (self.process_group.rank(), self.process_group.size()))
+        self._test_fsdp_parity(NestedWrappedModule, WRAPPED, BEFORE)
+        type(self).seen = True
+
+    def test_2_same_ranks(self):
+        self.assertTrue(self.seen)
+
+
+class Threads(FSDPTestMultiThread):
+    def test_ranks_are_threads(self):
+        self.assertEqual((self.rank, self.world_size), (dist.get_rank(), dist.get_world_size()))
+        self.assertEqual(common_fsdp.DEVICE_COUNT, self.world_size)
+        seen = []
+        self.run_subtests({"value": [1, 2]}, lambda value: seen.append(value))
+        self.assertEqual([1, 2], seen)
+
+    def test_patches_are_shared(self):
+        """All ranks see the replacement while one of them is inside, and the original after all have left."""
+        original = dist.all_reduce
+        replacement = mock.Mock()
+        with patch_all_reduce(replacement):
+            self.assertIs(dist.all_reduce, replacement)
+        dist.barrier()
+        self.assertIs(dist.all_reduce, original)
+
+    def test_sharded_mlp(self):
+        model = MLP(4)
+        fully_shard(model, mesh=init_device_mesh("cpu", (self.world_size,)))
+        self.assertEqual(16 // self.world_size, model.in_proj.weight.to_local().shape[0])
 
 
 class FakeGroup(FSDPTest):

@@ -13,11 +13,9 @@ import torch.nn as nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
 
 __all__ = ["device_arguments", "device_count", "device_type", "fsdp_unit", "to_device"]
-
-#: Ranks of a test on the CPU, of which there are always enough; with a single one, FSDP would not shard anything.
-CPU_RANKS = 4
 
 
 def device_type() -> str:
@@ -26,8 +24,8 @@ def device_type() -> str:
 
 
 def device_count() -> int:
-    """How many ranks can have a device of their own: the accelerators, or `CPU_RANKS` on the CPU."""
-    return device_in_use().count or CPU_RANKS
+    """How many ranks a test has that does not say: one per accelerator, or `DEFAULT_WORLD_SIZE` on the CPU."""
+    return device_in_use().count or DEFAULT_WORLD_SIZE
 
 
 def to_device(model: nn.Module, move_to_device: bool) -> nn.Module:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -17,16 +16,14 @@ import torch.distributed as dist
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
-from torch_testing_shim._rank_placements import GPU_NUM
-from torch_testing_shim.common_distributed import MultiProcessTestCase, get_timeout
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
+from torch_testing_shim.common_distributed import MultiProcessTestCase
 
 __all__ = ["TEST_GPU_NUM", "ShardedTensorTestBase", "with_comms"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-TEST_GPU_NUM = GPU_NUM
-#: A process group gives up a little before its test does, so that the error names the collective that hung.
-_SHARE_OF_TIMEOUT = 0.9
+TEST_GPU_NUM = DEFAULT_WORLD_SIZE
 
 TestFunction = Callable[..., Any]
 
@@ -52,7 +49,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
             _backend_here(backend),
             init_method=f"file://{self.file_name}",
             rank=self.rank,
-            timeout=timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(self.id())),
+            timeout=group_timeout(self.id()),
             world_size=self.world_size,
         )
 

@@ -12,12 +12,13 @@ import torch.nn as nn
 from torch.distributed._shard import sharded_tensor
 from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 
-from torch_testing_shim._rank_placements import GPU_NUM, rank_placements
+from torch_testing_shim._rank_placements import rank_placements
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
 
 # Without PLACEMENTS: `import *` must not ask for devices.
 __all__ = ["DEFAULT_GPU_NUM", "MyShardedModel1", "MyShardedModel2", "_chunk_sharding_specs_list_for_test"]
 
-DEFAULT_GPU_NUM = GPU_NUM
+DEFAULT_GPU_NUM = DEFAULT_WORLD_SIZE
 SHAPE = (10, 20)
 
 Spec = ChunkShardingSpec | None

@@ -10,6 +10,7 @@ small_models   perceptrons and other models of a few layers
 model_states   parameters and state dicts: read, cleared, sent, compared
 patches        torch's functions, replaced on all ranks for a while
 training       a few steps of training, checked on the way
+test_mixin     what FSDP tests have whichever way their ranks are started
 parity         FSDP's training held against a reference's
 compiled       a test run once as it is and once compiled
 """

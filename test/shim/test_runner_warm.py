@@ -128,7 +128,7 @@ class RealTest(RunnerTestCase):
     def test_files_that_import_torch_are_forked_and_their_ranks_too(self) -> None:
         for name in ("test_a", "test_b"):
             self.write(name, REAL)
-        warm, cold = (self.run_test("--keep-going", "--device", "cpu", *how) for how in ([], ["--cold"]))
+        warm, cold = (self.run_test("--keep-going", "-v", "--device", "cpu", *how) for how in ([], ["--cold"]))
         self.assertEqual(["test_a.py.cold", "test_a.py.warm", "test_b.py.cold", "test_b.py.warm"], self.made())
         for run in (warm, cold):
             self.assertEqual(
@@ -137,6 +137,7 @@ class RealTest(RunnerTestCase):
                 run.stdout,
             )
             self.assertIn("rank 1 (pid", run.stdout)
+            self.assertNotIn("ranks are spawned", run.stdout)
         self.assertNothingLeft()
 
     def test_one_file_alone_is_not_worth_an_interpreter(self) -> None:
@@ -151,7 +152,9 @@ class RealTest(RunnerTestCase):
         process = self.start("-j2")
         self.wait_until(lambda: len(list((self.tree / "test").glob("*.up"))) == 2, "both files run")
         process.kill()
+        process.wait()
         self.wait_until(lambda: not self.processes_of_tree(), "all died with the runner", seconds=10.0)
+        reap_strangers(())  # other tests have made this process the parent of orphans
 
     def made(self) -> list[str]:
         return sorted(path.name for path in self.tree.iterdir() if path.suffix in (".warm", ".cold"))

@@ -62,7 +62,7 @@ class Keeper:
         self._ranks: dict[int, int] = {}  # pid -> rank
         self._tidying: dict[int, float] = {}  # pid -> when it is ended by force
         self._ended: set[int] = set()  # pids of ranks, until no rank is left
-        self._left = 0  # processes that ranks left, and the controller has not been told of
+        self._left: set[int] = set()  # processes that ranks left, and the controller has not been told of
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
@@ -155,30 +155,31 @@ class Keeper:
             self._tidying.pop(ended, None)
             rank = self._ranks.pop(ended, None)
             if rank is not None and self._has_orphans():
-                self._left += end_group(ended)
+                self._left |= end_group(ended)
             _, status = os.waitpid(ended, 0)
             if rank is not None:
                 self._ended.add(ended)
                 code = os.waitstatus_to_exitcode(status)
                 ends.append({"event": "ended", "rank": rank, "pid": ended, "exit_code": code, "at": at})
         if not self._ranks:
-            self._left += self._end_orphans(_TIDYING_SECONDS)
+            self._left |= self._end_orphans(_TIDYING_SECONDS)
             if self._ended:
                 remove_segments(self._ended)
                 self._ended.clear()
         for end in ends:
-            self._tell(end | {"left": self._left})
-            self._left = 0
+            self._tell(end | {"left": len(self._left)})
+            self._left.clear()
 
     def _has_orphans(self) -> bool:
         """Whether there is anything that ranks have left; where the system does not tell, there may be."""
         children = children_of_this_process()
         return not children or any(pid not in self._ranks for pid in children)
 
-    def _end_orphans(self, patience: float) -> int:
-        """Ends what ranks have left, in their groups and outside, when no rank is left; returns how much that was. What
+    def _end_orphans(self, patience: float) -> set[int]:
+        """Ends what ranks have left, in their groups and outside, when no rank is left; returns what that was. What
         tidies up has `patience` seconds."""
-        count, give_up = 0, time.monotonic() + _ORPHAN_SECONDS
+        ended: set[int] = set()
+        give_up = time.monotonic() + _ORPHAN_SECONDS
         while doomed := [pid for pid in children_of_this_process() if pid not in self._tidying]:
             if time.monotonic() >= give_up:
                 break
@@ -186,11 +187,12 @@ class Keeper:
                 if is_tidying(pid):
                     self._tidying[pid] = time.monotonic() + patience
                     continue
-                count += is_of_a_test(pid)
+                if is_of_a_test(pid):
+                    ended.add(pid)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 _take_away(pid, give_up)
-        return count
+        return ended
 
     def _end_overdue(self) -> None:
         """Kills what should have tidied up by now; `_reap` takes it away."""

@@ -46,14 +46,14 @@ def children_of_this_process() -> list[int]:
     return [pid for pid, fields in _stats() if int(fields[1]) == os.getpid()]
 
 
-def end_group(leader: int) -> int:
+def end_group(leader: int) -> set[int]:
     """Ends what a rank's process group still has, less what tidies up.
 
     Args:
         leader: the rank, which has ended and has not been reaped, so that the group's id is certainly its own.
 
     Returns:
-        How many processes it was, helpers of libraries not counted.
+        The processes that it ended, which may take a moment to be gone; helpers of libraries not counted.
     """
     ended: set[int] = set()
     _let_settle(leader)
@@ -64,13 +64,13 @@ def end_group(leader: int) -> int:
         if not tidying or not members:
             break
         if len(tidying) == len(members):
-            return len(ended)
+            return ended
         for pid in set(members) - set(tidying):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
-    return len(ended)
+    return ended
 
 
 def _let_settle(leader: int) -> None:

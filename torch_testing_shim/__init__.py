@@ -21,7 +21,8 @@ Faces, PyTorch's names at PyTorch's paths:
     common_cuda                           TEST_MULTIGPU and its like
     common_methods_invocations            DecorateInfo
     two_tensor                            TwoTensor
-    distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives
+    distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
+                                          _thread_world
 
 Our own, for tests of what is distributed:
 
@@ -44,8 +45,12 @@ What the faces delegate to:
     _lazy_flag              a flag that is asked when it is used
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms; _test_limits: world size and timeout
-    _continuous             MultiProcContinuousTest; _test_steps: a test and its cleanups in a rank
-    _backend_skips          decorators that skip by device and backend; _rank_free: decided before any rank starts
+    _continuous             MultiProcContinuousTest, with _kept_for_class; _test_steps: a test's steps in a rank
+    _distributed_names      where names of common_distributed are that few tests use: _backend_features,
+                            _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
+                            _sample_inputs
+    _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
+                            _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process

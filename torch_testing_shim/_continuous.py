@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import types
@@ -11,44 +10,29 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
-import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._engine.channel import ChannelWriter
-from torch_testing_shim._engine.controller import checked_world_size, raise_verdict
+from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.kept_rank_main import serve
-from torch_testing_shim._engine.kept_ranks import KeptRanks
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_main import outcome_of_exception, pass_outcome, skip_outcome
 from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, missing_backend, ranks_of
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout, group_timeout
+from torch_testing_shim._test_limits import get_timeout, group_timeout
 from torch_testing_shim._test_steps import cleanup_steps, take_steps
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = ["MultiProcContinuousTest"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
-
-_UNSET = -2
-
-#: The ranks that are kept now, of one class at most.
-_KEPT: dict[type, KeptRanks] = {}
-
-
-class _Device:
-    """The device of a rank's tensors; a test case may set another in its place."""
-
-    def __get__(self, instance: Any, owner: type) -> torch.device:
-        device_type = str(_class_value(owner, "device_type"))
-        rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
-        return torch.device(device_type) if device_type == "cpu" else torch.device(device_type, max(0, rank))
 
 
 class MultiProcContinuousTest(TestCase):
@@ -71,12 +55,12 @@ class MultiProcContinuousTest(TestCase):
 
     MAIN_PROCESS_RANK: ClassVar[int] = -1
 
-    world_size: int = _UNSET
-    rank: int = _UNSET
+    world_size: int = UNSET
+    rank: int = UNSET
     rdvz_file: str | None = None
     timeout: timedelta = timedelta(seconds=120)
     pg: dist.ProcessGroup
-    device: Any = _Device()
+    device: Any = OwnDevice()
     _is_joined = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -115,7 +99,7 @@ class MultiProcContinuousTest(TestCase):
         """Sets up the process group, in each rank before its first test. Where it skips, all tests of the class do."""
         os.environ["LOCAL_RANK"] = str(rank)
         assert rdvz_file is not None, "ranks are started with a file to meet in"
-        backend = _class_value(cls, "backend_str")
+        backend = class_value(cls, "backend_str")
         if backend is None and device_in_use().is_cpu:
             backend = process_group_backend("cpu")
         dist.init_process_group(
@@ -140,30 +124,13 @@ class MultiProcContinuousTest(TestCase):
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
         name = self._testMethodName
-        reason = skip_reason(self, getattr(type(self), name)) or _missing_backend(type(self))
+        reason = skip_reason(self, getattr(type(self), name)) or missing_backend(type(self))
         if reason is not None:
             raise unittest.SkipTest(reason)
-        ranks = type(self)._running_ranks()
+        ranks = ranks_of(type(self))
         self._is_joined = False
         self.addCleanup(self._end_unjoined)
         ranks.order(name, get_timeout(self.id()))
-
-    @classmethod
-    def _running_ranks(cls) -> KeptRanks:
-        """The class's ranks, started where they are not there."""
-        ranks = _KEPT.get(cls)
-        if ranks is None or not ranks.are_running:
-            _end_all()
-            wanted = _class_value(cls, "world_size")
-            if wanted == _UNSET:
-                wanted = device_in_use().count or DEFAULT_WORLD_SIZE
-            world_size = checked_world_size(wanted)
-            _end_all_at_exit()
-            ranks = _KEPT[cls] = KeptRanks(cls, world_size)
-            cls.rdvz_file = str(ranks.scratch.rendezvous)
-            if cls.world_size == _UNSET:
-                cls.world_size = world_size
-        return ranks
 
     def _worker_run_main_wait(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
@@ -185,7 +152,7 @@ class MultiProcContinuousTest(TestCase):
             RankError: the test ended in another bad way.
             unittest.SkipTest: every rank skipped.
         """
-        ranks = _KEPT[type(self)]
+        ranks = KEPT[type(self)]
         outcomes = ranks.outcomes()
         self._is_joined = True
         raise_verdict(outcomes, ExitExpectation())
@@ -194,7 +161,7 @@ class MultiProcContinuousTest(TestCase):
 
     def _end_unjoined(self) -> None:
         """Ends ranks that run a test which nobody has waited for: what they say of it is not the next one's."""
-        if not self._is_joined and (ranks := _KEPT.get(type(self))) is not None:
+        if not self._is_joined and (ranks := KEPT.get(type(self))) is not None:
             ranks.end_ranks()
 
     @classmethod
@@ -204,7 +171,7 @@ class MultiProcContinuousTest(TestCase):
         Raises:
             RankError: one of them did not end well.
         """
-        ranks = _KEPT.pop(cls, None)
+        ranks = KEPT.pop(cls, None)
         if ranks is not None:
             ranks.finish()
         super().tearDownClass()
@@ -268,37 +235,3 @@ class MultiProcContinuousTest(TestCase):
             yield from cleanup_steps(self)
 
         take_steps(steps())
-
-
-def _class_value(cls: type, name: str) -> Any:
-    """What a class says, be it by a value, a property, a class method or a method."""
-    found = getattr(cls, name)
-    if isinstance(found, property) and found.fget is not None:
-        return found.fget(object.__new__(cls))
-    if isinstance(found, types.FunctionType):
-        return found(object.__new__(cls))
-    return found() if callable(found) else found
-
-
-def _missing_backend(cls: type) -> str | None:
-    backend = _class_value(cls, "backend_str")
-    if backend is None or ":" in backend or dist.is_backend_available(backend):
-        return None
-    return f"the backend {backend} is not available"
-
-
-def _descriptors() -> frozenset[int]:
-    """What this process has open for kept ranks."""
-    return frozenset().union(*(ranks.descriptors for ranks in _KEPT.values()))
-
-
-@functools.cache
-def _end_all_at_exit() -> None:
-    STARTER.kept_descriptors = _descriptors
-    atexit.register(_end_all)
-
-
-def _end_all() -> None:
-    """Ends all ranks that are kept, by force: another class's, or those of a class without its `tearDownClass`."""
-    while _KEPT:
-        _KEPT.popitem()[1].close()

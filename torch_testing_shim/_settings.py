@@ -7,10 +7,11 @@ needed and passed on; they are never cached, so a test may change the environmen
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "read_settings"]
+__all__ = ["DEFAULT_TIMEOUT_SECONDS", "Settings", "SettingsError", "changed_environment", "read_settings"]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -49,6 +50,8 @@ class Settings:
             (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
         full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
         strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
+        backend: the process-group backend that a launcher has told (BACKEND), or None.
+        world_size: the number of ranks that a launcher has told (WORLD_SIZE), or None.
         only_devices, except_devices: device types that tests for each device are made for, or not made for
             (PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TESTING_DEVICE_EXCEPT_FOR, separated by commas); none for all.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
@@ -71,6 +74,8 @@ class Settings:
     full_traceback: bool = False
     strict_leaks: bool = False
     show_output: bool = False
+    backend: str | None = None
+    world_size: int | None = None
     only_devices: tuple[str, ...] = ()
     except_devices: tuple[str, ...] = ()
 
@@ -102,9 +107,31 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
+        backend=env.get("BACKEND") or None,
+        world_size=_count(env, "WORLD_SIZE"),
         only_devices=_names(env, "PYTORCH_TESTING_DEVICE_ONLY_FOR"),
         except_devices=_names(env, "PYTORCH_TESTING_DEVICE_EXCEPT_FOR"),
     )
+
+
+@contextmanager
+def changed_environment(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Variables of this process's environment have other values while the body runs; None takes one away. They are put
+    back as they were."""
+    before = {name: os.environ.get(name) for name in values}
+    _set_environment(values)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -132,6 +159,15 @@ def _seconds(env: Mapping[str, str], name: str, default: float, *, zero_allowed:
         wanted = "0 or a positive number" if zero_allowed else "a positive number"
         raise SettingsError(f"{name} is {text!r}; it must be {wanted} of seconds")
     return seconds
+
+
+def _count(env: Mapping[str, str], name: str) -> int | None:
+    text = env.get(name)
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise SettingsError(f"{name} is {text!r}; it must be a number")
+    return int(text)
 
 
 def _flag(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:

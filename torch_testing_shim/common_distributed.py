@@ -2,6 +2,8 @@
 
 A `MultiProcessTestCase` lives twice. In the controller it starts one process per rank for each test method, waits for
 them and raises what their outcomes add up to. In each rank an instance of the same class runs the method.
+
+What is not here is where `_distributed_names` says.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from torch_testing_shim._backend_skips import (
     skip_if_win32,
 )
 from torch_testing_shim._continuous import MultiProcContinuousTest
+from torch_testing_shim._distributed_names import look_up
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.launcher import STARTER
@@ -73,6 +76,10 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 MultiProcContinousTest = MultiProcContinuousTest  # torch 2.4's spelling
+
+
+def __getattr__(name: str) -> Any:
+    return look_up(name)
 
 
 @dataclass

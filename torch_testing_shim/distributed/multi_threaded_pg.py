@@ -7,18 +7,21 @@ thread they belong to, and a collective is through once all of them have come (`
 from __future__ import annotations
 
 import itertools
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import distributed_c10d as c10d
 from torch.futures import Future
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_meetings import Call, Meetings
+from torch_testing_shim.distributed._thread_world import (
+    ThreadLocalWorld,
+    install_world,
+    meetings_of_this_world,
+    uninstall_world,
+)
 from torch_testing_shim.distributed._threaded_collectives import (
     AllGather,
     AllReduce,
@@ -68,29 +71,6 @@ def ret_work(ret: Any) -> dist.Work:
     return make(done)
 
 
-class ThreadLocalWorld(threading.local):
-    """What `torch.distributed` knows of process groups, for each thread apart; takes the place of its `_World`.
-
-    Attributes:
-        meetings: where the threads meet, one for all.
-    """
-
-    pg_config_info = c10d._World.pg_config_info
-
-    def __init__(self, meetings: Meetings | None = None) -> None:  # called in each thread, with the same arguments
-        self.meetings = meetings or Meetings()
-        self.default_pg: dist.ProcessGroup | None = None
-        self.pg_map: dict[dist.ProcessGroup, tuple[str, object]] = {}
-        self.pg_names: dict[dist.ProcessGroup, str] = {}
-        self.pg_group_ranks: dict[dist.ProcessGroup, dict[int, int]] = {}
-        self.pg_backend_config: dict[dist.ProcessGroup, str] = {}
-        self.group_count = 0
-        self.tags_to_pg: dict[str, list[dist.ProcessGroup]] = {}
-        self.pg_to_tag: dict[dist.ProcessGroup, str] = {}
-        self.pg_coalesce_state: dict[dist.ProcessGroup, list[Any]] = {}
-        self.comms: list[Any] = []
-
-
 def _described(tensors: Any) -> tuple[str, tuple[Any, ...]]:
     """Shapes and types of tensors for people, and their numbers of elements and types for comparison."""
     flat = flatten_list(tensors)
@@ -122,7 +102,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         self._world_size = world_size
         self._name = name
         self._members = tuple(members) or tuple(range(world_size))
-        self._meetings = meetings or _meetings_of_this_world()
+        self._meetings = meetings or meetings_of_this_world()
         self._numbers = itertools.count()
         self._routes: dict[tuple[int, int, int], itertools.count[int]] = {}
 
@@ -320,13 +300,6 @@ def _rows(whole: torch.Tensor, count: int, part: torch.Tensor) -> list[torch.Ten
     return [row.view(part.shape) for row in whole.data.view(count, part.numel())]
 
 
-def _meetings_of_this_world() -> Meetings:
-    world: Any = c10d._world
-    if not isinstance(world, ThreadLocalWorld):
-        raise RuntimeError("the threaded backend is for tests whose ranks are threads (MultiThreadedTestCase)")
-    return world.meetings
-
-
 def _create_threaded_pg(options: Any, _: object = None) -> ProcessLocalGroup:
     """Makes this thread's part of a group; returns when all parts are there."""
     size, rank = options.group_size, options.group_rank
@@ -336,45 +309,15 @@ def _create_threaded_pg(options: Any, _: object = None) -> ProcessLocalGroup:
     return group
 
 
-class _Installation:
-    """The time in which `torch.distributed` is each thread's own."""
-
-    def __init__(self) -> None:
-        self._world = c10d._world
-        self._excepthook = sys.excepthook  # each init_process_group wraps one more around it
-
-    def install(self, world: ThreadLocalWorld) -> None:
-        if _BACKEND not in dist.Backend.backend_list:
-            devices = sorted({"cpu", "cuda", device_in_use().type})
-            dist.Backend.register_backend(_BACKEND, _create_threaded_pg, extended_api=True, devices=devices)
-        _isolate_threads(True)
-        c10d._world = world  # type: ignore[assignment]
-
-    def uninstall(self) -> None:
-        c10d._world = self._world
-        sys.excepthook = self._excepthook
-        _isolate_threads(isinstance(self._world, ThreadLocalWorld))
-
-
-#: Those that hold now, the innermost last.
-_INSTALLED: list[_Installation] = []
-
-
 def _install_threaded_pg(meetings: Meetings | None = None) -> ThreadLocalWorld:
-    """Gives each thread a world of its own, until `_uninstall_threaded_pg`; returns what now holds the worlds."""
-    installation, world = _Installation(), ThreadLocalWorld(meetings or Meetings())
-    installation.install(world)
-    _INSTALLED.append(installation)
-    return world
+    """Gives each thread a world of its own, and torch the backend "threaded", until `_uninstall_threaded_pg`; returns
+    what now holds the worlds."""
+    if _BACKEND not in dist.Backend.backend_list:
+        devices = sorted({"cpu", "cuda", device_in_use().type})
+        dist.Backend.register_backend(_BACKEND, _create_threaded_pg, extended_api=True, devices=devices)
+    return install_world(meetings)
 
 
 def _uninstall_threaded_pg() -> None:
-    """Ends what the last `_install_threaded_pg` began."""
-    _INSTALLED.pop().uninstall()
-
-
-def _isolate_threads(on: bool) -> None:
-    """Has C++ look up groups by name in each thread's own registry, as functional collectives need it."""
-    switch = getattr(_C10D, "_set_thread_isolation_mode", None)
-    if switch is not None:
-        switch(on)
+    """Ends what the last `_install_threaded_pg` began; torch goes on to know the backend's name."""
+    uninstall_world()

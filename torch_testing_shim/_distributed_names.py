@@ -1,0 +1,98 @@
+"""Names of `common_distributed` that are looked up when a test asks for them: where each is, or how it is answered.
+
+So that what a test does not use costs it nothing, and no device is asked for by an import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._test_limits import get_timeout
+
+__all__ = ["ANSWERS", "HOMES", "look_up"]
+
+_NAMES_BY_MODULE = {
+    "_backend_features": ("DistTestCases",),
+    "_communication_means": (
+        "captured_output",
+        "cleanup_temp_dir",
+        "create_device",
+        "create_tcp_store",
+        "has_efa",
+        "init_multigpu_helper",
+        "initialize_temp_directories",
+        "tp_transports",
+    ),
+    "_debug_settings": ("verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"),
+    "_distributed_test_base": ("DistributedTestBase",),
+    "_dynamo_cases": (
+        "DynamoDistributedMultiProcTestCase",
+        "DynamoDistributedSingleProcTestCase",
+        "_dynamo_dist_per_rank_init",
+    ),
+    "_platform_skips": (
+        "evaluate_platform_supports_symm_mem",
+        "import_transformers_or_skip",
+        "requires_multicast_support",
+        "requires_nccl_shrink",
+        "requires_nccl_version",
+        "skip_if_rocm",
+        "skip_if_rocm_arch_multiprocess",
+        "skip_if_rocm_multiprocess",
+        "skip_if_rocm_ver_lessthan_multiprocess",
+        "sm_is_or_higher_than",
+    ),
+    "_sample_inputs": ("SaveForwardInputsModel", "SaveForwardInputsModule", "simple_sparse_reduce_tests"),
+    "_test_limits": ("TIMEOUT_OVERRIDE",),
+    "_world_skips": (
+        "get_required_world_size",
+        "nccl_skip_if_lt_x_gpu",
+        "require_n_gpus_for_nccl_backend",
+        "requires_ddp_rank",
+        "requires_world_size",
+        "skip_if_no_gpu",
+        "skip_if_odd_worldsize",
+        "skip_if_small_worldsize",
+    ),
+    "common_utils": (
+        "FILE_SCHEMA",
+        "find_free_port",
+        "retry_on_connect_failures",
+        "skip_but_pass_in_sandcastle",
+        "skip_but_pass_in_sandcastle_if",
+    ),
+}
+#: Name -> the module of this package that has it.
+HOMES: Mapping[str, str] = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
+
+
+def _accelerators() -> list[str]:
+    """The type of the accelerator in use, if there is one."""
+    device = device_in_use()
+    return [] if device.is_cpu else [device.type]
+
+
+#: Name -> what answers it, for the device and the settings in use.
+ANSWERS: Mapping[str, Callable[[], Any]] = {
+    "ACCELERATOR_DIST_BACKENDS": lambda: [process_group_backend(device) for device in _accelerators()],
+    "DDP_RANK_DEVICES": _accelerators,
+    "HAS_ACCELERATOR": lambda: bool(_accelerators()),
+    "PLATFORM_SUPPORTS_SYMM_MEM": lambda: look_up("evaluate_platform_supports_symm_mem")(),
+    "TIMEOUT_DEFAULT": lambda: get_timeout(""),
+}
+
+
+def look_up(name: str) -> Any:
+    """The value of a name of `common_distributed`.
+
+    Raises:
+        AttributeError: it has none.
+    """
+    if name in HOMES:
+        return getattr(importlib.import_module(f"{__package__}.{HOMES[name]}"), name)
+    if name in ANSWERS:
+        return ANSWERS[name]()
+    raise AttributeError(f"module '{__package__}.common_distributed' has no attribute {name!r}")

@@ -1,0 +1,73 @@
+"""`DistributedTestBase`: a multi-process test case that makes its process group by device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
+
+from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._settings import changed_environment
+from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim.common_distributed import MultiProcessTestCase
+
+__all__ = ["DistributedTestBase"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class DistributedTestBase(MultiProcessTestCase):
+    """A multi-process test case whose tests call `create_pg` (upstream's `DistributedTestBase`, torch 2.13). In the
+    test process and in ranks WORLD_SIZE is the number of ranks. Devices are given as "cpu", "cuda" or "cuda:0"."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        environment = changed_environment({"WORLD_SIZE": str(self.world_size)})
+        environment.__enter__()
+        self.addCleanup(environment.__exit__, None, None, None)
+        self._spawn_processes()
+
+    @classmethod
+    def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: ChannelWriter, **kwargs: Any) -> None:
+        size = getattr(cls(test_name), "world_size")  # noqa: B009 - a property, for the rank's instance alone
+        with changed_environment({"WORLD_SIZE": str(size)}):
+            super()._run(rank, test_name, file_name, parent_pipe, **kwargs)
+
+    def backend(self, device: str) -> str:
+        """The process-group backend of a device.
+
+        Raises:
+            DeviceError: none is registered.
+        """
+        return process_group_backend(torch.device(device).type)
+
+    def create_pg(self, device: str, world_size: int | None = None) -> dist.ProcessGroup:
+        """Sets up the default process group of this rank, for a device, and binds the rank to its accelerator where it
+        has one.
+
+        Args:
+            device: the device.
+            world_size: number of ranks in it; by default all.
+        """
+        size = self.world_size if world_size is None else world_size
+        device_type = torch.device(device).type
+        dist.init_process_group(
+            backend=self.backend(device),
+            world_size=size,
+            rank=self.rank,
+            store=FileStore(self.file_name, size),
+            timeout=group_timeout(self.id()),
+        )
+        if device_type != "cpu":
+            own = torch.device(device_type, self.rank % max(1, device_in_use().count))
+            torch.set_default_device(own)
+            torch.accelerator.set_device_index(own)
+        return dist.distributed_c10d._get_default_group()
+
+    def rank_to_device(self, device: str) -> dict[int, list[int]]:
+        """Which device each rank has, by index: they take turns where there are fewer than ranks."""
+        count = torch.get_device_module(device).device_count()
+        return {rank: [rank % count] for rank in range(self.world_size)}

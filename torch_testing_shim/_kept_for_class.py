@@ -1,0 +1,93 @@
+"""The ranks that are kept for a class, and what the class says of them, be it by a value, a property or a method."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import types
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
+
+__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "missing_backend", "ranks_of"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: The world size of a class that leaves it to the devices.
+UNSET = -2
+
+#: The ranks that are kept now, of one class at most.
+KEPT: dict[type, KeptRanks] = {}
+
+
+class OwnDevice:
+    """The device of a rank's tensors; a test case may set another in its place."""
+
+    def __get__(self, instance: Any, owner: type) -> torch.device:
+        device_type = str(class_value(owner, "device_type"))
+        rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
+        return torch.device(device_type) if device_type == "cpu" else torch.device(device_type, max(0, rank))
+
+
+def ranks_of(cls: Any) -> KeptRanks:
+    """The ranks of a test class; started where they are not there, with `cls.rdvz_file` as the file that they meet in.
+
+    Raises:
+        unittest.SkipTest: the class wants no ranks.
+        LaunchError: they cannot be started.
+    """
+    ranks = KEPT.get(cls)
+    if ranks is None or not ranks.are_running:
+        _end_all()
+        wanted = class_value(cls, "world_size")
+        if wanted == UNSET:
+            wanted = device_in_use().count or DEFAULT_WORLD_SIZE
+        world_size = checked_world_size(wanted)
+        _end_all_at_exit()
+        ranks = KEPT[cls] = KeptRanks(cls, world_size)
+        cls.rdvz_file = str(ranks.scratch.rendezvous)
+        if cls.world_size == UNSET:
+            cls.world_size = world_size
+    return ranks
+
+
+def class_value(cls: type, name: str) -> Any:
+    """What a class says, be it by a value, a property, a class method or a method."""
+    found = getattr(cls, name)
+    if isinstance(found, property) and found.fget is not None:
+        return found.fget(object.__new__(cls))
+    if isinstance(found, types.FunctionType):
+        return found(object.__new__(cls))
+    return found() if callable(found) else found
+
+
+def missing_backend(cls: type) -> str | None:
+    """Why a test class cannot have its backend; None where it can."""
+    backend = class_value(cls, "backend_str")
+    if backend is None or ":" in backend or dist.is_backend_available(backend):
+        return None
+    return f"the backend {backend} is not available"
+
+
+def _descriptors() -> frozenset[int]:
+    """What this process has open for kept ranks."""
+    return frozenset().union(*(ranks.descriptors for ranks in KEPT.values()))
+
+
+@functools.cache
+def _end_all_at_exit() -> None:
+    STARTER.kept_descriptors = _descriptors
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    """Ends all ranks that are kept, by force: another class's, or those of a class without its `tearDownClass`."""
+    while KEPT:
+        KEPT.popitem()[1].close()

@@ -1,0 +1,91 @@
+"""A world of process groups for each thread, in the place of the one that torch.distributed keeps for the process."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d as c10d
+
+from torch_testing_shim._engine.thread_meetings import Meetings
+
+__all__ = ["ThreadLocalWorld", "install_world", "meetings_of_this_world", "uninstall_world"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class ThreadLocalWorld(threading.local):
+    """What `torch.distributed` knows of process groups, for each thread apart; takes the place of its `_World`.
+
+    Attributes:
+        meetings: where the threads meet, one for all.
+    """
+
+    pg_config_info = c10d._World.pg_config_info
+
+    def __init__(self, meetings: Meetings | None = None) -> None:  # called in each thread, with the same arguments
+        self.meetings = meetings or Meetings()
+        self.default_pg: dist.ProcessGroup | None = None
+        self.pg_map: dict[dist.ProcessGroup, tuple[str, object]] = {}
+        self.pg_names: dict[dist.ProcessGroup, str] = {}
+        self.pg_group_ranks: dict[dist.ProcessGroup, dict[int, int]] = {}
+        self.pg_backend_config: dict[dist.ProcessGroup, str] = {}
+        self.group_count = 0
+        self.tags_to_pg: dict[str, list[dist.ProcessGroup]] = {}
+        self.pg_to_tag: dict[dist.ProcessGroup, str] = {}
+        self.pg_coalesce_state: dict[dist.ProcessGroup, list[Any]] = {}
+        self.comms: list[Any] = []
+
+
+class _Installation:
+    """The time in which `torch.distributed` is each thread's own."""
+
+    def __init__(self, world: ThreadLocalWorld) -> None:
+        self._world = c10d._world
+        self._excepthook = sys.excepthook  # each init_process_group wraps one more around it
+        _isolate_threads(True)
+        c10d._world = world  # type: ignore[assignment]
+
+    def end(self) -> None:
+        c10d._world = self._world
+        sys.excepthook = self._excepthook
+        _isolate_threads(isinstance(self._world, ThreadLocalWorld))
+
+
+#: Those that hold now, the innermost last.
+_INSTALLED: list[_Installation] = []
+
+
+def install_world(meetings: Meetings | None) -> ThreadLocalWorld:
+    """Gives each thread a world of its own, until `uninstall_world`; returns what holds the worlds."""
+    world = ThreadLocalWorld(meetings or Meetings())
+    _INSTALLED.append(_Installation(world))
+    return world
+
+
+def uninstall_world() -> None:
+    """Ends what the last `install_world` began."""
+    _INSTALLED.pop().end()
+
+
+def meetings_of_this_world() -> Meetings:
+    """Where the threads of the world that holds now meet.
+
+    Raises:
+        RuntimeError: it is the process's, not each thread's.
+    """
+    world: Any = c10d._world
+    if not isinstance(world, ThreadLocalWorld):
+        raise RuntimeError("the threaded backend is for tests whose ranks are threads (MultiThreadedTestCase)")
+    return world.meetings
+
+
+def _isolate_threads(on: bool) -> None:
+    """Has C++ look up groups by name in each thread's own registry, as functional collectives need it."""
+    distributed: Any = torch._C._distributed_c10d
+    switch = getattr(distributed, "_set_thread_isolation_mode", None)
+    if switch is not None:
+        switch(on)

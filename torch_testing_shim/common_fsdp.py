@@ -6,6 +6,7 @@ on the CPU too, with 4 ranks, where there is no accelerator.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import unittest
 from typing import Any
@@ -239,8 +240,7 @@ class FSDPTestMultiThread(MultiThreadedTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        import torch._dynamo  # fully_shard imports it, and threads that do so at once find it half made
-
+        importlib.import_module("torch._dynamo")  # fully_shard does it, and threads that do at once find it half made
         self._spawn_threads()
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:

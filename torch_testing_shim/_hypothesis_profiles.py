@@ -6,7 +6,6 @@ at once where it is imported already, else by a finder that waits for its import
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -40,12 +39,17 @@ class _AfterHypothesis(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != "hypothesis":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        others = (finder for finder in sys.meta_path if finder is not self)
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is None or spec.loader is None:
             return None
-        spec.loader = _LoaderAndThen(spec.loader, self._then)
+        spec.loader = _LoaderAndThen(spec.loader, self._imported)  # who only looks for it does not import it
         return spec
+
+    def _imported(self) -> None:
+        sys.meta_path.remove(self)
+        self._then()
 
 
 class _LoaderAndThen(Loader):

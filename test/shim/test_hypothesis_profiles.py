@@ -49,6 +49,12 @@ class Profiles(TestCase):
         self.assertEqual((EXAMPLES["pytorch_ci"], True), (profile, derandomized))
         self.assertGreater(seen, EXAMPLES["dev"])
 
+    def test_who_only_looks_for_hypothesis_does_not_take_the_profile_away(self):
+        source = (
+            "import importlib.util, torch_testing_shim.common_utils\nassert importlib.util.find_spec('hypothesis')\n"
+        )
+        self.assertEqual(EXAMPLES["debug"], examples_of(source, PYTORCH_HYPOTHESIS_PROFILE="debug")[0])
+
     def test_the_finder_takes_itself_away(self):
         source = """
 import sys, torch_testing_shim.common_utils

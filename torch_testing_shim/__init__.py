@@ -8,6 +8,7 @@ Faces, PyTorch's names at PyTorch's paths:
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
     distributed._tensor.common_dtensor    DTensorTestBase, with_comms
     distributed.checkpoint_utils          with_temp_dir
+    distributed.fake_pg                   a process group that sends nothing
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
                                           _thread_world
 

@@ -68,7 +68,7 @@ def create_tcp_store(
         is_master: this process holds the store.
         timeout: of the store's operations.
         wait_for_workers: wait until all users have come.
-        jit_class: make the class that TorchScript knows.
+        jit_class: make the class that TorchScript knows, where this torch has it (2.13 does not).
         use_libuv: which server the master runs.
     """
     if jit_class:

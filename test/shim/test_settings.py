@@ -8,7 +8,13 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS, Settings, SettingsError, read_settings
+from torch_testing_shim._settings import (
+    DEFAULT_TIMEOUT_SECONDS,
+    Settings,
+    SettingsError,
+    changed_environment,
+    read_settings,
+)
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 VARIABLES = [
@@ -158,6 +164,22 @@ class SettingsTest(TestCase):
         self.assertExpectedInline(
             self.refusal(PYTORCH_TEST_WITH_SLOW="maybe"), """PYTORCH_TEST_WITH_SLOW is 'maybe'; it must be 1 or 0"""
         )
+
+    def test_what_a_launcher_tells(self) -> None:
+        settings = read_settings({"WORLD_SIZE": "8", "BACKEND": "mpi"})
+        self.assertEqual((8, "mpi"), (settings.world_size, settings.backend))
+        self.assertEqual("WORLD_SIZE is 'many'; it must be a number", self.refusal(WORLD_SIZE="many"))
+
+    def test_a_changed_environment_is_put_back(self) -> None:
+        with mock.patch.dict(os.environ, {"SHIM_KEPT": "old", "SHIM_TAKEN": "old"}):
+            os.environ.pop("SHIM_NEW", None)
+            before = dict(os.environ)
+            values = {"SHIM_KEPT": "new", "SHIM_TAKEN": None, "SHIM_NEW": "new"}
+            with self.assertRaises(ZeroDivisionError), changed_environment(values):
+                self.assertEqual(("new", "new"), (os.environ["SHIM_KEPT"], os.environ["SHIM_NEW"]))
+                self.assertNotIn("SHIM_TAKEN", os.environ)
+                raise ZeroDivisionError
+            self.assertEqual(before, dict(os.environ))
 
     @given(st.dictionaries(st.sampled_from(VARIABLES), st.text(max_size=8)))
     def test_no_environment_causes_anything_but_settings_or_one_sentence(self, environ: dict[str, str]) -> None:

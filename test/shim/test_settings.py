@@ -28,6 +28,8 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_STALL_SECONDS",
     "TORCH_TESTING_SHIM_FULL_TRACEBACK",
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
+    "PYTORCH_TESTING_DEVICE_ONLY_FOR",
+    "PYTORCH_TESTING_DEVICE_EXCEPT_FOR",
 ]
 
 
@@ -63,6 +65,8 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
             "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
+            "PYTORCH_TESTING_DEVICE_ONLY_FOR": "cpu, cuda,",
+            "PYTORCH_TESTING_DEVICE_EXCEPT_FOR": "xla",
         }
         expected = Settings(
             device="cpu",
@@ -80,6 +84,8 @@ class SettingsTest(TestCase):
             stall_seconds=0.0,
             full_traceback=True,
             strict_leaks=True,
+            only_devices=("cpu", "cuda"),
+            except_devices=("xla",),
         )
         self.assertEqual(expected, read_settings(environ))
 

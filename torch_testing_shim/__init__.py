@@ -15,7 +15,12 @@ Faces, PyTorch's names at PyTorch's paths:
     distributed.rpc_utils                 with distributed_test, rpc.tensorpipe_rpc_agent_test_fixture and
                                           rpc.faulty_rpc_agent_test_fixture: names that raise when they are used
     distributed.checkpoint_utils          with_temp_dir
-    distributed.fake_pg                   a process group that sends nothing
+    common_fsdp                           FSDPTest, test models of FSDP, patches
+    common_dist_composable                models whose parts are wrapped one by one
+    common_device_type                    instantiate_device_type_tests, dtypes, onlyCUDA
+    common_cuda                           TEST_MULTIGPU and its like
+    common_methods_invocations            DecorateInfo
+    two_tensor                            TwoTensor
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
                                           _thread_world
 

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch_testing_shim._dummy_process_group import DummyProcessGroup
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._fsdp.case_mixin import FSDPTestMixin
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
 from torch_testing_shim._fsdp.delayed_models import ModuleWithDelay, NestedWrappedModuleWithDelay
 from torch_testing_shim._fsdp.experts import MixtureOfExperts
@@ -57,8 +58,7 @@ from torch_testing_shim._fsdp.small_models import (
     SkipModel,
     SkipModule,
 )
-from torch_testing_shim._fsdp.test_mixin import FSDPTestMixin
-from torch_testing_shim._fsdp.test_models import FSDPTestModel, TransformerWithSharedParams
+from torch_testing_shim._fsdp.transformer_model import FSDPTestModel, TransformerWithSharedParams
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._test_limits import group_timeout
 from torch_testing_shim.common_distributed import (

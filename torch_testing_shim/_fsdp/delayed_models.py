@@ -12,7 +12,7 @@ from torch.distributed import ProcessGroup
 from torch_testing_shim._fsdp.delays import delay, delayed
 from torch_testing_shim._fsdp.init_modes import DEVICEInitMode, FsdpArguments, FSDPInitMode, takes_cuda_init_mode
 from torch_testing_shim._fsdp.nested_models import NestedWrappedModule
-from torch_testing_shim._fsdp.test_models import FSDPTestModel
+from torch_testing_shim._fsdp.transformer_model import FSDPTestModel
 from torch_testing_shim._torch_versions import REDUCE_SCATTER
 
 __all__ = ["ModuleWithDelay", "NestedWrappedModuleWithDelay"]

@@ -19,7 +19,7 @@ from torch_testing_shim._fsdp.init_modes import (
     initialized,
     takes_cuda_init_mode,
 )
-from torch_testing_shim._fsdp.test_models import FSDPTestModel
+from torch_testing_shim._fsdp.transformer_model import FSDPTestModel
 
 __all__ = ["AlwaysWrapNestedWrappedModule", "Building", "NestedWrappedModule", "NonUniformReqGradNWM"]
 

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from torch_testing_shim._fsdp.fsdp_device import device_type, fsdp_unit, to_device
 from torch_testing_shim._fsdp.init_modes import DEVICEInitMode, FSDPInitMode
 from torch_testing_shim._fsdp.model_states import get_full_params
-from torch_testing_shim._fsdp.test_models import FSDPTestModel
+from torch_testing_shim._fsdp.transformer_model import FSDPTestModel
 
 __all__ = ["Parity", "check_parity"]
 

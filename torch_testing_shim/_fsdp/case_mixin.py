@@ -12,8 +12,8 @@ from torch.distributed.fsdp import BackwardPrefetch, CPUOffload, MixedPrecision,
 
 from torch_testing_shim._fsdp.init_modes import DEVICEInitMode, FSDPInitMode, takes_cuda_init_mode
 from torch_testing_shim._fsdp.parity import Parity, check_parity
-from torch_testing_shim._fsdp.test_models import FSDPTestModel
 from torch_testing_shim._fsdp.training import Training, train
+from torch_testing_shim._fsdp.transformer_model import FSDPTestModel
 from torch_testing_shim._subtests import run_subtests
 
 __all__ = ["FSDPTestMixin"]

@@ -174,7 +174,7 @@ class SettingsTest(TestCase):
     def test_what_a_launcher_tells(self) -> None:
         settings = read_settings({"WORLD_SIZE": "8", "BACKEND": "mpi"})
         self.assertEqual((8, "mpi"), (settings.world_size, settings.backend))
-        self.assertEqual("WORLD_SIZE is 'many'; it must be a number", self.refusal(WORLD_SIZE="many"))
+        self.assertEqual("WORLD_SIZE is 'many'; it must be a whole number from 1", self.refusal(WORLD_SIZE="many"))
 
     def test_a_changed_environment_is_put_back(self) -> None:
         with mock.patch.dict(os.environ, {"SHIM_KEPT": "old", "SHIM_TAKEN": "old"}):

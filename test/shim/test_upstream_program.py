@@ -98,8 +98,8 @@ class Program(SampleTestCase):
         broken = self.folder / "test_broken.py"
         broken.write_text("def f(:\n")
         for arguments, message in (
-            ((), "usage: python -m torch_testing_shim FILE"),
-            (("--no-such-option",), "usage: python -m torch_testing_shim FILE"),
+            ((), r"usage: python -m torch_testing_shim \[--map-device FROM=TO\] FILE"),
+            (("--no-such-option",), r"usage: python -m torch_testing_shim \[--map-device FROM=TO\] FILE"),
             (("no_such_file.py",), "cannot read '.*no_such_file.py': No such file or directory"),
             ((str(broken),), "cannot run '.*test_broken.py': invalid syntax"),
             (("--report-surface", str(broken)), "cannot read '.*test_broken.py' as Python: invalid syntax"),

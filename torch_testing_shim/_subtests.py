@@ -10,7 +10,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-__all__ = ["run_subtests"]
+__all__ = ["reset_dynamo", "run_subtests"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -35,7 +35,7 @@ def run_subtests(
     """
     for values in itertools.product(*subtest_config.values()):
         chosen = dict(zip(subtest_config, values, strict=True))
-        _reset_dynamo()
+        reset_dynamo()
         try:
             with cls_inst.subTest(**chosen):
                 test_fn(*test_args, **test_kwargs, **chosen)
@@ -43,11 +43,12 @@ def run_subtests(
             if hasattr(error, "add_note"):
                 error.add_note(f"in the subtest {', '.join(f'{name}={value!r}' for name, value in chosen.items())}")
             raise
-        _reset_dynamo()
+        reset_dynamo()
         dist.barrier()
 
 
-def _reset_dynamo() -> None:
+def reset_dynamo() -> None:
+    """Has the compiler forget what it has compiled, where it is there."""
     dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
     if dynamo is not None:
         dynamo.reset()

@@ -7,7 +7,6 @@ on the CPU too, with 4 ranks, where there is no accelerator.
 from __future__ import annotations
 
 import importlib
-import sys
 import unittest
 from typing import Any
 
@@ -60,6 +59,7 @@ from torch_testing_shim._fsdp.small_models import (
 )
 from torch_testing_shim._fsdp.transformer_model import FSDPTestModel, TransformerWithSharedParams
 from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest,
@@ -186,10 +186,10 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
         self.rank, self.file_name = rank, file_name
         self._init_process_group(bool(kwargs.get("fake_pg")))
         dist.barrier(device_ids=self._barrier_devices())
-        _reset_dynamo()
+        reset_dynamo()
         set_rng_seed()
         self.run_test(test_name, pipe)
-        _reset_dynamo()
+        reset_dynamo()
         dist.barrier(device_ids=self._barrier_devices())
         if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
             keep_connections()
@@ -248,13 +248,7 @@ class FSDPTestMultiThread(MultiThreadedTestCase):
         run_subtests(self, *args, **kwargs)
 
     def perThreadSetUp(self) -> None:
-        _reset_dynamo()
+        reset_dynamo()
 
     def perThreadTearDown(self) -> None:
-        _reset_dynamo()
-
-
-def _reset_dynamo() -> None:
-    dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
-    if dynamo is not None:
-        dynamo.reset()
+        reset_dynamo()

@@ -37,6 +37,10 @@ class Preload(unittest.TestCase):
         )
         self.assertLessEqual({"in_property", "in_static", "in_nested"}, names)
 
+    def test_what_trains_and_splits_models_imports_the_compiler(self):
+        for name in ("_test_fsdp_parity", "_train_for_several_steps", "parallelize", "parallelize_module"):
+            self.assertEqual(("torch._dynamo",), modules_to_preload([name]))
+
     def test_names_of_what_a_module_imports_do_not_count(self):
         self.assertNotIn("environ", self.names("import os\nfrom functools import wraps\nclass Case: pass\n"))
 

@@ -26,6 +26,8 @@ LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
     "distribute_tensor": _DYNAMO,
     "inject": _DYNAMO,  # and so does the dispatch mode below it
     "record_communication": _DYNAMO,
+    "parallelize": _DYNAMO,
+    "parallelize_module": _DYNAMO,
     "_test_fsdp_parity": _DYNAMO,
     "_train_for_several_steps": _DYNAMO,
 }

@@ -28,6 +28,7 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message
 from torch_testing_shim._test_limits import get_timeout, group_timeout
 from torch_testing_shim._test_steps import cleanup_steps, take_steps
+from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = ["MultiProcContinuousTest"]
@@ -69,13 +70,9 @@ class MultiProcContinuousTest(TestCase):
             STARTER.expect(cls.__module__)
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
-        name = methodName if methodName != "runTest" else method_name
+        name = chosen_name(method_name, methodName)
         super().__init__(name)
-        method = getattr(self, name, None)
-        if method is not None:
-            setattr(self, name, self._worker_run_main_wait(method))
-        elif name != "runTest":
-            raise ValueError(f"there is no test method {name!r} in {type(self)}")
+        wrap_method(self, name, self._worker_run_main_wait)
 
     # What subclasses override.
 

@@ -21,6 +21,7 @@ from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim._test_steps import cleanup_steps, take_steps
+from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase
 from torch_testing_shim.distributed.multi_threaded_pg import (
     ThreadLocalWorld,
@@ -117,13 +118,9 @@ class MultiThreadedTestCase(TestCase):
     _run_of_threads: _ThreadedRun | None
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
-        name = methodName if methodName != "runTest" else method_name
+        name = chosen_name(method_name, methodName)
         super().__init__(name)
-        method = getattr(self, name, None)
-        if method is not None:
-            setattr(self, name, self.join_or_run(method))
-        elif name != "runTest":
-            raise ValueError(f"there is no test method {name!r} in {type(self)}")
+        wrap_method(self, name, self.join_or_run)
 
     @property
     def world_size(self) -> int:

@@ -51,6 +51,7 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = [
@@ -132,13 +133,9 @@ class MultiProcessTestCase(TestCase):
             STARTER.expect(cls.__module__)
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
-        name = methodName if methodName != "runTest" else method_name
+        name = chosen_name(method_name, methodName)
         super().__init__(name)
-        method = getattr(self, name, None)
-        if method is not None:
-            setattr(self, name, self.join_or_run(method))
-        elif name != "runTest":
-            raise ValueError(f"there is no test method {name!r} in {type(self)}")
+        wrap_method(self, name, self.join_or_run)
 
     @property
     def world_size(self) -> int:

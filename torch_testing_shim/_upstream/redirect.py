@@ -1,7 +1,7 @@
 """The import finder that serves `torch.testing._internal` and its modules from this package.
 
-    import torch.testing._internal.common_utils
-        served by torch_testing_shim.common_utils     where this package has the module
+    torch.testing._internal.common_utils is
+        torch_testing_shim.common_utils               where this package has the module
         a module of stand-ins (see `missing`)         where only PyTorch has it, for everything but torch itself
         PyTorch's own module                          for torch itself, which imports some of its harness
 

@@ -1,0 +1,29 @@
+"""How a test case whose body runs in ranks puts its own way of running before the test method that it was made for."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["chosen_name", "wrap_method"]
+
+_NO_TEST = "runTest"
+
+
+def chosen_name(method_name: str, methodName: str) -> str:
+    """The test method's name, whichever of upstream's two spellings of the argument has it."""
+    return methodName if methodName != _NO_TEST else method_name
+
+
+def wrap_method(case: unittest.TestCase, name: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Has the instance run `wrap(method)` in place of its test method.
+
+    Raises:
+        ValueError: it has no method of this name, and a test was asked for.
+    """
+    method = getattr(case, name, None)
+    if method is not None:
+        setattr(case, name, wrap(method))
+    elif name != _NO_TEST:
+        raise ValueError(f"there is no test method {name!r} in {type(case)}")

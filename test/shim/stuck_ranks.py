@@ -19,25 +19,28 @@ FOREVER = 3600
 
 
 class Ranks:
-    """What the ranks do, by method name."""
+    """What the ranks do, by method name. Each says when it may be asked: a process group that is being made may not be,
+    for the signal that asks for stacks comes between its connections."""
 
     @classmethod
     def _run(cls, rank, method, file_name, channel, **kwargs):
-        print("started", flush=True)
         getattr(cls, method)(rank, file_name)
 
     def waits_in_a_collective(rank, file_name):
         dist.init_process_group("gloo", init_method=f"file://{file_name}", rank=rank, world_size=2)
         dist.barrier()
+        print("started", flush=True)
         if rank == 0:
             threading.Thread(target=time.sleep, args=(FOREVER,), daemon=True).start()
             dist.all_reduce(torch.ones(3))
         time.sleep(FOREVER)
 
     def holds_the_interpreters_lock(rank, file_name):
+        print("started", flush=True)
         ctypes.PyDLL(None).sleep(FOREVER)
 
     def sleeps(rank, file_name):
+        print("started", flush=True)
         time.sleep(FOREVER)
 
     def counts_its_threads(rank, file_name):

@@ -44,6 +44,7 @@ class Ranks:
         time.sleep(FOREVER)
 
     def counts_its_threads(rank, file_name):
+        print("started", flush=True)
         print(threading.active_count(), len(threading.enumerate()), flush=True)
         time.sleep(FOREVER)
 

@@ -57,7 +57,7 @@ class InterruptTestCase(SampleTestCase):
         self.assertEqual(1, run.output.count(f"{line}\n"), run.output)
         self.assertEqual(["Hangs.test_a_passes"], list(run.entries))
         self.assert_status(run, "Hangs.test_a_passes", TestStatus.PASSED)
-        self.assertLess(run.seconds, 10, "an hour's sleep was not cut short")
+        self.assertLess(run.seconds, 60, "an hour's sleep was not cut short")
         self.assert_nothing_left()
 
 

@@ -19,7 +19,7 @@ class Hangs(DTensorTestBase):
         subprocess.Popen(["sleep", "3600"])
         subprocess.Popen(["sleep", "3600"], start_new_session=True)
         dist.barrier()
-        open(os.path.join(os.environ["TMPDIR"], f"hangs{self.rank}"), "w").close()
+        open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
         time.sleep(3600)
 """
 #: A cleanup in the controller hangs too, so that one Ctrl-C is not enough.
@@ -42,7 +42,7 @@ class InterruptTestCase(SampleTestCase):
     def start_hanging(self, *arguments, body=HANGING, **extra):
         process = self.start([str(self.write_sample(body)), *arguments], **extra)
         self.addCleanup(process.kill)
-        hanging = lambda: len(list((self.folder / "tmp").glob("**/hangs*"))) == 4  # noqa: E731
+        hanging = lambda: len(list(self.folder.glob("hangs*"))) == 4  # noqa: E731
         self.assertTrue(wait_until(lambda: hanging() or process.poll() is not None, 120) and hanging())
         return process
 

@@ -25,6 +25,7 @@ from torch_testing_shim._program_options import ProgramOptions, parse_arguments
 from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
 from torch_testing_shim._run_environment import export, take_journal
 from torch_testing_shim._settings import SettingsError, read_settings
+from torch_testing_shim._stack_request import answer_stack_requests
 from torch_testing_shim._test_gates import TestListError, check_test_lists
 from torch_testing_shim._test_log import LogError, TestLog
 from torch_testing_shim._test_selection import SelectionError, load, select, test_name
@@ -63,6 +64,7 @@ def run_tests(argv: list[str] | None = None) -> None:
         return
     arguments = sys.argv if argv is None else argv
     script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
+    answer_stack_requests()
     with Interrupts() as interrupts:
         try:
             status = _run(parse_arguments(arguments[1:], script), script, interrupts)

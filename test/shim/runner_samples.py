@@ -31,6 +31,7 @@ MINI_RUN = """
 import argparse, sys, time, traceback, unittest
 from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._stack_request import answer_stack_requests
 
 journal = Journal(read_settings().journal)
 
@@ -88,6 +89,7 @@ class JournalingRunner(unittest.TextTestRunner):
 
 def run_tests():
     global excluded
+    answer_stack_requests()
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--exclude-test", action="append", default=[])
     own, others = parser.parse_known_args()

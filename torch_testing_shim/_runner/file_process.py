@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from torch_testing_shim._journal import JournalContents, read_journal
+from torch_testing_shim._stack_request import STACK_REQUEST
 from torch_testing_shim._stamped_folders import make_folder, remove_folder
 from torch_testing_shim._warm.order import MARK_VARIABLE
 
@@ -36,6 +37,8 @@ __all__ = ["FileOrder", "FileProcess", "Watcher", "environment_of", "scratch_fol
 LOOK_INTERVAL = 0.05
 #: How long a file has to end by itself after Ctrl-C was passed on, in seconds: its controller ends the ranks meanwhile.
 INTERRUPT_GRACE = 2.0
+#: How long a file that has hung has to print where it stands, in seconds: it takes milliseconds.
+STACKS_GRACE = 0.5
 #: How long what a file started may outlive it before it is ended, in seconds: helpers that see its end need a moment.
 LEFTOVER_GRACE = 1.0
 
@@ -165,6 +168,8 @@ class FileProcess:
             tree = ProcessTree(session=child.pid, mark=mark)
             how = yield from self._watch(child, output, began)
             seconds = time.monotonic() - began
+            if how == "timed out":
+                yield from _ask_for_stacks(child)
             if how:
                 yield from self._end_early(child, tree)
             left = yield from tree.end(LEFTOVER_GRACE)
@@ -249,9 +254,16 @@ def _full_disk(folder: Path) -> list[str]:
     return [f"the disk is full that its temporary files lie on (TMPDIR chooses where): {folder}"] if is_full else []
 
 
-def _until_ended(child: ChildProcess) -> Waiting:
-    """Yields until the process has ended, for `INTERRUPT_GRACE` at most."""
-    deadline = time.monotonic() + INTERRUPT_GRACE
+def _ask_for_stacks(child: ChildProcess) -> Waiting:
+    """Has the process print where it stands, before Ctrl-C moves it."""
+    if not child.has_ended():
+        os.kill(child.pid, STACK_REQUEST)
+        yield from _until_ended(child, STACKS_GRACE)
+
+
+def _until_ended(child: ChildProcess, patience: float = INTERRUPT_GRACE) -> Waiting:
+    """Yields until the process has ended, for `patience` seconds at most."""
+    deadline = time.monotonic() + patience
     while not child.has_ended() and time.monotonic() < deadline:
         yield
 

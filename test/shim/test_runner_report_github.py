@@ -98,11 +98,16 @@ class GitHubReportTest(TestCase):
         super().setUp()
         self.stream = io.BytesIO()
 
-    def report(self, *, is_verbose: bool = False) -> GitHubReport:
-        return GitHubReport(self.stream, GitHubActions(workspace="/repo"), ROOT, is_verbose=is_verbose)
+    def report(self, tests: Path = ROOT / "test", *, is_verbose: bool = False) -> GitHubReport:
+        return GitHubReport(self.stream, GitHubActions(workspace="/repo"), ROOT, tests, is_verbose=is_verbose)
 
     def shown(self) -> str:
         return re.sub(r"\b[0-9a-f]{32}\b", "TOKEN", self.stream.getvalue().decode())
+
+    def test_files_that_lie_elsewhere(self) -> None:
+        for tests, path in ((Path("/repo/pytorch"), "pytorch/shim/"), (Path("/other"), "/other/shim/")):
+            self.report(tests).file_ended(CRASHED)
+            self.assertIn(f"::error file={path}test_crash.py,", self.shown())
 
     def test_a_run(self) -> None:
         with self.report() as report:

@@ -30,12 +30,16 @@ class GitHubReport:
     Args:
         stream: standard output.
         actions: what GitHub says of the step.
-        root: the folder that holds run_test.py and the folder `test`.
+        root: the folder that holds run_test.py; paths outside the checkout are told from there.
+        tests: the folder that names of test files start at.
         is_verbose: groups hold what the files print; otherwise a line for each test and the reports of failures.
     """
 
-    def __init__(self, stream: BinaryIO, actions: GitHubActions, root: Path, *, is_verbose: bool = False) -> None:
-        self._stream, self._actions, self._root, self._is_verbose = stream, actions, root, is_verbose
+    def __init__(
+        self, stream: BinaryIO, actions: GitHubActions, root: Path, tests: Path, *, is_verbose: bool = False
+    ) -> None:
+        self._stream, self._actions, self._is_verbose = stream, actions, is_verbose
+        self._root, self._tests = root, tests
         self._floor = Floor(self._write)
         self._token = secrets.token_hex(16)
         self._progress = Progress({})
@@ -117,7 +121,7 @@ class GitHubReport:
 
     def _path_in_repository(self, file: str) -> str:
         """The test file as an annotation names it: from the folder of the checkout."""
-        path = test_path(self._root / "test", file)
+        path = test_path(self._tests, file)
         for folder in (self._actions.workspace, self._root):
             if folder is not None and path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()

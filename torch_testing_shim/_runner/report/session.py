@@ -19,6 +19,7 @@ from torch_testing_shim._settings import read_github_actions
 
 from ..options import Options
 from ..result import FileResult, RunSummary
+from ..upstream_files import tests_folder
 from .files import ReportFiles
 from .github import GitHubReport, append_step_summary
 from .junit import JUnitReport
@@ -57,7 +58,8 @@ class RunReports:
     def _display(self, root: Path, expected: Mapping[str, float]) -> TerminalReport | GitHubReport:
         options = self._options
         if self._actions is not None and not options.pipe_logs:
-            return GitHubReport(sys.stdout.buffer, self._actions, root, is_verbose=options.verbose)
+            tests = tests_folder(root, options.upstream)
+            return GitHubReport(sys.stdout.buffer, self._actions, root, tests, is_verbose=options.verbose)
         raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
         mode = OutputMode.PREFIXED if options.pipe_logs else None
         return TerminalReport(make_console(), raw_output, mode=mode, expected=expected, jobs=options.jobs)

@@ -95,6 +95,7 @@ class SelectionTest(TestCase):
         files = select(["test_top"], *requests)
         chosen = {test for test in ALL_TESTS if is_in(test, include or ["A", "B"]) and not is_in(test, exclude)}
         self.assertEqual(chosen, run_by(files[0]) if files else set())
+        self.assertEqual(chosen, {test for test in ALL_TESTS if files and files[0].has(test)})
         both = restrict(files, {"test_top": failed})
         expected = {test for test in chosen if is_in(test, failed or ["A", "B"])}
         self.assertEqual(expected, run_by(both[0]) if both else set())

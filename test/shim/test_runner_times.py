@@ -130,6 +130,8 @@ class ExpectedTest(TestCase):
         self.assertEqual({"whole": 5.0}, self.TIMES.expected([FileSelection("whole", ("A",))]))
         self.assertEqual({"whole": 3.0}, self.TIMES.expected([FileSelection("whole", ("A.b",))]))
         self.assertEqual({"whole": 9.0}, self.TIMES.expected([FileSelection("whole", ("New.test",))]))
+        self.assertEqual({"whole": 6.0}, self.TIMES.expected([FileSelection("whole", excluded=("A.b",))]))
+        self.assertEqual({"whole": 2.0}, self.TIMES.expected([FileSelection("whole", ("A",), ("A.b",))]))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ class FileSelection:
         telling = (name for name in names if not left or any(_covers(test, name) for test in left))
         return FileSelection(self.name, left, tuple(telling))
 
+    def has(self, test: str) -> bool:
+        """True for a test, "Class.test", that is among these."""
+        is_wanted = not self.tests or any(_covers(name, test) for name in self.tests)
+        return is_wanted and not any(_covers(name, test) for name in self.excluded)
+
     def only(self, tests: Sequence[str]) -> FileSelection | None:
         """What this selection and `tests` have in common, where () is all tests; None for nothing."""
         if not tests or not self.tests:

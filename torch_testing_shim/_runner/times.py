@@ -81,14 +81,10 @@ class Times:
 
     def _seconds(self, selection: FileSelection) -> float | None:
         file = self.files.get(selection.name, FileTime())
-        chosen = [
-            test.seconds
-            for name, test in file.tests.items()
-            if not selection.tests or any(f"{name}.".startswith(f"{wanted}.") for wanted in selection.tests)
-        ]
+        chosen = {name for name in file.tests if selection.has(name)}
         if selection.tests or file.seconds is None:
-            return sum(chosen) if chosen else file.seconds
-        return file.seconds
+            return sum(file.tests[name].seconds for name in chosen) if chosen else file.seconds
+        return max(0.0, file.seconds - sum(test.seconds for name, test in file.tests.items() if name not in chosen))
 
 
 def merge_times(several: Iterable[Times]) -> Times:

@@ -17,7 +17,7 @@ TESTS = ("A.a", "A.b", "B.a")
 
 
 def life(*options: str, parts: int = 1) -> FileLife:
-    return FileLife(FileSelection("test_x"), parse_options(options), parts)
+    return FileLife(FileSelection("test_x"), parse_options(options), parts, {"A.a": 30.0, "B.a": 30.0})
 
 
 def ran(
@@ -57,7 +57,7 @@ class Lives(TestCase):
     def test_a_failed_test_runs_again_until_it_passes_or_the_retries_are_used_up(self) -> None:
         file = life("--retries", "2")
         (order,) = file.begin()
-        (again,) = file.take(ran(order, A_a=FAIL, A_b=PASS, B_a=PASS))
+        (again,) = file.take(ran(order, exit_code=1, A_a=FAIL, A_b=PASS, B_a=PASS))
         (once_more,) = file.take(ran(again, A_a=FAIL))
         self.assertEqual([1, 2], [again.attempt, once_more.attempt])
         self.assertEqual([], file.take(ran(once_more, A_a=FAIL)))

@@ -88,9 +88,10 @@ class ProcessTestCase(TestCase):
         is_warm: bool = False,
         seconds: float | None = None,
         variables: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> tuple[FileProcess, Listener]:
         self._count += 1
-        command = FileCommand("test_x", (sys.executable, str(path), *arguments), package_folder=str(ROOT))
+        command = FileCommand("test_x", (sys.executable, *before, str(path), *arguments), package_folder=str(ROOT))
         order = FileOrder(command, self.folder / str(self._count), variables or {}, seconds, is_warm)
         listener = Listener()
         process = FileProcess(order, self.starter, listener)
@@ -112,6 +113,10 @@ class ProcessTestCase(TestCase):
         is_warm: bool = False,
         seconds: float | None = None,
         variables: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> ProcessRun:
-        process, listener = self.start(path, *arguments, is_warm=is_warm, seconds=seconds, variables=variables)
+        """Runs `python BEFORE ... PATH ARGUMENT ...` to its end."""
+        process, listener = self.start(
+            path, *arguments, is_warm=is_warm, seconds=seconds, variables=variables, before=before
+        )
         return self.finish(process, listener)

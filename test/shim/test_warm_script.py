@@ -184,5 +184,55 @@ class BothWays(ProcessTestCase):
         self.assertIn("5 [", warm.output)
 
 
+#: A file of PyTorch's that says where it is, what serves it, and on which device it lands.
+UPSTREAM = """
+import json, sys
+import torch
+from torch.testing._internal.common_utils import TestCase, run_tests
+from torch.testing._internal import common_distributed
+
+class Mapped(TestCase):
+    def test_device(self):
+        self.assertEqual(torch.device("cuda"), torch.ones(1, device="cuda").device)
+        print(TestCase.__module__, common_distributed.__name__, torch.ones(1, device="cuda").numpy().tolist())
+
+    def test_skipped(self):
+        self.skipTest("not here")
+
+if __name__ == "__main__":
+    print(json.dumps([sys.argv, sys.orig_argv[1:], sys.path, __name__, __file__, __package__, __spec__.name]))
+    run_tests()
+"""
+
+
+class Upstream(ProcessTestCase):
+    preload = ("torch",)
+
+    def test_a_file_of_pytorch_is_served_alike(self) -> None:
+        path = self.write(UPSTREAM)
+        before = ("-m", "torch_testing_shim", "--map-device", "cuda=cpu")
+        cold, warm = (self.run_file(path, "-v", is_warm=is_warm, before=before) for is_warm in (False, True))
+        self.assertEqual([], self.said, "it did not run warm")
+        facts, *lines = re.sub(r"\d\.\d+s", "0s", cold.output).splitlines()
+        self.assertEqual([str(path), "-v"], json.loads(facts)[0], cold.output)
+        self.assertEqual([facts, *lines], re.sub(r"\d\.\d+s", "0s", warm.output).splitlines())
+        self.assertIn("torch_testing_shim.common_utils torch.testing._internal.common_distributed [1.0]", cold.output)
+        told = [[(entry.test, entry.status, entry.notes) for entry in run.journal.entries] for run in (cold, warm)]
+        self.assertEqual(*told)
+        self.assertEqual((0, 0, 2), (cold.exit_code, warm.exit_code, len(told[0])))
+
+    def test_wrong_usage_is_told_alike(self) -> None:
+        path = self.write("import torch\n")
+        before = ("-m", "torch_testing_shim", "--map-device", "cuda")
+        cold, warm = (self.run_file(path, is_warm=is_warm, before=before) for is_warm in (False, True))
+        self.assertEqual((2, cold.output), (warm.exit_code, warm.output))
+        self.assertIn("--map-device", warm.output)
+
+    def test_another_module_is_not_run_warm(self) -> None:
+        run = self.run_file(self.write("print('ran')"), is_warm=True, before=("-X", "dev"))
+        self.assertEqual("ran\n", run.output)
+        self.assertEqual(["test_x runs in a new interpreter: its command is not `python FILE`"], self.said)
+
+
 if __name__ == "__main__":
     run_tests()

@@ -196,8 +196,6 @@ class _Schedule:
         if not self._facts[order.selection.name].imports_torch:
             return False
         waiting = sum(self._facts[one.selection.name].imports_torch for one in self._waiting)
-        if self._options.upstream:  # `python -m` cannot be forked as `python FILE` can
-            return False
         return waiting > 1 or self._starter.is_warm or order.kind is RunKind.NAMES or self._options.repeat != 1
 
     def _start(self, order: RunOrder, lease: Lease, is_warm: bool) -> None:

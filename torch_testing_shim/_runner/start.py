@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_testing_shim._warm.order import WarmOrder
+from torch_testing_shim._warm.order import PACKAGE, WarmOrder
 
 from .child_process import ChildProcess, start_child
 from .command import FileCommand
@@ -121,9 +121,7 @@ class Starter:
             self._warm = None
 
     def _start_warm(self, order: StartOrder) -> Generator[None, None, ChildProcess]:
-        executable, path, *arguments = order.command.arguments
-        if executable != sys.executable or not path.endswith(".py"):
-            raise WarmRefusal("its command is not `python FILE`")
+        warm_order = _warm_order(order)
         if any(name.startswith("COVERAGE_") for name in order.environment):
             raise WarmRefusal("coverage has to see its imports")
         try:
@@ -134,7 +132,6 @@ class Starter:
             raise
         if different := warm.differences(order.environment):
             raise WarmRefusal(f"it has another {', '.join(different)} than the interpreter that files are forked from")
-        warm_order = WarmOrder(executable, path, tuple(arguments), order.environment)
         try:
             return (yield from warm.launch(warm_order, order.folder / "order.json", order.output))
         except WarmRefusal as refusal:
@@ -153,3 +150,18 @@ class Starter:
             self._say(f"test files run in new interpreters: {why}")
         self._is_cold = True
         self.close()
+
+
+def _warm_order(order: StartOrder) -> WarmOrder:
+    """The same for a warm interpreter.
+
+    Raises:
+        WarmRefusal: its command is neither `python FILE` nor `python -m torch_testing_shim ... FILE`.
+    """
+    executable, *words = order.command.arguments
+    is_harness = words[:2] == ["-m", PACKAGE]
+    place = next((place for place, word in enumerate(words) if word.endswith(".py")), len(words))
+    if executable != sys.executable or place == len(words) or (place and not is_harness):
+        raise WarmRefusal("its command is not `python FILE`")
+    harness = tuple(words[2:place]) if is_harness else None
+    return WarmOrder(executable, words[place], tuple(words[place + 1 :]), order.environment, harness)

@@ -22,7 +22,7 @@ from typing import NoReturn
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.preload import modules_to_preload
 from torch_testing_shim._engine.threads import thread_count
-from torch_testing_shim._warm.order import PACKET_BYTES, WarmOrder
+from torch_testing_shim._warm.order import PACKAGE, PACKET_BYTES, WarmOrder
 from torch_testing_shim._warm.script import become, run_script
 from torch_testing_shim._warm.source import FileSource, read_source
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     for module in modules:
         importlib.import_module(module)
     interpreter = _Interpreter(socket.socket(fileno=int(descriptor)), int(runner_pid))
-    run_script(interpreter.serve().path)
+    run_script(interpreter.serve())
 
 
 class _Interpreter:
@@ -114,16 +114,16 @@ class _Interpreter:
         shadowed = sorted(_modules_beside(order.path) & {name.split(".")[0] for name in sys.modules})
         if shadowed:
             raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
-        self._import_ahead(source)
+        self._import_ahead(source.imports if order.harness is None else _served_imports(source, order.harness), source)
         threads = thread_count()
         if threads > 1:
             raise Refusal(f"{threads} threads run in the interpreter that files are forked from")
 
-    def _import_ahead(self, source: FileSource) -> None:
+    def _import_ahead(self, imports: Sequence[str], source: FileSource) -> None:
         """Imports what is new; what cannot be imported is left to the file, which will say so."""
         known = len(sys.modules)
-        _import_each(name for name in source.imports if name not in self._known)
-        self._known.update(source.imports)
+        _import_each(name for name in imports if name not in self._known)
+        self._known.update(imports)
         _import_each(modules_to_preload(source.names, sys.modules))
         if len(sys.modules) != known:
             self._settle()
@@ -144,6 +144,16 @@ class _Interpreter:
     def _tell(self, event: dict[str, object]) -> None:
         with suppress(OSError):  # the runner is gone; what was started for it dies with it
             self._requests.send(json.dumps(event).encode("ascii"))
+
+
+def _served_imports(source: FileSource, harness: Sequence[str]) -> list[str]:
+    """What a file of PyTorch's imports, less PyTorch's harness: in its place what it is served, and what serves it."""
+    from torch_testing_shim._upstream.redirect import UPSTREAM, shim_module_of
+
+    is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
+    served = [shim_module_of(name) if is_served[name] else name for name in source.imports]
+    program = [f"{PACKAGE}._upstream.program", *([f"{PACKAGE}._upstream.mapped_devices"] if harness else [])]
+    return [*(name for name in served if name is not None), *program]
 
 
 def _import_each(names: Iterable[str]) -> None:

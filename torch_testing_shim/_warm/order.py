@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["EMPTY_MARK", "MARK_VARIABLE", "PACKET_BYTES", "WarmOrder"]
+__all__ = ["EMPTY_MARK", "MARK_VARIABLE", "PACKAGE", "PACKET_BYTES", "WarmOrder"]
 
+#: What `python -m` runs for files of PyTorch's.
+PACKAGE = "torch_testing_shim"
 #: The longest packet.
 PACKET_BYTES = 1 << 14
 
@@ -37,12 +39,20 @@ class WarmOrder:
         path: the test file, absolute.
         arguments: its command line, without the path.
         environment: the whole environment, MARK_VARIABLE included.
+        harness: None for `python FILE`; for `python -m torch_testing_shim OPTION ... FILE`, the options before FILE.
     """
 
     executable: str
     path: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
+    harness: tuple[str, ...] | None = None
+
+    @property
+    def argv(self) -> list[str]:
+        """The command line behind the interpreter."""
+        module = [] if self.harness is None else ["-m", PACKAGE, *self.harness]
+        return [*module, self.path, *self.arguments]
 
     def write(self, path: Path) -> None:
         """Writes the order to `path`.
@@ -61,4 +71,5 @@ class WarmOrder:
         """
         with open(path, encoding="ascii") as stream:
             fields = json.load(stream)
-        return cls(**{**fields, "arguments": tuple(fields["arguments"])})
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        return cls(**{**fields, **lists})

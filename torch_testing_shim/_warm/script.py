@@ -1,4 +1,4 @@
-"""From a fork of the warm interpreter to what `python FILE ARGUMENTS` would be.
+"""From a fork of the warm interpreter to what `python FILE ARGUMENTS` would be, or `python -m torch_testing_shim FILE`.
 
 The process gets the descriptors, environment, command line and import path that a new interpreter would have, a new
 `__main__`, and runs the file as that. Exceptions, exit codes, threads, `atexit` and the ends of objects go their usual
@@ -43,8 +43,8 @@ def become(order: WarmOrder, output: int) -> None:
     os.environ.clear()
     os.environ.update(order.environment)
     tempfile.tempdir = None  # it is TMPDIR's to say
-    sys.argv = [order.path, *order.arguments]
-    sys.orig_argv = [order.executable, *sys.argv]
+    sys.argv = [order.path, *order.arguments] if order.harness is None else order.argv[1:]
+    sys.orig_argv = [order.executable, *order.argv]
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, os.path.dirname(os.path.realpath(order.path)))
     generator = sys.modules.get("numpy.random")
@@ -52,8 +52,8 @@ def become(order: WarmOrder, output: int) -> None:
         generator.seed()
 
 
-def run_script(path: str) -> NoReturn:
-    """Runs the file as `__main__`, and ends as Python does; called where nothing is left to do but to return.
+def run_script(order: WarmOrder) -> NoReturn:
+    """Runs the order's file as `__main__`, and ends as Python does; called where nothing is left to do but to return.
 
     Raises:
         SystemExit: at the file's end, its own or after its exception was reported.
@@ -61,7 +61,7 @@ def run_script(path: str) -> NoReturn:
     """
     libraries, modules = _shared_libraries(), set(sys.modules)
     try:
-        _execute(path)
+        _execute(order)
         code: object = 0
     except SystemExit as end:
         code = 0 if end.code is None else end.code
@@ -77,10 +77,15 @@ def run_script(path: str) -> NoReturn:
     raise SystemExit(code)
 
 
-def _execute(path: str) -> None:
-    main = _new_main(path)
-    with io.open_code(path) as stream:
-        code = compile(stream.read(), path, "exec", dont_inherit=True)
+def _execute(order: WarmOrder) -> None:
+    main = _new_main(order.path)
+    if order.harness is None:
+        with io.open_code(order.path) as stream:
+            code = compile(stream.read(), order.path, "exec", dont_inherit=True)
+    else:
+        from torch_testing_shim._upstream.program import become_file  # imports torch, which others may do without
+
+        code = become_file(vars(main))
     exec(code, vars(main))
 
 

@@ -4,7 +4,8 @@ A test that failed is not asked: its traceback may hold what it opened. What the
 
 A first use of torch or Python opens things that stay for good, which no test is to blame for. They are known by what
 they are: devices and the kernel's anonymous files, threads of C++ libraries and of torch, helper processes that run a
-module of torch or multiprocessing, the pipes to these, and one event loop of gloo (see `_gloo_descriptors`).
+module of torch or multiprocessing, the pipes to these, one event loop of gloo (see `_gloo_descriptors`), and one pipe
+of libuv (see `_libuv_descriptors`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ import torch
 import torch.distributed as dist
 
 from torch_testing_shim._gloo_descriptors import event_loops
+from torch_testing_shim._libuv_descriptors import signal_pipes
 
 __all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
 
@@ -101,7 +103,11 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
         *_new_descriptors(
             now.descriptors - before.descriptors,
             helpers,
-            {*harness_descriptors, *_kept_event_loop(before.descriptors, now.descriptors)},
+            {
+                *harness_descriptors,
+                *_kept_for_good(event_loops(), before.descriptors, now.descriptors),
+                *_kept_for_good(signal_pipes(), before.descriptors, now.descriptors),
+            },
         ),
         *(f"thread {thread.name!r}" for thread in now.threads - before.threads if not _is_torchs(thread)),
         *(f"shared memory {_SHARED_MEMORY}/{name}" for name in now.segments - before.segments if _is_left(name)),
@@ -159,11 +165,16 @@ def _new_descriptors(
                 yield f"descriptor {number} ({target})"
 
 
-def _kept_event_loop(before: Collection[tuple[int, int, int]], now: Collection[tuple[int, int, int]]) -> frozenset[int]:
-    """The descriptors of gloo's first event loop, where it is new: torch may keep one for good, and no more."""
-    loops = event_loops()
+def _kept_for_good(
+    found: Sequence[frozenset[int]], before: Collection[tuple[int, int, int]], now: Collection[tuple[int, int, int]]
+) -> frozenset[int]:
+    """The first of what a library may keep for good, where it is new: it keeps one and no more.
+
+    Args:
+        found: the descriptors of each that is there now.
+    """
     old = {number for number, _, _ in frozenset(before) & frozenset(now)}
-    return loops[0] if loops and not any(loop & old for loop in loops) else frozenset()
+    return found[0] if found and not any(one & old for one in found) else frozenset()
 
 
 def _targets(folder: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import torch_testing_shim
 from torch_testing_shim._engine.failure_text import failure_report, output_report, trimmed_stacks
@@ -115,17 +116,45 @@ Current thread (most recent call first):
   File "/t/x.py", line 3 in test_a""",
         )
 
+    BARRIER: ClassVar = {
+        "process_group": ["0", "default_pg"],
+        "collective_seq_id": 2,
+        "profiling_name": "gloo:barrier",
+        "input_sizes": [],
+        "input_dtypes": [],
+        "retired": False,
+        "is_p2p": False,
+        "time_created_ns": 1,
+        "timeout_ms": 1000,
+    }
+
+    def test_ranks_that_lost_a_peer_tell_what_they_did_not_agree_on(self):
+        sizes = {0: [3], 2: [7], 3: [3]}
+        lost = [
+            outcome(
+                rank,
+                RankStatus.ERRORED,
+                headline="RuntimeError: Connection closed by peer",
+                traceback="RuntimeError: Connection closed by peer",
+                flight=json.dumps({"entries": [self.BARRIER | {"input_sizes": [size]}]}),
+            )
+            for rank, size in sizes.items()
+        ]
+        self.assertExpectedInline(
+            self.report(outcome(1, RankStatus.DIED, pid=101, exit_code=-6), *lost),
+            """\
+rank 1 (pid 101) died: killed by SIGABRT, without finishing its test
+
+ranks 0, 2, 3 lost their connection to rank 1
+
+where the ranks parted:
+collective 2 of the default group:
+  ranks 0, 3 entered barrier of [3]
+  rank 2 entered barrier of [7]""",
+        )
+
     def test_a_hang_tells_where_ranks_parted(self):
-        entry = {
-            "process_group": ["0", "default_pg"],
-            "collective_seq_id": 2,
-            "profiling_name": "gloo:barrier",
-            "input_sizes": [],
-            "retired": False,
-            "is_p2p": False,
-            "time_created_ns": 1,
-            "timeout_ms": 1000,
-        }
+        entry = self.BARRIER
         stack = 'Current thread 0x1 (most recent call first):\n  File "/t/x.py", line 3 in test_a\n'
         waits = outcome(0, RankStatus.HUNG, flight=json.dumps({"entries": [entry]}), native_stacks="pthread_cond_wait")
         self.assertExpectedInline(

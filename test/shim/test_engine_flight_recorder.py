@@ -6,7 +6,13 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import _dump_fr_trace_json
 
-from torch_testing_shim._engine.flight_recorder import Collective, collectives_in, desync_lines
+from torch_testing_shim._engine.flight_recorder import (
+    Collective,
+    collectives_in,
+    desync_lines,
+    latest_entries,
+    mismatch_lines,
+)
 from torch_testing_shim._engine.stacks import Place
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -14,8 +20,8 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 GROUP = "the default group"
 
 
-def entered(number, name, *sizes, is_done=False, group=GROUP):
-    return Collective(group, number, name, sizes, is_done)
+def entered(number, name, *sizes, is_done=False, group=GROUP, types=()):
+    return Collective(group, number, name, sizes, is_done, types=types)
 
 
 class DesyncLines(TestCase):
@@ -86,6 +92,30 @@ collective 1 of the default group:
         self.assertEqual([], desync_lines({}, {}))
 
 
+class MismatchLines(TestCase):
+    def test_shapes_types_and_operations(self):
+        for one, other in (
+            ("all_reduce of [3]", "all_reduce of [7]"),
+            ("all_reduce of [3] Float", "all_reduce of [3] Double"),
+            ("all_reduce of [3]", "all_gather of [3]"),
+        ):
+            name, shape, *types = one.replace("of ", "").split()
+            other_name, other_shape, *other_types = other.replace("of ", "").split()
+            flights = {
+                0: [entered(4, name, json.loads(shape), types=tuple(types))],
+                1: [entered(4, other_name, json.loads(other_shape), types=tuple(other_types))],
+                3: [entered(4, name, json.loads(shape), types=tuple(types))],
+            }
+            expected = f"collective 4 of {GROUP}:\n  ranks 0, 3 entered {one}\n  rank 1 entered {other}"
+            self.assertEqual([expected], mismatch_lines(flights))
+
+    def test_what_is_no_mismatch(self):
+        self.assertEqual([], mismatch_lines({}))
+        self.assertEqual([], mismatch_lines({0: [entered(1, "barrier")], 1: [entered(1, "barrier")], 2: []}))
+        self.assertEqual([], mismatch_lines({0: [entered(1, "barrier")], 1: [entered(2, "all_reduce")]}))
+        self.assertEqual([], mismatch_lines({0: [entered(1, "barrier")], 1: [entered(1, "all_reduce", group="tp")]}))
+
+
 class Dumps(MultiProcessTestCase):
     """What this torch's recorder writes is read in a rank that has made it."""
 
@@ -104,6 +134,11 @@ class Dumps(MultiProcessTestCase):
         found = collectives_in(dump)
         by_group = {collective.group: collective for collective in found}
         self.assertEqual(("all_reduce", ((3, 2),)), (by_group[GROUP].name, by_group[GROUP].sizes))
+        self.assertEqual(("Float",), by_group[GROUP].types)
+        dist.all_reduce(torch.ones(1))
+        latest = collectives_in(latest_entries(_dump_fr_trace_json(True, False).decode()))
+        self.assertEqual([((1,),), by_group["group pair"].sizes], [collective.sizes for collective in latest])
+        self.assertEqual("", latest_entries(""))
         self.assertEqual(("barrier", 1), (by_group["group pair"].name, by_group["group pair"].number))
         self.assertGreater(by_group[GROUP].timeout_seconds, 60)
         self.assertEqual((), collectives_in(""))

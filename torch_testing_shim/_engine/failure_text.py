@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines
+from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines, mismatch_lines
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.stacks import ENTRY
 from torch_testing_shim._engine.verdict import Verdict
@@ -138,9 +138,10 @@ def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
 
 
 def _desync(outcomes: Sequence[RankOutcome]) -> str:
-    """Where the ranks parted that the harness ended."""
-    flights = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight}
-    lines = desync_lines(flights, {o.rank: o.place for o in outcomes if o.place})
+    """Where the ranks parted that the harness ended, and where those that failed did not agree."""
+    flights = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight and not o.status.is_exception}
+    failed = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight and o.status.is_exception}
+    lines = [*desync_lines(flights, {o.rank: o.place for o in outcomes if o.place}), *mismatch_lines(failed)]
     return "\n".join(["where the ranks parted:", *lines]) if lines else ""
 
 

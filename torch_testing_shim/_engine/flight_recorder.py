@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch_testing_shim._engine.outcome import ranks_text
 from torch_testing_shim._engine.stacks import Place
 
-__all__ = ["Collective", "collectives_in", "desync_lines"]
+__all__ = ["Collective", "collectives_in", "desync_lines", "latest_entries", "mismatch_lines"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Collective:
         number: which collective of the group it is, from 1.
         name: "all_reduce".
         sizes: shapes of the tensors that the rank put in.
+        types: their types, in the recorder's words: "Float".
         is_done: the rank is through with it.
         created_ns: when the rank entered it, in nanoseconds of the wall clock.
         timeout_seconds: after this it fails by itself.
@@ -38,10 +39,15 @@ class Collective:
     is_done: bool = False
     created_ns: int = 0
     timeout_seconds: float = 0.0
+    types: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         shapes = ", ".join(str(list(size)) for size in self.sizes)
         return f"{self.name} of {shapes}" if shapes else self.name
+
+    @property
+    def with_types(self) -> str:
+        return " ".join([str(self), *self.types])
 
 
 def collectives_in(dump: str) -> tuple[Collective, ...]:
@@ -56,10 +62,32 @@ def collectives_in(dump: str) -> tuple[Collective, ...]:
             is_done=entry["retired"],
             created_ns=entry["time_created_ns"],
             timeout_seconds=entry["timeout_ms"] / 1000,
+            types=tuple(entry["input_dtypes"]),
         )
         for entry in entries
         if not entry["is_p2p"]
     )
+
+
+def latest_entries(dump: str) -> str:
+    """The dump less all but the last collective of each group: what a rank was in when it failed."""
+    entries = json.loads(dump).get("entries", []) if dump else []
+    last = {tuple(entry["process_group"]): entry for entry in entries if not entry["is_p2p"]}
+    return json.dumps({"entries": list(last.values())}) if last else ""
+
+
+def mismatch_lines(flights: Mapping[int, Iterable[Collective]]) -> list[str]:
+    """One text for each collective that ranks entered with different operations, shapes or types.
+
+    Args:
+        flights: what each rank was in when it failed; those that did not fail, or cannot tell, are missing.
+    """
+    entered: dict[tuple[str, int], dict[int, Collective]] = {}
+    for rank, collectives in flights.items():
+        for collective in collectives:
+            entered.setdefault((collective.group, collective.number), {})[rank] = collective
+    told = ((group, number, _disagreement(ranks, set(ranks), {})) for (group, number), ranks in entered.items())
+    return [f"collective {number} of {group}:{said}" for group, number, said in told if said]
 
 
 def desync_lines(flights: Mapping[int, Iterable[Collective]], places: Mapping[int, Place]) -> list[str]:
@@ -97,12 +125,16 @@ def _with_group(collectives: Iterable[Collective]) -> Iterator[tuple[tuple[str, 
 def _disagreement(entered: Mapping[int, Collective], members: set[int], places: Mapping[int, Place]) -> str:
     """Who entered what; empty where all of the group entered the same."""
     absent = members - entered.keys()
-    if not absent and len({(collective.name, collective.sizes) for collective in entered.values()}) == 1:
+    is_one = len({str(collective) for collective in entered.values()}) == 1
+    is_of_one_type = len({collective.types for collective in entered.values()}) == 1
+    if not absent and is_one and is_of_one_type:
         return ""
     who: dict[str, list[int]] = {}
     for rank in sorted(members):
         place = f" (now at {places[rank].where})" if rank in places else ""
-        what = f"entered {entered[rank]}" if rank in entered else "did not"
+        what = "did not"
+        if rank in entered:
+            what = f"entered {entered[rank] if is_of_one_type else entered[rank].with_types}"
         who.setdefault(what + place, []).append(rank)
     return "".join(f"\n  {ranks_text(ranks)} {what}" for what, ranks in who.items())
 

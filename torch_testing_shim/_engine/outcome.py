@@ -78,7 +78,8 @@ class RankOutcome:
         warnings: its Python warnings, "Category: message", in the order in which they came.
         stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
         native_stacks: its native stacks, likewise, or why there are none; empty without py-spy.
-        flight: its collectives, likewise, as torch's Flight Recorder dumps them; empty where it could not.
+        flight: its collectives, likewise, as torch's Flight Recorder dumps them; of a rank that lost its peer, those
+            that it was in; empty where it could not.
         finished: it said how its test ended (what came after that is told by `exit_code`).
         follows_peer: its exception was a `PeerFailedError`.
         wraps_lost_peer: its exception came of another, which said that a peer is gone.

@@ -27,7 +27,7 @@ import torch.distributed as dist
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.stacks import Frame
 
-__all__ = ["SelfReport", "ask", "read_reports", "start_answering"]
+__all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
 
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
@@ -119,7 +119,7 @@ def _report_of_this_process() -> dict[str, object]:
         "threads": [[_as_list(_summary(frame)) for frame in thread] for thread in threads],
         "timeouts": [timeout.total_seconds() for timeout in timeouts] + _group_timeouts(),
         "world_sizes": world_sizes,
-        "flight": _flight(),
+        "flight": flight_dump(),
         "at_ns": time.time_ns(),
     }
 
@@ -155,6 +155,7 @@ def _timeout_of(group: dist.ProcessGroup) -> float:
         return 0.0
 
 
-def _flight() -> str:
+def flight_dump() -> str:
+    """What torch's Flight Recorder holds, as JSON; empty where this torch has none, or no process group was made."""
     dump = getattr(sys.modules.get("torch._C._distributed_c10d"), "_dump_fr_trace_json", None)
     return dump(True, False).decode() if dump is not None else ""

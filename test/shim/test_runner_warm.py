@@ -11,6 +11,7 @@ import psutil
 from process_samples import ProcessTestCase
 from runner_samples import RunnerTestCase, last_line
 
+from torch_testing_shim._engine.leftovers import children_of_this_process
 from torch_testing_shim._runner.child_process import reap_strangers
 from torch_testing_shim._runner.start import Starter, imports_torch
 from torch_testing_shim.common_utils import run_tests
@@ -154,7 +155,12 @@ class RealTest(RunnerTestCase):
         process.kill()
         process.wait()
         self.wait_until(lambda: not self.processes_of_tree(), "all died with the runner", seconds=10.0)
-        reap_strangers(())  # other tests have made this process the parent of orphans
+        self.wait_until(self.has_no_children, "the orphans that it left to this process were collected")
+
+    def has_no_children(self) -> bool:
+        """Other tests have made this process the parent of orphans."""
+        reap_strangers(())
+        return not children_of_this_process()
 
     def made(self) -> list[str]:
         return sorted(path.name for path in self.tree.iterdir() if path.suffix in (".warm", ".cold"))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -52,6 +55,8 @@ class Soaks(TestCase):
             source.write_text(text.replace("import os\n", "import os\nimport subprocess\nkept = []\n", 1))
             result = soak.soak(40, source)
         problems = "\n".join(result.problems)
+        for pid in re.findall(r"left: process (\d+) sleep 3600", problems):
+            os.kill(int(pid), signal.SIGKILL)
         for what in ("controller pss", "controller private dirty", "controller descriptors"):
             self.assertIn(f"not flat: {what}", problems)
         self.assertRegex(problems, r"left: process \d+ sleep 3600")

@@ -3,7 +3,7 @@ verdict, seconds past the deadline of a hang, what was left.
 
     python test/shim/fault_table.py
     python test/shim/fault_table.py --only "hangs*" --json faults.json
-    python test/shim/fault_table.py --upstream      the same through PyTorch's own harness, beside it: takes an hour
+    python test/shim/fault_table.py --upstream      the same through PyTorch's own harness, beside it: 40 minutes
 
 After each fault a test runs in the same process that has to find everything in order. Exit status: 0 where everything
 is right on this harness, 1 where something is wrong, 2 for wrong usage. Times count from the moment at which the fault

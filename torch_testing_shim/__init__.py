@@ -22,7 +22,7 @@ Faces, PyTorch's names at PyTorch's paths:
     common_methods_invocations            DecorateInfo
     two_tensor                            TwoTensor
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
-                                          _thread_world
+                                          _threaded_works, _thread_world
 
 Our own, for tests of what is distributed:
 
@@ -37,7 +37,7 @@ What the faces delegate to:
                             _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
                             _repro, _interrupts: Ctrl-C and SIGTERM, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
-    _parametrization        parametrize, subtest, instantiate_parametrized_tests
+    _parametrization        parametrize, subtest, instantiate_parametrized_tests, with _parameter_cases
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _device_type_tests      generic tests, made for each device; _device_marks: dtypes, and on which devices
     _rank_placements        where the shards of a test's sharded tensors lie
@@ -45,7 +45,8 @@ What the faces delegate to:
     _absent_names           names that stand for a part of PyTorch's own build
     _lazy_flag              a flag that is asked when it is used
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
-    _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms; _test_limits: world size and timeout
+    _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
+                            _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class; _test_steps: a test's steps in a rank
     _distributed_names      where names of common_distributed are that few tests use: _backend_features,
                             _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
@@ -58,7 +59,7 @@ What the faces delegate to:
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
                             _libuv_descriptors: and of libuv
     _test_notes             what is to be told of a test whatever its status
-    _dtensor_models         models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
+    _perceptrons, _transformer   models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups
     _torch_versions         what differs between versions of torch

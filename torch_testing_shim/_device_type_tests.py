@@ -19,7 +19,8 @@ import torch
 from torch_testing_shim._device_marks import ALL_DEVICES
 from torch_testing_shim._engine.devices import accelerator_count, device_in_use, process_group_backend
 from torch_testing_shim._flags import settings_or_default
-from torch_testing_shim._parametrization import Case, Parametrizer, add_cases, parametrizers_of
+from torch_testing_shim._parameter_cases import Case
+from torch_testing_shim._parametrization import Parametrizer, add_cases, parametrizers_of
 from torch_testing_shim.common_utils import TestCase
 
 __all__ = ["DeviceTypeTestBase", "instantiate_device_type_tests"]

@@ -7,93 +7,23 @@ import threading
 import types
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as dist
-from torch._C._distributed_c10d import HashStore, Store
+from torch._C._distributed_c10d import Store
 
-from torch_testing_shim._engine.controller import checked_world_size, raise_verdict
-from torch_testing_shim._engine.thread_meetings import Meetings
-from torch_testing_shim._engine.thread_ranks import ThreadRanks
-from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim._test_steps import cleanup_steps, take_steps
+from torch_testing_shim._threaded_run import ThreadedRun, leave, threaded_process_group
 from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase
-from torch_testing_shim.distributed.multi_threaded_pg import (
-    ThreadLocalWorld,
-    _install_threaded_pg,
-    _uninstall_threaded_pg,
-)
 
 __all__ = ["MultiThreadedTestCase", "spawn_threads_and_init_comms"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
-
-
-class _ThreadedRun:
-    """One run of a test's ranks as threads: their worlds, their store, their verdict. `close` ends it."""
-
-    def __init__(self, world_size: int, timeout: float) -> None:
-        self._ranks = ThreadRanks(world_size, timeout)
-        self._world_size = world_size
-        self._world: ThreadLocalWorld | None = _install_threaded_pg(self._ranks.meetings)
-        self.store = HashStore()
-
-    @property
-    def threads(self) -> list[threading.Thread]:
-        return self._ranks.threads
-
-    @property
-    def meetings(self) -> Meetings:
-        return self._ranks.meetings
-
-    def start(self, body: Callable[[int], object]) -> None:
-        """Starts the ranks; each calls `body` with its number."""
-        self._ranks.start(body)
-
-    def join(self) -> None:
-        """Waits for the ranks and raises what they add up to.
-
-        Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
-        """
-        try:
-            outcomes = self._ranks.join()
-        finally:
-            self.close()
-        raise_verdict(outcomes, ExitExpectation())
-
-    def close(self) -> None:
-        if self._world is not None:
-            self._world = None
-            try:
-                self._ranks.close()
-            finally:
-                _uninstall_threaded_pg()
-
-
-@contextmanager
-def _process_group(rank: int, world_size: int, store: Store) -> Iterator[None]:
-    """The default group of this thread. While another test has its turn already, nothing is taken down."""
-    world = dist.distributed_c10d._world
-    dist.init_process_group("threaded", rank=rank, world_size=world_size, store=store)
-    try:
-        yield
-    finally:
-        if dist.distributed_c10d._world is world and dist.is_initialized():
-            dist.destroy_process_group()
-
-
-def _leave(meetings: Meetings, rank: int, error: BaseException) -> None:
-    """Tells the others at once that this rank will not come any more, whatever it does until it ends."""
-    skipped = isinstance(error, unittest.SkipTest)
-    meetings.leave(rank, f"skipped: {error}" if skipped else f"raised {type(error).__name__}")
 
 
 class MultiThreadedTestCase(TestCase):
@@ -115,7 +45,7 @@ class MultiThreadedTestCase(TestCase):
     rank: int = MAIN_THREAD_RANK
     threads: list[threading.Thread]
     global_store: Store
-    _run_of_threads: _ThreadedRun | None
+    _run_of_threads: ThreadedRun | None
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         name = chosen_name(method_name, methodName)
@@ -167,7 +97,7 @@ class MultiThreadedTestCase(TestCase):
         if reason is not None:
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
-        run = self._run_of_threads = _ThreadedRun(world_size, get_timeout(self.id()))
+        run = self._run_of_threads = ThreadedRun(world_size, get_timeout(self.id()))
         self.addCleanup(run.close)
         type(self).global_store = run.store
         self.addCleanup(delattr, type(self), "global_store")
@@ -202,7 +132,7 @@ class MultiThreadedTestCase(TestCase):
         """
 
         def steps() -> Iterator[Callable[[], object]]:
-            with _process_group(rank, world_size, type(self).global_store):
+            with threaded_process_group(rank, world_size, type(self).global_store):
                 yield from self._test_steps(test_name, failures)
             yield self.perThreadTearDown
 
@@ -211,7 +141,7 @@ class MultiThreadedTestCase(TestCase):
 
         def on_error(error: BaseException) -> None:
             failures.append(error)
-            _leave(world.meetings, rank, error)
+            leave(world.meetings, rank, error)
 
         take_steps(steps(), on_error)
 
@@ -256,11 +186,11 @@ def spawn_threads_and_init_comms(
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         size = checked_world_size(world_size)
         seconds = get_timeout(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
-        run = _ThreadedRun(size, seconds)
+        run = ThreadedRun(size, seconds)
 
         def body(rank: int) -> None:
-            with _process_group(rank, size, run.store):
-                take_steps([lambda: test(self, *args, **kwargs)], functools.partial(_leave, run.meetings, rank))
+            with threaded_process_group(rank, size, run.store):
+                take_steps([lambda: test(self, *args, **kwargs)], functools.partial(leave, run.meetings, rank))
 
         try:
             run.start(body)

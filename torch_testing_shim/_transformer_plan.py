@@ -14,8 +14,8 @@ from torch.distributed.tensor.parallel import (
     parallelize_module,
 )
 
-from torch_testing_shim._dtensor_models import Transformer, TransformerBlock
 from torch_testing_shim._expert_parallel import ExpertParallel, ExpertParallelWithTP, TensorParallelForExpert
+from torch_testing_shim._transformer import Transformer, TransformerBlock
 
 __all__ = ["split_over_meshes"]
 

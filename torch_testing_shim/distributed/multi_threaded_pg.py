@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.futures import Future
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_meetings import Call, Meetings
@@ -34,8 +33,8 @@ from torch_testing_shim.distributed._threaded_collectives import (
     binop_reduce,
     bitwise_reduce,
     flatten_list,
-    operator_of,
 )
+from torch_testing_shim.distributed._threaded_works import Receipt, by, described, listed, ret_work, rows_of
 
 __all__ = [
     "AllGather",
@@ -57,25 +56,8 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _BACKEND = "threaded"
-#: Whose stubs lack some names.
-_C10D: Any = torch._C._distributed_c10d
 #: Its stubs know each collective in several forms, of which torch itself uses one: the one that is overridden here.
 _ProcessGroup: Any = dist.ProcessGroup
-
-
-def ret_work(ret: Any) -> dist.Work:
-    """A work that is done and has the result `ret`."""
-    done: Future[Any] = Future()
-    done.set_result(ret)
-    make: Callable[[Any], dist.Work] = _C10D._create_work_from_future
-    return make(done)
-
-
-def _described(tensors: Any) -> tuple[str, tuple[Any, ...]]:
-    """Shapes and types of tensors for people, and their numbers of elements and types for comparison."""
-    flat = flatten_list(tensors)
-    shapes = ", ".join(f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in flat)
-    return f"of {shapes}", tuple((tensor.numel(), tensor.dtype) for tensor in flat)
 
 
 class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
@@ -134,32 +116,32 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _alike(self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "") -> dist.Work:
         """A collective to which all ranks bring tensors of the same numbers of elements and types."""
-        text, compared = _described(tensors)
+        text, compared = described(tensors)
         return self._meet(Call(name, f"{text}{told}", (told, *compared)), tensors, work)
 
     def allreduce(self, tensors: Any, opts: Any = None) -> dist.Work:
-        return self._all_reduce("all_reduce", _listed(tensors), opts)
+        return self._all_reduce("all_reduce", listed(tensors), opts)
 
     def allreduce_coalesced(self, tensors: Any, opts: Any = None) -> dist.Work:
         return self._all_reduce("all_reduce_coalesced", tensors, opts)
 
     def _all_reduce(self, name: str, tensors: list[torch.Tensor], opts: Any) -> dist.Work:
         op = getattr(opts or dist.AllreduceOptions(), "reduceOp", opts)  # a test may pass the operator itself
-        return self._alike(name, tensors, AllReduce(op).work, _by(op))
+        return self._alike(name, tensors, AllReduce(op).work, by(op))
 
     def reduce(self, tensors: Any, opts: Any = None) -> dist.Work:
         opts = opts or dist.ReduceOptions()
-        given = _listed(tensors)
+        given = listed(tensors)
 
         def work(data: list[list[torch.Tensor]]) -> None:  # the others keep what they have
             copies = [given if rank == opts.rootRank else [t.clone() for t in given] for rank, given in enumerate(data)]
             AllReduce(opts.reduceOp).work(copies)
 
-        return self._alike("reduce", given, work, f"{_by(opts.reduceOp)} to rank {opts.rootRank} of the group")
+        return self._alike("reduce", given, work, f"{by(opts.reduceOp)} to rank {opts.rootRank} of the group")
 
     def broadcast(self, tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.BroadcastOptions()).rootRank
-        return self._alike("broadcast", _listed(tensors), Broadcast(root).work, f" from rank {root} of the group")
+        return self._alike("broadcast", listed(tensors), Broadcast(root).work, f" from rank {root} of the group")
 
     def barrier(self, opts: Any = None) -> dist.Work:
         return self._meet(Call("barrier"), [], lambda _: None)
@@ -169,11 +151,11 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _gather_call(self, name: str, outputs: Any, inputs: Any) -> dist.Work:
         """Inputs may differ in size between ranks, not in type."""
-        call = Call(name, _described(inputs)[0], tuple(tensor.dtype for tensor in inputs))
+        call = Call(name, described(inputs)[0], tuple(tensor.dtype for tensor in inputs))
         return self._meet(call, (outputs, inputs), AllGather().work)
 
     def all_gather_single(self, output: torch.Tensor, input: torch.Tensor, opts: Any = None) -> dist.Work:
-        return self._gather_call("all_gather_into_tensor", [_rows(output, self._world_size, input)], [input])
+        return self._gather_call("all_gather_into_tensor", [rows_of(output, self._world_size, input)], [input])
 
     def all_gather_single_coalesced(self, outputs: Any, inputs: Any, opts: Any = None) -> dist.Work:
         for output, tensor in zip(outputs, inputs, strict=True):
@@ -188,7 +170,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def gather(self, output_tensors: Any, input_tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.GatherOptions()).rootRank
-        text, compared = _described(input_tensors)
+        text, compared = described(input_tensors)
         told = f"to rank {root} of the group"
         return self._meet(
             Call("gather", f"{text} {told}", (told, *compared)), (output_tensors, input_tensors), Gather(root).work
@@ -196,7 +178,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def scatter(self, output_tensors: Any, input_tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.ScatterOptions()).rootRank
-        text, compared = _described(output_tensors)
+        text, compared = described(output_tensors)
         told = f"from rank {root} of the group"
         return self._meet(
             Call("scatter", f"{text} {told}", (told, *compared)), (output_tensors, input_tensors), Scatter(root).work
@@ -207,12 +189,12 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _reduce_scatter(self, name: str, outputs: Any, inputs: Any, opts: Any) -> dist.Work:
         op = (opts or dist.ReduceScatterOptions()).reduceOp
-        text, compared = _described(inputs)
-        call = Call(name, f"{text}{_by(op)}", (_by(op), *compared))
+        text, compared = described(inputs)
+        call = Call(name, f"{text}{by(op)}", (by(op), *compared))
         return self._meet(call, (outputs, inputs), ReduceScatter(op).work)
 
     def reduce_scatter_single(self, output: torch.Tensor, input: torch.Tensor, opts: Any = None) -> dist.Work:
-        rows = _rows(input, self._world_size, output)
+        rows = rows_of(input, self._world_size, output)
         return self._reduce_scatter("reduce_scatter_tensor", [output], [rows], opts)
 
     def reduce_scatter_single_coalesced(self, outputs: Any, inputs: Any, opts: Any = None) -> dist.Work:
@@ -221,7 +203,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return ret_work(outputs)
 
     def alltoall(self, output_tensor_list: Any, input_tensor_list: Any, opts: Any = None) -> dist.Work:
-        call = Call("all_to_all", _described(input_tensor_list)[0], tuple({t.dtype for t in input_tensor_list}))
+        call = Call("all_to_all", described(input_tensor_list)[0], tuple({t.dtype for t in input_tensor_list}))
         return self._meet(call, (output_tensor_list, input_tensor_list), AllToAll().work)
 
     def all_to_all_single(
@@ -232,7 +214,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         input_split_sizes: list[int] | None = None,
         opts: Any = None,
     ) -> dist.Work:
-        call = Call("all_to_all_single", _described([input])[0], (input.dtype,))
+        call = Call("all_to_all_single", described([input])[0], (input.dtype,))
         brought = (output, input, output_split_sizes, input_split_sizes)
         return self._meet(call, brought, AllToAllBase().work)
 
@@ -243,14 +225,14 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def recv(self, tensors: Any, src: int, tag: int) -> dist.Work:
         """Through when the work that it returns has been waited for."""
-        return _Receipt(self._come_alone(src, self._rank, tag, "recv", tensors))
+        return Receipt(self._come_alone(src, self._rank, tag, "recv", tensors))
 
     def _come_alone(self, src: int, dst: int, tag: int, name: str, tensors: list[torch.Tensor]) -> Callable[[], None]:
         """Comes to the next meeting of a sender and a receiver, who are members of this group; returns how to wait."""
         route = (src, dst, tag)
         number = next(self._routes.setdefault(route, itertools.count(1)))
         members, me = (self._members[src], self._members[dst]), self._members[self._rank]
-        text, compared = _described(tensors)
+        text, compared = described(tensors)
         call = Call("point to point:", f"{name} {text}", compared)
         name = f"{self._name}, from rank {members[0]} to rank {members[1]} with tag {tag}"
         return self._meetings.come(name, number, members, me, call, tensors, Broadcast(0).work)
@@ -267,37 +249,6 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
     _reduce_scatter_base = reduce_scatter_single
     reduce_scatter_tensor_coalesced = reduce_scatter_single_coalesced
     alltoall_base = all_to_all_single
-
-
-class _Receipt(dist.Work):
-    """The work of a `recv`."""
-
-    def __init__(self, wait: Callable[[], None]) -> None:
-        super().__init__()
-        self._wait = wait
-
-    def wait(self, timeout: Any = None) -> bool:
-        self._wait()
-        return True
-
-
-def _listed(tensors: Any) -> list[torch.Tensor]:
-    return [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-
-
-def _by(op: Any) -> str:
-    return f" by {getattr(operator_of(op), 'name', operator_of(op))}"
-
-
-def _rows(whole: torch.Tensor, count: int, part: torch.Tensor) -> list[torch.Tensor]:
-    """The `count` equal parts of a tensor, as views that have the shape of `part`.
-
-    Raises:
-        ValueError: they are not of its size.
-    """
-    if whole.numel() != count * part.numel():
-        raise ValueError(f"{list(whole.shape)} are not {count} tensors of {list(part.shape)}")
-    return [row.view(part.shape) for row in whole.data.view(count, part.numel())]
 
 
 def _create_threaded_pg(options: Any, _: object = None) -> ProcessLocalGroup:

@@ -12,18 +12,12 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from torch_testing_shim._dtensor_models import (
-    MLPModule,
-    MLPStacked,
-    ModelArgs,
-    RMSNormPython,
-    Transformer,
-    TransformerBlock,
-)
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim._transformer import ModelArgs, Transformer, TransformerBlock
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcContinuousTest,

@@ -1,0 +1,87 @@
+"""One run of ranks that are threads: their worlds, their store, their process group, their verdict."""
+
+from __future__ import annotations
+
+import threading
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore, Store
+
+from torch_testing_shim._engine.controller import raise_verdict
+from torch_testing_shim._engine.thread_meetings import Meetings
+from torch_testing_shim._engine.thread_ranks import ThreadRanks
+from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim.distributed.multi_threaded_pg import (
+    ThreadLocalWorld,
+    _install_threaded_pg,
+    _uninstall_threaded_pg,
+)
+
+__all__ = ["ThreadedRun", "leave", "threaded_process_group"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class ThreadedRun:
+    """One run of a test's ranks as threads: their worlds, their store, their verdict. `close` ends it."""
+
+    def __init__(self, world_size: int, timeout: float) -> None:
+        self._ranks = ThreadRanks(world_size, timeout)
+        self._world_size = world_size
+        self._world: ThreadLocalWorld | None = _install_threaded_pg(self._ranks.meetings)
+        self.store = HashStore()
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        return self._ranks.threads
+
+    @property
+    def meetings(self) -> Meetings:
+        return self._ranks.meetings
+
+    def start(self, body: Callable[[int], object]) -> None:
+        """Starts the ranks; each calls `body` with its number."""
+        self._ranks.start(body)
+
+    def join(self) -> None:
+        """Waits for the ranks and raises what they add up to.
+
+        Raises:
+            RankFailure: an assertion did not hold in a rank.
+            RankError: the test ended in another bad way.
+            unittest.SkipTest: every rank skipped.
+        """
+        try:
+            outcomes = self._ranks.join()
+        finally:
+            self.close()
+        raise_verdict(outcomes, ExitExpectation())
+
+    def close(self) -> None:
+        if self._world is not None:
+            self._world = None
+            try:
+                self._ranks.close()
+            finally:
+                _uninstall_threaded_pg()
+
+
+@contextmanager
+def threaded_process_group(rank: int, world_size: int, store: Store) -> Iterator[None]:
+    """The default group of this thread. While another test has its turn already, nothing is taken down."""
+    world = dist.distributed_c10d._world
+    dist.init_process_group("threaded", rank=rank, world_size=world_size, store=store)
+    try:
+        yield
+    finally:
+        if dist.distributed_c10d._world is world and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def leave(meetings: Meetings, rank: int, error: BaseException) -> None:
+    """Tells the others at once that this rank will not come any more, whatever it does until it ends."""
+    skipped = isinstance(error, unittest.SkipTest)
+    meetings.leave(rank, f"skipped: {error}" if skipped else f"raised {type(error).__name__}")

@@ -25,8 +25,9 @@ __all__ = ["Order", "deadline_of", "run_faults", "run_orders"]
 
 _SHIM_TESTS = Path(__file__).resolve().parents[1]
 _ROOT = _SHIM_TESTS.parents[1]
-#: Deadline of a test that hangs, in seconds: long enough for three ranks to come to the fault on a loaded machine.
-_HANG_SECONDS = 3
+#: Deadline of a test that hangs, in seconds: long enough for three ranks to come to the fault on a loaded machine, and
+#: for spawned ones, each of which imports torch first.
+_HANG_SECONDS, _SPAWNED_HANG_SECONDS = 3, 30
 #: Deadline of the others, which are not to come near it.
 _DEADLINE_SECONDS = 60
 #: How long ranks stand still before a deadlock is told.
@@ -35,6 +36,10 @@ _STALL_SECONDS = 1
 _PROCESSES = 2
 #: How many processes share the faults that hang: they use no processor time while they do.
 _HANG_PROCESSES = 3
+#: How many processes have spawned ranks at once: the imports of more would take longer than the deadlines are.
+_SPAWNING_AT_ONCE = 2
+#: Chooses how ranks start, here as elsewhere.
+_START_METHOD = "TORCH_TESTING_SHIM_START_METHOD"
 #: A process whose tests do not go on for so long is given up, in seconds.
 _PATIENCE_SECONDS = 150
 _TAIL_CHARACTERS = 2000
@@ -65,12 +70,12 @@ class Order:
 
 def deadline_of(fault: Fault) -> float:
     """Seconds that the fault's test may take."""
-    return _HANG_SECONDS if fault.expected.is_hang else _DEADLINE_SECONDS
+    return _hang_seconds() if fault.expected.is_hang else _DEADLINE_SECONDS
 
 
 def run_faults(faults: Sequence[Fault]) -> dict[str, Observation]:
     """Runs the faults on this harness and returns what became of them, by test."""
-    return run_orders(_orders(faults))
+    return run_orders(_orders(faults), _SPAWNING_AT_ONCE if _is_spawning() else None)
 
 
 def _orders(faults: Sequence[Fault]) -> list[Order]:
@@ -78,12 +83,20 @@ def _orders(faults: Sequence[Fault]) -> list[Order]:
     hangs = [fault for fault in faults if fault.expected.is_hang]
     on_small_disk = [fault for fault in faults if fault.expected.small_disk]
     others = [fault for fault in faults if fault not in hangs and fault not in on_small_disk]
-    far, near = _deadlines(_DEADLINE_SECONDS, _STALL_SECONDS), _deadlines(_HANG_SECONDS, 0)
+    far, near = _deadlines(_DEADLINE_SECONDS, _STALL_SECONDS), _deadlines(_hang_seconds(), 0)
     return [
         *(Order(share, "faults.cases", far) for share in _shares(others, _PROCESSES)),
         *(Order(share, "faults.cases", near) for share in _shares(hangs, _HANG_PROCESSES)),
         *(Order(share, "faults.cases", far, small_disk=True) for share in _shares(on_small_disk, 1)),
     ]
+
+
+def _is_spawning() -> bool:
+    return os.environ.get(_START_METHOD) == "spawn"
+
+
+def _hang_seconds() -> int:
+    return _SPAWNED_HANG_SECONDS if _is_spawning() else _HANG_SECONDS
 
 
 def _shares(faults: Sequence[Fault], number: int) -> list[tuple[Fault, ...]]:
@@ -154,7 +167,7 @@ def _environment(order: Order, folder: Path, mark: str) -> dict[str, str]:
     """This process's, less what configures a harness."""
     ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    start_method = {n: v for n, v in os.environ.items() if n == "TORCH_TESTING_SHIM_START_METHOD"}
+    start_method = {name: value for name, value in os.environ.items() if name == _START_METHOD}
     return {
         **kept,
         **start_method,

@@ -7,8 +7,8 @@ verdict, seconds past the deadline of a hang, what was left.
 
 After each fault a test runs in the same process that has to find everything in order. Exit status: 0 where everything
 is right on this harness, 1 where something is wrong, 2 for wrong usage. Times count from the moment at which the fault
-happens to the end of its test, clean-up included. TORCH_TESTING_SHIM_START_METHOD=spawn runs it on
-spawned ranks, in half an hour.
+happens to the end of its test, clean-up included. TORCH_TESTING_SHIM_START_METHOD=spawn runs it on spawned ranks, in
+half an hour.
 """
 
 from __future__ import annotations

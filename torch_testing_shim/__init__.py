@@ -30,6 +30,10 @@ Our own, for tests of what is distributed:
     distributed.sharded_comparison        two ShardedTensors, compared where their shards lie
     faults                                a rank is killed, fails, hangs or is late, where a test says so
 
+Our own, for packages that bring a device:
+
+    backends                              Backend: what torch cannot answer of it; requires_capability
+
 What the faces delegate to:
 
     _engine                 one test, N ranks: processes, deadlines, verdicts

@@ -15,7 +15,7 @@ from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import raise_verdict
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.kept_rank_main import serve
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
@@ -97,8 +97,9 @@ class MultiProcContinuousTest(TestCase):
         os.environ["LOCAL_RANK"] = str(rank)
         assert rdvz_file is not None, "ranks are started with a file to meet in"
         backend = class_value(cls, "backend_str")
-        if backend is None and device_in_use().is_cpu:
-            backend = process_group_backend("cpu")
+        if backend is None:  # of an accelerator, torch takes the one registered for it
+            device = device_in_use()
+            backend = process_group_backend("cpu") if device.is_cpu else recorded_backend(device.type)
         dist.init_process_group(
             backend=backend,
             world_size=world_size,

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.devices import declares, device_in_use
 from torch_testing_shim._flags import TEST_WITH_ROCM
 from torch_testing_shim._rank_free import skip_where
 
 __all__ = [
     "evaluate_platform_supports_symm_mem",
+    "has_multicast_memory",
     "import_transformers_or_skip",
     "requires_multicast_support",
     "requires_nccl_shrink",
@@ -62,21 +63,22 @@ def requires_nccl_shrink() -> Callable[[Test], Test]:
 
 def requires_multicast_support() -> Callable[[Test], Test]:
     """Skips where the device has no multicast memory (upstream's name, torch 2.13)."""
+    return skip_where(lambda _: None if has_multicast_memory() else "needs a device with multicast memory")
 
-    def condition(_: unittest.TestCase) -> str | None:
-        if device_in_use().type == "cuda":
-            memory: Any = torch._C._distributed_c10d._SymmetricMemory
-            if memory.has_multicast_support(torch._C._autograd.DeviceType.CUDA, 0):
-                return None
-        return "needs a device with multicast memory"
 
-    return skip_where(condition)
+def has_multicast_memory() -> bool:
+    """Whether the device in use has multicast memory: as torch says of CUDA, and the package of another device."""
+    if device_in_use().type != "cuda":
+        return declares("multicast_memory")
+    memory: Any = torch._C._distributed_c10d._SymmetricMemory
+    return bool(memory.has_multicast_support(torch._C._autograd.DeviceType.CUDA, 0))
 
 
 def evaluate_platform_supports_symm_mem() -> bool:
-    """Whether the device in use has symmetric memory (upstream's name, torch 2.13)."""
+    """Whether the device in use has symmetric memory (upstream's name, torch 2.13): as is known of CUDA and ROCm,
+    and as the package of another device says."""
     if device_in_use().type != "cuda":
-        return False
+        return declares("symmetric_memory")
     return not TEST_WITH_ROCM or any(arch in _rocm_arch() for arch in _ROCM_SYMMETRIC_MEMORY)
 
 

@@ -14,7 +14,7 @@ import unittest
 from collections.abc import Sequence
 
 from torch_testing_shim._child_runs import run_in_children
-from torch_testing_shim._engine.devices import DeviceError, device_in_use
+from torch_testing_shim._engine.devices import DeviceError, check_device
 from torch_testing_shim._engine.launcher import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._engine.spawned_main import is_importing_main
@@ -90,7 +90,7 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     export(options)
     settings = read_settings()
     check_test_lists(settings)
-    device_in_use(settings)
+    check_device(settings)
     check_scratch_folder()
     if options.save_xml is not None:
         check_reportable(options.save_xml)

@@ -35,7 +35,18 @@ def _has_flash_attention() -> bool:
     if LAZY_FLAGS["TEST_CUDA"]():
         by_device = TEST_WITH_ROCM or (bool(SM80OrLater) and not IS_WINDOWS)
         return by_device and torch.backends.cuda.is_flash_attention_available()
-    return LAZY_FLAGS["TEST_XPU"]()
+    return LAZY_FLAGS["TEST_XPU"]() or _declares("flash_attention")
+
+
+def _has_efficient_attention() -> bool:
+    return LAZY_FLAGS["TEST_CUDA"]() or LAZY_FLAGS["TEST_XPU"]() or _declares("memory_efficient_attention")
+
+
+def _declares(capability: str) -> bool:
+    """Whether another device's package says that it can do this."""
+    from torch_testing_shim._engine.devices import declares  # here, since it imports torch.distributed
+
+    return declares(capability)
 
 
 def _has_cudnn_attention() -> bool:
@@ -44,9 +55,10 @@ def _has_cudnn_attention() -> bool:
     return bool(SM80OrLater) and not TEST_WITH_ROCM and has_version
 
 
-#: Kernels of attention that an accelerator has (upstream's names, torch 2.13); false on the CPU.
+#: Kernels of attention that an accelerator has (upstream's names, torch 2.13), as torch or its package says; false on
+#: the CPU.
 PLATFORM_SUPPORTS_FLASH_ATTENTION = LazyFlag(_has_flash_attention)
-PLATFORM_SUPPORTS_MEM_EFF_ATTENTION = LazyFlag(lambda: LAZY_FLAGS["TEST_CUDA"]() or LAZY_FLAGS["TEST_XPU"]())
+PLATFORM_SUPPORTS_MEM_EFF_ATTENTION = LazyFlag(_has_efficient_attention)
 PLATFORM_SUPPORTS_CUDNN_ATTENTION = LazyFlag(_has_cudnn_attention)
 PLATFORM_SUPPORTS_FUSED_ATTENTION = LazyFlag(
     lambda: any(

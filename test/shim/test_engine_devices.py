@@ -9,7 +9,16 @@ from unittest import mock
 import torch
 
 from torch_testing_shim._engine import devices
-from torch_testing_shim._engine.devices import DeviceError, DeviceInUse, device_in_use, process_group_backend
+from torch_testing_shim._engine.backend_records import Backend, FoundBackend
+from torch_testing_shim._engine.devices import (
+    DeviceError,
+    DeviceInUse,
+    declares,
+    device_in_use,
+    fork_hazard,
+    process_group_backend,
+    recorded_backend,
+)
 from torch_testing_shim._settings import Settings
 from torch_testing_shim.common_distributed import at_least_x_gpu
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -22,6 +31,12 @@ def machine_with(count, accelerator="cuda"):
         _accelerator_type=lambda: accelerator,
         accelerator_count=lambda: count,
     )
+
+
+def recorded(**values):
+    """A context in which a package has a record of the device "cpu", and none of another."""
+    found = FoundBackend(Backend("cpu", **values), "torch-gems 1.0")
+    return mock.patch.object(devices, "backend_record", {"cpu": found}.get)
 
 
 class Devices(TestCase):
@@ -79,6 +94,44 @@ class Devices(TestCase):
         self.assertEqual("gloo", process_group_backend("cpu"))
         with self.assertRaisesRegex(DeviceError, "no process-group backend is registered for device 'vulkan'"):
             process_group_backend("vulkan")
+
+    def test_a_recorded_backend_comes_before_torchs(self):
+        self.assertIsNone(recorded_backend("cpu"))
+        with recorded():
+            self.assertEqual((None, "gloo"), (recorded_backend("cpu"), process_group_backend("cpu")))
+        with recorded(pg_backend="cpu:gloo,meta:fake"):
+            self.assertEqual("cpu:gloo,meta:fake", process_group_backend("cpu"))
+        with recorded(pg_backend="fake"):
+            self.assertEqual("fake", process_group_backend("cpu"))
+        with (
+            recorded(pg_backend="none_such"),
+            self.assertRaisesRegex(
+                DeviceError,
+                r"^the backend record for 'cpu' \(torch-gems 1\.0\) names the process-group backend 'none_such', "
+                "which torch does not know$",
+            ),
+        ):
+            process_group_backend("cpu")
+
+    def test_what_a_record_declares(self):
+        with machine_with(0, None), recorded(capabilities=frozenset({"clock"})):
+            self.assertEqual([True, False], [declares("clock"), declares("multicast_memory")])
+        with machine_with(0, None), mock.patch.object(devices, "backend_record", {}.get):
+            self.assertFalse(declares("clock"))
+
+    def test_what_speaks_against_a_fork(self):
+        initialized = mock.patch.object(devices, "initialized_accelerator", return_value="cpu")  # of a device recorded
+        other = mock.patch.object(devices, "initialized_accelerator", return_value="xpu")
+        refused = "cpu does not survive a fork, as torch-gems 1.0 says"
+        hazard = "cpu has been initialized in the test process"
+        with machine_with(0, None):
+            for fork_safe, unused, used in ((None, None, hazard), (True, None, None), (False, refused, refused)):
+                with self.subTest(fork_safe=fork_safe), recorded(fork_safe=fork_safe):
+                    self.assertEqual(unused, fork_hazard())
+                    with initialized:
+                        self.assertEqual(used, fork_hazard())
+            with recorded(fork_safe=True), other:
+                self.assertEqual("xpu has been initialized in the test process", fork_hazard())
 
     def test_a_child_counts_so_that_this_process_starts_no_driver(self):
         own, asked_in = os.getpid(), []

@@ -28,7 +28,9 @@
     controller     one test in the controller, from its scratch folder to its verdict
     failure_text   the report of a test that did not pass
     thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
-    devices        the device in use and its process-group backend, asked of torch
+    devices        the device in use and its process-group backend, asked of torch; device_error: why it cannot be used
+    backend_records  what packages tell of their devices, where torch has no answer
+    rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans
     threads        whether this process may be forked
 

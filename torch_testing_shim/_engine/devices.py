@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from torch_testing_shim._engine.backend_records import backend_record
+from torch_testing_shim._engine.device_error import DeviceError
 from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._settings import Settings, read_settings
 
@@ -18,17 +20,17 @@ __all__ = [
     "DeviceError",
     "DeviceInUse",
     "accelerator_count",
+    "check_device",
+    "declares",
     "device_in_use",
+    "fork_hazard",
     "initialized_accelerator",
     "process_group_backend",
+    "recorded_backend",
 ]
 
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
-
-
-class DeviceError(ValueError):
-    """The device that was asked for cannot be used; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,67 @@ def _limited(device_type: str, count: int, indices: tuple[int, ...] | None, *, c
     return DeviceInUse(device_type, len(indices), chosen, indices)
 
 
-def process_group_backend(device_type: str) -> str:
-    """The process-group backend that torch, or the package that brought the device, registered for a device type.
+def check_device(settings: Settings) -> None:
+    """Finds out early whether tests can run on the device in use.
 
     Raises:
-        DeviceError: none is registered.
+        DeviceError: it cannot be used, or an installed package's record of its device cannot.
     """
+    backend_record(device_in_use(settings).type)
+
+
+def process_group_backend(device_type: str) -> str:
+    """The process-group backend for a device type: the one that its package's record names, or else the one that torch,
+    or the package, registered with torch.
+
+    Raises:
+        DeviceError: none is registered, or torch does not know the one that the record names.
+    """
+    if (recorded := recorded_backend(device_type)) is not None:
+        return recorded
     try:
         return dist.get_default_backend_for_device(device_type)
     except ValueError as error:
         raise DeviceError(f"no process-group backend is registered for device {device_type!r}") from error
+
+
+def recorded_backend(device_type: str) -> str | None:
+    """The process-group backend that the record of the device's package names; None where it names none.
+
+    Raises:
+        DeviceError: torch does not know it.
+    """
+    backend = backend_record(device_type)
+    if backend is None or (name := backend.record.pg_backend) is None:
+        return None
+    if ":" not in name and not dist.is_backend_available(name):
+        whose = f"the backend record for {device_type!r} ({backend.source})"
+        raise DeviceError(f"{whose} names the process-group backend {name!r}, which torch does not know")
+    return name
+
+
+def declares(capability: str) -> bool:
+    """Whether the record of the device in use names a capability."""
+    backend = backend_record(device_in_use().type)
+    return backend is not None and capability in backend.record.capabilities
+
+
+def fork_hazard() -> str | None:
+    """Why ranks that use the device in use are not to be forked from this process; None where they may be.
+
+    Raises:
+        DeviceError: the device cannot be used.
+    """
+    device_type = device_in_use().type
+    backend = backend_record(device_type)
+    if backend is not None and backend.record.fork_safe is False:
+        return f"{device_type} does not survive a fork, as {backend.source} says"
+    accelerator = initialized_accelerator()
+    if accelerator is None:
+        return None
+    backend = backend_record(accelerator)
+    is_safe = backend is not None and backend.record.fork_safe is True
+    return None if is_safe else f"{accelerator} has been initialized in the test process"
 
 
 @functools.cache

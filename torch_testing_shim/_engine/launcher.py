@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
-from torch_testing_shim._engine.devices import initialized_accelerator
+from torch_testing_shim._engine.devices import DeviceError, fork_hazard
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
@@ -183,7 +183,7 @@ class RankStarter:
         if self._prepared or not self._test_modules or read_settings().start_method == "spawn":
             return
         self._prepared = True
-        with suppress(ForkRefusedError):  # launch will try again, and say why
+        with suppress(ForkRefusedError, DeviceError):  # launch will try again, and say why
             self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
@@ -258,8 +258,8 @@ class RankStarter:
         return zygote
 
     def _start_zygote(self, test_modules: Iterable[str]) -> Zygote:
-        if (accelerator := initialized_accelerator()) is not None:
-            raise ForkRefusedError(f"{accelerator} has been initialized in the test process")
+        if (hazard := fork_hazard()) is not None:
+            raise ForkRefusedError(hazard)
         modules = [sys.modules[name] for name in test_modules if name in sys.modules]
         names = {name for module in modules for name in names_in_module(module)}
         self._zygote = zygote = Zygote.start(modules_to_preload(names, sys.modules))

@@ -26,6 +26,7 @@ from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.rank_hooks import run_between_hooks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._skips import skip_message
@@ -120,7 +121,8 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     try:
         _prepare_process(job, parent_pid)
         test_class = _find_class(job)
-        test_class._run(job.rank, job.method, job.rendezvous_file, channel, **job.run_arguments)
+        arguments = (job.rank, job.method, job.rendezvous_file, channel)
+        run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)
     except BaseException as error:

@@ -115,6 +115,8 @@ class _Interpreter:
         if shadowed:
             raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
         self._import_ahead(source.imports if order.harness is None else _served_imports(source, order.harness), source)
+        if (hazard := _fork_hazard()) is not None:
+            raise Refusal(hazard)
         threads = thread_count()
         if threads > 1:
             raise Refusal(f"{threads} threads run in the interpreter that files are forked from")
@@ -172,6 +174,20 @@ def _modules_beside(path: str) -> set[str]:
             for entry in entries
             if entry.name.endswith(".py") or os.path.exists(os.path.join(entry.path, "__init__.py"))
         }
+
+
+def _fork_hazard() -> str | None:
+    """Why the device that the files will use does not bear a fork of this interpreter. None also where the device or
+    the settings are wrong, which each file says of itself."""
+    if "torch" not in sys.modules:
+        return None
+    from torch_testing_shim._engine.devices import DeviceError, fork_hazard
+    from torch_testing_shim._settings import SettingsError
+
+    try:
+        return fork_hazard()
+    except (DeviceError, SettingsError):
+        return None
 
 
 def _device_count() -> int:

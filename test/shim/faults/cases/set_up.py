@@ -139,7 +139,7 @@ class NotStarted(Faulty, MultiProcessTestCase):
 class OfTheHarness(Faulty, DTensorTestBase):
     @ends(
         Ending.ERROR,
-        "the process that ranks are forked from died, and the ranks with it$",
+        "the process that (ranks are forked from|started the ranks) died, and the ranks with it$",
         ours_only="upstream forks ranks from no such process",
     )
     @with_comms

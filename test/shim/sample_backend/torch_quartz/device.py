@@ -1,0 +1,82 @@
+"""What torch asks of a device by name: `torch.quartz`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+__all__ = ["DEVICES", "NAME", "register"]
+
+NAME = "quartz"
+DEVICES = 4
+
+
+class QuartzModule:
+    """`torch.quartz`: four devices, which are there whatever the machine."""
+
+    def __init__(self) -> None:
+        self._is_initialized = False
+
+    def is_available(self) -> bool:
+        return True
+
+    def device_count(self) -> int:
+        return DEVICES
+
+    def current_device(self) -> int:
+        return 0  # as torch's own guard says, which no set_device changes
+
+    def set_device(self, device: Any) -> None:
+        self._is_initialized = True
+
+    def is_initialized(self) -> bool:
+        return self._is_initialized
+
+    def synchronize(self, device: Any = None) -> None:
+        """Returns at once: every operator has ended when it returns."""
+
+    def manual_seed(self, seed: int) -> None:
+        """Does nothing: the random numbers are the CPU's."""
+
+    manual_seed_all = manual_seed
+
+    def get_rng_state(self, device: Any = None) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state: torch.Tensor, device: Any = None) -> None:
+        torch.set_rng_state(state)
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+
+class QuartzHooks(torch._C._acc.PrivateUse1Hooks):
+    """What torch's C++ asks of the device."""
+
+    def is_available(self) -> bool:
+        return True
+
+    def is_built(self) -> bool:
+        return True
+
+    def has_primary_context(self, device_index: int) -> bool:
+        return True
+
+
+class QuartzGuard(torch._C._acc.DeviceGuard):
+    """What torch's C++ calls to change the current device; of Python's it asks the type alone."""
+
+    def type_(self) -> Any:
+        return torch._C._autograd.DeviceType.PrivateUse1
+
+
+def register() -> None:
+    torch.utils.rename_privateuse1_backend(NAME)
+    torch._register_device_module(NAME, QuartzModule())
+    torch.utils.generate_methods_for_privateuse1_backend()
+    torch._C._acc.register_python_privateuseone_hook(QuartzHooks())
+    torch._C._acc.register_python_privateuseone_device_guard(QuartzGuard())

@@ -1,0 +1,28 @@
+"""What torch_testing_shim is told of the device (entry point group "torch_testing_shim.backends")."""
+
+from __future__ import annotations
+
+import torch
+
+from torch_quartz.device import DEVICES, NAME
+from torch_testing_shim.backends import Backend
+
+__all__ = ["backend"]
+
+
+def _take_device(rank: int, world_size: int) -> None:
+    """Makes a rank's device its current one: torch's Python device guard leaves this to the package."""
+    torch.get_device_module(NAME).set_device(rank % DEVICES)
+    print(f"quartz {rank % DEVICES} is taken by rank {rank} of {world_size}")
+
+
+def _leave_device(rank: int, world_size: int) -> None:
+    print(f"quartz {rank % DEVICES} is left by rank {rank} of {world_size}")
+
+
+backend = Backend(
+    NAME,
+    capabilities=frozenset({"crystal_clock"}),
+    before_rank=_take_device,
+    after_rank=_leave_device,
+)

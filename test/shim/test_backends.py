@@ -1,0 +1,78 @@
+"""What a package tells of its device, as tests ask for it. Records are simulated here; test_sample_backend.py has a
+package that brings one."""
+
+from unittest import mock
+
+from torch_testing_shim import backends
+from torch_testing_shim._engine import devices
+from torch_testing_shim._engine.backend_records import FoundBackend
+from torch_testing_shim._rank_free import skip_reason
+from torch_testing_shim.backends import Backend, has_capability, requires_capability
+from torch_testing_shim.common_cuda import PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION
+from torch_testing_shim.common_distributed import evaluate_platform_supports_symm_mem, requires_multicast_support
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+KNOWN = ["multicast_memory", "symmetric_memory", "flash_attention", "memory_efficient_attention"]
+
+
+class Capabilities(TestCase):
+    def setUp(self):
+        super().setUp()
+        for flag in (PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION):
+            patch = mock.patch.object(flag, "_answer", None)  # nobody has asked yet
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def record(self, *capabilities):
+        """Has a device "ruby" be in use until the test ends, whose package names these."""
+        found = FoundBackend(Backend("ruby", capabilities=frozenset(capabilities)), "torch-gems 1.0")
+        for patch in (
+            mock.patch.multiple(devices, _accelerator_type=lambda: "ruby", accelerator_count=lambda: 1),
+            mock.patch.object(devices, "backend_record", {"ruby": found}.get),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def reason(self, decorator):
+        """Why the decorator skips a test before any rank starts."""
+        return skip_reason(self, decorator(lambda case: None))
+
+    def answers(self):
+        return [
+            self.reason(requires_multicast_support()) is None,
+            evaluate_platform_supports_symm_mem(),
+            bool(PLATFORM_SUPPORTS_FLASH_ATTENTION),
+            bool(PLATFORM_SUPPORTS_MEM_EFF_ATTENTION),
+        ]
+
+    def test_those_that_are_documented_are_those_that_are_known(self):
+        self.assertEqual(set(KNOWN), set(backends._KNOWN))
+        self.assertEqual([], [name for name in KNOWN if name not in backends.__doc__])
+
+    def test_decorators_and_flags_ask_the_record(self):
+        self.record(*KNOWN)
+        self.assertEqual([True] * 4, self.answers())
+        self.assertEqual([True] * 4, [has_capability(name) for name in KNOWN])
+
+    def test_what_a_record_does_not_name_is_not_there(self):
+        self.record("crystal_clock")
+        self.assertEqual([False] * 4, self.answers())
+        self.assertEqual([False] * 4, [has_capability(name) for name in KNOWN])
+
+    def test_a_capability_of_the_packages_own(self):
+        self.record("crystal_clock")
+        self.assertIsNone(self.reason(requires_capability("crystal_clock")))
+        self.assertEqual("needs 'sundial', which ruby does not have", self.reason(requires_capability("sundial")))
+
+    def test_of_a_device_without_a_record_torch_is_asked(self):
+        self.record()
+        with (
+            mock.patch.multiple(devices, _accelerator_type=lambda: "cuda"),
+            mock.patch("torch._C._distributed_c10d._SymmetricMemory.has_multicast_support", return_value=True),
+        ):
+            self.assertEqual([True, True], [has_capability(name) for name in KNOWN[:2]])
+            self.assertIsNone(self.reason(requires_capability("symmetric_memory")))
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,84 @@
+"""For packages that bring a device: a record of what torch cannot answer of it, and tests that ask.
+
+Such a package needs nothing of this to be tested: its device type, number of devices and process-group backend are
+asked of torch. What torch has no place for, it may tell by a record. In `torch_foo/harness.py`:
+
+    from torch_testing_shim.backends import Backend
+
+    backend = Backend("foo", fork_safe=False, capabilities=frozenset({"symmetric_memory"}))
+
+and in the package's setup.cfg:
+
+    [options.entry_points]
+    torch_testing_shim.backends =
+        foo = torch_foo.harness:backend
+
+or in its pyproject.toml:
+
+    [project.entry-points."torch_testing_shim.backends"]
+    foo = "torch_foo.harness:backend"
+
+Records of installed packages are loaded in a test process and in the warm interpreter of run_test.py, before ranks are
+forked, and never when this package is imported; so loading one must neither start a thread nor use the device. The
+entry point's name is for people. One that cannot be loaded, is no `Backend`, or is the second for its device ends a run
+with one sentence and exit status 2, whichever device is in use.
+
+Capabilities that the harness itself asks for:
+
+    multicast_memory              `requires_multicast_support`
+    symmetric_memory              `evaluate_platform_supports_symm_mem`
+    flash_attention               `common_cuda.PLATFORM_SUPPORTS_FLASH_ATTENTION`
+    memory_efficient_attention    `common_cuda.PLATFORM_SUPPORTS_MEM_EFF_ATTENTION`
+
+A package may name others, for its own tests to ask for by `requires_capability`.
+"""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from torch_testing_shim import common_cuda
+from torch_testing_shim._engine.backend_records import Backend
+from torch_testing_shim._engine.devices import DeviceError, declares, device_in_use
+from torch_testing_shim._engine.rank_hooks import BackendHookError
+from torch_testing_shim._platform_skips import evaluate_platform_supports_symm_mem, has_multicast_memory
+from torch_testing_shim._rank_free import skip_where
+
+__all__ = ["Backend", "BackendHookError", "DeviceError", "has_capability", "requires_capability"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+#: Capabilities that are known of devices without a record, too.
+_KNOWN: Mapping[str, Callable[[], bool]] = {
+    "multicast_memory": has_multicast_memory,
+    "symmetric_memory": evaluate_platform_supports_symm_mem,
+    "flash_attention": lambda: bool(common_cuda.PLATFORM_SUPPORTS_FLASH_ATTENTION),
+    "memory_efficient_attention": lambda: bool(common_cuda.PLATFORM_SUPPORTS_MEM_EFF_ATTENTION),
+}
+
+
+def has_capability(name: str) -> bool:
+    """Whether the device in use can do this, as its record says, or torch where it knows.
+
+    Raises:
+        DeviceError: the device cannot be used, or an installed package's record cannot.
+    """
+    return declares(name) or (name in _KNOWN and _KNOWN[name]())
+
+
+def requires_capability(name: str) -> Callable[[Test], Test]:
+    """Skips a test, before any rank starts, where the device in use does not have this capability:
+
+    @requires_capability("symmetric_memory")
+    @with_comms
+    def test_handles(self): ...
+    """
+
+    def condition(_: unittest.TestCase) -> str | None:
+        return None if has_capability(name) else f"needs {name!r}, which {device_in_use().type} does not have"
+
+    return skip_where(condition)

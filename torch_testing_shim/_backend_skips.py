@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.devices import DeviceError, device_in_use, process_group_backend
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 
@@ -90,8 +90,13 @@ def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> 
             found = any(dist.is_backend_available(name) for name in backends)
             return None if found else f"needs one of the backends {', '.join(backends)}"
         device = device_in_use()
-        found = not device.is_cpu and dist.is_backend_available(process_group_backend(device.type))
-        return None if found else "needs an accelerator with a process-group backend"
+        if device.is_cpu:
+            return "needs an accelerator with a process-group backend"
+        try:
+            found = dist.is_backend_available(process_group_backend(device.type))
+        except DeviceError as error:
+            return str(error)
+        return None if found else f"the process-group backend of {device.type} is not available"
 
     return skip_where(condition)  # type: ignore[return-value]
 

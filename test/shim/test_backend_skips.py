@@ -101,6 +101,17 @@ class Backends(Base):
         """No list of known names: whatever torch says of the accelerator in use."""
         with mock.patch.object(dist, "get_default_backend_for_device", lambda device: {"cuda": "gloo"}[device]):
             self.assertIsNone(self.reason(requires_accelerator_dist_backend(), 1))
+            with mock.patch.object(dist, "is_backend_available", lambda name: False):
+                missing = self.reason(requires_accelerator_dist_backend(), 1)
+                self.assertEqual("the process-group backend of cuda is not available", missing)
+
+    def test_an_accelerator_without_a_backend(self):
+        def no_backend(device):
+            raise ValueError(device)
+
+        with mock.patch.object(dist, "get_default_backend_for_device", no_backend):
+            reason = self.reason(requires_accelerator_dist_backend(), 1)
+        self.assertEqual("no process-group backend is registered for device 'cuda'", reason)
 
     def test_built_in_backends(self):
         for name, decorator in (("gloo", requires_gloo), ("nccl", requires_nccl)):

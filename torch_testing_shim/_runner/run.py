@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .command import build_command
 from .coverage_run import begin_coverage, combined_report
+from .expectations.judged_run import JudgedRun, what_is_listed
 from .failed_files import begin_failed_list, write_failed_list
 from .failed_tests import failed_lines
 from .file_process import scratch_folder
@@ -42,16 +43,20 @@ def run(selected: Sequence[FileSelection], options: Options, root: Path, history
     if options.coverage:
         begin_coverage(root)
     expected = history.expected(selected)
+    judged = JudgedRun(options, what_is_listed(options, root, selected, frozenset(_whole_files(selected, options))))
     reports = RunReports(options, root, expected.seconds)
-    plan = RunPlan(selected, lambda file: build_command(file, options, root), options, expected, reports.finish_file)
+    plan = RunPlan(
+        selected, lambda file: build_command(file, options, root), options, expected, judged, reports.finish_file
+    )
     with scratch_folder() as scratch, reports:
         summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
+    summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:
         write_failed_list(options.write_failed, failed_lines(summary))
     for problem in history.take(summary, _whole_files(selected, options)):
         _note(problem)
-    return reports.finish(summary, _listings(summary, options, root))
+    return reports.finish(summary, [*_listings(summary, options, root), *changes])
 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> set[str]:

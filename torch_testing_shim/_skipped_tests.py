@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
-from torch_testing_shim._runner.expectations.told import reasons_to_skip
 from torch_testing_shim._test_log import TestLog
 
 __all__ = ["ToldError", "leave_out", "tests_to_skip"]
@@ -29,6 +28,8 @@ def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[
     """
     if path is None:
         return {}
+    from torch_testing_shim._runner.expectations.told import reasons_to_skip  # only here: few runs are told anything
+
     try:
         return reasons_to_skip(path, names, device)
     except (OSError, ValueError, KeyError, TypeError) as error:

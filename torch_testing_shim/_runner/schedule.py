@@ -21,9 +21,8 @@ from torch_testing_shim._journal import JournalContents
 
 from .child_process import reap_strangers
 from .command import FileCommand
-from .expectations.judged_run import JudgedRun
 from .expectations.judgement import JudgingWatcher
-from .expectations.unmatched import Listed
+from .expectations.nothing_expected import NothingExpected, RunJudgement
 from .expected import Expected
 from .file_facts import read_facts
 from .file_life import FileLife
@@ -63,7 +62,7 @@ class RunPlan:
     command_for: Callable[[FileSelection], FileCommand]
     options: Options = field(default_factory=Options)
     expected: Expected = field(default_factory=Expected)
-    judged: JudgedRun = field(default_factory=lambda: JudgedRun(Options(), Listed()))
+    judged: RunJudgement = field(default_factory=NothingExpected)
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
 

@@ -13,6 +13,7 @@
     rewriting       a file's text with these changes; comments and order stay (pure)
     named_cause     the first line of a failure, as a regular expression (pure)
     judged_run      the expectations of one run, from the file to the last line of the output
+    nothing_expected  what a run asks of its expectations, and the answers where it has none
     arguments       the options of the command line
     import_disabled PyTorch's list of disabled tests -> such a file
     test_classes    which classes test files hold, read off their source

@@ -1,4 +1,4 @@
-"""One entry of an expectations file. Nothing but the standard library is imported: a test file's process reads it too."""
+"""One entry of an expectations file. Test files' processes read it too, so it imports the standard library alone."""
 
 from __future__ import annotations
 

@@ -34,18 +34,16 @@ def what_is_listed(
     options: Options, root: Path, selected: Sequence[FileSelection], whole_files: frozenset[str]
 ) -> Listed:
     """What a run can tell of which tests there are: of `--upstream`, one folder is a whole tree."""
-    if options.expectations is None:
-        return Listed()
     names = names_of(options, root)
     is_tree = not options.upstream or (len(options.upstream) == 1 and os.path.isdir(options.upstream[0]))
     return Listed(names, whole_files, is_tree and {file.name for file in selected} == set(names) == whole_files)
 
 
 class JudgedRun:
-    """What `--expectations` makes of a run; without that option, nothing.
+    """What `--expectations` makes of a run (a `RunJudgement`).
 
     Args:
-        options: the command line.
+        options: the command line; it names the file.
         listed: what was chosen.
 
     Raises:
@@ -53,58 +51,39 @@ class JudgedRun:
     """
 
     def __init__(self, options: Options, listed: Listed) -> None:
+        assert options.expectations is not None
         self._path, self._is_update = options.expectations, options.update_expectations
         self._listed = listed
-        version = installed_torch() or "" if self._path is not None else ""
-        self._context = RunContext(datetime.date.today().isoformat(), version, options.device or "")
+        self._context = RunContext(datetime.date.today().isoformat(), installed_torch() or "", options.device or "")
         self._text = self._read()
         self._entries = parse_expectations(self._text, self._name)
         if self._is_update:
             check_rewritable(self._text, self._name)
         self._holding = self._those_that_hold(self._entries)
         self._judges: dict[str, Judge] = {}
+        self._variables: dict[str, dict[str, str]] = {}
         self._told: dict[str, FileResult] = {}
 
     def judge_of(self, file: str) -> Judge:
-        """What judges the tests of a file."""
         if file not in self._judges:
             self._judges[file] = Judge(self._holding.for_file(file), self._context.device)
         return self._judges[file]
 
     def variables(self, file: str, folder: Path) -> dict[str, str]:
-        """What a process of a file finds in its environment.
-
-        Args:
-            folder: where what it is told is written, once for each file.
-
-        Raises:
-            UsageError: it cannot be written.
-        """
-        path = folder / f"told-{file.replace('/', '.')}.json"
-        try:
-            has_told = path.exists() or write_told(self.judge_of(file).expected, path)
-        except OSError as error:
-            raise UsageError(f"cannot tell {file} what to skip: {error}") from error
-        return {VARIABLE: str(path)} if has_told else {}
+        if file not in self._variables:
+            path = folder / f"told-{len(self._variables)}.json"
+            try:
+                has_told = write_told(self.judge_of(file).expected, path)
+            except OSError as error:
+                raise UsageError(f"cannot tell {file} what to skip: {error}") from error
+            self._variables[file] = {VARIABLE: str(path)} if has_told else {}
+        return self._variables[file]
 
     def judge(self, result: FileResult) -> FileResult:
-        """A file's result as the expectations have it."""
         self._told[result.file] = result
         return self.judge_of(result.file).result(result)
 
     def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
-        """Says which entries match no test, and updates the file where that was asked for; the run is then judged by
-        what the file says now.
-
-        Args:
-            summary: the run, judged.
-            finish: what is done with the result of a file that is now judged otherwise.
-
-        Returns:
-            The summary, and lines about what was changed.
-        """
-        if self._path is None:
-            return summary, []
         unmatched = self._unmatched(summary)
         summary = replace(summary, unmatched=self._sentences(unmatched))
         if not self._is_update:
@@ -146,7 +125,7 @@ class JudgedRun:
         return str(self._path)
 
     def _read(self) -> str:
-        if self._path is None or (self._is_update and not self._path.exists()):
+        if self._is_update and not self._path.exists():
             return ""
         return read_text(self._path)
 

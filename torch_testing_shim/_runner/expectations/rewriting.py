@@ -1,8 +1,8 @@
 """The text of an expectations file with changes made: what is not changed stays as it is, to the last blank. Pure.
 
-The text is taken apart at its `[[test]]` headers, so that a change sees one entry alone: tomlkit keeps the comments inside
-of it, and a comment between two entries stays where it is. An entry's own comment stands right above its header and goes
-with it. The result is read again, and has to say what was meant.
+The text is taken apart at its `[[test]]` headers, so that a change sees one entry alone: tomlkit keeps the comments
+inside of it, and a comment between two entries stays where it is. An entry's own comment stands right above its header
+and goes with it. The result is read again, and has to say what was meant.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Chang
         UsageError: the text cannot be changed so that it says what was meant.
     """
     head, blocks = _apart(text)
-    by_entry = {change.entry: change for change in changes if not isinstance(change, Addition)}
+    by_entry: dict[Expectation, Removal | NewError] = {
+        change.entry: change for change in changes if not isinstance(change, Addition)
+    }
     parts, meant = [head], []
     for entry, block in zip(entries, blocks, strict=True):
         change = by_entry.get(entry)
@@ -80,10 +82,10 @@ def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Chang
         parts += [block.comment, content, block.rest]
         meant.append(new)
     made = "".join(parts)
-    for change in changes:
-        if isinstance(change, Addition):
-            made = f"{made.rstrip()}\n\n{new_block(change.entry)}" if made.strip() else new_block(change.entry)
-            meant.append(change.entry)
+    for addition in (change for change in changes if isinstance(change, Addition)):
+        above = f"{made.rstrip()}\n\n" if made.strip() else ""
+        made = f"{above}{new_block(addition.entry)}"
+        meant.append(addition.entry)
     if parse_expectations(made, name) != tuple(meant):
         raise UsageError(f"{name} cannot be updated: its text is written in a way that this does not understand")
     return made

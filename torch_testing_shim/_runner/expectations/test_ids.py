@@ -1,4 +1,4 @@
-"""Ids of tests in an expectations file: `FILE::Class.test`, the same with `::` or as a glob, `FILE::Class`, `FILE`. Pure.
+"""Ids of tests in an expectations file: `FILE::Class.test`, `FILE::Class::test`, `FILE::Class`, `FILE`, globs. Pure.
 
 Of a glob, `*` is anything, dots and slashes too, `?` one character, `[abc]` one of these, `{this,that}` either.
 """

@@ -171,6 +171,6 @@ def _without_conflicts(
     for addition in additions:
         new, others = addition.entry, same.get(addition.entry.pattern, [])
         if any(may_meet(new, other) for other in others) and context.torch:
-            new = replace(new, torch=f"=={Version(context.torch).public}")
+            new = replace(new, torch=f"=={Version(context.torch).base_version}")
         if not any(may_meet(new, other) for other in others):
             yield Addition(new)

@@ -27,7 +27,7 @@ __all__ = ["DisabledTest", "expectations_of", "here", "import_disabled_tests", "
 
 ENTRY = re.compile(r"(?P<method>\w+) \((?P<where>[\w.]+)\)")
 #: Device types as generic tests' names end in them, and dtypes likewise.
-DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "meta", "lazy", "privateuse1")
+DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "meta", "lazy", "npu", "mtia", "xla", "privateuse1")
 DTYPES = (
     *("float16", "float32", "float64", "bfloat16", "complex32", "complex64", "complex128", "bool"),
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),

@@ -97,7 +97,7 @@ def _apart(text: str) -> tuple[str, list[_Block]]:
     headers = [number for number, line in enumerate(lines) if HEADER.match(line)]
     starts = [_start_of_comment(lines, header) for header in headers]
     blocks = []
-    for start, header, end in zip(starts, headers, [*starts[1:], len(lines)], strict=True):
+    for start, header, end in zip(starts, headers, [*starts, len(lines)][1:], strict=True):
         told = max(number for number in range(header, end) if _says_something(lines[number])) + 1
         blocks.append(_Block("".join(lines[start:header]), "".join(lines[header:told]), "".join(lines[told:end])))
     return "".join(lines[: starts[0]] if starts else lines), blocks

@@ -31,8 +31,8 @@ def check_range(text: str) -> None:
 
 
 def is_in_range(version: str, text: str) -> bool:
-    """True where a version lies in a range; "" is the range of all. A build ahead of a release, as 2.9.0a0, counts as that
-    release: PEP 440 has it in neither of <2.9 and >=2.9."""
+    """True where a version lies in a range; "" is the range of all. A build ahead of a release, as 2.9.0a0, counts as
+    that release: PEP 440 has it in neither of <2.9 and >=2.9."""
     return not text or _read(text).contains(Version(version).base_version)
 
 

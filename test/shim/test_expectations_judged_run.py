@@ -214,11 +214,14 @@ e.toml: added test_x::SampleTest.test_new: 1 != 2""",
         self.assertEqual("test_y::A.a\n", (self.tree / "failed.txt").read_text())
 
     def test_an_update_makes_the_first_file_and_a_stopped_run_leaves_it_alone(self) -> None:
-        self.sample("test_x", "def test_a(self): self.fail('why')\ndef test_b(self): time.sleep(300)")
+        self.sample(
+            "test_x",
+            "def test_a(self): self.fail('why')\ndef test_b(self): print('b runs', flush=True); time.sleep(300)",
+        )
         process = self.start("--expectations", "e.toml", "--update-expectations", "-v")
         assert process.stdout is not None
         for line in process.stdout:
-            if "test_b" in line:
+            if "b runs" in line:
                 break
         process.terminate()
         output, _ = process.communicate(timeout=60)

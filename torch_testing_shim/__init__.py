@@ -62,6 +62,7 @@ What the faces delegate to:
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
                             _libuv_descriptors: and of libuv
+    _skipped_tests          tests that a run is told to skip
     _test_notes             what is to be told of a test whatever its status
     _perceptrons, _transformer   models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
     _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks

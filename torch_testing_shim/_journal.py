@@ -5,13 +5,14 @@ appended by one `write` each, so what was written before a process died stays re
 and never ended is the one that was running then. This module is all that both halves share: it imports nothing
 but the standard library.
 
-    {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"]}
+    {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"], "device": "cpu"}
     {"event": "start",  "test": "Class.test_a"}
     {"event": "end",    "test": "Class.test_a", "status": "failed", "seconds": 1.25, "reason": "...", "detail": "...",
                         "started_at": 1750000000.5, "ranks": [{"rank": 0, "status": "failed", ...}], "notes": ["..."]}
     {"event": "finish"}
 
-Of an `end`, `started_at`, `ranks` and `notes` may be missing; the fields of a rank are those of `RankRecord`.
+Of a `plan`, `device` may be missing, of an `end`, `started_at`, `ranks` and `notes`; the fields of a rank are those of
+`RankRecord`.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ class JournalContents:
         unfinished: the tests that started and never ended, in order of starting.
         is_finished: the process wrote its last line, so nothing is missing.
         broken_lines: how many lines could not be read.
+        device: the device type that the tests run on; "" where the process has not told.
     """
 
     planned: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ class JournalContents:
     unfinished: tuple[str, ...] = ()
     is_finished: bool = False
     broken_lines: int = 0
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,9 @@ class Journal:
 
     path: str | os.PathLike[str]
 
-    def plan(self, tests: list[str]) -> None:
-        """Says which tests are to run. More calls add to it."""
-        self._append({"event": "plan", "tests": tests})
+    def plan(self, tests: list[str], device: str = "") -> None:
+        """Says which tests are to run, and on which device type. More calls add to it."""
+        self._append({"event": "plan", "tests": tests, **({"device": device} if device else {})})
 
     def start(self, test: str) -> None:
         """Says that `test` starts now."""
@@ -171,6 +174,7 @@ class _Reading:
     running: list[str] = field(default_factory=list)
     is_finished: bool = False
     broken_lines: int = 0
+    device: str = ""
 
     def take_line(self, line: bytes) -> None:
         """Takes a line, or counts it as broken; an empty one says nothing."""
@@ -183,13 +187,19 @@ class _Reading:
 
     def contents(self) -> JournalContents:
         return JournalContents(
-            tuple(self.planned), tuple(self.entries), tuple(self.running), self.is_finished, self.broken_lines
+            tuple(self.planned),
+            tuple(self.entries),
+            tuple(self.running),
+            self.is_finished,
+            self.broken_lines,
+            self.device,
         )
 
     def _take(self, record: dict[str, object]) -> None:
         event = record["event"]
         if event == "plan":
             self.planned.extend(str(test) for test in record["tests"])  # type: ignore[attr-defined]
+            self.device = str(record.get("device", self.device))
         elif event == "start":
             self.running.append(str(record["test"]))
         elif event == "end":

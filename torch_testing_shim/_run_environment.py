@@ -11,7 +11,7 @@ from torch_testing_shim._journal import Journal
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._settings import Settings
 
-__all__ = ["child_environment", "export", "take_journal"]
+__all__ = ["child_environment", "export", "take_expectations", "take_journal"]
 
 
 def export(options: ProgramOptions) -> None:
@@ -38,6 +38,13 @@ def take_journal(settings: Settings) -> Journal | None:
     another test file that a test starts must not write into this run's journal."""
     os.environ.pop("TORCH_TESTING_SHIM_JOURNAL", None)
     return Journal(os.path.abspath(settings.journal)) if settings.journal is not None else None
+
+
+def take_expectations(settings: Settings) -> Path | None:
+    """The file that says which tests of this run are to be skipped, None where there is none. The variable goes for the
+    same reason as that of the journal."""
+    os.environ.pop("TORCH_TESTING_SHIM_EXPECTATIONS", None)
+    return Path(settings.expectations) if settings.expectations is not None else None
 
 
 def child_environment(journal: Path) -> dict[str, str]:

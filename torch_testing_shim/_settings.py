@@ -54,6 +54,8 @@ class Settings:
         seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
         timeout_seconds: deadline of one distributed test (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
         journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
+        expectations: path of the file that says which tests this process is to skip (TORCH_TESTING_SHIM_EXPECTATIONS,
+            which run_test.py sets by itself), or None.
         thread_caps_set: the user has set OMP_NUM_THREADS or MKL_NUM_THREADS, so ranks keep their hands off.
         is_ci: CI has any non-empty value.
         hypothesis_profile: PYTORCH_HYPOTHESIS_PROFILE; "pytorch_ci" on CI and "dev" elsewhere where it is not set.
@@ -87,6 +89,7 @@ class Settings:
     seed: int | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     journal: str | None = None
+    expectations: str | None = None
     thread_caps_set: bool = False
     is_ci: bool = False
     hypothesis_profile: str = "dev"
@@ -126,6 +129,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         seed=_whole_number(env, "TORCH_TESTING_SHIM_SEED", largest=LARGEST_SEED),
         timeout_seconds=_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS, zero_allowed=False),
         journal=env.get("TORCH_TESTING_SHIM_JOURNAL") or None,
+        expectations=env.get("TORCH_TESTING_SHIM_EXPECTATIONS") or None,
         thread_caps_set=bool(env.get("OMP_NUM_THREADS") or env.get("MKL_NUM_THREADS")),
         is_ci=is_ci,
         hypothesis_profile=_choice(env, "PYTORCH_HYPOTHESIS_PROFILE", HYPOTHESIS_PROFILES) or default_profile,

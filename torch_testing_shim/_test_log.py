@@ -39,10 +39,10 @@ class TestLog:
         self.entries: list[JournalEntry] = []
         self._journal = journal
 
-    def plan(self, names: Sequence[str]) -> None:
-        """Says which tests are to run."""
+    def plan(self, names: Sequence[str], device: str = "") -> None:
+        """Says which tests are to run, and on which device type."""
         self.planned.extend(names)
-        self._write(lambda journal: journal.plan(list(names)))
+        self._write(lambda journal: journal.plan(list(names), device))
 
     def start(self, name: str) -> None:
         """Says that a test starts now."""

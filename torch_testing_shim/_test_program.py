@@ -11,10 +11,10 @@ import functools
 import gc
 import sys
 import unittest
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch_testing_shim._child_runs import run_in_children
-from torch_testing_shim._engine.devices import DeviceError, check_device
+from torch_testing_shim._engine.devices import DeviceError, checked_device
 from torch_testing_shim._engine.launcher import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._engine.spawned_main import is_importing_main
@@ -23,8 +23,9 @@ from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
 from torch_testing_shim._program_options import ProgramOptions, parse_arguments
 from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
-from torch_testing_shim._run_environment import export, take_journal
+from torch_testing_shim._run_environment import export, take_expectations, take_journal
 from torch_testing_shim._settings import SettingsError, read_settings
+from torch_testing_shim._skipped_tests import ToldError, leave_out, tests_to_skip
 from torch_testing_shim._stack_request import answer_stack_requests
 from torch_testing_shim._test_gates import TestListError, check_test_lists
 from torch_testing_shim._test_log import LogError, TestLog
@@ -39,6 +40,7 @@ PASSED, FAILED, WRONG_USAGE, NOTHING_RAN = 0, 1, 2, 5
 _USAGE_ERRORS = (
     SettingsError,
     TestListError,
+    ToldError,
     SelectionError,
     LogError,
     ReportError,
@@ -90,13 +92,14 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     export(options)
     settings = read_settings()
     check_test_lists(settings)
-    check_device(settings)
+    device = checked_device(settings).type
     check_scratch_folder()
     if options.save_xml is not None:
         check_reportable(options.save_xml)
     names = [test_name(test) for test in _selected(options)]
+    skipped = tests_to_skip(take_expectations(settings), names, device)
     log = TestLog(take_journal(settings))
-    log.plan(names)
+    log.plan(names, device)
     if options.discover:
         print("\n".join(names))
         log.finish()
@@ -105,7 +108,7 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
         print("no test matches" if _has_choice(options) else "there are no tests", file=sys.stderr)
         log.finish()
         return NOTHING_RAN
-    return _run_and_report(names, options, script, log, interrupts)
+    return _run_and_report(names, skipped, options, script, log, interrupts)
 
 
 def _has_choice(options: ProgramOptions) -> bool:
@@ -117,12 +120,19 @@ def _selected(options: ProgramOptions) -> list[unittest.TestCase]:
 
 
 def _run_and_report(
-    names: Sequence[str], options: ProgramOptions, script: str, log: TestLog, interrupts: Interrupts
+    names: Sequence[str],
+    skipped: Mapping[str, str],
+    options: ProgramOptions,
+    script: str,
+    log: TestLog,
+    interrupts: Interrupts,
 ) -> int:
     status = None
     try:
         for _ in range(options.repeat):
-            _run_once(names, options, script, log)
+            left = leave_out(names, skipped, log)
+            if left:
+                _run_once(left, options, script, log)
             if log.has_failures:
                 break
         log.finish()
@@ -144,7 +154,8 @@ def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: T
     elif options.use_pytest:
         run_with_pytest(names, script, options, log)
     else:
-        _run_here(_selected(options), options, log)
+        wanted = frozenset(names)
+        _run_here([test for test in _selected(options) if test_name(test) in wanted], options, log)
 
 
 def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: TestLog) -> None:

@@ -59,6 +59,10 @@ class OptionsTest(TestCase):
             enable_timeout=True,
             deadline=60.0,
             file_arguments=("-f",),
+            expectations=Path("e.toml"),
+            update_expectations=True,
+            import_disabled_tests=(Path("d.json"), Path("n.toml")),
+            platforms=("linux", "rocm"),
             retries=2,
             fail_on_flaky=True,
             repeat=5,
@@ -83,7 +87,9 @@ class OptionsTest(TestCase):
             -j 3 --cold --keep-going --device cpu --world-size 2 --seed 0 --strict-leaks --showlocals --coverage
             --timeout 1.5 --enable-timeout --deadline 60 --retries 2 --fail-on-flaky --repeat 5 --until-failure
             -v -v --pipe-logs --durations 0 --why-skipped --fail-if-all-skipped --save-xml=out --report-html r.html
-            --trace t.json --json-lines l.jsonl --times times.json --merge-times m1 m2 --write-failed failed.txt -- -f
+            --trace t.json --json-lines l.jsonl --times times.json --merge-times m1 m2 --write-failed failed.txt
+            --expectations e.toml --update-expectations --import-disabled-tests d.json n.toml
+            --platform linux --platform rocm -- -f
         """
         self.assertEqual(expected, parse_options(line.split()))
 
@@ -144,6 +150,14 @@ class OptionsTest(TestCase):
         self.assertExpectedInline(
             self.refusal("--shard", "one", "2"),
             """run_test.py: error: argument --shard: invalid int value: 'one'""",
+        )
+        self.assertExpectedInline(
+            self.refusal("--update-expectations"),
+            """run_test.py: error: --update-expectations goes with --expectations""",
+        )
+        self.assertExpectedInline(
+            self.refusal("--platform", "rocm"),
+            """run_test.py: error: --platform goes with --import-disabled-tests""",
         )
         self.assertExpectedInline(
             self.refusal("--device", "cpu; rm"),

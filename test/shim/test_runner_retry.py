@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,15 @@ from runner_samples import RunnerTestCase, last_line
 from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim._runner.fold import fold_runs
 from torch_testing_shim._runner.result import FileEnding, FileResult
-from torch_testing_shim._runner.retry import FinishedRun, RunKind, RunOrder, again_after, rerun_entry, rest_of
+from torch_testing_shim._runner.retry import (
+    FinishedRun,
+    RunKind,
+    RunOrder,
+    again_after,
+    failed_runs,
+    rerun_entry,
+    rest_of,
+)
 from torch_testing_shim._runner.selection import FileSelection
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -87,24 +96,45 @@ class RestTest(TestCase):
         )
 
 
+def as_it_is(entry: JournalEntry) -> JournalEntry:
+    return entry
+
+
+def again(finished: FinishedRun, retries: int) -> tuple[RunOrder, ...]:
+    """What runs again where each result counts as what it is."""
+    return again_after(finished, failed_runs(finished, as_it_is), lambda entry: retries)
+
+
 class AgainTest(TestCase):
     def test_what_failed_or_never_ended_runs_again_alone(self) -> None:
-        orders = again_after(run(exit_code=-9, a=PASS, b=FAIL, c=SKIP, unfinished="d", finished=False), retries=2)
+        orders = again(run(exit_code=-9, a=PASS, b=FAIL, c=SKIP, unfinished="d", finished=False), retries=2)
         self.assertEqual([("A.b",), ("A.d",)], [order.selection.tests for order in orders])
         self.assertEqual("A.b again", str(orders[0]))
 
     def test_until_it_passes_or_the_retries_are_used_up(self) -> None:
-        self.assertEqual((), again_after(run(b=FAIL), retries=0))
-        self.assertEqual(2, again_after(run(AGAIN, 1, a=FAIL), retries=2)[0].attempt)
-        self.assertEqual((), again_after(run(AGAIN, 1, a=FAIL), retries=1))
-        self.assertEqual((), again_after(run(AGAIN, a=PASS), retries=2))
-        self.assertEqual((), again_after(run(b=FAIL, is_stopped=True), retries=2))
+        self.assertEqual((), again(run(b=FAIL), retries=0))
+        self.assertEqual(2, again(run(AGAIN, 1, a=FAIL), retries=2)[0].attempt)
+        self.assertEqual((), again(run(AGAIN, 1, a=FAIL), retries=1))
+        self.assertEqual((), again(run(AGAIN, a=PASS), retries=2))
+        self.assertEqual((), again(run(b=FAIL, is_stopped=True), retries=2))
+
+    def test_a_failure_that_counts_as_none_does_not_run_again_and_some_run_again_more_often(self) -> None:
+        def judge(entry: JournalEntry) -> JournalEntry:
+            return replace(entry, status=PASS) if entry.test in ("A.b", "A.d") else entry
+
+        finished = run(exit_code=-9, a=FAIL, b=FAIL, c=FAIL, unfinished="de", finished=False)
+        failed = failed_runs(finished, judge)
+        self.assertEqual(["A.a", "A.c", "A.e"], [entry.test for entry in failed])
+        self.assertIn("SIGKILL while this test ran", failed[-1].reason)
+        orders = again_after(finished, failed, lambda entry: 2 if entry.test == "A.c" else 0)
+        self.assertEqual(["A.c"], [order.test for order in orders])
+        self.assertEqual((), failed_runs(run(replace(AGAIN, test="A.b"), 1, b=FAIL), judge))
 
     def test_a_fixture_runs_again_with_what_shares_it(self) -> None:
         journal = JournalContents(
             (), tuple(JournalEntry(t, FAIL, 0.0) for t in ("A.setUpClass", "setUpModule")), (), True
         )
-        orders = again_after(FinishedRun(FIRST, FileEnding("test_x", 1), journal), retries=1)
+        orders = again(FinishedRun(FIRST, FileEnding("test_x", 1), journal), retries=1)
         self.assertEqual([("A",), ()], [order.selection.tests for order in orders])
 
     def test_only_a_pass_is_a_pass(self) -> None:

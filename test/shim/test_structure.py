@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "torch_testing_shim"
 
 REQUIRED = {"torch", "expecttest", "hypothesis"}
-RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2"}
+RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2", "packaging", "tomlkit"}
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {

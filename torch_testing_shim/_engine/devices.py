@@ -20,7 +20,7 @@ __all__ = [
     "DeviceError",
     "DeviceInUse",
     "accelerator_count",
-    "check_device",
+    "checked_device",
     "declares",
     "device_in_use",
     "fork_hazard",
@@ -99,13 +99,15 @@ def _limited(device_type: str, count: int, indices: tuple[int, ...] | None, *, c
     return DeviceInUse(device_type, len(indices), chosen, indices)
 
 
-def check_device(settings: Settings) -> None:
-    """Finds out early whether tests can run on the device in use.
+def checked_device(settings: Settings) -> DeviceInUse:
+    """The device in use, once it is known that tests can run on it.
 
     Raises:
         DeviceError: it cannot be used, or an installed package's record of its device cannot.
     """
-    backend_record(device_in_use(settings).type)
+    device = device_in_use(settings)
+    backend_record(device.type)
+    return device
 
 
 def process_group_backend(device_type: str) -> str:

@@ -34,6 +34,7 @@
     rerun_line    the command that a failure ends with
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)
     history       what a tree remembers of earlier runs
+    expectations  which tests are expected not to pass (see `expectations/__init__`)
     failed_tests  which tests failed, as lines that the command line takes (pure)
     failed_files  where these are kept between runs
     coverage_run  test files under coverage.py, and one report about all of them

@@ -11,6 +11,7 @@ from typing import Any
 from torch_testing_shim._device_map import parse_device_map
 from torch_testing_shim._keyword_expression import KeywordError, read_keyword
 
+from .expectations.arguments import EXPECTATIONS_HEADING, FORMAT, add_expectation_arguments, wrong_use
 from .options import DEFAULT_FILE_TIMEOUT, Options
 from .sharding import Shard
 from .upstream_files import add_upstream_arguments
@@ -18,7 +19,10 @@ from .upstream_options import add_upstream_options
 
 __all__ = ["make_parser", "parse_options"]
 
-EPILOG = """\
+EPILOG = f"""\
+{EXPECTATIONS_HEADING}:
+{FORMAT}
+
 examples:
   run_test.py                                                 all test files
   run_test.py distributed/checkpoint/test_fsdp_optim_state    one of them
@@ -53,6 +57,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
         parser.error(f"--shard: {error}")
     if (given["map_device"] is not None or given["report_surface"]) and not given["upstream"]:
         parser.error("--map-device and --report-surface go with --upstream")
+    if problem := wrong_use(given):
+        parser.error(problem)
     try:
         given["map_device"] = parse_device_map(given["map_device"]) if given["map_device"] is not None else None
     except ValueError as error:
@@ -89,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_ordering(parser.add_argument_group("in which order"))
     _add_running(parser.add_argument_group("how to run it"))
     _add_repeating(parser.add_argument_group("again"))
+    add_expectation_arguments(parser.add_argument_group(EXPECTATIONS_HEADING), _path)
     _add_showing(parser.add_argument_group("what to show"))
     _add_writing(parser.add_argument_group("what to write"))
     add_upstream_arguments(parser.add_argument_group("PyTorch's own test files"))

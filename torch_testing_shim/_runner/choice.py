@@ -23,7 +23,7 @@ from .times import Times
 from .upstream_files import find_upstream_names, tests_folder
 from .usage_error import UsageError
 
-__all__ = ["choose"]
+__all__ = ["choose", "names_of"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSe
         UsageError: a text names nothing.
     """
     folder = tests_folder(root, options.upstream)
-    names = find_upstream_names(folder, options.upstream) if options.upstream else find_test_names(folder)
+    names = names_of(options, root)
     requests = _read_requests(options, names, _place(folder))
     selected = select(names, requests.include, requests.exclude)
     if options.distributed is not None:
@@ -69,6 +69,12 @@ def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSe
     for last in requests.last:
         selected = end_with(selected, last)
     return _ordered(_shard(selected, options, history.times), requests.front, options, record), notes
+
+
+def names_of(options: Options, root: Path) -> tuple[str, ...]:
+    """The names of all files that can be chosen from."""
+    folder = tests_folder(root, options.upstream)
+    return find_upstream_names(folder, options.upstream) if options.upstream else find_test_names(folder)
 
 
 def _place(test_folder: Path) -> Place:

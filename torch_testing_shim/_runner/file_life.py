@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from torch_testing_shim._journal import JournalEntry
+
+from .expectations.judgement import Judge
 from .fold import fold_runs
 from .options import Options
 from .result import FileResult
-from .retry import FinishedRun, RunKind, RunOrder, again_after, rest_of
+from .retry import FinishedRun, RunKind, RunOrder, again_after, failed_runs, rest_of
 from .selection import FileSelection
 from .split import split_tests
 
@@ -23,6 +26,7 @@ class FileLife:
         options: how often it runs, and how often its tests run again.
         parts: in how many parts it runs; 1 for as a whole.
         seconds: what its tests took before, by "Class.test".
+        judge: what its tests' results count as.
 
     Attributes:
         has_started: one of its processes has.
@@ -30,7 +34,12 @@ class FileLife:
     """
 
     def __init__(
-        self, selection: FileSelection, options: Options, parts: int = 1, seconds: Mapping[str, float] | None = None
+        self,
+        selection: FileSelection,
+        options: Options,
+        parts: int = 1,
+        seconds: Mapping[str, float] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.selection = selection
         self.has_started = False
@@ -38,6 +47,7 @@ class FileLife:
         self._options = options
         self._parts = parts
         self._seconds = seconds or {}
+        self._judge = judge or Judge()
         self._runs: list[FinishedRun] = []
         self._number = 0  # how many times it has begun
         self._left = 0  # how many of its processes run or wait
@@ -69,7 +79,7 @@ class FileLife:
         else:
             self._runs.append(run)
             rest = rest_of(run)
-            orders = [*([rest] if rest else []), *again_after(run, self._options.retries)]
+            orders = [*([rest] if rest else []), *self._again(run)]
         self._left += len(orders) - 1
         return orders
 
@@ -84,12 +94,24 @@ class FileLife:
         if self._is_cut_short or (self._options.repeat and self._number >= self._options.repeat):
             return False
         last = [run for run in self._runs if run.order.number == self._number]
-        return not (self._options.until_failure and self._fold(last).failed)
+        return not (self._options.until_failure and self._judge.result(self._fold(last)).failed)
 
     def end(self) -> FileResult | None:
-        """What it came to; None where none of its tests was to run yet."""
+        """What it came to, before any judgement; None where none of its tests was to run yet."""
         self.result = self._fold(self._runs) if self._runs else None
         return self.result
+
+    def _again(self, run: FinishedRun) -> Sequence[RunOrder]:
+        """The tests of a process that run again."""
+        device = run.journal.device
+
+        def judge(entry: JournalEntry) -> JournalEntry:
+            return self._judge.entry(entry, device)
+
+        def retries(entry: JournalEntry) -> int:
+            return self._judge.retries(entry, device, self._options.retries)
+
+        return again_after(run, failed_runs(run, judge), retries)
 
     def _fold(self, runs: Sequence[FinishedRun]) -> FileResult:
         return fold_runs(runs, flaky_fails=self._options.fail_on_flaky)

@@ -21,11 +21,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch_testing_shim._exit_status import describe_exit
 from torch_testing_shim._journal import JournalContents
 
 from .result import DID_NOT_RUN, ExitStatus, Failure, FileEnding, FileResult
-from .retry import FinishedRun, RunKind, in_order, never_started, rerun_entry
+from .retry import FinishedRun, RunKind, end_of, in_order, never_started, rerun_entry, unfinished_entry
 
 __all__ = ["fold", "fold_runs", "headline"]
 
@@ -36,7 +35,7 @@ TIMED_OUT = "timed out"
 
 def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
     """What `ending` and `journal` say together; the table above has the rules."""
-    result = FileResult(ending, journal.entries)
+    result = FileResult(ending, journal.entries, device=journal.device)
     if ending.is_stopped:
         return replace(result, interrupted=journal.unfinished)
     if journal == JournalContents():
@@ -68,6 +67,7 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
         is_refusal=any(result.is_refusal for result in results),
         reruns=tuple(rerun_entry(run) for run in runs if _is_rerun(run)),
         flaky_fails=flaky_fails,
+        device=next((result.device for result in results if result.device), ""),
     )
 
 
@@ -88,7 +88,7 @@ def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
     faults = [fault for fault in result.faults if fault.label != DID_NOT_RUN or fault.test not in taken_over]
     is_named = run.order.kind is RunKind.REST or run.order.parts > 0
     if is_named and not run.ending.is_stopped:
-        reason = f"{_end_of(run.ending)} before it"
+        reason = f"{end_of(run.ending)} before it"
         lost = (test for test in run.order.selection.tests if test not in run.journal.planned)
         faults += [Failure(result.file, test, DID_NOT_RUN, reason) for test in lost]
     return replace(result, faults=tuple(faults))
@@ -127,7 +127,7 @@ def _fault_without_journal(ending: FileEnding) -> Failure:
         reason = "wrote no journal: does it end in `run_tests()` from torch_testing_shim.common_utils?"
         return Failure(ending.file, "", "no tests", reason, ending.output_tail)
     why = headline(ending.output_tail)
-    how = f"{_end_of(ending, whose='its')} before any test"
+    how = f"{end_of(ending, whose='its')} before any test"
     if ending.seconds_allowed is not None:
         return Failure(ending.file, "", TIMED_OUT, how, ending.output_tail)
     has_python_reason = ending.exit_code == 1 and why
@@ -135,28 +135,20 @@ def _fault_without_journal(ending: FileEnding) -> Failure:
     return Failure(ending.file, "", "error", reason, ending.output_tail)
 
 
-def _end_of(ending: FileEnding, whose: str = "the file's") -> str:
-    """The end of a process as the beginning of a sentence."""
-    if ending.seconds_allowed is not None:
-        return f"{whose} limit of {ending.seconds_allowed:g} s was over"
-    verb = "ended" if whose == "its" else f"{whose} process ended"
-    return f"{verb} with {describe_exit(ending.exit_code)}"
-
-
 def _unfinished(ending: FileEnding, journal: JournalContents) -> list[Failure]:
     label = "crashed" if ending.seconds_allowed is None else TIMED_OUT
-    reason = f"{_end_of(ending)} while this test ran"
-    return [Failure(ending.file, test, label, reason, ending.output_tail) for test in journal.unfinished]
+    entries = (unfinished_entry(test, ending) for test in journal.unfinished)
+    return [Failure(ending.file, entry.test, label, entry.reason, entry.detail) for entry in entries]
 
 
 def _never_started(ending: FileEnding, journal: JournalContents) -> list[Failure]:
-    reason = "the file finished without it" if journal.is_finished else f"{_end_of(ending)} before it"
+    reason = "the file finished without it" if journal.is_finished else f"{end_of(ending)} before it"
     return [Failure(ending.file, test, DID_NOT_RUN, reason) for test in never_started(journal)]
 
 
 def _disagreement(ending: FileEnding, journal: JournalContents, *, is_explained: bool) -> list[Failure]:
     """The fault of a file whose process ended otherwise than its journal; none where cut-short tests explain it."""
-    how = _end_of(ending, whose="its")
+    how = end_of(ending, whose="its")
     failed = sum(entry.status.is_failure for entry in journal.entries)
     nothing_selected = not journal.planned and not journal.entries and ending.exit_code == ExitStatus.NOTHING_RAN
     if not journal.is_finished:

@@ -9,15 +9,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .arguments import parse_options
-from .choice import choose
+from .choice import choose, names_of
 from .command import build_command
 from .completion import answer_shell
+from .discovery import test_path
 from .history import History, default_times_path
 from .options import Options
 from .result import ExitStatus
 from .stop import StopNow, StopRequest
 from .times_file import merge_times_files
-from .upstream_files import report_surface
+from .upstream_files import report_surface, tests_folder
 from .usage_error import UsageError
 
 __all__ = ["main"]
@@ -55,6 +56,8 @@ def _do(options: Options, root: Path, stop: StopRequest) -> int:
     times_path = options.times or default_times_path(root)
     if options.merge_times or options.merge_reports:
         return _merge(options, times_path)
+    if options.import_disabled_tests:
+        return _import_disabled(options, root)
     if options.report_surface:
         return report_surface(root, options.upstream)
     only_shows = options.list_names or options.dry_run
@@ -83,6 +86,17 @@ def _merge(options: Options, times_path: Path) -> int:
     except ModuleNotFoundError as error:
         raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return merge_reports(options.merge_reports, options.report_html)
+
+
+def _import_disabled(options: Options, root: Path) -> int:
+    """Makes expectations of PyTorch's list of disabled tests."""
+    assert options.import_disabled_tests is not None
+    try:
+        from .expectations.import_disabled import import_disabled_tests
+    except ModuleNotFoundError as error:
+        raise UsageError(f"expectations need {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    files = {name: test_path(tests_folder(root, options.upstream), name) for name in names_of(options, root)}
+    return _print_lines([import_disabled_tests(*options.import_disabled_tests, options.platforms, files)])
 
 
 def _tell(kind: str, lines: Iterable[str]) -> None:

@@ -49,5 +49,7 @@ def merge_reports(folders: Sequence[Path], page: Path | None) -> int:
 
 def _lines(run: RecordedRun) -> Iterator[str]:
     yield f"{run.name or 'the run'}  {run.summary}  exit status {run.facts.exit_status}"
+    for sentence in run.summary.unmatched:
+        yield f"UNMATCHED  {sentence}"
     for failure in failures_to_list(run.summary):
         yield f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}"

@@ -58,6 +58,14 @@ class Options:
         deadline: seconds from the start of the run after which no file is started, or None.
         file_arguments: what stood after `--`: it goes to every test file as it is.
 
+    What is expected not to pass:
+
+        expectations: path of the file that says so (see `expectations`), or None.
+        update_expectations: after the run, write into that file what it has shown.
+        import_disabled_tests: path of PyTorch's list of disabled tests, and of the expectations file that is made of
+            it, and nothing runs; or None.
+        platforms: the platforms of that list that count; empty for this machine's.
+
     Again:
 
         retries: how many times a failed test runs again, alone; 0 for never.
@@ -124,6 +132,11 @@ class Options:
     enable_timeout: bool = False
     deadline: float | None = None
     file_arguments: tuple[str, ...] = ()
+
+    expectations: Path | None = None
+    update_expectations: bool = False
+    import_disabled_tests: tuple[Path, Path] | None = None
+    platforms: tuple[str, ...] = ()
 
     retries: int = 0
     fail_on_flaky: bool = False

@@ -97,6 +97,7 @@ class FileResult:
         is_refusal: the file refused its arguments or the device (exit status 2 before any test).
         reruns: the later runs of tests that had failed, in their order.
         flaky_fails: a flaky test is a failure (`--fail-on-flaky`).
+        device: the device type that it ran on; "" where its process has not told.
     """
 
     ending: FileEnding
@@ -106,6 +107,7 @@ class FileResult:
     is_refusal: bool = False
     reruns: tuple[JournalEntry, ...] = ()
     flaky_fails: bool = False
+    device: str = ""
 
     @property
     def file(self) -> str:
@@ -173,6 +175,7 @@ class RunSummary:
         fails_if_all_skipped: a run in which every test was skipped has failed.
         unwritten: one sentence for each report that could not be written; a run without its reports has failed.
         deadline: the seconds after which no file was started any more, where files did not run for that; else None.
+        unmatched: one sentence for each expectation that matches no test; a run with one has failed.
     """
 
     files: tuple[FileResult, ...] = ()
@@ -181,6 +184,7 @@ class RunSummary:
     fails_if_all_skipped: bool = False
     unwritten: tuple[str, ...] = ()
     deadline: float | None = None
+    unmatched: tuple[str, ...] = ()
 
     @property
     def flaky(self) -> tuple[Failure, ...]:
@@ -214,7 +218,7 @@ class RunSummary:
         failing = [file for file in self.files if file.failed]
         if failing:
             return ExitStatus.USAGE if all(file.is_refusal for file in failing) else ExitStatus.FAILED
-        if self.unwritten or (self.fails_if_all_skipped and self.is_all_skipped):
+        if self.unwritten or self.unmatched or (self.fails_if_all_skipped and self.is_all_skipped):
             return ExitStatus.FAILED
         if self.not_run:  # what was asked for and was not tested is no pass
             return ExitStatus.FAILED

@@ -10,7 +10,7 @@ A failure is never made good by silence: only a run in which the test itself pas
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -22,20 +22,26 @@ from .selection import FileSelection
 
 __all__ = [
     "FinishedRun",
+    "Retries",
     "RunKind",
     "RunOrder",
     "again_after",
-    "failed_tests",
+    "end_of",
+    "failed_runs",
     "in_order",
     "never_started",
     "rerun_entry",
     "rest_of",
+    "unfinished_entry",
     "what_to_run",
 ]
 
 #: The names that failures of shared fixtures go by; what is run again for them is what shares them.
 CLASS_FIXTURES = frozenset({"setUpClass", "tearDownClass"})
 MODULE_FIXTURES = frozenset({"setUpModule", "tearDownModule"})
+
+#: A failed run of a test -> how many times the test is run again at most.
+Retries = Callable[[JournalEntry], int]
 
 
 class RunKind(Enum):
@@ -117,30 +123,52 @@ def rest_of(run: FinishedRun) -> RunOrder | None:
     )
 
 
-def again_after(run: FinishedRun, retries: int) -> tuple[RunOrder, ...]:
+def again_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retries) -> tuple[RunOrder, ...]:
     """The orders to run tests again after this process.
 
     Args:
-        retries: how many times a test is run again at most.
+        failed: the runs of tests that count as failed of this process (see `failed_runs`).
+        retries: how many times the test of such a run is run again at most.
     """
     order = run.order
-    if run.ending.is_stopped or order.attempt >= retries:
+    if run.ending.is_stopped:
         return ()
+    again = [entry for entry in failed if order.attempt < retries(entry)]
     if order.kind is RunKind.AGAIN:
-        return () if rerun_entry(run).status.is_pass else (replace(order, attempt=order.attempt + 1),)
+        return tuple(replace(order, attempt=order.attempt + 1) for _ in again)
     if not order.is_first:
         return ()
     file = order.selection.name
     return tuple(
-        RunOrder(RunKind.AGAIN, FileSelection(file, what_to_run(test)), order.number, test=test, attempt=1)
-        for test in failed_tests(run.journal)
+        RunOrder(RunKind.AGAIN, FileSelection(file, what_to_run(entry.test)), order.number, test=entry.test, attempt=1)
+        for entry in again
     )
 
 
-def failed_tests(journal: JournalContents) -> tuple[str, ...]:
-    """The tests that failed, and those that never ended; a test that did so twice stands here twice."""
-    failed = (entry.test for entry in journal.entries if entry.status.is_failure)
-    return (*failed, *journal.unfinished)
+def failed_runs(run: FinishedRun, judge: Callable[[JournalEntry], JournalEntry]) -> tuple[JournalEntry, ...]:
+    """The tests that failed, and those that never ended; a test that did so twice stands here twice.
+
+    Args:
+        judge: what the result of a test counts as.
+    """
+    if run.order.kind is RunKind.AGAIN:
+        runs = [judge(rerun_entry(run))]
+        return tuple(entry for entry in runs if not entry.status.is_pass)
+    cut_short = (unfinished_entry(test, run.ending) for test in run.journal.unfinished)
+    return tuple(entry for entry in map(judge, (*run.journal.entries, *cut_short)) if entry.status.is_failure)
+
+
+def unfinished_entry(test: str, ending: FileEnding) -> JournalEntry:
+    """What a test came to that ran when its process ended."""
+    return JournalEntry(test, TestStatus.ERROR, 0.0, f"{end_of(ending)} while this test ran", ending.output_tail)
+
+
+def end_of(ending: FileEnding, whose: str = "the file's") -> str:
+    """The end of a process as the beginning of a sentence."""
+    if ending.seconds_allowed is not None:
+        return f"{whose} limit of {ending.seconds_allowed:g} s was over"
+    verb = "ended" if whose == "its" else f"{whose} process ended"
+    return f"{verb} with {describe_exit(ending.exit_code)}"
 
 
 def never_started(journal: JournalContents) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .command import build_command
 from .coverage_run import begin_coverage, combined_report
+from .expectations.nothing_expected import NothingExpected, RunJudgement
 from .failed_files import begin_failed_list, write_failed_list
 from .failed_tests import failed_lines
 from .file_process import scratch_folder
@@ -20,6 +21,7 @@ from .result import RunSummary
 from .schedule import RunPlan, run_all
 from .selection import FileSelection
 from .stop import StopRequest
+from .usage_error import UsageError
 
 __all__ = ["run"]
 
@@ -37,28 +39,42 @@ def run(selected: Sequence[FileSelection], options: Options, root: Path, history
     Raises:
         UsageError: something that the run needs cannot be had.
     """
+    judged = _judgement(selected, options, root)
     if options.write_failed is not None:
         begin_failed_list(options.write_failed)
     if options.coverage:
         begin_coverage(root)
     expected = history.expected(selected)
     reports = RunReports(options, root, expected.seconds)
-    plan = RunPlan(selected, lambda file: build_command(file, options, root), options, expected, reports.finish_file)
+    plan = RunPlan(
+        selected, lambda file: build_command(file, options, root), options, expected, judged, reports.finish_file
+    )
     with scratch_folder() as scratch, reports:
         summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
+    summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:
         write_failed_list(options.write_failed, failed_lines(summary))
     for problem in history.take(summary, _whole_files(selected, options)):
         _note(problem)
-    return reports.finish(summary, _listings(summary, options, root))
+    return reports.finish(summary, [*_listings(summary, options, root), *changes])
 
 
-def _whole_files(selected: Iterable[FileSelection], options: Options) -> set[str]:
+def _judgement(selected: Sequence[FileSelection], options: Options, root: Path) -> RunJudgement:
+    if options.expectations is None:
+        return NothingExpected()
+    try:
+        from .expectations.judged_run import JudgedRun, what_is_listed
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--expectations needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return JudgedRun(options, what_is_listed(options, root, selected, _whole_files(selected, options)))
+
+
+def _whole_files(selected: Iterable[FileSelection], options: Options) -> frozenset[str]:
     """The names of the files of which all tests were to run."""
     if options.keywords or options.file_arguments:
-        return set()
-    return {file.name for file in selected if not (file.tests or file.excluded)}
+        return frozenset()
+    return frozenset(file.name for file in selected if not (file.tests or file.excluded))
 
 
 def _listings(summary: RunSummary, options: Options, root: Path) -> list[str]:

@@ -21,6 +21,8 @@ from torch_testing_shim._journal import JournalContents
 
 from .child_process import reap_strangers
 from .command import FileCommand
+from .expectations.judgement import JudgingWatcher
+from .expectations.nothing_expected import NothingExpected, RunJudgement
 from .expected import Expected
 from .file_facts import read_facts
 from .file_life import FileLife
@@ -52,6 +54,7 @@ class RunPlan:
         command_for: the command that runs a selection.
         options: how to run it.
         expected: what earlier runs tell.
+        judged: what is expected of tests, and what their results count as for that.
         finish: what is to be done with a file's result before it is reported, as writing a file about it.
     """
 
@@ -59,6 +62,7 @@ class RunPlan:
     command_for: Callable[[FileSelection], FileCommand]
     options: Options = field(default_factory=Options)
     expected: Expected = field(default_factory=Expected)
+    judged: RunJudgement = field(default_factory=NothingExpected)
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
 
@@ -109,7 +113,8 @@ class _Schedule:
         if self._options.jobs > 1 and self._facts[file.name].imports_torch:
             names = [one.name for one in self._plan.files]
             parts = part_count(file.name, names, self._plan.expected.seconds, self._options.jobs)
-        return FileLife(file, self._options, parts, self._plan.expected.tests.get(file.name))
+        seconds = self._plan.expected.tests.get(file.name)
+        return FileLife(file, self._options, parts, seconds, self._plan.judged.judge_of(file.name))
 
     def run(self) -> RunSummary:
         self._report.run_started(tuple(self._files))
@@ -199,7 +204,8 @@ class _Schedule:
         return waiting > 1 or self._starter.is_warm or order.kind is RunKind.NAMES or self._options.repeat != 1
 
     def _start(self, order: RunOrder, lease: Lease, is_warm: bool) -> None:
-        self._files[order.selection.name].has_started = True
+        name = order.selection.name
+        self._files[name].has_started = True
         self._started += 1
         command = self._plan.command_for(order.selection)
         if order.kind is RunKind.NAMES:
@@ -208,12 +214,13 @@ class _Schedule:
         file_order = FileOrder(
             command=command,
             folder=self._scratch / str(self._started),
-            variables=lease.variables,
+            variables={**lease.variables, **self._plan.judged.variables(name, self._scratch)},
             seconds=None if allowed is None else max(0.0, allowed - order.seconds_used),
             is_warm=is_warm,
         )
-        watcher = self._report.process_started(order.selection.name, str(order))
-        lined = LinedWatcher(watcher, self._lines(order.selection.name))
+        watcher = self._report.process_started(name, str(order))
+        judging = JudgingWatcher(watcher, self._plan.judged.judge_of(name))
+        lined = LinedWatcher(judging, self._lines(name))
         self._running.append(_Running(order, FileProcess(file_order, self._starter, lined), watcher, lease))
 
     def _lines(self, name: str) -> RerunLines:
@@ -250,7 +257,8 @@ class _Schedule:
             return
         result = file.end()
         if result is not None:
-            file.result = self._plan.finish(self._lines(result.file).in_result(result))
+            lined = self._lines(result.file).in_result(result)
+            file.result = self._plan.finish(self._plan.judged.judge(lined))
             self._has_failed = self._has_failed or bool(file.result.failed)
             self._report.file_ended(file.result)
 

@@ -35,7 +35,13 @@ main(sys.argv[1:])
 
 #: What differs from file to file, and is read when a test needs it and not when the interpreter or torch starts.
 PER_FILE = frozenset(
-    {MARK_VARIABLE, "TORCH_TESTING_SHIM_JOURNAL", "TORCH_TESTING_SHIM_DEVICE_INDICES", "TMPDIR"},
+    {
+        MARK_VARIABLE,
+        "TORCH_TESTING_SHIM_JOURNAL",
+        "TORCH_TESTING_SHIM_EXPECTATIONS",
+        "TORCH_TESTING_SHIM_DEVICE_INDICES",
+        "TMPDIR",
+    },
 )
 
 

@@ -105,6 +105,7 @@ class GitHubReport:
         for failure in failures_to_list(summary):
             lines += [_headline(failure), *([failure.detail.rstrip("\n")] if failure.detail else [])]
         lines += [f"FLAKY  {failure.where}  at first: {shortened(failure.reason)}" for failure in summary.flaky]
+        lines += [f"UNMATCHED  {sentence}" for sentence in summary.unmatched]
         if summary.not_run:
             lines.append(f"not run: {', '.join(summary.not_run)} ({summary.why_not_run})")
         if len(lines) > 1:

@@ -1,9 +1,10 @@
 """JSON lines: one record on each line, for programs. A merged report is made of nothing else.
 
     {"record": "run",  "version": 1, "started_at", "seconds", "exit_status", "command", "machine", "shard",
-                       "stopped_by", "deadline", "not_run"}
+                       "stopped_by", "deadline", "not_run", "unmatched"}
     {"record": "file", "version": 1, "file", "exit_code", "started_at", "seconds", "is_stopped", "processes_left",
-                       "seconds_allowed", "is_refusal", "flaky_fails", "output_tail", "passed", "failed", "skipped"}
+                       "seconds_allowed", "is_refusal", "flaky_fails", "device", "output_tail", "passed", "failed",
+                       "skipped"}
     {"record": "test", "version": 1, "file", "test", "attempt", "status", "result", "started_at", "seconds", "reason",
                        "detail", "notes", "ranks"}
     {"record": "rank", "version": 1, "file", "test", "attempt", "rank", "status", "pid", "started_at", "seconds",
@@ -75,6 +76,7 @@ def _records(run: RecordedRun) -> Iterator[dict[str, Any]]:
         "stopped_by": stopped_by,
         "deadline": summary.deadline,
         "not_run": summary.not_run,
+        "unmatched": summary.unmatched,
     }
     for result in summary.files:
         yield from _file_records(result)
@@ -82,7 +84,7 @@ def _records(run: RecordedRun) -> Iterator[dict[str, Any]]:
 
 def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
     counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped}
-    flags = {"is_refusal": result.is_refusal, "flaky_fails": result.flaky_fails}
+    flags = {"is_refusal": result.is_refusal, "flaky_fails": result.flaky_fails, "device": result.device}
     yield {"record": "file", **asdict(result.ending), **flags, **counts}
     where = {"file": result.file}
     outcomes = [row.label for row in rows_of(result)]  # the entries' rows come first, one for one
@@ -150,6 +152,7 @@ class _Reading:
         self._stopped_by = None if run["stopped_by"] is None else signal.Signals[run["stopped_by"]]
         self._deadline = None if run["deadline"] is None else float(run["deadline"])
         self._not_run = tuple(str(name) for name in run["not_run"])
+        self._unmatched = tuple(str(sentence) for sentence in run.get("unmatched", ()))
         self._files: list[_FileReading] = []
         self._count, self._is_whole = 1, False
 
@@ -165,7 +168,8 @@ class _Reading:
         self._count += 1
         if kind == "file":
             ending = _of(FileEnding, record)
-            self._files.append(_FileReading(ending, bool(record["is_refusal"]), bool(record["flaky_fails"])))
+            flags = bool(record["is_refusal"]), bool(record["flaky_fails"])
+            self._files.append(_FileReading(ending, *flags, str(record.get("device", ""))))
         else:
             self._files[-1].take(kind, record)
 
@@ -173,7 +177,8 @@ class _Reading:
         if not self._is_whole:
             raise RecordsError("its end is missing")
         files = tuple(file.result() for file in self._files)
-        return RecordedRun(self._facts, RunSummary(files, self._not_run, self._stopped_by, deadline=self._deadline))
+        summary = RunSummary(files, self._not_run, self._stopped_by, deadline=self._deadline, unmatched=self._unmatched)
+        return RecordedRun(self._facts, summary)
 
 
 @dataclass
@@ -183,6 +188,7 @@ class _FileReading:
     ending: FileEnding
     is_refusal: bool
     flaky_fails: bool
+    device: str
     tests: list[_TestReading] = field(default_factory=list)
     faults: list[Failure] = field(default_factory=list)
     interrupted: list[str] = field(default_factory=list)
@@ -211,6 +217,7 @@ class _FileReading:
             interrupted=tuple(self.interrupted),
             is_refusal=self.is_refusal,
             flaky_fails=self.flaky_fails,
+            device=self.device,
             reruns=tuple(test.entry() for test in self.tests if test.is_rerun),
         )
 

@@ -31,7 +31,7 @@ def _lines(runs: Sequence[RecordedRun], problems: Sequence[str]) -> Iterator[str
     names = ", ".join(run.name for run in runs) if len(runs) == 1 else f"{len(runs)} runs"
     yield f"### {_plain(f'{names}: ' if names else '')}{all_files}"
     yield ""
-    for problem in problems:
+    for problem in [*problems, *(sentence for run in runs for sentence in run.summary.unmatched)]:
         yield f"- **{_plain(problem)}**"
     yield ""
     yield from _table("what", "where", "why", rows=_failure_rows(runs))

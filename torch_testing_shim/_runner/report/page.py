@@ -67,7 +67,7 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
     return _template().render(
         title="passed" if exit_status == 0 else _verdict(exit_status),
         is_green=exit_status == 0,
-        problems=problems,
+        problems=[*problems, *(sentence for run in runs for sentence in run.summary.unmatched)],
         totals=list(_totals(runs, rows)),
         runs=runs,
         failures=told[:SHOWN_REPORTS],

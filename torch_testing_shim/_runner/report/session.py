@@ -87,7 +87,7 @@ class RunReports:
             lists: lines that the user asked to read at the end.
         """
         run = RecordedRun(self._facts(summary.exit_status), summary)
-        problems = self._files.write(run)
+        problems = [*summary.unwritten, *self._files.write(run)]
         notes = append_step_summary(self._actions, markdown_of([run], problems)) if self._actions is not None else []
         for kind, lines in (("error", problems), ("note", notes)):
             for line in lines:

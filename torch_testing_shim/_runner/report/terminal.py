@@ -173,6 +173,8 @@ class TerminalReport:
             self._table(failures)
         for failure in summary.flaky:
             self._line(f"FLAKY  {failure.where}  passed when it was run again; at first: {shortened(failure.reason)}")
+        for sentence in summary.unmatched:
+            self._line(f"UNMATCHED  {sentence}", style="red")
         if summary.not_run:
             count = "1 file" if len(summary.not_run) == 1 else f"{len(summary.not_run)} files"
             self._line(f"not run: {count} ({summary.why_not_run})", style="yellow")

@@ -1,0 +1,176 @@
+"""What `--update-expectations` changes, so that the file says what this run has shown. Pure.
+
+| what happened | change |
+| --- | --- |
+| an xfail passed every time; of a glob, all of its tests, and the run has listed them all | its entry goes |
+| an entry matches no test, and the run can tell | its entry goes |
+| a test failed that no entry is about, or only a glob | an entry for it comes: xfail, by this error, on this device |
+| an xfail failed by another error | the entry takes this error |
+
+A test whose process crashed has no verdict, and changes nothing; neither does a file that was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from packaging.version import Version
+
+from torch_testing_shim._journal import JournalEntry, TestStatus
+
+from ..result import FileResult
+from .choice import Expectations
+from .expectation import Expect, Expectation
+from .judgement import Judge
+from .named_cause import cause_as_regex
+from .reading import may_meet
+from .unmatched import Listed, is_listed
+
+__all__ = ["Addition", "Change", "NewError", "Removal", "RunContext", "changes_after"]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """An entry goes."""
+
+    entry: Expectation
+    why: str
+
+    def __str__(self) -> str:
+        return f"removed {self.entry.id}: {self.why}"
+
+
+@dataclass(frozen=True)
+class NewError:
+    """An entry gets another `error`."""
+
+    entry: Expectation
+    error: str
+
+    def __str__(self) -> str:
+        return f"changed the error of {self.entry.id} to {self.error!r}"
+
+
+@dataclass(frozen=True)
+class Addition:
+    """An entry comes."""
+
+    entry: Expectation
+
+    def __str__(self) -> str:
+        return f"added {self.entry.id}: {self.entry.error}"
+
+
+Change = Removal | NewError | Addition
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Where and when a run was, as new entries say it.
+
+    Attributes:
+        date: the day, as ISO 8601 has it.
+        torch: the version of torch; "" where it is not known.
+        device: the device type where a file's process has told none; "" where it is not known.
+    """
+
+    date: str
+    torch: str = ""
+    device: str = ""
+
+
+def changes_after(
+    every: Sequence[Expectation],
+    holding: Expectations,
+    results: Sequence[FileResult],
+    unmatched: Collection[Expectation],
+    listed: Listed,
+    context: RunContext,
+) -> list[Change]:
+    """The changes after a run, in the order of the file; additions last.
+
+    Args:
+        every: all entries of the file.
+        holding: those that hold with the version of torch in use.
+        results: the files that have run, as their processes told it: before any judgement.
+        unmatched: the entries that match no test.
+        listed: what was chosen.
+        context: where and when that was.
+    """
+    told = [result for result in results if not result.ending.is_stopped]
+    changes: dict[Expectation, Change] = {entry: Removal(entry, "it matches no test") for entry in unmatched}
+    additions: dict[str, Addition] = {}
+    passed: dict[Expectation, list[bool]] = {}
+    for result in told:
+        expected = holding.for_file(result.file)
+        device = result.device or context.device
+        for test, runs in _runs(result).items():
+            entry = expected.find(test, device)
+            if entry is not None:
+                passed.setdefault(entry, []).append(all(run.status is TestStatus.PASSED for run in runs))
+        for run in _failed(result, Judge(expected, context.device)):
+            entry = expected.find(run.test, device)
+            if entry is None or (not entry.pattern.is_exact and entry.expect is not Expect.SKIP):
+                additions.setdefault(f"{result.file}::{run.test}", _addition(result.file, run, device, context))
+            elif entry.expect is Expect.XFAIL:
+                changes.setdefault(entry, NewError(entry, cause_as_regex(run.reason)))
+    whole = {result.file for result in told if result.file in listed.whole and is_listed(result)}
+    for entry, all_passed in passed.items():
+        files = [name for name in listed.names if entry.pattern.covers_file(name)]
+        is_judged = entry.pattern.is_exact or all(file in whole for file in files)
+        if entry.expect is Expect.XFAIL and is_judged and all(all_passed):
+            changes[entry] = Removal(entry, "it passed")
+    made = [changes[entry] for entry in every if entry in changes]
+    return [*made, *_without_conflicts(additions.values(), every, made, context)]
+
+
+def _runs(result: FileResult) -> dict[str, list[JournalEntry]]:
+    """All runs of each test, crashes too."""
+    runs: dict[str, list[JournalEntry]] = {}
+    crashed = (JournalEntry(fault.test, TestStatus.ERROR, 0.0) for fault in result.faults if fault.test)
+    for run in (*result.entries, *result.reruns, *crashed):
+        runs.setdefault(run.test, []).append(run)
+    return runs
+
+
+def _failed(result: FileResult, judge: Judge) -> Iterator[JournalEntry]:
+    """The runs by which tests have failed in the end, of those whose process lived to say so."""
+    judged = judge.result(result)
+    without_verdict = {fault.test for fault in result.faults}
+    failed = {failure.test for failure in judged.failures} - without_verdict
+    for run, as_judged in zip(result.entries, judged.entries, strict=False):  # what was expected to crash comes after
+        if run.test in failed and run.status in (TestStatus.FAILED, TestStatus.ERROR) and as_judged.status.is_failure:
+            yield run
+
+
+def _addition(file: str, run: JournalEntry, device: str, context: RunContext) -> Addition:
+    version = f", torch {context.torch}" if context.torch else ""
+    return Addition(
+        Expectation(
+            id=f"{file}::{run.test}",
+            expect=Expect.XFAIL,
+            reason=f"failed on {context.date}{version}",
+            devices=(device,) if device else (),
+            error=cause_as_regex(run.reason),
+        )
+    )
+
+
+def _without_conflicts(
+    additions: Collection[Addition], every: Sequence[Expectation], changes: Sequence[Change], context: RunContext
+) -> Iterator[Addition]:
+    """The additions that can stand beside the entries that stay: one of the same id that holds with other versions of
+    torch makes the new one hold with this version alone."""
+    removed = {change.entry for change in changes if isinstance(change, Removal)}
+    wanted = {addition.entry.pattern for addition in additions}
+    same: dict[object, list[Expectation]] = {}
+    for entry in every:
+        if entry not in removed and entry.pattern in wanted:
+            same.setdefault(entry.pattern, []).append(entry)
+    for addition in additions:
+        new, others = addition.entry, same.get(addition.entry.pattern, [])
+        if any(may_meet(new, other) for other in others) and context.torch:
+            new = replace(new, torch=f"=={Version(context.torch).base_version}")
+        if not any(may_meet(new, other) for other in others):
+            yield Addition(new)

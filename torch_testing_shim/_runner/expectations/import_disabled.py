@@ -1,0 +1,159 @@
+"""`--import-disabled-tests JSON FILE`: PyTorch's list of disabled tests as an expectations file.
+
+    {"test_name (module.Class)": ["https://github.com/.../issues/1", ["linux", "rocm"]]}
+
+no platform means all; a number of the issue may stand in front. As in PyTorch (torch 2.13), `Class` also names the
+classes whose names begin so, and a test's name those that are made of it for a device type and a dtype. The list does
+not name files: a test goes to the files here that hold its class, and one without any is left out and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..usage_error import UsageError
+from ..whole_file import write_whole
+from .expectation import Expect, Expectation
+from .rewriting import new_block
+from .test_classes import TestClasses, read_classes
+
+__all__ = ["DisabledTest", "expectations_of", "here", "import_disabled_tests", "read_disabled"]
+
+ENTRY = re.compile(r"(?P<method>\w+) \((?P<where>[\w.]+)\)")
+#: Device types as generic tests' names end in them, and dtypes likewise.
+DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "meta", "lazy", "npu", "mtia", "xla", "privateuse1")
+DTYPES = (
+    *("float16", "float32", "float64", "bfloat16", "complex32", "complex64", "complex128", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
+PLATFORMS = {"linux": ("linux",), "darwin": ("mac", "macos"), "win32": ("win", "windows")}
+
+
+@dataclass(frozen=True)
+class DisabledTest:
+    """One test of the list.
+
+    Attributes:
+        method: the test method's name.
+        module: the module that holds the class, "__main__" where that is not told.
+        test_class: the class's name.
+        issue: the address of the issue.
+        platforms: where it is disabled; empty for everywhere.
+    """
+
+    method: str
+    module: str
+    test_class: str
+    issue: str = ""
+    platforms: tuple[str, ...] = ()
+
+
+def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str], files: Mapping[str, Path]) -> str:
+    """Writes the expectations; returns a sentence about what was written.
+
+    Args:
+        platforms: those that count; empty for this machine's.
+        files: the names of the test files that are here -> their paths.
+
+    Raises:
+        UsageError: the list cannot be read, or the file is there or cannot be written.
+    """
+    if path.exists():
+        raise UsageError(f"--import-disabled-tests: {str(path)!r} is there already; name a new file")
+    disabled = read_disabled(json_path)
+    wanted = set(platforms or here(sys.platform))
+    meant = [test for test in disabled if not test.platforms or wanted & {*test.platforms}]
+    classes = {name: read_classes(_source(source)) for name, source in files.items()}
+    entries, missing = expectations_of(meant, classes)
+    text = [f"# Tests that PyTorch has disabled on {', '.join(sorted(wanted))}.\n"]
+    try:
+        write_whole(path, [*text, *(f"\n{new_block(entry)}" for entry in entries)])
+    except OSError as error:
+        raise UsageError(f"cannot write the expectations {str(path)!r}: {error.strerror}") from None
+    elsewhere = len(disabled) - len(meant)
+    return (
+        f"{path}: {len(entries)} entries for {len(meant) - missing} of {len(disabled)} disabled tests; "
+        f"{missing} have no class in a test file here, {elsewhere} are disabled on other platforms"
+    )
+
+
+def here(platform: str) -> tuple[str, ...]:
+    """What the list calls the platform that Python calls `platform`."""
+    return PLATFORMS.get(platform, (platform,))
+
+
+def read_disabled(path: Path) -> list[DisabledTest]:
+    """The tests of a list.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        rows = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read the list of disabled tests {str(path)!r}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{str(path)!r} is no list of disabled tests: {error}") from None
+    if not isinstance(rows, dict):
+        raise UsageError(f"{str(path)!r} is no list of disabled tests: it is no JSON object")
+    return [_disabled(name, value, path) for name, value in rows.items()]
+
+
+def _disabled(name: str, value: Any, path: Path) -> DisabledTest:
+    match = ENTRY.fullmatch(name)
+    parts = value if isinstance(value, list) and value else [None]
+    platforms = parts[-1]
+    if match is None or not isinstance(platforms, list) or not all(isinstance(one, str) for one in platforms):
+        wanted = '"test_name (module.Class)": [issue, [platforms]]'
+        raise UsageError(f"{str(path)!r} is no list of disabled tests: {name!r} does not look like {wanted}")
+    issue = next((one for one in parts[:-1] if isinstance(one, str)), "")
+    module, _, test_class = match["where"].rpartition(".")
+    return DisabledTest(match["method"], module, test_class, issue, tuple(platforms))
+
+
+def expectations_of(
+    disabled: Iterable[DisabledTest], classes: Mapping[str, TestClasses]
+) -> tuple[list[Expectation], int]:
+    """The entries, one for each test and file, and how many tests have no file.
+
+    Args:
+        classes: the names of files -> what classes they hold.
+    """
+    entries: dict[str, Expectation] = {}
+    missing = 0
+    for test in disabled:
+        ids = [one for file, held in classes.items() if (one := _id_in(file, held, test))]
+        missing += not ids
+        for one in ids:
+            entries.setdefault(one, Expectation(one, Expect.SKIP, "disabled in PyTorch", test.issue))
+    return list(entries.values()), missing
+
+
+def _id_in(file: str, held: TestClasses, test: DisabledTest) -> str:
+    """The id of a test in a file; "" where the file has no such class."""
+    dotted = file.replace("/", ".")
+    if test.module not in ("__main__", "") and not f".{dotted}".endswith(f".{test.module.removeprefix('test.')}"):
+        return ""
+    generic = test.test_class in held.generic
+    made = any(test.test_class.startswith(name) and _is_device(test.test_class, name) for name in held.generic)
+    if not (generic or made or any(name.startswith(test.test_class) for name in held.names)):
+        return ""
+    suffixes = f"{{,{','.join(f'_{device}' for device in DEVICES)}}}{{,{','.join(f'_{one}' for one in DTYPES)}}}"
+    return f"{file}::{test.test_class}*.{test.method}{suffixes if generic or made else ''}"
+
+
+def _is_device(name: str, generic: str) -> bool:
+    return name[len(generic) :].lower() in DEVICES
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,136 @@
+"""The expectations of one run: read before it, asked during it, and held against all of it at its end."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..choice import names_of
+from ..options import Options
+from ..result import FileResult, RunSummary
+from ..selection import FileSelection
+from ..usage_error import UsageError
+from ..whole_file import write_whole
+from .changes import RunContext, changes_after
+from .choice import Expectations
+from .expectation import Expectation
+from .judgement import Judge
+from .reading import parse_expectations, read_text
+from .rewriting import check_rewritable, rewritten
+from .told import write_told
+from .unmatched import Listed, unmatched_entries
+from .versions import installed_torch, is_in_range
+
+__all__ = ["JudgedRun", "what_is_listed"]
+
+#: The variable that names the file in which a process reads what it is told.
+VARIABLE = "TORCH_TESTING_SHIM_EXPECTATIONS"
+
+
+def what_is_listed(
+    options: Options, root: Path, selected: Sequence[FileSelection], whole_files: frozenset[str]
+) -> Listed:
+    """What a run can tell of which tests there are: of `--upstream`, one folder is a whole tree."""
+    names = names_of(options, root)
+    is_tree = not options.upstream or (len(options.upstream) == 1 and os.path.isdir(options.upstream[0]))
+    return Listed(names, whole_files, is_tree and {file.name for file in selected} == set(names) == whole_files)
+
+
+class JudgedRun:
+    """What `--expectations` makes of a run (a `RunJudgement`).
+
+    Args:
+        options: the command line; it names the file.
+        listed: what was chosen.
+
+    Raises:
+        UsageError: the file cannot be read, something in it is wrong, or it is to be updated and cannot be.
+    """
+
+    def __init__(self, options: Options, listed: Listed) -> None:
+        assert options.expectations is not None
+        self._path, self._is_update = options.expectations, options.update_expectations
+        self._listed = listed
+        self._context = RunContext(datetime.date.today().isoformat(), installed_torch() or "", options.device or "")
+        self._text = self._read()
+        self._entries = parse_expectations(self._text, self._name)
+        if self._is_update:
+            check_rewritable(self._text, self._name)
+        self._holding = self._those_that_hold(self._entries)
+        self._judges: dict[str, Judge] = {}
+        self._variables: dict[str, dict[str, str]] = {}
+        self._told: dict[str, FileResult] = {}
+
+    def judge_of(self, file: str) -> Judge:
+        if file not in self._judges:
+            self._judges[file] = Judge(self._holding.for_file(file), self._context.device)
+        return self._judges[file]
+
+    def variables(self, file: str, folder: Path) -> dict[str, str]:
+        if file not in self._variables:
+            path = folder / f"told-{len(self._variables)}.json"
+            try:
+                has_told = write_told(self.judge_of(file).expected, path)
+            except OSError as error:
+                raise UsageError(f"cannot tell {file} what to skip: {error}") from error
+            self._variables[file] = {VARIABLE: str(path)} if has_told else {}
+        return self._variables[file]
+
+    def judge(self, result: FileResult) -> FileResult:
+        self._told[result.file] = result
+        return self.judge_of(result.file).result(result)
+
+    def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
+        unmatched = self._unmatched(summary)
+        summary = replace(summary, unmatched=self._sentences(unmatched))
+        if not self._is_update:
+            return summary, []
+        if summary.stopped_by is not None:
+            return summary, [f"{self._name} was not updated: the run was stopped"]
+        told = [self._told[result.file] for result in summary.files]
+        changes = changes_after(self._entries, self._holding, told, unmatched, self._listed, self._context)
+        if not changes:
+            return summary, [f"{self._name}: nothing to change"]
+        try:
+            self._text = rewritten(self._text, self._entries, changes, self._name)
+            write_whole(self._path.resolve(), [self._text])
+        except (OSError, UsageError) as error:
+            problem = f"{self._name} could not be updated: {error}"
+            return replace(summary, unwritten=(*summary.unwritten, problem)), []
+        return self._judged_again(summary, finish), [f"{self._name}: {change}" for change in changes]
+
+    def _judged_again(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> RunSummary:
+        self._entries = parse_expectations(self._text, self._name)
+        self._holding = self._those_that_hold(self._entries)
+        self._judges = {}
+        files = []
+        for result in summary.files:
+            judged = self.judge_of(result.file).result(self._told[result.file])
+            files.append(result if judged == result else finish(judged))
+        summary = replace(summary, files=tuple(files))
+        return replace(summary, unmatched=self._sentences(self._unmatched(summary)))
+
+    def _unmatched(self, summary: RunSummary) -> list[Expectation]:
+        told = [self._told[result.file] for result in summary.files]
+        return unmatched_entries(self._holding.entries, told, self._listed, self._context.device)
+
+    def _sentences(self, unmatched: Sequence[Expectation]) -> tuple[str, ...]:
+        return tuple(f"{self._name}: {entry.id} matches no test" for entry in unmatched)
+
+    @property
+    def _name(self) -> str:
+        return str(self._path)
+
+    def _read(self) -> str:
+        if self._is_update and not self._path.exists():
+            return ""
+        return read_text(self._path)
+
+    def _those_that_hold(self, entries: Sequence[Expectation]) -> Expectations:
+        version = self._context.torch
+        if not version and any(entry.torch for entry in entries):
+            raise UsageError(f"{self._name} names versions of torch, and which one is installed cannot be told")
+        return Expectations(entry for entry in entries if not entry.torch or is_in_range(version, entry.torch))

@@ -1,0 +1,121 @@
+"""What an entry makes of a test's result. Pure.
+
+| | xfail | flaky | skip |
+| --- | --- | --- | --- |
+| passed | unexpected success: a failure | passed | passed |
+| failed, by the error where one is given | expected failure: green | runs again; flaky where it then passes | failed |
+| failed by another error | failed, and says both | failed, and says both | failed |
+| skipped | skipped | skipped | skipped |
+
+A test that crashed its process, or ran when the file's time was over, has failed by what the runner names as the cause.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field, replace
+
+from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
+
+from ..file_process import Watcher
+from ..result import DID_NOT_RUN, Failure, FileResult
+from .choice import FileExpectations
+from .expectation import Expect, Expectation
+
+__all__ = ["FLAKY_RETRIES", "Judge", "JudgingWatcher"]
+
+#: How many times a test runs again that is expected to be flaky, where `--retries` asks for no more.
+FLAKY_RETRIES = 2
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges the tests of one file.
+
+    Attributes:
+        expected: the entries about the file.
+        device: the device type where the file's process has told none.
+    """
+
+    expected: FileExpectations = field(default_factory=FileExpectations)
+    device: str = ""
+
+    def entry(self, entry: JournalEntry, device: str) -> JournalEntry:
+        """A test's entry as the expectations have it."""
+        found = self.expected.find(entry.test, device or self.device)
+        return entry if found is None else _judged(entry, found)
+
+    def contents(self, contents: JournalContents) -> JournalContents:
+        """The same for what a journal says, for results that are shown as they come."""
+        return replace(contents, entries=tuple(self.entry(entry, contents.device) for entry in contents.entries))
+
+    def result(self, result: FileResult) -> FileResult:
+        """The same for all of a file. A crash that was expected becomes the entry of its test."""
+        if not self.expected.entries:
+            return result
+        entries = [self.entry(entry, result.device) for entry in result.entries]
+        faults = []
+        for fault in result.faults:
+            judged = self._fault(fault, result.device)
+            if isinstance(judged, Failure):
+                faults.append(judged)
+            else:
+                entries.append(judged)
+        reruns = tuple(self.entry(entry, result.device) for entry in result.reruns)
+        return replace(result, entries=tuple(entries), faults=tuple(faults), reruns=reruns)
+
+    def _fault(self, fault: Failure, device: str) -> Failure | JournalEntry:
+        if not fault.test or fault.label == DID_NOT_RUN:
+            return fault
+        judged = self.entry(JournalEntry(fault.test, TestStatus.ERROR, 0.0, fault.reason, fault.detail), device)
+        return judged if judged.status.is_pass else replace(fault, reason=judged.reason)
+
+    def retries(self, entry: JournalEntry, device: str, retries: int) -> int:
+        """How many times the test of a failed entry runs again at most, where `--retries` says `retries`."""
+        found = self.expected.find(entry.test, device or self.device)
+        is_known = found is not None and found.expect is Expect.FLAKY and _is_by(entry, found)
+        return max(retries, FLAKY_RETRIES) if is_known else retries
+
+
+class JudgingWatcher:
+    """Passes on what it is told to another watcher, results as the expectations have them."""
+
+    def __init__(self, watcher: Watcher, judge: Judge) -> None:
+        self._judge = judge
+        self._watcher = watcher
+        self.on_output = watcher.on_output
+        self.on_look = watcher.on_look
+
+    def on_journal(self, contents: JournalContents) -> None:
+        self._watcher.on_journal(self._judge.contents(contents))
+
+
+def _judged(entry: JournalEntry, found: Expectation) -> JournalEntry:
+    if found.expect is Expect.SKIP:
+        return entry
+    if found.expect is Expect.XFAIL and entry.status is TestStatus.PASSED:
+        reason = f"the test passed, though it is expected to fail{_because(found)}"
+        return replace(entry, status=TestStatus.UNEXPECTED_SUCCESS, reason=reason)
+    if not entry.status.is_failure:
+        return entry
+    if not _is_by(entry, found):
+        return replace(entry, reason=f"{entry.reason}; expected was an error that matches {found.error!r}")
+    if found.expect is Expect.FLAKY:
+        return replace(entry, notes=(*entry.notes, f"is expected to be flaky{_because(found)}"))
+    reason = f"{found.why}: {entry.reason}" if found.why else entry.reason
+    return replace(entry, status=TestStatus.EXPECTED_FAILURE, reason=reason)
+
+
+def _because(found: Expectation) -> str:
+    return f": {found.why}" if found.why else ""
+
+
+def _is_by(entry: JournalEntry, found: Expectation) -> bool:
+    """True where a failure is the one that the entry is about."""
+    return not found.error or bool(_compiled(found.error).search(f"{entry.reason}\n{entry.detail}"))
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(error: str) -> re.Pattern[str]:
+    return re.compile(error)

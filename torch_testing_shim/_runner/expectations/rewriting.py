@@ -1,0 +1,159 @@
+"""The text of an expectations file with changes made: what is not changed stays as it is, to the last blank. Pure.
+
+The text is taken apart at its `[[test]]` headers, so that a change sees one entry alone: tomlkit keeps the comments
+inside of it, and a comment between two entries stays where it is. An entry's own comment stands right above its header
+and goes with it. The result is read again, and has to say what was meant.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT, String
+
+from ..usage_error import UsageError
+from .changes import Addition, Change, NewError, Removal
+from .expectation import Expectation
+from .reading import parse_expectations, toml_of
+
+__all__ = ["check_rewritable", "new_block", "rewritten"]
+
+HEADER = re.compile(r"[ \t]*\[\[[ \t]*test[ \t]*\]\]")
+LINE = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One entry's part of the text.
+
+    Attributes:
+        comment: the comment lines right above the header.
+        content: from the header to the last line that says something.
+        rest: blank lines and comments up to the next entry's own comment.
+    """
+
+    comment: str
+    content: str
+    rest: str
+
+
+def check_rewritable(text: str, name: str) -> None:
+    """Looks whether the text can be taken apart.
+
+    Raises:
+        UsageError: entries are written in another way than under a `[[test]]` header each.
+    """
+    _, blocks = _apart(text)
+    ids = [row["id"] for row in toml_of(text).get("test", [])] if text.strip() else []
+    try:
+        found = [toml_of(block.content)["test"][0]["id"] for block in blocks]
+    except (ValueError, KeyError):
+        found = []
+    if found != ids:
+        raise UsageError(f"{name} cannot be updated: each entry has to stand under a [[test]] header of its own")
+
+
+def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Change], name: str) -> str:
+    """The text with the changes made.
+
+    Args:
+        entries: what the text says.
+        name: the file, as messages name it.
+
+    Raises:
+        UsageError: the text cannot be changed so that it says what was meant.
+    """
+    head, blocks = _apart(text)
+    by_entry: dict[Expectation, Removal | NewError] = {
+        change.entry: change for change in changes if not isinstance(change, Addition)
+    }
+    parts, meant = [head], []
+    for entry, block in zip(entries, blocks, strict=True):
+        change = by_entry.get(entry)
+        if isinstance(change, Removal):
+            parts.append(block.rest.lstrip("\r\n"))
+            continue
+        new = replace(entry, error=change.error) if isinstance(change, NewError) else entry
+        content = _with_error(block.content, new.error) if isinstance(change, NewError) else block.content
+        parts += [block.comment, content, block.rest]
+        meant.append(new)
+    made = "".join(parts)
+    for addition in (change for change in changes if isinstance(change, Addition)):
+        above = f"{made.rstrip()}\n\n" if made.strip() else ""
+        made = f"{above}{new_block(addition.entry)}"
+        meant.append(addition.entry)
+    if parse_expectations(made, name) != tuple(meant):
+        raise UsageError(f"{name} cannot be updated: its text is written in a way that this does not understand")
+    return made
+
+
+def _apart(text: str) -> tuple[str, list[_Block]]:
+    """What stands above the first entry, and the entries."""
+    lines = LINE.findall(text)
+    headers = [number for number, line in enumerate(lines) if HEADER.match(line)]
+    starts = [_start_of_comment(lines, header) for header in headers]
+    blocks = []
+    for start, header, end in zip(starts, headers, [*starts, len(lines)][1:], strict=True):
+        told = max(number for number in range(header, end) if _says_something(lines[number])) + 1
+        blocks.append(_Block("".join(lines[start:header]), "".join(lines[header:told]), "".join(lines[told:end])))
+    return "".join(lines[: starts[0]] if starts else lines), blocks
+
+
+def _start_of_comment(lines: Sequence[str], header: int) -> int:
+    start = header
+    while start > 0 and lines[start - 1].lstrip(" \t").startswith("#"):
+        start -= 1
+    return start
+
+
+def _says_something(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip(" \t").startswith("#")
+
+
+def _with_error(content: str, error: str) -> str:
+    document = tomlkit.parse(content)
+    tests = document["test"]
+    assert isinstance(tests, AoT)
+    tests[0]["error"] = _text(error)
+    made = tomlkit.dumps(document)
+    return made if made.endswith("\n") or not content.endswith("\n") else f"{made}\n"
+
+
+def new_block(entry: Expectation) -> str:
+    """An entry's text, its keys in the order of the format."""
+    when: dict[str, Any] = {}
+    if entry.devices:
+        when["device"] = entry.devices[0] if len(entry.devices) == 1 else list(entry.devices)
+    if entry.torch:
+        when["torch"] = entry.torch
+    fields: Mapping[str, str] = {
+        "id": entry.id,
+        "expect": entry.expect.value,
+        "reason": entry.reason,
+        "issue": entry.issue,
+    }
+    table = tomlkit.table()
+    for key, value in fields.items():
+        if value:
+            table[key] = value
+    if when:
+        inline = tomlkit.inline_table()
+        inline.update(when)
+        table["when"] = inline
+    if entry.error:
+        table["error"] = _text(entry.error)
+    tests = tomlkit.aot()
+    tests.append(table)
+    document = tomlkit.document()
+    document["test"] = tests
+    return tomlkit.dumps(document)
+
+
+def _text(value: str) -> String:
+    """A TOML text; a regular expression is easiest to read between single quotes, where a backslash is one."""
+    is_literal = "'" not in value and value.isprintable()
+    return tomlkit.string(value, literal=is_literal)

@@ -1,0 +1,82 @@
+"""Which entries match no test. Pure.
+
+An entry is judged where this run has listed every test that it could match: all files that its id names have run whole.
+What `-k`, a shard, a stop or the choice of files has left out says nothing of the entries about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from ..result import FileResult
+from .expectation import Expectation
+from .test_ids import is_glob
+
+__all__ = ["Listed", "is_listed", "tests_of", "unmatched_entries"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a run can tell of which tests there are.
+
+    Attributes:
+        names: the names of all files that could have been chosen.
+        whole: those of which nothing was left out by the choice.
+        is_whole_tree: nothing at all was left out.
+    """
+
+    names: tuple[str, ...] = ()
+    whole: frozenset[str] = frozenset()
+    is_whole_tree: bool = False
+
+
+def is_listed(result: FileResult) -> bool:
+    """True where the file has told all of its tests."""
+    return not result.ending.is_stopped and not any(not fault.test for fault in result.faults)
+
+
+def tests_of(result: FileResult) -> set[str]:
+    """The tests of a file: each that was to run has ended up as something."""
+    reported = (entry.test for entry in result.entries)
+    return {*reported, *(fault.test for fault in result.faults if fault.test), *result.interrupted}
+
+
+def unmatched_entries(
+    entries: Iterable[Expectation], results: Sequence[FileResult], listed: Listed, device: str = ""
+) -> list[Expectation]:
+    """The entries that match no test, of those that the run can tell of.
+
+    Args:
+        entries: those that hold with the version of torch in use.
+        results: the files that have run.
+        listed: what was chosen.
+        device: the device type where a file's process has told none.
+    """
+    told = {result.file: result for result in results if result.file in listed.whole and is_listed(result)}
+    tests = {name: tests_of(result) for name, result in told.items()}
+    known = set(listed.names)
+    found = []
+    for entry in entries:
+        files = _files(entry, listed.names, known)
+        if not files and listed.is_whole_tree:
+            found.append(entry)
+        if not files or not all(file in told for file in files):
+            continue
+        holding = [file for file in files if entry.holds_on(told[file].device or device)]
+        if holding and not any(_matches(entry, tests[file]) for file in holding):
+            found.append(entry)
+    return found
+
+
+def _files(entry: Expectation, names: Sequence[str], known: Collection[str]) -> list[str]:
+    file = entry.pattern.file
+    if is_glob(file):
+        return [name for name in names if entry.pattern.covers_file(name)]
+    return [file] if file in known else []
+
+
+def _matches(entry: Expectation, tests: set[str]) -> bool:
+    if entry.pattern.is_exact:
+        return entry.pattern.test in tests
+    return any(entry.pattern.covers_test(test) for test in tests)

@@ -55,9 +55,7 @@ class RecordingRunner(unittest.runner.TextTestRunner):
 class RecordingResult(unittest.TextTestResult):
     """unittest's text result that writes the gravest thing that happened to each test."""
 
-    def __init__(
-        self, stream: Any, descriptions: bool, verbosity: int, journal: Journal, planned: list[str]
-    ) -> None:
+    def __init__(self, stream: Any, descriptions: bool, verbosity: int, journal: Journal, planned: list[str]) -> None:
         super().__init__(stream, descriptions, verbosity)
         self._journal = journal
         self._planned = planned

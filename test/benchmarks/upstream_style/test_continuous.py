@@ -10,7 +10,7 @@ from torch.testing._internal.common_utils import instantiate_parametrized_tests,
 
 class ContinuousTest(MultiProcContinuousTest):
     world_size = 2
-    seen: list[str] = []
+    seen = ()
 
     @classmethod
     def backend_str(cls):
@@ -21,7 +21,7 @@ class ContinuousTest(MultiProcContinuousTest):
         return torch.device("cpu")
 
     def test_a_first(self):
-        self.seen.append("a")
+        type(self).seen += ("a",)
         self.assertEqual(dist.get_rank(), self.rank)
 
     @parametrize("root", [0, 1])
@@ -31,7 +31,7 @@ class ContinuousTest(MultiProcContinuousTest):
         self.assertEqual(tensor, torch.full((2,), float(root)))
 
     def test_c_ranks_remember(self):
-        self.assertEqual(self.seen, ["a"])
+        self.assertEqual(self.seen, ("a",))
         self.assertIs(self.pg, dist.group.WORLD)
 
     def test_d_skips_by_exit_code(self):
@@ -42,7 +42,7 @@ class ContinuousTest(MultiProcContinuousTest):
         self.fail("must not run without GPUs")
 
     def test_f_still_the_same_ranks(self):
-        self.assertEqual(self.seen, ["a"])
+        self.assertEqual(self.seen, ("a",))
 
 
 instantiate_parametrized_tests(ContinuousTest)

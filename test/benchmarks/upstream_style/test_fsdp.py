@@ -1,11 +1,11 @@
-"""FSDPTest: the process group stands before a test begins; a model that is wrapped and trained; subtests."""
+"""FSDPTest: the process group stands before a test begins; a model that is wrapped and trained; a patched all-gather."""
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.testing._internal.common_distributed import skip_if_lt_x_gpu
-from torch.testing._internal.common_fsdp import FSDPTest
+from torch.testing._internal.common_fsdp import FSDPTest, patch_all_gather
 from torch.testing._internal.common_utils import instantiate_parametrized_tests, parametrize, run_tests
 
 
@@ -39,6 +39,19 @@ class FSDPSampleTest(FSDPTest):
         total = torch.full((1,), float(scale))
         dist.all_reduce(total)
         self.assertEqual(total.item(), 2 * scale)
+
+    def test_patched_all_gather(self):
+        calls = []
+        original = dist.all_gather_into_tensor
+
+        def counting(*args, **kwargs):
+            calls.append(1)
+            return original(*args, **kwargs)
+
+        with patch_all_gather(counting):
+            dist.all_gather_into_tensor(torch.empty(2), torch.ones(1))
+        dist.all_gather_into_tensor(torch.empty(2), torch.ones(1))
+        self.assertEqual(len(calls), 1)
 
     def test_fails_on_one_rank(self):
         self.assertNotEqual(self.rank, 1)

@@ -1,4 +1,4 @@
-"""Bodies that classes share: a mixin, a base without tests of its own, nested and deleted classes, load_tests, prints."""
+"""Bodies that classes share: a mixin, a base without tests, tests taken away again; load_tests; tests that print."""
 
 import logging
 import os

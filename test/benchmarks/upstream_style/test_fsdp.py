@@ -1,4 +1,4 @@
-"""FSDPTest: the process group stands before a test begins; a model that is wrapped and trained; a patched all-gather."""
+"""FSDPTest: the process group stands before a test begins; a model is wrapped and trained; a patched all-gather."""
 
 import torch
 import torch.distributed as dist
@@ -42,15 +42,15 @@ class FSDPSampleTest(FSDPTest):
 
     def test_patched_all_gather(self):
         calls = []
-        original = dist.all_gather_into_tensor
+        original = dist.all_gather_single
 
         def counting(*args, **kwargs):
             calls.append(1)
             return original(*args, **kwargs)
 
         with patch_all_gather(counting):
-            dist.all_gather_into_tensor(torch.empty(2), torch.ones(1))
-        dist.all_gather_into_tensor(torch.empty(2), torch.ones(1))
+            dist.all_gather_single(torch.empty(2), torch.ones(1))
+        dist.all_gather_single(torch.empty(2), torch.ones(1))
         self.assertEqual(len(calls), 1)
 
     def test_fails_on_one_rank(self):

@@ -23,7 +23,7 @@ BENCHMARKS = ROOT / "test" / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import compare_samples  # noqa: E402
-from bench.sample_files import FOLDER, clean_environment, read_record, sample_files  # noqa: E402
+from bench.sample_files import clean_environment, read_record, sample_files  # noqa: E402
 from bench.sample_verdicts import Pair, UpstreamError, outcomes_of, pairs_of, problems  # noqa: E402
 
 #: What the suite has time for: verdicts of ranks, skips, and how a class is set up, where the redirect has most to do.

@@ -42,6 +42,9 @@ UPSTREAM_IS_WRONG: Mapping[str, UpstreamError] = {
     "test_continuous_failure::FailureTest.test_c_has_nothing_wrong": UpstreamError(
         "skipped", "the test is never run, only because another one before it failed"
     ),
+    "test_checkpoints::CheckpointTest.test_folder_stays_for_the_slowest": UpstreamError(
+        "error", "the folder is removed by the rank that returns first, while another still works in it"
+    ),
     "test_sharded_tensors::ShardedTest.test_chunks": UpstreamError(
         "error", "the tensors are equal; they are asked for RRefs, which they were made without"
     ),

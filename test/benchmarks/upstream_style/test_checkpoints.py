@@ -1,6 +1,7 @@
 """with_temp_dir around a distributed checkpoint, with and without a process group."""
 
 import os
+import time
 
 import torch
 import torch.distributed as dist
@@ -32,6 +33,14 @@ class CheckpointTest(DTensorTestBase):
         dist.all_gather_object(folders, self.temp_dir)
         self.assertEqual(folders[0], folders[1])
         self.assertTrue(os.path.isdir(self.temp_dir))
+        dist.barrier()
+
+    @with_comms
+    @with_temp_dir
+    def test_folder_stays_for_the_slowest(self):
+        if self.rank == 0:
+            time.sleep(1)
+            self.assertTrue(os.path.isdir(self.temp_dir))
 
     @with_comms
     @with_temp_dir

@@ -84,7 +84,7 @@ def run_ours(path: Path) -> FileRun:
 
 
 def _run(arguments: Sequence[str]) -> FileRun:
-    with tempfile.TemporaryDirectory(prefix="samples-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="compare-samples-", ignore_cleanup_errors=True) as folder:
         journal, output = Path(folder, "journal"), Path(folder, "output")
         (temporary := Path(folder, "tmp")).mkdir()
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """`distributed._shard`: the base class of tests of sharded tensors, its `with_comms`, specs and models."""
 
+import os
 import unittest
 from unittest import mock
 
@@ -110,15 +111,24 @@ class Ranks(ShardedTensorTestBase):
 
 
 class Alone(TestCase):
-    def decorated(self, device):
+    def decorated(self, device, **arguments):
         """Why a test with `with_comms` would be skipped on this device, as is known without ranks."""
         with mock.patch.object(face, "device_in_use", return_value=device):
-            return skip_reason(Ranks("test_rpc"), with_comms(lambda case: None))
+            return skip_reason(Ranks("test_rpc"), with_comms(**arguments)(lambda case: None))
 
     def test_too_few_devices(self):
         self.assertEqual("needs at least 4 cuda, found 2", self.decorated(DeviceInUse("cuda", 2)))
         self.assertIsNone(self.decorated(ACCELERATORS))
         self.assertIsNone(self.decorated(DeviceInUse("cpu", 0)))
+
+    def test_upstreams_own_files_are_skipped_where_upstream_skips_them(self):
+        with mock.patch.dict(os.environ, TORCH_TESTING_SHIM_UPSTREAM_FILE="/test_file.py"):
+            reason = "needs a device that nccl serves, found cpu"
+            self.assertEqual(reason, self.decorated(DeviceInUse("cpu", 0)))
+            self.assertIsNone(self.decorated(DeviceInUse("cpu", 0), backend="gloo"))
+            self.assertIsNone(self.decorated(DeviceInUse("cpu", 0, chosen=True)))
+            self.assertEqual("needs a device that nccl serves, found xpu", self.decorated(DeviceInUse("xpu", 4)))
+            self.assertIsNone(self.decorated(ACCELERATORS))
 
     def test_backend_for_the_device(self):
         for device, asked, used in (

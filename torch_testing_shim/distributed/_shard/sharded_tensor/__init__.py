@@ -1,7 +1,8 @@
 """Upstream's `distributed._shard.sharded_tensor`: the base class of tests of sharded tensors, with RPC where wanted.
 
 A backend that serves another accelerator than the one in use ("nccl", the default) is answered by the backend of the
-device in use, so that these tests run on the CPU too.
+device in use, so that these tests run on the CPU too. In PyTorch's own files, which are run as they are, such a test is
+skipped as PyTorch skips it, unless the device was chosen by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
+from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 
@@ -124,11 +126,13 @@ def with_comms(
             keep_connections()
         self.destroy_comms(destroy_rpc=init_rpc)
 
-    return skip_where(_too_few_devices)(wrapper)
+    return skip_where(functools.partial(_missing_devices, backend))(wrapper)
 
 
-def _too_few_devices(case: Any) -> str | None:
+def _missing_devices(backend: str, case: Any) -> str | None:
     device = device_in_use()
+    if read_settings().upstream_file is not None and not device.chosen and _backend_here(backend) != backend:
+        return f"needs a device that {backend} serves, found {device.type}"
     if device.has_room_for(case.world_size):
         return None
     return f"needs at least {case.world_size} {device.type}, found {device.count}"

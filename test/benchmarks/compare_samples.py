@@ -9,8 +9,8 @@ The files lie in test/benchmarks/upstream_style, each for one pattern, and impor
 verdicts: passed, skipped, expected failure, unexpected success, or not passed, which is failed, error or no verdict at
 all. PyTorch's harness reports a failed assertion in a rank as an error; such pairs are told as "same verdict".
 
-Exit status: 0 where each difference is one of `UPSTREAM_IS_WRONG`, each of these occurs, and our outcomes are the
-recorded ones; 1 otherwise; 2 for wrong usage. Accelerators are hidden from both.
+Exit status: 0 where each difference is one of `UPSTREAM_IS_WRONG` or `UPSTREAM_SKIPS`, each of these occurs, and our
+outcomes are the recorded ones; 1 otherwise; 2 for wrong usage. Accelerators are hidden from both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.sample_files import FileRun, read_record, run_ours, run_upstream, sam
 from bench.sample_verdicts import Pair, UpstreamError, pairs_of, problems
 
 _ONLY_RANK_0 = UpstreamError("passed", "the exit code of rank 0 is checked, and no other's")
-_NEEDS_NO_GPU = UpstreamError("skipped", "FSDPTest asks for an accelerator per rank, and the test needs none")
+_NEEDS_NO_GPU = UpstreamError("skipped", "FSDPTest asks for an accelerator per rank, and runs here on CPU ranks")
 #: Every test of which PyTorch's harness of torch 2.13 says something wrong, and why that is wrong.
 UPSTREAM_IS_WRONG: Mapping[str, UpstreamError] = {
     "test_dying_ranks::DyingRanksTest.test_other_rank_exits": _ONLY_RANK_0,
@@ -48,6 +48,9 @@ UPSTREAM_IS_WRONG: Mapping[str, UpstreamError] = {
     "test_sharded_tensors::ShardedTest.test_chunks": UpstreamError(
         "error", "the tensors are equal; they are asked for RRefs, which they were made without"
     ),
+}
+#: Every test that it skips, and that can run.
+UPSTREAM_SKIPS: Mapping[str, UpstreamError] = {
     "test_fsdp::FSDPSampleTest.test_fails_on_one_rank": _NEEDS_NO_GPU,
     "test_fsdp::FSDPSampleTest.test_group": _NEEDS_NO_GPU,
     "test_fsdp::FSDPSampleTest.test_patched_all_gather": _NEEDS_NO_GPU,
@@ -55,6 +58,8 @@ UPSTREAM_IS_WRONG: Mapping[str, UpstreamError] = {
     "test_fsdp::FSDPSampleTest.test_wrapped_model_bias_False": _NEEDS_NO_GPU,
     "test_fsdp::FSDPSampleTest.test_wrapped_model_bias_True": _NEEDS_NO_GPU,
 }
+#: All differences that are known.
+KNOWN = {**UPSTREAM_IS_WRONG, **UPSTREAM_SKIPS}
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record:
         write_record({name: run.outcomes for name, run in ours.items()})
     pairs = [pair for name, run in upstream.items() for pair in pairs_of(name, run.outcomes, ours[name].outcomes)]
-    wrongs = problems(pairs, known_errors(upstream)) + departures(ours)
+    wrongs = problems(pairs, known_differences(upstream)) + departures(ours)
     print("\n".join([*wrongs, summary(ours, pairs)]))
     if options.json_path is not None:
         options.json_path.write_text(json.dumps(as_data(pairs, upstream, ours, wrongs), indent=2) + "\n")
@@ -103,9 +108,9 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
     return Options(files, chosen.json, chosen.ours, chosen.record)
 
 
-def known_errors(files: Mapping[str, object]) -> dict[str, UpstreamError]:
-    """What is known to be wrong of upstream in some files."""
-    return {test: error for test, error in UPSTREAM_IS_WRONG.items() if test.partition("::")[0] in files}
+def known_differences(files: Mapping[str, object]) -> dict[str, UpstreamError]:
+    """What is known of upstream in some files."""
+    return {test: error for test, error in KNOWN.items() if test.partition("::")[0] in files}
 
 
 def departures(ours: Mapping[str, FileRun]) -> list[str]:
@@ -119,8 +124,7 @@ def file_report(name: str, upstream: FileRun, ours: FileRun) -> str:
     """A head line with the seconds, and a line for each test: upstream's outcome, ours, and whether they agree."""
     lines = [f"{name}  upstream {upstream.seconds:.1f} s, ours {ours.seconds:.1f} s"]
     for pair in pairs_of(name, upstream.outcomes, ours.outcomes):
-        error = UPSTREAM_IS_WRONG.get(pair.test)
-        why = f"  upstream is wrong: {error.because}" if error is not None else ""
+        why = f"  {KNOWN[pair.test].because}" if pair.test in KNOWN else ""
         lines.append(f"  {pair.upstream:18}  {pair.ours:18}  {pair.word:12}  {pair.test.partition('::')[2]}{why}")
     for harness, run in (("upstream", upstream), ("ours", ours)):
         if not run.outcomes:
@@ -133,11 +137,12 @@ def summary(ours: Mapping[str, FileRun], pairs: Sequence[Pair]) -> str:
     if not pairs:
         return f"{len(ours)} files, {sum(len(run.outcomes) for run in ours.values())} tests, ours alone"
     different = [pair for pair in pairs if not pair.is_same]
-    known = [pair for pair in different if pair.test in UPSTREAM_IS_WRONG]
+    wrong, skipped = (sum(pair.test in known for pair in different) for known in (UPSTREAM_IS_WRONG, UPSTREAM_SKIPS))
     finer = [pair for pair in pairs if pair.is_same and pair.upstream != pair.ours]
     return (
         f"{len(ours)} files, {len(pairs)} tests: {len(pairs) - len(different)} the same ({len(finer)} of them failed "
-        f"in one and error in the other), {len(different)} different, {len(known)} of them where upstream is wrong"
+        f"in one and error in the other), {len(different)} different, {wrong} of them where upstream is wrong "
+        f"and {skipped} where it skips what can run"
     )
 
 
@@ -150,7 +155,7 @@ def as_data(
         "seconds": {side: {name: round(run.seconds, 2) for name, run in runs.items()} for side, runs in sides},
         "outcomes": {side: {name: dict(run.outcomes) for name, run in runs.items()} for side, runs in sides},
         "tests": [asdict(pair) | {"same": pair.is_same} for pair in pairs],
-        "upstream_is_wrong": {test: asdict(error) for test, error in known_errors(ours).items()},
+        "known": {test: asdict(error) for test, error in known_differences(ours).items()},
         "problems": list(wrongs),
     }
 

@@ -74,7 +74,7 @@ What everything shares:
 
     _settings               the one reader of the environment
     _device_map             which device stands for which: --map-device
-    _journal                what a test file's process tells the runner
+    _journal                what a test file's process tells the runner; _journal_reading: and how that is read
     _exit_status            exit codes in words
     _stack_request          asks a test file's process where it stands
     _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch_testing_shim._exit_status import describe_exit
-from torch_testing_shim._journal import JournalEntry, TestStatus, read_journal
+from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._journal_reading import read_journal
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._run_environment import child_environment
 from torch_testing_shim._runner.child_setup import die_with_this_process

@@ -23,6 +23,7 @@ __all__ = [
     "changed_environment",
     "read_github_actions",
     "read_settings",
+    "read_temporary_folder",
 ]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
@@ -138,7 +139,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         print_repro=_flag(env, "PYTORCH_PRINT_REPRO_ON_FAILURE", default=True),
         slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
         disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,
-        temporary_folder=env.get("TMPDIR") or None,
+        temporary_folder=read_temporary_folder(env),
         stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
         full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
         showlocals=_flag(env, "TORCH_TESTING_SHIM_SHOWLOCALS"),
@@ -164,6 +165,11 @@ def _device_map(env: Mapping[str, str]) -> DeviceMap | None:
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
     """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
     return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
+
+
+def read_temporary_folder(environ: Mapping[str, str] | None = None) -> str | None:
+    """`Settings.temporary_folder` alone, for the runner, which goes on where other settings are wrong."""
+    return (os.environ if environ is None else environ).get("TMPDIR") or None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, checked_device
-from torch_testing_shim._engine.launcher import LaunchError
+from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._engine.spawned_main import is_importing_main
 from torch_testing_shim._interrupts import Interrupts, Terminated, end_what_is_left, exit_status

@@ -24,7 +24,7 @@ from bench.leftovers import leftovers
 from bench.measure import StartedCase, ends_within, started_case
 from bench.plan import CONTENDERS, SOAK, Case
 from bench.soak_verdicts import wrong_verdicts
-from torch_testing_shim._journal import read_journal
+from torch_testing_shim._journal_reading import read_journal
 
 _RANKS = 4
 #: A run needs two measurements after its warm-up, which are ten tests apart.

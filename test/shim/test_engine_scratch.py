@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-from torch_testing_shim._engine.launcher import LaunchError
+from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim.common_utils import TestCase, run_tests
 

@@ -12,15 +12,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_testing_shim._journal import (
-    Journal,
-    JournalContents,
-    JournalEntry,
-    JournalReader,
-    RankRecord,
-    TestStatus,
-    read_journal,
-)
+from torch_testing_shim._journal import Journal, JournalContents, JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._journal_reading import JournalReader, read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from torch_testing_shim._journal import JournalContents, read_journal
+from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,8 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus, read_journal
+from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
+from torch_testing_shim._journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,6 +3,7 @@
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
     scratch        a test's scratch folder: made and removed
     launcher       from jobs to running ranks; decides between fork and spawn, and says why
+    running_ranks  the ranks of a started test: asked, signalled, ended
     keeper         the parent of ranks: starts them, reports their ends, ends what they leave
     keeper_link    the controller's handle on a keeper
     leftovers      processes that outlive the rank that started them

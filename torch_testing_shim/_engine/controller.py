@@ -12,8 +12,9 @@ from typing import Any
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.failure_text import failure_report, output_report
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.launcher import STARTER, LaunchError, RunningRanks, threads_per_rank
+from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise

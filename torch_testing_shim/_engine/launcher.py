@@ -1,46 +1,32 @@
 """From jobs to running ranks: forked from the zygote where that is safe, spawned where it is not.
 
-`RankStarter` decides how, once per controller process, and says in one line why when it cannot fork. `RunningRanks`
-is what a started test has: it can be asked and signalled, and `close` leaves no process and no descriptor behind.
+`RankStarter` decides how, once per controller process, and says in one line why when it cannot fork.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import select
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.devices import DeviceError, fork_hazard
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
+from torch_testing_shim._engine.keeper_link import ForkRefusedError
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
+from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks, too_few
 from torch_testing_shim._engine.spawned import Supervisor
 from torch_testing_shim._engine.zygote import Zygote
 from torch_testing_shim._settings import read_settings
 
 __all__ = [
     "STARTER",
-    "LaunchError",
     "RankStarter",
-    "RunningRanks",
     "threads_per_rank",
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
-
-
-#: How long ranks may take to end after their keeper has died, in seconds; it takes the kernel milliseconds.
-_ORPHAN_SECONDS = 1.0
-
-
-class LaunchError(RuntimeError):
-    """A test's ranks could not be started; the message is one sentence."""
 
 
 def threads_per_rank(world_size: int) -> int | None:
@@ -49,115 +35,6 @@ def threads_per_rank(world_size: int) -> int | None:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // world_size)
-
-
-class RunningRanks:
-    """The started ranks of one test; a context manager that ends what still runs.
-
-    Attributes:
-        jobs: their jobs, by rank.
-        pids: their process ids, by rank.
-        started: when each was started, in seconds of the monotonic clock, by rank.
-        readers: the controller's ends of their channels, by rank.
-        processes_left: how many processes the ranks that have ended have left; they have been ended, too.
-
-    Args:
-        jobs: one per rank, in order.
-        keeper: what starts them.
-        is_last_of_keeper: the keeper is for these ranks alone and ends with them.
-    """
-
-    def __init__(self, jobs: Sequence[RankJob], keeper: KeeperLink, *, is_last_of_keeper: bool = False) -> None:
-        self.jobs = tuple(jobs)
-        self.pids: list[int] = []
-        self.started: list[float] = []
-        self.readers: list[ChannelReader] = []
-        self.processes_left = 0
-        self._keeper = keeper
-        self._is_last_of_keeper = is_last_of_keeper
-        self._live: set[int] = set()
-
-    def start(self) -> None:
-        """Starts every rank.
-
-        Raises:
-            ForkRefusedError: the keeper cannot fork; what was started has been ended.
-            LaunchError: the system has no more processes or descriptors to give.
-        """
-        try:
-            for job in self.jobs:
-                self.started.append(time.monotonic())
-                reader, rank_end = make_channel()
-                self.readers.append(reader)
-                try:
-                    self.pids.append(self._keeper.start_rank(job, rank_end))
-                finally:
-                    os.close(rank_end)
-                self._live.add(job.rank)
-        except OSError as error:
-            self.close()
-            raise LaunchError(_too_few(error, len(self.pids), len(self.jobs))) from None
-        except BaseException:
-            self.close()
-            raise
-
-    def exit_filenos(self) -> list[int]:
-        """Descriptors that become readable when a rank ends."""
-        return [self._keeper.fileno()]
-
-    def read_exits(self) -> list[RankExit]:
-        """The ranks that have ended since the last call, without waiting. If the keeper has died, all have."""
-        try:
-            exits = self._keeper.read_exits()
-        except ForkRefusedError as error:
-            raise LaunchError(str(error)) from None
-        mine = [end for end in exits if end.rank in self._live]
-        self.processes_left += sum(end.left for end in mine)
-        self._live.difference_update(end.rank for end in mine)
-        return mine
-
-    def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
-        """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
-        if rank in self._live:
-            self._keeper.signal(self.pids[rank], number, alone=alone)
-
-    def kill(self) -> None:
-        """Kills the ranks that still run, from whatever point the process has come to."""
-        for rank in tuple(self._live):
-            self.signal(rank, signal.SIGKILL)
-        if self._is_last_of_keeper:
-            self._keeper.close()
-
-    def close(self) -> None:
-        """Kills the ranks that still run, waits for their end, and closes the channels."""
-        self.kill()
-        if self._is_last_of_keeper:
-            self._live.clear()
-        while self._live:
-            select.select(self.exit_filenos(), [], [])
-            try:
-                self.read_exits()
-            except LaunchError:
-                self._await_orphans()
-        while self.readers:
-            self.readers.pop().close()
-
-    def _await_orphans(self) -> None:
-        """Waits for ranks whose keeper has died: the kernel kills them, but tells nobody that it has."""
-        give_up = time.monotonic() + _ORPHAN_SECONDS
-        while time.monotonic() < give_up and any(os.path.exists(f"/proc/{self.pids[rank]}") for rank in self._live):
-            time.sleep(0.01)
-        self._live.clear()
-
-    def __enter__(self) -> RunningRanks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _too_few(error: OSError, started: int, wanted: int) -> str:
-    return f"no more ranks could be started ({error.strerror}); {started} of {wanted} ranks were started"
 
 
 class RankStarter:
@@ -241,7 +118,7 @@ class RankStarter:
         try:
             supervisor = Supervisor.start(jobs[0].folder)
         except OSError as error:
-            raise LaunchError(_too_few(error, 0, len(jobs))) from None
+            raise LaunchError(too_few(error, 0, len(jobs))) from None
         try:
             return self._started(RunningRanks(jobs, supervisor, is_last_of_keeper=True))
         except ForkRefusedError as error:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from torch_testing_shim._engine.job import ScratchFolder
-from torch_testing_shim._engine.launcher import LaunchError
+from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._stamped_folders import make_folder, remove_folder
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from torch_testing_shim._engine.flight_recorder import collectives_in
-from torch_testing_shim._engine.launcher import RunningRanks
+from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 
 __all__ = ["StallWatch", "is_deadlocked"]

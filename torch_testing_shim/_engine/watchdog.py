@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from torch_testing_shim._engine.launcher import RunningRanks
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
 from torch_testing_shim._engine.testimony import Testimony, take_testimonies
 from torch_testing_shim._engine.verdict import ExitExpectation

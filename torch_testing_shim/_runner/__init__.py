@@ -2,6 +2,7 @@
 
     main          the table of contents: options, choose, list / dry run / run, exit status
     arguments     command line -> `Options`; argparse's namespace goes no further
+    argument_types  what single arguments may be
     options       what the user asked for: one frozen `Options`
     upstream_options  upstream's options that mean nothing here: accepted and noted
     discovery     which files under test/ are test files
@@ -22,6 +23,7 @@
     file_life     one file from its first process to its result
     retry         what runs next of a file once a process has ended: the rest, or a test again (pure)
     split         a large file in parts (pure)
+    scratch       the folder of one run
     file_process  one command in a child process, watched from its start to the end of all that it left
     start         how a process starts: forked from a warm interpreter, or as a new one
     warm          the handle on the warm interpreter (see `torch_testing_shim._warm`)

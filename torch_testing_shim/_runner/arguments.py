@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch_testing_shim._device_map import parse_device_map
-from torch_testing_shim._keyword_expression import KeywordError, read_keyword
 
+from .argument_types import (
+    as_count,
+    as_jobs,
+    as_keyword,
+    as_natural,
+    as_path,
+    as_seconds,
+    as_seed,
+)
 from .expectations.arguments import EXPECTATIONS_HEADING, FORMAT, add_expectation_arguments, wrong_use
 from .options import DEFAULT_FILE_TIMEOUT, Options
 from .sharding import Shard
@@ -95,7 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_ordering(parser.add_argument_group("in which order"))
     _add_running(parser.add_argument_group("how to run it"))
     _add_repeating(parser.add_argument_group("again"))
-    add_expectation_arguments(parser.add_argument_group(EXPECTATIONS_HEADING), _path)
+    add_expectation_arguments(parser.add_argument_group(EXPECTATIONS_HEADING), as_path)
     _add_showing(parser.add_argument_group("what to show"))
     _add_writing(parser.add_argument_group("what to write"))
     add_upstream_arguments(parser.add_argument_group("PyTorch's own test files"))
@@ -115,7 +121,7 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
         default=[],
         dest="keywords",
         metavar="PATTERN",
-        type=_keyword,
+        type=as_keyword,
         help="only tests that PATTERN matches: a part of a name, a glob, or words with and, or, not (repeatable)",
     )
     distributed = group.add_mutually_exclusive_group().add_argument
@@ -125,7 +131,12 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
     add("--shard", nargs=2, type=int, metavar=("I", "N"), help="the I-th of N parts, from 1")
     before = group.add_mutually_exclusive_group().add_argument
     before("--last-failed", action="store_true", help="only what failed before; everything where nothing did")
-    before("--failed-from", type=_path, metavar="FILE", help="only the tests that FILE names, as --write-failed does")
+    before(
+        "--failed-from",
+        type=as_path,
+        metavar="FILE",
+        help="only the tests that FILE names, as --write-failed does",
+    )
     add("--list", action="store_true", dest="list_names", help="print the selected names and run nothing")
     add("--dry-run", action="store_true", help="print the commands and run nothing")
 
@@ -144,7 +155,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     add(
         "-j",
         "--jobs",
-        type=_jobs,
+        type=as_jobs,
         default=1,
         metavar="N",
         help="files at a time; auto for one per core (default: 1)",
@@ -154,21 +165,31 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--continue-through-error", "--keep-going", action="store_true", dest="keep_going", help="go on after a failure"
     )
     add("--device", metavar="DEVICE", help="device type, such as cpu (default: what torch finds)")
-    add("--world-size", type=_count, metavar="N", help="ranks of tests that do not fix their number (default: 4)")
-    add("--seed", type=_seed, metavar="N", help="what each test's random numbers start from (default: 1234)")
+    add(
+        "--world-size",
+        type=as_count,
+        metavar="N",
+        help="ranks of tests that do not fix their number (default: 4)",
+    )
+    add("--seed", type=as_seed, metavar="N", help="what each test's random numbers start from (default: 1234)")
     add("--strict-leaks", action="store_true", help="fail tests that leave something in the test process")
     add("--showlocals", action=argparse.BooleanOptionalAction, default=False, help="local variables in tracebacks")
     add("-c", "--coverage", action="store_true", help="run under coverage.py and report on all files together")
-    add("--timeout", type=_seconds, metavar="SECONDS", help="how long a file may take")
+    add("--timeout", type=as_seconds, metavar="SECONDS", help="how long a file may take")
     add("--enable-timeout", action="store_true", help=f"the same as --timeout {DEFAULT_FILE_TIMEOUT:g}")
-    add("--deadline", type=_seconds, metavar="SECONDS", help="start no file later than this, so that there is a report")
+    add(
+        "--deadline",
+        type=as_seconds,
+        metavar="SECONDS",
+        help="start no file later than this, so that there is a report",
+    )
 
 
 def _add_repeating(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--retries", type=_natural, default=0, metavar="N", help="run a failed test again, alone, up to N times")
+    add("--retries", type=as_natural, default=0, metavar="N", help="run a failed test again, alone, up to N times")
     add("--fail-on-flaky", action="store_true", help="fail tests that passed only when they were run again")
-    add("--repeat", type=_count, metavar="N", help="run each file N times")
+    add("--repeat", type=as_count, metavar="N", help="run each file N times")
     add("--until-failure", action="store_true", help="repeat until something fails, without end or up to --repeat N")
 
 
@@ -177,7 +198,7 @@ def _add_showing(group: argparse._ArgumentGroup) -> None:
     verbose = "show what the test files print; twice: also what ranks print in tests that pass"
     add("-v", "--verbose", action="count", default=0, dest="verbosity", help=verbose)
     add("--pipe-logs", action="store_true", help="show what the files print as it comes, each line with its file")
-    add("--durations", type=_natural, metavar="N", help="list the N slowest tests; 0 for all")
+    add("--durations", type=as_natural, metavar="N", help="list the N slowest tests; 0 for all")
     add("--why-skipped", action="store_true", help="list the reasons of skips")
     add("--fail-if-all-skipped", action="store_true", help="fail where every test was skipped")
 
@@ -186,69 +207,15 @@ def _add_writing(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     junit = "JUnit XML; write --save-xml=DIR where a name follows (default: test/test-reports/python-unittest)"
     add("--save-xml", nargs="?", const="", metavar="DIR", help=junit)
-    add("--report-html", type=_path, metavar="FILE", help="one HTML page with all results")
-    add("--trace", type=_path, metavar="FILE", help="a trace of files and ranks for Chrome and Perfetto")
-    add("--json-lines", type=_path, metavar="FILE", help="one JSON object for each test and each rank")
-    add("--write-failed", type=_path, metavar="FILE", help="the failed tests, one FILE::Class.test on each line")
-    add("--times", type=_path, metavar="FILE", help="recorded times, read and written (default: the tree's own)")
-    merge: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": _path, "metavar": "FILE"}
+    add("--report-html", type=as_path, metavar="FILE", help="one HTML page with all results")
+    add("--trace", type=as_path, metavar="FILE", help="a trace of files and ranks for Chrome and Perfetto")
+    add("--json-lines", type=as_path, metavar="FILE", help="one JSON object for each test and each rank")
+    add("--write-failed", type=as_path, metavar="FILE", help="the failed tests, one FILE::Class.test on each line")
+    add("--times", type=as_path, metavar="FILE", help="recorded times, read and written (default: the tree's own)")
+    merge: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": as_path, "metavar": "FILE"}
     add("--merge-times", help="merge times files into that of --times and run nothing", **merge)
     merge["metavar"] = "DIR"
     reports = (
         "one verdict over the --json-lines reports (*.jsonl) below each DIR, a DIR for a group of shards; run nothing"
     )
     add("--merge-reports", help=reports, **merge)
-
-
-def _keyword(text: str) -> str:
-    try:
-        read_keyword(text)
-    except KeywordError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def _count(text: str) -> int:
-    if not _is_number(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not _is_number(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not _is_number(text) or int(text) >= 2**32:  # numpy's generators take no more
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-    return int(text)
-
-
-def _jobs(text: str) -> int:
-    if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not _is_number(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 nor auto")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return seconds
-
-
-def _path(text: str) -> Path:
-    if not text or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is no path")
-    return Path(text)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 10

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from torch_testing_shim._journal import JournalContents, read_journal
+from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal_reading import read_journal
 from torch_testing_shim._stack_request import STACK_REQUEST
-from torch_testing_shim._stamped_folders import make_folder, remove_folder
 from torch_testing_shim._warm.order import MARK_VARIABLE
 
 from .child_process import ChildProcess
@@ -31,7 +31,7 @@ from .result import FileEnding
 from .start import Starter, StartOrder
 from .usage_error import UsageError
 
-__all__ = ["FileOrder", "FileProcess", "Watcher", "environment_of", "scratch_folder"]
+__all__ = ["FileOrder", "FileProcess", "Watcher", "environment_of"]
 
 #: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
@@ -60,23 +60,6 @@ class Watcher(Protocol):
 
     def on_look(self) -> None:
         """Time has passed."""
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A private folder for outputs and journals, removed at the end, or by the next run where this one is killed.
-
-    Raises:
-        UsageError: there is no place for temporary files: TMPDIR names none, or the disk is full.
-    """
-    try:
-        folder = make_folder(os.environ.get("TMPDIR"))
-    except OSError as error:
-        raise UsageError(f"cannot make a temporary folder (TMPDIR chooses where): {error}") from error
-    try:
-        yield folder
-    finally:
-        remove_folder(folder)
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from .coverage_run import begin_coverage, combined_report
 from .expectations.nothing_expected import NothingExpected, RunJudgement
 from .failed_files import begin_failed_list, write_failed_list
 from .failed_tests import failed_lines
-from .file_process import scratch_folder
 from .history import History
 from .options import Options
 from .report.listings import skip_reasons, slowest_tests
 from .report.session import RunReports
 from .result import RunSummary
 from .schedule import RunPlan, run_all
+from .scratch import scratch_folder
 from .selection import FileSelection
 from .stop import StopRequest
 from .usage_error import UsageError

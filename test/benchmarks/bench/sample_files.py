@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.sample_verdicts import outcomes_of
-from torch_testing_shim._journal import read_journal
+from torch_testing_shim._journal_reading import read_journal
 
 __all__ = [
     "FOLDER",

@@ -1,0 +1,134 @@
+"""What a started test has: its ranks, which can be asked and signalled. `close` leaves no process and no descriptor."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Sequence
+
+from torch_testing_shim._engine.channel import ChannelReader, make_channel
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
+
+__all__ = ["LaunchError", "RunningRanks", "too_few"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How long ranks may take to end after their keeper has died, in seconds; it takes the kernel milliseconds.
+_ORPHAN_SECONDS = 1.0
+
+
+class LaunchError(RuntimeError):
+    """A test's ranks could not be started; the message is one sentence."""
+
+
+class RunningRanks:
+    """The started ranks of one test; a context manager that ends what still runs.
+
+    Attributes:
+        jobs: their jobs, by rank.
+        pids: their process ids, by rank.
+        started: when each was started, in seconds of the monotonic clock, by rank.
+        readers: the controller's ends of their channels, by rank.
+        processes_left: how many processes the ranks that have ended have left; they have been ended, too.
+
+    Args:
+        jobs: one per rank, in order.
+        keeper: what starts them.
+        is_last_of_keeper: the keeper is for these ranks alone and ends with them.
+    """
+
+    def __init__(self, jobs: Sequence[RankJob], keeper: KeeperLink, *, is_last_of_keeper: bool = False) -> None:
+        self.jobs = tuple(jobs)
+        self.pids: list[int] = []
+        self.started: list[float] = []
+        self.readers: list[ChannelReader] = []
+        self.processes_left = 0
+        self._keeper = keeper
+        self._is_last_of_keeper = is_last_of_keeper
+        self._live: set[int] = set()
+
+    def start(self) -> None:
+        """Starts every rank.
+
+        Raises:
+            ForkRefusedError: the keeper cannot fork; what was started has been ended.
+            LaunchError: the system has no more processes or descriptors to give.
+        """
+        try:
+            for job in self.jobs:
+                self.started.append(time.monotonic())
+                reader, rank_end = make_channel()
+                self.readers.append(reader)
+                try:
+                    self.pids.append(self._keeper.start_rank(job, rank_end))
+                finally:
+                    os.close(rank_end)
+                self._live.add(job.rank)
+        except OSError as error:
+            self.close()
+            raise LaunchError(too_few(error, len(self.pids), len(self.jobs))) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def exit_filenos(self) -> list[int]:
+        """Descriptors that become readable when a rank ends."""
+        return [self._keeper.fileno()]
+
+    def read_exits(self) -> list[RankExit]:
+        """The ranks that have ended since the last call, without waiting. If the keeper has died, all have."""
+        try:
+            exits = self._keeper.read_exits()
+        except ForkRefusedError as error:
+            raise LaunchError(str(error)) from None
+        mine = [end for end in exits if end.rank in self._live]
+        self.processes_left += sum(end.left for end in mine)
+        self._live.difference_update(end.rank for end in mine)
+        return mine
+
+    def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
+        """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
+        if rank in self._live:
+            self._keeper.signal(self.pids[rank], number, alone=alone)
+
+    def kill(self) -> None:
+        """Kills the ranks that still run, from whatever point the process has come to."""
+        for rank in tuple(self._live):
+            self.signal(rank, signal.SIGKILL)
+        if self._is_last_of_keeper:
+            self._keeper.close()
+
+    def close(self) -> None:
+        """Kills the ranks that still run, waits for their end, and closes the channels."""
+        self.kill()
+        if self._is_last_of_keeper:
+            self._live.clear()
+        while self._live:
+            select.select(self.exit_filenos(), [], [])
+            try:
+                self.read_exits()
+            except LaunchError:
+                self._await_orphans()
+        while self.readers:
+            self.readers.pop().close()
+
+    def _await_orphans(self) -> None:
+        """Waits for ranks whose keeper has died: the kernel kills them, but tells nobody that it has."""
+        give_up = time.monotonic() + _ORPHAN_SECONDS
+        while time.monotonic() < give_up and any(os.path.exists(f"/proc/{self.pids[rank]}") for rank in self._live):
+            time.sleep(0.01)
+        self._live.clear()
+
+    def __enter__(self) -> RunningRanks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def too_few(error: OSError, started: int, wanted: int) -> str:
+    """Says that not all ranks could be started, and why."""
+    return f"no more ranks could be started ({error.strerror}); {started} of {wanted} ranks were started"

@@ -27,6 +27,7 @@ def flight(age_seconds, timeout_seconds=1800, now=100):
         "collective_seq_id": 1,
         "profiling_name": "gloo:barrier",
         "input_sizes": [],
+        "input_dtypes": [],
         "retired": False,
         "is_p2p": False,
         "time_created_ns": (now - age_seconds) * SECOND,

@@ -13,7 +13,7 @@ from harness_samples import wait_until
 
 from torch_testing_shim._engine.self_report import SelfReport
 from torch_testing_shim._engine.stacks import Frame
-from torch_testing_shim._engine.stall import _cpu_seconds, _has_children, is_deadlocked
+from torch_testing_shim._engine.stall import _cpu_seconds, _has_children, _sleeps, is_deadlocked, standing
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 C10D = f"{Path(torch.__file__).parent}/distributed/distributed_c10d.py"
@@ -80,6 +80,12 @@ class Certain(TestCase):
         self.assertFalse(self.judge(start, world_size=1))
         self.assertFalse(self.judge(replace(start, world_sizes=(1,))), "it waits for nobody")
 
+    def test_a_rank_that_went_on_between_two_looks(self):
+        later = replace(WAITING, at_ns=WAITING.at_ns + SECOND)
+        self.assertEqual(standing(WAITING), standing(later))
+        self.assertNotEqual(standing(WAITING), standing(replace(later, flight=flight(10))))
+        self.assertNotEqual(standing(WAITING), standing(replace(later, threads=((Frame(C10D, 2, "barrier"), TEST),))))
+
     def test_no_rank_is_no_deadlock(self):
         self.assertFalse(self.judge())
 
@@ -96,6 +102,14 @@ class Processes(TestCase):
         parent = self.start("sh", "-c", "sleep 600 & wait")
         self.assertTrue(wait_until(lambda: _has_children([childless, parent])))
         self.assertFalse(_has_children([childless]))
+
+    def test_a_process_that_could_go_on_does_not_sleep(self):
+        sleeping = self.start("sleep", "600")
+        busy = self.start(sys.executable, "-c", "while True: pass")
+        self.assertTrue(wait_until(lambda: _sleeps(sleeping)))
+        self.assertTrue(wait_until(lambda: _cpu_seconds(busy) > 0.1))
+        self.assertFalse(_sleeps(busy))
+        self.assertFalse(_sleeps(-1))
 
     def test_cpu_time(self):
         self.assertLess(_cpu_seconds(self.start("sleep", "600")), 1.0)

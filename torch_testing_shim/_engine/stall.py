@@ -7,7 +7,9 @@ every living rank it has to hold that
 * it has one Python thread, which stands in a collective of `torch.distributed` (send and recv included), not in the
   test's own code, a sleep, or a process group's start, where the system may be slow;
 * nothing that it waits for has a time-out that a test could be waiting for;
-* it has no child process.
+* it has no child process;
+* its main thread sleeps, and it all is so once more a moment later: a rank may be asked on its way into a collective,
+  after it has left Python and before the collective is recorded.
 
 The one exception: a rank whose peers have all ended may stand in a process group's start, for nobody can come.
 Everything else waits for the deadline: a slow test that is called deadlocked would be a wrong verdict.
@@ -25,7 +27,7 @@ from torch_testing_shim._engine.flight_recorder import collectives_in
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 
-__all__ = ["StallWatch", "is_deadlocked"]
+__all__ = ["StallWatch", "is_deadlocked", "standing"]
 
 #: Looks per stall time. A look reads one line of /proc per rank; a test that ends before the first pays nothing.
 _LOOKS = 4
@@ -33,6 +35,8 @@ _LOOKS = 4
 _IDLE_SHARE = 0.02
 #: No test waits for a time-out of more than this share of its own time; the harness's own groups have 0.9 of it.
 _WAITABLE_SHARE = 0.8
+#: After which time a deadlock is looked at again, in seconds, before it is told.
+_SECOND_LOOK_SECONDS = 0.25
 #: How long ranks may take to answer.
 _ANSWER_SECONDS = 0.5
 #: Where in torch.distributed a waiting rank may stand, and the functions there that start a process group.
@@ -54,6 +58,7 @@ class StallWatch:
         self._stall_seconds = stall_seconds
         self._allowance = allowance
         self._looks: list[tuple[float, dict[int, float]]] = []  # when, and CPU seconds by rank
+        self._seen: dict[int, object] = {}  # where ranks stood that were deadlocked at the last look
         self.next_look = time.monotonic() + stall_seconds / _LOOKS if stall_seconds else float("inf")
 
     def sees_deadlock(self, living: Iterable[int]) -> bool:
@@ -61,19 +66,33 @@ class StallWatch:
         now = time.monotonic()
         if now < self.next_look:
             return False
-        self.next_look = now + self._stall_seconds / _LOOKS
+        before, self._seen = self._seen, self._look(now, living)
+        wait = self._stall_seconds / _LOOKS
+        self.next_look = now + (min(wait, _SECOND_LOOK_SECONDS) if self._seen else wait)
+        return bool(self._seen) and self._seen == before
+
+    def _look(self, now: float, living: Iterable[int]) -> dict[int, object]:
+        """Where all living ranks stand, if they seem to be deadlocked; else nothing."""
         used = {rank: _cpu_seconds(self._ranks.pids[rank]) for rank in living}
         self._looks.append((now, used))
         past = [look for look in self._looks if look[0] <= now - self._stall_seconds]
         self._looks = past[-1:] + [look for look in self._looks if look[0] > now - self._stall_seconds]
         if not past or not _is_idle(past[-1][1], used, now - past[-1][0]):
-            return False
-        if _has_children([self._ranks.pids[rank] for rank in used]):
-            return False
+            return {}
+        pids = [self._ranks.pids[rank] for rank in used]
+        if _has_children(pids):
+            return {}
         folder = self._ranks.jobs[0].folder
         ask(folder, used)
         reports = read_reports(folder, used, _ANSWER_SECONDS)
-        return is_deadlocked(reports, used, len(self._ranks.jobs), self._stall_seconds, self._allowance)
+        if not is_deadlocked(reports, used, len(self._ranks.jobs), self._stall_seconds, self._allowance):
+            return {}
+        return {rank: standing(report) for rank, report in reports.items()} if all(map(_sleeps, pids)) else {}
+
+
+def standing(report: SelfReport) -> object:
+    """What two reports of a rank have in common if it did not go on between them."""
+    return report.threads, collectives_in(report.flight)
 
 
 def is_deadlocked(
@@ -120,6 +139,11 @@ def _cpu_seconds(pid: int) -> float:
     if not fields:
         return float("inf")
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether the process's main thread waits for something. One that only waits for a free core does not."""
+    return _stat_fields(pid)[:1] == ["S"]
 
 
 def _has_children(pids: Iterable[int]) -> bool:

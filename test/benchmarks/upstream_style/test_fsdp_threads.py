@@ -14,8 +14,10 @@ class FSDPThreadsTest(FSDPTestMultiThread):
         return 2
 
     def test_parameters_are_sharded(self):
-        torch.manual_seed(3)
         model, reference = MLP(4, torch.device("cpu")), MLP(4, torch.device("cpu"))
+        with torch.no_grad():  # not drawn: threads share one generator, and each would have another model
+            for number, parameter in enumerate(model.parameters()):
+                parameter.copy_(torch.arange(parameter.numel()).view_as(parameter) + number)
         reference.load_state_dict(model.state_dict())
         fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
         self.assertTrue(all(isinstance(p, DTensor) for p in model.parameters()))

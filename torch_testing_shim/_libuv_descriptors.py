@@ -35,6 +35,7 @@ def _pipes() -> Iterator[tuple[int, str]]:
 
 
 def _waiting_bytes(descriptor: int) -> int:
-    """How many bytes a pipe holds; either end tells."""
-    answer = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
-    return int(struct.unpack("i", answer)[0])
+    """How many bytes a pipe holds; either end tells. -1 where another thread has closed it meanwhile."""
+    with suppress(OSError):
+        return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0])
+    return -1

@@ -31,7 +31,7 @@ PREPARE_A_CHILD = {
     "_engine/zygote.py",
     "_engine/rank_main.py",
     "_run_environment.py",
-    "_runner/file_process.py",
+    "_runner/environment.py",
     "_warm/script.py",
 }
 

@@ -12,6 +12,7 @@ import signal
 
 from process_samples import ProcessRun, ProcessTestCase
 
+from torch_testing_shim._runner.start import Starter
 from torch_testing_shim.common_utils import run_tests
 
 #: What a process can see of itself, but for what every process has another of.
@@ -80,6 +81,7 @@ ENDS = {
     ),
     "daemon": "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
     "object": "class Ends:\n    def __del__(self):\n        print('object ended')\nends = Ends()\nends.itself = ends\n",
+    "finalizer": "import weakref\nclass C: pass\nc = C()\nweakref.finalize(c, print, 'finalized')\nprint('body')\n",
     "closed output": "import sys\nprint('printed')\nsys.stdout.close()\n",
     "closed descriptors": "import os\nos.close(1)\nos.close(2)\n",
     "writes to stdin": "import os\ntry:\n    os.write(0, b'x')\nexcept OSError as e:\n    print(e.strerror)\n",
@@ -159,6 +161,28 @@ class BothWays(ProcessTestCase):
             ],
             [line for line in lines if "~" not in line],
         )
+
+    def test_finalizers_of_the_interpreter_are_called_where_it_ends_as_python_does(self) -> None:
+        """As torch's libraries of operators have them: it takes longer to call them than a small test."""
+        keeps = (
+            "import weakref\nclass Library: pass\nlibrary = Library()\nweakref.finalize(library, print, 'taken out')\n"
+        )
+        modules = self.folder / "modules"
+        modules.mkdir()
+        (modules / "operators.py").write_text(keeps)
+        self.starter = Starter(self.folder, self.said.append, preload=["operators"])
+        self.addCleanup(self.starter.close)
+        told = {}
+        for name, more in {
+            "quick": "",
+            "daemon": ENDS["daemon"],
+            "early": "del operators.library\nprint('body')\n",
+        }.items():
+            path = self.write(f"import operators\n{more}", f"test_{name}.py")
+            run = self.run_file(path, is_warm=True, variables={"PYTHONPATH": str(modules)})
+            told[name] = (run.exit_code, run.output)
+        self.assertEqual([], self.said, "it did not run warm")
+        self.assertEqual({"quick": (0, ""), "daemon": (0, "taken out\n"), "early": (0, "taken out\nbody\n")}, told)
 
     def test_what_a_file_changes_does_not_reach_the_next(self) -> None:
         self.write(

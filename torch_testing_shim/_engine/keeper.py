@@ -154,7 +154,7 @@ class Keeper:
             at = time.monotonic()
             self._tidying.pop(ended, None)
             rank = self._ranks.pop(ended, None)
-            if rank is not None and self._has_orphans():
+            if rank is not None and self._has_orphans(ended):
                 self._left |= end_group(ended)
             _, status = os.waitpid(ended, 0)
             if rank is not None:
@@ -170,10 +170,11 @@ class Keeper:
             self._tell(end | {"left": len(self._left)})
             self._left.clear()
 
-    def _has_orphans(self) -> bool:
-        """Whether there is anything that ranks have left; where the system does not tell, there may be."""
+    def _has_orphans(self, *ended: int) -> bool:
+        """Whether there is anything that ranks have left, besides those that have `ended` and were not reaped yet;
+        where the system does not tell, there may be."""
         children = children_of_this_process()
-        return not children or any(pid not in self._ranks for pid in children)
+        return not children or any(pid not in self._ranks and pid not in ended for pid in children)
 
     def _end_orphans(self, patience: float) -> set[int]:
         """Ends what ranks have left, in their groups and outside, when no rank is left; returns what that was. What

@@ -17,6 +17,7 @@
     command       a `FileSelection` -> the command line that runs it (pure)
     run           one run with its reports, and what is kept of it for the next
     schedule      which process runs when, and when the run stops: one loop over all that run
+    start_rules   which processes may not start any more
     slots         what files that run at the same time share: rank slots and accelerators
     file_facts    what the schedule has to know of a file, read off its source
     expected      what earlier runs tell of files
@@ -25,6 +26,8 @@
     split         a large file in parts (pure)
     scratch       the folder of one run
     file_process  one command in a child process, watched from its start to the end of all that it left
+    early_end     how that process is ended before it ends by itself
+    environment   what it starts with
     start         how a process starts: forked from a warm interpreter, or as a new one
     warm          the handle on the warm interpreter (see `torch_testing_shim._warm`)
     child_process a child that is waited for

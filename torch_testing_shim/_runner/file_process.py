@@ -20,25 +20,22 @@ from typing import Protocol
 
 from torch_testing_shim._journal import JournalContents
 from torch_testing_shim._journal_reading import read_journal
-from torch_testing_shim._stack_request import STACK_REQUEST
 from torch_testing_shim._warm.order import MARK_VARIABLE
 
 from .child_process import ChildProcess
 from .command import FileCommand
+from .early_end import ask_for_stacks, end_early
+from .environment import environment_of
 from .output_file import OutputFile
 from .process_tree import ProcessTree
 from .result import FileEnding
 from .start import Starter, StartOrder
 from .usage_error import UsageError
 
-__all__ = ["FileOrder", "FileProcess", "Watcher", "environment_of"]
+__all__ = ["FileOrder", "FileProcess", "Watcher"]
 
 #: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
-#: How long a file has to end by itself after Ctrl-C was passed on, in seconds: its controller ends the ranks meanwhile.
-INTERRUPT_GRACE = 2.0
-#: How long a file that has hung has to print where it stands, in seconds: it takes milliseconds.
-STACKS_GRACE = 0.5
 #: How long what a file started may outlive it before it is ended, in seconds: helpers that see its end need a moment.
 LEFTOVER_GRACE = 1.0
 
@@ -93,13 +90,12 @@ class FileProcess:
     """A process with its output and journal.
 
     Attributes:
-        pid: its process id; None before it has started.
         ending: how it ended; None before.
         journal: its journal, as far as it has been read.
     """
 
     def __init__(self, order: FileOrder, starter: Starter, watcher: Watcher) -> None:
-        self.pid: int | None = None
+        self._child: ChildProcess | None = None
         self.ending: FileEnding | None = None
         self.journal = JournalContents()
         self._order = order
@@ -110,6 +106,18 @@ class FileProcess:
         self._looked = 0.0
         self._is_to_stop = False
         self._life = self._live()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None before it has started."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when there is a step to do, as far as a descriptor can tell."""
+        if self._child is None:
+            return self._starter.descriptors
+        return [] if self._child.descriptor is None else [self._child.descriptor]
 
     def step(self, *, is_to_stop: bool = False) -> bool:
         """Does what is to be done now; True once the process has ended.
@@ -143,23 +151,22 @@ class FileProcess:
 
     def _live_with(self, output: OutputFile) -> Waiting:
         mark = uuid.uuid4().hex
-        tree, child = ProcessTree(session=-1, mark=mark), None
+        tree = ProcessTree(session=-1, mark=mark)
         try:
-            child = yield from self._starter.start(self._start_order(output, mark))
+            self._child = child = yield from self._starter.start(self._start_order(output, mark))
             started_at, began = time.time(), time.monotonic()  # the first one's wait for the interpreter is not its own
-            self.pid = child.pid
             tree = ProcessTree(session=child.pid, mark=mark)
             how = yield from self._watch(child, output, began)
             seconds = time.monotonic() - began
             if how == "timed out":
-                yield from _ask_for_stacks(child)
+                yield from ask_for_stacks(child)
             if how:
-                yield from self._end_early(child, tree)
+                yield from end_early(child, tree)
             left = yield from tree.end(LEFTOVER_GRACE)
         except BaseException:
             tree.kill()
-            if child is not None:
-                child.has_ended()  # collects it
+            if self._child is not None:
+                self._child.has_ended()  # collects it
             raise
         self._look(output)
         exit_code = -signal.SIGKILL if child.exit_code is None else child.exit_code
@@ -187,14 +194,6 @@ class FileProcess:
             yield
         return ""
 
-    def _end_early(self, child: ChildProcess, tree: ProcessTree) -> Waiting:
-        """Passes Ctrl-C on to the process's group and waits; whoever does not end on that is ended with the rest."""
-        child.signal(signal.SIGINT)
-        yield from _until_ended(child)
-        if not child.has_ended():
-            yield from tree.end(grace=0.0)
-            yield from _until_ended(child)
-
     def _look(self, output: OutputFile) -> None:
         """Tells the watcher what is new."""
         self._looked = time.monotonic()
@@ -218,15 +217,6 @@ class FileProcess:
         return StartOrder(self._order.command, environment, output.descriptor, self._order.folder, self._order.is_warm)
 
 
-def environment_of(command: FileCommand) -> dict[str, str]:
-    """The environment of every process that runs `command`: this process's own, with what the command sets."""
-    environment = {**os.environ, **command.environment()}
-    if command.package_folder is not None and os.environ.get("PYTHONPATH"):
-        environment["PYTHONPATH"] = os.pathsep.join([command.package_folder, os.environ["PYTHONPATH"]])
-    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed last must not die in its buffer
-    return environment
-
-
 def _full_disk(folder: Path) -> list[str]:
     """A line where the disk of `folder` is full: a process that fills it cannot print what became of it."""
     try:
@@ -235,20 +225,6 @@ def _full_disk(folder: Path) -> list[str]:
         return []
     is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES
     return [f"the disk is full that its temporary files lie on (TMPDIR chooses where): {folder}"] if is_full else []
-
-
-def _ask_for_stacks(child: ChildProcess) -> Waiting:
-    """Has the process print where it stands, before Ctrl-C moves it."""
-    if not child.has_ended():
-        os.kill(child.pid, STACK_REQUEST)
-        yield from _until_ended(child, STACKS_GRACE)
-
-
-def _until_ended(child: ChildProcess, patience: float = INTERRUPT_GRACE) -> Waiting:
-    """Yields until the process has ended, for `patience` seconds at most."""
-    deadline = time.monotonic() + patience
-    while not child.has_ended() and time.monotonic() < deadline:
-        yield
 
 
 def _read(path: Path) -> JournalContents:

@@ -11,6 +11,7 @@ and when the user asks to stop; only the last ends what runs.
 from __future__ import annotations
 
 import os
+import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,12 +22,13 @@ from torch_testing_shim._journal import JournalContents
 
 from .child_process import reap_strangers
 from .command import FileCommand
+from .environment import environment_of
 from .expectations.judgement import JudgingWatcher
 from .expectations.nothing_expected import NothingExpected, RunJudgement
 from .expected import Expected
 from .file_facts import read_facts
 from .file_life import FileLife
-from .file_process import FileOrder, FileProcess, Watcher, environment_of
+from .file_process import FileOrder, FileProcess, Watcher
 from .options import Options
 from .report.events import RunReport
 from .rerun_line import LinedWatcher, RerunLines
@@ -36,13 +38,14 @@ from .selection import FileSelection
 from .slots import Budget, Lease, slot_count
 from .split import part_count
 from .start import Starter
+from .start_rules import StartRules
 from .stop import StopRequest
 from .usage_error import UsageError
 
 __all__ = ["RunPlan", "run_all"]
 
-#: How often the loop goes round, in seconds.
-LOOP_INTERVAL = 0.01
+#: How long the loop waits for something to happen before it goes round again, in seconds.
+LOOP_INTERVAL = 0.05
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,12 @@ class _Schedule:
     def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: RunReport, starter: Starter) -> None:
         self._plan, self._options = plan, plan.options
         self._scratch, self._stop, self._report, self._starter = scratch, stop, report, starter
-        self._began = time.monotonic()
         self._facts = {file.name: read_facts(file, plan.command_for) for file in plan.files}
         self._files = {file.name: self._life(file) for file in plan.files}
         self._waiting: deque[RunOrder] = deque()
         self._running: list[_Running] = []
         self._started = 0
-        self._has_failed = False
-        self._is_late = False
+        self._rules = StartRules(plan.options, plan.expected.seconds)
         self._budget = Budget(slot_count(self._options.jobs, _core_count()))
 
     def _life(self, file: FileSelection) -> FileLife:
@@ -124,15 +125,16 @@ class _Schedule:
         while self._running or self._waiting:
             self._drop_what_may_not_start()
             self._start_what_fits()
-            self._look_at_what_runs()
+            has_room = self._look_at_what_runs()
             if not self._starter.is_starting:
                 reap_strangers(self._starter.own_pids | {one.process.pid for one in self._running})
-            time.sleep(LOOP_INTERVAL)
+            if not has_room:
+                self._wait()
         return RunSummary(
             files=tuple(file.result for file in self._files.values() if file.result is not None),
             not_run=tuple(name for name, file in self._files.items() if file.result is None),
             stopped_by=self._stop.signal,
-            deadline=self._options.deadline if self._is_late else None,
+            deadline=self._options.deadline if self._rules.is_late else None,
         )
 
     def close(self) -> None:
@@ -158,27 +160,10 @@ class _Schedule:
     def _drop_what_may_not_start(self) -> None:
         for order in tuple(self._waiting):
             file = self._files[order.selection.name]
-            if self._may_not_start(order, file):
+            if self._rules.forbid(order, file, is_stopped=self._stop.signal is not None):
                 self._waiting.remove(order)
                 file.drop(order)
                 self._end_if_over(file)
-
-    def _may_not_start(self, order: RunOrder, file: FileLife) -> bool:
-        """True where the end of the run has come for an order. The rest of a file that has started is no new file, so
-        that no test of it is lost; but a file is not repeated then, nor a test run again."""
-        if self._stop.signal is not None:
-            return True
-        is_new = not file.has_started or (order.number > 1 and order.kind is not RunKind.AGAIN and file.is_waiting)
-        if self._is_too_late(file) and (is_new or order.kind is RunKind.AGAIN):
-            self._is_late = self._is_late or not file.has_started
-            return True
-        return is_new and self._has_failed and not self._options.keep_going
-
-    def _is_too_late(self, file: FileLife) -> bool:
-        if self._options.deadline is None:
-            return False
-        needed = 0.0 if file.has_started else self._plan.expected.seconds.get(file.selection.name, 0.0)
-        return time.monotonic() - self._began + needed > self._options.deadline
 
     def _start_what_fits(self) -> None:
         """Starts what has room, first come first served; what is small may overtake what is large."""
@@ -226,8 +211,17 @@ class _Schedule:
     def _lines(self, name: str) -> RerunLines:
         return RerunLines(name, self._plan.command_for)
 
-    def _look_at_what_runs(self) -> None:
-        for one in tuple(self._running):
+    def _wait(self) -> None:
+        """Waits until a process has ended or started; not for long, since other things are not told by descriptors."""
+        with selectors.DefaultSelector() as selector:
+            for descriptor in {descriptor for one in self._running for descriptor in one.process.descriptors}:
+                selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(LOOP_INTERVAL)
+
+    def _look_at_what_runs(self) -> bool:
+        """Looks at each process; True where one has ended."""
+        running = tuple(self._running)
+        for one in running:
             run = self._step(one)
             if run is not None:
                 self._running.remove(one)
@@ -236,6 +230,7 @@ class _Schedule:
                 file = self._files[run.order.selection.name]
                 self._waiting.extendleft(reversed(file.take(run)))
                 self._end_if_over(file)
+        return len(self._running) < len(running)
 
     def _step(self, one: _Running) -> FinishedRun | None:
         """Looks at a process; None while it runs."""
@@ -259,7 +254,7 @@ class _Schedule:
         if result is not None:
             lined = self._lines(result.file).in_result(result)
             file.result = self._plan.finish(self._plan.judged.judge(lined))
-            self._has_failed = self._has_failed or bool(file.result.failed)
+            self._rules.has_failed = self._rules.has_failed or bool(file.result.failed)
             self._report.file_ended(file.result)
 
 

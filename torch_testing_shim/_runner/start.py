@@ -84,6 +84,11 @@ class Starter:
         """A child may be there whose process id is not known yet."""
         return self._warm is not None and self._warm.is_starting_a_file
 
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when a start goes on that waits for the warm interpreter."""
+        return [] if self._warm is None else [self._warm.descriptor]
+
     def start(self, order: StartOrder) -> Generator[None, None, ChildProcess]:
         """Yields until the process has started; returns it.
 

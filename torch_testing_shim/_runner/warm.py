@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from torch_testing_shim._engine.parent_death import adopt_orphans
+from torch_testing_shim._warm.huge_pages import environment_for_huge_pages
 from torch_testing_shim._warm.order import EMPTY_MARK, MARK_VARIABLE, PACKET_BYTES, WarmOrder
 
 from .child_process import ChildProcess, start_child
@@ -92,7 +93,7 @@ class WarmInterpreter:
             printed = OutputFile(output)
             command = [sys.executable, "-c", PROGRAM, str(theirs.fileno()), str(os.getpid()), *preload]
             own[MARK_VARIABLE] = EMPTY_MARK
-            process = start_child(command, own, printed.descriptor, [theirs.fileno()])
+            process = start_child(command, environment_for_huge_pages(own), printed.descriptor, [theirs.fileno()])
         except OSError as error:
             ours.close()
             raise WarmRefusal(f"no interpreter could be started ({error.strerror})") from error
@@ -104,6 +105,11 @@ class WarmInterpreter:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def descriptor(self) -> int:
+        """Becomes readable when it has something to say."""
+        return self._requests.fileno()
 
     @property
     def is_starting_a_file(self) -> bool:

@@ -3,6 +3,7 @@
     order       what runner and interpreter say to each other; standard library only, since the runner imports it
     main        the interpreter's own code: take orders, import ahead, fork
     source      what a test file imports, and whether it can be run warm, read off its source (pure)
+    huge_pages  the interpreter's memory, so that forks of it are cheap
     script      from a fork of the interpreter to what `python FILE ARGUMENTS` would be
 
     run_test.py --request, output--> warm interpreter --fork--> (between) --fork--> python FILE

@@ -22,6 +22,7 @@ from typing import NoReturn
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.preload import modules_to_preload
 from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._warm.huge_pages import use_huge_pages
 from torch_testing_shim._warm.order import PACKAGE, PACKET_BYTES, WarmOrder
 from torch_testing_shim._warm.script import become, run_script
 from torch_testing_shim._warm.source import FileSource, read_source
@@ -138,6 +139,7 @@ class _Interpreter:
         """
         gc.collect()
         gc.freeze()
+        use_huge_pages()
         pid = os.fork()
         if pid == 0:
             os._exit(0)

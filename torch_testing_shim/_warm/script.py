@@ -18,9 +18,11 @@ import sysconfig
 import tempfile
 import threading
 import types
+import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._warm.order import EMPTY_MARK, MARK_VARIABLE, WarmOrder
@@ -59,7 +61,7 @@ def run_script(order: WarmOrder) -> NoReturn:
         SystemExit: at the file's end, its own or after its exception was reported.
         KeyboardInterrupt: it was interrupted, which has been reported.
     """
-    libraries, modules = _shared_libraries(), set(sys.modules)
+    libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
     try:
         _execute(order)
         code: object = 0
@@ -73,7 +75,7 @@ def run_script(order: WarmOrder) -> NoReturn:
             raise
         code = 1
     if isinstance(code, int):
-        _end_without_torch(code, libraries, modules)
+        _end_without_torch(code, libraries, modules, finalizers)
     raise SystemExit(code)
 
 
@@ -89,15 +91,26 @@ def _execute(order: WarmOrder) -> None:
     exec(code, vars(main))
 
 
-def _end_without_torch(code: int, libraries: frozenset[str], modules: set[str]) -> None:
+def _end_without_torch(
+    code: int, libraries: frozenset[str], modules: set[str], finalizers: Sequence[weakref.finalize[..., Any]]
+) -> None:
     """Ends the process as Python does, but for torch's own tear-down, which takes longer than a small test.
 
-    It does nothing where the file may have given that tear-down something to do, or has one of its own: where threads
-    run still, an accelerator's driver is there, or a shared library has been loaded.
+    It does nothing else than Python would where the file may have given that tear-down something to do, or has one of
+    its own: where threads run still, an accelerator's driver is there, or a shared library has been loaded.
+
+    Args:
+        code: the exit status.
+        libraries: the shared libraries that were there before the file ran.
+        modules: the modules that were imported then.
+        finalizers: what was then to be called at Python's end: for each library of operators, what takes it out.
     """
     threading._shutdown()  # type: ignore[attr-defined]
+    torch_finalizers = [one for one in map(weakref.finalize.detach, finalizers) if one is not None]
     atexit._run_exitfuncs()
     if thread_count() > 1 or _shared_libraries() - libraries or _has_accelerator():
+        for _, finalize, arguments, keywords in torch_finalizers:
+            finalize(*arguments, **keywords)
         return
     for name in [*(name for name in sys.modules if name not in modules), "__main__"]:
         del sys.modules[name]
@@ -106,6 +119,11 @@ def _end_without_torch(code: int, libraries: frozenset[str], modules: set[str]) 
         with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
             stream.flush()
     os._exit(code & 0xFF)
+
+
+def _finalizers() -> list[weakref.finalize[..., Any]]:
+    """What is to be called when an object, or else Python, ends."""
+    return list(weakref.finalize._registry)  # type: ignore[attr-defined]
 
 
 def _has_accelerator() -> bool:

@@ -41,8 +41,10 @@ def main(arguments: Sequence[str]) -> NoReturn:
         arguments: the descriptor of this end of the socket, the runner's process id, and modules to import.
     """
     descriptor, runner_pid, *modules = arguments
+    gc.disable()  # torch makes a million objects that stay, which would be looked through again and again
     for module in modules:
         importlib.import_module(module)
+    gc.enable()
     interpreter = _Interpreter(socket.socket(fileno=int(descriptor)), int(runner_pid))
     run_script(interpreter.serve())
 

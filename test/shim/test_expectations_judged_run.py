@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import textwrap
@@ -98,6 +99,44 @@ id = "test_*::Skipped"
 expect = "skip"
 reason = "hangs the machine"
 when.device = "cpu"
+"""
+
+
+#: Worth a warm interpreter, and parts: of its classes, one has a test whose process dies. `test_new` counts its runs.
+PARTS = """
+import os
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+class First(TestCase):
+    def test_a(self): pass
+    def test_known(self): raise RuntimeError("not implemented")
+    def test_new(self):
+        open(f"run {len(os.listdir())}", "w").close()
+        self.fail("new")
+
+class Dies(TestCase):
+    def test_a(self): pass
+    def test_crash(self): os._exit(3)
+    def test_passes(self): pass
+
+if __name__ == "__main__":
+    run_tests()
+"""
+PARTS_EXPECTATIONS = """
+[[test]]
+id = "test_x::First.test_known"
+expect = "xfail"
+error = "not implemented"
+[[test]]
+id = "test_x::Dies.test_crash"
+expect = "xfail"
+error = "exit status 3"
+[[test]]
+id = "test_x::Dies.test_passes"
+expect = "xfail"
+[[test]]
+id = "test_x::Dies.test_gone"
+expect = "xfail"
 """
 
 
@@ -230,6 +269,50 @@ e.toml: added test_x::SampleTest.test_new: 1 != 2""",
         result = self.run_expecting("--update-expectations", "-k", "test_a")
         self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
         self.assertIn('id = "test_x::SampleTest.test_a"\n', (self.tree / "e.toml").read_text())
+
+    def test_parts_new_interpreters_and_retries_come_to_the_same_verdicts(self) -> None:
+        self.write("test_x", PARTS)
+        self.expect(PARTS_EXPECTATIONS)
+        tests = {name: {"seconds": 50.0, "at": 1.0, "ranks": 1} for name in ("First.test_a", "Dies.test_a")}
+        times = {"version": 1, "files": {"test_x": {"seconds": 100.0, "at": 1.0, "tests": tests}}}
+        for ways, runs_of_new in (
+            (["-j2", "--times", "times.json"], 1),
+            (["-j2", "--times", "times.json", "--cold", "--retries", "2"], 3),
+        ):
+            with self.subTest(ways):
+                (self.tree / "times.json").write_text(json.dumps(times))  # which each run brings up to date
+                result = self.run_expecting("--keep-going", "-v", *ways)
+                self.assertEqual(1, result.returncode, result.stdout + result.stderr)
+                self.assertIn("part 2 of 2", result.stdout)
+                *failures, last = self.failures(result).splitlines()
+                self.assertEqual("4 passed, 2 failed, 0 skipped", last)
+                self.assertEqual(
+                    [
+                        "FAILED  test_x::First.test_new  AssertionError: new",
+                        "UNEXPECTED SUCCESS  test_x::Dies.test_passes  the test passed, though it is expected to fail",
+                        "UNMATCHED  e.toml: test_x::Dies.test_gone matches no test",
+                    ],
+                    sorted(failures),
+                )
+                made = [path for path in self.tree.iterdir() if path.name.startswith("run ")]
+                self.assertEqual(runs_of_new, len(made))
+                for path in made:
+                    path.unlink()
+        self.assertNothingLeft()
+
+    def test_every_report_has_what_matches_no_test(self) -> None:
+        self.sample("test_x", "def test_a(self): pass")
+        self.expect('[[test]]\nid = "test_x::SampleTest.test_<gone>"\nexpect = "skip"\n')
+        summary = self.tree / "summary.md"
+        actions = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+        result = self.run_test(
+            *("--expectations", "e.toml", "--report-html", "page.html"), env=self.environment(**actions)
+        )
+        self.assertEqual((1, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
+        sentence = "e.toml: test_x::SampleTest.test_<gone> matches no test"
+        self.assertIn(f"UNMATCHED  {sentence}\n", result.stdout)
+        self.assertIn(html.escape(sentence), (self.tree / "page.html").read_text())
+        self.assertRegex(summary.read_text(), r"(?m)^- \*\*.*gone.* matches no test\*\*$")
 
     def test_real_ranks_warm_and_by_upstreams_names(self) -> None:
         for name in ("test_x", "test_y"):

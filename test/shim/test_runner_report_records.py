@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,16 +130,44 @@ class JsonLinesTest(TestCase):
 
 
 class TraceTest(TestCase):
+    def trace(self, run: RecordedRun) -> tuple[dict[int, tuple[str, str]], list[dict[str, Any]]]:
+        """The tracks by number, each with its process's name and its own, and the spans."""
+        events = json.loads(trace_json(run))["traceEvents"]
+        processes = {e["pid"]: e["args"]["name"] for e in events if e["name"] == "process_name"}
+        names = [e for e in events if e["name"] == "thread_name"]
+        tracks = {e["tid"]: (processes[e["pid"]], e["args"]["name"]) for e in names}
+        self.assertEqual(len(names), len(tracks), "Perfetto takes two tracks of one number for one thread")
+        self.assertNotIn(0, tracks)
+        for process in processes:
+            self.assertEqual("file", tracks[process][1], "the thread of its process's number is its main thread")
+        spans = [event for event in events if event["ph"] == "X"]
+        for span in spans:
+            self.assertEqual(processes[span["pid"]], tracks[span["tid"]][0])
+        return tracks, spans
+
     def test_files_are_processes_and_ranks_are_tracks(self) -> None:
-        trace = json.loads(trace_json(sample_run()))
-        names = {(e["pid"], e["tid"]): e["args"]["name"] for e in trace["traceEvents"] if e["name"] == "thread_name"}
-        tracks = [names[1, track] for track in range(6)]
-        self.assertEqual(["file", "tests", "rank 0", "rank 1", "rank 2", "rank 3"], tracks)
-        spans = [event for event in trace["traceEvents"] if event["ph"] == "X"]
-        loaded = [(e["tid"], e["ts"], e["dur"]) for e in spans if e["pid"] == 1 and "test_loaded" in e["name"]][:2]
-        self.assertEqual([(1, 3_000_000, 2_500_000), (2, 3_100_000, 2_200_000)], loaded)
+        run = sample_run()
+        tracks, spans = self.trace(run)
+        first = run.summary.files[0].file
+        self.assertEqual(
+            ["file", "tests", "rank 0", "rank 1", "rank 2", "rank 3"],
+            [name for file, name in tracks.values() if file == first],
+        )
+        loaded = [(tracks[e["tid"]][1], e["ts"], e["dur"]) for e in spans if "test_loaded" in e["name"]][:2]
+        self.assertEqual([("tests", 3_000_000, 2_500_000), ("rank 0", 3_100_000, 2_200_000)], loaded)
         self.assertTrue(all(isinstance(e["ts"], int) and e["ts"] >= 0 and e["dur"] >= 0 for e in spans))
-        self.assertTrue(all((e["pid"], e["tid"]) in names for e in spans))
+
+    def test_tests_that_ran_at_the_same_time_have_tracks_of_their_own(self) -> None:
+        begun = [("A.a", 0.0, 5.0), ("B.a", 1.0, 2.0), ("B.b", 3.0, 9.0), ("A.b", 5.0, 1.0)]
+        entries = tuple(
+            JournalEntry(name, TestStatus.PASSED, seconds, started_at=BEGIN + at) for name, at, seconds in begun
+        )
+        run = RecordedRun(RunFacts(BEGIN, 20.0, 0), RunSummary((FileResult(FileEnding("test_x", 0), entries),)))
+        tracks, spans = self.trace(run)
+        self.assertEqual(
+            {"A.a": "tests", "A.b": "tests", "B.a": "tests (2)", "B.b": "tests (2)"},
+            {span["name"]: tracks[span["tid"]][1] for span in spans},
+        )
 
     def test_what_has_no_time_is_not_drawn(self) -> None:
         run = RecordedRun(RunFacts(BEGIN, 1.0, 0), RunSummary((FileResult(FileEnding("test_x", 0)),)))

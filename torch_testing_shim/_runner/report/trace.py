@@ -1,13 +1,15 @@
 """The trace of a run, for Perfetto (https://ui.perfetto.dev) and Chrome's chrome://tracing.
 
-JSON in the trace event format: files are processes, their tests and each rank of them are tracks. Times are in
-microseconds since the run started.
+JSON in the trace event format: files are processes, their tests and each rank of them are tracks. Tests that ran at the
+same time, as those of a file in parts, have tracks of their own. Times are in microseconds since the run started.
+
+To Perfetto a track's number is a thread's: no two processes have the same, and a process's first is the process's own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch_testing_shim._journal import JournalEntry
@@ -18,48 +20,73 @@ from .rows import TestRow, rows_of
 
 __all__ = ["trace_json"]
 
-#: The tracks of a file: its process, its tests, and from here on its ranks.
-PROCESS_TRACK, TEST_TRACK, FIRST_RANK_TRACK = 0, 1, 2
+#: A number that no process has: 0 is the system's own.
+FIRST_NUMBER = 1
 
 
 def trace_json(run: RecordedRun) -> str:
     """The trace as text."""
     events: list[dict[str, Any]] = []
-    for number, file in enumerate(run.summary.files, start=1):
-        events.extend(_file_events(number, file, run.facts.started_at))
+    number = FIRST_NUMBER
+    for file in run.summary.files:
+        tracks = _Tracks(number)
+        spans = list(_spans(file, tracks, run.facts.started_at))
+        events += [_name("process_name", number, number, file.file), *tracks.names(), *spans]
+        number += len(tracks)
     about = {"command": run.facts.command, "machine": run.facts.machine, "run": run.name}
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}) + "\n"
 
 
-def _file_events(number: int, file: FileResult, begin: float) -> Iterator[dict[str, Any]]:
-    """What a file's process did; events without a start time cannot be drawn and are left out."""
-    yield _name("process_name", number, PROCESS_TRACK, file.file)
-    yield _name("thread_name", number, PROCESS_TRACK, "file")
+class _Tracks:
+    """The tracks of one file's process, numbered as they are asked for; the first is the file's own."""
+
+    def __init__(self, process: int) -> None:
+        self.process = process
+        self._numbers = {"file": process}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def number(self, name: str) -> int:
+        return self._numbers.setdefault(name, self.process + len(self._numbers))
+
+    def names(self) -> Iterator[dict[str, Any]]:
+        for name, number in self._numbers.items():
+            yield _name("thread_name", self.process, number, name)
+
+    def span(self, track: str, name: str, began: float, seconds: float, details: dict[str, Any]) -> dict[str, Any]:
+        times = {"ts": round(began * 1e6), "dur": round(seconds * 1e6)}
+        place = {"pid": self.process, "tid": self.number(track)}
+        return {"ph": "X", "cat": "test", "name": name, **place, **times, "args": details}
+
+
+def _spans(file: FileResult, tracks: _Tracks, begin: float) -> Iterator[dict[str, Any]]:
+    """What a file's process did; what has no start time cannot be drawn and is left out."""
     if file.ending.started_at:
         details = {"exit code": file.ending.exit_code, "failed": file.failed}
-        yield _span(number, PROCESS_TRACK, file.file, file.ending.started_at - begin, file.ending.seconds, details)
+        yield tracks.span("file", file.file, file.ending.started_at - begin, file.ending.seconds, details)
     runs = [(row, run) for row in rows_of(file) for run in (row.entry, *row.reruns) if run.started_at]
-    if runs:
-        yield _name("thread_name", number, TEST_TRACK, "tests")
-    for rank in sorted({rank.rank for _, run in runs for rank in run.ranks}):
-        yield _name("thread_name", number, FIRST_RANK_TRACK + rank, f"rank {rank}")
-    for row, run in runs:
-        yield from _test_events(number, row, run, begin)
+    for (row, run), lane in _in_lanes(runs):
+        yield from _test_spans(tracks, row, run, begin, f" ({lane + 1})" if lane else "")
 
 
-def _test_events(number: int, row: TestRow, run: JournalEntry, begin: float) -> Iterator[dict[str, Any]]:
+def _in_lanes(runs: Sequence[tuple[TestRow, JournalEntry]]) -> Iterator[tuple[tuple[TestRow, JournalEntry], int]]:
+    """Each run of a test, as they started, with the first lane in which none still ran then."""
+    ends: list[float] = []
+    for row, run in sorted(runs, key=lambda pair: pair[1].started_at):
+        lane = next((lane for lane, end in enumerate(ends) if end <= run.started_at), len(ends))
+        ends[lane : lane + 1] = [run.started_at + run.seconds]
+        yield (row, run), lane
+
+
+def _test_spans(tracks: _Tracks, row: TestRow, run: JournalEntry, begin: float, lane: str) -> Iterator[dict[str, Any]]:
     details = {"status": run.status.value, "result": row.label, "reason": run.reason}
-    yield _span(number, TEST_TRACK, row.test, run.started_at - begin, run.seconds, details)
-    for rank in run.ranks:
+    yield tracks.span(f"tests{lane}", row.test, run.started_at - begin, run.seconds, details)
+    for rank in sorted(run.ranks, key=lambda rank: rank.rank):
         said = {"status": rank.status, "pid": rank.pid, "exit code": rank.exit_code, "headline": rank.headline}
-        track = FIRST_RANK_TRACK + rank.rank
-        yield _span(number, track, f"{row.test} ({rank.status})", rank.started_at - begin, rank.seconds, said)
+        name = f"{row.test} ({rank.status})"
+        yield tracks.span(f"rank {rank.rank}{lane}", name, rank.started_at - begin, rank.seconds, said)
 
 
 def _name(kind: str, process: int, track: int, name: str) -> dict[str, Any]:
     return {"ph": "M", "name": kind, "pid": process, "tid": track, "args": {"name": name}}
-
-
-def _span(process: int, track: int, name: str, begin: float, seconds: float, details: dict[str, Any]) -> dict[str, Any]:
-    times = {"ts": round(begin * 1e6), "dur": round(seconds * 1e6)}
-    return {"ph": "X", "cat": "test", "name": name, "pid": process, "tid": track, **times, "args": details}

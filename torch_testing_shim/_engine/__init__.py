@@ -11,7 +11,7 @@
     zygote_main    that process's own code
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
-    preload        what the zygote imports ahead
+    preload        what the zygote imports ahead; rehearsal: what it does ahead
     rank_main      all that runs inside a rank
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 __all__ = ["adopt_orphans", "signal_on_parent_death"]
 
@@ -18,7 +20,7 @@ def signal_on_parent_death(parent_pid: int, number: signal.Signals) -> None:
     happens elsewhere. If the parent is dead already, the signal comes now."""
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    _prctl()(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent_pid:  # it died between the fork and the call above
         os.kill(os.getpid(), number)
 
@@ -26,4 +28,9 @@ def signal_on_parent_death(parent_pid: int, number: signal.Signals) -> None:
 def adopt_orphans() -> None:
     """Makes this process the parent of its descendants' orphans, so that it can end them. Linux only."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _prctl()(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@functools.cache  # a process finds it ready that was forked from one that has called it
+def _prctl() -> Callable[..., int]:
+    return ctypes.CDLL(None).prctl

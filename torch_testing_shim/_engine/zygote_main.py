@@ -1,8 +1,8 @@
 """The zygote's own code: a keeper (see `keeper`) that ranks are forked from.
 
 The zygote stays pristine: it runs no test, starts no thread and touches no accelerator, so that what it forks starts
-like a new interpreter that has done its imports. The keeper checks this before each fork and refuses where it does not
-hold.
+like a new interpreter that has done its imports, and what all ranks do first (see `rehearsal`). The keeper checks this
+before each fork and refuses where it does not hold.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from torch_testing_shim._engine.keeper import Keeper
 from torch_testing_shim._engine.rank_main import run_rank
+from torch_testing_shim._engine.rehearsal import rehearse
 
 __all__ = ["serve"]
 
@@ -34,6 +35,7 @@ def serve(orders: socket.socket, controller_pid: int, preload: Sequence[str]) ->
         for name in preload:
             with suppress(ImportError):  # this torch does not have it; a test that wants it will say so
                 importlib.import_module(name)
+        rehearse()
         gc.freeze()  # what is here now is never collected, so ranks do not copy its pages by collecting
         keeper.run()
     finally:

@@ -62,9 +62,10 @@ class ProcessTree:
 
     def _has(self, process: psutil.Process) -> bool:
         try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            if process.pid == os.getpid():
                 return False
-            return os.getsid(process.pid) == self.session or process.environ().get(MARK_VARIABLE) == self.mark
+            is_ours = os.getsid(process.pid) == self.session or process.environ().get(MARK_VARIABLE) == self.mark
+            return is_ours and process.status() != psutil.STATUS_ZOMBIE
         except (psutil.Error, OSError):  # ended meanwhile, or another user's
             return False
 

@@ -65,7 +65,7 @@ class ProcessTree:
             if process.pid == os.getpid():
                 return False
             is_ours = os.getsid(process.pid) == self.session or process.environ().get(MARK_VARIABLE) == self.mark
-            return is_ours and process.status() != psutil.STATUS_ZOMBIE
+            return is_ours and bool(process.status() != psutil.STATUS_ZOMBIE)
         except (psutil.Error, OSError):  # ended meanwhile, or another user's
             return False
 

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         arguments: the descriptor of this end of the socket, the runner's process id, and modules to import.
     """
     descriptor, runner_pid, *modules = arguments
-    gc.disable()  # torch makes a million objects that stay, which would be looked through again and again
+    gc.disable()  # what modules make stays, and would be looked through again and again
     for module in modules:
         importlib.import_module(module)
     gc.enable()

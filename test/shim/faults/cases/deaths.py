@@ -25,6 +25,8 @@ class Signals(Faulty, DTensorTestBase):
     def die_by(self, number: signal.Signals) -> None:
         self.meet()
         if self.is_guilty:
+            if number != signal.SIGKILL:
+                signal.signal(number, signal.SIG_DFL)  # `nohup` has all that it starts ignore SIGHUP
             self.strike()
             os.kill(os.getpid(), number)
         dist.barrier()

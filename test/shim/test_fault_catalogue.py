@@ -39,7 +39,7 @@ class WholeCatalogue(TestCase):
             judgement = judge(fault, seen.get(fault.test), deadline_of(fault), LATE_SECONDS)
             with self.subTest(fault.name):
                 self.assertTrue(judgement.seen is not None or judgement.missing, "it was not run, and nobody says why")
-                self.assertEqual([], [f"{wrong.value}: {words}" for wrong, words in judgement.wrongs], judgement.wrongs)
+                self.assertEqual((), judgement.wrongs, str(judgement.wrongs))
         missing = {fault.name: fault.expected.needs() for fault in faults if fault.expected.needs()}
         if missing:
             print(f"\ncannot be had on this machine: {missing}")

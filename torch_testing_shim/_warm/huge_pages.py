@@ -1,6 +1,6 @@
 """The warm interpreter's memory in huge pages, so that forking it is cheap: a fork copies an entry for each page.
 
-With torch imported the interpreter has some 37,000 small pages of its own; in huge pages it has a hundred, and a few
+With torch imported the interpreter has some 37,000 small pages of its own; in huge pages it has some 60, and a few
 thousand small ones. A fork that writes to a huge page gets a copy of the small page around the write, not of the whole.
 Linux only; where the kernel has no huge pages to give, everything works as without.
 """

@@ -78,7 +78,8 @@ class Slow(Base):
 
     def test_expects_a_timeout(self):
         self.start_group(timeout=timedelta(seconds=3))
-        with self.assertRaisesRegex(RuntimeError, "(?i)timed? ?out"):
+        # The first rank whose time is up closes its connections: the others may see that before their own time is up.
+        with self.assertRaisesRegex(RuntimeError, "(?i)timed? ?out|connection (closed|reset)"):
             dist.recv(torch.ones(1), src=(self.rank + 1) % 3)
 
     def test_a_thread_lets_them_go_on(self):

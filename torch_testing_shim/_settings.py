@@ -53,7 +53,7 @@ class Settings:
         start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
         world_size: ranks of the tests that do not fix their number (WORLD_SIZE, as upstream), or None.
         seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
-        timeout_seconds: deadline of one distributed test (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
+        timeout_seconds: from the start of a test's ranks to its deadline (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
         journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
         expectations: path of the file that says which tests this process is to skip (TORCH_TESTING_SHIM_EXPECTATIONS,
             which run_test.py sets by itself), or None.

@@ -1,4 +1,5 @@
-"""A controller keeps nothing of tests that have run: not the test cases, and of one that is kept, not its ranks."""
+"""A controller keeps nothing of tests that have run, neither the test cases nor, of one that is kept, its ranks; and a
+test's time begins with its ranks."""
 
 from harness_samples import SampleTestCase
 
@@ -35,6 +36,19 @@ for number in range(4):
         setattr(test_class, f"test_{number}", lambda self: None)
 """
 
+#: The parent process of the ranks imports what this names longer than the test may take.
+IMPORTS_AHEAD = """
+from torch_testing_shim._engine import preload
+preload.LAZY_IMPORTS["is_slow"] = ("slow_module",)
+
+class Imports(DTensorTestBase):
+    world_size = 1
+
+    def test_passes(self):
+        self.is_slow = "slow_module" in sys.modules
+        self.assertTrue(self.is_slow)
+"""
+
 
 class KeepsNothing(SampleTestCase):
     def test_of_tests_that_have_run(self):
@@ -43,6 +57,13 @@ class KeepsNothing(SampleTestCase):
         self.assertEqual(8, len(run.entries))
         for test in run.entries:
             self.assert_status(run, test, TestStatus.PASSED)
+
+
+class Deadline(SampleTestCase):
+    def test_what_is_imported_ahead_is_no_time_of_the_tests(self):
+        (self.folder / "slow_module.py").write_text("import time\ntime.sleep(5)\n")
+        run = self.run_sample(IMPORTS_AHEAD, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="4")
+        self.assert_status(run, "Imports.test_passes", TestStatus.PASSED)
 
 
 if __name__ == "__main__":

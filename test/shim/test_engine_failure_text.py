@@ -210,6 +210,7 @@ class Pieces(TestCase):
     def test_stacks_lose_the_harness_and_what_lies_below(self):
         text = f"""\
 Thread 0x00006f (most recent call first):
+  File "/lib/pathlib.py", line 1175 in rename
   File "{PACKAGE}/_engine/self_report.py", line 3 in _answer
 
 Thread 0x00007f (most recent call first):
@@ -230,6 +231,21 @@ Thread (most recent call first):
 
 Current thread (most recent call first):
   File "/t/y.py", line 4 in other""",
+        )
+
+    def test_a_stack_that_faulthandler_has_cut_at_a_line_of_the_harness_is_kept(self):
+        text = f"""\
+Current thread 0x00008f (most recent call first):
+  File "/t/y.py", line 4 in calls_itself
+  File "{PACKAGE}/common_utils.py", line 10 in assertEqual
+  ...
+"""
+        self.assertExpectedInline(
+            trimmed_stacks(text),
+            """\
+Current thread (most recent call first):
+  File "/t/y.py", line 4 in calls_itself
+  ...""",
         )
 
     def test_equal_output_of_ranks_is_one_block(self):

@@ -82,7 +82,8 @@ class TestRanks:
             test_class: the class, which ranks look up by name in its module.
             method: name of the test method.
             world_size: number of ranks, at least 1.
-            timeout: seconds from now to the deadline.
+            timeout: seconds from the start of the last rank to the deadline: what the harness imports first is no time
+                of the test's.
             rendezvous_file: path of the file that the process group is to meet in.
             run_arguments: keyword arguments for the class's `_run`.
 
@@ -92,7 +93,6 @@ class TestRanks:
         name, module = test_class.__qualname__, test_class.__module__
         if "<locals>" in name:
             raise LaunchError(f"{name} is defined in a function, where ranks cannot find it by name")
-        self._deadline = time.monotonic() + timeout
         self._running = STARTER.launch(
             [
                 RankJob(
@@ -110,6 +110,7 @@ class TestRanks:
                 for rank in range(world_size)
             ]
         )
+        self._deadline = time.monotonic() + timeout
         return self._running.pids
 
     def join(self, expectation: ExitExpectation) -> tuple[RankOutcome, ...]:

@@ -233,21 +233,6 @@ Current thread (most recent call first):
   File "/t/y.py", line 4 in other""",
         )
 
-    def test_a_stack_that_faulthandler_has_cut_at_a_line_of_the_harness_is_kept(self):
-        text = f"""\
-Current thread 0x00008f (most recent call first):
-  File "/t/y.py", line 4 in calls_itself
-  File "{PACKAGE}/common_utils.py", line 10 in assertEqual
-  ...
-"""
-        self.assertExpectedInline(
-            trimmed_stacks(text),
-            """\
-Current thread (most recent call first):
-  File "/t/y.py", line 4 in calls_itself
-  ...""",
-        )
-
     def test_equal_output_of_ranks_is_one_block(self):
         self.assertExpectedInline(
             output_report([(0, "a\nb"), (1, "c"), (2, "a\nb")]),

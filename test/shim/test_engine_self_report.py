@@ -4,7 +4,8 @@ import time
 
 from stuck_ranks import SOON, StuckRanksTestCase
 
-from torch_testing_shim._engine.self_report import ask, read_reports
+from torch_testing_shim._engine.self_report import _answer, ask, read_reports
+from torch_testing_shim._engine.stacks import OWN_THREAD
 from torch_testing_shim.common_utils import run_tests
 
 
@@ -39,6 +40,9 @@ class Reports(StuckRanksTestCase):
             self.assertLess(time.monotonic(), give_up)
             time.sleep(0.02)
         self.assertEqual("started\n1 1\n", output.read_text())
+
+    def test_what_the_answering_thread_runs_is_what_stacks_take_for_it(self):
+        self.assertEqual(OWN_THREAD, _answer.__name__)
 
     def test_a_rank_that_is_not_there_gives_no_report(self):
         ranks = self.start("counts_its_threads", 1)

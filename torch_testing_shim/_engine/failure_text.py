@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines, mismatch_lines
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
-from torch_testing_shim._engine.stacks import ENTRY
+from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
 from torch_testing_shim._engine.verdict import Verdict
 
 __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
@@ -26,8 +26,6 @@ _TAIL_LINES = 30
 _WARNING_KINDS, _WARNING_CHARACTERS = 5, 110
 #: A line of faulthandler's stacks.
 _STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)$')
-#: What faulthandler writes in place of the outermost frames, where there are more than a hundred.
-_MORE_FRAMES = "  ..."
 #: What differs between two ranks that stand at the same line.
 _THREAD_ID = re.compile(r"(?<=hread) 0x[0-9a-f]+(?= )")
 #: What is left of a thread that is the harness's own.
@@ -176,9 +174,9 @@ def _last_lines(output: str) -> str:
 def trimmed_stacks(text: str) -> str:
     """The text without the stack lines that are the harness's own: its files, and all that lies below the rank's
     entry, which is what the controller was doing when the rank's process was forked from it; a thread of which nothing
-    is left goes, too, and one that the harness has started."""
+    is left goes, too, and the one that the harness has started in the rank."""
     kept: list[str] = []
-    for is_stack, lines in groupby(text.splitlines(), key=_is_of_stack):
+    for is_stack, lines in groupby(text.splitlines(), key=lambda line: _STACK_LINE.match(line) is not None):
         if is_stack:
             kept.extend(_users_lines(list(lines)))
         else:
@@ -186,20 +184,18 @@ def trimmed_stacks(text: str) -> str:
     return _EMPTY_THREAD.sub("", "\n".join(kept)).rstrip("\n")
 
 
-def _is_of_stack(line: str) -> bool:
-    return line == _MORE_FRAMES or _STACK_LINE.match(line) is not None
-
-
-def _users_lines(stack: Sequence[str]) -> list[str]:
+def _users_lines(stack: Iterable[str]) -> list[str]:
     """What is not the harness's own of one thread's stack, innermost first."""
-    frames = [_STACK_LINE.match(line) for line in stack]
-    is_harness = [frame is not None and frame["file"].startswith(_PACKAGE) for frame in frames]
-    for depth, frame in enumerate(frames):
-        if frame is not None and is_harness[depth] and frame["function"] == ENTRY:
-            return [line for line, is_own in zip(stack[:depth], is_harness, strict=False) if not is_own]
-    if is_harness[-1]:
-        return []
-    return [line for line, is_own in zip(stack, is_harness, strict=True) if not is_own]
+    kept = []
+    for line in stack:
+        found = _STACK_LINE.match(line)
+        if found is None or not found["file"].startswith(_PACKAGE):
+            kept.append(line)
+        elif found["function"] == ENTRY:
+            return kept
+        elif found["function"] == OWN_THREAD:
+            return []
+    return kept
 
 
 def _grouped(items: Sequence[tuple[int, str]]) -> list[tuple[str, list[int]]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["ENTRY", "Frame", "Place", "main_thread", "place_of", "stacks_text"]
+__all__ = ["ENTRY", "OWN_THREAD", "Frame", "Place", "main_thread", "place_of", "stacks_text"]
 
 _FRAME = re.compile(r'\s+File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>\S+)$')
 _TORCH = f"{Path(torch.__file__).parent}/"
@@ -24,6 +24,8 @@ _HARNESS = f"{Path(__file__).parents[1]}/"
 #: The function of the harness by which a rank is entered: what lies below it is what the controller was doing when the
 #: rank's process was forked from it.
 ENTRY = "_run_job"
+#: The function of the harness that a thread of its own runs in a rank.
+OWN_THREAD = "_answer"
 _LIBRARY = f"{sysconfig.get_path('stdlib')}/"
 
 

@@ -178,7 +178,7 @@ def trimmed_stacks(text: str) -> str:
     kept: list[str] = []
     for is_stack, lines in groupby(text.splitlines(), key=lambda line: _STACK_LINE.match(line) is not None):
         if is_stack:
-            kept.extend(_users_lines(list(lines)))
+            kept.extend(_users_lines(lines))
         else:
             kept.extend(_THREAD_ID.sub("", line) for line in lines if not line.startswith("Extension modules: "))
     return _EMPTY_THREAD.sub("", "\n".join(kept)).rstrip("\n")

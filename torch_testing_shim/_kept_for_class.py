@@ -36,8 +36,12 @@ class OwnDevice:
         return torch.device(device_type) if device_type == "cpu" else torch.device(device_type, max(0, rank))
 
 
-def ranks_of(cls: Any) -> KeptRanks:
+def ranks_of(cls: Any, *, stops_at_subtest: bool = False) -> KeptRanks:
     """The ranks of a test class; started where they are not there, with `cls.rdvz_file` as the file that they meet in.
+
+    Args:
+        cls: the class.
+        stops_at_subtest: tests end at the first subtest that fails.
 
     Raises:
         unittest.SkipTest: the class wants no ranks.
@@ -51,7 +55,7 @@ def ranks_of(cls: Any) -> KeptRanks:
             wanted = device_in_use().count or DEFAULT_WORLD_SIZE
         world_size = checked_world_size(wanted)
         _end_all_at_exit()
-        ranks = KEPT[cls] = KeptRanks(cls, world_size)
+        ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
         cls.rdvz_file = str(ranks.scratch.rendezvous)
         if cls.world_size == UNSET:
             cls.world_size = world_size

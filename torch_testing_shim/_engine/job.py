@@ -67,6 +67,7 @@ class RankJob:
         rendezvous_file: path of the file that the process group is to meet in.
         threads: intra-op threads of the rank, or None to leave them as they are.
         run_arguments: keyword arguments for the test class's `_run`.
+        stops_at_subtest: the test ends at the first subtest that fails.
     """
 
     module: str
@@ -79,6 +80,7 @@ class RankJob:
     rendezvous_file: str
     threads: int | None = None
     run_arguments: Mapping[str, object] = field(default_factory=dict)
+    stops_at_subtest: bool = False
 
     @property
     def folder(self) -> ScratchFolder:

@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._settings import read_settings
@@ -240,13 +242,14 @@ def with_comms(
 
 def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> TestFunction:
     @functools.wraps(test)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not hasattr(self, "init_pg"):
-            test(self, *args, **kwargs)
-            return
+            return test(self, *args, **kwargs)
         self.init_pg(eager_init, backend)
         try:
-            test(self, *args, **kwargs)
+            with ends_forked_children():
+                result = test(self, *args, **kwargs)
+            end_after_failed_subtests()
         except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
@@ -255,6 +258,7 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
         if getattr(self, "device_type", None) == "cpu":  # an accelerator's group may have more to do at its end
             keep_connections()
         self.destroy_pg()
+        return result
 
     return wrapper
 

@@ -19,7 +19,13 @@ from torch_testing_shim._device_sleep import get_cycles_per_ms
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
-from torch_testing_shim._engine.unrun_body import checked_step, checked_test, is_asyncio_case, require_plain
+from torch_testing_shim._engine.unrun_body import (
+    checked_step,
+    checked_test,
+    close_event_loop,
+    is_asyncio_case,
+    require_plain,
+)
 from torch_testing_shim._expected_output import ExpectedOutput
 from torch_testing_shim._flags import (
     FILE_SCHEMA,
@@ -216,7 +222,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
         Raises:
             LeakError: it leaves something, and leaks are failures in this run.
         """
-        if not self._passes:
+        if not self._passes or not close_event_loop(self):
             return
         if found := leaks_since(before, *STARTER.kept):
             left = f"left in the test process: {', '.join(found)}"

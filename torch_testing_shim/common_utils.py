@@ -175,6 +175,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     maxDiff = None
     _passes = False
     _is_pytests = False  # pytest runs it
+    _is_set_up = False
     _stops_at_subtest = False  # in ranks; unittest's --failfast
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
@@ -200,6 +201,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
             unittest.SkipTest: the test is not to run.
         """
         super().setUp()
+        self._is_set_up = True
         # Asked of the class: on the instance, a test of several processes has another method in its place.
         is_slow = getattr(getattr(type(self), self._testMethodName, None), SLOW_MARK, False)
         reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())

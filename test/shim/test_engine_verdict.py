@@ -57,7 +57,7 @@ class VerdictTable(TestCase):
         for after in (
             passed(1),
             skipped(1),
-            died(1, -9),
+            died(1, -9, 3.0),
             still_running(1, RankStatus.HUNG),
             raised(1, "KeyError: 3", 3.0),
         ):

@@ -77,6 +77,7 @@ What everything shares:
     _journal                what a test file's process tells the runner; _journal_reading: and how that is read
     _exit_status            exit codes in words
     _stack_request          asks a test file's process where it stands
+    _repeated_frames        recursions in tracebacks, folded
     _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed
     _owner                  the stamp that says whose such a folder is, and whether that process lives
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._rank_records import records_of
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
 from torch_testing_shim._test_notes import notes_of
 from torch_testing_shim._test_selection import class_name, test_name
@@ -130,11 +131,11 @@ class JournalingResult(unittest.TextTestResult):
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         super().addFailure(test, err)
-        self._happened(_Event(TestStatus.FAILED, headline(err[1]), self.failures[-1][1]))
+        self._happened(_Event(TestStatus.FAILED, headline(err[1]), _fold_last(self.failures)))
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
         super().addError(test, err)
-        event = _Event(TestStatus.ERROR, headline(err[1]), self.errors[-1][1])
+        event = _Event(TestStatus.ERROR, headline(err[1]), _fold_last(self.errors))
         if self._running is None:
             self._fixture_failed(test, event)
         else:
@@ -163,7 +164,7 @@ class JournalingResult(unittest.TextTestResult):
             return
         is_failure = issubclass(err[0], test.failureException)
         status = TestStatus.FAILED if is_failure else TestStatus.ERROR
-        report = (self.failures if is_failure else self.errors)[-1][1]
+        report = _fold_last(self.failures if is_failure else self.errors)
         self._happened(_Event(status, headline(err[1]), f"{subtest}\n{report}"))
 
     def _happened(self, event: _Event) -> None:
@@ -181,3 +182,10 @@ class JournalingResult(unittest.TextTestResult):
     def _did_not_run(self, name: str, event: _Event) -> None:
         self._log.start(name)
         self._log.end(JournalEntry(name, event.status, 0.0, event.reason, event.detail, time.time()))
+
+
+def _fold_last(reports: list[tuple[unittest.TestCase, str]]) -> str:
+    """The report that unittest has just added, with recursions folded there, too."""
+    test, text = reports[-1]
+    reports[-1] = (test, fold_repeated_frames(text))
+    return reports[-1][1]

@@ -17,6 +17,7 @@ from torch_testing_shim._engine.flight_recorder import collectives_in, desync_li
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
 from torch_testing_shim._engine.verdict import Verdict
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 
 __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
 
@@ -132,7 +133,7 @@ _STATUS_TEXTS = {
 
 def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     for text, ranks in _grouped([(o.rank, o.stacks) for o in outcomes if o.stacks]):
-        yield f"stacks of {ranks_text(ranks)} when stopped:\n{text.rstrip()}"
+        yield f"stacks of {ranks_text(ranks)} when stopped:\n{fold_repeated_frames(text.rstrip())}"
 
     for text, ranks in _grouped([(o.rank, o.native_stacks) for o in outcomes if o.native_stacks]):
         yield f"native stacks of {ranks_text(ranks)}:\n{text}"

@@ -10,6 +10,7 @@ from types import TracebackType
 from torch_testing_shim._engine.flight_recorder import latest_entries
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
 from torch_testing_shim._engine.self_report import flight_dump
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._skips import TEST_SKIPS
 
@@ -97,7 +98,7 @@ def _format(error: BaseException, settings: Settings, showlocals: bool) -> str:
     formatted = traceback.TracebackException.from_exception(error, capture_locals=showlocals)
     if not settings.full_traceback:
         _drop_harness_frames(formatted, error, showlocals)
-    return "".join(formatted.format()).rstrip()
+    return fold_repeated_frames("".join(formatted.format()).rstrip())
 
 
 def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException, showlocals: bool) -> None:

@@ -237,8 +237,10 @@ class Training(TwoRanks):
         if common_fsdp.DEVICE_TYPE != "cpu":
             offload(BEFORE)
             offload(AFTER)
+        elif torch.accelerator.is_available():
+            self.skipTest("the CPU was chosen where there is an accelerator that can pin")
         else:
-            with self.assertRaisesRegex(RuntimeError, "Cannot access accelerator device"):
+            with self.assertRaisesRegex(RuntimeError, "Cannot access accelerator device|no NVIDIA driver"):
                 offload(BEFORE)
 
     def test_parity_of_experts(self):

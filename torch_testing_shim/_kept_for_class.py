@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 
 from torch_testing_shim._engine.controller import checked_world_size
-from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.kept_ranks import KeptRanks
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
+from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._test_limits import default_ranks
 
 __all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "missing_backend", "ranks_of"]
 
@@ -31,9 +31,8 @@ class OwnDevice:
     """The device of a rank's tensors; a test case may set another in its place."""
 
     def __get__(self, instance: Any, owner: type) -> torch.device:
-        device_type = str(class_value(owner, "device_type"))
         rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
-        return torch.device(device_type) if device_type == "cpu" else torch.device(device_type, max(0, rank))
+        return rank_device(max(0, rank), str(class_value(owner, "device_type")))
 
 
 def ranks_of(cls: Any) -> KeptRanks:
@@ -48,7 +47,7 @@ def ranks_of(cls: Any) -> KeptRanks:
         _end_all()
         wanted = class_value(cls, "world_size")
         if wanted == UNSET:
-            wanted = device_in_use().count or DEFAULT_WORLD_SIZE
+            wanted = default_ranks()
         world_size = checked_world_size(wanted)
         _end_all_at_exit()
         ranks = KEPT[cls] = KeptRanks(cls, world_size)

@@ -35,7 +35,7 @@ ACCELERATORS = DeviceInUse("cuda", 4)
 
 def on(device):
     """A context in which placements are those of this device."""
-    return mock.patch("torch_testing_shim._rank_placements.device_in_use", return_value=device)
+    return mock.patch("torch_testing_shim._engine.rank_device.device_in_use", return_value=device)
 
 
 class Ranks(ShardedTensorTestBase):

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._settings import read_settings
@@ -126,18 +127,14 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         Raises:
             ValueError: the backend string names two backends for one device.
         """
-        device_id = None
-        if self.device_type != "cpu":
-            index = device_in_use().index_of(self.rank)
-            torch.accelerator.set_device_index(index)
-            device_id = torch.device(self.device_type, index) if eager_init else None
+        own = bind_rank(self.rank, self.device_type)
         dist.init_process_group(
             backend=_without_repeats(backend or self.backend),
             world_size=self.world_size,
             rank=self.rank,
             init_method=f"file://{self._next_rendezvous()}",
             timeout=group_timeout(self.id()),
-            device_id=device_id,
+            device_id=own if eager_init and own.index is not None else None,
         )
 
     def _next_rendezvous(self) -> str:
@@ -153,7 +150,7 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         Args:
             device_id: index of the accelerator to wait on; by default the current one.
         """
-        if self.device_type == "cpu":
+        if torch.device(self.device_type).type == "cpu":  # also one that --map-device has made it
             dist.barrier()
         else:
             dist.barrier(device_ids=[torch.accelerator.current_device_index() if device_id is None else device_id])
@@ -175,7 +172,7 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
         if not device.is_cpu:
             if not device.has_room_for(world_size):
                 raise unittest.SkipTest(f"needs at least {world_size} accelerators, found {device.count}")
-            torch.accelerator.set_device_index(rank)
+            bind_rank(rank)
         super()._init_pg(rank, world_size, rdvz_file)
 
 
@@ -205,6 +202,11 @@ class DTensorOpTestBase(MultiThreadedTestCase):
             ShardingPropagator._fake_mode_lock = threading.Lock()  # type: ignore[assignment]
             self.addCleanup(setattr, ShardingPropagator, "_fake_mode_lock", kept)
         self._spawn_threads()
+
+    @classmethod
+    def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
+        bind_rank(rank)
+        super()._run(test_name, rank, world_size, **kwargs)
 
 
 def __getattr__(name: str) -> Any:
@@ -252,7 +254,9 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
                 dist.destroy_process_group()
             raise
-        if getattr(self, "device_type", None) == "cpu":  # an accelerator's group may have more to do at its end
+        if (
+            torch.device(getattr(self, "device_type", "meta")).type == "cpu"
+        ):  # an accelerator's group may have more to do at its end
             keep_connections()
         self.destroy_pg()
 

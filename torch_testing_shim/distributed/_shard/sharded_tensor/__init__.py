@@ -11,10 +11,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
@@ -44,9 +44,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
 
     def init_pg(self, backend: str = "nccl") -> None:
         """Sets up the default process group, with the backend that stands for `backend` on the device in use."""
-        device = device_in_use()
-        if not device.is_cpu:
-            torch.accelerator.set_device_index(self.rank % device.count)
+        bind_rank(self.rank)
         dist.init_process_group(
             _backend_here(backend),
             init_method=f"file://{self.file_name}",
@@ -66,7 +64,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         )
         if not device_in_use().is_cpu:
             for peer in range(self.world_size):
-                options.set_device_map(f"worker{peer}", {self.rank: peer})
+                options.set_device_map(f"worker{peer}", {rank_device(self.rank): rank_device(peer)})
         connect: Any = rpc.init_rpc  # untyped in torch
         connect(f"worker{self.rank}", rank=self.rank, world_size=self.world_size, rpc_backend_options=options)
 

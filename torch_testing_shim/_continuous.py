@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
+from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
@@ -22,7 +23,7 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, missing_backend, ranks_of
+from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, ranks_of, ranks_wanted
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
@@ -120,11 +121,13 @@ class MultiProcContinuousTest(TestCase):
         Raises:
             unittest.SkipTest: the test cannot run here, as is known without its ranks.
             LaunchError: the ranks cannot be started.
+            ValueError: torch does not know the backend.
         """
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
         name = self._testMethodName
-        reason = skip_reason(self, getattr(type(self), name)) or missing_backend(type(self))
+        reason = skip_reason(self, getattr(type(self), name))
+        reason = reason or missing_backend(class_value(type(self), "backend_str"), ranks_wanted(type(self)))
         if reason is not None:
             raise unittest.SkipTest(reason)
         ranks = ranks_of(type(self))

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
+from torch_testing_shim._backend_needs import skip_without_backend
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
@@ -52,8 +53,13 @@ class DistributedTestBase(MultiProcessTestCase):
         Args:
             device: the device.
             world_size: number of ranks in it; by default all.
+
+        Raises:
+            DeviceError: the device has no backend.
+            unittest.SkipTest: its backend is not to be had here.
         """
         size = self.world_size if world_size is None else world_size
+        skip_without_backend(self.backend(device), size)
         dist.init_process_group(
             backend=self.backend(device),
             world_size=size,

@@ -15,6 +15,7 @@ import torch._dynamo.utils
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore, HashStore
 
+from torch_testing_shim._backend_needs import skip_without_backend
 from torch_testing_shim._distributed_test_base import DistributedTestBase
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
@@ -52,8 +53,13 @@ def _dynamo_dist_per_rank_init(
         backend: of the process group; by default that of the device in use.
         init_pg: set a process group up, and take it down.
         fake_pg: let it be the one that sends nothing, whose other ranks need not exist.
+
+    Raises:
+        unittest.SkipTest: the backend is not to be had here.
     """
+    backend = backend or process_group_backend(device_in_use().type)
     if not fake_pg:
+        skip_without_backend(backend, world_size)
         bind_rank(rank)
     if init_pg:
         store: Any = HashStore() if world_size == 1 else None
@@ -65,7 +71,7 @@ def _dynamo_dist_per_rank_init(
             path = os.path.join(tempfile.gettempdir(), f"dynamo_rendezvous{next(_GROUP_NUMBERS)}")
             store = FileStore(path, world_size)
         dist.init_process_group(
-            backend=backend or process_group_backend(device_in_use().type),
+            backend=backend,
             rank=rank,
             world_size=world_size,
             store=store,

@@ -8,7 +8,6 @@ import types
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.kept_ranks import KeptRanks
@@ -16,7 +15,7 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._test_limits import default_ranks
 
-__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "missing_backend", "ranks_of"]
+__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_of", "ranks_wanted"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -45,10 +44,7 @@ def ranks_of(cls: Any) -> KeptRanks:
     ranks = KEPT.get(cls)
     if ranks is None or not ranks.are_running:
         _end_all()
-        wanted = class_value(cls, "world_size")
-        if wanted == UNSET:
-            wanted = default_ranks()
-        world_size = checked_world_size(wanted)
+        world_size = ranks_wanted(cls)
         _end_all_at_exit()
         ranks = KEPT[cls] = KeptRanks(cls, world_size)
         cls.rdvz_file = str(ranks.scratch.rendezvous)
@@ -67,12 +63,15 @@ def class_value(cls: type, name: str) -> Any:
     return found() if callable(found) else found
 
 
-def missing_backend(cls: type) -> str | None:
-    """Why a test class cannot have its backend; None where it can."""
-    backend = class_value(cls, "backend_str")
-    if backend is None or ":" in backend or dist.is_backend_available(backend):
-        return None
-    return f"the backend {backend} is not available"
+def ranks_wanted(cls: type) -> int:
+    """The number of ranks of a class.
+
+    Raises:
+        unittest.SkipTest: it is less than 1.
+        LaunchError: it is not an int.
+    """
+    wanted = class_value(cls, "world_size")
+    return checked_world_size(default_ranks() if wanted == UNSET else wanted)
 
 
 def _descriptors() -> frozenset[int]:

@@ -176,9 +176,8 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        device = device_in_use()
-        if not device.has_room_for(self.world_size):
-            raise unittest.SkipTest(f"needs at least {self.world_size} {device.type}, found {device.count}")
+        if (shortage := device_in_use().shortage(self.world_size)) is not None:
+            raise unittest.SkipTest(shortage)
         self._spawn_processes()
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._process_group_end import keep_connections
@@ -128,12 +129,10 @@ def with_comms(
 
 
 def _missing_devices(backend: str, case: Any) -> str | None:
-    device = device_in_use()
-    if read_settings().upstream_file is not None and not device.chosen and _backend_here(backend) != backend:
+    device, here = device_in_use(), _backend_here(backend)
+    if read_settings().upstream_file is not None and not device.chosen and here != backend:
         return f"needs a device that {backend} serves, found {device.type}"
-    if device.has_room_for(case.world_size):
-        return None
-    return f"needs at least {case.world_size} {device.type}, found {device.count}"
+    return missing_backend(here, case.world_size)
 
 
 def _backend_here(backend: str) -> str:

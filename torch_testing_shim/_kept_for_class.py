@@ -13,6 +13,7 @@ from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.kept_ranks import KeptRanks
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import default_ranks
 
 __all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_of", "ranks_wanted"]
@@ -35,21 +36,22 @@ class OwnDevice:
 
 
 def ranks_of(cls: Any) -> KeptRanks:
-    """The ranks of a test class; started where they are not there, with `cls.rdvz_file` as the file that they meet in.
+    """The ranks of a test class, with `cls.rdvz_file` as the file that they meet in; started where there are none, and
+    where they run on another device than the test is to run on.
 
     Raises:
         unittest.SkipTest: the class wants no ranks.
         LaunchError: they cannot be started.
     """
     ranks = KEPT.get(cls)
-    if ranks is None or not ranks.are_running:
+    if ranks is None or not ranks.are_running or ranks.device != read_settings().device:
         _end_all()
         world_size = ranks_wanted(cls)
         _end_all_at_exit()
         ranks = KEPT[cls] = KeptRanks(cls, world_size)
         cls.rdvz_file = str(ranks.scratch.rendezvous)
-        if cls.world_size == UNSET:
-            cls.world_size = world_size
+        if _leaves_ranks_to_devices(cls):
+            cls.world_size = cls._world_size_of_devices = world_size
     return ranks
 
 
@@ -70,8 +72,13 @@ def ranks_wanted(cls: type) -> int:
         unittest.SkipTest: it is less than 1.
         LaunchError: it is not an int.
     """
-    wanted = class_value(cls, "world_size")
-    return checked_world_size(default_ranks() if wanted == UNSET else wanted)
+    wanted = default_ranks() if _leaves_ranks_to_devices(cls) else class_value(cls, "world_size")
+    return checked_world_size(wanted)
+
+
+def _leaves_ranks_to_devices(cls: type) -> bool:
+    """Whether the class sets no number of ranks, but for the one that it was given when its ranks were last started."""
+    return class_value(cls, "world_size") in (UNSET, getattr(cls, "_world_size_of_devices", UNSET))
 
 
 def _descriptors() -> frozenset[int]:

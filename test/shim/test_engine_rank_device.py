@@ -8,8 +8,7 @@ import os
 from unittest import mock
 
 import torch
-from harness_samples import SampleTestCase
-from test_sample_backend import Package
+from quartz_samples import QuartzTestCase
 
 from torch_testing_shim._communication_means import init_multigpu_helper
 from torch_testing_shim._engine import devices
@@ -104,13 +103,9 @@ class FSDPThreads(Own, FSDPTestMultiThread):
 """
 
 
-class BaseClasses(SampleTestCase):
+class BaseClasses(QuartzTestCase):
     def test_each_gives_a_rank_the_accelerator_that_it_is_leased(self):
-        package = Package(self.folder / "site")
-        package.site.mkdir()
-        package.install()
-        leased = {"PYTHONPATH": package.import_path, "TORCH_TESTING_SHIM_DEVICE_INDICES": "3,1"}
-        run = self.run_sample(TESTS, **leased)
+        run = self.run_sample(TESTS, TORCH_TESTING_SHIM_DEVICE_INDICES="3,1")
         self.assertEqual(0, run.exit_code, run.output)
         self.assertEqual(11, len(run.entries))
         for test in run.entries:

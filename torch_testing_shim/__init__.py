@@ -56,6 +56,7 @@ What the faces delegate to:
                             _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
                             _sample_inputs
     _wrapped_method         how a test case puts its way of running before its test method
+    _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
                             _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them

@@ -55,11 +55,12 @@ from torch_testing_shim._parametrization import (
     reparametrize,
     subtest,
 )
+from torch_testing_shim._rank_free import runs_on_cpu
 from torch_testing_shim._repro import repro_command, repro_on_failure
 from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
 from torch_testing_shim._running_script import load_tests
 from torch_testing_shim._seeds import SEED, freeze_rng_state, set_rng_seed
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._settings import changed_environment, read_settings
 from torch_testing_shim._skip_marks import (
     SLOW_MARK,
     lazy_skip_if,
@@ -187,12 +188,15 @@ class TestCase(TensorAssertions, ExpectedOutput):
         """
         super().setUp()
         # Asked of the class: on the instance, a test of several processes has another method in its place.
-        is_slow = getattr(getattr(type(self), self._testMethodName, None), SLOW_MARK, False)
+        method: Any = getattr(type(self), self._testMethodName, None)
+        is_slow = getattr(method, SLOW_MARK, False)
         reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())
         if reason is not None:
             raise unittest.SkipTest(reason)
-        set_rng_seed()
         state = contextlib.ExitStack()
+        if runs_on_cpu(method):
+            state.enter_context(changed_environment({"TORCH_TESTING_SHIM_DEVICE": "cpu"}))
+        set_rng_seed()
         state.enter_context(kept_torch_state())
         self.addCleanup(state.close)
 

@@ -62,6 +62,10 @@ class DeviceInUse:
         """True where each of `ranks` ranks can have a device of its own, and always on the CPU."""
         return self.is_cpu or self.count >= ranks
 
+    def shortage(self, ranks: int) -> str | None:
+        """Why `ranks` ranks have no room; None where they have."""
+        return None if self.has_room_for(ranks) else f"needs at least {ranks} accelerators, found {self.count}"
+
 
 def device_in_use(settings: Settings | None = None) -> DeviceInUse:
     """The device chosen by hand, or the accelerator that torch finds, or the CPU.

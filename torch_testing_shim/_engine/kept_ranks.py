@@ -30,6 +30,7 @@ class KeptRanks(TestRanks):
 
     Attributes:
         pids: their process ids, by rank.
+        device: the device type that is chosen for them, or None for what torch finds.
     """
 
     def __init__(self, test_class: type[unittest.TestCase], world_size: int) -> None:
@@ -39,6 +40,7 @@ class KeptRanks(TestRanks):
             LaunchError: they cannot be started.
         """
         super().__init__()
+        self.device = read_settings().device
         self._orders: list[int] = []
         self._ordered_at = 0.0
         try:

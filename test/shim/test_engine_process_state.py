@@ -98,20 +98,6 @@ def check(case):
     # What the harness sets stays the harness's.
     case.assertTrue(tempfile.gettempdir().startswith(os.environ["TMPDIR"]))
 
-class InSetUp(MultiProcessTestCase):
-    world_size = 2
-    attribute = "imported"
-
-    def setUp(self):
-        change(self)
-        type(self).attribute = "set up"
-        self.addCleanup(setattr, type(self), "attribute", "imported")
-        super().setUp()
-        self._spawn_processes()
-
-    def test_a(self):
-        check(self)
-
 class OfClass:
     world_size = 2
     attribute = "imported"
@@ -134,6 +120,20 @@ class AtClass(OfClass, MultiProcessTestCase):
     def setUp(self):
         super().setUp()
         self._spawn_processes()
+
+class InSetUp(MultiProcessTestCase):
+    world_size = 2
+    attribute = "imported"
+
+    def setUp(self):
+        change(self)
+        type(self).attribute = "set up"
+        self.addCleanup(setattr, type(self), "attribute", "imported")
+        super().setUp()
+        self._spawn_processes()
+
+    def test_a(self):
+        check(self)
 
 class Kept(OfClass, MultiProcContinuousTest):
     @classmethod
@@ -166,7 +166,6 @@ class InRanks(SampleTestCase):
         self.assertEqual({TestStatus.PASSED}, {entry.status for entry in run.entries.values()}, run.output)
 
     def test_forked(self):
-        """The first class to run is one with a setUpClass; by pytest, which keeps the file's order, it is another."""
         self.check(self.run_sample(SAMPLE, TO_BE_REMOVED="1"))
 
     def test_spawned(self):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._backend_needs import skip_without_backend
-from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._settings import changed_environment
@@ -31,12 +28,6 @@ class DistributedTestBase(MultiProcessTestCase):
         environment.__enter__()
         self.addCleanup(environment.__exit__, None, None, None)
         self._spawn_processes()
-
-    @classmethod
-    def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: ChannelWriter, **kwargs: Any) -> None:
-        size = getattr(cls(test_name), "world_size")  # noqa: B009 - a property, for the rank's instance alone
-        with changed_environment({"WORLD_SIZE": str(size)}):
-            super()._run(rank, test_name, file_name, parent_pipe, **kwargs)
 
     def backend(self, device: str) -> str:
         """The process-group backend of a device.

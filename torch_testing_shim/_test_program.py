@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, checked_device
+from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._engine.spawned_main import is_importing_main
@@ -175,6 +176,7 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
             result.interrupted = True
             interrupts.append(interrupt)
 
+    STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
     unittest.TextTestRunner(
         verbosity=options.verbosity,
         failfast=options.failfast,

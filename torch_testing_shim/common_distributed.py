@@ -108,6 +108,12 @@ class MultiProcessTestCase(TestCase):
     A subclass calls `self._spawn_processes()` at the end of its `setUp`. Ranks get fresh processes for every test
     method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
 
+    A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
+    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    are in ranks as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture
+    sets is not there, as in upstream's ranks. A variable that a library reads when it is imported (TORCH_LOGS) has been
+    read before, unless ranks are spawned.
+
     Attributes:
         rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
         file_name: path of the file in which the process group of the test's ranks meets.

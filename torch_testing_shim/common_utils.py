@@ -7,6 +7,7 @@ that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import unittest
 from collections.abc import Callable
@@ -149,6 +150,17 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _after_preparation(set_up_class: Callable[..., Any]) -> Any:
+    """A `setUpClass` whose effects on classes and modules no rank sees, be the class the first one that runs or not."""
+
+    @functools.wraps(set_up_class)
+    def wrapper(cls: type) -> None:
+        STARTER.prepare()
+        set_up_class(cls)
+
+    return classmethod(wrapper)
+
+
 class NoTest:
     """Base of classes that pytest must not take for tests, whatever they are called."""
 
@@ -165,6 +177,11 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     maxDiff = None
     _passes = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(own := vars(cls).get("setUpClass"), classmethod):
+            cls.setUpClass = _after_preparation(own.__func__)  # type: ignore[method-assign]
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)

@@ -1,6 +1,7 @@
 """One test, N ranks. Verbs only: it knows no test class, and no face is imported here.
 
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
+    process_state  the state of the controller's process, in which ranks start
     scratch        a test's scratch folder: made and removed
     launcher       from jobs to running ranks; decides between fork and spawn, and says why
     running_ranks  the ranks of a started test: asked, signalled, ended

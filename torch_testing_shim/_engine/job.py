@@ -31,6 +31,11 @@ class ScratchFolder:
         """What a spawned rank needs to become like the test process."""
         return self.path / "preparation"
 
+    @property
+    def state(self) -> Path:
+        """What every rank takes on of the test process (see `process_state`)."""
+        return self.path / "state"
+
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
         return self.path / f"rank{rank}.output"

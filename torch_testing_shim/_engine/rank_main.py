@@ -1,8 +1,8 @@
 """All that runs inside a rank: one process, one `RankJob`, one `RankOutcome`.
 
-A rank prepares its process (own process group, own output file, TMPDIR, stacks on a signal), finds the test class
-by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what the controller
-registered with `atexit` is not the rank's to run. May import torch, never a face.
+A rank prepares its process (own process group, the controller's state, own output file, TMPDIR, stacks on a signal),
+finds the test class by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what
+the controller registered with `atexit` is not the rank's to run. May import torch, never a face.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception
 from torch_testing_shim._engine.self_report import start_answering
@@ -70,6 +71,7 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    ProcessState.from_json(job.folder.state.read_text()).take_on()
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)

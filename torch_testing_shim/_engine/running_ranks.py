@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
+from torch_testing_shim._engine.process_state import ProcessState
 
 __all__ = ["LaunchError", "RunningRanks", "too_few"]
 
@@ -51,13 +52,14 @@ class RunningRanks:
         self._live: set[int] = set()
 
     def start(self) -> None:
-        """Starts every rank.
+        """Starts every rank, in the state that this process is in.
 
         Raises:
             ForkRefusedError: the keeper cannot fork; what was started has been ended.
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
+            self.jobs[0].folder.state.write_text(ProcessState.of_this_process().to_json())
             for job in self.jobs:
                 self.started.append(time.monotonic())
                 reader, rank_end = make_channel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import textwrap
 import time
@@ -93,7 +92,7 @@ class ProcessTestCase(TestCase):
         shown: Shown | None = None,
     ) -> tuple[FileProcess, Listener]:
         self._count += 1
-        command = FileCommand("test_x", (sys.executable, *before, str(path), *arguments), package_folder=str(ROOT))
+        command = FileCommand("test_x", str(path), arguments, tuple(before), package_folder=str(ROOT))
         order = FileOrder(command, self.folder / str(self._count), variables or {}, seconds, is_warm)
         listener = Listener()
         process = FileProcess(order, self.starter, listener, *([shown] if shown else []))

@@ -13,7 +13,9 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 
 def command_for(selection: FileSelection) -> FileCommand:
-    return FileCommand(selection.name, ("python", "test/test x.py", *selection.tests), (("WORLD_SIZE", "3"),))
+    return FileCommand(
+        selection.name, "test/test x.py", selection.tests, interpreter=("python",), variables=(("WORLD_SIZE", "3"),)
+    )
 
 
 LINES = RerunLines("test x", command_for)

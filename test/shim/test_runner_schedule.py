@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import textwrap
 from collections.abc import Generator, Mapping
@@ -95,7 +94,7 @@ class ScheduleTest(TestCase):
     ) -> RunSummary:
         def command_for(selection: FileSelection) -> FileCommand:
             path = str(self.folder / f"{selection.name}.py")
-            return FileCommand(selection.name, (sys.executable, path, *selection.tests))
+            return FileCommand(selection.name, path, selection.tests)
 
         def count(starter: Starter, environment: Mapping[str, str]) -> Generator[None, None, int]:
             yield

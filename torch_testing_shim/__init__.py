@@ -76,7 +76,7 @@ What everything shares:
     _settings               the one reader of the environment
     _device_map             which device stands for which: --map-device
     _journal                what a test file's process tells the runner; _journal_reading: and how that is read
-    _exit_status            exit codes in words
+    _exit_status            exit codes in words; _interpreter_flags: the options of `python` itself
     _stack_request          asks a test file's process where it stands
     _repeated_frames        recursions in tracebacks, folded
     _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed

@@ -8,10 +8,19 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
+from process_samples import ProcessTestCase
 from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
 
+from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._runner import file_process
 from torch_testing_shim.common_utils import run_tests
+
+#: How long a line of a journal is to be, in bytes: what else a process reads is little beside 100 of them.
+LINE_BYTES = 100_000
 
 #: A test that hangs, with two helpers that hang too: one in a group of its own, as ranks are, one in another session.
 HANG = """
@@ -115,6 +124,45 @@ ERROR  test_x  ModuleNotFoundError: No module named 'nothing_of_this_name'
     def test_a_file_reads_nothing_from_the_users_terminal(self) -> None:
         self.sample("test_x", "def test_a(self): self.assertEqual('', sys.stdin.read())")
         self.assertEqual(0, self.run_test().returncode)
+
+
+class JournalTest(ProcessTestCase):
+    def test_each_line_is_read_and_shown_once(self) -> None:
+        """The process is looked at in between: a reader that began anew each time would read 50 times as much."""
+        path = self.write(
+            f"""
+            import time
+            from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
+            from torch_testing_shim._settings import read_settings
+            journal = Journal(read_settings().journal)
+            for number in range(100):
+                journal.end(JournalEntry(f"A.test_{{number}}", TestStatus.FAILED, 0.0, "why", "x" * {LINE_BYTES}))
+                time.sleep(0.005)
+            """
+        )
+        shown: list[str] = []
+
+        def show(entry: JournalEntry, device: str) -> JournalEntry:
+            shown.append(entry.test)
+            return replace(entry, reason="as shown")
+
+        read_before = bytes_read()
+        with mock.patch.object(file_process, "LOOK_INTERVAL", 0.0):
+            process, listener = self.start(path, shown=show)
+            run = self.finish(process, listener)
+        read = bytes_read() - read_before
+        tests = [f"A.test_{number}" for number in range(100)]
+        self.assertEqual(tests, shown)
+        self.assertEqual(tests, [entry.test for entry in run.journal.entries])
+        told = [entry for news in listener.news for entry in news.entries]
+        self.assertEqual(["as shown"] * 100, [entry.reason for entry in told])
+        self.assertGreater(len(listener.news), 10)
+        self.assertLess(read, 2 * 100 * LINE_BYTES)
+
+
+def bytes_read() -> int:
+    """How many bytes this process has read from anywhere."""
+    return int(re.findall(r"rchar: (\d+)", Path("/proc/self/io").read_text())[0])
 
 
 class StopTest(RunnerTestCase):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.keeper_link import KeeperLink
+from torch_testing_shim._interpreter_flags import interpreter_flags
 
 __all__ = ["Supervisor"]
 
@@ -54,8 +55,7 @@ class Supervisor(KeeperLink):
         preparation = spawn.get_preparation_data("rank")
         preparation.pop("authkey")  # each rank has its own
         folder.preparation.write_text(json.dumps(preparation))
-        command = spawn.get_command_line()
-        command = command[: command.index("-c") + 1]
+        command = [os.fsdecode(spawn.get_executable()), *interpreter_flags(), "-c"]
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = _PROGRAM.format(home=_PACKAGE_HOME, orders=theirs.fileno(), controller=os.getpid(), command=command)
         with theirs:

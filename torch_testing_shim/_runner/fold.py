@@ -89,7 +89,8 @@ def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
     is_named = run.order.kind is RunKind.REST or run.order.parts > 0
     if is_named and not run.ending.is_stopped:
         reason = f"{end_of(run.ending)} before it"
-        lost = (test for test in run.order.selection.tests if test not in run.journal.planned)
+        planned = frozenset(run.journal.planned)
+        lost = (test for test in run.order.selection.tests if test not in planned)
         faults += [Failure(result.file, test, DID_NOT_RUN, reason) for test in lost]
     return replace(result, faults=tuple(faults))
 

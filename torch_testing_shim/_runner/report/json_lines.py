@@ -27,6 +27,7 @@ import dataclasses
 import json
 import math
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
@@ -89,8 +90,10 @@ def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
     where = {"file": result.file}
     outcomes = [row.label for row in rows_of(result)]  # the entries' rows come first, one for one
     attempts = [(0, entry) for entry in result.entries]
+    again = Counter[str]()
     for rerun in result.reruns:
-        attempts.append((1 + sum(number > 0 and entry.test == rerun.test for number, entry in attempts), rerun))
+        again[rerun.test] += 1
+        attempts.append((again[rerun.test], rerun))
     labels = {row.test: row.label for row in rows_of(result)}
     for place, (attempt, entry) in enumerate(attempts):
         label = outcomes[place] if attempt == 0 else labels.get(entry.test, entry.status.value)

@@ -15,6 +15,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -65,6 +66,7 @@ class Driver:
     def __init__(self) -> None:
         self.may_start = False
         self._answers: dict[tuple[Any, ...], Any] = {}
+        self._lock = threading.RLock()  # ranks that are threads ask together
 
     def ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
         """What `question(*arguments)` returns; it is asked once.
@@ -77,12 +79,11 @@ class Driver:
             DeviceError: it raised, or whoever asked it died.
         """
         key = (question, *arguments)
-        if key not in self._answers:
-            if self.may_start or initialized_accelerator() is not None:
-                self._answers[key] = question(*arguments)
-            else:
-                self._answers[key] = _asked_elsewhere(question, arguments)
-        answer: Answer = self._answers[key]
+        with self._lock:
+            if key not in self._answers:
+                is_here = self.may_start or initialized_accelerator() is not None
+                self._answers[key] = question(*arguments) if is_here else _asked_elsewhere(question, arguments)
+            answer: Answer = self._answers[key]
         return answer
 
 

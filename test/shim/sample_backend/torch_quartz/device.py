@@ -63,6 +63,7 @@ class QuartzHooks(torch._C._acc.PrivateUse1Hooks):
     """What torch's C++ asks of the device."""
 
     def is_available(self) -> bool:
+        DRIVER.ask()
         return True
 
     def is_built(self) -> bool:

@@ -1,8 +1,9 @@
 """The device's driver, as far as it is felt by the process that it runs in. Pretended: there is no hardware.
 
 By itself it leaves no trace, as a friendly device's would. With QUARTZ_LIKE_CUDA it is like CUDA's: it starts when it
-is asked anything, leaves a thread, a pipe and a socket for good, and a process that is forked afterwards cannot use
-the device. QUARTZ_LIKE_CUDA is the path of a file in which each process notes that the driver has started in it.
+is asked anything; it leaves a thread, a pipe, sockets and an open device node for good; and a process that is forked
+afterwards cannot use the device. QUARTZ_LIKE_CUDA is the path of a file in which each process notes that the driver has
+started in it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import ctypes
 import os
 import signal
 import socket
+from contextlib import suppress
 
-__all__ = ["DRIVER", "Driver"]
+__all__ = ["DEVICE_NODE", "DRIVER", "Driver"]
+
+DEVICE_NODE = "/dev/fuse"
 
 
 class Driver:
@@ -27,7 +31,7 @@ class Driver:
     def __init__(self) -> None:
         self._notes = os.environ.get("QUARTZ_LIKE_CUDA")
         self.is_started = self.is_in_use = self.is_lost = False
-        self._kept: list[object] = []
+        self._kept: list[int] = []
 
     def ask(self) -> None:
         """Starts it, where it does not run yet.
@@ -43,7 +47,7 @@ class Driver:
         if self._notes is not None:
             with open(self._notes, "a") as notes:
                 notes.write(f"{os.getpid()}\n")
-            self._kept = [os.pipe(), socket.socketpair()]
+            self._kept = _open_things()
             _start_thread()
             os.register_at_fork(after_in_child=self._lose)
 
@@ -54,6 +58,14 @@ class Driver:
 
     def _lose(self) -> None:
         self.is_started, self.is_in_use, self.is_lost = False, False, True
+
+
+def _open_things() -> list[int]:
+    """Descriptors, as native code has them; among them the device node of something that nearly every machine has."""
+    opened = [*os.pipe(), *(end.detach() for end in socket.socketpair())]
+    with suppress(OSError):
+        opened.append(os.open(DEVICE_NODE, os.O_RDWR))
+    return opened
 
 
 def _start_thread() -> None:

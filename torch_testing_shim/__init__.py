@@ -62,7 +62,7 @@ What the faces delegate to:
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
-                            _libuv_descriptors: and of libuv
+                            _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip
     _test_notes             what is to be told of a test whatever its status
     _perceptrons, _transformer   models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes

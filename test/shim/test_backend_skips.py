@@ -26,7 +26,7 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 def machine_with(count, accelerator="cuda"):
     """A context in which torch finds `count` accelerators of a type, and nobody has chosen a device."""
-    return mock.patch.multiple(devices, _accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
+    return mock.patch.multiple(devices, accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
 
 
 class Base(TestCase):

@@ -8,7 +8,7 @@ import os
 from unittest import mock
 
 import torch
-from quartz_samples import QuartzTestCase
+from quartz_samples import InstalledQuartzTestCase
 
 from torch_testing_shim._communication_means import init_multigpu_helper
 from torch_testing_shim._engine import devices
@@ -103,7 +103,7 @@ class FSDPThreads(Own, FSDPTestMultiThread):
 """
 
 
-class BaseClasses(QuartzTestCase):
+class BaseClasses(InstalledQuartzTestCase):
     def test_each_gives_a_rank_the_accelerator_that_it_is_leased(self):
         run = self.run_sample(TESTS, TORCH_TESTING_SHIM_DEVICE_INDICES="3,1")
         self.assertEqual(0, run.exit_code, run.output)

@@ -1,6 +1,6 @@
 """A test that may run on the CPU is never skipped for want of accelerators: here there is one, which is simulated."""
 
-from quartz_samples import QuartzTestCase
+from quartz_samples import InstalledQuartzTestCase
 
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
@@ -76,7 +76,7 @@ instantiate_parametrized_tests(LikeThePortedOne)
 """
 
 
-class AllowCpu(QuartzTestCase):
+class AllowCpu(InstalledQuartzTestCase):
     def test_with_one_accelerator(self):
         run = self.run_sample(TESTS, TORCH_TESTING_SHIM_DEVICE_INDICES="0")
         self.assertEqual(0, run.exit_code, run.output)

@@ -10,6 +10,7 @@
     leftovers      processes that outlive the rank that started them
     zygote         the keeper that ranks are forked from, as the controller has it
     zygote_main    that process's own code
+    new_interpreter  the command of an interpreter like this one
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead; rehearsal: what it does ahead
@@ -32,10 +33,11 @@
     thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
     devices        the device in use and its process-group backend, asked of torch; device_error: why it cannot be used
     rank_device    which device is a rank's; binds it
+    driver         asks the accelerator's driver without starting it here
     backend_records  what packages tell of their devices, where torch has no answer
     rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans
-    threads        whether this process may be forked
+    threads        which threads hinder a fork of this process
 
 One test's processes, and what flows between them:
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +9,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.backend_records import backend_record
 from torch_testing_shim._engine.device_error import DeviceError
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
 from torch_testing_shim._settings import Settings, read_settings
 
 __all__ = [
@@ -24,7 +20,6 @@ __all__ = [
     "declares",
     "device_in_use",
     "fork_hazard",
-    "initialized_accelerator",
     "process_group_backend",
     "recorded_backend",
 ]
@@ -75,7 +70,7 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
     """
     settings = settings or read_settings()
     chosen, indices = settings.device, settings.device_indices
-    accelerator = _accelerator_type()
+    accelerator = accelerator_type()
     if chosen is None:
         count = accelerator_count()
         return _limited(accelerator, count, indices) if accelerator and count else DeviceInUse("cpu", 0)
@@ -168,48 +163,10 @@ def fork_hazard() -> str | None:
     return None if is_safe else f"{accelerator} has been initialized in the test process"
 
 
-@functools.cache
 def accelerator_count() -> int:
     """How many accelerators torch finds.
 
-    To count is to start the driver, with most accelerators, and a process whose driver runs cannot fork ranks that
-    use the device. So a short-lived child counts, where a fork is safe; it is asked once, and ranks inherit the answer.
+    Raises:
+        DeviceError: their driver cannot be asked.
     """
-    if _accelerator_type() is None:
-        return 0
-    if hasattr(os, "fork") and thread_count() == 1 and threading.active_count() == 1:
-        return _ask_child(torch.accelerator.device_count)
-    return torch.accelerator.device_count()
-
-
-def initialized_accelerator() -> str | None:
-    """The type of the accelerator whose driver runs in this process, where a fork could not use it; None if none does.
-    A device module that does not say whether it is initialized is taken not to be."""
-    accelerator = _accelerator_type()
-    if accelerator is None:
-        return None
-    is_initialized = getattr(getattr(torch, accelerator, None), "is_initialized", None)
-    return accelerator if is_initialized is not None and is_initialized() else None
-
-
-def _accelerator_type() -> str | None:
-    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator is not None else None
-
-
-def _ask_child(question: Callable[[], int]) -> int:
-    """The answer to `question`, from a forked child that ends at once. Where the child gives none, the question is
-    asked here, so that what went wrong is raised here."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write_end, str(question()).encode("ascii"))
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as stream:
-        answer = stream.read()
-    os.waitpid(pid, 0)
-    return int(answer) if answer else question()
+    return 0 if accelerator_type() is None else DRIVER.ask(torch.accelerator.device_count)

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TextIO
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
@@ -80,6 +81,7 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     start_answering(job.folder, job.rank)
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
     os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
+    DRIVER.may_start = True
     if job.threads is not None:
         torch.set_num_threads(job.threads)
 

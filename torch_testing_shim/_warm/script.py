@@ -129,7 +129,7 @@ def _finalizers() -> list[weakref.finalize[..., Any]]:
 def _has_accelerator() -> bool:
     if "torch" not in sys.modules:
         return False
-    from torch_testing_shim._engine.devices import initialized_accelerator
+    from torch_testing_shim._engine.driver import initialized_accelerator
 
     return initialized_accelerator() is not None
 

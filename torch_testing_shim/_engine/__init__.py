@@ -31,6 +31,7 @@
     thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
     devices        the device in use and its process-group backend, asked of torch; device_error: why it cannot be used
     rank_device    which device is a rank's; binds it
+    shared_devices  what torch.distributed is told where ranks share devices
     backend_records  what packages tell of their devices, where torch has no answer
     rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans

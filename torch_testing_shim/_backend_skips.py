@@ -31,11 +31,12 @@ Test = TypeVar("Test")
 
 def at_least_x_gpu(x: int) -> bool:
     """True where at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen by
-    hand, its ranks count instead, and there are always enough; with devices mapped, the simulated ones count."""
+    hand, or devices that ranks may share, ranks count instead, and there are always enough; with devices mapped, the
+    simulated ones count."""
     device = device_in_use()
     if (devices := read_settings().device_map) is not None:
         return devices.count >= x
-    return device.count >= x or (device.is_cpu and device.chosen)
+    return device.count >= x or device.may_be_shared or (device.is_cpu and device.chosen)
 
 
 def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Test]:

@@ -29,6 +29,7 @@ from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message
 from torch_testing_shim._test_limits import get_timeout, group_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._test_steps import cleanup_steps, take_steps
 from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
@@ -126,10 +127,12 @@ class MultiProcContinuousTest(TestCase):
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
         name = self._testMethodName
+        world_size = ranks_wanted(type(self))
         reason = skip_reason(self, getattr(type(self), name))
-        reason = reason or missing_backend(class_value(type(self), "backend_str"), ranks_wanted(type(self)))
+        reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
         if reason is not None:
             raise unittest.SkipTest(reason)
+        note_sharing(self, world_size)
         ranks = ranks_of(type(self))
         self._is_joined = False
         self.addCleanup(self._end_unjoined)

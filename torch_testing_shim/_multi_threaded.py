@@ -16,6 +16,7 @@ from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._test_steps import cleanup_steps, take_steps
 from torch_testing_shim._threaded_run import ThreadedRun, leave, threaded_process_group
 from torch_testing_shim._wrapped_method import chosen_name, wrap_method
@@ -97,6 +98,7 @@ class MultiThreadedTestCase(TestCase):
         if reason is not None:
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
         run = self._run_of_threads = ThreadedRun(world_size, get_timeout(self.id()))
         self.addCleanup(run.close)
         type(self).global_store = run.store

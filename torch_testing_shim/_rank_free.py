@@ -45,8 +45,12 @@ def on_cpu_where(condition: Callable[[], bool]) -> Callable[[Test], Test]:
     """A decorator that has a test run on the CPU where `condition` holds, as if it had been chosen by hand."""
 
     def decorate(test: Test) -> Test:
-        setattr(test, _ON_CPU, (condition, *getattr(test, _ON_CPU, ())))
-        return test
+        @functools.wraps(test)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return test(*args, **kwargs)
+
+        setattr(wrapper, _ON_CPU, (condition, *getattr(test, _ON_CPU, ())))
+        return cast(Test, wrapper)
 
     return decorate
 

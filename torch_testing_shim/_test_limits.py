@@ -19,8 +19,10 @@ _SHARE_OF_TIMEOUT = 0.9
 
 
 def default_ranks() -> int:
-    """Ranks of a test that leaves their number to the devices: one for each accelerator, or 4 on the CPU."""
-    return device_in_use().count or DEFAULT_WORLD_SIZE
+    """Ranks of a test that leaves their number to the devices: one for each accelerator; 4 on the CPU, and at least 4
+    where ranks may share devices."""
+    device = device_in_use()
+    return max(device.count, DEFAULT_WORLD_SIZE) if device.may_be_shared else device.count or DEFAULT_WORLD_SIZE
 
 
 def get_timeout(test_id: str) -> int:

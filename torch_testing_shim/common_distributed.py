@@ -51,6 +51,7 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
@@ -194,10 +195,12 @@ class MultiProcessTestCase(TestCase):
         reason = skip_reason(self, getattr(type(self), name))
         if reason is not None:
             raise unittest.SkipTest(reason)
+        world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
         pids = self._ranks.start(
             type(self),
             name,
-            checked_world_size(self.world_size),
+            world_size,
             timeout=get_timeout(self.id()),
             rendezvous_file=self.file_name,
             run_arguments={"fake_pg": getattr(self, "fake_pg", False)},

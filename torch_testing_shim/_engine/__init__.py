@@ -34,6 +34,7 @@
     devices        the device in use and its process-group backend, asked of torch; device_error: why it cannot be used
     rank_device    which device is a rank's; binds it
     driver         asks the accelerator's driver without starting it here
+    shared_devices  what torch.distributed is told where ranks share devices
     backend_records  what packages tell of their devices, where torch has no answer
     rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans

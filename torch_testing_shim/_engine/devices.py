@@ -37,12 +37,14 @@ class DeviceInUse:
         count: how many of them there are to be used; 0 for the CPU, whose ranks need none of their own.
         chosen: it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
         indices: which of them those are, where not all may be used; None for the first ones.
+        may_be_shared: several ranks may use one.
     """
 
     type: str
     count: int
     chosen: bool = False
     indices: tuple[int, ...] | None = None
+    may_be_shared: bool = False
 
     @property
     def is_cpu(self) -> bool:
@@ -54,8 +56,12 @@ class DeviceInUse:
         return place if self.indices is None else self.indices[place]
 
     def has_room_for(self, ranks: int) -> bool:
-        """True where each of `ranks` ranks can have a device of its own, and always on the CPU."""
-        return self.is_cpu or self.count >= ranks
+        """True where each of `ranks` ranks can have a device of its own, or may share one, and always on the CPU."""
+        return self.is_cpu or self.may_be_shared or self.count >= ranks
+
+    def is_shared_by(self, ranks: int) -> bool:
+        """True where so many ranks share devices."""
+        return self.may_be_shared and self.count < ranks
 
     def shortage(self, ranks: int) -> str | None:
         """Why `ranks` ranks have no room; None where they have."""
@@ -69,11 +75,11 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
         DeviceError: the device chosen by hand is unknown to torch, or not there; or an index is.
     """
     settings = settings or read_settings()
-    chosen, indices = settings.device, settings.device_indices
+    chosen = settings.device
     accelerator = accelerator_type()
     if chosen is None:
         count = accelerator_count()
-        return _limited(accelerator, count, indices) if accelerator and count else DeviceInUse("cpu", 0)
+        return _limited(accelerator, count, settings) if accelerator and count else DeviceInUse("cpu", 0)
     try:
         device_type = torch.device(chosen).type
     except RuntimeError as error:
@@ -85,17 +91,18 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
     count = accelerator_count() if device_type == accelerator else 0
     if not count:
         raise DeviceError(f"device {chosen!r} was asked for, but torch finds none here")
-    return _limited(device_type, count, indices, chosen=True)
+    return _limited(device_type, count, settings)
 
 
-def _limited(device_type: str, count: int, indices: tuple[int, ...] | None, *, chosen: bool = False) -> DeviceInUse:
-    """The device where only some of `count` accelerators may be used."""
+def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
+    """The device where only some of `count` accelerators may be used, and may be shared."""
+    indices, chosen, is_shared = settings.device_indices, settings.device is not None, settings.share_devices
     if indices is None:
-        return DeviceInUse(device_type, count, chosen)
+        return DeviceInUse(device_type, count, chosen, None, is_shared)
     missing = [index for index in indices if index >= count]
     if missing:
         raise DeviceError(f"{device_type} {missing[0]} was leased to this process, but torch finds {count} here")
-    return DeviceInUse(device_type, len(indices), chosen, indices)
+    return DeviceInUse(device_type, len(indices), chosen, indices, is_shared)
 
 
 def checked_device(settings: Settings) -> DeviceInUse:

@@ -31,6 +31,7 @@ from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception
 from torch_testing_shim._engine.self_report import start_answering
+from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._skips import skip_message
 
 __all__ = ["STACKS_SIGNAL", "run_rank"]
@@ -125,6 +126,7 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
     try:
         _prepare_process(job, parent_pid)
+        share_devices(job.world_size)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))

@@ -99,6 +99,7 @@ def _variables(options: Options) -> dict[str, str]:
     """What the file's ranks have to know too: it goes through the environment, which they inherit."""
     values = {
         "TORCH_TESTING_SHIM_DEVICE": options.device,
+        "TORCH_TESTING_SHIM_SHARE_DEVICES": 1 if options.share_devices else None,
         "WORLD_SIZE": options.world_size,
         "TORCH_TESTING_SHIM_SEED": options.seed,
         "TORCH_TESTING_SHIM_STRICT_LEAKS": 1 if options.strict_leaks else None,

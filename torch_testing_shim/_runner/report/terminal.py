@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from torch_testing_shim._device_map import MAPPED
+from torch_testing_shim._device_map import MAPPED, SHARED
 from torch_testing_shim._journal import JournalEntry
 
 from ..file_process import Watcher
@@ -198,8 +198,8 @@ class TerminalReport:
             self._line(failure.detail.rstrip("\n"))
 
     def _note(self, note: str, where: str) -> None:
-        """A note of a test; that of a run with mapped devices, which every test has, once."""
-        if not note.startswith(MAPPED):
+        """A note of a test; that of mapped or shared devices, which every test has, once."""
+        if not note.startswith((MAPPED, SHARED)):
             self._line(f"NOTE  {where}  {note}", style="yellow")
         elif note not in self._marks:
             self._marks.add(note)

@@ -104,11 +104,13 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
 
     @property
     def world_size(self) -> int:
-        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES); or what WORLD_SIZE says."""
+        """4, or less where there are 2 or 3 accelerators that ranks may not share (upstream's NUM_DEVICES); or what
+        WORLD_SIZE says."""
         if (chosen := read_settings().world_size) is not None:
             return chosen
-        count = device_in_use().count
-        return min(DEFAULT_WORLD_SIZE, count) if count > 1 else DEFAULT_WORLD_SIZE
+        device = device_in_use()
+        are_few = 1 < device.count < DEFAULT_WORLD_SIZE and not device.may_be_shared
+        return device.count if are_few else DEFAULT_WORLD_SIZE
 
     @property
     def backend(self) -> str:

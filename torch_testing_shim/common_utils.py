@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import sys
 import unittest
 from collections.abc import Callable
@@ -150,21 +151,31 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _after_preparation(set_up_class: Callable[..., Any]) -> Any:
-    """A `setUpClass` whose effects on classes and modules no rank sees, be the class the first one that runs or not."""
-
-    @functools.wraps(set_up_class)
-    def wrapper(cls: type) -> None:
-        STARTER.prepare()
-        set_up_class(cls)
-
-    return classmethod(wrapper)
-
-
 class NoTest:
     """Base of classes that pytest must not take for tests, whatever they are called."""
 
     __test__ = False
+
+
+def _prepare_before_set_up(test_class: Any) -> None:
+    """Has `setUpClass`, the class's own or that of a mixin, find the ranks prepared, so that no rank sees what it does
+    to classes and modules: else ranks would, where the class is the first to run."""
+    found = inspect.getattr_static(test_class, "setUpClass")
+    is_classmethod = isinstance(found, classmethod) and not isinstance(found, _PreparedSetUp)
+    if not is_classmethod or found is vars(unittest.TestCase)["setUpClass"]:
+        return
+    is_own = "setUpClass" in vars(test_class)
+
+    @functools.wraps(found.__func__)
+    def set_up(cls: type) -> None:
+        STARTER.prepare()
+        found.__func__(cls) if is_own else super(test_class, cls).setUpClass()
+
+    test_class.setUpClass = _PreparedSetUp(set_up)
+
+
+class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at run time
+    """A `setUpClass` before which ranks are prepared."""
 
 
 class TestCase(TensorAssertions, ExpectedOutput):
@@ -180,8 +191,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if isinstance(own := vars(cls).get("setUpClass"), classmethod):
-            cls.setUpClass = _after_preparation(own.__func__)  # type: ignore[method-assign]
+        _prepare_before_set_up(cls)
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)

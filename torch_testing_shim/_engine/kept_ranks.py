@@ -97,8 +97,8 @@ class KeptRanks(TestRanks):
 
     @property
     def are_running(self) -> bool:
-        """They wait for orders, or run a test."""
-        return bool(self._orders)
+        """They wait for orders, or run a test. Those of another test may have been started in their place."""
+        return bool(self._orders) and self._running is not None and not self._running.is_closed
 
     def end_ranks(self) -> None:
         """Ends the ranks by force; what they printed stays."""
@@ -114,7 +114,7 @@ class KeptRanks(TestRanks):
             RankError: one did not end well.
         """
         try:
-            if self.are_running and self._running is not None:
+            if self._running is not None and self.are_running:
                 while self._orders:
                     os.close(self._orders.pop())
                 ends = supervise(self._running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))

@@ -110,6 +110,8 @@ class ProcessState:
             before, wanted = getattr(now, name), getattr(self, name)
             if before != wanted:
                 take(before, wanted)
+        for name, read_again in _READ_AT_START.items():
+            read_again(self.environment.get(name))
 
     def to_json(self) -> str:
         return json.dumps(vars(self))
@@ -160,25 +162,23 @@ def _default_device() -> str | None:
 
 
 def _take_environment(before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    changed = {name for name in before.keys() | wanted.keys() if before.get(name) != wanted.get(name)}
-    for name in changed:
-        if name in wanted:
-            os.environ[name] = wanted[name]
-        else:
-            del os.environ[name]
-    for name in changed & _READ_AT_START.keys():
-        _READ_AT_START[name](wanted.get(name))
+    for name in before.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if before.get(name) != value:
+            os.environ[name] = value
 
 
 def _take_threads(value: str | None) -> None:
     if value is not None and value.isdecimal() and int(value):
-        torch.set_num_threads(int(value))
+        torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # as MKL has it
 
 
-#: Variables that libraries read when they are loaded, as they would be in a spawned rank -> how they read one again.
+#: Variables that libraries read when they are loaded -> how they read one again. In a forked rank they were loaded
+#: before the test's set-up, or the test's file, has set the variable.
 _READ_AT_START: dict[str, Callable[[str | None], object]] = {
-    "MKL_NUM_THREADS": _take_threads,
     "OMP_NUM_THREADS": _take_threads,
+    "MKL_NUM_THREADS": _take_threads,
     "TORCH_DISTRIBUTED_DEBUG": lambda _: dist.set_debug_level_from_env(),  # type: ignore[attr-defined]
     "TZ": lambda _: time.tzset(),
 }

@@ -34,6 +34,7 @@ class RunningRanks:
         started: when each was started, in seconds of the monotonic clock, by rank.
         readers: the controller's ends of their channels, by rank.
         processes_left: how many processes the ranks that have ended have left; they have been ended, too.
+        is_closed: they have been ended, and their channels closed.
 
     Args:
         jobs: one per rank, in order.
@@ -47,6 +48,7 @@ class RunningRanks:
         self.started: list[float] = []
         self.readers: list[ChannelReader] = []
         self.processes_left = 0
+        self.is_closed = False
         self._keeper = keeper
         self._is_last_of_keeper = is_last_of_keeper
         self._live: set[int] = set()
@@ -86,7 +88,7 @@ class RunningRanks:
             exits = self._keeper.read_exits()
         except ForkRefusedError as error:
             raise LaunchError(str(error)) from None
-        mine = [end for end in exits if end.rank in self._live]
+        mine = [end for end in exits if end.rank in self._live and end.pid == self.pids[end.rank]]
         self.processes_left += sum(end.left for end in mine)
         self._live.difference_update(end.rank for end in mine)
         return mine
@@ -105,6 +107,7 @@ class RunningRanks:
 
     def close(self) -> None:
         """Kills the ranks that still run, waits for their end, and closes the channels."""
+        self.is_closed = True
         self.kill()
         if self._is_last_of_keeper:
             self._live.clear()

@@ -39,7 +39,7 @@ What the faces delegate to:
     _engine                 one test, N ranks: processes, deadlines, verdicts
     _test_program           run_tests, with _program_options, _test_selection, _keyword_expression, _running_script,
                             _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
-                            _repro, _interrupts: Ctrl-C and SIGTERM, _rank_records: what the journal says of ranks
+                            _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _parametrization        parametrize, subtest, instantiate_parametrized_tests, with _parameter_cases
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
@@ -77,6 +77,7 @@ What everything shares:
     _device_map             which device stands for which: --map-device
     _journal                what a test file's process tells the runner; _journal_reading: and how that is read
     _exit_status            exit codes in words; _interpreter_flags: the options of `python` itself
+    _stop_signals           by which a run is stopped
     _stack_request          asks a test file's process where it stands
     _repeated_frames        recursions in tracebacks, folded
     _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed

@@ -41,6 +41,7 @@ class _Reading:
     is_finished: bool = False
     broken_lines: int = 0
     device: str = ""
+    interrupted: list[JournalEntry] = field(default_factory=list)
 
     def take_line(self, line: bytes) -> None:
         """Takes a line, or counts it as broken; an empty one says nothing."""
@@ -59,6 +60,7 @@ class _Reading:
             self.is_finished,
             self.broken_lines,
             self.device,
+            tuple(self.interrupted),
         )
 
     def _take(self, record: dict[str, object]) -> None:
@@ -73,6 +75,9 @@ class _Reading:
             self.entries.append(entry)
             if entry.test in self.running:
                 self.running.remove(entry.test)
+        elif event == "interrupt":
+            test, reason, detail = (str(record[name]) for name in ("test", "reason", "detail"))
+            self.interrupted.append(JournalEntry(test, TestStatus.ERROR, 0.0, reason, detail))
         elif event == "finish":
             self.is_finished = True
         else:

@@ -148,7 +148,10 @@ failed
         )
 
     def test_a_stopped_run_names_the_test_that_ran(self) -> None:
-        stopped = FileResult(FileEnding("a/test_x", -2, 3.0, is_stopped=True), (PASSED,), interrupted=("A.test_two",))
+        entries = [
+            JournalEntry(f"A.test_{name}", TestStatus.ERROR, 0.0, "", "where it stood\n") for name in ("two", "3")
+        ]
+        stopped = FileResult(FileEnding("a/test_x", -2, 3.0, is_stopped=True), (PASSED,), interrupted=tuple(entries))
         with self.report() as report:
             report.file_ended(stopped)
         report.finished(RunSummary((stopped,), ("test_y", "test_z"), signal.SIGINT))
@@ -156,7 +159,8 @@ failed
             self.shown(),
             """\
 a/test_x  1 passed  3.0s
-stopped while a/test_x::A.test_two ran
+stopped while a/test_x::A.test_two and a/test_x::A.test_3 ran
+where it stood
 not run: 2 files (SIGINT)
 1 passed, 0 failed, 0 skipped
 """,

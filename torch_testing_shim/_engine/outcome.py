@@ -45,6 +45,7 @@ class RankStatus(Enum):
     DIED = "died"  # ended without saying how its test ended, or with an exit status that contradicts it
     HUNG = "hung"  # still running at the deadline
     DEADLOCKED = "deadlocked"  # it and all that still ran waited for each other, as was certain before the deadline
+    INTERRUPTED = "interrupted"  # still running when the user stopped the run
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
@@ -53,7 +54,7 @@ class RankStatus(Enum):
 
     @property
     def is_hang(self) -> bool:
-        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED)
+        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED, RankStatus.INTERRUPTED)
 
     @property
     def is_bad(self) -> bool:

@@ -78,6 +78,11 @@ class RunningRanks:
             self.close()
             raise
 
+    @property
+    def living(self) -> frozenset[int]:
+        """The ranks whose end has not been read."""
+        return frozenset(self._live)
+
     def exit_filenos(self) -> list[int]:
         """Descriptors that become readable when a rank ends."""
         return [self._keeper.fileno()]

@@ -117,7 +117,8 @@ def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) 
     if hung[0].status is RankStatus.DEADLOCKED:
         parts = [f"deadlock: {_standing(leading)}"]
     else:
-        parts = [f"{ranks_text([o.rank for o in leading])} still ran at the deadline{_places(leading, ', ')}"]
+        when = "when interrupted" if hung[0].status is RankStatus.INTERRUPTED else "at the deadline"
+        parts = [f"{ranks_text([o.rank for o in leading])} still ran {when}{_places(leading, ', ')}"]
     if awaited and waiting:
         parts.append(f"{ranks_text([o.rank for o in waiting])} waited{_places(waiting, ' ')}")
     ended = [o.rank for o in outcomes if not o.status.is_hang]

@@ -10,7 +10,7 @@
     {"record": "rank", "version": 1, "file", "test", "attempt", "rank", "status", "pid", "started_at", "seconds",
                        "exit_code", "headline", "output"}
     {"record": "fault", "version": 1, "file", "test", "label", "reason", "detail"}
-    {"record": "interrupted", "version": 1, "file", "test"}
+    {"record": "interrupted", "version": 1, "file", "test", "reason", "detail"}
     {"record": "end",  "version": 1, "records"}
 
 Every record has both first fields. The run comes first, then each file with its tests, each test with its ranks, what
@@ -102,8 +102,8 @@ def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
             yield {"record": "rank", **where, "test": entry.test, "attempt": attempt, **asdict(rank)}
     for fault in result.faults:
         yield {"record": "fault", **asdict(fault)}
-    for test in result.interrupted:
-        yield {"record": "interrupted", **where, "test": test}
+    for entry in result.interrupted:
+        yield {"record": "interrupted", **where, "test": entry.test, "reason": entry.reason, "detail": entry.detail}
 
 
 def _test_fields(entry: JournalEntry) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class _FileReading:
     device: str
     tests: list[_TestReading] = field(default_factory=list)
     faults: list[Failure] = field(default_factory=list)
-    interrupted: list[str] = field(default_factory=list)
+    interrupted: list[JournalEntry] = field(default_factory=list)
 
     def take(self, kind: str, record: dict[str, Any]) -> None:
         if record["file"] != self.ending.file:
@@ -208,7 +208,8 @@ class _FileReading:
         elif kind == "fault":
             self.faults.append(_of(Failure, record))
         elif kind == "interrupted":
-            self.interrupted.append(str(record["test"]))
+            reason, detail = (str(record.get(name, "")) for name in ("reason", "detail"))
+            self.interrupted.append(JournalEntry(str(record["test"]), TestStatus.ERROR, 0.0, reason, detail))
         else:
             raise ValueError(kind)
 

@@ -12,7 +12,7 @@ __all__ = ["format_line", "format_table"]
 
 _HEADER = ("what", "expected", "seen", "s", "")
 #: How wide the columns of words may become; longer words are cut.
-_WIDEST = (44, 40, 72)
+_WIDEST = (44, 40, 60)
 
 
 def format_line(row: Row) -> str:

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 import traceback
 
 import torch
@@ -21,7 +22,9 @@ def body(path):
     dist.destroy_process_group()
 
 
-for _ in range(int(os.environ["GPU_CHECK_TESTS"])):
+tests = int(os.environ["GPU_CHECK_TESTS"])
+began = time.perf_counter()
+for _ in range(tests):
     with tempfile.TemporaryDirectory() as folder:
         pid = os.fork()
         if pid == 0:
@@ -33,3 +36,4 @@ for _ in range(int(os.environ["GPU_CHECK_TESTS"])):
                 os._exit(1)
         if os.waitpid(pid, 0)[1] != 0:
             sys.exit(1)
+print(f"Ran {tests} tests in {time.perf_counter() - began:.3f}s")

@@ -51,7 +51,7 @@ What the faces delegate to:
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
-    _continuous             MultiProcContinuousTest, with _kept_for_class; _test_steps: a test's steps in a rank
+    _continuous             MultiProcContinuousTest, with _kept_for_class
     _distributed_names      where names of common_distributed are that few tests use: _backend_features,
                             _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
                             _sample_inputs

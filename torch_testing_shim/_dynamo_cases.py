@@ -18,6 +18,7 @@ from torch._C._distributed_c10d import FileStore, HashStore
 from torch_testing_shim._backend_needs import skip_without_backend
 from torch_testing_shim._distributed_test_base import DistributedTestBase
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._test_limits import default_ranks, group_timeout
 from torch_testing_shim.common_utils import TestCase
@@ -79,7 +80,8 @@ def _dynamo_dist_per_rank_init(
         )
     _forget_compiled()
     try:
-        yield
+        with ends_forked_children():
+            yield
     finally:
         _forget_compiled()
         if init_pg:

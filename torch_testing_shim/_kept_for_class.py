@@ -35,9 +35,13 @@ class OwnDevice:
         return rank_device(max(0, rank), str(class_value(owner, "device_type")))
 
 
-def ranks_of(cls: Any) -> KeptRanks:
+def ranks_of(cls: Any, *, stops_at_subtest: bool = False) -> KeptRanks:
     """The ranks of a test class, with `cls.rdvz_file` as the file that they meet in; started where there are none, and
-    where they run on another device than the test is to run on.
+    where those that are there run on another device than the test is to run on.
+
+    Args:
+        cls: the class.
+        stops_at_subtest: tests end at the first subtest that fails.
 
     Raises:
         unittest.SkipTest: the class wants no ranks.
@@ -48,7 +52,7 @@ def ranks_of(cls: Any) -> KeptRanks:
         _end_all()
         world_size = ranks_wanted(cls)
         _end_all_at_exit()
-        ranks = KEPT[cls] = KeptRanks(cls, world_size)
+        ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
         cls.rdvz_file = str(ranks.scratch.rendezvous)
         if _leaves_ranks_to_devices(cls):
             cls.world_size = cls._world_size_of_devices = world_size

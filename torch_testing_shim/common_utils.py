@@ -18,7 +18,16 @@ import torch
 
 from torch_testing_shim._assertions import TensorAssertions
 from torch_testing_shim._device_sleep import get_cycles_per_ms
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
+from torch_testing_shim._engine.unrun_body import (
+    checked_step,
+    checked_test,
+    close_event_loop,
+    is_asyncio_case,
+    require_plain,
+)
 from torch_testing_shim._expected_output import ExpectedOutput
 from torch_testing_shim._flags import (
     FILE_SCHEMA,
@@ -76,6 +85,7 @@ from torch_testing_shim._skip_marks import (
     slowTest,
     slowTestIf,
 )
+from torch_testing_shim._skips import skips_as_known
 from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
@@ -188,6 +198,8 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     maxDiff = None
     _passes = False
+    _is_pytests = False  # pytest runs it
+    _stops_at_subtest = False  # in ranks; unittest's --failfast
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -200,6 +212,8 @@ class TestCase(TensorAssertions, ExpectedOutput):
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also
         where Ctrl-C ends it (unittest leaves them out)."""
         STARTER.prepare()
+        self._is_pytests = type(result).__module__.startswith("_pytest.")
+        self._stops_at_subtest = bool(getattr(result, "failfast", False))
         self.addCleanup(self._check_leaks, take_snapshot())  # the first to be added is the last to run
         try:
             return super().run(result)
@@ -239,7 +253,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
         Raises:
             LeakError: it leaves something, and leaks are failures in this run.
         """
-        if not self._passes:
+        if not self._passes or not close_event_loop(self):
             return
         if found := leaks_since(before, *STARTER.kept):
             left = f"left in the test process: {', '.join(found)}"
@@ -249,9 +263,22 @@ class TestCase(TensorAssertions, ExpectedOutput):
             note(self, left)
             print(f"\ntorch_testing_shim: {line}", file=sys.__stderr__ or sys.stderr, flush=True)
 
+    def subTest(self, msg: Any = NO_MESSAGE, **params: Any) -> contextlib.AbstractContextManager[None]:
+        """unittest's `subTest`, in ranks too: what it raises is told with its parameters, and the test goes on."""
+        steps = current_steps()
+        if steps is not None:
+            return steps.subtest(msg, params)
+        return super().subTest(**params) if msg is NO_MESSAGE else super().subTest(msg, **params)
+
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
         settings = settings_or_default()
         command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
-        with repro_on_failure(command):
-            super()._callTestMethod(method)  # type: ignore[misc]
+        with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
+            require_plain(self.setUp, self.tearDown)
+            super()._callTestMethod(checked_test(method, self))  # type: ignore[misc]
+
+    def _callCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """unittest's step for one cleanup."""
+        step = function if is_asyncio_case(self) else checked_step(function)
+        super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]

@@ -73,6 +73,7 @@ class RankJob:
         device: device type that is chosen for the test, or None for what torch finds.
         threads: intra-op threads of the rank, or None to leave them as they are.
         run_arguments: keyword arguments for the test class's `_run`.
+        stops_at_subtest: the test ends at the first subtest that fails.
     """
 
     module: str
@@ -86,6 +87,7 @@ class RankJob:
     device: str | None = None
     threads: int | None = None
     run_arguments: Mapping[str, object] = field(default_factory=dict)
+    stops_at_subtest: bool = False
 
     @property
     def folder(self) -> ScratchFolder:

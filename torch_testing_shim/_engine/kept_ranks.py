@@ -33,7 +33,7 @@ class KeptRanks(TestRanks):
         device: the device type that is chosen for them, or None for what torch finds.
     """
 
-    def __init__(self, test_class: type[unittest.TestCase], world_size: int) -> None:
+    def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
         """Starts the ranks.
 
         Raises:
@@ -56,6 +56,7 @@ class KeptRanks(TestRanks):
                 timeout=0.0,
                 rendezvous_file=str(self.scratch.rendezvous),
                 run_arguments={"orders": str(path), "world_size": world_size},
+                stops_at_subtest=stops_at_subtest,
             )
         except BaseException:
             self.close()
@@ -78,6 +79,8 @@ class KeptRanks(TestRanks):
             for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
                 if path.exists():
                     os.truncate(path, 0)
+            if self._running is not None:
+                self._running.readers[rank].subtests.clear()
             os.write(orders, f"{method}\n".encode())
         self._deadline = time.monotonic() + timeout
 

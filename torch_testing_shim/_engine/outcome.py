@@ -64,7 +64,7 @@ class RankStatus(Enum):
 
 @dataclass(frozen=True)
 class RankOutcome:
-    """How one rank ended.
+    """How one rank ended, or one of its subtests.
 
     Attributes:
         rank: the rank.
@@ -84,6 +84,10 @@ class RankOutcome:
         finished: it said how its test ended (what came after that is told by `exit_code`).
         follows_peer: its exception was a `PeerFailedError`.
         wraps_lost_peer: its exception came of another, which said that a peer is gone.
+        subtest: the subtest that raised, in unittest's words: "[message] (i=1)"; empty for the test itself.
+        subtests: its subtests that failed, in the order in which they did, whatever became of the rank after them.
+        passed_subtests: its subtests that passed, in unittest's words, of a rank that came to the end of its test.
+        skipped_subtests: likewise those that skipped, each with its reason.
     """
 
     rank: int
@@ -102,6 +106,10 @@ class RankOutcome:
     finished: bool = False
     follows_peer: bool = False
     wraps_lost_peer: bool = False
+    subtest: str = ""
+    subtests: tuple[RankOutcome, ...] = ()
+    passed_subtests: tuple[str, ...] = ()
+    skipped_subtests: tuple[tuple[str, str], ...] = ()
 
     @property
     def lost_peer(self) -> bool:
@@ -125,6 +133,12 @@ class RankOutcome:
         return self.lost_peer or self.follows_peer
 
     @property
+    def raised(self) -> tuple[RankOutcome, ...]:
+        """What it raised, in order: its subtests that failed, then its own exception, where it is none of theirs."""
+        has_own = self.status.is_exception and not (self.subtest and self.subtests)
+        return (*self.subtests, self) if has_own else self.subtests
+
+    @property
     def exit_text(self) -> str:
         """How the process ended: "killed by SIGSEGV", "exit code 3"."""
         if self.exit_code is None:
@@ -145,7 +159,13 @@ class RankOutcome:
         """
         try:
             fields = json.loads(text)
-            converted = {"status": RankStatus(fields["status"]), "warnings": tuple(fields.get("warnings", ()))}
+            converted = {
+                "status": RankStatus(fields["status"]),
+                "warnings": tuple(fields.get("warnings", ())),
+                "subtests": (),  # each has a line of its own on the channel
+                "passed_subtests": tuple(fields.get("passed_subtests", ())),
+                "skipped_subtests": tuple((name, reason) for name, reason in fields.get("skipped_subtests", ())),
+            }
             return cls(**(fields | converted))
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a rank's outcome: {text[:80]!r}") from error
@@ -158,8 +178,9 @@ def says_lost_peer(message: str) -> bool:
 
 def ranks_text(ranks: Sequence[int]) -> str:
     """The ranks as people write them: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
+    ranks = sorted(set(ranks))
     runs: list[list[int]] = []
-    for rank in sorted(ranks):
+    for rank in ranks:
         if runs and rank == runs[-1][-1] + 1:
             runs[-1].append(rank)
         else:

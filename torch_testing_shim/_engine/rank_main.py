@@ -15,9 +15,9 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
+from dataclasses import replace
 from typing import Any, NoReturn, TextIO
 
 import torch
@@ -25,13 +25,14 @@ import torch
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
-from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception
+from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception, skip_outcome
+from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._engine.shared_devices import share_devices
+from torch_testing_shim._exit_status import exit_code_of
 from torch_testing_shim._skips import skip_message
 
 __all__ = ["STACKS_SIGNAL", "run_rank"]
@@ -127,6 +128,7 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     try:
         _prepare_process(job, parent_pid)
         share_devices(job.world_size)
+        STOPS_AT_SUBTEST.set(job.stops_at_subtest)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))
@@ -140,15 +142,11 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
 
 
 def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int:
-    code = request.code
-    if not isinstance(code, int):
-        if code is not None:
-            print(code, file=sys.stderr)
-        return 0 if code is None else 1
-    reason = skip_message(code)
+    code = exit_code_of(request)
+    reason = skip_message(request.code)
     if channel.sent is None and reason is not None:
-        channel.send(RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=reason, exit_code=code))
-    return code & 0xFF
+        channel.send(replace(skip_outcome(rank, reason), exit_code=code))
+    return code
 
 
 def _find_class(job: RankJob) -> Any:

@@ -65,7 +65,8 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
         expectation: what the test said of exit codes.
     """
     assert outcomes, "a test without ranks is skipped before it is judged"
-    by_time = sorted(outcomes, key=lambda outcome: outcome.ended_at)
+    ends = [end for outcome in outcomes for end in (*outcome.subtests, outcome)]
+    by_time = sorted(ends, key=lambda outcome: outcome.ended_at)
     raised = [o for o in by_time if o.status.is_exception and not o.is_collateral]
     first = next((o for o in by_time if _is_cause(o, expectation)), None)
     if first is not None:
@@ -97,7 +98,8 @@ def _death_verdict(cause: RankOutcome) -> Verdict:
 
 def _exception_verdict(cause: RankOutcome) -> Verdict:
     kind = VerdictKind.FAILED if cause.status is RankStatus.FAILED else VerdictKind.ERROR
-    return Verdict(kind, f"{_rank(cause)} {cause.status.value}: {cause.headline}", cause)
+    where = f" in subtest {cause.subtest}" if cause.subtest else ""
+    return Verdict(kind, f"{_rank(cause)} {cause.status.value}{where}: {cause.headline}", cause)
 
 
 def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation) -> Verdict:
@@ -169,6 +171,11 @@ def _lost_peer_verdict(
 
 def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:
     """Every rank passed or skipped."""
+    for one in outcomes:
+        for name, reason in one.skipped_subtests:
+            if passed := [o.rank for o in outcomes if name in o.passed_subtests]:
+                skipped_it = f"{_rank(one)} skipped subtest {name} ({reason})"
+                return Verdict(VerdictKind.ERROR, f"ranks disagree: {skipped_it}, {ranks_text(passed)} passed it", one)
     skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
     if not skipped:
         return Verdict(VerdictKind.PASSED)

@@ -188,8 +188,11 @@ class _Watch:
         if (message := self._ranks.readers[rank].read()) is not None:
             self._messages[rank] = replace(message, rank=rank)  # a test may have given its rank another number
 
+    def _subtests(self, rank: int) -> tuple[RankOutcome, ...]:
+        return tuple(replace(subtest, rank=rank) for subtest in self._ranks.readers[rank].subtests)
+
     def outcomes(self) -> list[RankOutcome]:
-        return [self._final[job.rank] for job in self._ranks.jobs]
+        return [replace(self._final[job.rank], subtests=self._subtests(job.rank)) for job in self._ranks.jobs]
 
 
 def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: int | None, at: float) -> RankOutcome:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.job import ScratchFolder
 
 # Without Rot13Example and its registry: `import *` must not import torch.distributed.checkpoint.
@@ -34,11 +35,12 @@ def with_temp_dir(func: Test | None = None) -> Test:
         raise AssertionError("with_temp_dir takes no arguments: write @with_temp_dir, without parentheses")
 
     @functools.wraps(func)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         shared = _shared_folder(self)
         self.temp_dir = str(shared) if shared else tempfile.mkdtemp()
         try:
-            func(self, *args, **kwargs)
+            with ends_forked_children():
+                return func(self, *args, **kwargs)
         finally:
             if shared is None:
                 shutil.rmtree(self.temp_dir, ignore_errors=True)
@@ -58,12 +60,12 @@ def with_checkpoint_logging(
         raise AssertionError("with_checkpoint_logging needs a function: write @with_checkpoint_logging")
 
     @functools.wraps(func)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         logger = logging.getLogger(logger_name)
         before = logger.level
         logger.setLevel(level)
         try:
-            func(self, *args, **kwargs)
+            return func(self, *args, **kwargs)
         finally:
             logger.setLevel(before)
 

@@ -14,7 +14,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._backend_needs import missing_backend, skip_without_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank
+from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
@@ -246,13 +248,14 @@ def with_comms(
 
 def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> TestFunction:
     @functools.wraps(test)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not hasattr(self, "init_pg"):
-            test(self, *args, **kwargs)
-            return
+            return test(self, *args, **kwargs)
         self.init_pg(eager_init, backend)
         try:
-            test(self, *args, **kwargs)
+            with ends_forked_children():
+                result = test(self, *args, **kwargs)
+            end_after_failed_subtests()
         except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
@@ -263,6 +266,7 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
         ):  # an accelerator's group may have more to do at its end
             keep_connections()
         self.destroy_pg()
+        return result
 
     return skip_where(functools.partial(_missing_backend, backend))(wrapper)
 

@@ -15,7 +15,9 @@ import torch.distributed as dist
 
 from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
@@ -113,17 +115,21 @@ def with_comms(
     test = func
 
     @functools.wraps(test)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.init_comms(init_rpc=init_rpc, backend=backend)
         try:
-            test(self, *args, **kwargs)
-        except Exception:
+            with ends_forked_children():
+                result = test(self, *args, **kwargs)
+            end_after_failed_subtests()
+        except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
-            dist.destroy_process_group()
+            if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
+                dist.destroy_process_group()
             raise
         if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
             keep_connections()
         self.destroy_comms(destroy_rpc=init_rpc)
+        return result
 
     return skip_where(functools.partial(_missing_devices, backend))(wrapper)
 

@@ -123,7 +123,7 @@ class Machine(TestCase):
         os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
 
     def with_devices(self, count, accelerator="cuda"):
-        return mock.patch.multiple(devices, _accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
+        return mock.patch.multiple(devices, accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
 
     def test_accelerators_take_turns(self):
         with self.with_devices(3):

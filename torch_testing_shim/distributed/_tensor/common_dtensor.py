@@ -159,7 +159,7 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         Args:
             device_id: index of the accelerator to wait on; by default the current one.
         """
-        if torch.device(self.device_type).type == "cpu":  # also one that --map-device has made it
+        if torch.device(self.device_type).type == "cpu":  # or mapped to it
             dist.barrier()
         else:
             dist.barrier(device_ids=[torch.accelerator.current_device_index() if device_id is None else device_id])
@@ -261,10 +261,11 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
                 dist.destroy_process_group()
             raise
+        device_type = getattr(self, "device_type", None)
         if (
-            torch.device(getattr(self, "device_type", "meta")).type == "cpu"
-        ):  # an accelerator's group may have more to do at its end
-            keep_connections()
+            device_type is not None and torch.device(device_type).type == "cpu"
+        ):  # or mapped to it
+            keep_connections()  # an accelerator's group may have more to do at its end
         self.destroy_pg()
         return result
 
@@ -272,8 +273,11 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    wanted = backend or getattr(case, "backend", None)
-    return missing_backend(wanted, case.world_size) if hasattr(case, "init_pg") and isinstance(wanted, str) else None
+    """The condition of `with_comms`; a class that is no test case of ours may lack what is asked here."""
+    wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
+    if not isinstance(wanted, str) or not isinstance(ranks, int) or not hasattr(case, "init_pg"):
+        return None
+    return missing_backend(_without_repeats(wanted), ranks)
 
 
 def _without_repeats(backend: str) -> str:

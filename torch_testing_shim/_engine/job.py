@@ -27,6 +27,11 @@ class ScratchFolder:
         return self.path / "tmp"
 
     @property
+    def shared(self) -> Path:
+        """The temporary folders that all ranks of a test share."""
+        return self.path / "shared"
+
+    @property
     def preparation(self) -> Path:
         """What a spawned rank needs to become like the test process."""
         return self.path / "preparation"

@@ -180,7 +180,8 @@ class Harness(SampleTestCase):
         self.package.site.mkdir()
 
     def environment(self, **extra):
-        return super().environment(**{"PYTHONPATH": self.package.import_path, **extra})
+        own = {"PYTHONPATH": self.package.import_path, "TORCH_TESTING_SHIM_DEVICE": ""}
+        return super().environment(**{**own, **extra})
 
     def hooked(self, text):
         """How often hooks have said in ranks of 2 that they ran, before and after, by rank."""

@@ -262,9 +262,7 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
                 dist.destroy_process_group()
             raise
         device_type = getattr(self, "device_type", None)
-        if (
-            device_type is not None and torch.device(device_type).type == "cpu"
-        ):  # or mapped to it
+        if device_type is not None and torch.device(device_type).type == "cpu":  # or mapped to it
             keep_connections()  # an accelerator's group may have more to do at its end
         self.destroy_pg()
         return result

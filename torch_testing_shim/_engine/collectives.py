@@ -18,7 +18,6 @@ __all__ = ["LINES", "LINE_BYTES", "Entered", "GroupHeader", "Parting", "group_ti
 
 #: How many collectives of a process group a log keeps, the last ones, and the bytes of each.
 LINES, LINE_BYTES = 16, 256
-_NOTHING = "entered nothing"
 
 
 @dataclass(frozen=True)
@@ -112,13 +111,13 @@ class Parting:
         with_details = is_one and len({entered.details for entered in self.entered.values()}) > 1
         camps: dict[tuple[int, str, object], list[int]] = {}
         if self.absent:
-            camps[len(self.absent), _NOTHING, None] = list(self.absent)
+            camps[len(self.absent), "entered nothing", None] = list(self.absent)
         for rank, entered in sorted(self.entered.items()):
             text = f"entered {entered.text(with_types=with_types, with_details=with_details)}"
             camps.setdefault((sizes[entered.agreed], text, entered.agreed), []).append(rank)
         texts = Counter(text for _, text, _ in camps)
         return [
-            (text if texts[text] == 1 else f"{text} with its own sizes", ranks)
+            (text if texts[text] == 1 else f"{text} with other sizes", ranks)
             for (_, text, _), ranks in sorted(camps.items(), key=lambda camp: camp[0][0])
         ]
 
@@ -131,13 +130,13 @@ class Parting:
 
     def lines(self, places: Mapping[int, Place]) -> str:
         """Who did what, and where each stands now as far as that is known."""
-        who: dict[str, list[int]] = {}
-        for text, ranks in self.camps:
+        who: dict[tuple[int, str], list[int]] = {}
+        for number, (text, ranks) in enumerate(self.camps):
             for rank in ranks:
                 place = f" (now at {places[rank].where})" if rank in places else ""
-                who.setdefault(text + place, []).append(rank)
-        ordered = sorted(who.items(), key=lambda said: said[1])
-        told = "".join(f"\n  {ranks_text(ranks)} {text}" for text, ranks in ordered)
+                who.setdefault((number, ("did not" if rank in self.absent else text) + place), []).append(rank)
+        ordered = sorted((ranks, text) for (_, text), ranks in who.items())
+        told = "".join(f"\n  {ranks_text(ranks)} {text}" for ranks, text in ordered)
         return f"collective {self.number} of {self.title}:{told}"
 
 

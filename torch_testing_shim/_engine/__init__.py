@@ -27,7 +27,10 @@
     self_report    what a rank tells of itself when it is asked
     native_stacks  py-spy, where it is installed
     stacks         a rank's Python stacks: which line it stands at, in which call
-    flight_recorder  the collective at which ranks parted
+    waits          what a thread waits for, also inside C++
+    flight_recorder  which collectives a rank is in
+    collective_log  what a rank enters, written down where its death cannot take it
+    collectives    where ranks parted, by these logs
     outcome        `RankOutcome`: how one rank ended
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict

@@ -53,6 +53,10 @@ class ScratchFolder:
         """Where faulthandler writes a rank's stacks when it is asked for them."""
         return self.path / f"rank{rank}.stacks"
 
+    def collectives(self, rank: int) -> Path:
+        """The folder in which a rank logs the collectives that it enters."""
+        return self.path / f"rank{rank}.collectives"
+
     def question(self, rank: int) -> Path:
         """The FIFO that the controller opens to have a rank report on itself."""
         return self.path / f"rank{rank}.question"

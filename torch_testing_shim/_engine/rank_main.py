@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TextIO
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
@@ -81,6 +82,7 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
     start_answering(job.folder, job.rank)
+    start_logging(job.folder.collectives(job.rank))
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
     os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
     DRIVER.may_start = True

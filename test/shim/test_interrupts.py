@@ -6,6 +6,7 @@ import time
 from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._stop_signals import ONE_SECONDS
 from torch_testing_shim.common_utils import run_tests
 
 #: Four ranks that wait beside children of theirs, one of them in a session of its own; before it, a test that passes.
@@ -91,6 +92,7 @@ class Twice(InterruptTestCase):
         process.send_signal(first)
         cleans_up = self.folder / "tmp" / "cleans-up"
         self.assertTrue(wait_until(cleans_up.exists))
+        time.sleep(ONE_SECONDS)  # sooner, it would count as the first one again
         run = self.end(process, second)
         self.assertEqual(exit_code, run.exit_code, run.output)
         self.assertTrue(run.output.endswith("interrupted again: ended at once\n"), run.output)

@@ -3,7 +3,7 @@
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
     process_state  the state of the controller's process, in which ranks start
     scratch        a test's scratch folder: made and removed
-    launcher       from jobs to running ranks; decides between fork and spawn, and says why
+    launcher       from jobs to running ranks; decides between zygote, fork server and spawn, and says why
     running_ranks  the ranks of a started test: asked, signalled, ended
     keeper         the parent of ranks: starts them, reports their ends, ends what they leave
     keeper_link    the controller's handle on a keeper
@@ -11,6 +11,8 @@
     zygote         the keeper that ranks are forked from, as the controller has it
     zygote_main    that process's own code
     new_interpreter  the command of an interpreter like this one
+    fork_server    a zygote that is a new interpreter; fork_server_main: that process's own code
+    likeness       what a new interpreter needs to become like the test process
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead; rehearsal: what it does ahead

@@ -8,8 +8,6 @@ the controller registered with `atexit` is not the rank's to run. May import tor
 from __future__ import annotations
 
 import faulthandler
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -26,6 +24,7 @@ from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.likeness import import_module
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
@@ -153,24 +152,10 @@ def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int
 
 def _find_class(job: RankJob) -> Any:
     """The test class, from the module that the zygote has, or that this process imports by name or from its file."""
-    found: Any = sys.modules.get(job.module)
-    if found is None:
-        try:
-            found = importlib.import_module(job.module)
-        except ImportError:
-            found = _import_from_file(job)
+    found: Any = import_module(job.module, job.module_file)
     for name in job.class_name.split("."):
         found = getattr(found, name)
     return found
-
-
-def _import_from_file(job: RankJob) -> Any:
-    spec = importlib.util.spec_from_file_location(job.module, job.module_file) if job.module_file else None
-    if spec is None or spec.loader is None:
-        raise ImportError(f"a rank cannot import the test's module {job.module!r}")
-    module = sys.modules[job.module] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _flush_output() -> None:

@@ -172,12 +172,6 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
         """The process-group backend of the device in use."""
         return process_group_backend(device_in_use().type)
 
-    @classmethod
-    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Binds the rank to its accelerator first."""
-        bind_rank(rank)
-        super()._init_pg(rank, world_size, rdvz_file)
-
 
 class DTensorOpTestBase(MultiThreadedTestCase):
     """A test case of operators on DTensors, whose ranks are threads (upstream's `DTensorOpTestBase`, torch 2.13)."""

@@ -262,8 +262,11 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    wanted = backend or getattr(case, "backend", None)
-    return missing_backend(wanted, case.world_size) if hasattr(case, "init_pg") and isinstance(wanted, str) else None
+    """Why a test case cannot have its backend, or that of the decorator; None also for a class that says nothing."""
+    wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
+    if not hasattr(case, "init_pg") or not isinstance(wanted, str) or ranks is None:
+        return None
+    return missing_backend(_without_repeats(wanted), ranks)
 
 
 def _without_repeats(backend: str) -> str:

@@ -21,7 +21,7 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._engine.kept_rank_main import serve
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
 from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
 from torch_testing_shim._engine.unrun_body import checked_test
@@ -98,8 +98,9 @@ class MultiProcContinuousTest(TestCase):
 
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Sets up the process group, in each rank before its first test. Where it skips, all tests of the class do."""
-        own = rank_device(rank)
+        """Binds the rank to its device and sets up the process group, in each rank before its first test. Where it
+        skips, all tests of the class do."""
+        own = bind_rank(rank, str(class_value(cls, "device_type")))
         os.environ["LOCAL_RANK"] = str(rank if own.index is None else own.index)  # what torch takes a device by
         assert rdvz_file is not None, "ranks are started with a file to meet in"
         backend = class_value(cls, "backend_str")

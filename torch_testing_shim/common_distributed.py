@@ -247,6 +247,8 @@ class MultiProcessTestCase(TestCase):
         """
         set_rng_seed()
         outcome = self._observe(getattr(self, test_name), parent_pipe)
+        if not outcome.status.is_bad:
+            parent_pipe.await_others()
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():

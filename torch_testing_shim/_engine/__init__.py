@@ -16,6 +16,7 @@
     rank_main      all that runs inside a rank
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled
+    common_end     ranks that are done leave together
     kept_ranks     ranks that run test after test of a class; kept_rank_main: what runs inside one
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, terminate, kill

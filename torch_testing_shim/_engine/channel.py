@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.outcome import RankOutcome
 
 __all__ = ["ChannelReader", "ChannelWriter", "make_channel"]
@@ -22,9 +23,15 @@ _READ_AT_A_TIME = 1 << 22
 
 
 class ChannelWriter:
-    """The rank's end; `parent_pipe` of upstream's `_run` and `run_test`."""
+    """The rank's end; `parent_pipe` of upstream's `_run` and `run_test`.
+
+    Attributes:
+        sent: the last outcome that was sent.
+        common_end: where the rank waits for the others once it is done; None where it does not.
+    """
 
     def __init__(self, descriptor: int) -> None:
+        self.common_end: CommonEnd | None = None
         self._descriptor = descriptor
         self._pid = os.getpid()
         self.sent: RankOutcome | None = None
@@ -42,6 +49,12 @@ class ChannelWriter:
         while line:
             line = line[os.write(self._descriptor, line) :]
         self.sent = outcome
+
+    def await_others(self) -> None:
+        """Waits a moment for the ranks that are not done yet; for a rank that has told that it has passed or skipped,
+        and still has its connections."""
+        if self.common_end is not None:
+            self.common_end.wait()
 
     def fileno(self) -> int:
         return self._descriptor

@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TextIO
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
@@ -122,6 +123,7 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
     try:
         _prepare_process(job, parent_pid)
+        channel.common_end = CommonEnd(job.folder)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))

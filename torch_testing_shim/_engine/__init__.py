@@ -14,6 +14,7 @@
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead; rehearsal: what it does ahead
     rank_main      all that runs inside a rank
+    loopback       ranks listen on the loopback interface alone
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled
     common_end     ranks that are done leave together

@@ -25,6 +25,7 @@ import torch
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.process_state import ProcessState
@@ -72,7 +73,9 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    ProcessState.from_json(job.folder.state.read_text()).take_on()
+    state = ProcessState.from_json(job.folder.state.read_text())
+    state.take_on()
+    listen_on_loopback(state.environment)
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)

@@ -254,6 +254,8 @@ class MultiProcessTestCase(TestCase):
         outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
         if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash
             parent_pipe.send(outcome)
+        if not outcome.status.is_bad:
+            parent_pipe.await_others()
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():

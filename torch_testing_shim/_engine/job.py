@@ -41,6 +41,11 @@ class ScratchFolder:
         """What every rank takes on of the test process (see `process_state`)."""
         return self.path / "state"
 
+    @property
+    def common_end(self) -> Path:
+        """The FIFO that ranks hold until they are done."""
+        return self.path / "common_end"
+
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
         return self.path / f"rank{rank}.output"

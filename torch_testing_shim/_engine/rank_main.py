@@ -22,9 +22,11 @@ import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.collective_log import start_logging
+from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.likeness import import_module
+from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
@@ -74,7 +76,9 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    ProcessState.from_json(job.folder.state.read_text()).take_on()
+    state = ProcessState.from_json(job.folder.state.read_text())
+    state.take_on()
+    listen_on_loopback(state.environment)
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)
@@ -130,6 +134,7 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
         _prepare_process(job, parent_pid)
         share_devices(job.world_size)
         STOPS_AT_SUBTEST.set(job.stops_at_subtest)
+        channel.common_end = CommonEnd(job.folder)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))

@@ -111,6 +111,9 @@ OVER_OLD = {
     "rank_0_fails_before_metadata": ["new"],
     "rank_0_after_metadata": ["new"],
 }
+if torch.accelerator.is_available():
+    # torch 2.13 then writes the parts of a rank in another order, on the CPU, too.
+    OVER_OLD["rank_2_fails_in_a_write"] = ["nothing", "mixture"]
 #: What torch 2.13 makes of these is a mixture; see the expected failures.
 MIXED = ("rank_2_late_before_its_writes", "rank_2_fails_before_its_writes")
 

@@ -9,6 +9,7 @@ import torch
 from torch_testing_shim import backends
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import FoundBackend
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim.backends import Backend, has_capability, requires_capability
 from torch_testing_shim.common_cuda import PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION
@@ -31,7 +32,7 @@ class Capabilities(TestCase):
         found = FoundBackend(Backend("ruby", capabilities=frozenset(capabilities)), "torch-gems 1.0")
         self.find_accelerator("ruby")
         for patch in (
-            mock.patch.object(devices, "accelerator_count", lambda: 1),
+            mock.patch.multiple(devices, accelerator_type=lambda: "ruby", accelerator_count=lambda: 1),
             mock.patch.object(devices, "backend_record", {"ruby": found}.get),
         ):
             patch.start()
@@ -78,7 +79,11 @@ class Capabilities(TestCase):
     def test_of_a_device_without_a_record_torch_is_asked(self):
         self.record()
         self.find_accelerator("cuda")
-        with mock.patch("torch._C._distributed_c10d._SymmetricMemory.has_multicast_support", return_value=True):
+        with (
+            mock.patch.multiple(devices, accelerator_type=lambda: "cuda"),
+            mock.patch.multiple(DRIVER, may_start=True, _answers={}),
+            mock.patch("torch._C._distributed_c10d._SymmetricMemory.has_multicast_support", return_value=True),
+        ):
             self.assertEqual([True, True], [has_capability(name) for name in KNOWN[:2]])
             self.assertIsNone(self.reason(requires_capability("symmetric_memory")))
 

@@ -559,7 +559,7 @@ class Alone(TestCase):
 
         with mock.patch.object(common_fsdp, "device_in_use", return_value=DeviceInUse("cuda", 1)):
             case = Base("test_process_group")
-            with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 cuda, found 1"):
+            with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 accelerators, found 1"):
                 case.setUp()
             case.doCleanups()
 

@@ -33,7 +33,7 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message, skip_reason_of
 from torch_testing_shim._test_limits import get_timeout, group_timeout
 from torch_testing_shim._test_notes import note_sharing
-from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, wrap_method
+from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = ["MultiProcContinuousTest"]
@@ -146,7 +146,7 @@ class MultiProcContinuousTest(TestCase):
 
         @functools.wraps(fn)
         def in_its_role(instance: MultiProcContinuousTest, *args: Any, **kwargs: Any) -> Any:
-            return instance._join() if instance.rank == self.MAIN_PROCESS_RANK else fn(*args, **kwargs)
+            return instance._join() if current_steps() is None else fn(*args, **kwargs)
 
         return types.MethodType(in_its_role, self)
 
@@ -157,7 +157,9 @@ class MultiProcContinuousTest(TestCase):
             RankFailure: an assertion did not hold in a rank.
             RankError: the test ended in another bad way.
             unittest.SkipTest: every rank skipped.
+            LaunchError: no rank was started.
         """
+        require_set_up(self)
         ranks = KEPT[type(self)]
         outcomes = ranks.outcomes()
         self._is_joined = True

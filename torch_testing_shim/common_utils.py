@@ -199,6 +199,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     maxDiff = None
     _passes = False
     _is_pytests = False  # pytest runs it
+    _is_set_up = False
     _stops_at_subtest = False  # in ranks; unittest's --failfast
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -228,6 +229,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
             unittest.SkipTest: the test is not to run.
         """
         super().setUp()
+        self._is_set_up = True
         # Asked of the class: on the instance, a test of several processes has another method in its place.
         method: Any = getattr(type(self), self._testMethodName, None)
         is_slow = getattr(method, SLOW_MARK, False)

@@ -52,7 +52,8 @@ class QuartzTestCase(SampleTestCase):
         self.package.site.mkdir()
 
     def environment(self, **extra: str) -> dict[str, str]:
-        return super().environment(**{"PYTHONPATH": self.package.import_path, **extra})
+        own = {"PYTHONPATH": self.package.import_path, "TORCH_TESTING_SHIM_DEVICE": ""}
+        return super().environment(**{**own, **extra})
 
     def add_run_test(self) -> None:
         """Puts `run_test.py` into the folder of the samples, which are in `test/`."""

@@ -120,7 +120,7 @@ class Machine(TestCase):
         os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
 
     def missing(self, backend, count=0, accelerator="cuda", ranks=4):
-        answers = mock.patch.multiple(devices, _accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
+        answers = mock.patch.multiple(devices, accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
         with answers, mock.patch.object(dist, "is_backend_available", lambda name: name != "mpi"):
             return missing_backend(backend, ranks)
 
@@ -140,7 +140,7 @@ class Machine(TestCase):
 
     def test_unknown(self):
         with self.assertRaisesRegex(ValueError, "^torch does not know the process-group backend 'golo'; it knows gloo"):
-            self.missing("cpu:golo", 8)
+            self.missing("cuda:nccl,cpu:golo")
 
 
 if __name__ == "__main__":

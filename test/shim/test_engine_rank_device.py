@@ -58,6 +58,7 @@ class FSDP(Own, FSDPTest):
 
 class Kept(Own, MultiProcContinuousTest):
     def test_it(self):
+        self.check()
         self.assertEqual(torch.device("quartz", LEASED[self.rank]), self.device)
         self.assertEqual(str(LEASED[self.rank]), os.environ["LOCAL_RANK"])
 
@@ -123,7 +124,7 @@ class Machine(TestCase):
         os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
 
     def with_devices(self, count, accelerator="cuda"):
-        return mock.patch.multiple(devices, _accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
+        return mock.patch.multiple(devices, accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
 
     def test_accelerators_take_turns(self):
         with self.with_devices(3):

@@ -118,7 +118,7 @@ NO_DEVICE = "CUDA|NVIDIA"
 class MappedDevices(SampleTestCase):
     def environment(self, **extra):
         """Without the machine's own devices, which would answer the calls that are not mapped."""
-        return super().environment(CUDA_VISIBLE_DEVICES="", **extra)
+        return super().environment(CUDA_VISIBLE_DEVICES="", TORCH_TESTING_SHIM_DEVICE="", **extra)
 
     def run_file(self, *arguments, **extra):
         path = self.folder / "test_file.py"

@@ -17,10 +17,12 @@
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead; rehearsal: what it does ahead
     rank_main      all that runs inside a rank
+    loopback       ranks listen on the loopback interface alone
     rank_steps     a test in its rank, step by step: its body, its subtests, its cleanups
     unrun_body     a body that was never run is not a pass; forked_child: a process that a test forks is not the test's
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled
+    common_end     ranks that are done leave together
     kept_ranks     ranks that run test after test of a class; kept_rank_main: what runs inside one
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, terminate, kill
@@ -29,7 +31,10 @@
     self_report    what a rank tells of itself when it is asked
     native_stacks  py-spy, where it is installed
     stacks         a rank's Python stacks: which line it stands at, in which call
-    flight_recorder  the collective at which ranks parted
+    waits          what a thread waits for, also inside C++
+    flight_recorder  which collectives a rank is in
+    collective_log  what a rank enters, written down where its death cannot take it
+    collectives    where ranks parted, by these logs
     outcome        `RankOutcome`: how one rank ended
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict

@@ -53,8 +53,12 @@ class DeviceInUse:
 
     def index_of(self, rank: int) -> int:
         """The index of the accelerator that is the rank's; where there are fewer than ranks, several share one."""
-        place = rank % self.count
-        return place if self.indices is None else self.indices[place]
+        return self.usable[rank % self.count]
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """The indices of the accelerators that may be used."""
+        return tuple(range(self.count)) if self.indices is None else self.indices
 
     def has_room_for(self, ranks: int) -> bool:
         """True where each of `ranks` ranks can have a device of its own, or may share one, and always on the CPU."""

@@ -14,6 +14,7 @@ from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_te
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._stamped_folders import remove_folder
 
 __all__ = ["KeptRanks"]
 
@@ -86,7 +87,7 @@ class KeptRanks(TestRanks):
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has told how the test ended, by force at the deadline. Ranks that cannot be kept after
-        that are ended."""
+        that are ended, and what ranks shared is removed."""
         assert self._running is not None, "ranks are ordered before they are asked"
         found = supervise(self._running, self._deadline, stall_seconds=read_settings().stall_seconds, are_kept=True)
         kind = verdict(found).kind
@@ -96,6 +97,7 @@ class KeptRanks(TestRanks):
         )
         if not is_kept:
             self.end_ranks()
+        remove_folder(self.scratch.shared)
         return found
 
     @property

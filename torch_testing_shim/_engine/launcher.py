@@ -22,6 +22,7 @@ from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks, 
 from torch_testing_shim._engine.spawned import Supervisor
 from torch_testing_shim._engine.zygote import Zygote
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._standard_streams import open_standard_streams
 
 __all__ = [
     "STARTER",
@@ -63,6 +64,7 @@ class RankStarter:
 
         To be called when the test modules are loaded and no test has run yet, since a test may start threads.
         """
+        open_standard_streams()
         if self._prepared or not self._test_modules or read_settings().start_method == "spawn":
             return
         self._prepared = True

@@ -79,8 +79,9 @@ class RankOutcome:
         warnings: its Python warnings, "Category: message", in the order in which they came.
         stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
         native_stacks: its native stacks, likewise, or why there are none; empty without py-spy.
-        flight: its collectives, likewise, as torch's Flight Recorder dumps them; of a rank that lost its peer, those
-            that it was in; empty where it could not.
+        wait: what its main thread waited for then: the value of a `Wait`; empty where it ended by itself.
+        collectives: what it logged of the collectives that it entered, as `read_log` gives it; None where nothing is
+            known.
         finished: it said how its test ended (what came after that is told by `exit_code`).
         follows_peer: its exception was a `PeerFailedError`.
         wraps_lost_peer: its exception came of another, which said that a peer is gone.
@@ -102,7 +103,8 @@ class RankOutcome:
     warnings: tuple[str, ...] = ()
     stacks: str = ""
     native_stacks: str = ""
-    flight: str = ""
+    wait: str = ""
+    collectives: str | None = None
     finished: bool = False
     follows_peer: bool = False
     wraps_lost_peer: bool = False

@@ -21,9 +21,12 @@ from typing import Any, NoReturn, TextIO
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.collective_log import start_logging
+from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.likeness import import_module
+from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
@@ -73,13 +76,16 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    ProcessState.from_json(job.folder.state.read_text()).take_on()
+    state = ProcessState.from_json(job.folder.state.read_text())
+    state.take_on()
+    listen_on_loopback(state.environment)
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
     start_answering(job.folder, job.rank)
+    start_logging(job.folder.collectives(job.rank))
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
     os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
     DRIVER.may_start = True
@@ -128,6 +134,7 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
         _prepare_process(job, parent_pid)
         share_devices(job.world_size)
         STOPS_AT_SUBTEST.set(job.stops_at_subtest)
+        channel.common_end = CommonEnd(job.folder)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from torch_testing_shim._engine.collectives import read_log
+from torch_testing_shim._engine.common_end import call_off_common_end
 from torch_testing_shim._engine.interruption import with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.running_ranks import RunningRanks
@@ -65,8 +67,8 @@ def supervise(
         _wait(watch, ranks, deadline, expectation, stall_seconds)
     except KeyboardInterrupt as interrupt:
         watch.end_the_rest(RankStatus.INTERRUPTED)
-        raise with_report(interrupt, _with_output(ranks, watch.outcomes())) from None
-    return _with_output(ranks, watch.outcomes())
+        raise with_report(interrupt, _with_records(ranks, watch.outcomes())) from None
+    return _with_records(ranks, watch.outcomes())
 
 
 def _wait(
@@ -81,6 +83,7 @@ def _wait(
         is_deadlocked = not watch.has_bad_end and stall.sees_deadlock(watch.living)
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
+            call_off_common_end(ranks.jobs[0].folder)
             watch.wait_all(give_up)
         elif watch.are_kept and watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
@@ -180,7 +183,7 @@ class _Watch:
             exit_code=exit_code,
             stacks=told.stacks,
             native_stacks=told.native_stacks,
-            flight=told.flight,
+            wait=told.wait.value,
             finished=said is not None,
         )
 
@@ -204,13 +207,18 @@ def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: 
     return replace(message, status=RankStatus.DIED, ended_at=at, pid=pid, exit_code=exit_code, finished=True)
 
 
-def _with_output(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
-    """Adds what the ranks printed last; nobody asks for it after a test that went well."""
+def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
+    """Adds what the ranks printed and entered last; nobody asks for it after a test that went well."""
     if all(outcome.status is RankStatus.PASSED for outcome in outcomes):
         return tuple(outcomes)
     folders = [job.folder for job in ranks.jobs]
     return tuple(
-        replace(o, output=_tail(folders[o.rank].output(o.rank)), warnings=_warnings(folders[o.rank].warnings(o.rank)))
+        replace(
+            o,
+            output=_tail(folders[o.rank].output(o.rank)),
+            warnings=_warnings(folders[o.rank].warnings(o.rank)),
+            collectives=read_log(folders[o.rank].collectives(o.rank)),
+        )
         for o in outcomes
     )
 

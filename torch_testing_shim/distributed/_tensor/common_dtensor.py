@@ -159,7 +159,7 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         Args:
             device_id: index of the accelerator to wait on; by default the current one.
         """
-        if torch.device(self.device_type).type == "cpu":  # also one that --map-device has made it
+        if torch.device(self.device_type).type == "cpu":  # or mapped to it
             dist.barrier()
         else:
             dist.barrier(device_ids=[torch.accelerator.current_device_index() if device_id is None else device_id])
@@ -173,12 +173,6 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
     def backend_str(cls) -> str:
         """The process-group backend of the device in use."""
         return process_group_backend(device_in_use().type)
-
-    @classmethod
-    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Binds the rank to its accelerator first."""
-        bind_rank(rank)
-        super()._init_pg(rank, world_size, rdvz_file)
 
 
 class DTensorOpTestBase(MultiThreadedTestCase):
@@ -261,10 +255,9 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
                 dist.destroy_process_group()
             raise
-        if (
-            torch.device(getattr(self, "device_type", "meta")).type == "cpu"
-        ):  # an accelerator's group may have more to do at its end
-            keep_connections()
+        device_type = getattr(self, "device_type", None)
+        if device_type is not None and torch.device(device_type).type == "cpu":  # or mapped to it
+            keep_connections()  # an accelerator's group may have more to do at its end
         self.destroy_pg()
         return result
 
@@ -272,8 +265,11 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    wanted = backend or getattr(case, "backend", None)
-    return missing_backend(wanted, case.world_size) if hasattr(case, "init_pg") and isinstance(wanted, str) else None
+    """Why a test case cannot have its backend, or that of the decorator; None also for a class that says nothing."""
+    wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
+    if not hasattr(case, "init_pg") or not isinstance(wanted, str) or ranks is None:
+        return None
+    return missing_backend(_without_repeats(wanted), ranks)
 
 
 def _without_repeats(backend: str) -> str:

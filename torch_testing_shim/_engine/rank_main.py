@@ -78,7 +78,9 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
     start_answering(job.folder, job.rank)
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
-    os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
+    os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)  # the zygote's, which may be another
+    if job.device is not None:
+        os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device
     if job.threads is not None:
         torch.set_num_threads(job.threads)
 

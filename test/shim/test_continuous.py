@@ -320,9 +320,7 @@ class VerdictTable(SampleTestCase):
         self.check(run, "Bad.test_15_closes_its_descriptors", error, "rank 1")
         self.check(run, "Bad.test_16_forks_and_comes_back", passed, "")
         self.check(run, "Bad.test_17_passes", passed, "")
-        reason = (
-            r"rank 1 entered all_reduce of \[7\] as collective \d of the default group, ranks 0, 2 entered "
-        )
+        reason = r"rank 1 entered all_reduce of \[7\] as collective \d of the default group, ranks 0, 2 entered "
         self.check(run, "Bad.test_18_reduces_another_shape", error, reason)
         self.check(run, "Bad.test_19_passes_at_the_end", passed, "")
         self.assertNotIn("left in the test process", run.output)

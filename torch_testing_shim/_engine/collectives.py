@@ -192,7 +192,7 @@ def read_log(path: Path) -> str | None:
         return None
     if text.startswith(INCOMPLETE):
         return None
-    return "".join(f"{line.rstrip()}\n" for line in text.decode(errors="replace").splitlines() if line.strip())
+    return "".join(line.rstrip(" ") + "\n" for line in text.decode(errors="replace").splitlines() if line.strip())
 
 
 def group_title(name: str, description: str) -> str:

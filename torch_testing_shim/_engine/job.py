@@ -59,7 +59,7 @@ class ScratchFolder:
         return self.path / f"rank{rank}.stacks"
 
     def collectives(self, rank: int) -> Path:
-        """The folder in which a rank logs the collectives that it enters."""
+        """Where a rank logs the collectives that it enters."""
         return self.path / f"rank{rank}.collectives"
 
     def question(self, rank: int) -> Path:

@@ -49,6 +49,7 @@ OPERATORS = {
     "allgather_coalesced_": Operator("all_gather_coalesced", shown=1, group=2),
     "allgather_into_tensor_coalesced_": Operator("all_gather_into_tensor_coalesced", shown=1, group=2),
     "gather_": Operator("gather", shown=1, group=2, agreed=1, root=3),
+    "gather_into_tensor_": Operator("gather_into_tensor", shown=1, group=2, agreed=1, root=3),  # torch 2.14
     "scatter_": Operator("scatter", group=2, root=3),
     "reduce_scatter_": Operator("reduce_scatter", agreed=1, group=2, reduction=3),
     "_reduce_scatter_base_": Operator("reduce_scatter_tensor", shown=1, group=2, agreed=1, reduction=3),

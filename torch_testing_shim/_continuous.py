@@ -14,22 +14,25 @@ from typing import Any, ClassVar
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
+from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.kept_rank_main import serve
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
 from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, missing_backend, ranks_of
+from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, ranks_of, ranks_wanted
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message, skip_reason_of
 from torch_testing_shim._test_limits import get_timeout, group_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
@@ -95,8 +98,10 @@ class MultiProcContinuousTest(TestCase):
 
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Sets up the process group, in each rank before its first test. Where it skips, all tests of the class do."""
-        os.environ["LOCAL_RANK"] = str(rank)
+        """Binds the rank to its device and sets up the process group, in each rank before its first test. Where it
+        skips, all tests of the class do."""
+        own = bind_rank(rank, str(class_value(cls, "device_type")))
+        os.environ["LOCAL_RANK"] = str(rank if own.index is None else own.index)  # what torch takes a device by
         assert rdvz_file is not None, "ranks are started with a file to meet in"
         backend = class_value(cls, "backend_str")
         if backend is None:  # of an accelerator, torch takes the one registered for it
@@ -120,13 +125,17 @@ class MultiProcContinuousTest(TestCase):
         Raises:
             unittest.SkipTest: the test cannot run here, as is known without its ranks.
             LaunchError: the ranks cannot be started.
+            ValueError: torch does not know the backend.
         """
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
         name = self._testMethodName
-        reason = skip_reason(self, getattr(type(self), name)) or missing_backend(type(self))
+        world_size = ranks_wanted(type(self))
+        reason = skip_reason(self, getattr(type(self), name))
+        reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
         if reason is not None:
             raise unittest.SkipTest(reason)
+        note_sharing(self, world_size)
         ranks = ranks_of(type(self), stops_at_subtest=self._stops_at_subtest)
         self._is_joined = False
         self.addCleanup(self._end_unjoined)

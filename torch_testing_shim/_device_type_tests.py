@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from torch_testing_shim._device_marks import ALL_DEVICES
-from torch_testing_shim._engine.devices import accelerator_count, device_in_use, process_group_backend
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._flags import settings_or_default
 from torch_testing_shim._parameter_cases import Case
 from torch_testing_shim._parametrization import Parametrizer, add_cases, parametrizers_of
@@ -42,13 +42,18 @@ class DeviceTypeTestBase(TestCase):
     @classmethod
     def get_primary_device(cls) -> str:
         """The device that a test gets as `device`."""
-        return cls.device_type if cls.device_type in ("cpu", "meta") else f"{cls.device_type}:0"
+        if cls.device_type in ("cpu", "meta"):
+            return cls.device_type
+        device = device_in_use()
+        return f"{cls.device_type}:{device.usable[0] if device.type == cls.device_type else 0}"
 
     @classmethod
     def get_all_devices(cls) -> list[str]:
         """All devices of this type, which a test with `deviceCountAtLeast` gets as `devices`."""
-        primary = cls.get_primary_device()
-        return [primary] if ":" not in primary else [f"{cls.device_type}:{i}" for i in range(accelerator_count())]
+        device = device_in_use()
+        if device.is_cpu or cls.device_type != device.type:
+            return [cls.get_primary_device()]
+        return [f"{device.type}:{index}" for index in device.usable]
 
     @classmethod
     def distributed_backend(cls) -> str:

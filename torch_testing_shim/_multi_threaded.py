@@ -18,6 +18,7 @@ from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._threaded_run import ThreadedRun, threaded_process_group
 from torch_testing_shim._wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase
@@ -96,6 +97,7 @@ class MultiThreadedTestCase(TestCase):
         if reason is not None:
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
         run = self._run_of_threads = ThreadedRun(
             world_size, get_timeout(self.id()), stops_at_subtest=self._stops_at_subtest
         )

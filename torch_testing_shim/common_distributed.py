@@ -46,6 +46,7 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, no_rank, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
@@ -102,6 +103,12 @@ class MultiProcessTestCase(TestCase):
 
     A subclass calls `self._spawn_processes()` at the end of its `setUp`. Ranks get fresh processes for every test
     method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
+
+    A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
+    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    are in ranks as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture
+    sets is not there, as in upstream's ranks. A variable that a library reads when it is imported (TORCH_LOGS) has been
+    read before, unless ranks are spawned.
 
     Attributes:
         rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
@@ -182,10 +189,12 @@ class MultiProcessTestCase(TestCase):
         reason = skip_reason(self, getattr(type(self), name))
         if reason is not None:
             raise unittest.SkipTest(reason)
+        world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
         pids = self._ranks.start(
             type(self),
             name,
-            checked_world_size(self.world_size),
+            world_size,
             timeout=get_timeout(self.id()),
             rendezvous_file=self.file_name,
             run_arguments={"fake_pg": getattr(self, "fake_pg", False)},
@@ -250,6 +259,8 @@ class MultiProcessTestCase(TestCase):
         outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
         if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash
             parent_pipe.send(outcome)
+        if not outcome.status.is_bad:
+            parent_pipe.await_others()
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():

@@ -7,6 +7,8 @@ that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import sys
 import unittest
 from collections.abc import Callable
@@ -64,11 +66,12 @@ from torch_testing_shim._parametrization import (
     reparametrize,
     subtest,
 )
+from torch_testing_shim._rank_free import runs_on_cpu
 from torch_testing_shim._repro import repro_command, repro_on_failure
 from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
 from torch_testing_shim._running_script import load_tests
 from torch_testing_shim._seeds import SEED, freeze_rng_state, set_rng_seed
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._settings import changed_environment, read_settings
 from torch_testing_shim._skip_marks import (
     SLOW_MARK,
     lazy_skip_if,
@@ -164,6 +167,27 @@ class NoTest:
     __test__ = False
 
 
+def _prepare_before_set_up(test_class: Any) -> None:
+    """Has `setUpClass`, the class's own or that of a mixin, find the ranks prepared, so that no rank sees what it does
+    to classes and modules: else ranks would, where the class is the first to run."""
+    found = inspect.getattr_static(test_class, "setUpClass")
+    is_classmethod = isinstance(found, classmethod) and not isinstance(found, _PreparedSetUp)
+    if not is_classmethod or found is vars(unittest.TestCase)["setUpClass"]:
+        return
+    is_own = "setUpClass" in vars(test_class)
+
+    @functools.wraps(found.__func__)
+    def set_up(cls: type) -> None:
+        STARTER.prepare()
+        found.__func__(cls) if is_own else super(test_class, cls).setUpClass()
+
+    test_class.setUpClass = _PreparedSetUp(set_up)
+
+
+class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at run time
+    """A `setUpClass` before which ranks are prepared."""
+
+
 class TestCase(TensorAssertions, ExpectedOutput):
     """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
     tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
@@ -177,6 +201,10 @@ class TestCase(TensorAssertions, ExpectedOutput):
     _is_pytests = False  # pytest runs it
     _is_set_up = False
     _stops_at_subtest = False  # in ranks; unittest's --failfast
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _prepare_before_set_up(cls)
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
@@ -203,12 +231,15 @@ class TestCase(TensorAssertions, ExpectedOutput):
         super().setUp()
         self._is_set_up = True
         # Asked of the class: on the instance, a test of several processes has another method in its place.
-        is_slow = getattr(getattr(type(self), self._testMethodName, None), SLOW_MARK, False)
+        method: Any = getattr(type(self), self._testMethodName, None)
+        is_slow = getattr(method, SLOW_MARK, False)
         reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())
         if reason is not None:
             raise unittest.SkipTest(reason)
-        set_rng_seed()
         state = contextlib.ExitStack()
+        if runs_on_cpu(method):
+            state.enter_context(changed_environment({"TORCH_TESTING_SHIM_DEVICE": "cpu"}))
+        set_rng_seed()
         state.enter_context(kept_torch_state())
         self.addCleanup(state.close)
 

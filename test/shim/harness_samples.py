@@ -48,12 +48,14 @@ class SampleRun:
         output: stdout and stderr together.
         entries: its journal's entries by test name, "Class.method".
         seconds: wall time.
+        interrupted: by test name, where its tests stood that were interrupted.
     """
 
     exit_code: int
     output: str
     entries: dict[str, JournalEntry] = field(default_factory=dict)
     seconds: float = 0.0
+    interrupted: dict[str, JournalEntry] = field(default_factory=dict)
 
 
 class SampleTestCase(TestCase):
@@ -72,13 +74,18 @@ class SampleTestCase(TestCase):
         return path
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """This process's environment less what configures the harness, with a private TMPDIR and journal."""
+        """This process's environment less what configures the harness, with a private TMPDIR and journal.
+
+        Samples run on the CPU, also where the machine has an accelerator: what they show is the same everywhere. One
+        that is about the accelerator says `TORCH_TESTING_SHIM_DEVICE=""`.
+        """
         ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return kept | {
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.folder / "tmp"),
             "TORCH_TESTING_SHIM_JOURNAL": str(self.folder / "journal"),
+            "TORCH_TESTING_SHIM_DEVICE": "cpu",
             **extra,
         }
 
@@ -91,6 +98,7 @@ class SampleTestCase(TestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # a group of its own, as a terminal gives it
         )
 
     def finish(self, process: subprocess.Popen, began: float) -> SampleRun:
@@ -103,7 +111,8 @@ class SampleTestCase(TestCase):
         (self.folder / "journal").unlink(missing_ok=True)
         self.assertEqual(0, journal.broken_lines, output)
         entries = {entry.test: entry for entry in journal.entries}
-        return SampleRun(process.returncode, output, entries, time.monotonic() - began)
+        interrupted = {entry.test: entry for entry in journal.interrupted}
+        return SampleRun(process.returncode, output, entries, time.monotonic() - began, interrupted)
 
     def run_command(self, *command: str, **extra: str) -> SampleRun:
         """Runs python with the arguments and waits for its end."""

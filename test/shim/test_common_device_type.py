@@ -46,7 +46,7 @@ class Making(TestCase):
     def machine(self, accelerator="cuda", count=2):
         """A context in which torch finds these accelerators; no test makes a tensor on one."""
         found = DeviceInUse(accelerator, count) if accelerator else DeviceInUse("cpu", 0)
-        return mock.patch.multiple(_device_type_tests, device_in_use=lambda: found, accelerator_count=lambda: count)
+        return mock.patch.object(_device_type_tests, "device_in_use", lambda: found)
 
     def made(self, accelerator="cuda", count=2, arguments=None, **tests):
         """The classes made of a generic class with these tests, by name."""
@@ -196,6 +196,18 @@ class Making(TestCase):
         self.assertEqual([["cuda:0", "cuda:1"]], self.ran)
         with self.assertRaisesRegex(AssertionError, "deviceCountAtLeast twice"):
             deviceCountAtLeast(1)(deviceCountAtLeast(1)(test_x))
+
+    def test_leased_devices(self):
+        def test_x(case, devices):
+            self.ran.append((case.get_primary_device(), devices))
+
+        leased = DeviceInUse("cuda", 2, indices=(3, 1))
+        machine = mock.patch.object(_device_type_tests, "device_in_use", lambda: leased)
+        with mock.patch.object(self, "machine", return_value=machine):
+            scope = self.made(test_x=deviceCountAtLeast(2)(test_x))
+        with machine:
+            self.run_all(scope)
+        self.assertEqual([("cuda:3", ["cuda:3", "cuda:1"])], self.ran)
 
     def test_which_devices(self):
         """Where each way to narrow them leads."""

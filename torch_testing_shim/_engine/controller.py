@@ -92,6 +92,8 @@ class TestRanks:
         Raises:
             LaunchError: the ranks cannot be started.
         """
+        if self._running is not None:
+            raise LaunchError("the ranks have been started already: setUp calls _spawn_processes twice")
         name, module = test_class.__qualname__, test_class.__module__
         if "<locals>" in name:
             raise LaunchError(f"{name} is defined in a function, where ranks cannot find it by name")

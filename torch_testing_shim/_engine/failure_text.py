@@ -14,10 +14,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
-from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines, mismatch_lines
+from torch_testing_shim._engine.collectives import partings
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
 from torch_testing_shim._engine.verdict import Verdict
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 
 __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
 
@@ -50,7 +51,7 @@ def failure_report(
         processes_left: how many processes the ranks left.
     """
     cause = verdict.cause
-    desync = _desync(outcomes)
+    parted = _parted(cause, outcomes)
     trim = str if full_traceback else trimmed_stacks
     outcomes = [replace(o, stacks=trim(o.stacks), output=_last_lines(trim(o.output))) for o in outcomes]
     sections = [verdict.headline]
@@ -58,7 +59,7 @@ def failure_report(
         ranks = {o.rank for o in outcomes if any(_exception(raised) == _exception(cause) for raised in o.raised)}
         sections.append(f"{_whose(ranks | {cause.rank}, cause.subtest)}:\n{cause.traceback}")
     sections.extend(_others(cause, outcomes))
-    sections.append(desync)
+    sections.append(parted)
     sections.extend(_stacks(outcomes))
     sections.extend(_outputs(outcomes))
     sections.extend(_warnings(outcomes))
@@ -143,17 +144,18 @@ _STATUS_TEXTS = {
 
 def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     for text, ranks in _grouped([(o.rank, o.stacks) for o in outcomes if o.stacks]):
-        yield f"stacks of {ranks_text(ranks)} when stopped:\n{text.rstrip()}"
+        yield f"stacks of {ranks_text(ranks)} when stopped:\n{fold_repeated_frames(text.rstrip())}"
 
     for text, ranks in _grouped([(o.rank, o.native_stacks) for o in outcomes if o.native_stacks]):
         yield f"native stacks of {ranks_text(ranks)}:\n{text}"
 
 
-def _desync(outcomes: Sequence[RankOutcome]) -> str:
-    """Where the ranks parted that the harness ended, and where those that failed did not agree."""
-    flights = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight and not o.status.is_exception}
-    failed = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight and o.status.is_exception}
-    lines = [*desync_lines(flights, {o.rank: o.place for o in outcomes if o.place}), *mismatch_lines(failed)]
+def _parted(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> str:
+    """Where the ranks parted. That ranks did not come to a collective says nothing new where a rank has raised."""
+    has_raised = cause is not None and cause.status.is_exception and not cause.is_collateral
+    places = {o.rank: o.place for o in outcomes if o.place}
+    found = partings({o.rank: o.collectives for o in outcomes})
+    lines = [parting.lines(places) for parting in found if parting.is_mismatch or not has_raised]
     return "\n".join(["where the ranks parted:", *lines]) if lines else ""
 
 

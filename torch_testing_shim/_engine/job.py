@@ -27,9 +27,24 @@ class ScratchFolder:
         return self.path / "tmp"
 
     @property
+    def shared(self) -> Path:
+        """The temporary folders that all ranks of a test share."""
+        return self.path / "shared"
+
+    @property
     def preparation(self) -> Path:
         """What a spawned rank needs to become like the test process."""
         return self.path / "preparation"
+
+    @property
+    def state(self) -> Path:
+        """What every rank takes on of the test process (see `process_state`)."""
+        return self.path / "state"
+
+    @property
+    def common_end(self) -> Path:
+        """The FIFO that ranks hold until they are done."""
+        return self.path / "common_end"
 
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
@@ -42,6 +57,10 @@ class ScratchFolder:
     def stacks(self, rank: int) -> Path:
         """Where faulthandler writes a rank's stacks when it is asked for them."""
         return self.path / f"rank{rank}.stacks"
+
+    def collectives(self, rank: int) -> Path:
+        """Where a rank logs the collectives that it enters."""
+        return self.path / f"rank{rank}.collectives"
 
     def question(self, rank: int) -> Path:
         """The FIFO that the controller opens to have a rank report on itself."""

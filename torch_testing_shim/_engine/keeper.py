@@ -31,7 +31,7 @@ from torch_testing_shim._engine.leftovers import (
 )
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
 from torch_testing_shim._engine.rank_signals import signal_rank
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.threads import lasting_thread_count
 
 __all__ = ["ORDER_BYTES", "Keeper"]
 
@@ -52,13 +52,19 @@ class Keeper:
         orders: its end of the socket to the controller.
         controller_pid: the process whose death ends this one.
         enter: what becomes of a forked process: carries out a job in it, given its channel and the keeper's pid.
+        prepare: makes this process ready to be forked for a job; raises OSError where it must not be.
     """
 
     def __init__(
-        self, orders: socket.socket, controller_pid: int, enter: Callable[[RankJob, int, int], NoReturn]
+        self,
+        orders: socket.socket,
+        controller_pid: int,
+        enter: Callable[[RankJob, int, int], NoReturn],
+        prepare: Callable[[RankJob], None] = lambda job: None,
     ) -> None:
         self._orders = orders
         self._enter = enter
+        self._prepare = prepare
         self._ranks: dict[int, int] = {}  # pid -> rank
         self._tidying: dict[int, float] = {}  # pid -> when it is ended by force
         self._ended: set[int] = set()  # pids of ranks, until no rank is left
@@ -67,7 +73,9 @@ class Keeper:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the controller's to handle
-        signal.signal(signal.SIGTERM, self._end)
+        self._hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as is its end
+        self._controller_pid = controller_pid
+        signal.signal(signal.SIGTERM, self._take_sigterm)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         adopt_orphans()
@@ -103,9 +111,9 @@ class Keeper:
         return True
 
     def _start(self, job: RankJob, channel: int) -> None:
-        threads = thread_count()
         try:
-            if threads != 1:
+            self._prepare(job)
+            if (threads := lasting_thread_count()) != 1:
                 raise OSError(f"{threads} threads run in the process that ranks are forked from")
             pid = self._fork(job, channel)
         except OSError as error:
@@ -135,6 +143,7 @@ class Keeper:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, self._hang_up)
             for descriptor in (self._orders.fileno(), self._wake, self._waker):
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -208,7 +217,13 @@ class Keeper:
         except OSError:
             self._end()
 
-    def _end(self, *_: object) -> NoReturn:
+    def _take_sigterm(self, *_: object) -> None:
+        """It comes at the controller's end. One to the whole process group, as `timeout` sends it, is the controller's
+        to handle: it wants to know first where the ranks stand."""
+        if os.getppid() != self._controller_pid:
+            self._end()
+
+    def _end(self) -> NoReturn:
         """Ends the ranks, all that they have left, and this process."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._ranks:

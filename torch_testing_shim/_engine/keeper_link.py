@@ -30,12 +30,14 @@ class RankExit:
 
     Attributes:
         rank: the rank.
+        pid: its process id: other ranks, of another test, may have the same number.
         exit_code: its exit code; negative for a signal.
         at: when, on the monotonic clock, in seconds.
         left: how many processes that ranks left have been ended since the last end that was told.
     """
 
     rank: int
+    pid: int
     exit_code: int
     at: float
     left: int = 0
@@ -45,6 +47,8 @@ class KeeperLink:
     """A running keeper, a child of this process; `close` ends it and all that it started."""
 
     _name = "the parent process of the ranks"
+    #: How long it may take to start a rank, in seconds; None for ever.
+    _patience: float | None = None
 
     def __init__(self, pid: int, orders: socket.socket) -> None:
         self.pid = pid
@@ -69,15 +73,19 @@ class KeeperLink:
         """Has a rank started and returns its pid. `channel` is the rank's end; the caller still has to close it.
 
         Raises:
-            ForkRefusedError: the keeper cannot fork, or has died.
+            ForkRefusedError: the keeper cannot fork, has died or does not answer.
         """
         order = json.dumps({"order": "start", "job": job.to_json()}).encode("ascii")
         try:
+            self._orders.settimeout(self._patience)
             socket.send_fds(self._orders, [order], [channel])
         except OSError as error:
             raise ForkRefusedError(f"{self._name} is gone ({error.strerror})") from None
         while True:
-            event = self._receive()
+            try:
+                event = self._receive()
+            except TimeoutError:
+                raise ForkRefusedError(f"{self._name} has not answered for {self._patience:g} s") from None
             if event is None:
                 raise ForkRefusedError(f"{self._name} is gone")
             if event["event"] == "started":
@@ -139,5 +147,5 @@ class KeeperLink:
 
     def _note_exit(self, event: dict[str, object]) -> None:
         if event["event"] == "ended":
-            rank, exit_code, left = (int(str(event[name])) for name in ("rank", "exit_code", "left"))
-            self._exits.append(RankExit(rank, exit_code, float(str(event["at"])), left))
+            rank, pid, exit_code, left = (int(str(event[name])) for name in ("rank", "pid", "exit_code", "left"))
+            self._exits.append(RankExit(rank, pid, exit_code, float(str(event["at"])), left))

@@ -45,6 +45,7 @@ class RankStatus(Enum):
     DIED = "died"  # ended without saying how its test ended, or with an exit status that contradicts it
     HUNG = "hung"  # still running at the deadline
     DEADLOCKED = "deadlocked"  # it and all that still ran waited for each other, as was certain before the deadline
+    INTERRUPTED = "interrupted"  # still running when the user stopped the run
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
@@ -53,7 +54,7 @@ class RankStatus(Enum):
 
     @property
     def is_hang(self) -> bool:
-        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED)
+        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED, RankStatus.INTERRUPTED)
 
     @property
     def is_bad(self) -> bool:
@@ -78,8 +79,9 @@ class RankOutcome:
         warnings: its Python warnings, "Category: message", in the order in which they came.
         stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
         native_stacks: its native stacks, likewise, or why there are none; empty without py-spy.
-        flight: its collectives, likewise, as torch's Flight Recorder dumps them; of a rank that lost its peer, those
-            that it was in; empty where it could not.
+        wait: what its main thread waited for then: the value of a `Wait`; empty where it ended by itself.
+        collectives: what it logged of the collectives that it entered, as `read_log` gives it; None where nothing is
+            known.
         finished: it said how its test ended (what came after that is told by `exit_code`).
         follows_peer: its exception was a `PeerFailedError`.
         wraps_lost_peer: its exception came of another, which said that a peer is gone.
@@ -101,7 +103,8 @@ class RankOutcome:
     warnings: tuple[str, ...] = ()
     stacks: str = ""
     native_stacks: str = ""
-    flight: str = ""
+    wait: str = ""
+    collectives: str | None = None
     finished: bool = False
     follows_peer: bool = False
     wraps_lost_peer: bool = False

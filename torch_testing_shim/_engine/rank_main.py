@@ -1,15 +1,13 @@
 """All that runs inside a rank: one process, one `RankJob`, one `RankOutcome`.
 
-A rank prepares its process (own process group, own output file, TMPDIR, stacks on a signal), finds the test class
-by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what the controller
-registered with `atexit` is not the rank's to run. May import torch, never a face.
+A rank prepares its process (own process group, the controller's state, own output file, TMPDIR, stacks on a signal),
+finds the test class by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what
+the controller registered with `atexit` is not the rank's to run. May import torch, never a face.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -23,12 +21,19 @@ from typing import Any, NoReturn, TextIO
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.collective_log import start_logging
+from torch_testing_shim._engine.common_end import CommonEnd
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.likeness import import_module
+from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception, skip_outcome
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
 from torch_testing_shim._engine.self_report import start_answering
+from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._exit_status import exit_code_of
 from torch_testing_shim._skips import skip_message
 
@@ -71,13 +76,18 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    state = ProcessState.from_json(job.folder.state.read_text())
+    state.take_on()
+    listen_on_loopback(state.environment)
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
     start_answering(job.folder, job.rank)
+    start_logging(job.folder.collectives(job.rank))
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
+    DRIVER.may_start = True
     if job.threads is not None:
         torch.set_num_threads(job.threads)
 
@@ -121,7 +131,9 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
     try:
         _prepare_process(job, parent_pid)
+        share_devices(job.world_size)
         STOPS_AT_SUBTEST.set(job.stops_at_subtest)
+        channel.common_end = CommonEnd(job.folder)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))
@@ -144,24 +156,10 @@ def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int
 
 def _find_class(job: RankJob) -> Any:
     """The test class, from the module that the zygote has, or that this process imports by name or from its file."""
-    found: Any = sys.modules.get(job.module)
-    if found is None:
-        try:
-            found = importlib.import_module(job.module)
-        except ImportError:
-            found = _import_from_file(job)
+    found: Any = import_module(job.module, job.module_file)
     for name in job.class_name.split("."):
         found = getattr(found, name)
     return found
-
-
-def _import_from_file(job: RankJob) -> Any:
-    spec = importlib.util.spec_from_file_location(job.module, job.module_file) if job.module_file else None
-    if spec is None or spec.loader is None:
-        raise ImportError(f"a rank cannot import the test's module {job.module!r}")
-    module = sys.modules[job.module] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _flush_output() -> None:

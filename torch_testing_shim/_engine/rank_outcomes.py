@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from types import TracebackType
 
-from torch_testing_shim._engine.flight_recorder import latest_entries
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
-from torch_testing_shim._engine.self_report import flight_dump
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._skips import TEST_SKIPS, is_pytest_failure
 
@@ -44,7 +42,7 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
     if len(text) > _TRACEBACK_CHARACTERS:
         half = _TRACEBACK_CHARACTERS // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
-    outcome = RankOutcome(
+    return RankOutcome(
         rank,
         status,
         time.monotonic(),
@@ -54,7 +52,6 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
         follows_peer=isinstance(error, PeerFailedError),
         wraps_lost_peer=any(says_lost_peer(_message_of(origin)[:_TRACEBACK_CHARACTERS]) for origin in _origins(error)),
     )
-    return replace(outcome, flight=latest_entries(flight_dump())) if outcome.lost_peer else outcome
 
 
 def _origins(error: BaseException) -> list[BaseException]:
@@ -115,7 +112,7 @@ def _format(error: BaseException, settings: Settings, showlocals: bool) -> str:
     formatted = traceback.TracebackException.from_exception(error, capture_locals=showlocals)
     if not settings.full_traceback:
         _drop_harness_frames(formatted, error, showlocals)
-    return "".join(formatted.format()).rstrip()
+    return fold_repeated_frames("".join(formatted.format()).rstrip())
 
 
 def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException, showlocals: bool) -> None:

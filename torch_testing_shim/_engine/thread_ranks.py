@@ -19,6 +19,7 @@ from types import FrameType
 import torch
 
 from torch_testing_shim._engine import thread_meetings
+from torch_testing_shim._engine.interruption import with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.thread_meetings import Meetings
@@ -72,7 +73,19 @@ class ThreadRanks:
             thread.start()
 
     def join(self) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, or cannot end well any more, and returns their outcomes in their order."""
+        """Waits until every rank has ended, or cannot end well any more, and returns their outcomes in their order.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted; the message says where the ranks stood.
+        """
+        try:
+            status = self._wait()
+        except KeyboardInterrupt as interrupt:
+            raise with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED)) from None
+        return self._all_outcomes(status)
+
+    def _wait(self) -> RankStatus:
+        """Returns what is to be said of the ranks that still run."""
         give_up, is_deadlocked = self._deadline, False
         while self._living() and not is_deadlocked and (now := time.monotonic()) < give_up:
             with self._changed:
@@ -82,9 +95,12 @@ class ThreadRanks:
                 self._wait_until(give_up)
             else:
                 is_deadlocked = self._is_deadlocked()
-        status = RankStatus.DEADLOCKED if is_deadlocked else RankStatus.STOPPED
-        if not is_deadlocked and time.monotonic() >= self._deadline:
-            status = RankStatus.HUNG
+        if is_deadlocked:
+            return RankStatus.DEADLOCKED
+        return RankStatus.HUNG if time.monotonic() >= self._deadline else RankStatus.STOPPED
+
+    def _all_outcomes(self, status: RankStatus) -> tuple[RankOutcome, ...]:
+        """The outcomes of all ranks, `status` for those that still run."""
         stopped = {rank: self._stopped_outcome(rank, status) for rank in self._living()}
         outcomes = {**self._outcomes, **stopped}
         return tuple(replace(outcomes[rank], subtests=tuple(self._subtests[rank])) for rank in range(self._world_size))

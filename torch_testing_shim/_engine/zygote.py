@@ -8,24 +8,24 @@ import sys
 from collections.abc import Sequence
 
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.threads import fork_quietly, python_thread_count, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
 
 __all__ = ["Zygote"]
 
 
 class Zygote(KeeperLink):
-    """A running zygote.
-
-    Attributes:
-        modules: names of the modules that were imported when it was forked.
-    """
+    """A running zygote."""
 
     _name = "the process that ranks are forked from"
 
     def __init__(self, pid: int, orders: socket.socket) -> None:
         super().__init__(pid, orders)
-        self.modules = frozenset(sys.modules)
+        self._modules = frozenset(sys.modules)
+
+    def can_have(self, module: str) -> bool:
+        """Whether the module of this name was imported when the zygote was forked."""
+        return module in self._modules
 
     @classmethod
     def start(cls, preload: Sequence[str] = ()) -> Zygote:
@@ -39,18 +39,25 @@ class Zygote(KeeperLink):
         """
         if sys.platform != "linux":
             raise ForkRefusedError(f"fork is not safe on {sys.platform}")
+        _check_threads(python_thread_count())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         controller_pid = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        pid = os.fork()
+        pid = fork_quietly()
         if pid == 0:
             ours.close()
             serve(theirs, controller_pid, preload)
         theirs.close()
         zygote = cls(pid, ours)
-        threads = thread_count()
-        if threads > 1:
+        try:
+            _check_threads(thread_count_after_fork())
+        except ForkRefusedError:
             zygote.close()
-            raise ForkRefusedError(f"{threads} threads are running in the test process")
+            raise
         return zygote
+
+
+def _check_threads(count: int) -> None:
+    if count > 1:
+        raise ForkRefusedError(f"{count} threads are running in the test process")

@@ -42,7 +42,7 @@ examples:
   run_test.py --upstream ~/pytorch/test/distributed/checkpoint --map-device cuda=cpu
 
 exit status:
-  0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 130 ended by Ctrl-C, 143 ended by SIGTERM
+  0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 129 ended by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM
 """
 
 
@@ -165,6 +165,8 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--continue-through-error", "--keep-going", action="store_true", dest="keep_going", help="go on after a failure"
     )
     add("--device", metavar="DEVICE", help="device type, such as cpu (default: what torch finds)")
+    share = "ranks share accelerators where there are fewer; they communicate by gloo"
+    add("--share-devices", action="store_true", help=share)
     add(
         "--world-size",
         type=as_count,

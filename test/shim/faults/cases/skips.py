@@ -62,14 +62,20 @@ class Skips(Faulty, DTensorTestBase):
         self.strike()
         self.skipTest("nobody wants this")
 
-    @ends(Ending.SKIPPED, "Need at least 64|needs at least 64 accelerators, found 0$")
+    @ends(Ending.SKIPPED, "Need at least 64|needs at least 64 accelerators, found \\d+$")
     @skip_if_lt_x_gpu(64)
     def test_too_few_accelerators(self):
         """Wants 64 accelerators."""
         raise AssertionError("no rank comes here")
 
+    @ends(Ending.ERROR, "ValueError: torch does not know the process-group backend 'golo'|.*golo")
+    @with_comms(backend="golo")
+    def test_misspelled_backend(self):
+        """Wants a process-group backend that torch does not know."""
+        raise AssertionError("no rank comes here")
+
     def setUp(self):
-        if self._testMethodName == "test_too_few_accelerators":
+        if self._testMethodName in ("test_too_few_accelerators", "test_misspelled_backend"):
             self.strike()
         super().setUp()
 

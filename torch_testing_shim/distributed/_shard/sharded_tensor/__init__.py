@@ -11,11 +11,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
+from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
@@ -46,9 +47,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
 
     def init_pg(self, backend: str = "nccl") -> None:
         """Sets up the default process group, with the backend that stands for `backend` on the device in use."""
-        device = device_in_use()
-        if not device.is_cpu:
-            torch.accelerator.set_device_index(self.rank % device.count)
+        bind_rank(self.rank)
         dist.init_process_group(
             _backend_here(backend),
             init_method=f"file://{self.file_name}",
@@ -68,7 +67,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         )
         if not device_in_use().is_cpu:
             for peer in range(self.world_size):
-                options.set_device_map(f"worker{peer}", {self.rank: peer})
+                options.set_device_map(f"worker{peer}", {rank_device(self.rank): rank_device(peer)})
         connect: Any = rpc.init_rpc  # untyped in torch
         connect(f"worker{self.rank}", rank=self.rank, world_size=self.world_size, rpc_backend_options=options)
 
@@ -136,12 +135,10 @@ def with_comms(
 
 
 def _missing_devices(backend: str, case: Any) -> str | None:
-    device = device_in_use()
-    if read_settings().upstream_file is not None and not device.chosen and _backend_here(backend) != backend:
+    device, here = device_in_use(), _backend_here(backend)
+    if read_settings().upstream_file is not None and not device.chosen and here != backend:
         return f"needs a device that {backend} serves, found {device.type}"
-    if device.has_room_for(case.world_size):
-        return None
-    return f"needs at least {case.world_size} {device.type}, found {device.count}"
+    return missing_backend(here, case.world_size)
 
 
 def _backend_here(backend: str) -> str:

@@ -170,9 +170,11 @@ def _kernel(operator: Operator, overload: Any) -> Callable[..., Any]:
     call = overload._handle.redispatch_boxed  # `overload.redispatch` would add a frame to each traceback
 
     def enter(keys: torch._C.DispatchKeySet, *args: Any, **kwargs: Any) -> Any:
-        if not keys.has(torch._C.DispatchKey.Meta):  # a trace communicates nothing
-            with suppress(Exception):  # what cannot be written down is entered nevertheless
+        try:
+            if not keys.has(torch._C.DispatchKey.Meta):  # a trace communicates nothing
                 _LOG.note(operator, args)
+        except Exception:  # what cannot be written down is entered nevertheless
+            pass
         return call(keys & below, *args, **kwargs)
 
     return enter

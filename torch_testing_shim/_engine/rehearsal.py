@@ -12,12 +12,13 @@ from contextlib import suppress
 import torch
 
 from torch_testing_shim._comparison import ComparisonRules, differences
+from torch_testing_shim._engine.loopback import loopback_interface
 
 __all__ = ["rehearse"]
 
 
 def rehearse() -> None:
-    """Compares two small tensors and opens a stream.
+    """Compares two small tensors, opens a stream and looks for the loopback interface.
 
     It draws no random number, starts no thread and touches no accelerator, whatever device the test's module has made
     the default; and nothing comes of it where that module has put something of its own in torch's place.
@@ -27,3 +28,4 @@ def rehearse() -> None:
         differences(torch.ones((2,), dtype=torch.float32, device="cpu") * 2, twos, ComparisonRules())
     with suppress(Exception):
         open(os.devnull, "w", buffering=1, errors="backslashreplace").close()
+    loopback_interface()

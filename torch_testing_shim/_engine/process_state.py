@@ -174,27 +174,21 @@ def _take_environment(wanted: Mapping[str, str | None]) -> None:
         else:
             os.environ.pop(name, None)
     read_environment_again()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        _take_threads(wanted.get(name))
 
 
 def read_environment_again() -> None:
     """Has libraries take the variables that they read when they are loaded: they were loaded before the test's set-up,
     or the test's file, has set one."""
-    for name, read in _READ_AT_START.items():
-        read(os.environ.get(name))
+    dist.set_debug_level_from_env()  # type: ignore[attr-defined]  # TORCH_DISTRIBUTED_DEBUG
+    time.tzset()  # TZ
 
 
 def _take_threads(value: str | None) -> None:
+    """For ranks alone: it may start the threads, beside which the zygote cannot fork."""
     if value is not None and value.isdecimal() and int(value):
         torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # as MKL has it
-
-
-#: Variables that libraries read when they are loaded -> how they read one again.
-_READ_AT_START: dict[str, Callable[[str | None], object]] = {
-    "OMP_NUM_THREADS": _take_threads,
-    "MKL_NUM_THREADS": _take_threads,
-    "TORCH_DISTRIBUTED_DEBUG": lambda _: dist.set_debug_level_from_env(),  # type: ignore[attr-defined]
-    "TZ": lambda _: time.tzset(),
-}
 
 
 def _take_folder(wanted: str | None) -> None:

@@ -272,6 +272,16 @@ class TestCase(TensorAssertions, ExpectedOutput):
             return steps.subtest(msg, params)
         return super().subTest(**params) if msg is NO_MESSAGE else super().subTest(msg, **params)
 
+    def _callSetUp(self) -> None:
+        """unittest's first step."""
+        with ends_forked_children():
+            super()._callSetUp()  # type: ignore[misc]
+
+    def _callTearDown(self) -> None:
+        """unittest's step after the test."""
+        with ends_forked_children():
+            super()._callTearDown()  # type: ignore[misc]
+
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
         settings = settings_or_default()
@@ -283,4 +293,5 @@ class TestCase(TensorAssertions, ExpectedOutput):
     def _callCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """unittest's step for one cleanup."""
         step = function if is_asyncio_case(self) else checked_step(function)
-        super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]
+        with ends_forked_children():
+            super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from usual_signals import take_usual_signals
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._journal_reading import read_journal
@@ -106,6 +107,7 @@ class SampleTestCase(TestCase):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # a group of its own, as a terminal gives it
+            preexec_fn=take_usual_signals,
         )
 
     def finish(self, process: subprocess.Popen, began: float) -> SampleRun:

@@ -34,6 +34,7 @@
     waits          what a thread waits for, also inside C++
     flight_recorder  which collectives a rank is in
     collective_log  what a rank enters, written down where its death cannot take it
+    collective_operators  and which operators of torch these are
     collectives    where ranks parted, by these logs
     outcome        `RankOutcome`: how one rank ended
     verdict        what the outcomes of all ranks make of their test: a pure fold

@@ -108,7 +108,6 @@ class TestRanks:
                     world_size=world_size,
                     scratch=str(self.scratch.path),
                     rendezvous_file=rendezvous_file,
-                    device=read_settings().device,
                     threads=threads_per_rank(world_size),
                     run_arguments=run_arguments,
                     stops_at_subtest=stops_at_subtest,

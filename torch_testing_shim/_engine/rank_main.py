@@ -87,7 +87,6 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     start_answering(job.folder, job.rank)
     start_logging(job.folder.collectives(job.rank))
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
-    os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
     DRIVER.may_start = True
     if job.threads is not None:
         torch.set_num_threads(job.threads)

@@ -25,6 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 #: How long one run of a sample may take, in seconds; they take a few, and a loaded machine some more.
 RUN_TIMEOUT = 300.0
 
+#: The variables of an environment in which no device is chosen, leased or shared, whatever has started this process.
+NO_DEVICE_CHOSEN = {
+    "TORCH_TESTING_SHIM_DEVICE": "",
+    "TORCH_TESTING_SHIM_DEVICE_INDICES": "",
+    "TORCH_TESTING_SHIM_SHARE_DEVICES": "",
+}
+
 SAMPLE_HEAD = """
 import os, signal, subprocess, sys, time, unittest
 import torch

@@ -194,7 +194,8 @@ class State(TestCase):
         self.assertEqual({"environment", "warning_filters"}, changes.keys())
         self.assertEqual({}, state.changes_since(state))
         whole = json.loads(json.dumps(state.changes_since(None)))
-        self.assertEqual(vars(state), {**whole, "environment": whole.pop("whole_environment")})
+        environment = whole.pop("whole_environment")
+        self.assertEqual(vars(state), {**whole, "environment": environment})
 
     def test_takes_on_and_back(self):
         before = ProcessState.of_this_process()

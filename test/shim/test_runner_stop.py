@@ -24,6 +24,9 @@ class StopTest(TestCase):
 
     def test_the_first_signal_leaves_a_mark(self) -> None:
         for number in STOP_SIGNALS:
+            self.addCleanup(
+                signal.signal, number, signal.signal(number, signal.SIG_DFL)
+            )  # the suite may run under nohup
             with StopRequest() as stop:
                 send(number)
                 self.assertEqual(number, stop.signal)

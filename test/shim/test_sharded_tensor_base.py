@@ -103,6 +103,7 @@ class Ranks(ShardedTensorTestBase):
 
         @with_comms(init_rpc=False)
         def failing(case):
+            dist.barrier()  # all have connected: one that has not would find the connection closed
             raise KeyError(dist.get_rank())
 
         with self.assertRaises(KeyError):

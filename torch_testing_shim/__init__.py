@@ -1,6 +1,7 @@
 """A harness for PyTorch-style distributed tests, with the names of `torch.testing._internal` at the same paths.
 
-Import the modules; this package itself imports nothing.
+Import the modules; this package itself imports none of them. A module or a name that is not here is the installed
+torch's own, built on what is here (see `_upstream.graft`).
 
 Faces, PyTorch's names at PyTorch's paths:
 
@@ -84,3 +85,7 @@ What everything shares:
     _upstream               PyTorch's test files as they are: `python -m torch_testing_shim FILE` (`__main__`)
     _warm                   the interpreter that run_test.py has test files forked from: order, main, source, script
 """
+
+from torch_testing_shim._upstream import modules as _modules
+
+_modules.install()

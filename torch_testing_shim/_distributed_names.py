@@ -5,6 +5,7 @@ So that what a test does not use costs it nothing, and no device is asked for by
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._test_limits import get_timeout
 
-__all__ = ["ANSWERS", "HOMES", "look_up"]
+__all__ = ["ANSWERS", "HOMES", "LAZY_NAMES", "look_up"]
 
 _NAMES_BY_MODULE = {
     "_backend_features": ("DistTestCases",),
@@ -86,13 +87,12 @@ ANSWERS: Mapping[str, Callable[[], Any]] = {
 
 
 def look_up(name: str) -> Any:
-    """The value of a name of `common_distributed`.
+    """The value of a name that has a home here."""
+    return getattr(importlib.import_module(f"{__package__}.{HOMES[name]}"), name)
 
-    Raises:
-        AttributeError: it has none.
-    """
-    if name in HOMES:
-        return getattr(importlib.import_module(f"{__package__}.{HOMES[name]}"), name)
-    if name in ANSWERS:
-        return ANSWERS[name]()
-    raise AttributeError(f"module '{__package__}.common_distributed' has no attribute {name!r}")
+
+#: Name -> what answers it, of all.
+LAZY_NAMES: Mapping[str, Callable[[], Any]] = {
+    **{name: functools.partial(look_up, name) for name in HOMES},
+    **ANSWERS,
+}

@@ -21,6 +21,7 @@ __all__ = [
     "SettingsError",
     "asked_to_complete",
     "changed_environment",
+    "read_cache_folder",
     "read_github_actions",
     "read_settings",
     "read_temporary_folder",
@@ -170,6 +171,12 @@ def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
 def read_temporary_folder(environ: Mapping[str, str] | None = None) -> str | None:
     """`Settings.temporary_folder` alone, for the runner, which goes on where other settings are wrong."""
     return (os.environ if environ is None else environ).get("TMPDIR") or None
+
+
+def read_cache_folder(environ: Mapping[str, str] | None = None) -> str | None:
+    """The folder of the user's caches: XDG_CACHE_HOME, or `.cache` in the home folder; None where neither is known."""
+    chosen = (os.environ if environ is None else environ).get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return chosen if os.path.isabs(chosen) else None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from torch_testing_shim._device_marks import (
     skipMetaIf,
 )
 from torch_testing_shim._device_type_tests import DeviceTypeTestBase, instantiate_device_type_tests
+from torch_testing_shim._upstream.graft import served
 
 __all__ = [
     "DeviceTypeTestBase",
@@ -50,6 +51,8 @@ __all__ = [
     "skipMeta",
     "skipMetaIf",
 ]
+
+__getattr__ = served(__name__)
 
 
 class OpDTypes(Enum):

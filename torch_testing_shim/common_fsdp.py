@@ -61,6 +61,7 @@ from torch_testing_shim._fsdp.transformer_model import FSDPTestModel, Transforme
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest,
     MultiProcessTestCase,
@@ -126,14 +127,14 @@ _maybe_cuda = _move_to_device = to_device
 test_compiled_fsdp = compiled_fsdp_test
 
 
-def __getattr__(name: str) -> Any:
-    if name == "DEVICE_TYPE":
-        return device_type()
-    if name == "DEVICE_COUNT":
-        return device_count()
-    if name == "DISTRIBUTED_BACKEND":
-        return process_group_backend(device_type())
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(
+    __name__,
+    {
+        "DEVICE_TYPE": device_type,
+        "DEVICE_COUNT": device_count,
+        "DISTRIBUTED_BACKEND": lambda: process_group_backend(device_type()),
+    },
+)
 
 
 def get_devtype() -> torch.device:

@@ -77,6 +77,7 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
+from torch_testing_shim._upstream.graft import served
 
 # Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [
@@ -142,10 +143,7 @@ load_profile_with_hypothesis(settings_or_default())
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
-def __getattr__(name: str) -> Any:
-    if name in LAZY_FLAGS:
-        return LAZY_FLAGS[name]()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(__name__, LAZY_FLAGS)
 
 
 class NoTest:

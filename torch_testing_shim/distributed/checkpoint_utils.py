@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._upstream.graft import served
 
 # Without Rot13Example and its registry: `import *` must not import torch.distributed.checkpoint.
 __all__ = ["with_checkpoint_logging", "with_temp_dir"]
@@ -70,12 +71,7 @@ def with_checkpoint_logging(
     return cast(Test, wrapper)
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("Rot13Example", "get_test_extension_registry"):  # only here: torch.distributed.checkpoint is heavy
-        from torch_testing_shim import _rot13_stream
-
-        return getattr(_rot13_stream, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(__name__)
 
 
 def _shared_folder(test_case: Any) -> Path | None:

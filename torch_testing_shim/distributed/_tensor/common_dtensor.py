@@ -17,6 +17,7 @@ from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim._transformer import ModelArgs, Transformer, TransformerBlock
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
@@ -207,16 +208,13 @@ class DTensorOpTestBase(MultiThreadedTestCase):
         self._spawn_threads()
 
 
-def __getattr__(name: str) -> Any:
-    if name == "DTensorConverter":  # only here: its module takes half a second to import
-        from torch_testing_shim._dtensor_conversion import DTensorConverter
-
-        return DTensorConverter
-    if name == "NUM_DEVICES":  # asked, since counting accelerators at import may start their driver
-        return DTensorTestBase().world_size
-    if name == "DEVICE_TYPE":
-        return device_in_use().type
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(
+    __name__,
+    {  # asked, since counting accelerators at import may start their driver
+        "NUM_DEVICES": lambda: DTensorTestBase().world_size,
+        "DEVICE_TYPE": lambda: device_in_use().type,
+    },
+)
 
 
 def skip_unless_torch_gpu(method: TestFunction) -> TestFunction:

@@ -89,3 +89,4 @@ What everything shares:
 from torch_testing_shim._upstream import modules as _modules
 
 _modules.install()
+__getattr__ = _modules.below(__name__)

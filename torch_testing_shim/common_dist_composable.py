@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn as nn
 
+from torch_testing_shim._upstream.graft import served
+
 __all__ = [
     "CompositeModel",
     "CompositeParamModel",
@@ -13,6 +15,8 @@ __all__ = [
     "UnitModule",
     "UnitParamModule",
 ]
+
+__getattr__ = served(__name__)
 
 WIDTH = 100
 

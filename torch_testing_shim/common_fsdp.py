@@ -100,6 +100,7 @@ __all__ = [
     "_get_state_dict",
     "_maybe_cuda",
     "_maybe_wrap_fsdp",
+    "_move_to_device",
     "_zero_model",
     "check_sharded_parity",
     "compiled_fsdp_test",

@@ -9,7 +9,11 @@ from torch._compile import _disable_dynamo
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map, tree_map_only
 
+from torch_testing_shim._upstream.graft import served
+
 __all__ = ["TwoTensor", "TwoTensorMode"]
+
+__getattr__ = served(__name__)
 
 Plain = torch.Tensor
 

@@ -14,18 +14,21 @@ from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
+from torch_testing_shim._upstream.graft import assigned
 
 __all__ = ["device_arguments", "device_count", "device_type", "fsdp_unit", "to_device"]
+
+_FACE = f"{__package__.partition('.')[0]}.common_fsdp"
 
 
 def device_type() -> str:
     """The type of the device in use, as `torch.device` takes it."""
-    return device_in_use().type
+    return str(assigned(_FACE, "DEVICE_TYPE") or device_in_use().type)
 
 
 def device_count() -> int:
     """How many ranks a test has that does not say: one per accelerator, or `DEFAULT_WORLD_SIZE` on the CPU."""
-    return device_in_use().count or DEFAULT_WORLD_SIZE
+    return int(assigned(_FACE, "DEVICE_COUNT") or device_in_use().count or DEFAULT_WORLD_SIZE)
 
 
 def to_device(model: nn.Module, move_to_device: bool) -> nn.Module:

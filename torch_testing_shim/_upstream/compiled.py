@@ -32,7 +32,8 @@ def module_code(below: str, source: Path) -> CodeType:
     Raises:
         OSError, SyntaxError: its source cannot be read.
     """
-    code: CodeType = marshal.loads(_kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source)))))
+    kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source))))
+    code: CodeType = marshal.loads(kept)
     return code
 
 

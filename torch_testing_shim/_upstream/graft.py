@@ -21,14 +21,15 @@ import sys
 import threading
 import unittest
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any
 
 from torch_testing_shim._upstream.compiled import module_statements
+from torch_testing_shim._upstream.missing import MissingName, importing_file
 from torch_testing_shim._upstream.sources import home_of, source_file
-from torch_testing_shim._upstream.statements import SHIM, Statement
+from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
 
-__all__ = ["GraftError", "bound_names", "check_base", "ours_in", "served"]
+__all__ = ["GraftError", "assigned", "bound_names", "check_base", "ours_in", "served", "stand_in_for_missing"]
 
 #: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
 #: second goes on, and at worst runs a definition again.
@@ -38,6 +39,7 @@ _NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 #: Modules of this package -> names that they answer when they are asked.
 _LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
 _GRAFTS: dict[str, _Graft] = {}
+_FILES_MAY_LACK_NAMES: list[bool] = []
 
 
 class GraftError(ImportError):
@@ -63,9 +65,20 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
     return __getattr__
 
 
+def stand_in_for_missing() -> None:
+    """From now on a name that torch lacks too is a `MissingName`, so that files of another version's tests load."""
+    _FILES_MAY_LACK_NAMES.append(True)
+
+
+def assigned(module: str, name: str) -> Any:
+    """What a name that a face answers when asked has been set to: by a test, or for torch's definitions. None where it
+    has not."""
+    return vars(sys.modules[module]).get(name) if module in sys.modules else None
+
+
 def ours_in(module: str) -> set[str]:
     """The names that a face declares as ours: those of its `__all__`, and those that it answers when asked."""
-    return {*importlib.import_module(module).__all__, *_LAZY.get(module, ())}
+    return {*vars(importlib.import_module(module))["__all__"], *_LAZY.get(module, ())}
 
 
 def bound_names(module: str) -> set[str]:
@@ -90,10 +103,20 @@ def _taken(module: str, name: str) -> Any:
     finally:
         if held:
             _LOCK.release()
-    home = home_of(name, _below(module))
-    if home is None:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}, and neither has the installed torch's")
-    return getattr(importlib.import_module(f"{SHIM}.{home}"), name)
+    return _found_elsewhere(module, name)
+
+
+def _found_elsewhere(module: str, name: str) -> Any:
+    """A module below this one, a name that torch has moved, or nothing."""
+    below = _below(module)
+    if source_file(f"{below}.{name}".lstrip(".")) is not None:
+        return importlib.import_module(f"{module}.{name}")
+    home = home_of(name, below)
+    if home is not None:
+        return getattr(importlib.import_module(f"{SHIM}.{home}"), name)
+    if _FILES_MAY_LACK_NAMES:
+        return MissingName(f"{UPSTREAM}.{below}.{name}", importing_file())
+    raise AttributeError(f"module {module!r} has no attribute {name!r}, and neither has torch's module of that name")
 
 
 class _Graft:
@@ -106,7 +129,7 @@ class _Graft:
         source = source_file(below)
         self._statements = module_statements(below, source) if source is not None else []
         self._done: set[int] = set()
-        self._bound: set[str] = set()
+        self._values: dict[str, Any] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, statement in enumerate(self._statements):
             for name in (*statement.binds, *statement.changes):
@@ -120,6 +143,8 @@ class _Graft:
             if number not in self._done:
                 self._done.add(number)
                 self._run(self._statements[number], names)
+        if name not in names and name in self._values:  # `mock.patch` deletes what it has not found in the module
+            names[name] = self._values[name]
         return name in names
 
     def _needed(self, name: str, names: dict[str, Any]) -> set[int]:
@@ -142,13 +167,13 @@ class _Graft:
         return needed
 
     def _run(self, statement: Statement, names: dict[str, Any]) -> None:
-        ours = {name: names[name] for name in statement.binds if name in names and name not in self._bound}
+        ours = {name: names[name] for name in statement.binds if name in names and name not in self._values}
         try:
             exec(marshal.loads(statement.code), names)
         except ImportError as error:
             raise GraftError(f"{self._module}, as the installed torch has it: {error}") from error
         names.update(ours)
-        self._bound.update(set(statement.binds) - set(ours))
+        self._values.update({name: names[name] for name in set(statement.binds) - set(ours) if name in names})
         for name in statement.binds:
             check_base(names.get(name), name, self._module)
 

@@ -6,7 +6,6 @@ Pure: source in, statements out.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -74,8 +73,8 @@ def read_statements(source: str, path: str) -> list[Statement]:
         module = ast.fix_missing_locations(ast.Module([node], []))
         code = compile(module, path, "exec", flags=flags, dont_inherit=True)
         changes = set(_changed(node)) - names.binds - imported
-        found = (tuple(sorted(each)) for each in (names.binds, changes, names.uses))
-        statements.append(Statement(*found, marshal.dumps(code)))
+        binds, changed, uses = (tuple(sorted(each)) for each in (names.binds, changes, names.uses))
+        statements.append(Statement(binds, changed, uses, marshal.dumps(code)))
     return statements
 
 

@@ -18,8 +18,11 @@ from torch_testing_shim._fused_embeddings import (
     FusionEmbeddingWithHook,
     FusionEmbeddingWithModifier,
 )
+from torch_testing_shim._upstream.graft import served
 
 __all__ = ["FusionEmbedding", "FusionEmbeddingWithHook", "FusionEmbeddingWithModifier", "VerifyStateDictMixin"]
+
+__getattr__ = served(__name__)
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

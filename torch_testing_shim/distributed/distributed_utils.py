@@ -15,7 +15,11 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 from torch.distributed.distributed_c10d import STORE_BASED_BARRIER_PREFIX
 
+from torch_testing_shim._upstream.graft import served
+
 __all__ = ["MockProcessGroup", "create_mock_pg", "mock_init_dist", "with_dist", "with_fake_comms"]
+
+__getattr__ = served(__name__)
 
 BACKEND = "mock_process_group"
 #: Nobody is waited for, so it need not be long.

@@ -17,8 +17,8 @@ from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim._upstream.graft import served
 from torch_testing_shim._transformer import ModelArgs, Transformer, TransformerBlock
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcContinuousTest,
@@ -33,6 +33,7 @@ __all__ = [
     "DTensorContinuousTestBase",
     "DTensorOpTestBase",
     "DTensorTestBase",
+    "DTensorTestMixin",
     "MLPModule",
     "MLPStacked",
     "ModelArgs",

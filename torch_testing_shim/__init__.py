@@ -13,14 +13,11 @@ Faces, PyTorch's names at PyTorch's paths:
     distributed.common_state_dict         VerifyStateDictMixin
     distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
     distributed._shard.test_common        SimpleMegatronLM
-    distributed.rpc_utils                 with distributed_test, rpc.tensorpipe_rpc_agent_test_fixture and
-                                          rpc.faulty_rpc_agent_test_fixture: names that raise when they are used
     distributed.checkpoint_utils          with_temp_dir
     common_fsdp                           FSDPTest, test models of FSDP, patches
     common_dist_composable                models whose parts are wrapped one by one
-    common_device_type                    instantiate_device_type_tests, dtypes, onlyCUDA
+    common_device_type                    which devices generic tests are made for
     common_cuda                           TEST_MULTIGPU and its like
-    common_methods_invocations            DecorateInfo
     two_tensor                            TwoTensor
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
                                           _threaded_works, _thread_world
@@ -42,12 +39,9 @@ What the faces delegate to:
                             _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
                             _repro, _interrupts: Ctrl-C and SIGTERM, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
-    _parametrization        parametrize, subtest, instantiate_parametrized_tests, with _parameter_cases
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
-    _device_type_tests      generic tests, made for each device; _device_marks: dtypes, and on which devices
     _rank_placements        where the shards of a test's sharded tensors lie
     _fused_embeddings, _rot13_stream    models and a stream transform for tests of checkpoints
-    _absent_names           names that stand for a part of PyTorch's own build
     _lazy_flag              a flag that is asked when it is used
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;

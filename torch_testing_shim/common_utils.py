@@ -48,13 +48,6 @@ from torch_testing_shim._guards import (
 )
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
-from torch_testing_shim._parametrization import (
-    decorateIf,
-    instantiate_parametrized_tests,
-    parametrize,
-    reparametrize,
-    subtest,
-)
 from torch_testing_shim._repro import repro_command, repro_on_failure
 from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
 from torch_testing_shim._running_script import load_tests
@@ -104,18 +97,14 @@ __all__ = [
     "SwapTensorsGuard",
     "TestCase",
     "_assertGradAndGradgradChecks",
-    "decorateIf",
     "dtype2prec_DONTUSE",
     "find_free_port",
     "freeze_rng_state",
     "get_cycles_per_ms",
     "gradcheck",
     "gradgradcheck",
-    "instantiate_parametrized_tests",
     "lazy_skip_if",
     "load_tests",
-    "parametrize",
-    "reparametrize",
     "requires_cuda",
     "retry_on_connect_failures",
     "run_tests",
@@ -129,7 +118,6 @@ __all__ = [
     "skip_if_pytest",
     "slowTest",
     "slowTestIf",
-    "subtest",
     "suppress_warnings",
     "wrapSwapTensorsTest",
 ]

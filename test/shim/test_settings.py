@@ -39,8 +39,6 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
     "RANK",
     "TORCH_TESTING_SHIM_SHOWLOCALS",
-    "PYTORCH_TESTING_DEVICE_ONLY_FOR",
-    "PYTORCH_TESTING_DEVICE_EXCEPT_FOR",
 ]
 
 
@@ -81,8 +79,6 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
             "RANK": "3",
             "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
-            "PYTORCH_TESTING_DEVICE_ONLY_FOR": "cpu, cuda,",
-            "PYTORCH_TESTING_DEVICE_EXCEPT_FOR": "xla",
         }
         expected = Settings(
             device="cpu",
@@ -105,8 +101,6 @@ class SettingsTest(TestCase):
             strict_leaks=True,
             rank=3,
             showlocals=True,
-            only_devices=("cpu", "cuda"),
-            except_devices=("xla",),
         )
         self.assertEqual(expected, read_settings(environ))
 

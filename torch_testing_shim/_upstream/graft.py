@@ -29,7 +29,7 @@ from torch_testing_shim._upstream.missing import MissingName, importing_file
 from torch_testing_shim._upstream.sources import home_of, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
 
-__all__ = ["GraftError", "assigned", "bound_names", "check_base", "ours_in", "served", "stand_in_for_missing"]
+__all__ = ["GraftError", "assigned", "bound_names", "ours_in", "served", "stand_in_for_missing"]
 
 #: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
 #: second goes on, and at worst runs a definition again.
@@ -175,10 +175,10 @@ class _Graft:
         names.update(ours)
         self._values.update({name: names[name] for name in set(statement.binds) - set(ours) if name in names})
         for name in statement.binds:
-            check_base(names.get(name), name, self._module)
+            _check_base(names.get(name), name, self._module)
 
 
-def check_base(value: object, name: str, module: str) -> None:
+def _check_base(value: object, name: str, module: str) -> None:
     """
     Raises:
         GraftError: a test case that is not built on ours, since torch has split or renamed what ours stands for.

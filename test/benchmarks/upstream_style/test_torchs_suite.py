@@ -4,7 +4,6 @@ import os
 
 os.environ["BACKEND"] = "gloo"
 os.environ["WORLD_SIZE"] = "2"
-os.environ.setdefault("TEMP_DIR", os.environ.get("TMPDIR", "/tmp"))
 
 from torch.testing._internal.common_utils import run_tests
 from torch.testing._internal.distributed.distributed_test import DistributedTest, TestDistBackend

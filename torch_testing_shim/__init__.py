@@ -37,7 +37,7 @@ What the faces delegate to:
     _engine                 one test, N ranks: processes, deadlines, verdicts
     _test_program           run_tests, with _program_options, _test_selection, _keyword_expression, _running_script,
                             _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
-                            _repro, _interrupts: Ctrl-C and SIGTERM, _rank_records: what the journal says of ranks
+                            _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _rank_placements        where the shards of a test's sharded tensors lie
@@ -46,17 +46,18 @@ What the faces delegate to:
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
-    _continuous             MultiProcContinuousTest, with _kept_for_class; _test_steps: a test's steps in a rank
+    _continuous             MultiProcContinuousTest, with _kept_for_class
     _distributed_names      where names of common_distributed are that few tests use: _backend_features,
                             _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
                             _sample_inputs
     _wrapped_method         how a test case puts its way of running before its test method
+    _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
                             _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
-                            _libuv_descriptors: and of libuv
+                            _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip
     _test_notes             what is to be told of a test whatever its status
     _perceptrons, _transformer   models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
@@ -70,8 +71,10 @@ What everything shares:
     _settings               the one reader of the environment
     _device_map             which device stands for which: --map-device
     _journal                what a test file's process tells the runner; _journal_reading: and how that is read
-    _exit_status            exit codes in words
+    _exit_status            exit codes in words; _interpreter_flags: the options of `python` itself
+    _stop_signals           by which a run is stopped
     _stack_request          asks a test file's process where it stands
+    _repeated_frames        recursions in tracebacks, folded
     _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed
     _owner                  the stamp that says whose such a folder is, and whether that process lives
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import DeviceError, device_in_use, process_group_backend
-from torch_testing_shim._rank_free import skip_where
+from torch_testing_shim._rank_free import on_cpu_where, skip_where
 from torch_testing_shim._settings import read_settings
 
 __all__ = [
@@ -31,11 +31,12 @@ Test = TypeVar("Test")
 
 def at_least_x_gpu(x: int) -> bool:
     """True where at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen by
-    hand, its ranks count instead, and there are always enough; with devices mapped, the simulated ones count."""
+    hand, or devices that ranks may share, ranks count instead, and there are always enough; with devices mapped, the
+    simulated ones count."""
     device = device_in_use()
     if (devices := read_settings().device_map) is not None:
         return devices.count >= x
-    return device.count >= x or (device.is_cpu and device.chosen)
+    return device.count >= x or device.may_be_shared or (device.is_cpu and device.chosen)
 
 
 def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Test]:
@@ -43,18 +44,19 @@ def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Tes
 
     Args:
         x: how many the test needs.
-        allow_cpu: the test also runs on a machine that has none at all.
+        allow_cpu: the test is never skipped: where there are too few, it runs on the CPU, all ranks of it.
 
     With the CPU chosen by hand (TORCH_TESTING_SHIM_DEVICE=cpu) the test runs: CPU ranks count instead.
     """
 
     def condition(_: unittest.TestCase) -> str | None:
-        device = device_in_use()
-        if at_least_x_gpu(x) or (allow_cpu and device.count == 0):
+        if at_least_x_gpu(x):
             return None
         devices = read_settings().device_map
-        return f"needs at least {x} accelerators, found {device.count if devices is None else devices.count}"
+        return f"needs at least {x} accelerators, found {device_in_use().count if devices is None else devices.count}"
 
+    if allow_cpu:
+        return on_cpu_where(lambda: not device_in_use().is_cpu and not at_least_x_gpu(x))  # type: ignore[return-value]
     return skip_where(condition)  # type: ignore[return-value]
 
 

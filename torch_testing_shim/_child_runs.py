@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch_testing_shim._exit_status import describe_exit
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim._journal_reading import read_journal
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._run_environment import child_environment
@@ -40,6 +40,7 @@ class _Child:
     def __init__(self, names: Sequence[str], command: Sequence[str], journal: Path) -> None:
         self.names = names
         self._journal = journal
+        self._is_interrupted = False
         self._process = subprocess.Popen(
             [*command, *names], env=child_environment(journal), preexec_fn=die_with_this_process()
         )
@@ -47,26 +48,32 @@ class _Child:
     def wait(self, seconds: float | None = None) -> None:
         self._process.wait(seconds)
 
+    def interrupt(self) -> None:
+        """Passes Ctrl-C on, once: another one later would end the process before it has reported."""
+        if not self._is_interrupted and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        self._is_interrupted = True
+
     def end(self) -> None:
         """Ends the process, gently at first; nothing happens where it has ended."""
-        if self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGINT)
+        self.interrupt()
         try:
             self._process.wait(INTERRUPT_GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    def entries(self) -> Iterator[JournalEntry]:
-        """What the process wrote, and what is to be said of tests that it did not write about."""
-        contents = read_journal(self._journal)
-        yield from contents.entries
-        ended = {entry.test for entry in contents.entries}
+    def contents(self) -> JournalContents:
+        """What the process wrote."""
+        return read_journal(self._journal)
+
+    def missing(self, contents: JournalContents) -> Iterator[JournalEntry]:
+        """What is to be said of tests that it did not write about."""
+        told = {entry.test for entry in (*contents.entries, *contents.interrupted)}
         if contents.is_finished:
             return
         for name in self.names:
-            if name not in ended:
+            if name not in told:
                 fate = "" if name in contents.unfinished else "did not run: "
                 reason = f"{fate}its process ended with {describe_exit(self._process.returncode)}"
                 yield JournalEntry(name, TestStatus.ERROR, 0.0, reason, f"{reason}\n")
@@ -97,6 +104,7 @@ def run_in_children(
                     stack.callback(_take, child, log)
                     stack.callback(child.end)
                     children.append(child)
+                stack.callback(_interrupt_all, children)  # before the first is waited for
                 for child in children:
                     child.wait()
             if options.failfast and log.has_failures:
@@ -105,10 +113,19 @@ def run_in_children(
         remove_folder(folder)
 
 
+def _interrupt_all(children: Sequence[_Child]) -> None:
+    for child in children:
+        child.interrupt()
+
+
 def _take(child: _Child, log: TestLog) -> None:
-    for entry in child.entries():
+    contents = child.contents()
+    for entry in (*contents.entries, *child.missing(contents)):
         log.start(entry.test)
         log.end(entry)
+    for entry in contents.interrupted:
+        log.start(entry.test)
+        log.interrupt(entry.test, entry.reason, entry.detail)
 
 
 def _passed_on(options: ProgramOptions) -> list[str]:

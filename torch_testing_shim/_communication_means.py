@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._flags import FILE_SCHEMA
 from torch_testing_shim._retries import find_free_port, retry_on_connect_failures
 from torch_testing_shim._settings import changed_environment
@@ -81,9 +82,10 @@ def create_tcp_store(
 def init_multigpu_helper(world_size: int, backend: str) -> dict[int, list[int]]:
     """Which accelerators each rank is to use, by index (upstream's name, torch 2.13): one for each rank where there are
     enough, none where there are not. On the CPU each rank has the index of its own."""
-    device = device_in_use()
-    count = world_size if device.is_cpu else device.count
-    return {rank: [rank] if world_size <= count else [] for rank in range(world_size)}
+    if not device_in_use().has_room_for(world_size):
+        return {rank: [] for rank in range(world_size)}
+    indices = {rank: rank_device(rank).index for rank in range(world_size)}
+    return {rank: [rank if index is None else index] for rank, index in indices.items()}
 
 
 @functools.cache

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import types
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
+from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.kept_rank_main import serve
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.rank_outcomes import skip_outcome
+from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
+from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, missing_backend, ranks_of
+from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, ranks_of, ranks_wanted
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
-from torch_testing_shim._skips import skip_message
+from torch_testing_shim._skips import skip_message, skip_reason_of
 from torch_testing_shim._test_limits import get_timeout, group_timeout
-from torch_testing_shim._test_steps import cleanup_steps, take_steps
-from torch_testing_shim._wrapped_method import chosen_name, wrap_method
+from torch_testing_shim._test_notes import note_sharing
+from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = ["MultiProcContinuousTest"]
@@ -94,7 +99,8 @@ class MultiProcContinuousTest(TestCase):
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
         """Sets up the process group, in each rank before its first test. Where it skips, all tests of the class do."""
-        os.environ["LOCAL_RANK"] = str(rank)
+        own = rank_device(rank)
+        os.environ["LOCAL_RANK"] = str(rank if own.index is None else own.index)  # what torch takes a device by
         assert rdvz_file is not None, "ranks are started with a file to meet in"
         backend = class_value(cls, "backend_str")
         if backend is None:  # of an accelerator, torch takes the one registered for it
@@ -118,14 +124,18 @@ class MultiProcContinuousTest(TestCase):
         Raises:
             unittest.SkipTest: the test cannot run here, as is known without its ranks.
             LaunchError: the ranks cannot be started.
+            ValueError: torch does not know the backend.
         """
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
         name = self._testMethodName
-        reason = skip_reason(self, getattr(type(self), name)) or missing_backend(type(self))
+        world_size = ranks_wanted(type(self))
+        reason = skip_reason(self, getattr(type(self), name))
+        reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
         if reason is not None:
             raise unittest.SkipTest(reason)
-        ranks = ranks_of(type(self))
+        note_sharing(self, world_size)
+        ranks = ranks_of(type(self), stops_at_subtest=self._stops_at_subtest)
         self._is_joined = False
         self.addCleanup(self._end_unjoined)
         ranks.order(name, get_timeout(self.id()))
@@ -134,11 +144,8 @@ class MultiProcContinuousTest(TestCase):
         """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
 
         @functools.wraps(fn)
-        def in_its_role(instance: MultiProcContinuousTest) -> None:
-            if instance.rank == self.MAIN_PROCESS_RANK:
-                instance._join()
-            else:
-                fn()
+        def in_its_role(instance: MultiProcContinuousTest, *args: Any, **kwargs: Any) -> Any:
+            return instance._join() if instance.rank == self.MAIN_PROCESS_RANK else fn(*args, **kwargs)
 
         return types.MethodType(in_its_role, self)
 
@@ -185,7 +192,7 @@ class MultiProcContinuousTest(TestCase):
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
         cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
         reason = cls._reason_not_to_start()
-        serve(os.path.join(orders, str(rank)), parent_pipe, functools.partial(cls._outcome_of, reason))
+        serve(os.path.join(orders, str(rank)), parent_pipe, functools.partial(cls._outcome_of, reason, parent_pipe))
         if dist.is_initialized():
             if dist.get_backend() == "gloo":  # another backend may have more to do at its end
                 keep_connections()
@@ -196,30 +203,26 @@ class MultiProcContinuousTest(TestCase):
         """Sets up the process group; returns why all tests are to skip, if they are."""
         try:
             cls._init_pg(cls.rank, cls.world_size, cls.rdvz_file)
-        except unittest.SkipTest as skip:
-            return str(skip)
-        except SystemExit as request:
-            if (reason := skip_message(request.code)) is not None:
-                return reason
-            raise
+        except BaseException as end:
+            reason = skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
+            if reason is None:
+                raise
+            return reason
         return None
 
     @classmethod
-    def _outcome_of(cls, reason_to_skip: str | None, test_name: str) -> RankOutcome:
+    def _outcome_of(cls, reason_to_skip: str | None, channel: ChannelWriter, test_name: str) -> RankOutcome:
         """Runs a test and tells how it ended. A `SystemExit` that means no skip passes through."""
         if reason_to_skip is not None:
             return skip_outcome(cls.rank, reason_to_skip)
-        try:
-            cls._run_test_given_id(f"{cls.__module__}.{cls.__qualname__}.{test_name}")
-        except unittest.SkipTest as skip:
-            return skip_outcome(cls.rank, str(skip))
-        except SystemExit as request:
-            if (reason := skip_message(request.code)) is not None:
-                return skip_outcome(cls.rank, reason)
-            raise
-        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-            return outcome_of_exception(cls.rank, error, cls.failureException)
-        return pass_outcome(cls.rank)
+        steps = RankSteps(
+            cls.rank,
+            cls.failureException,
+            tell_subtest=channel.send_subtest,
+            is_expected=is_expected_failure(cls, test_name),
+        )
+        test_id = f"{cls.__module__}.{cls.__qualname__}.{test_name}"
+        return steps.take([functools.partial(cls._run_test_given_id, test_id)])
 
     @classmethod
     def _run_test_given_id(cls, test_id: str, **kwargs: Any) -> None:
@@ -227,9 +230,7 @@ class MultiProcContinuousTest(TestCase):
         name = test_id.rpartition(".")[2]
         self = cls(name)
         set_rng_seed()
-
-        def steps() -> Iterator[Callable[[], object]]:
-            yield functools.partial(getattr(self, name), **kwargs)
-            yield from cleanup_steps(self)
-
-        take_steps(steps())
+        steps = current_steps()
+        assert steps is not None, "a rank runs its test as one of its steps"
+        body = functools.partial(checked_test(getattr(self, name)), **kwargs)
+        steps.take(itertools.chain([body], cleanup_steps(self)))

@@ -1,13 +1,16 @@
-"""Which device stands for which in a run: `cuda=cpu`. Text in, record out; it needs no torch."""
+"""Which device stands for which in a run: `cuda=cpu`. Text in, record out; and how the results of runs on devices that
+are not what tests take them for are marked. It needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAPPED", "SIMULATED_DEVICES", "DeviceMap", "parse_device_map"]
+__all__ = ["MAPPED", "SHARED", "SIMULATED_DEVICES", "DeviceMap", "parse_device_map", "shared_mark"]
 
 #: How the mark of a mapped run begins.
 MAPPED = "mapped: "
+#: How the mark of a test begins whose ranks shared devices.
+SHARED = "shared: "
 
 #: How many devices of the first type such a run counts: as many as one machine usually has.
 SIMULATED_DEVICES = 8
@@ -34,6 +37,11 @@ class DeviceMap:
     def mark(self) -> str:
         """What every result of such a run carries, so that nobody takes it for one of the real device."""
         return f"{MAPPED}{self.source} was {self.target}"
+
+
+def shared_mark(ranks: int, count: int, device_type: str) -> str:
+    """What the result of a test carries whose ranks shared `count` devices."""
+    return f"{SHARED}{ranks} ranks on {count} {device_type}"
 
 
 def parse_device_map(text: str) -> DeviceMap:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from torch_testing_shim._engine.channel import ChannelWriter
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._backend_needs import skip_without_backend
+from torch_testing_shim._engine.devices import process_group_backend
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._settings import changed_environment
 from torch_testing_shim._test_limits import group_timeout
 from torch_testing_shim.common_distributed import MultiProcessTestCase
@@ -30,12 +29,6 @@ class DistributedTestBase(MultiProcessTestCase):
         self.addCleanup(environment.__exit__, None, None, None)
         self._spawn_processes()
 
-    @classmethod
-    def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: ChannelWriter, **kwargs: Any) -> None:
-        size = getattr(cls(test_name), "world_size")  # noqa: B009 - a property, for the rank's instance alone
-        with changed_environment({"WORLD_SIZE": str(size)}):
-            super()._run(rank, test_name, file_name, parent_pipe, **kwargs)
-
     def backend(self, device: str) -> str:
         """The process-group backend of a device.
 
@@ -51,9 +44,13 @@ class DistributedTestBase(MultiProcessTestCase):
         Args:
             device: the device.
             world_size: number of ranks in it; by default all.
+
+        Raises:
+            DeviceError: the device has no backend.
+            unittest.SkipTest: its backend is not to be had here.
         """
         size = self.world_size if world_size is None else world_size
-        device_type = torch.device(device).type
+        skip_without_backend(self.backend(device), size)
         dist.init_process_group(
             backend=self.backend(device),
             world_size=size,
@@ -61,13 +58,11 @@ class DistributedTestBase(MultiProcessTestCase):
             store=FileStore(self.file_name, size),
             timeout=group_timeout(self.id()),
         )
-        if device_type != "cpu":
-            own = torch.device(device_type, self.rank % max(1, device_in_use().count))
+        own = bind_rank(self.rank, device)
+        if own.index is not None:
             torch.set_default_device(own)
-            torch.accelerator.set_device_index(own)
         return dist.distributed_c10d._get_default_group()
 
     def rank_to_device(self, device: str) -> dict[int, list[int]]:
         """Which device each rank has, by index: they take turns where there are fewer than ranks."""
-        count = torch.get_device_module(device).device_count()
-        return {rank: [rank % count] for rank in range(self.world_size)}
+        return {rank: [rank_device(rank, device).index or 0] for rank in range(self.world_size)}

@@ -15,9 +15,12 @@ import torch._dynamo.utils
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore, HashStore
 
+from torch_testing_shim._backend_needs import skip_without_backend
 from torch_testing_shim._distributed_test_base import DistributedTestBase
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
+from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._test_limits import default_ranks, group_timeout
 from torch_testing_shim.common_utils import TestCase
 
 __all__ = [
@@ -46,15 +49,19 @@ def _dynamo_dist_per_rank_init(
     Ranks meet in a file of TMPDIR, which is the test's own folder in a rank; no port is taken.
 
     Args:
-        rank: this rank; it is bound to the accelerator of this index, where there are accelerators.
+        rank: this rank; it is bound to its accelerator, where there is one.
         world_size: number of ranks.
         backend: of the process group; by default that of the device in use.
         init_pg: set a process group up, and take it down.
         fake_pg: let it be the one that sends nothing, whose other ranks need not exist.
+
+    Raises:
+        unittest.SkipTest: the backend is not to be had here.
     """
-    device = device_in_use()
-    if not fake_pg and not device.is_cpu:
-        torch.accelerator.set_device_index(rank)
+    backend = backend or process_group_backend(device_in_use().type)
+    if not fake_pg:
+        skip_without_backend(backend, world_size)
+        bind_rank(rank)
     if init_pg:
         store: Any = HashStore() if world_size == 1 else None
         if fake_pg:
@@ -65,7 +72,7 @@ def _dynamo_dist_per_rank_init(
             path = os.path.join(tempfile.gettempdir(), f"dynamo_rendezvous{next(_GROUP_NUMBERS)}")
             store = FileStore(path, world_size)
         dist.init_process_group(
-            backend=backend or process_group_backend(device.type),
+            backend=backend,
             rank=rank,
             world_size=world_size,
             store=store,
@@ -73,7 +80,8 @@ def _dynamo_dist_per_rank_init(
         )
     _forget_compiled()
     try:
-        yield
+        with ends_forked_children():
+            yield
     finally:
         _forget_compiled()
         if init_pg:
@@ -99,7 +107,7 @@ class DynamoDistributedSingleProcTestCase(TestCase):
         super().setUpClass()
         cls._exit_stack = contextlib.ExitStack()
         device_type = device_in_use().type
-        cls.device = f"{device_type}:{cls.rank}"
+        cls.device = f"{device_type}:{rank_device(cls.rank).index or 0}"
         dist.init_process_group(process_group_backend(device_type), rank=cls.rank, world_size=1, store=HashStore())
         cls._exit_stack.callback(dist.destroy_process_group)
 
@@ -121,4 +129,4 @@ class DynamoDistributedMultiProcTestCase(DistributedTestBase):
     @property
     def world_size(self) -> int:
         """One rank for each accelerator; 4 on the CPU."""
-        return device_in_use().count or DEFAULT_WORLD_SIZE
+        return default_ranks()

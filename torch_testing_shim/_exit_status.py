@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import sys
+from contextlib import suppress
 
-__all__ = ["describe_exit", "signal_name"]
+__all__ = ["describe_exit", "exit_code_of", "signal_name"]
+
+_LONG = range(-(2**63), 2**63)
 
 
 def describe_exit(exit_code: int) -> str:
@@ -18,3 +22,16 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def exit_code_of(request: SystemExit) -> int:
+    """The exit code of a process that Python ends because of this exception, 0 to 255. As there, a `code` that is
+    neither an int nor None is printed on stderr."""
+    code = request.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF if code in _LONG else 0xFF
+    with suppress(Exception):  # it cannot be shown, or the test has closed its streams
+        print(code, file=sys.stderr, flush=True)
+    return 1

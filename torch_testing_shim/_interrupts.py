@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM in a test file's process: the first one ends the run with a report, the second one at once.
+"""Signals that stop a run, in a test file's process: the first one ends the run with a report, the second one at once.
 
-Both arrive as `KeyboardInterrupt`, since unittest and pytest let nothing else through. What a signal cuts short may
+All arrive as `KeyboardInterrupt`, since unittest and pytest let nothing else through. What a signal cuts short may
 have left ranks or scratch folders behind; `end_what_is_left` ends and removes them.
 """
 
@@ -17,6 +17,7 @@ from typing import NoReturn
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.leftovers import children_of_this_process
 from torch_testing_shim._stamped_folders import remove_own_folders
+from torch_testing_shim._stop_signals import STOP_SIGNALS, StopSignals
 
 __all__ = ["Interrupts", "Terminated", "end_what_is_left", "exit_status"]
 
@@ -24,12 +25,20 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM."""
+    """SIGTERM or SIGHUP.
+
+    Attributes:
+        signal: which.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = signal.Signals(number)
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:
-    """What a shell says of a process that the signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
-    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+    """What a shell says of a process that the signal ended: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+    return 128 + (interrupt.signal if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 def end_what_is_left() -> None:
@@ -39,16 +48,17 @@ def end_what_is_left() -> None:
 
 
 class Interrupts:
-    """Takes both signals while it is entered as a context, unless the test file has handlers of its own or they are
+    """Takes the signals while it is entered as a context, unless the test file has handlers of its own or they are
     ignored, as they are under nohup."""
 
     def __init__(self) -> None:
-        self._first: int | None = None
+        self._signals = StopSignals()
         self._pid = os.getpid()
         self._replaced: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
-        for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        for number in STOP_SIGNALS:
+            usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             if signal.getsignal(number) == usual:
                 self._replaced[number] = signal.signal(number, self._take)
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork)
@@ -84,11 +94,12 @@ class Interrupts:
     def _take(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
             self._take_in_a_fork(number)
-        elif self._first is not None:
-            self._end_at_once(128 + self._first)
-        else:
-            self._first = number
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            return
+        is_first = self._signals.first is None
+        if self._signals.take(number):
+            self._end_at_once(128 + int(self._signals.first or number))
+        if is_first:
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
 
     def _take_in_a_fork(self, number: int) -> None:
         """A process that a test has forked takes signals as any other does."""

@@ -9,6 +9,7 @@ they import nothing but the standard library.
     {"event": "start",  "test": "Class.test_a"}
     {"event": "end",    "test": "Class.test_a", "status": "failed", "seconds": 1.25, "reason": "...", "detail": "...",
                         "started_at": 1750000000.5, "ranks": [{"rank": 0, "status": "failed", ...}], "notes": ["..."]}
+    {"event": "interrupt", "test": "Class.test_b", "reason": "...", "detail": "..."}
     {"event": "finish"}
 
 Of a `plan`, `device` may be missing, of an `end`, `started_at`, `ranks` and `notes`; the fields of a rank are those of
@@ -110,6 +111,7 @@ class JournalContents:
         planned: the tests that were to run, in order; empty where the process died before it knew.
         entries: the tests that ended, in order of ending.
         unfinished: the tests that started and never ended, in order of starting.
+        interrupted: of those, the ones that were interrupted, with where they stood.
         is_finished: the process wrote its last line, so nothing is missing.
         broken_lines: how many lines could not be read.
         device: the device type that the tests run on; "" where the process has not told.
@@ -121,6 +123,7 @@ class JournalContents:
     is_finished: bool = False
     broken_lines: int = 0
     device: str = ""
+    interrupted: tuple[JournalEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,10 @@ class Journal:
                 "notes": list(entry.notes),
             }
         )
+
+    def interrupt(self, entry: JournalEntry) -> None:
+        """Says where a test stood when the run was interrupted; it has not ended."""
+        self._append({"event": "interrupt", "test": entry.test, "reason": entry.reason, "detail": entry.detail})
 
     def finish(self) -> None:
         """Says that all that was to run has run."""

@@ -7,7 +7,9 @@ gravest gives the entry its status and reason, the reports of all make the detai
 
 from __future__ import annotations
 
+import sys
 import time
+import types
 import unittest
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +17,8 @@ from typing import Any
 
 from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._rank_records import records_of
-from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
+from torch_testing_shim._repeated_frames import fold_repeated_frames
+from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline, interrupt_report
 from torch_testing_shim._test_notes import notes_of
 from torch_testing_shim._test_selection import class_name, test_name
 
@@ -32,6 +35,17 @@ BY_GRAVITY = (
     TestStatus.PASSED,
     TestStatus.SKIPPED,
 )
+
+
+def _without_the_handler(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """The traceback without its last frame, where that is the harness's: the signal's handler."""
+    frame = traceback
+    while frame is not None and frame.tb_next is not None:
+        if frame.tb_next.tb_next is None and "__unittest" in frame.tb_next.tb_frame.f_globals:
+            frame.tb_next = None
+        else:
+            frame = frame.tb_next
+    return traceback
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,9 @@ class JournalingResult(unittest.TextTestResult):
         interrupted: the user stopped the run, so it was no success.
     """
 
+    _cut_short: unittest.TestCase | None = None  # the test that the interrupt came in
+    _where_cut_short = ""
+
     def __init__(self, *args: Any, log: TestLog, fixtures: Fixtures, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.interrupted = False
@@ -112,6 +129,23 @@ class JournalingResult(unittest.TextTestResult):
     def wasSuccessful(self) -> bool:
         return super().wasSuccessful() and not self.interrupted
 
+    def interrupt(self, interrupt: KeyboardInterrupt) -> None:
+        """Takes the interrupt that has ended the run, when it has left unittest; its message may be a report."""
+        self.interrupted = True
+        test = self._cut_short or unittest.TestCase()
+        report = interrupt_report(interrupt)
+        error = (type(interrupt), interrupt, _without_the_handler(interrupt.__traceback__))
+        self._where_cut_short = report or self._exc_info_to_string(error, test)  # type: ignore[attr-defined]
+        if self._cut_short is not None:
+            self._log.interrupt(test_name(test), report, self._where_cut_short)
+
+    def printErrors(self) -> None:
+        super().printErrors()
+        if self.interrupted:
+            what = "between tests" if self._cut_short is None else self.getDescription(self._cut_short)
+            heading = [self.separator1, f"INTERRUPTED: {what}", self.separator2]
+            self.stream.writeln("\n".join([*heading, self._where_cut_short.rstrip("\n"), ""]))
+
     def startTest(self, test: unittest.TestCase) -> None:
         self._running = _RunningTest(test_name(test), time.perf_counter(), time.time())
         self._log.start(self._running.name)
@@ -121,7 +155,10 @@ class JournalingResult(unittest.TextTestResult):
         super().stopTest(test)
         entry = self._running.entry(records_of(test)) if self._running is not None else None
         self._running = None
-        if entry is not None:
+        is_cut_short = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # which is on its way through unittest
+        if is_cut_short and (entry is None or not entry.status.is_failure):  # its subtests may have passed so far
+            self._cut_short = test
+        elif entry is not None:
             self._log.end(replace(entry, notes=notes_of(test)))
 
     def addSuccess(self, test: unittest.TestCase) -> None:
@@ -130,11 +167,11 @@ class JournalingResult(unittest.TextTestResult):
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         super().addFailure(test, err)
-        self._happened(_Event(TestStatus.FAILED, headline(err[1]), self.failures[-1][1]))
+        self._happened(_Event(TestStatus.FAILED, headline(err[1]), _fold_last(self.failures)))
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
         super().addError(test, err)
-        event = _Event(TestStatus.ERROR, headline(err[1]), self.errors[-1][1])
+        event = _Event(TestStatus.ERROR, headline(err[1]), _fold_last(self.errors))
         if self._running is None:
             self._fixture_failed(test, event)
         else:
@@ -163,7 +200,7 @@ class JournalingResult(unittest.TextTestResult):
             return
         is_failure = issubclass(err[0], test.failureException)
         status = TestStatus.FAILED if is_failure else TestStatus.ERROR
-        report = (self.failures if is_failure else self.errors)[-1][1]
+        report = _fold_last(self.failures if is_failure else self.errors)
         self._happened(_Event(status, headline(err[1]), f"{subtest}\n{report}"))
 
     def _happened(self, event: _Event) -> None:
@@ -181,3 +218,10 @@ class JournalingResult(unittest.TextTestResult):
     def _did_not_run(self, name: str, event: _Event) -> None:
         self._log.start(name)
         self._log.end(JournalEntry(name, event.status, 0.0, event.reason, event.detail, time.time()))
+
+
+def _fold_last(reports: list[tuple[unittest.TestCase, str]]) -> str:
+    """The report that unittest has just added, with recursions folded there, too."""
+    test, text = reports[-1]
+    reports[-1] = (test, fold_repeated_frames(text))
+    return reports[-1][1]

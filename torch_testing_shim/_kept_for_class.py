@@ -8,15 +8,15 @@ import types
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from torch_testing_shim._engine.controller import checked_world_size
-from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.kept_ranks import KeptRanks
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
+from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._settings import read_settings
+from torch_testing_shim._test_limits import default_ranks
 
-__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "missing_backend", "ranks_of"]
+__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_of", "ranks_wanted"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -31,30 +31,31 @@ class OwnDevice:
     """The device of a rank's tensors; a test case may set another in its place."""
 
     def __get__(self, instance: Any, owner: type) -> torch.device:
-        device_type = str(class_value(owner, "device_type"))
         rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
-        return torch.device(device_type) if device_type == "cpu" else torch.device(device_type, max(0, rank))
+        return rank_device(max(0, rank), str(class_value(owner, "device_type")))
 
 
-def ranks_of(cls: Any) -> KeptRanks:
-    """The ranks of a test class; started where they are not there, with `cls.rdvz_file` as the file that they meet in.
+def ranks_of(cls: Any, *, stops_at_subtest: bool = False) -> KeptRanks:
+    """The ranks of a test class, with `cls.rdvz_file` as the file that they meet in; started where there are none, and
+    where those that are there run on another device than the test is to run on.
+
+    Args:
+        cls: the class.
+        stops_at_subtest: tests end at the first subtest that fails.
 
     Raises:
         unittest.SkipTest: the class wants no ranks.
         LaunchError: they cannot be started.
     """
     ranks = KEPT.get(cls)
-    if ranks is None or not ranks.are_running:
+    if ranks is None or not ranks.are_running or ranks.device != read_settings().device:
         _end_all()
-        wanted = class_value(cls, "world_size")
-        if wanted == UNSET:
-            wanted = device_in_use().count or DEFAULT_WORLD_SIZE
-        world_size = checked_world_size(wanted)
+        world_size = ranks_wanted(cls)
         _end_all_at_exit()
-        ranks = KEPT[cls] = KeptRanks(cls, world_size)
+        ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
         cls.rdvz_file = str(ranks.scratch.rendezvous)
-        if cls.world_size == UNSET:
-            cls.world_size = world_size
+        if _leaves_ranks_to_devices(cls):
+            cls.world_size = cls._world_size_of_devices = world_size
     return ranks
 
 
@@ -68,12 +69,20 @@ def class_value(cls: type, name: str) -> Any:
     return found() if callable(found) else found
 
 
-def missing_backend(cls: type) -> str | None:
-    """Why a test class cannot have its backend; None where it can."""
-    backend = class_value(cls, "backend_str")
-    if backend is None or ":" in backend or dist.is_backend_available(backend):
-        return None
-    return f"the backend {backend} is not available"
+def ranks_wanted(cls: type) -> int:
+    """The number of ranks of a class.
+
+    Raises:
+        unittest.SkipTest: it is less than 1.
+        LaunchError: it is not an int.
+    """
+    wanted = default_ranks() if _leaves_ranks_to_devices(cls) else class_value(cls, "world_size")
+    return checked_world_size(wanted)
+
+
+def _leaves_ranks_to_devices(cls: type) -> bool:
+    """Whether the class sets no number of ranks, but for the one that it was given when its ranks were last started."""
+    return class_value(cls, "world_size") in (UNSET, getattr(cls, "_world_size_of_devices", UNSET))
 
 
 def _descriptors() -> frozenset[int]:

@@ -4,8 +4,8 @@ A test that failed is not asked: its traceback may hold what it opened. What the
 
 A first use of torch or Python opens things that stay for good, which no test is to blame for. They are known by what
 they are: devices and the kernel's anonymous files, threads of C++ libraries and of torch, helper processes that run a
-module of torch or multiprocessing, the pipes to these, one event loop of gloo (see `_gloo_descriptors`), and one pipe
-of libuv (see `_libuv_descriptors`).
+module of torch or multiprocessing, the pipes to these, one event loop of gloo (see `_gloo_descriptors`), one pipe of
+libuv (see `_libuv_descriptors`), and what an accelerator's driver opens (see `_driver_descriptors`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from torch_testing_shim._driver_descriptors import DriverState, driver_state, held_by_python
 from torch_testing_shim._gloo_descriptors import event_loops
 from torch_testing_shim._libuv_descriptors import signal_pipes
 
@@ -34,7 +35,7 @@ _SHARED_MEMORY = "/dev/shm"
 #: What a descriptor has to be to count. The others are opened once, by libraries: /dev/urandom, epoll.
 _COUNTED_KINDS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFSOCK})
 #: Variables that libraries set for themselves when they are first used.
-_VARIABLES_OF_LIBRARIES = ("TORCHINDUCTOR_", "TRITON_", "KMP_", "PYTEST_")
+_VARIABLES_OF_LIBRARIES = ("CUDA_MODULE_LOADING", "TORCHINDUCTOR_", "TRITON_", "KMP_", "PYTEST_")
 #: How a helper process of a library is told by its command line.
 _HELPER_MARKS = (
     b"multiprocessing.resource_tracker",
@@ -58,6 +59,7 @@ class Snapshot:
         segments: names in /dev/shm.
         environment: the environment's variables.
         torch: torch's settings by name, with their values.
+        driver: what can be seen of an accelerator's driver.
     """
 
     descriptors: frozenset[tuple[int, int, int]]
@@ -66,6 +68,7 @@ class Snapshot:
     segments: frozenset[str]
     environment: dict[str, str]
     torch: dict[str, object]
+    driver: DriverState
 
 
 def take_snapshot() -> Snapshot:
@@ -82,6 +85,7 @@ def take_snapshot() -> Snapshot:
             "deterministic mode that only warns": torch.is_deterministic_algorithms_warn_only_enabled(),
             "the process group": dist.is_available() and dist.is_initialized(),
         },
+        driver=driver_state(),
     )
 
 
@@ -105,6 +109,7 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
             helpers,
             {
                 *harness_descriptors,
+                *(_of_driver(now.descriptors - before.descriptors) if now.driver != before.driver else ()),
                 *_kept_for_good(event_loops(), before.descriptors, now.descriptors),
                 *_kept_for_good(signal_pipes(), before.descriptors, now.descriptors),
             },
@@ -175,6 +180,19 @@ def _kept_for_good(
     """
     old = {number for number, _, _ in frozenset(before) & frozenset(now)}
     return found[0] if found and not any(one & old for one in found) else frozenset()
+
+
+def _of_driver(new: Collection[tuple[int, int, int]]) -> frozenset[int]:
+    """The new pipes and sockets that the driver may have opened, where it has been at work."""
+    numbers = frozenset(number for number, _, _ in new) - held_by_python()
+    return frozenset(number for number in numbers if _is_pipe_or_socket(number))
+
+
+def _is_pipe_or_socket(descriptor: int) -> bool:
+    with suppress(OSError):  # another thread has closed it
+        mode = os.fstat(descriptor).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+    return True
 
 
 def _targets(folder: str) -> Iterator[str]:

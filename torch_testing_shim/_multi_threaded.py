@@ -7,17 +7,19 @@ import threading
 import types
 import unittest
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch.distributed as dist
 from torch._C._distributed_c10d import Store
 
 from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
+from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
-from torch_testing_shim._test_steps import cleanup_steps, take_steps
-from torch_testing_shim._threaded_run import ThreadedRun, leave, threaded_process_group
+from torch_testing_shim._test_notes import note_sharing
+from torch_testing_shim._threaded_run import ThreadedRun, threaded_process_group
 from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase
 
@@ -61,11 +63,8 @@ class MultiThreadedTestCase(TestCase):
         """A method that runs `fn` in a rank, and in the main thread waits for the ranks that do."""
 
         @functools.wraps(fn)
-        def in_its_role(instance: MultiThreadedTestCase) -> None:
-            if instance.rank == self.MAIN_THREAD_RANK:
-                instance._join()
-            else:
-                fn()
+        def in_its_role(instance: MultiThreadedTestCase) -> Any:
+            return instance._join() if instance.rank == self.MAIN_THREAD_RANK else fn()
 
         return types.MethodType(in_its_role, self)
 
@@ -97,7 +96,10 @@ class MultiThreadedTestCase(TestCase):
         if reason is not None:
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
-        run = self._run_of_threads = ThreadedRun(world_size, get_timeout(self.id()))
+        note_sharing(self, world_size)
+        run = self._run_of_threads = ThreadedRun(
+            world_size, get_timeout(self.id()), stops_at_subtest=self._stops_at_subtest
+        )
         self.addCleanup(run.close)
         type(self).global_store = run.store
         self.addCleanup(delattr, type(self), "global_store")
@@ -125,31 +127,20 @@ class MultiThreadedTestCase(TestCase):
         self.run_test_with_threaded_pg(test_name, rank, world_size)
 
     def run_test_with_threaded_pg(self, test_name: str, rank: int, world_size: int) -> None:
-        """Runs the test method in this rank, with its set-up, its cleanups and its tear-down.
+        """Runs the test method in this rank, with its set-up, its cleanups and its tear-down."""
 
-        Raises:
-            BaseException: the first that one of them raised.
-        """
+        steps = current_steps()
+        assert steps is not None, "a rank's thread has been started by ThreadRanks"
 
-        def steps() -> Iterator[Callable[[], object]]:
+        def taken() -> Iterator[Callable[[], object]]:
             with threaded_process_group(rank, world_size, type(self).global_store):
-                yield from self._test_steps(test_name, failures)
-            yield self.perThreadTearDown
+                yield checked_step(self.perThreadSetUp)
+                if not steps.has_ended:
+                    yield checked_test(getattr(self, test_name))
+                yield from cleanup_steps(self)
+            yield checked_step(self.perThreadTearDown)
 
-        failures: list[BaseException] = []
-        world: Any = dist.distributed_c10d._world  # now: this thread may outlive the test
-
-        def on_error(error: BaseException) -> None:
-            failures.append(error)
-            leave(world.meetings, rank, error)
-
-        take_steps(steps(), on_error)
-
-    def _test_steps(self, test_name: str, failures: list[BaseException]) -> Iterator[Callable[[], object]]:
-        yield self.perThreadSetUp
-        if not failures:
-            yield getattr(self, test_name)
-        yield from cleanup_steps(self)
+        steps.take(taken())
 
     def assertEqualOnRank(self, x: Any, y: Any, msg: Any = None, *, rank: int = 0) -> None:
         """`assertEqual` on one rank alone, for what draws random numbers: all ranks share one generator."""
@@ -160,6 +151,11 @@ class MultiThreadedTestCase(TestCase):
         """`assertNotEqual` on one rank alone."""
         if self.rank == rank:
             self.assertNotEqual(x, y, msg)
+
+
+def _subtest_of_rank(msg: Any = NO_MESSAGE, **params: Any) -> AbstractContextManager[None]:
+    steps = current_steps()
+    return nullcontext() if steps is None else steps.subtest(msg, params)
 
 
 def spawn_threads_and_init_comms(
@@ -186,16 +182,20 @@ def spawn_threads_and_init_comms(
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         size = checked_world_size(world_size)
         seconds = get_timeout(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
-        run = ThreadedRun(size, seconds)
+        run = ThreadedRun(size, seconds, stops_at_subtest=getattr(self, "_stops_at_subtest", False))
 
         def body(rank: int) -> None:
+            steps = current_steps()
+            assert steps is not None, "a rank's thread has been started by ThreadRanks"
             with threaded_process_group(rank, size, run.store):
-                take_steps([lambda: test(self, *args, **kwargs)], functools.partial(leave, run.meetings, rank))
+                steps.take([functools.partial(checked_test(test), self, *args, **kwargs)])
 
+        self.subTest = _subtest_of_rank  # unittest's would have all ranks share one state
         try:
             run.start(body)
             run.join()
         finally:
+            del self.subTest
             run.close()
 
     return wrapper

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import declares, device_in_use
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._flags import TEST_WITH_ROCM
 from torch_testing_shim._rank_free import skip_where
 
@@ -70,6 +71,10 @@ def has_multicast_memory() -> bool:
     """Whether the device in use has multicast memory: as torch says of CUDA, and the package of another device."""
     if device_in_use().type != "cuda":
         return declares("multicast_memory")
+    return DRIVER.ask(_cuda_has_multicast_memory)
+
+
+def _cuda_has_multicast_memory() -> bool:
     memory: Any = torch._C._distributed_c10d._SymmetricMemory
     return bool(memory.has_multicast_support(torch._C._autograd.DeviceType.CUDA, 0))
 
@@ -122,10 +127,14 @@ def sm_is_or_higher_than(device: torch.device, major: int, minor: int) -> bool:
     (upstream's name, torch 2.13)."""
     if device.type != "cuda":
         return True
-    return not TEST_WITH_ROCM and torch.cuda.get_device_capability(device) >= (major, minor)
+    return not TEST_WITH_ROCM and DRIVER.ask(torch.cuda.get_device_capability, device) >= (major, minor)
 
 
 def _rocm_arch() -> str:
+    return DRIVER.ask(_first_rocm_arch)
+
+
+def _first_rocm_arch() -> str:
     return str(torch.cuda.get_device_properties(0).gcnArchName).partition(":")[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._program_options import ProgramOptions
 from torch_testing_shim._rank_records import records_of
-from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline
+from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline, interrupt_report
 from torch_testing_shim._test_notes import notes_of
 
 __all__ = ["PytestMissing", "run_with_pytest"]
@@ -57,6 +58,7 @@ class _Reporter:
         self._wanted = frozenset(wanted)
         self._log = log
         self._names: dict[str, str] = {}
+        self._running: Any = None  # pytest's item
         self._started = self._started_at = 0.0
         self._ranks: tuple[RankRecord, ...] = ()
         self._entry: JournalEntry | None = None
@@ -72,6 +74,15 @@ class _Reporter:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         is_signal = isinstance(excinfo.value, KeyboardInterrupt)  # pytest.exit comes here too
         self.interrupt = excinfo.value if is_signal else KeyboardInterrupt()
+        if self._running is not None:
+            report = interrupt_report(self.interrupt)
+            detail = report or str(self._running.repr_failure(excinfo))
+            name = self._names[self._running.nodeid]
+            self._log.interrupt(name, report, detail)
+            print("\n".join([f"\nINTERRUPTED: {name}", *([] if report else [detail])]), file=sys.stderr)
+
+    def pytest_runtest_setup(self, item: Any) -> None:
+        self._running = item
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._started, self._started_at = time.perf_counter(), time.time()
@@ -105,6 +116,7 @@ class _Reporter:
         self._ended(report, status, headline(error), report.longreprtext)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._running = None
         if self._entry is not None:
             self._log.end(replace(self._entry, notes=self._notes))
 

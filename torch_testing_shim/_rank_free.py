@@ -1,4 +1,4 @@
-"""Conditions of a test that can be decided without its ranks, so that a skip starts no process.
+"""Conditions of a test that can be decided without its ranks: whether it is skipped, and whether it runs on the CPU.
 
 A decorator hangs its condition on the function that it returns. The attribute travels outwards through decorators
 that use `functools.wraps`, so the controller finds it on the finished test method and asks before it starts a rank;
@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-__all__ = ["Condition", "skip_reason", "skip_where"]
+__all__ = ["Condition", "on_cpu_where", "runs_on_cpu", "skip_reason", "skip_where"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -21,6 +21,7 @@ Condition = Callable[[unittest.TestCase], "str | None"]
 Test = TypeVar("Test", bound=Callable[..., Any])
 
 _ATTRIBUTE = "_torch_testing_shim_conditions"
+_ON_CPU = "_torch_testing_shim_on_cpu"
 
 
 def skip_where(condition: Condition) -> Callable[[Test], Test]:
@@ -38,6 +39,25 @@ def skip_where(condition: Condition) -> Callable[[Test], Test]:
         return cast(Test, wrapper)
 
     return decorate
+
+
+def on_cpu_where(condition: Callable[[], bool]) -> Callable[[Test], Test]:
+    """A decorator that has a test run on the CPU where `condition` holds, as if it had been chosen by hand."""
+
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return test(*args, **kwargs)
+
+        setattr(wrapper, _ON_CPU, (condition, *getattr(test, _ON_CPU, ())))
+        return cast(Test, wrapper)
+
+    return decorate
+
+
+def runs_on_cpu(method: Callable[..., Any]) -> bool:
+    """Whether a test runs on the CPU whatever accelerators there are."""
+    return any(condition() for condition in getattr(method, _ON_CPU, ()))
 
 
 def skip_reason(test_case: unittest.TestCase, method: Callable[..., Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
 
 __all__ = ["rank_placements"]
@@ -10,5 +10,4 @@ __all__ = ["rank_placements"]
 
 def rank_placements(ranks: int = DEFAULT_WORLD_SIZE) -> list[str]:
     """ "rank:0/cuda:0", "rank:1/cuda:1" and so on, for the device in use; "rank:0/cpu" and so on for the CPU."""
-    device = device_in_use()
-    return [f"rank:{rank}/cpu" if device.is_cpu else f"rank:{rank}/{device.type}:{rank}" for rank in range(ranks)]
+    return [f"rank:{rank}/{rank_device(rank)}" for rank in range(ranks)]

@@ -56,6 +56,8 @@ def settings_as_assignments(settings: Settings) -> Iterator[str]:
     default = Settings()
     if settings.device is not None:
         yield f"TORCH_TESTING_SHIM_DEVICE={shlex.quote(settings.device)}"
+    if settings.share_devices:
+        yield "TORCH_TESTING_SHIM_SHARE_DEVICES=1"
     if settings.start_method is not None:
         yield f"TORCH_TESTING_SHIM_START_METHOD={settings.start_method}"
     if settings.world_size is not None:

@@ -8,16 +8,20 @@ import os
 import sys
 import unittest
 
+from torch_testing_shim._interpreter_flags import interpreter_flags
 from torch_testing_shim._settings import Settings
 
 __all__ = ["interpreter_arguments", "load_tests"]
 
 
 def interpreter_arguments(path: str, settings: Settings) -> list[str]:
-    """What stands between `python` and the path of a test file: something where it is PyTorch's and runs as it is."""
+    """What stands between `python` and the path of a test file: the interpreter's own options, and more where the file
+    is PyTorch's and runs as it is."""
+    flags = list(interpreter_flags())
     if settings.upstream_file != path:
-        return []
-    return ["-m", __package__, *(["--map-device", str(settings.device_map)] if settings.device_map else [])]
+        return flags
+    mapped = ["--map-device", str(settings.device_map)] if settings.device_map else []
+    return [*flags, "-m", __package__, *mapped]
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:

@@ -52,6 +52,8 @@ class Settings:
         device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
         device_indices: the accelerators that this process may use, of those that torch finds
             (TORCH_TESTING_SHIM_DEVICE_INDICES, "0,2"; run_test.py leases them), or None for all.
+        share_devices: a test may have more ranks than accelerators, which they share
+            (TORCH_TESTING_SHIM_SHARE_DEVICES).
         start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
         world_size: ranks of the tests that do not fix their number (WORLD_SIZE, as upstream), or None.
         seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
@@ -85,6 +87,7 @@ class Settings:
 
     device: str | None = None
     device_indices: tuple[int, ...] | None = None
+    share_devices: bool = False
     start_method: str | None = None
     world_size: int | None = None
     seed: int | None = None
@@ -123,6 +126,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
         device_indices=_indices(env, "TORCH_TESTING_SHIM_DEVICE_INDICES"),
+        share_devices=_flag(env, "TORCH_TESTING_SHIM_SHARE_DEVICES"),
         start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
         world_size=_whole_number(env, "WORLD_SIZE", smallest=1),
         seed=_whole_number(env, "TORCH_TESTING_SHIM_SEED", largest=LARGEST_SEED),

@@ -1,10 +1,18 @@
-"""Exit codes that mean "skipped": upstream's `TEST_SKIPS`, which tests pass to `sys.exit`."""
+"""What means "skipped" in a rank: exceptions of unittest and pytest, and upstream's `TEST_SKIPS`, exit codes that tests
+pass to `sys.exit`."""
 
 from __future__ import annotations
 
+import sys
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["TEST_SKIPS", "TestSkip", "skip_message"]
+__all__ = ["TEST_SKIPS", "TestSkip", "is_pytest_failure", "skip_message", "skip_reason_of", "skips_as_known"]
+
+#: How the reason of a skip begins that was `pytest.xfail`.
+XFAIL = "xfail: "
 
 
 class TestSkip(NamedTuple):
@@ -37,4 +45,46 @@ TEST_SKIPS: dict[str, TestSkip] = {
 
 def skip_message(exit_code: object) -> str | None:
     """The reason that `exit_code` stands for, or None where it does not mean a skip."""
+    if not isinstance(exit_code, int):
+        return None
     return next((skip.message for skip in TEST_SKIPS.values() if skip.exit_code == exit_code), None)
+
+
+def skip_reason_of(error: BaseException) -> str | None:
+    """The reason of a skip, be it unittest's, `pytest.skip` or `pytest.xfail`; None for an exception that is none."""
+    if isinstance(error, unittest.SkipTest):
+        return str(error)
+    if _is_pytests(error, "XFailed"):
+        return f"{XFAIL}{error}"
+    return str(error) if _is_pytests(error, "Skipped") else None
+
+
+@contextmanager
+def skips_as_known(is_pytests: bool) -> Iterator[None]:
+    """Has a skip leave the block as who runs the test knows it: `pytest.xfail` of a rank as itself under pytest, and
+    what is pytest's as unittest's elsewhere.
+
+    Args:
+        is_pytests: pytest runs the test.
+    """
+    try:
+        yield
+    except BaseException as error:
+        reason = skip_reason_of(error)
+        if reason is None or isinstance(error, unittest.SkipTest) != is_pytests:
+            raise
+        if not is_pytests:
+            raise unittest.SkipTest(reason) from None
+        if reason.startswith(XFAIL):
+            raise sys.modules["_pytest.outcomes"].XFailed(reason.removeprefix(XFAIL)) from None
+        raise
+
+
+def is_pytest_failure(error: BaseException) -> bool:
+    """Whether it is that of `pytest.fail`."""
+    return _is_pytests(error, "Failed")
+
+
+def _is_pytests(error: BaseException, name: str) -> bool:
+    outcomes = sys.modules.get("_pytest.outcomes")  # not imported: where it is not there, nothing of it was raised
+    return outcomes is not None and isinstance(error, getattr(outcomes, name))

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
+
 __all__ = ["reset_dynamo", "run_subtests"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -30,19 +32,15 @@ def run_subtests(
         subtest_config: keyword argument of `test_fn` -> its values.
         test_fn: the check; it also gets `test_args` and `test_kwargs`.
 
-    Raises:
-        Exception: what `test_fn` raised, with a note of the combination (Python 3.11 and later). The rest is not run.
+    A combination that fails is told by name, and in a rank it ends the test.
     """
+    steps = current_steps()
     for values in itertools.product(*subtest_config.values()):
         chosen = dict(zip(subtest_config, values, strict=True))
         reset_dynamo()
-        try:
-            with cls_inst.subTest(**chosen):
-                test_fn(*test_args, **test_kwargs, **chosen)
-        except Exception as error:
-            if hasattr(error, "add_note"):
-                error.add_note(f"in the subtest {', '.join(f'{name}={value!r}' for name, value in chosen.items())}")
-            raise
+        # In a rank, it is the last if it fails: the others wait at the barrier, or in a collective of it.
+        with cls_inst.subTest(**chosen) if steps is None else steps.subtest(NO_MESSAGE, chosen, is_last=True):
+            test_fn(*test_args, **test_kwargs, **chosen)
         reset_dynamo()
         dist.barrier()
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
 from torch_testing_shim._settings import read_settings
 
-__all__ = ["UNEXPECTED_SUCCESS", "LogError", "TestLog", "headline"]
+__all__ = ["UNEXPECTED_SUCCESS", "LogError", "TestLog", "headline", "interrupt_report"]
 
 #: Why a test that passed has failed.
 UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
@@ -25,6 +25,7 @@ class TestLog:
     Attributes:
         planned: names of the tests that were to run.
         entries: one per test that ended, in order.
+        interrupted: one per test that was interrupted, with where it stood.
 
     Raises:
         LogError: from every method that adds something, where the journal cannot be written.
@@ -37,6 +38,7 @@ class TestLog:
         self._marks = (devices.mark,) if devices is not None else ()
         self.planned: list[str] = []
         self.entries: list[JournalEntry] = []
+        self.interrupted: list[JournalEntry] = []
         self._journal = journal
 
     def plan(self, names: Sequence[str], device: str = "") -> None:
@@ -53,6 +55,17 @@ class TestLog:
         entry = replace(entry, notes=tuple(dict.fromkeys((*self._marks, *entry.notes))))
         self.entries.append(entry)
         self._write(lambda journal: journal.end(entry))
+
+    def interrupt(self, name: str, report: str, detail: str) -> None:
+        """Takes where a test stood when the run was interrupted.
+
+        Args:
+            report: that of its ranks; "" where there is none.
+            detail: that, or else what is known otherwise.
+        """
+        entry = JournalEntry(name, TestStatus.ERROR, 0.0, report.partition("\n")[0], detail)
+        self.interrupted.append(entry)
+        self._write(lambda journal: journal.interrupt(entry))
 
     def finish(self) -> None:
         """Says that nothing more will come."""
@@ -80,6 +93,11 @@ class TestLog:
         """The planned tests that have no entry."""
         ended = {entry.test for entry in self.entries}
         return [name for name in self.planned if name not in ended]
+
+
+def interrupt_report(interrupt: KeyboardInterrupt) -> str:
+    """What an interrupt tells of the ranks that it came to (see `_engine.interruption`); "" where there were none."""
+    return str(interrupt.args[0]) if interrupt.args else ""
 
 
 def headline(error: BaseException) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import unittest
 
-__all__ = ["note", "notes_of"]
+from torch_testing_shim._device_map import shared_mark
+from torch_testing_shim._engine.devices import device_in_use
+
+__all__ = ["note", "note_sharing", "notes_of"]
 
 #: The attribute of a test's instance that holds its notes.
 _NOTES = "_torch_testing_shim_notes"
@@ -13,6 +16,13 @@ _NOTES = "_torch_testing_shim_notes"
 def note(test: unittest.TestCase, text: str) -> None:
     """Notes one line."""
     setattr(test, _NOTES, (*notes_of(test), text))
+
+
+def note_sharing(test: unittest.TestCase, ranks: int) -> None:
+    """Marks a test whose ranks share devices."""
+    device = device_in_use()
+    if device.is_shared_by(ranks):
+        note(test, shared_mark(ranks, device.count, device.type))
 
 
 def notes_of(test: object) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, checked_device
+from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._engine.spawned_main import is_importing_main
@@ -60,7 +61,7 @@ def run_tests(argv: list[str] | None = None) -> None:
     Raises:
         SystemExit: always, but in a rank that imports the file; 0 where all tests passed or skipped, 1 where one
             failed, 2 where the command line or the environment is wrong, 5 where there was nothing to run, 130 where
-            Ctrl-C stopped the run, 143 where SIGTERM did.
+            Ctrl-C stopped the run, 143 where SIGTERM did, 129 where SIGHUP did.
     """
     if is_importing_main():  # a file that does not ask for its __name__ first
         return
@@ -84,7 +85,8 @@ def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
     """Ends what the run was doing; returns the exit status."""
     end_what_is_left()
     interrupts.ignore()
-    print("ended by SIGTERM" if isinstance(interrupt, Terminated) else "interrupted", file=sys.stderr)
+    how = f"ended by {interrupt.signal.name}" if isinstance(interrupt, Terminated) else "interrupted"
+    print(how, file=sys.stderr)
     return exit_status(interrupt)
 
 
@@ -141,7 +143,7 @@ def _run_and_report(
     if options.subprocess or options.run_parallel > 1:
         print(_summary(log), file=sys.stderr)
     if options.save_xml is not None:
-        write_report(log.entries, script, options.save_xml)
+        write_report([*log.entries, *log.interrupted], script, options.save_xml)
     return _exit_status(log) if status is None else status
 
 
@@ -172,9 +174,10 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
         try:
             suite(result)
         except KeyboardInterrupt as interrupt:
-            result.interrupted = True
+            result.interrupt(interrupt)
             interrupts.append(interrupt)
 
+    STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
     unittest.TextTestRunner(
         verbosity=options.verbosity,
         failfast=options.failfast,

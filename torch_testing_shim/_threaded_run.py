@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import unittest
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,6 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore, Store
 
 from torch_testing_shim._engine.controller import raise_verdict
-from torch_testing_shim._engine.thread_meetings import Meetings
 from torch_testing_shim._engine.thread_ranks import ThreadRanks
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim.distributed.multi_threaded_pg import (
@@ -20,7 +18,7 @@ from torch_testing_shim.distributed.multi_threaded_pg import (
     _uninstall_threaded_pg,
 )
 
-__all__ = ["ThreadedRun", "leave", "threaded_process_group"]
+__all__ = ["ThreadedRun", "threaded_process_group"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -28,8 +26,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 class ThreadedRun:
     """One run of a test's ranks as threads: their worlds, their store, their verdict. `close` ends it."""
 
-    def __init__(self, world_size: int, timeout: float) -> None:
-        self._ranks = ThreadRanks(world_size, timeout)
+    def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
+        self._ranks = ThreadRanks(world_size, timeout, stops_at_subtest=stops_at_subtest)
         self._world_size = world_size
         self._world: ThreadLocalWorld | None = _install_threaded_pg(self._ranks.meetings)
         self.store = HashStore()
@@ -37,10 +35,6 @@ class ThreadedRun:
     @property
     def threads(self) -> list[threading.Thread]:
         return self._ranks.threads
-
-    @property
-    def meetings(self) -> Meetings:
-        return self._ranks.meetings
 
     def start(self, body: Callable[[int], object]) -> None:
         """Starts the ranks; each calls `body` with its number."""
@@ -79,9 +73,3 @@ def threaded_process_group(rank: int, world_size: int, store: Store) -> Iterator
     finally:
         if dist.distributed_c10d._world is world and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def leave(meetings: Meetings, rank: int, error: BaseException) -> None:
-    """Tells the others at once that this rank will not come any more, whatever it does until it ends."""
-    skipped = isinstance(error, unittest.SkipTest)
-    meetings.leave(rank, f"skipped: {error}" if skipped else f"raised {type(error).__name__}")

@@ -6,7 +6,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["chosen_name", "wrap_method"]
+__all__ = ["chosen_name", "is_expected_failure", "wrap_method"]
 
 _NO_TEST = "runTest"
 
@@ -27,3 +27,9 @@ def wrap_method(case: unittest.TestCase, name: str, wrap: Callable[[Callable[...
         setattr(case, name, wrap(method))
     elif name != _NO_TEST:
         raise ValueError(f"there is no test method {name!r} in {type(case)}")
+
+
+def is_expected_failure(case_class: type, name: str) -> bool:
+    """Whether `unittest.expectedFailure` stands above a test method, or above its class."""
+    mark = "__unittest_expecting_failure__"
+    return bool(getattr(case_class, mark, False) or getattr(getattr(case_class, name, None), mark, False))

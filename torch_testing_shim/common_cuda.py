@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM
 from torch_testing_shim._lazy_flag import LazyFlag
 from torch_testing_shim._upstream.graft import served
@@ -25,7 +26,7 @@ CUDNN_ATTENTION_VERSION = 90000
 
 def _capability_from(*least: int) -> bool:
     """True where the current CUDA device has at least this compute capability."""
-    return LAZY_FLAGS["TEST_CUDA"]() and torch.cuda.get_device_capability() >= least
+    return LAZY_FLAGS["TEST_CUDA"]() and DRIVER.ask(torch.cuda.get_device_capability) >= least
 
 
 SM80OrLater = LazyFlag(lambda: _capability_from(8, 0))
@@ -52,8 +53,9 @@ def _declares(capability: str) -> bool:
 
 def _has_cudnn_attention() -> bool:
     cudnn: Any = torch.backends.cudnn  # untyped in torch
-    has_version = (cudnn.version() or 0) >= CUDNN_ATTENTION_VERSION
-    return bool(SM80OrLater) and not TEST_WITH_ROCM and has_version
+    if not SM80OrLater or TEST_WITH_ROCM:
+        return False
+    return bool((DRIVER.ask(cudnn.version) or 0) >= CUDNN_ATTENTION_VERSION)
 
 
 #: Kernels of attention that an accelerator has (upstream's names, torch 2.13), as torch or its package says; false on

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-import sys
 import types
 import unittest
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,13 +34,9 @@ from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_outcomes import (
-    TEST_ERROR_EXIT_CODE,
-    outcome_of_exception,
-    pass_outcome,
-    skip_outcome,
-)
+from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
+from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps
+from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._journal import RankRecord
 from torch_testing_shim._multi_threaded import MultiThreadedTestCase, spawn_threads_and_init_comms
@@ -51,8 +46,9 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._upstream.graft import served
-from torch_testing_shim._wrapped_method import chosen_name, wrap_method
+from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = [
@@ -108,6 +104,12 @@ class MultiProcessTestCase(TestCase):
     A subclass calls `self._spawn_processes()` at the end of its `setUp`. Ranks get fresh processes for every test
     method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
 
+    A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
+    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    are in ranks as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture
+    sets is not there, as in upstream's ranks. A variable that a library reads when it is imported (TORCH_LOGS) has been
+    read before, unless ranks are spawned.
+
     Attributes:
         rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
         file_name: path of the file in which the process group of the test's ranks meets.
@@ -155,10 +157,8 @@ class MultiProcessTestCase(TestCase):
         """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
 
         @functools.wraps(fn)
-        def in_its_role(instance: MultiProcessTestCase) -> None:
-            is_controller = instance.rank == self.MAIN_PROCESS_RANK
-            run = functools.partial(instance._join_processes, fn) if is_controller else fn
-            run()
+        def in_its_role(instance: MultiProcessTestCase) -> Any:
+            return instance._join_processes(fn) if instance.rank == self.MAIN_PROCESS_RANK else fn()
 
         return types.MethodType(in_its_role, self)
 
@@ -188,13 +188,16 @@ class MultiProcessTestCase(TestCase):
         reason = skip_reason(self, getattr(type(self), name))
         if reason is not None:
             raise unittest.SkipTest(reason)
+        world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
         pids = self._ranks.start(
             type(self),
             name,
-            checked_world_size(self.world_size),
+            world_size,
             timeout=get_timeout(self.id()),
             rendezvous_file=self.file_name,
             run_arguments={"fake_pg": getattr(self, "fake_pg", False)},
+            stops_at_subtest=self._stops_at_subtest,
         )
         self.processes = [RankProcess(rank, pid) for rank, pid in enumerate(pids)]
 
@@ -240,45 +243,18 @@ class MultiProcessTestCase(TestCase):
             SystemExit: the test failed or skipped; what `_run` wanted to do after it is not done, as upstream.
         """
         set_rng_seed()
-        outcome = self._observe(getattr(self, test_name), parent_pipe)
+        test = getattr(self, test_name)
+        steps = RankSteps(
+            self.rank,
+            self.failureException,
+            tell=lambda found: parent_pipe.send(found) if found.status.is_exception else None,
+            tell_subtest=parent_pipe.send_subtest,
+            is_expected=is_expected_failure(type(self), test_name),
+        )
+        outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
+        if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash
+            parent_pipe.send(outcome)
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():
             dist.destroy_process_group()
-
-    def _observe(self, test: Callable[[], object], parent_pipe: ChannelWriter) -> RankOutcome:
-        """Runs the test and its cleanups and reports how they ended: an exception at once, since the cleanups after it
-        may take their time, or crash. A `SystemExit` passes through."""
-        outcome: RankOutcome | None = None
-        for step in itertools.chain([test], self._cleanup_steps()):
-            found = self._outcome_of(step)
-            if found is None:
-                continue
-            if outcome is not None and outcome.status.is_exception:
-                print(f"after that, a cleanup {found.status.value}:\n{found.traceback}", file=sys.stderr)
-            else:
-                outcome = found
-                if outcome.status.is_exception:
-                    parent_pipe.send(outcome)
-        outcome = outcome or pass_outcome(self.rank)  # made here, since it says when the test ended
-        if not outcome.status.is_exception:
-            parent_pipe.send(outcome)
-        return outcome
-
-    def _outcome_of(self, step: Callable[[], object]) -> RankOutcome | None:
-        """Runs a step and tells how it ended; None where it returned."""
-        try:
-            step()
-        except unittest.SkipTest as skip:
-            return skip_outcome(self.rank, str(skip))
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-            return outcome_of_exception(self.rank, error, self.failureException)
-        return None
-
-    def _cleanup_steps(self) -> Iterator[Callable[[], object]]:
-        """The cleanups that the test has added, last first; asked for one by one, since each may add more."""
-        while self._cleanups:  # type: ignore[attr-defined]  # unittest's; its doCleanups keeps no exception
-            function, args, kwargs = self._cleanups.pop()  # type: ignore[attr-defined]
-            yield functools.partial(function, *args, **kwargs)

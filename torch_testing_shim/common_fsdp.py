@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch_testing_shim._dummy_process_group import DummyProcessGroup
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._fsdp.case_mixin import FSDPTestMixin
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
 from torch_testing_shim._fsdp.delayed_models import ModuleWithDelay, NestedWrappedModuleWithDelay
@@ -177,9 +178,8 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        device = device_in_use()
-        if not device.has_room_for(self.world_size):
-            raise unittest.SkipTest(f"needs at least {self.world_size} {device.type}, found {device.count}")
+        if (shortage := device_in_use().shortage(self.world_size)) is not None:
+            raise unittest.SkipTest(shortage)
         self._spawn_processes()
 
     @classmethod
@@ -204,13 +204,13 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
 
             dist.init_process_group("fake", store=FakeStore(), **place)
             return
-        if not device_in_use().is_cpu:
-            torch.accelerator.set_device_index(self.rank % device_count())
+        bind_rank(self.rank)
         backend = process_group_backend(device_type())
         dist.init_process_group(backend, init_method=self.init_method, timeout=group_timeout(self.id()), **place)
 
     def _barrier_devices(self) -> list[int] | None:
-        return None if device_in_use().is_cpu else [self.rank % device_count()]
+        own = rank_device(self.rank)
+        return None if own.index is None else [own.index]
 
 
 class FSDPTestContinuous(FSDPTestMixin, MultiProcContinuousTest):
@@ -222,8 +222,7 @@ class FSDPTestContinuous(FSDPTestMixin, MultiProcContinuousTest):
 
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        if not device_in_use().is_cpu:
-            torch.accelerator.set_device_index(rank % device_count())
+        bind_rank(rank)
         super()._init_pg(rank, world_size, rdvz_file)
 
     @property
@@ -244,6 +243,11 @@ class FSDPTestMultiThread(MultiThreadedTestCase):
         super().setUp()
         importlib.import_module("torch._dynamo")  # fully_shard does it, and threads that do at once find it half made
         self._spawn_threads()
+
+    @classmethod
+    def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
+        bind_rank(rank)
+        super()._run(test_name, rank, world_size, **kwargs)
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""

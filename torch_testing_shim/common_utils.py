@@ -7,6 +7,8 @@ that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import sys
 import unittest
 from collections.abc import Callable
@@ -16,7 +18,16 @@ import torch
 
 from torch_testing_shim._assertions import TensorAssertions
 from torch_testing_shim._device_sleep import get_cycles_per_ms
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
+from torch_testing_shim._engine.unrun_body import (
+    checked_step,
+    checked_test,
+    close_event_loop,
+    is_asyncio_case,
+    require_plain,
+)
 from torch_testing_shim._expected_output import ExpectedOutput
 from torch_testing_shim._flags import (
     FILE_SCHEMA,
@@ -48,11 +59,12 @@ from torch_testing_shim._guards import (
 )
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
+from torch_testing_shim._rank_free import runs_on_cpu
 from torch_testing_shim._repro import repro_command, repro_on_failure
 from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
 from torch_testing_shim._running_script import load_tests
 from torch_testing_shim._seeds import SEED, freeze_rng_state, set_rng_seed
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._settings import changed_environment, read_settings
 from torch_testing_shim._skip_marks import (
     SLOW_MARK,
     lazy_skip_if,
@@ -66,6 +78,7 @@ from torch_testing_shim._skip_marks import (
     slowTest,
     slowTestIf,
 )
+from torch_testing_shim._skips import skips_as_known
 from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
@@ -140,6 +153,27 @@ class NoTest:
     __test__ = False
 
 
+def _prepare_before_set_up(test_class: Any) -> None:
+    """Has `setUpClass`, the class's own or that of a mixin, find the ranks prepared, so that no rank sees what it does
+    to classes and modules: else ranks would, where the class is the first to run."""
+    found = inspect.getattr_static(test_class, "setUpClass")
+    is_classmethod = isinstance(found, classmethod) and not isinstance(found, _PreparedSetUp)
+    if not is_classmethod or found is vars(unittest.TestCase)["setUpClass"]:
+        return
+    is_own = "setUpClass" in vars(test_class)
+
+    @functools.wraps(found.__func__)
+    def set_up(cls: type) -> None:
+        STARTER.prepare()
+        found.__func__(cls) if is_own else super(test_class, cls).setUpClass()
+
+    test_class.setUpClass = _PreparedSetUp(set_up)
+
+
+class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at run time
+    """A `setUpClass` before which ranks are prepared."""
+
+
 class TestCase(TensorAssertions, ExpectedOutput):
     """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
     tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
@@ -150,6 +184,12 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     maxDiff = None
     _passes = False
+    _is_pytests = False  # pytest runs it
+    _stops_at_subtest = False  # in ranks; unittest's --failfast
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _prepare_before_set_up(cls)
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
@@ -158,6 +198,8 @@ class TestCase(TensorAssertions, ExpectedOutput):
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also
         where Ctrl-C ends it (unittest leaves them out)."""
         STARTER.prepare()
+        self._is_pytests = type(result).__module__.startswith("_pytest.")
+        self._stops_at_subtest = bool(getattr(result, "failfast", False))
         self.addCleanup(self._check_leaks, take_snapshot())  # the first to be added is the last to run
         try:
             return super().run(result)
@@ -173,12 +215,15 @@ class TestCase(TensorAssertions, ExpectedOutput):
         """
         super().setUp()
         # Asked of the class: on the instance, a test of several processes has another method in its place.
-        is_slow = getattr(getattr(type(self), self._testMethodName, None), SLOW_MARK, False)
+        method: Any = getattr(type(self), self._testMethodName, None)
+        is_slow = getattr(method, SLOW_MARK, False)
         reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())
         if reason is not None:
             raise unittest.SkipTest(reason)
-        set_rng_seed()
         state = contextlib.ExitStack()
+        if runs_on_cpu(method):
+            state.enter_context(changed_environment({"TORCH_TESTING_SHIM_DEVICE": "cpu"}))
+        set_rng_seed()
         state.enter_context(kept_torch_state())
         self.addCleanup(state.close)
 
@@ -194,7 +239,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
         Raises:
             LeakError: it leaves something, and leaks are failures in this run.
         """
-        if not self._passes:
+        if not self._passes or not close_event_loop(self):
             return
         if found := leaks_since(before, *STARTER.kept):
             left = f"left in the test process: {', '.join(found)}"
@@ -204,9 +249,22 @@ class TestCase(TensorAssertions, ExpectedOutput):
             note(self, left)
             print(f"\ntorch_testing_shim: {line}", file=sys.__stderr__ or sys.stderr, flush=True)
 
+    def subTest(self, msg: Any = NO_MESSAGE, **params: Any) -> contextlib.AbstractContextManager[None]:
+        """unittest's `subTest`, in ranks too: what it raises is told with its parameters, and the test goes on."""
+        steps = current_steps()
+        if steps is not None:
+            return steps.subtest(msg, params)
+        return super().subTest(**params) if msg is NO_MESSAGE else super().subTest(msg, **params)
+
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
         settings = settings_or_default()
         command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
-        with repro_on_failure(command):
-            super()._callTestMethod(method)  # type: ignore[misc]
+        with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
+            require_plain(self.setUp, self.tearDown)
+            super()._callTestMethod(checked_test(method, self))  # type: ignore[misc]
+
+    def _callCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
+        """unittest's step for one cleanup."""
+        step = function if is_asyncio_case(self) else checked_step(function)
+        super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]

@@ -72,13 +72,18 @@ class SampleTestCase(TestCase):
         return path
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """This process's environment less what configures the harness, with a private TMPDIR and journal."""
+        """This process's environment less what configures the harness, with a private TMPDIR and journal.
+
+        Samples run on the CPU, also where the machine has an accelerator: what they show is the same everywhere. One
+        that is about the accelerator says `TORCH_TESTING_SHIM_DEVICE=""`.
+        """
         ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return kept | {
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.folder / "tmp"),
             "TORCH_TESTING_SHIM_JOURNAL": str(self.folder / "journal"),
+            "TORCH_TESTING_SHIM_DEVICE": "cpu",
             **extra,
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import textwrap
 import time
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal_reading import JournalNews
 from torch_testing_shim._runner.child_process import reap_strangers
 from torch_testing_shim._runner.command import FileCommand
-from torch_testing_shim._runner.file_process import FileOrder, FileProcess
+from torch_testing_shim._runner.file_process import FileOrder, FileProcess, Shown
 from torch_testing_shim._runner.result import FileEnding
 from torch_testing_shim._runner.start import Starter
 from torch_testing_shim.common_utils import TestCase
@@ -29,13 +29,13 @@ class Listener:
 
     def __init__(self) -> None:
         self.output = b""
-        self.journals: list[JournalContents] = []
+        self.news: list[JournalNews] = []
 
     def on_output(self, chunk: bytes) -> None:
         self.output += chunk
 
-    def on_journal(self, contents: JournalContents) -> None:
-        self.journals.append(contents)
+    def on_journal(self, news: JournalNews) -> None:
+        self.news.append(news)
 
     def on_look(self) -> None:
         pass
@@ -89,12 +89,13 @@ class ProcessTestCase(TestCase):
         seconds: float | None = None,
         variables: Mapping[str, str] | None = None,
         before: Sequence[str] = (),
+        shown: Shown | None = None,
     ) -> tuple[FileProcess, Listener]:
         self._count += 1
-        command = FileCommand("test_x", (sys.executable, *before, str(path), *arguments), package_folder=str(ROOT))
+        command = FileCommand("test_x", str(path), arguments, tuple(before), package_folder=str(ROOT))
         order = FileOrder(command, self.folder / str(self._count), variables or {}, seconds, is_warm)
         listener = Listener()
-        process = FileProcess(order, self.starter, listener)
+        process = FileProcess(order, self.starter, listener, *([shown] if shown else []))
         self.addCleanup(process.close)
         return process, listener
 

@@ -84,7 +84,8 @@ GOOD = FileResult(
     entries=tuple(entry(f"Good.test_{n}", TestStatus.PASSED, 6.0 + n * 0.3, 0.25) for n in range(12)),
 )
 STOPPED = FileResult(
-    FileEnding("shim/test_stopped", -2, 0.5, is_stopped=True, started_at=BEGIN + 10.0), interrupted=("S.test_long",)
+    FileEnding("shim/test_stopped", -2, 0.5, is_stopped=True, started_at=BEGIN + 10.0),
+    interrupted=(JournalEntry("S.test_long", TestStatus.ERROR, 0.0, "the run was stopped while it ran", "its stack"),),
 )
 
 

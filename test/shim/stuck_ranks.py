@@ -1,6 +1,7 @@
 """Ranks that get stuck in several ways, for the tests of what is asked of them."""
 
 import ctypes
+import sys
 import threading
 import time
 
@@ -50,15 +51,22 @@ class Ranks:
 
 
 class StuckRanksTestCase(TestCase):
-    """Starts ranks that get stuck, and ends them."""
+    """Starts ranks that get stuck, and ends them.
+
+    Attributes:
+        RANKS: the class that has the methods which ranks run.
+    """
+
+    RANKS = Ranks
 
     def start(self, method, world_size):
         starter = RankStarter()
         self.addCleanup(starter.close)
         scratch = make_scratch_folder()
         self.addCleanup(remove_scratch_folder, scratch)
+        where = self.RANKS.__module__, sys.modules[self.RANKS.__module__].__file__, self.RANKS.__qualname__
         jobs = [
-            RankJob(__name__, __file__, "Ranks", method, r, world_size, str(scratch.path), str(scratch.rendezvous))
+            RankJob(*where, method, r, world_size, str(scratch.path), str(scratch.rendezvous))
             for r in range(world_size)
         ]
         ranks = starter.launch(jobs)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from torch_testing_shim import common_distributed
 from torch_testing_shim._engine import devices
-from torch_testing_shim._rank_free import skip_reason, skip_where
+from torch_testing_shim._rank_free import runs_on_cpu, skip_reason, skip_where
 from torch_testing_shim._skips import TEST_SKIPS, skip_message
 from torch_testing_shim.common_distributed import (
     requires_accelerator_dist_backend,
@@ -26,7 +26,7 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 def machine_with(count, accelerator="cuda"):
     """A context in which torch finds `count` accelerators of a type, and nobody has chosen a device."""
-    return mock.patch.multiple(devices, _accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
+    return mock.patch.multiple(devices, accelerator_type=lambda: accelerator, accelerator_count=lambda: count)
 
 
 class Base(TestCase):
@@ -64,10 +64,12 @@ class GpuCounts(Base):
         self.assertIsNone(self.reason(skip_if_lt_x_gpu(2), 2))
         self.assertIsNone(self.reason(skip_if_lt_x_gpu(2), 3, "xpu"))
 
-    def test_allow_cpu_means_no_accelerator_at_all(self):
+    def test_allow_cpu_means_no_skip(self):
         allowed = skip_if_lt_x_gpu(2, allow_cpu=True)
-        self.assertIsNone(self.reason(allowed, 0))
-        self.assertEqual("needs at least 2 accelerators, found 1", self.reason(allowed, 1))
+        for count, on_cpu in ((0, False), (1, True), (2, False)):  # without accelerators it runs there anyway
+            self.assertIsNone(self.reason(allowed, count))
+            with machine_with(count):
+                self.assertIs(on_cpu, runs_on_cpu(allowed(lambda case: None)))
 
     def test_cpu_ranks_count_when_the_cpu_is_chosen(self):
         os.environ["TORCH_TESTING_SHIM_DEVICE"] = "cpu"

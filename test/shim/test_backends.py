@@ -1,11 +1,15 @@
 """What a package tells of its device, as tests ask for it. Records are simulated here; test_sample_backend.py has a
 package that brings one."""
 
+from types import SimpleNamespace
 from unittest import mock
+
+import torch
 
 from torch_testing_shim import backends
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import FoundBackend
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim.backends import Backend, has_capability, requires_capability
 from torch_testing_shim.common_cuda import PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION
@@ -26,12 +30,20 @@ class Capabilities(TestCase):
     def record(self, *capabilities):
         """Has a device "ruby" be in use until the test ends, whose package names these."""
         found = FoundBackend(Backend("ruby", capabilities=frozenset(capabilities)), "torch-gems 1.0")
+        self.find_accelerator("ruby")
         for patch in (
-            mock.patch.multiple(devices, _accelerator_type=lambda: "ruby", accelerator_count=lambda: 1),
+            mock.patch.multiple(devices, accelerator_type=lambda: "ruby", accelerator_count=lambda: 1),
             mock.patch.object(devices, "backend_record", {"ruby": found}.get),
         ):
             patch.start()
             self.addCleanup(patch.stop)
+
+    def find_accelerator(self, device_type):
+        """Has torch say until the test ends that its accelerator is of this type, whatever it was built for."""
+        found = SimpleNamespace(type=device_type)
+        patch = mock.patch.object(torch.accelerator, "current_accelerator", lambda *_, **__: found)
+        patch.start()
+        self.addCleanup(patch.stop)
 
     def reason(self, decorator):
         """Why the decorator skips a test before any rank starts."""
@@ -66,8 +78,10 @@ class Capabilities(TestCase):
 
     def test_of_a_device_without_a_record_torch_is_asked(self):
         self.record()
+        self.find_accelerator("cuda")
         with (
-            mock.patch.multiple(devices, _accelerator_type=lambda: "cuda"),
+            mock.patch.multiple(devices, accelerator_type=lambda: "cuda"),
+            mock.patch.multiple(DRIVER, may_start=True, _answers={}),
             mock.patch("torch._C._distributed_c10d._SymmetricMemory.has_multicast_support", return_value=True),
         ):
             self.assertEqual([True, True], [has_capability(name) for name in KNOWN[:2]])

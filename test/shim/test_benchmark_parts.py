@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+from bench import journal
 from bench.measure import Run, find_problem
 from bench.plan import CONTENDERS, TINY, Case, select_cases
 from bench.report import CaseResult, as_data, check_targets, ratio
@@ -41,6 +44,14 @@ class FindProblemTest(TestCase):
         self.assertEqual("3 bodies came to their end instead of 2 tests x 2 ranks", self.problem(finished=missing_rank))
         wrong_rank = missing_rank | {("test_b", 7)}
         self.assertIn("bodies came to their end", self.problem(finished=wrong_rank))
+
+
+class JournalTest(TestCase):
+    def test_what_100_tests_cost_is_told_in_one_line(self) -> None:
+        with redirect_stdout(io.StringIO()) as printed:
+            self.assertEqual(0, journal.main(["100"]), printed.getvalue())
+        line = r"100 tests cost the runner -?[\d.]+ s of its processor time, beside [\d.]+ s for one\n"
+        self.assertRegex(printed.getvalue(), f"^{line}$")
 
 
 class TranslateTest(TestCase):

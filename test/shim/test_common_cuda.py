@@ -7,6 +7,7 @@ from unittest import mock
 import torch
 
 from torch_testing_shim import _flags, common_cuda
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._lazy_flag import LazyFlag
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -23,6 +24,7 @@ class Flags(TestCase):
         device = None if accelerator is None else torch.device(accelerator)
         self.patch(mock.patch.object(torch.accelerator, "current_accelerator", return_value=device))
         self.patch(mock.patch.object(_flags, "_accelerators", return_value=count))
+        self.patch(mock.patch.multiple(DRIVER, may_start=True, _answers={}))
         self.patch(mock.patch.object(torch.cuda, "get_device_capability", return_value=capability))
         self.patch(mock.patch.object(torch.backends.cudnn, "version", return_value=cudnn))
         self.patch(mock.patch.object(torch.backends.cuda, "is_flash_attention_available", return_value=has_flash))

@@ -13,6 +13,7 @@ from harness_samples import SampleTestCase
 
 from torch_testing_shim import _communication_means, _distributed_names, _platform_skips, common_distributed
 from torch_testing_shim._engine.devices import DeviceInUse
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -152,6 +153,7 @@ class Skips(TestCase):
         for decorator in (name("skip_if_rocm_multiprocess"), arch(("gfx90a",)), version((6, 4))):
             self.assertIsNone(self.run_decorated(decorator))
         with (  # a machine with ROCm cannot be had here
+            mock.patch.multiple(DRIVER, may_start=True, _answers={}),
             mock.patch.object(_platform_skips, "TEST_WITH_ROCM", True),
             mock.patch.object(torch.version, "hip", "6.3.42133-1b9c17779"),
             mock.patch("torch.cuda.get_device_properties", lambda _: mock.Mock(gcnArchName="gfx90a:sramecc+")),
@@ -166,7 +168,10 @@ class Skips(TestCase):
     def test_capabilities(self):
         is_enough = name("sm_is_or_higher_than")
         self.assertTrue(is_enough(torch.device("cpu"), 99, 0))
-        with mock.patch("torch.cuda.get_device_capability", lambda _: (8, 6)):
+        with (
+            mock.patch.multiple(DRIVER, may_start=True, _answers={}),
+            mock.patch("torch.cuda.get_device_capability", lambda _: (8, 6)),
+        ):
             cuda = torch.device("cuda", 0)
             self.assertEqual([True, True, False], [is_enough(cuda, 8, minor) for minor in (0, 6, 9)])
         self.assertEqual([True, False], list(map(name("requires_ddp_rank"), ("cuda:1", "cpu"))))

@@ -188,7 +188,8 @@ class DTensorBase(SampleTestCase):
         for test in ("Open.test_size_and_seed", "Plain.test_size", "Fixed.test_size"):
             self.assert_status(run, test, TestStatus.PASSED)
         profile = r"(PYTORCH_HYPOTHESIS_PROFILE=\w+ )?"  # on CI
-        again = rf"    WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=7 {profile}python \S*test_sample.py Open.test_fails\n"
+        chosen = "TORCH_TESTING_SHIM_DEVICE=cpu WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=7"
+        again = rf"    {chosen} {profile}python \S*test_sample.py Open.test_fails\n"
         detail = self.assert_status(run, "Open.test_fails", TestStatus.FAILED).detail
         self.assertRegex(detail, again)
         self.assertEqual([1, 1], [detail.count(f"clue = '{rank} of 2'") for rank in (0, 1)])

@@ -95,8 +95,7 @@ class InRanks(SampleTestCase):
         self.assert_status(run, "Ops.test_wrong", TestStatus.FAILED, "not close")
         self.assert_status(run, "Ops.test_wrong_on_dtensor", TestStatus.FAILED, "not close")
         self.assert_status(run, "Ops.test_subtests", TestStatus.PASSED)
-        entry = self.assert_status(run, "Ops.test_failing_subtest", TestStatus.FAILED)
-        self.assertIn("in the subtest a=2", entry.detail)
+        self.assert_status(run, "Ops.test_failing_subtest", TestStatus.FAILED, r"in subtest \(a=2\): ")
 
 
 if __name__ == "__main__":

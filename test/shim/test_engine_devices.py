@@ -28,7 +28,7 @@ def machine_with(count, accelerator="cuda"):
     """A context in which torch finds `count` accelerators of a type."""
     return mock.patch.multiple(
         devices,
-        _accelerator_type=lambda: accelerator,
+        accelerator_type=lambda: accelerator,
         accelerator_count=lambda: count,
     )
 
@@ -132,27 +132,6 @@ class Devices(TestCase):
                         self.assertEqual(used, fork_hazard())
             with recorded(fork_safe=True), other:
                 self.assertEqual("xpu has been initialized in the test process", fork_hazard())
-
-    def test_a_child_counts_so_that_this_process_starts_no_driver(self):
-        own, asked_in = os.getpid(), []
-
-        def count():
-            asked_in.append(os.getpid())  # lost with the child
-            return 3 if os.getpid() != own else -1
-
-        self.assertEqual(3, devices._ask_child(count))
-        self.assertEqual([], asked_in)
-
-    def test_a_child_that_dies_has_the_question_asked_here(self):
-        own = os.getpid()
-
-        def count():
-            if os.getpid() != own:
-                os._exit(1)
-            raise RuntimeError("the driver is broken")
-
-        with self.assertRaisesRegex(RuntimeError, "the driver is broken"):
-            devices._ask_child(count)
 
     def test_this_machine(self):
         accelerator = torch.accelerator.current_accelerator()

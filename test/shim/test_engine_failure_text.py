@@ -1,8 +1,9 @@
 """What people read when a test has failed."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+
+from collective_logs import log_of
 
 import torch_testing_shim
 from torch_testing_shim._engine.failure_text import failure_report, output_report, trimmed_stacks
@@ -116,49 +117,48 @@ Current thread (most recent call first):
   File "/t/x.py", line 3 in test_a""",
         )
 
-    BARRIER: ClassVar = {
-        "process_group": ["0", "default_pg"],
-        "collective_seq_id": 2,
-        "profiling_name": "gloo:barrier",
-        "input_sizes": [],
-        "input_dtypes": [],
-        "retired": False,
-        "is_p2p": False,
-        "time_created_ns": 1,
-        "timeout_ms": 1000,
-    }
-
     def test_ranks_that_lost_a_peer_tell_what_they_did_not_agree_on(self):
-        sizes = {0: [3], 2: [7], 3: [3]}
+        logs = [log_of(rank, 4, "barrier", f"all_reduce [{7 if rank == 2 else 3}]") for rank in range(4)]
         lost = [
             outcome(
                 rank,
                 RankStatus.ERRORED,
                 headline="RuntimeError: Connection closed by peer",
                 traceback="RuntimeError: Connection closed by peer",
-                flight=json.dumps({"entries": [self.BARRIER | {"input_sizes": [size]}]}),
+                collectives=logs[rank],
             )
-            for rank, size in sizes.items()
+            for rank in (0, 2, 3)
         ]
+        report = self.report(outcome(1, RankStatus.DIED, pid=101, exit_code=-6, collectives=logs[1]), *lost)
+        self.assertRegex(
+            report, r"^rank 2 entered all_reduce of \[7\] as .*; rank 1 \(pid 101\) died: killed by SIGABRT"
+        )
         self.assertExpectedInline(
-            self.report(outcome(1, RankStatus.DIED, pid=101, exit_code=-6), *lost),
+            report.partition("\n\n")[2],
             """\
-rank 1 (pid 101) died: killed by SIGABRT, without finishing its test
-
 ranks 0, 2, 3 lost their connection to rank 1
 
 where the ranks parted:
 collective 2 of the default group:
-  ranks 0, 3 entered barrier of [3]
-  rank 2 entered barrier of [7]""",
+  ranks 0, 1, 3 entered all_reduce of [3]
+  rank 2 entered all_reduce of [7]""",
         )
 
+    def test_where_a_rank_has_raised_it_is_told_what_others_entered_and_not_what_it_did_not(self):
+        raised = outcome(1, RankStatus.FAILED, headline="AssertionError: 1 != 2", traceback="AssertionError: 1 != 2")
+        for entered, is_told in (([], False), (["reduce [3]"], True)):
+            logs = [log_of(0, 2, "barrier", "barrier"), log_of(1, 2, "barrier", *entered)]
+            report = self.report(
+                outcome(0, RankStatus.STOPPED, collectives=logs[0]), replace(raised, collectives=logs[1])
+            )
+            self.assertEqual(is_told, "where the ranks parted" in report, report)
+
     def test_a_hang_tells_where_ranks_parted(self):
-        entry = self.BARRIER
         stack = 'Current thread 0x1 (most recent call first):\n  File "/t/x.py", line 3 in test_a\n'
-        waits = outcome(0, RankStatus.HUNG, flight=json.dumps({"entries": [entry]}), native_stacks="pthread_cond_wait")
+        logs = [log_of(0, 2, "barrier", "barrier"), log_of(1, 2, "barrier")]
+        waits = outcome(0, RankStatus.HUNG, collectives=logs[0], native_stacks="pthread_cond_wait")
         self.assertExpectedInline(
-            self.report(waits, outcome(1, RankStatus.HUNG, flight=json.dumps({"entries": []}), stacks=stack)),
+            self.report(waits, outcome(1, RankStatus.HUNG, collectives=logs[1], stacks=stack)),
             """\
 ranks 0, 1 still ran at the deadline: rank 0 somewhere, rank 1 in test_a (x.py:3)
 

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from collective_logs import log_of
 from harness_samples import wait_until
 
+from torch_testing_shim._engine.collectives import partings
 from torch_testing_shim._engine.self_report import SelfReport
 from torch_testing_shim._engine.stacks import Frame
 from torch_testing_shim._engine.stall import _cpu_seconds, _has_children, _sleeps, is_deadlocked, standing
+from torch_testing_shim._engine.waits import Wait
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 C10D = f"{Path(torch.__file__).parent}/distributed/distributed_c10d.py"
@@ -37,15 +40,21 @@ def flight(age_seconds, timeout_seconds=1800, now=100):
 
 
 WAITING = SelfReport(
-    threads=((Frame(C10D, 1, "barrier"), TEST),), timeouts=(1800.0,), flight=flight(40), at_ns=100 * SECOND
+    threads=((Frame(C10D, 1, "barrier"), TEST),),
+    waits=(Wait.COLLECTIVE,),
+    timeouts=(1800.0,),
+    flight=flight(40),
+    at_ns=100 * SECOND,
 )
+NATIVE = replace(WAITING, waits=(Wait.NATIVE,))
 
 
 class Certain(TestCase):
-    def judge(self, *reports, world_size=2, living=None):
+    def judge(self, *reports, world_size=2, living=None, logs=()):
         ranks = dict(enumerate(reports))
         living = range(len(reports)) if living is None else living
-        return is_deadlocked(ranks, living, world_size, stall_seconds=30.0, allowance=300.0)
+        parted = partings(dict(enumerate(logs)))
+        return is_deadlocked(ranks, living, world_size, parted, stall_seconds=30.0, allowance=300.0)
 
     def test_all_wait(self):
         self.assertTrue(self.judge(WAITING, WAITING))
@@ -54,12 +63,32 @@ class Certain(TestCase):
     def test_one_that_does_not_answer(self):
         self.assertFalse(self.judge(WAITING, living=[0, 1]))
 
-    def test_one_in_the_tests_own_code(self):
-        for innermost in (TEST, Frame("/usr/lib/subprocess.py", 1, "wait"), Frame(C10D + "/../store.py", 1, "get")):
-            self.assertFalse(self.judge(WAITING, replace(WAITING, threads=((innermost, TEST),))), innermost)
+    def test_one_that_waits_for_something_else(self):
+        self.assertFalse(self.judge(WAITING, replace(WAITING, waits=(Wait.UNKNOWN,))))
 
-    def test_one_with_another_thread(self):
-        self.assertFalse(self.judge(WAITING, replace(WAITING, threads=(*WAITING.threads, (TEST,)))))
+    def test_all_threads_have_to_wait(self):
+        self.assertTrue(self.judge(WAITING, replace(WAITING, waits=(Wait.COLLECTIVE, Wait.COLLECTIVE))))
+        self.assertFalse(self.judge(WAITING, replace(WAITING, waits=(Wait.COLLECTIVE, Wait.UNKNOWN))))
+        self.assertTrue(
+            self.judge(WAITING, replace(WAITING, waits=(Wait.NATIVE, Wait.COLLECTIVE))), "a thread of autograd's"
+        )
+
+    def test_one_inside_cpp_waits_if_a_collective_is_open_that_another_rank_has_not_entered(self):
+        alike, other = log_of(0, 2, "all_reduce [3]"), log_of(1, 2, "barrier")
+        for logs, is_certain in (
+            ([alike, other], True),
+            ([alike, log_of(1, 2)], True),
+            ([alike, log_of(1, 2, "all_reduce [3]")], False),
+            ([log_of(0, 2), other], False),
+            ([alike, None], False),
+        ):
+            self.assertEqual(is_certain, self.judge(NATIVE, WAITING, logs=logs), logs)
+        through = json.loads(NATIVE.flight)
+        through["entries"][0]["retired"] = True
+        self.assertFalse(self.judge(replace(NATIVE, flight=json.dumps(through)), WAITING, logs=[alike, other]))
+        self.assertFalse(self.judge(replace(NATIVE, flight=""), WAITING, logs=[alike, other]))
+        elsewhere = log_of(0, 2, "all_reduce [3]", name="7", description="tp")
+        self.assertFalse(self.judge(NATIVE, WAITING, logs=[elsewhere, log_of(1, 2)]))
 
     def test_a_collective_that_has_just_begun(self):
         self.assertFalse(self.judge(WAITING, replace(WAITING, flight=flight(20))))
@@ -73,7 +102,7 @@ class Certain(TestCase):
         self.assertTrue(self.judge(*[replace(WAITING, timeouts=(270.0,), flight=flight(40, 270))] * 2))
 
     def test_the_start_of_a_group_counts_where_nobody_can_come(self):
-        start = replace(WAITING, threads=((Frame(C10D, 1, "_new_process_group_helper"), TEST),), flight="")
+        start = replace(WAITING, waits=(Wait.START,), flight="")
         start = replace(start, world_sizes=(2,))
         self.assertFalse(self.judge(start, start))
         self.assertTrue(self.judge(start))
@@ -110,6 +139,15 @@ class Processes(TestCase):
         self.assertTrue(wait_until(lambda: _cpu_seconds(busy) > 0.1))
         self.assertFalse(_sleeps(busy))
         self.assertFalse(_sleeps(-1))
+        script = """if True:
+            import threading, time
+            def run():
+                while True: pass
+            threading.Thread(target=run).start()
+            time.sleep(600)"""
+        with_busy_thread = self.start(sys.executable, "-c", script)
+        self.assertTrue(wait_until(lambda: _cpu_seconds(with_busy_thread) > 0.3))
+        self.assertFalse(_sleeps(with_busy_thread))
 
     def test_cpu_time(self):
         self.assertLess(_cpu_seconds(self.start("sleep", "600")), 1.0)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from collective_logs import log_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
+from torch_testing_shim._engine.waits import Wait
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 SLEEPING = 'Current thread 0x01 (most recent call first):\n  File "/t/test_x.py", line 38 in test_a\n'
@@ -63,6 +65,52 @@ class VerdictTable(TestCase):
         outcomes = [raised(0, GLOO_LOST), skipped(1)]
         headline = "ranks disagree: rank 1 skipped (no such device), rank 0 went on"
         self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
+
+    def with_logs(self, outcomes, *entered):
+        """The outcomes of ranks that entered these collectives, each after a barrier; None for no more."""
+        logs = [log_of(rank, len(outcomes), "barrier", *([one] if one else [])) for rank, one in enumerate(entered)]
+        return [replace(outcome, collectives=logs[rank]) for rank, outcome in enumerate(outcomes)]
+
+    SEVEN = (
+        "rank 1 entered all_reduce of [7] as collective 2 of the default group, ranks 0, 2 entered all_reduce of [3]; "
+    )
+
+    def test_a_rank_that_gloo_aborts_is_not_to_blame_where_another_entered_something_else(self):
+        outcomes = [died(0, -signal.SIGABRT), raised(1, GLOO_LOST, at=2.0), raised(2, GLOO_LOST, at=2.0)]
+        entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")
+        headline = "rank 0 (pid 77) died: killed by SIGABRT, without finishing its test"
+        self.check(self.with_logs(outcomes, *entered), VerdictKind.ERROR, self.SEVEN + headline, cause=0)
+        self.check(self.with_logs(outcomes, None, *entered[:1] * 2), VerdictKind.ERROR, headline, cause=0)
+        killed = [died(0, -signal.SIGKILL), *outcomes[1:]]
+        headline = headline.replace("ABRT", "KILL")
+        self.check(self.with_logs(killed, *entered), VerdictKind.ERROR, headline, cause=0)
+
+    def test_ranks_whose_time_was_up_because_one_entered_something_else(self):
+        outcomes = [raised(rank, GLOO_LOST, at=2.0 - rank / 8) for rank in range(3)]
+        entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")
+        headline = f"{self.SEVEN}rank 2 errored: {GLOO_LOST}"
+        self.check(self.with_logs(outcomes, *entered), VerdictKind.ERROR, headline, cause=2)
+        outcomes[1] = still_running(1, RankStatus.STOPPED)
+        self.check(self.with_logs(outcomes, *entered), VerdictKind.ERROR, headline, cause=2)
+
+    def test_a_rank_that_passed_without_the_collective_that_others_wait_in(self):
+        outcomes = self.with_logs([raised(0, GLOO_LOST), passed(1), raised(2, GLOO_LOST)], "barrier", None, "barrier")
+        headline = "rank 1 entered nothing as collective 2 of the default group, ranks 0, 2 entered barrier; "
+        self.check(outcomes, VerdictKind.ERROR, f"{headline}rank 0 errored: {GLOO_LOST}", cause=0)
+
+    def test_an_exception_of_its_own_leads_whatever_ranks_entered(self):
+        outcomes = self.with_logs([raised(0, GLOO_LOST), raised(1, "ValueError: x", at=3.0)], "barrier", "reduce [3]")
+        self.check(outcomes, VerdictKind.ERROR, "rank 1 errored: ValueError: x", cause=1)
+
+    def test_a_hung_rank_inside_cpp_waited_if_it_entered_what_another_did_not(self):
+        native = replace(still_running(0, RankStatus.HUNG, stacks=SLEEPING), wait=Wait.NATIVE.value)
+        work = replace(native, rank=2, wait=Wait.COLLECTIVE.value)
+        hung = [native, still_running(1, RankStatus.HUNG, stacks=SLEEPING), work]
+        place = "in test_a (test_x.py:38)"
+        headline = f"rank 1 still ran at the deadline, {place}; ranks 0, 2 waited {place}"
+        self.check(self.with_logs(hung, "barrier", None, "barrier"), VerdictKind.ERROR, headline, cause=1)
+        headline = f"ranks 0, 1 still ran at the deadline, {place}; rank 2 waited {place}"
+        self.check(self.with_logs(hung, None, None, None), VerdictKind.ERROR, headline, cause=0)
 
     def test_an_assertion_is_a_failure_and_another_exception_an_error(self):
         failed = raised(1, "AssertionError: 1 != 2", status=RankStatus.FAILED)

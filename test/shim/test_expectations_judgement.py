@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from expectation_samples import ERROR, FAILED, FLAKY, SKIP, SKIPPED, XFAIL, crash, expectation, ran, result
 
-from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
+from torch_testing_shim._journal import TestStatus
 from torch_testing_shim._runner.expectations.choice import FileExpectations
 from torch_testing_shim._runner.expectations.expectation import Expectation
-from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge, JudgingWatcher
+from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -92,19 +92,6 @@ skip: marked: expected failure""",
         self.assertEqual(5, flaky.retries(known, "", 5))
         self.assertEqual(0, flaky.retries(ran("A.a", FAILED, "other"), "", 0))
         self.assertEqual(0, judge(expectation("x")).retries(known, "", 0))
-
-    def test_results_are_shown_as_they_are_judged(self) -> None:
-        seen: list[JournalEntry] = []
-
-        class Watcher:
-            def on_output(self, chunk: bytes) -> None: ...
-            def on_look(self) -> None: ...
-            def on_journal(self, contents: JournalContents) -> None:
-                seen.extend(contents.entries)
-
-        contents = JournalContents(entries=(ran("A.a", FAILED, "why"),), device="npu")
-        JudgingWatcher(Watcher(), judge(expectation("x", devices=("npu",)))).on_journal(contents)
-        self.assertEqual([TestStatus.EXPECTED_FAILURE], [entry.status for entry in seen])
 
 
 if __name__ == "__main__":

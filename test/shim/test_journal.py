@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_testing_shim._journal import Journal, JournalContents, JournalEntry, RankRecord, TestStatus
-from torch_testing_shim._journal_reading import JournalReader, read_journal
+from torch_testing_shim._journal_reading import JournalNews, JournalReader, read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,14 +118,51 @@ class JournalTest(TestCase):
         whole = Path(self.write(entries).path).read_bytes()
         cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=4)))
         growing = self.journal()
-        reader = JournalReader(growing.path)
-        self.assertEqual(JournalContents(), reader.read())
-        for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
-            with open(growing.path, "ab") as stream:
-                stream.write(whole[start:end])
-            contents = reader.read()
-            self.assertEqual(0, contents.broken_lines)  # what is not whole yet is not torn either
-        self.assertEqual(read_journal(growing.path), contents)
+        told = []
+        with closing(JournalReader(growing.path)) as reader:
+            self.assertIsNone(reader.read_new())
+            for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+                with open(growing.path, "ab") as stream:
+                    stream.write(whole[start:end])
+                news = reader.read_new()
+                self.assertEqual(start == end, news is None)
+                told += news.entries if news else ()
+                self.assertEqual(0, reader.contents().broken_lines)  # what is not whole yet is not torn either
+            self.assertIsNone(reader.read_to_end())
+            self.assertEqual(read_journal(growing.path), reader.contents())
+        self.assertEqual(entries, told)
+
+    def test_news_say_how_far_the_file_is(self) -> None:
+        journal = self.journal()
+        journal.plan(["A.one", "A.two"], "npu")
+        journal.start("A.one")
+        with closing(JournalReader(journal.path)) as reader:
+            self.assertEqual(JournalNews(planned=2, now="A.one", device="npu"), reader.read_new())
+            entry = JournalEntry("A.one", TestStatus.PASSED, 0.5)
+            journal.end(entry)
+            self.assertEqual(JournalNews((entry,), 1, 2, "", "npu"), reader.read_new())
+            with open(journal.path, "ab") as stream:
+                stream.write(b'{"event": "start", "te')
+            self.assertEqual(JournalNews((), 1, 2, "", "npu"), reader.read_to_end())
+            self.assertEqual(1, reader.contents().broken_lines)
+
+    def test_a_journal_that_is_replaced_is_read_anew_and_one_that_is_lost_is_broken(self) -> None:
+        """The new one is longer than the old one was, and would get its inode number if nobody had it open."""
+        journal = self.journal()
+        with closing(JournalReader(journal.path)) as reader:
+            for test in ("A.one", "A.with_a_longer_name"):
+                journal.start(test)
+                reader.read_new()
+                self.assertEqual(JournalContents(unfinished=(test,)), reader.contents())
+                os.unlink(journal.path)
+            for lose in (lambda: None, lambda: os.mkdir(journal.path)):
+                lose()
+                self.assertIsNotNone(reader.read_new())
+                self.assertEqual(JournalContents(broken_lines=1), reader.contents())
+            os.rmdir(journal.path)
+            Path(journal.path).write_bytes(b"")
+            reader.read_new()
+            self.assertEqual(JournalContents(), reader.contents())
 
     def test_a_journal_that_is_not_there_is_empty(self) -> None:
         self.assertEqual(JournalContents(), read_journal(self.folder / "none"))

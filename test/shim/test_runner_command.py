@@ -21,14 +21,14 @@ ROOT = Path("/repo")
 class CommandTest(TestCase):
     def test_a_plain_file(self) -> None:
         command = build_command(FileSelection("distributed/test_x"), Options(), ROOT)
-        self.assertEqual((sys.executable, "/repo/test/distributed/test_x.py"), command.arguments)
+        self.assertEqual((sys.executable, "/repo/test/distributed/test_x.py"), command.words)
         self.assertEqual({}, command.environment())
 
     def test_every_option_that_the_file_is_to_know(self) -> None:
         options = Options(keywords=("one", "t*o"), verbosity=1, showlocals=True, file_arguments=("--failfast",))
         command = build_command(FileSelection("test_x", ("A", "B"), ("A.a", "B.b")), options, ROOT)
         self.assertExpectedInline(
-            " ".join(command.arguments[1:]),
+            " ".join(command.words[1:]),
             """/repo/test/test_x.py A B --exclude-test A.a --exclude-test B.b -k one -k t*o -v --locals --failfast""",
         )
 
@@ -41,8 +41,8 @@ class CommandTest(TestCase):
 
     def test_coverage_stands_before_the_path(self) -> None:
         command = build_command(FileSelection("test_x"), Options(coverage=True), ROOT)
-        self.assertEqual(("-m", "coverage", "run"), command.arguments[1:4])
-        self.assertEqual("/repo/test/test_x.py", command.arguments[-1])
+        self.assertEqual(("-m", "coverage", "run"), command.words[1:4])
+        self.assertEqual("/repo/test/test_x.py", command.words[-1])
 
     def test_a_checkout_puts_its_own_package_first(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ class CommandTest(TestCase):
             self.assertEqual({"PYTHONPATH": folder}, command.environment())
 
     def test_a_command_reads_as_typed_in_a_shell(self) -> None:
-        command = FileCommand("test_x", ("python", "/a b/test_x.py", "-k", "a*"), (("A", "b c"),), "/a b")
+        command = FileCommand("test_x", "/a b/test_x.py", ("-k", "a*"), (), ("python",), (("A", "b c"),), "/a b")
         self.assertExpectedInline(
             str(command),
             """A='b c' PYTHONPATH='/a b' python '/a b/test_x.py' -k 'a*'""",
@@ -59,8 +59,8 @@ class CommandTest(TestCase):
 
     @given(st.lists(st.text(st.characters(exclude_characters="\0"))))
     def test_a_shell_reads_back_every_argument(self, arguments: list[str]) -> None:
-        command = FileCommand("test_x", ("python", *arguments))
-        self.assertEqual(["python", *arguments], shlex.split(str(command)))
+        command = FileCommand("test_x", "test_x.py", tuple(arguments), interpreter=("python",))
+        self.assertEqual(["python", "test_x.py", *arguments], shlex.split(str(command)))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ class Facts(TestCase):
             path = Path(folder, "test_x.py")
             if source is not None:
                 path.write_bytes(source if isinstance(source, bytes) else source.encode())
-            return read_facts(
-                FileSelection("test_x"), lambda _: FileCommand("test_x", ("python", str(path), "A.py_test"))
-            )
+            return read_facts(FileSelection("test_x"), lambda _: FileCommand("test_x", str(path), ("A.py_test",)))
 
     def test_what_it_imports_and_its_ranks(self) -> None:
         self.assertEqual(FileFacts(False, 1), self.facts("import unittest\n"))

@@ -8,10 +8,21 @@ import resource
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
+from process_samples import ProcessTestCase
 from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
 
+from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._runner import file_process
+from torch_testing_shim._stop_signals import ONE_SECONDS
 from torch_testing_shim.common_utils import run_tests
+
+#: How long a line of a journal is to be, in bytes: what else a process reads is little beside 100 of them.
+LINE_BYTES = 100_000
 
 #: A test that hangs, with two helpers that hang too: one in a group of its own, as ranks are, one in another session.
 HANG = """
@@ -117,6 +128,45 @@ ERROR  test_x  ModuleNotFoundError: No module named 'nothing_of_this_name'
         self.assertEqual(0, self.run_test().returncode)
 
 
+class JournalTest(ProcessTestCase):
+    def test_each_line_is_read_and_shown_once(self) -> None:
+        """The process is looked at in between: a reader that began anew each time would read 50 times as much."""
+        path = self.write(
+            f"""
+            import time
+            from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
+            from torch_testing_shim._settings import read_settings
+            journal = Journal(read_settings().journal)
+            for number in range(100):
+                journal.end(JournalEntry(f"A.test_{{number}}", TestStatus.FAILED, 0.0, "why", "x" * {LINE_BYTES}))
+                time.sleep(0.005)
+            """
+        )
+        shown: list[str] = []
+
+        def show(entry: JournalEntry, device: str) -> JournalEntry:
+            shown.append(entry.test)
+            return replace(entry, reason="as shown")
+
+        read_before = bytes_read()
+        with mock.patch.object(file_process, "LOOK_INTERVAL", 0.0):
+            process, listener = self.start(path, shown=show)
+            run = self.finish(process, listener)
+        read = bytes_read() - read_before
+        tests = [f"A.test_{number}" for number in range(100)]
+        self.assertEqual(tests, shown)
+        self.assertEqual(tests, [entry.test for entry in run.journal.entries])
+        told = [entry for news in listener.news for entry in news.entries]
+        self.assertEqual(["as shown"] * 100, [entry.reason for entry in told])
+        self.assertGreater(len(listener.news), 10)
+        self.assertLess(read, 2 * 100 * LINE_BYTES)
+
+
+def bytes_read() -> int:
+    """How many bytes this process has read from anywhere."""
+    return int(re.findall(r"rchar: (\d+)", Path("/proc/self/io").read_text())[0])
+
+
 class StopTest(RunnerTestCase):
     def stop(self, number: signal.Signals, *arguments: str) -> tuple[int, str]:
         """Starts two files, the first of which hangs, sends a signal, and returns exit status and output."""
@@ -132,21 +182,37 @@ class StopTest(RunnerTestCase):
         status, output = self.stop(signal.SIGINT)
         self.assertNothingLeft()
         self.assertEqual(130, status)
-        self.assertExpectedInline(
-            re.sub(r"[\d.]+s$", "0.0s", output, flags=re.MULTILINE),
-            """\
-test_a  1 passed  0.0s
-stopped while test_a::SampleTest.test_b_hangs ran
-not run: 1 file (SIGINT)
-1 passed, 0 failed, 0 skipped
-""",
-        )
+        self.assertRegex(output, r"\Atest_a  1 passed  [\d.]+s\nstopped while test_a::SampleTest.test_b_hangs ran\n")
+        self.assertEqual(1, output.count("    time.sleep(300)\n"), output)
+        self.assertTrue(output.endswith("\nnot run: 1 file (SIGINT)\n1 passed, 0 failed, 0 skipped\n"), output)
 
     def test_sigterm_is_told_apart_from_ctrl_c(self) -> None:
         status, output = self.stop(signal.SIGTERM, "--keep-going")
         self.assertNothingLeft()
         self.assertEqual(143, status)
         self.assertIn("not run: 1 file (SIGTERM)\n", output)
+
+    def test_one_interrupt_that_arrives_twice_is_one(self) -> None:
+        self.sample("test_a", HANG)
+        process = self.start("--json-lines", "run.jsonl")
+        self.wait_until((self.tree / "started").exists, "the hanging test started")
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+            time.sleep(0.02)
+        output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        self.assertNothingLeft()
+        self.assertEqual(129, process.returncode, output)
+        self.assertIn("stopped while test_a::SampleTest.test_b_hangs ran\n", output)
+        self.assertIn('"stopped_by": "SIGHUP"', (self.tree / "run.jsonl").read_text())
+
+    def test_under_nohup_the_end_of_the_terminal_is_nothing(self) -> None:
+        self.sample("test_a", "def test_a(self): [os.kill(pid, signal.SIGHUP) for pid in (os.getppid(), os.getpid())]")
+        ignore = (
+            "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv)"
+        )
+        command = [sys.executable, "-c", ignore, str(self.tree / "run_test.py")]
+        done = subprocess.run(command, cwd=self.tree, env=self.environment(), capture_output=True, text=True)
+        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (done.returncode, last_line(done.stdout)))
 
     def test_a_file_that_ignores_every_polite_signal_is_killed(self) -> None:
         ignore = "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]"
@@ -158,6 +224,9 @@ not run: 1 file (SIGINT)
         self.assertNothingLeft()
         self.assertEqual(130, process.returncode)
         self.assertIn("stopped while test_a::SampleTest.test_a ran", output)
+        self.assertRegex(
+            output, r'File ".*test_a.py", line \d+ in test_a'
+        )  # asked for, since it did not tell by itself
 
     def test_a_second_ctrl_c_ends_at_once_without_a_report(self) -> None:
         ignore = "signal.signal(signal.SIGINT, lambda *_: open('interrupted', 'w').close())"
@@ -166,6 +235,7 @@ not run: 1 file (SIGINT)
         self.wait_until((self.tree / "started").exists, "the test started")
         process.send_signal(signal.SIGINT)
         self.wait_until((self.tree / "interrupted").exists, "the first Ctrl-C reached the file")
+        time.sleep(ONE_SECONDS)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=RUN_TIMEOUT)
         self.assertNothingLeft()

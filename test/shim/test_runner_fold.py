@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,10 +168,16 @@ error: a/test_x: ended with SIGABRT after it had finished""",
         self.assertFalse(fold(ending(2), journal(entry("A.a"))).is_refusal)
 
     def test_a_file_that_was_stopped_has_no_faults_but_its_failures(self) -> None:
-        contents = journal(entry("A.a", FAIL, "1 != 2"), unfinished="A.b", planned="A.a A.b A.c", finished=False)
-        result = fold(ending(-signal.SIGINT, is_stopped=True), contents)
+        contents = journal(entry("A.a", FAIL, "1 != 2"), unfinished="A.b A.c", planned="A.a A.b A.c", finished=False)
+        contents = replace(contents, interrupted=(entry("A.b", TestStatus.ERROR, "rank 1 still ran"),))
+        result = fold(ending(-signal.SIGINT, "its last lines", is_stopped=True), contents)
         self.assertExpectedInline(told(result), """failed: a/test_x::A.a: 1 != 2""")
-        self.assertEqual(("A.b",), result.interrupted)
+        self.assertExpectedInline(
+            "\n".join(f"{entry.test}: {entry.reason}: {entry.detail}" for entry in result.interrupted),
+            """\
+A.b: the run was stopped while it ran: rank 1 still ran: 
+A.c: the run was stopped while it ran: its last lines""",  # noqa: W291
+        )
 
 
 TESTS = st.sampled_from(["A.a", "A.b", "B.a", "B.b"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import CRASHED, REPORT, STATE, good_run, hostile_run, sample_run
 
-from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal_reading import JournalNews
 from torch_testing_shim._runner.report.github import GitHubReport, append_step_summary
 from torch_testing_shim._runner.report.github_commands import command, failed_line, failure_annotation
 from torch_testing_shim._runner.report.markdown import markdown_of
@@ -114,8 +114,8 @@ class GitHubReportTest(TestCase):
             report.run_started(["distributed/test_state", "shim/test_crash"])
             one, two = report.process_started("distributed/test_state"), report.process_started("shim/test_crash")
             two.on_output(b"not shown")
-            two.on_journal(JournalContents(entries=CRASHED.entries))
-            one.on_journal(JournalContents(entries=STATE.entries[3:]))
+            two.on_journal(JournalNews(CRASHED.entries))
+            one.on_journal(JournalNews(STATE.entries[3:]))
             report.process_ended(two)
             report.process_ended(one)
             report.file_ended(CRASHED)
@@ -154,7 +154,7 @@ DID NOT RUN  shim/test_crash::A.test_later  the file's process ended with SIGSEG
         with self.report(is_verbose=True) as report:
             process = report.process_started("test_x")
             process.on_output(b"one \xff\n::add-mask::two")
-            process.on_journal(JournalContents(entries=STATE.entries))
+            process.on_journal(JournalNews(STATE.entries))
             report.process_ended(process)
         expected = b"one \xff\n::add-mask::two\n"
         self.assertIn(expected, self.stream.getvalue())
@@ -175,7 +175,7 @@ DID NOT RUN  shim/test_crash::A.test_later  the file's process ended with SIGSEG
         summary = hostile_run(text).summary
         with self.report() as report:
             process = report.process_started("test_hostile")
-            process.on_journal(JournalContents(entries=summary.files[0].entries))
+            process.on_journal(JournalNews(summary.files[0].entries))
             report.process_ended(process)
             report.file_ended(summary.files[0])
         report.finished(summary)

@@ -94,7 +94,9 @@ class JUnitTest(TestCase):
         result = file(
             PASSED, FAILED, SKIPPED, RANKS, faults=(CRASH, BROKEN), reruns=(FAILED, PASSED_AGAIN, crashed_again)
         )
-        path = self.written(dataclasses.replace(result, interrupted=("A.test_nine",)))
+        path = self.written(
+            dataclasses.replace(result, interrupted=(JournalEntry("A.test_nine", TestStatus.ERROR, 0.0),))
+        )
         schema.validate(str(path))
         broken = path.read_text().replace("testcase", "test")
         self.assertFalse(schema.is_valid(broken))  # the schema can say no
@@ -119,7 +121,8 @@ class JUnitTest(TestCase):
         self.assertEqual("rank 1 (died):\nlast words\n", output)
 
     def test_a_test_that_was_interrupted_is_an_error(self) -> None:
-        result = FileResult(FileEnding("a/test_x", -2), (PASSED,), interrupted=("A.test_two",))
+        entry = JournalEntry("A.test_two", TestStatus.ERROR, 0.0, "stopped", "its stack")
+        result = FileResult(FileEnding("a/test_x", -2), (PASSED,), interrupted=(entry,))
         self.assertEqual((2, 1), (junit_document(result).tests, junit_document(result).errors))
 
     def test_nothing_but_whole_reports_lie_in_the_folder(self) -> None:

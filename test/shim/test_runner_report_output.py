@@ -10,7 +10,7 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal_reading import JournalNews
 from torch_testing_shim._runner.report import floor as floor_module
 from torch_testing_shim._runner.report.floor import Floor
 from torch_testing_shim._runner.report.output import LINE_BYTES, ShownOutput
@@ -151,7 +151,7 @@ class ProgressTest(TestCase):
         process = RunningProcess("test_b", "B again", mock.Mock(), mock.Mock(), mock.Mock())
         progress.processes.append(process)
         self.assertEqual(["test_b (B again)  0/0  starting  0s"], progress.process_lines())
-        process.on_journal(JournalContents(("B.one", "B.two"), unfinished=("B.one",)))
+        process.on_journal(JournalNews(planned=2, now="B.one"))
         self.assertEqual(["test_b (B again)  0/2  B.one  0s"], progress.process_lines())
 
 

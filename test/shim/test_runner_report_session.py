@@ -125,7 +125,9 @@ class CommandTest(RunnerTestCase):
         with (self.tree / "run.jsonl").open() as lines:
             run = read_json_lines(lines)
         self.assertEqual((130, signal.SIGINT), (run.facts.exit_status, run.summary.stopped_by))
-        self.assertEqual(("SampleTest.test_a",), run.summary.files[0].interrupted)
+        (interrupted,) = run.summary.files[0].interrupted
+        self.assertEqual("SampleTest.test_a", interrupted.test)
+        self.assertIn("time.sleep(300)", interrupted.detail)
         self.assertIn("the run was stopped while it ran", (self.tree / "page.html").read_text())
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
+from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._journal_reading import JournalNews
 from torch_testing_shim._runner.report.terminal import OutputMode, TerminalReport
 from torch_testing_shim._runner.report.wording import failures_to_list, shortened
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult, RunSummary
@@ -61,7 +62,7 @@ class TerminalReportTest(TestCase):
         with self.report() as report:
             report.run_started(["a/test_x", "test_y"])
             process = report.process_started("a/test_x")
-            process.on_journal(JournalContents(("A.test_one",), (PASSED,)))
+            process.on_journal(JournalNews((PASSED,), ended=1, planned=1))
             report.process_ended(process)
             report.file_ended(file(PASSED, SKIPPED))
         self.assertExpectedInline(self.shown(), """a/test_x  1 passed, 1 skipped  1.2s\n""")
@@ -70,8 +71,8 @@ class TerminalReportTest(TestCase):
         with self.report() as report:
             report.run_started(["a/test_x"])
             process = report.process_started("a/test_x")
-            process.on_journal(JournalContents(entries=(PASSED, FAILED)))
-            process.on_journal(JournalContents(entries=(PASSED, FAILED, SKIPPED)))
+            process.on_journal(JournalNews((PASSED, FAILED)))
+            process.on_journal(JournalNews((SKIPPED,)))
             self.assertExpectedInline(
                 self.shown(),
                 """\
@@ -86,8 +87,8 @@ AssertionError: [bold]1 != 2[/bold]
         with self.report() as report:
             report.run_started(["a/test_x"])
             process = report.process_started("a/test_x")
-            process.on_journal(JournalContents(entries=(noted,)))
-            process.on_journal(JournalContents(entries=(noted, SKIPPED)))
+            process.on_journal(JournalNews((noted,)))
+            process.on_journal(JournalNews((SKIPPED,)))
         self.assertExpectedInline(
             self.shown(),
             """NOTE  a/test_x::A.test_one  left in the test process: thread 'lingers'\n""",
@@ -147,7 +148,10 @@ failed
         )
 
     def test_a_stopped_run_names_the_test_that_ran(self) -> None:
-        stopped = FileResult(FileEnding("a/test_x", -2, 3.0, is_stopped=True), (PASSED,), interrupted=("A.test_two",))
+        entries = [
+            JournalEntry(f"A.test_{name}", TestStatus.ERROR, 0.0, "", "where it stood\n") for name in ("two", "3")
+        ]
+        stopped = FileResult(FileEnding("a/test_x", -2, 3.0, is_stopped=True), (PASSED,), interrupted=tuple(entries))
         with self.report() as report:
             report.file_ended(stopped)
         report.finished(RunSummary((stopped,), ("test_y", "test_z"), signal.SIGINT))
@@ -155,7 +159,8 @@ failed
             self.shown(),
             """\
 a/test_x  1 passed  3.0s
-stopped while a/test_x::A.test_two ran
+stopped while a/test_x::A.test_two and a/test_x::A.test_3 ran
+where it stood
 not run: 2 files (SIGINT)
 1 passed, 0 failed, 0 skipped
 """,
@@ -165,7 +170,7 @@ not run: 2 files (SIGINT)
         with self.report(is_terminal=True) as report:
             report.run_started(["a/test_x"])
             process = report.process_started("a/test_x")
-            process.on_journal(JournalContents(("A.test_one", "A.test_two"), (PASSED,), ("A.test_two",)))
+            process.on_journal(JournalNews((PASSED,), ended=1, planned=2, now="A.test_two"))
             process.on_look()
         self.assertIn("a/test_x  1/2  A.test_two  0s", self.shown())
 
@@ -175,7 +180,7 @@ not run: 2 files (SIGINT)
             report.run_started(["a/test_x"])
             process = report.process_started("a/test_x")
             process.on_output(b"one \xff\x1b[1m")
-            process.on_journal(JournalContents(entries=(FAILED,)))
+            process.on_journal(JournalNews((FAILED,)))
             report.process_ended(process)
             report.file_ended(file(FAILED))
         expected = b"a/test_x (1 of 1)\none \xff\x1b[1m\na/test_x  1 failed  1.2s\n"
@@ -185,8 +190,8 @@ not run: 2 files (SIGINT)
         with self.report(is_terminal=True, expected={"a/test_x": 60.0, "test_y": 150.0}) as report:
             report.run_started(["a/test_x", "test_y", "test_z"])
             one, two = report.process_started("a/test_x"), report.process_started("test_y", "B.test again")
-            two.on_journal(JournalContents(("B.test",), (), ("B.test",)))
-            one.on_journal(JournalContents(("A.test_one", "A.test_two"), (PASSED, FAILED), ()))
+            two.on_journal(JournalNews(planned=1, now="B.test"))
+            one.on_journal(JournalNews((PASSED, FAILED), ended=2, planned=2))
             report.process_ended(one)
             report.file_ended(file(PASSED, FAILED))
         shown = self.shown()
@@ -253,7 +258,7 @@ FLAKY  a/test_x::A.test_two  passed when it was run again; at first: 1 != 2
     def test_any_text_of_a_failure_can_be_shown(self, reason: str, detail: str) -> None:
         report = self.report()
         process = report.process_started("a/test_x")
-        process.on_journal(JournalContents(entries=(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, detail),)))
+        process.on_journal(JournalNews((JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, detail),)))
         report.finished(RunSummary((file(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, detail)),)))
         self.assertEqual("0 passed, 1 failed, 0 skipped", self.shown().splitlines()[-1])
 

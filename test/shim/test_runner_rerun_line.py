@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from unittest import mock
 
-from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
+from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._runner.command import FileCommand
-from torch_testing_shim._runner.rerun_line import LinedWatcher, RerunLines, rerun_line
+from torch_testing_shim._runner.rerun_line import RerunLines, rerun_line
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult
 from torch_testing_shim._runner.selection import FileSelection
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
 def command_for(selection: FileSelection) -> FileCommand:
-    return FileCommand(selection.name, ("python", "test/test x.py", *selection.tests), (("WORLD_SIZE", "3"),))
+    return FileCommand(
+        selection.name, "test/test x.py", selection.tests, interpreter=("python",), variables=(("WORLD_SIZE", "3"),)
+    )
 
 
 LINES = RerunLines("test x", command_for)
@@ -66,15 +68,8 @@ class Lines(TestCase):
 
     def test_a_report_that_has_its_line_keeps_it(self) -> None:
         said = "report\n\nTo run this test again:\n    mine\n"
-        journal = JournalContents(entries=(JournalEntry("A.fails", TestStatus.FAILED, 0.1, "why", said),))
-        self.assertEqual(journal, LINES.in_journal(journal))
-
-    def test_a_watcher_is_told_the_lines_too(self) -> None:
-        watcher = mock.Mock()
-        entry = JournalEntry("A.fails", TestStatus.FAILED, 0.1, "why")
-        LinedWatcher(watcher, LINES).on_journal(JournalContents(entries=(entry,)))
-        (told,) = watcher.on_journal.call_args.args
-        self.assertLine(told.entries[0].detail, "A.fails")
+        entry = JournalEntry("A.fails", TestStatus.FAILED, 0.1, "why", said)
+        self.assertEqual(entry, LINES.in_entry(entry))
 
 
 if __name__ == "__main__":

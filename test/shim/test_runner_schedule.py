@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import textwrap
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from unittest import mock
 
+from expectation_samples import expectation
 from process_samples import ROOT, Listener
 from runner_samples import MINI_RUN
 
+from torch_testing_shim._journal import TestStatus
 from torch_testing_shim._runner import schedule
 from torch_testing_shim._runner.command import FileCommand
+from torch_testing_shim._runner.expectations.choice import FileExpectations
+from torch_testing_shim._runner.expectations.judgement import Judge
+from torch_testing_shim._runner.expectations.nothing_expected import NothingExpected
 from torch_testing_shim._runner.expected import Expected
 from torch_testing_shim._runner.file_process import Watcher
 from torch_testing_shim._runner.options import Options
@@ -54,13 +58,15 @@ class Report:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.open: list[Watcher] = []
+        self.watchers: list[Listener] = []
 
     def run_started(self, files: object) -> None:
         self.told.append("run")
 
     def process_started(self, file: str, part: str = "") -> Watcher:
         self.told.append(f"start {file}")
-        self.open.append(Listener())
+        self.watchers.append(Listener())
+        self.open.append(self.watchers[-1])
         return self.open[-1]
 
     def process_ended(self, watcher: Watcher) -> None:
@@ -88,7 +94,7 @@ class ScheduleTest(TestCase):
     ) -> RunSummary:
         def command_for(selection: FileSelection) -> FileCommand:
             path = str(self.folder / f"{selection.name}.py")
-            return FileCommand(selection.name, (sys.executable, path, *selection.tests))
+            return FileCommand(selection.name, path, selection.tests)
 
         def count(starter: Starter, environment: Mapping[str, str]) -> Generator[None, None, int]:
             yield
@@ -156,6 +162,18 @@ class ScheduleTest(TestCase):
         summary = self.run_files("test_a", "test_b", deadline=60.0, expected=Expected(seconds={"test_a": 100.0}))
         self.assertEqual((("test_a",), "--deadline 60"), (summary.not_run, summary.why_not_run))
         self.assertEqual((1, 1), (len(summary.files), summary.exit_status))
+
+    def test_results_are_shown_as_they_come_judged_and_with_their_rerun_lines(self) -> None:
+        fails = "".join(f"    def test_{name}(self): self.fail('why')\n" for name in ("known", "new"))
+        text = f"import unittest\nfrom mini_run import run_tests\nclass T(unittest.TestCase):\n{fails}run_tests()\n"
+        (self.folder / "test_a.py").write_text(text)
+        judge = Judge(FileExpectations((expectation("test_a::T.test_known"),)))
+        with mock.patch.object(NothingExpected, "judge_of", lambda judged, file: judge):
+            self.run_files("test_a")
+        known, new = (entry for news in self.report.watchers[0].news for entry in news.entries)
+        self.assertEqual([TestStatus.EXPECTED_FAILURE, TestStatus.FAILED], [known.status, new.status])
+        self.assertIn("To run this test again:\n    ", new.detail)
+        self.assertEqual(1, new.detail.count("T.test_new\n"))
 
     def test_a_run_that_breaks_off_kills_what_runs(self) -> None:
         self.write("test_a", seconds=300)

@@ -1,25 +1,14 @@
-"""A package that brings a device, `sample_backend/`, goes through the whole harness, which has no list that names it.
+"""A package that brings a device, `sample_backend/`, goes through the whole harness, which names no device."""
 
-Torch and the harness find the package as they find any that is installed, by its entry points, which setuptools writes
-into a folder of the test's.
-"""
-
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from harness_samples import ROOT, SampleTestCase
+from harness_samples import ROOT
 from process_samples import ProcessTestCase
+from quartz_samples import Package, QuartzTestCase
 
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
-
-SAMPLE = Path(__file__).resolve().parent / "sample_backend"
-OWN_RECORD = "torch_quartz.harness:backend"
-WRITE_ENTRY_POINTS = "import setuptools; setuptools.setup()"
 
 TESTS = """
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
@@ -149,39 +138,7 @@ backend = Backend("quartz")
 """
 
 
-class Package:
-    """The sample as an environment has it that it is installed in."""
-
-    def __init__(self, site: Path) -> None:
-        self.site = site
-
-    def install(self, record: str = "") -> None:
-        """Writes its entry points.
-
-        Args:
-            record: a module that has another record of its device than the package's own; none by default.
-        """
-        command = [sys.executable, "-c", WRITE_ENTRY_POINTS, "-q", "egg_info", "--egg-base", str(self.site)]
-        subprocess.run(command, cwd=SAMPLE, check=True, capture_output=True)
-        if record:
-            (self.site / "other_record.py").write_text(record)
-            entry_points = next(self.site.glob("*.egg-info")) / "entry_points.txt"
-            entry_points.write_text(entry_points.read_text().replace(OWN_RECORD, "other_record:backend"))
-
-    @property
-    def import_path(self) -> str:
-        return os.pathsep.join(map(str, (self.site, SAMPLE, ROOT)))
-
-
-class Harness(SampleTestCase):
-    def setUp(self):
-        super().setUp()
-        self.package = Package(self.folder / "site")
-        self.package.site.mkdir()
-
-    def environment(self, **extra):
-        return super().environment(**{"PYTHONPATH": self.package.import_path, **extra})
-
+class Harness(QuartzTestCase):
     def hooked(self, text):
         """How often hooks have said in ranks of 2 that they ran, before and after, by rank."""
         said = [[f"[rank {rank}] quartz {rank} is {what} by" for what in ("taken", "left")] for rank in range(2)]
@@ -225,8 +182,7 @@ class Harness(SampleTestCase):
 
     def test_through_run_test_and_spawned(self):
         self.package.install(SPAWNED)
-        (self.folder / "test").mkdir()
-        shutil.copy(ROOT / "run_test.py", self.folder)
+        self.add_run_test()
         self.write_sample(
             """
             class Spawned(DTensorTestBase):

@@ -35,7 +35,7 @@ ACCELERATORS = DeviceInUse("cuda", 4)
 
 def on(device):
     """A context in which placements are those of this device."""
-    return mock.patch("torch_testing_shim._rank_placements.device_in_use", return_value=device)
+    return mock.patch("torch_testing_shim._engine.rank_device.device_in_use", return_value=device)
 
 
 class Ranks(ShardedTensorTestBase):
@@ -113,11 +113,15 @@ class Ranks(ShardedTensorTestBase):
 class Alone(TestCase):
     def decorated(self, device, **arguments):
         """Why a test with `with_comms` would be skipped on this device, as is known without ranks."""
-        with mock.patch.object(face, "device_in_use", return_value=device):
+        with (
+            mock.patch.object(face, "device_in_use", return_value=device),
+            mock.patch("torch_testing_shim._backend_needs.device_in_use", return_value=device),
+            mock.patch.object(dist, "is_backend_available", return_value=True),
+        ):
             return skip_reason(Ranks("test_rpc"), with_comms(**arguments)(lambda case: None))
 
     def test_too_few_devices(self):
-        self.assertEqual("needs at least 4 cuda, found 2", self.decorated(DeviceInUse("cuda", 2)))
+        self.assertEqual("needs at least 4 accelerators, found 2", self.decorated(DeviceInUse("cuda", 2)))
         self.assertIsNone(self.decorated(ACCELERATORS))
         self.assertIsNone(self.decorated(DeviceInUse("cpu", 0)))
 

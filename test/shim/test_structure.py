@@ -28,6 +28,7 @@ ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
     "_engine/launcher.py",
+    "_engine/process_state.py",
     "_engine/zygote.py",
     "_engine/rank_main.py",
     "_run_environment.py",

@@ -46,6 +46,15 @@ class OneProcess(TestCase):
         self.assertEqual(torch.ones(2, device="meta").device.type, "meta")
         self.assertEqual(torch.device("xpu", 1).type, "xpu")
 
+    def test_seeds(self):
+        drawn = []
+        for seed in (torch.manual_seed, torch.cuda.manual_seed, torch.cuda.manual_seed_all):
+            seed(7)
+            drawn.append(torch.rand(3, device="cuda"))
+        self.assertEqual(drawn, [drawn[0]] * 3)
+        torch.seed()
+        torch.cuda.seed_all()
+
     def test_no_generator(self):
         torch.Generator("cuda")
 
@@ -102,8 +111,15 @@ if __name__ == "__main__":
     run_tests()
 """
 
+#: What torch says where it is not built with CUDA, finds no driver, or no device.
+NO_DEVICE = "CUDA|NVIDIA"
+
 
 class MappedDevices(SampleTestCase):
+    def environment(self, **extra):
+        """Without the machine's own devices, which would answer the calls that are not mapped."""
+        return super().environment(CUDA_VISIBLE_DEVICES="", TORCH_TESTING_SHIM_DEVICE="", **extra)
+
     def run_file(self, *arguments, **extra):
         path = self.folder / "test_file.py"
         path.write_text(FILE)
@@ -115,6 +131,7 @@ class MappedDevices(SampleTestCase):
             "OneProcess.test_counts",
             "OneProcess.test_what_is_made",
             "OneProcess.test_other_devices_are_themselves",
+            "OneProcess.test_seeds",
             "Ranks.test_meshes",
             "Ranks.test_wrappers",
             "OwnGroup.test_nccl",
@@ -123,8 +140,10 @@ class MappedDevices(SampleTestCase):
                 self.assert_status(run, test, TestStatus.PASSED)
         reason = "needs at least 9 accelerators, found 8"
         self.assert_status(run, "Ranks.test_needs_too_many", TestStatus.SKIPPED, reason)
-        self.assert_status(run, "OneProcess.test_no_generator", TestStatus.ERROR, "CUDA")
-        self.assert_status(run, "OneProcess.test_no_properties", TestStatus.FAILED, "not compiled with CUDA")
+        self.assert_status(run, "OneProcess.test_no_generator", TestStatus.ERROR, NO_DEVICE)
+        no_properties = run.entries["OneProcess.test_no_properties"]
+        self.assertTrue(no_properties.status.is_failure, run.output)
+        self.assertRegex(no_properties.reason, NO_DEVICE)
         self.assertIn("python -m torch_testing_shim --map-device cuda=cpu test_file.py OneProcess", run.output)
 
     def test_spawned_ranks_map_too(self):

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 
-from process_samples import ProcessRun, ProcessTestCase
+from process_samples import ROOT, ProcessRun, ProcessTestCase
 
 from torch_testing_shim._runner.start import Starter
 from torch_testing_shim.common_utils import run_tests
@@ -179,7 +179,7 @@ class BothWays(ProcessTestCase):
             "early": "del operators.library\nprint('body')\n",
         }.items():
             path = self.write(f"import operators\n{more}", f"test_{name}.py")
-            run = self.run_file(path, is_warm=True, variables={"PYTHONPATH": str(modules)})
+            run = self.run_file(path, is_warm=True, variables={"PYTHONPATH": f"{modules}{os.pathsep}{ROOT}"})
             told[name] = (run.exit_code, run.output)
         self.assertEqual([], self.said, "it did not run warm")
         self.assertEqual({"quick": (0, ""), "daemon": (0, "taken out\n"), "early": (0, "taken out\nbody\n")}, told)

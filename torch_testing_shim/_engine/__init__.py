@@ -1,6 +1,7 @@
 """One test, N ranks. Verbs only: it knows no test class, and no face is imported here.
 
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
+    process_state  the state of the controller's process, in which ranks start
     scratch        a test's scratch folder: made and removed
     launcher       from jobs to running ranks; decides between fork and spawn, and says why
     running_ranks  the ranks of a started test: asked, signalled, ended
@@ -9,10 +10,13 @@
     leftovers      processes that outlive the rank that started them
     zygote         the keeper that ranks are forked from, as the controller has it
     zygote_main    that process's own code
+    new_interpreter  the command of an interpreter like this one
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead; rehearsal: what it does ahead
     rank_main      all that runs inside a rank
+    rank_steps     a test in its rank, step by step: its body, its subtests, its cleanups
+    unrun_body     a body that was never run is not a pass; forked_child: a process that a test forks is not the test's
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled
     kept_ranks     ranks that run test after test of a class; kept_rank_main: what runs inside one
@@ -23,17 +27,23 @@
     self_report    what a rank tells of itself when it is asked
     native_stacks  py-spy, where it is installed
     stacks         a rank's Python stacks: which line it stands at, in which call
-    flight_recorder  the collective at which ranks parted
+    waits          what a thread waits for, also inside C++
+    flight_recorder  which collectives a rank is in
+    collective_log  what a rank enters, written down where its death cannot take it
+    collectives    where ranks parted, by these logs
     outcome        `RankOutcome`: how one rank ended
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict
-    failure_text   the report of a test that did not pass
+    failure_text   the report of a test that did not pass; interruption: of one that was interrupted
     thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
     devices        the device in use and its process-group backend, asked of torch; device_error: why it cannot be used
+    rank_device    which device is a rank's; binds it
+    driver         asks the accelerator's driver without starting it here
+    shared_devices  what torch.distributed is told where ranks share devices
     backend_records  what packages tell of their devices, where torch has no answer
     rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans
-    threads        whether this process may be forked
+    threads        which threads hinder a fork of this process
 
 One test's processes, and what flows between them:
 

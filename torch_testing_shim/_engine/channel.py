@@ -1,4 +1,5 @@
-"""The pipe from a rank to the controller: one line of JSON that says how the rank's test ended.
+"""The pipe from a rank to the controller: one line of JSON that says how the rank's test ended, and before it one for
+each subtest that has failed.
 
 The rank's end writes and the controller's end reads without blocking, so that a rank which stops in the middle
 of a message cannot hold the controller past the deadline.
@@ -19,6 +20,8 @@ _READ_BYTES = 1 << 16
 _LINE_BYTES = 1 << 22
 #: What is read at a time, so that a rank which writes without end cannot hold the controller.
 _READ_AT_A_TIME = 1 << 22
+#: What stands before the outcome of a subtest.
+_SUBTEST = b"+"
 
 
 class ChannelWriter:
@@ -36,12 +39,19 @@ class ChannelWriter:
         Raises:
             OSError: the pipe is closed.
         """
-        if os.getpid() != self._pid:
-            return
-        line = b"\n" + outcome.to_json().encode("ascii") + b"\n"  # the first ends what a test may have written
+        if os.getpid() == self._pid:
+            self._write(outcome)
+            self.sent = outcome
+
+    def send_subtest(self, outcome: RankOutcome) -> None:
+        """Writes how a subtest ended, while its test goes on; otherwise as `send`."""
+        if os.getpid() == self._pid:
+            self._write(outcome, _SUBTEST)
+
+    def _write(self, outcome: RankOutcome, mark: bytes = b"") -> None:
+        line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"  # the first ends what a test may have written
         while line:
             line = line[os.write(self._descriptor, line) :]
-        self.sent = outcome
 
     def fileno(self) -> int:
         return self._descriptor
@@ -51,13 +61,19 @@ class ChannelWriter:
 
 
 class ChannelReader:
-    """The controller's end."""
+    """The controller's end.
+
+    Attributes:
+        at_end: the rank's end has been closed.
+        subtests: the subtests that have failed so far.
+    """
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._buffer = b""
         self.at_end = False
+        self.subtests: list[RankOutcome] = []
 
     def fileno(self) -> int:
         return self._descriptor
@@ -76,7 +92,11 @@ class ChannelReader:
         found = None
         for line in lines:
             with suppress(ValueError):
-                found = RankOutcome.from_json(line.decode("ascii"))
+                outcome = RankOutcome.from_json(line.removeprefix(_SUBTEST).decode("ascii"))
+                if line.startswith(_SUBTEST):
+                    self.subtests.append(outcome)
+                else:
+                    found = outcome
         return found
 
     def _read_some(self) -> bool:

@@ -76,6 +76,7 @@ class TestRanks:
         timeout: float,
         rendezvous_file: str,
         run_arguments: dict[str, Any],
+        stops_at_subtest: bool = False,
     ) -> list[int]:
         """Starts the ranks and returns their process ids.
 
@@ -87,10 +88,13 @@ class TestRanks:
                 of the test's.
             rendezvous_file: path of the file that the process group is to meet in.
             run_arguments: keyword arguments for the class's `_run`.
+            stops_at_subtest: a rank's test ends at the first subtest that fails.
 
         Raises:
             LaunchError: the ranks cannot be started.
         """
+        if self._running is not None:
+            raise LaunchError("the ranks have been started already: setUp calls _spawn_processes twice")
         name, module = test_class.__qualname__, test_class.__module__
         if "<locals>" in name:
             raise LaunchError(f"{name} is defined in a function, where ranks cannot find it by name")
@@ -105,8 +109,10 @@ class TestRanks:
                     world_size=world_size,
                     scratch=str(self.scratch.path),
                     rendezvous_file=rendezvous_file,
+                    device=read_settings().device,
                     threads=threads_per_rank(world_size),
                     run_arguments=run_arguments,
+                    stops_at_subtest=stops_at_subtest,
                 )
                 for rank in range(world_size)
             ]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +9,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.backend_records import backend_record
 from torch_testing_shim._engine.device_error import DeviceError
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
 from torch_testing_shim._settings import Settings, read_settings
 
 __all__ = [
@@ -24,7 +20,6 @@ __all__ = [
     "declares",
     "device_in_use",
     "fork_hazard",
-    "initialized_accelerator",
     "process_group_backend",
     "recorded_backend",
 ]
@@ -42,12 +37,14 @@ class DeviceInUse:
         count: how many of them there are to be used; 0 for the CPU, whose ranks need none of their own.
         chosen: it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
         indices: which of them those are, where not all may be used; None for the first ones.
+        may_be_shared: several ranks may use one.
     """
 
     type: str
     count: int
     chosen: bool = False
     indices: tuple[int, ...] | None = None
+    may_be_shared: bool = False
 
     @property
     def is_cpu(self) -> bool:
@@ -59,8 +56,16 @@ class DeviceInUse:
         return place if self.indices is None else self.indices[place]
 
     def has_room_for(self, ranks: int) -> bool:
-        """True where each of `ranks` ranks can have a device of its own, and always on the CPU."""
-        return self.is_cpu or self.count >= ranks
+        """True where each of `ranks` ranks can have a device of its own, or may share one, and always on the CPU."""
+        return self.is_cpu or self.may_be_shared or self.count >= ranks
+
+    def is_shared_by(self, ranks: int) -> bool:
+        """True where so many ranks share devices."""
+        return self.may_be_shared and self.count < ranks
+
+    def shortage(self, ranks: int) -> str | None:
+        """Why `ranks` ranks have no room; None where they have."""
+        return None if self.has_room_for(ranks) else f"needs at least {ranks} accelerators, found {self.count}"
 
 
 def device_in_use(settings: Settings | None = None) -> DeviceInUse:
@@ -70,11 +75,11 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
         DeviceError: the device chosen by hand is unknown to torch, or not there; or an index is.
     """
     settings = settings or read_settings()
-    chosen, indices = settings.device, settings.device_indices
-    accelerator = _accelerator_type()
+    chosen = settings.device
+    accelerator = accelerator_type()
     if chosen is None:
         count = accelerator_count()
-        return _limited(accelerator, count, indices) if accelerator and count else DeviceInUse("cpu", 0)
+        return _limited(accelerator, count, settings) if accelerator and count else DeviceInUse("cpu", 0)
     try:
         device_type = torch.device(chosen).type
     except RuntimeError as error:
@@ -86,17 +91,18 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
     count = accelerator_count() if device_type == accelerator else 0
     if not count:
         raise DeviceError(f"device {chosen!r} was asked for, but torch finds none here")
-    return _limited(device_type, count, indices, chosen=True)
+    return _limited(device_type, count, settings)
 
 
-def _limited(device_type: str, count: int, indices: tuple[int, ...] | None, *, chosen: bool = False) -> DeviceInUse:
-    """The device where only some of `count` accelerators may be used."""
+def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
+    """The device where only some of `count` accelerators may be used, and may be shared."""
+    indices, chosen, is_shared = settings.device_indices, settings.device is not None, settings.share_devices
     if indices is None:
-        return DeviceInUse(device_type, count, chosen)
+        return DeviceInUse(device_type, count, chosen, None, is_shared)
     missing = [index for index in indices if index >= count]
     if missing:
         raise DeviceError(f"{device_type} {missing[0]} was leased to this process, but torch finds {count} here")
-    return DeviceInUse(device_type, len(indices), chosen, indices)
+    return DeviceInUse(device_type, len(indices), chosen, indices, is_shared)
 
 
 def checked_device(settings: Settings) -> DeviceInUse:
@@ -164,48 +170,10 @@ def fork_hazard() -> str | None:
     return None if is_safe else f"{accelerator} has been initialized in the test process"
 
 
-@functools.cache
 def accelerator_count() -> int:
     """How many accelerators torch finds.
 
-    To count is to start the driver, with most accelerators, and a process whose driver runs cannot fork ranks that
-    use the device. So a short-lived child counts, where a fork is safe; it is asked once, and ranks inherit the answer.
+    Raises:
+        DeviceError: their driver cannot be asked.
     """
-    if _accelerator_type() is None:
-        return 0
-    if hasattr(os, "fork") and thread_count() == 1 and threading.active_count() == 1:
-        return _ask_child(torch.accelerator.device_count)
-    return torch.accelerator.device_count()
-
-
-def initialized_accelerator() -> str | None:
-    """The type of the accelerator whose driver runs in this process, where a fork could not use it; None if none does.
-    A device module that does not say whether it is initialized is taken not to be."""
-    accelerator = _accelerator_type()
-    if accelerator is None:
-        return None
-    is_initialized = getattr(getattr(torch, accelerator, None), "is_initialized", None)
-    return accelerator if is_initialized is not None and is_initialized() else None
-
-
-def _accelerator_type() -> str | None:
-    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator is not None else None
-
-
-def _ask_child(question: Callable[[], int]) -> int:
-    """The answer to `question`, from a forked child that ends at once. Where the child gives none, the question is
-    asked here, so that what went wrong is raised here."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(write_end, str(question()).encode("ascii"))
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as stream:
-        answer = stream.read()
-    os.waitpid(pid, 0)
-    return int(answer) if answer else question()
+    return 0 if accelerator_type() is None else DRIVER.ask(torch.accelerator.device_count)

@@ -8,17 +8,21 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
-from torch_testing_shim._engine.flight_recorder import collectives_in, desync_lines, mismatch_lines
+from torch_testing_shim._engine.collectives import partings
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
 from torch_testing_shim._engine.verdict import Verdict
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 
 __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
+
+Told = TypeVar("Told", bound=Hashable)
 
 #: What is shown of a rank's output: this many lines from its end.
 _TAIL_LINES = 30
@@ -47,15 +51,15 @@ def failure_report(
         processes_left: how many processes the ranks left.
     """
     cause = verdict.cause
-    desync = _desync(outcomes)
+    parted = _parted(cause, outcomes)
     trim = str if full_traceback else trimmed_stacks
     outcomes = [replace(o, stacks=trim(o.stacks), output=_last_lines(trim(o.output))) for o in outcomes]
-    cause = next((o for o in outcomes if cause is not None and o.rank == cause.rank), None)
     sections = [verdict.headline]
     if cause is not None and cause.traceback:
-        sections.append(_tracebacks([cause, *_same_traceback(cause, outcomes)]))
+        ranks = {o.rank for o in outcomes if any(_exception(raised) == _exception(cause) for raised in o.raised)}
+        sections.append(f"{_whose(ranks | {cause.rank}, cause.subtest)}:\n{cause.traceback}")
     sections.extend(_others(cause, outcomes))
-    sections.append(desync)
+    sections.append(parted)
     sections.extend(_stacks(outcomes))
     sections.extend(_outputs(outcomes))
     sections.extend(_warnings(outcomes))
@@ -82,27 +86,27 @@ def left_text(processes: int) -> str:
     return f"the ranks left {what} ended" if processes else ""
 
 
-def _same_traceback(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> list[RankOutcome]:
-    return [o for o in outcomes if o.rank != cause.rank and o.traceback == cause.traceback]
+def _exception(outcome: RankOutcome) -> tuple[str, str]:
+    """What two ranks have in common that raised the same in the same subtest."""
+    return outcome.subtest, outcome.traceback or outcome.headline
 
 
-def _tracebacks(group: Sequence[RankOutcome]) -> str:
-    return f"{ranks_text([o.rank for o in group])}:\n{group[0].traceback}"
+def _whose(ranks: Iterable[int], subtest: str) -> str:
+    return ranks_text(list(ranks)) + (f", subtest {subtest}" if subtest else "")
 
 
 def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Iterator[str]:
-    """What the ranks that are not the cause have to say: exceptions in full, the rest in a line each."""
-    others = [o for o in outcomes if o is not cause]
-    told = {cause.traceback} if cause is not None else set()
-    genuine = [(o.rank, o.traceback) for o in others if o.traceback not in told and not o.is_collateral]
-    for text, ranks in _grouped([(rank, text) for rank, text in genuine if text]):
-        yield f"{ranks_text(ranks)}, too:\n{text}"
+    """What there is to say but the cause: exceptions in full, the rest in a line for each rank."""
+    told = {_exception(cause)} if cause is not None else set()
+    raised = [one for outcome in outcomes for one in outcome.raised if _exception(one) not in told]
+    for (subtest, text), ranks in _grouped([(o.rank, _exception(o)) for o in raised if not o.is_collateral]):
+        yield f"{_whose(ranks, subtest)}, too:\n{text}"
     lines = []
-    lost = [o.rank for o in others if o.lost_peer and o.traceback not in told]
+    lost = list(dict.fromkeys(one.rank for one in raised if one.lost_peer))
     if lost:
         peer = f"rank {cause.rank}" if cause is not None else "another rank"
         lines.append(f"{ranks_text(lost)} lost {'its' if len(lost) == 1 else 'their'} connection to {peer}")
-    remarks = [(o.rank, text) for o in outcomes for text in (_crash_after(o), "" if o is cause else _remark(o)) if text]
+    remarks = [(o.rank, text) for o in outcomes for text in (_crash_after(o), _remark(o, cause)) if text]
     for text, ranks in _grouped(remarks):
         lines.append(f"{ranks_text(ranks)} {text}")
     yield "\n".join(lines)
@@ -114,16 +118,24 @@ def _crash_after(outcome: RankOutcome) -> str:
     return f"then died: {outcome.exit_text}" if crashed and outcome.status.is_exception else ""
 
 
-def _remark(outcome: RankOutcome) -> str:
-    """What is to be said of a rank that is not the cause and raised nothing of its own; may be empty."""
+def _remark(outcome: RankOutcome, cause: RankOutcome | None) -> str:
+    """What is to be said of a rank that raised nothing of its own and is not the cause, or of a rank of which a subtest
+    is the cause; may be empty."""
+    is_cause = cause is not None and outcome.rank == cause.rank and not cause.status.is_exception
+    if is_cause or (outcome.status.is_exception and not outcome.follows_peer):
+        return ""
     if outcome.follows_peer:
         return "found nothing wrong in what they hold"
     if outcome.status is RankStatus.DIED:
         return f"died: {outcome.exit_text}"
+    if outcome.status.is_hang and not (cause is not None and cause.status.is_exception):
+        return ""  # the headline says it
     return _STATUS_TEXTS.get(outcome.status, "")
 
 
 _STATUS_TEXTS = {
+    RankStatus.HUNG: "still ran at the deadline",
+    RankStatus.DEADLOCKED: "waited for each other",
     RankStatus.STOPPED: "still ran and had to be stopped",
     RankStatus.PASSED: "passed",
     RankStatus.SKIPPED: "skipped",
@@ -132,17 +144,18 @@ _STATUS_TEXTS = {
 
 def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     for text, ranks in _grouped([(o.rank, o.stacks) for o in outcomes if o.stacks]):
-        yield f"stacks of {ranks_text(ranks)} when stopped:\n{text.rstrip()}"
+        yield f"stacks of {ranks_text(ranks)} when stopped:\n{fold_repeated_frames(text.rstrip())}"
 
     for text, ranks in _grouped([(o.rank, o.native_stacks) for o in outcomes if o.native_stacks]):
         yield f"native stacks of {ranks_text(ranks)}:\n{text}"
 
 
-def _desync(outcomes: Sequence[RankOutcome]) -> str:
-    """Where the ranks parted that the harness ended, and where those that failed did not agree."""
-    flights = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight and not o.status.is_exception}
-    failed = {o.rank: collectives_in(o.flight) for o in outcomes if o.flight and o.status.is_exception}
-    lines = [*desync_lines(flights, {o.rank: o.place for o in outcomes if o.place}), *mismatch_lines(failed)]
+def _parted(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> str:
+    """Where the ranks parted. That ranks did not come to a collective says nothing new where a rank has raised."""
+    has_raised = cause is not None and cause.status.is_exception and not cause.is_collateral
+    places = {o.rank: o.place for o in outcomes if o.place}
+    found = partings({o.rank: o.collectives for o in outcomes})
+    lines = [parting.lines(places) for parting in found if parting.is_mismatch or not has_raised]
     return "\n".join(["where the ranks parted:", *lines]) if lines else ""
 
 
@@ -198,9 +211,9 @@ def _users_lines(stack: Iterable[str]) -> list[str]:
     return kept
 
 
-def _grouped(items: Sequence[tuple[int, str]]) -> list[tuple[str, list[int]]]:
-    """Texts with the ranks that have them, in the order of their first rank."""
-    groups: dict[str, list[int]] = {}
+def _grouped(items: Sequence[tuple[int, Told]]) -> list[tuple[Told, list[int]]]:
+    """What is told, with the ranks that tell it, in the order of their first rank."""
+    groups: dict[Told, list[int]] = {}
     for rank, text in items:
         groups.setdefault(text, []).append(rank)
     return list(groups.items())

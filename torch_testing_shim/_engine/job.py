@@ -27,9 +27,19 @@ class ScratchFolder:
         return self.path / "tmp"
 
     @property
+    def shared(self) -> Path:
+        """The temporary folders that all ranks of a test share."""
+        return self.path / "shared"
+
+    @property
     def preparation(self) -> Path:
         """What a spawned rank needs to become like the test process."""
         return self.path / "preparation"
+
+    @property
+    def state(self) -> Path:
+        """What every rank takes on of the test process (see `process_state`)."""
+        return self.path / "state"
 
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
@@ -42,6 +52,10 @@ class ScratchFolder:
     def stacks(self, rank: int) -> Path:
         """Where faulthandler writes a rank's stacks when it is asked for them."""
         return self.path / f"rank{rank}.stacks"
+
+    def collectives(self, rank: int) -> Path:
+        """The folder in which a rank logs the collectives that it enters."""
+        return self.path / f"rank{rank}.collectives"
 
     def question(self, rank: int) -> Path:
         """The FIFO that the controller opens to have a rank report on itself."""
@@ -65,8 +79,10 @@ class RankJob:
         world_size: number of ranks of the test, at least 1.
         scratch: path of the test's scratch folder.
         rendezvous_file: path of the file that the process group is to meet in.
+        device: device type that is chosen for the test, or None for what torch finds.
         threads: intra-op threads of the rank, or None to leave them as they are.
         run_arguments: keyword arguments for the test class's `_run`.
+        stops_at_subtest: the test ends at the first subtest that fails.
     """
 
     module: str
@@ -77,8 +93,10 @@ class RankJob:
     world_size: int
     scratch: str
     rendezvous_file: str
+    device: str | None = None
     threads: int | None = None
     run_arguments: Mapping[str, object] = field(default_factory=dict)
+    stops_at_subtest: bool = False
 
     @property
     def folder(self) -> ScratchFolder:

@@ -67,7 +67,9 @@ class Keeper:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the controller's to handle
-        signal.signal(signal.SIGTERM, self._end)
+        self._hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as is its end
+        self._controller_pid = controller_pid
+        signal.signal(signal.SIGTERM, self._take_sigterm)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         adopt_orphans()
@@ -135,6 +137,7 @@ class Keeper:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, self._hang_up)
             for descriptor in (self._orders.fileno(), self._wake, self._waker):
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -208,7 +211,13 @@ class Keeper:
         except OSError:
             self._end()
 
-    def _end(self, *_: object) -> NoReturn:
+    def _take_sigterm(self, *_: object) -> None:
+        """It comes at the controller's end. One to the whole process group, as `timeout` sends it, is the controller's
+        to handle: it wants to know first where the ranks stand."""
+        if os.getppid() != self._controller_pid:
+            self._end()
+
+    def _end(self) -> NoReturn:
         """Ends the ranks, all that they have left, and this process."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._ranks:

@@ -30,12 +30,14 @@ class RankExit:
 
     Attributes:
         rank: the rank.
+        pid: its process id: other ranks, of another test, may have the same number.
         exit_code: its exit code; negative for a signal.
         at: when, on the monotonic clock, in seconds.
         left: how many processes that ranks left have been ended since the last end that was told.
     """
 
     rank: int
+    pid: int
     exit_code: int
     at: float
     left: int = 0
@@ -139,5 +141,5 @@ class KeeperLink:
 
     def _note_exit(self, event: dict[str, object]) -> None:
         if event["event"] == "ended":
-            rank, exit_code, left = (int(str(event[name])) for name in ("rank", "exit_code", "left"))
-            self._exits.append(RankExit(rank, exit_code, float(str(event["at"])), left))
+            rank, pid, exit_code, left = (int(str(event[name])) for name in ("rank", "pid", "exit_code", "left"))
+            self._exits.append(RankExit(rank, pid, exit_code, float(str(event["at"])), left))

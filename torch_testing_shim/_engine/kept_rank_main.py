@@ -8,7 +8,6 @@ A rank whose test failed ends at once, for its peers to learn of it; the control
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from torch_testing_shim._engine.channel import ChannelWriter
@@ -30,12 +29,9 @@ def serve(orders: str, channel: ChannelWriter, run: Callable[[str], RankOutcome]
     Raises:
         SystemExit: a test failed, or asked for it.
     """
-    pid = os.getpid()
     with open(orders) as stream:
         for line in stream:
             outcome = run(line.strip())
-            if os.getpid() != pid:  # forked by the test, and come back from it
-                os._exit(0)
             channel.send(outcome)
             if outcome.status.is_bad:
                 raise SystemExit(outcome.exit_code)

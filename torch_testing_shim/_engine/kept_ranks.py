@@ -14,6 +14,7 @@ from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_te
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._stamped_folders import remove_folder
 
 __all__ = ["KeptRanks"]
 
@@ -30,15 +31,17 @@ class KeptRanks(TestRanks):
 
     Attributes:
         pids: their process ids, by rank.
+        device: the device type that is chosen for them, or None for what torch finds.
     """
 
-    def __init__(self, test_class: type[unittest.TestCase], world_size: int) -> None:
+    def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
         """Starts the ranks.
 
         Raises:
             LaunchError: they cannot be started.
         """
         super().__init__()
+        self.device = read_settings().device
         self._orders: list[int] = []
         self._ordered_at = 0.0
         try:
@@ -54,6 +57,7 @@ class KeptRanks(TestRanks):
                 timeout=0.0,
                 rendezvous_file=str(self.scratch.rendezvous),
                 run_arguments={"orders": str(path), "world_size": world_size},
+                stops_at_subtest=stops_at_subtest,
             )
         except BaseException:
             self.close()
@@ -76,12 +80,14 @@ class KeptRanks(TestRanks):
             for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
                 if path.exists():
                     os.truncate(path, 0)
+            if self._running is not None:
+                self._running.readers[rank].subtests.clear()
             os.write(orders, f"{method}\n".encode())
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has told how the test ended, by force at the deadline. Ranks that cannot be kept after
-        that are ended."""
+        that are ended, and what ranks shared is removed."""
         assert self._running is not None, "ranks are ordered before they are asked"
         found = supervise(self._running, self._deadline, stall_seconds=read_settings().stall_seconds, are_kept=True)
         kind = verdict(found).kind
@@ -91,12 +97,13 @@ class KeptRanks(TestRanks):
         )
         if not is_kept:
             self.end_ranks()
+        remove_folder(self.scratch.shared)
         return found
 
     @property
     def are_running(self) -> bool:
-        """They wait for orders, or run a test."""
-        return bool(self._orders)
+        """They wait for orders, or run a test. Those of another test may have been started in their place."""
+        return bool(self._orders) and self._running is not None and not self._running.is_closed
 
     def end_ranks(self) -> None:
         """Ends the ranks by force; what they printed stays."""
@@ -112,7 +119,7 @@ class KeptRanks(TestRanks):
             RankError: one did not end well.
         """
         try:
-            if self.are_running and self._running is not None:
+            if self._running is not None and self.are_running:
                 while self._orders:
                     os.close(self._orders.pop())
                 ends = supervise(self._running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))

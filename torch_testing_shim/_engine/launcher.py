@@ -64,7 +64,7 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Starts the ranks of one test.
+        """Starts the ranks of one test, after the end of another's that still run.
 
         Args:
             jobs: one per rank, in order.
@@ -72,6 +72,8 @@ class RankStarter:
         Raises:
             LaunchError: they could not be started.
         """
+        if self._ranks is not None:
+            self._ranks.close()
         method = read_settings().start_method
         if method != "spawn":
             try:

@@ -45,6 +45,7 @@ class RankStatus(Enum):
     DIED = "died"  # ended without saying how its test ended, or with an exit status that contradicts it
     HUNG = "hung"  # still running at the deadline
     DEADLOCKED = "deadlocked"  # it and all that still ran waited for each other, as was certain before the deadline
+    INTERRUPTED = "interrupted"  # still running when the user stopped the run
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
@@ -53,7 +54,7 @@ class RankStatus(Enum):
 
     @property
     def is_hang(self) -> bool:
-        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED)
+        return self in (RankStatus.HUNG, RankStatus.DEADLOCKED, RankStatus.INTERRUPTED)
 
     @property
     def is_bad(self) -> bool:
@@ -63,7 +64,7 @@ class RankStatus(Enum):
 
 @dataclass(frozen=True)
 class RankOutcome:
-    """How one rank ended.
+    """How one rank ended, or one of its subtests.
 
     Attributes:
         rank: the rank.
@@ -78,11 +79,16 @@ class RankOutcome:
         warnings: its Python warnings, "Category: message", in the order in which they came.
         stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
         native_stacks: its native stacks, likewise, or why there are none; empty without py-spy.
-        flight: its collectives, likewise, as torch's Flight Recorder dumps them; of a rank that lost its peer, those
-            that it was in; empty where it could not.
+        wait: what its main thread waited for then: the value of a `Wait`; empty where it ended by itself.
+        collectives: what it logged of the collectives that it entered, as `read_log` gives it; None where nothing is
+            known.
         finished: it said how its test ended (what came after that is told by `exit_code`).
         follows_peer: its exception was a `PeerFailedError`.
         wraps_lost_peer: its exception came of another, which said that a peer is gone.
+        subtest: the subtest that raised, in unittest's words: "[message] (i=1)"; empty for the test itself.
+        subtests: its subtests that failed, in the order in which they did, whatever became of the rank after them.
+        passed_subtests: its subtests that passed, in unittest's words, of a rank that came to the end of its test.
+        skipped_subtests: likewise those that skipped, each with its reason.
     """
 
     rank: int
@@ -97,10 +103,15 @@ class RankOutcome:
     warnings: tuple[str, ...] = ()
     stacks: str = ""
     native_stacks: str = ""
-    flight: str = ""
+    wait: str = ""
+    collectives: str | None = None
     finished: bool = False
     follows_peer: bool = False
     wraps_lost_peer: bool = False
+    subtest: str = ""
+    subtests: tuple[RankOutcome, ...] = ()
+    passed_subtests: tuple[str, ...] = ()
+    skipped_subtests: tuple[tuple[str, str], ...] = ()
 
     @property
     def lost_peer(self) -> bool:
@@ -124,6 +135,12 @@ class RankOutcome:
         return self.lost_peer or self.follows_peer
 
     @property
+    def raised(self) -> tuple[RankOutcome, ...]:
+        """What it raised, in order: its subtests that failed, then its own exception, where it is none of theirs."""
+        has_own = self.status.is_exception and not (self.subtest and self.subtests)
+        return (*self.subtests, self) if has_own else self.subtests
+
+    @property
     def exit_text(self) -> str:
         """How the process ended: "killed by SIGSEGV", "exit code 3"."""
         if self.exit_code is None:
@@ -144,7 +161,13 @@ class RankOutcome:
         """
         try:
             fields = json.loads(text)
-            converted = {"status": RankStatus(fields["status"]), "warnings": tuple(fields.get("warnings", ()))}
+            converted = {
+                "status": RankStatus(fields["status"]),
+                "warnings": tuple(fields.get("warnings", ())),
+                "subtests": (),  # each has a line of its own on the channel
+                "passed_subtests": tuple(fields.get("passed_subtests", ())),
+                "skipped_subtests": tuple((name, reason) for name, reason in fields.get("skipped_subtests", ())),
+            }
             return cls(**(fields | converted))
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a rank's outcome: {text[:80]!r}") from error
@@ -157,8 +180,9 @@ def says_lost_peer(message: str) -> bool:
 
 def ranks_text(ranks: Sequence[int]) -> str:
     """The ranks as people write them: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
+    ranks = sorted(set(ranks))
     runs: list[list[int]] = []
-    for rank in sorted(ranks):
+    for rank in ranks:
         if runs and rank == runs[-1][-1] + 1:
             runs[-1].append(rank)
         else:

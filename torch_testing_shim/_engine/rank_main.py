@@ -1,8 +1,8 @@
 """All that runs inside a rank: one process, one `RankJob`, one `RankOutcome`.
 
-A rank prepares its process (own process group, own output file, TMPDIR, stacks on a signal), finds the test class
-by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what the controller
-registered with `atexit` is not the rank's to run. May import torch, never a face.
+A rank prepares its process (own process group, the controller's state, own output file, TMPDIR, stacks on a signal),
+finds the test class by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what
+the controller registered with `atexit` is not the rank's to run. May import torch, never a face.
 """
 
 from __future__ import annotations
@@ -15,20 +15,25 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
+from dataclasses import replace
 from typing import Any, NoReturn, TextIO
 
 import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.collective_log import start_logging
+from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
-from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception
+from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception, skip_outcome
+from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
 from torch_testing_shim._engine.self_report import start_answering
+from torch_testing_shim._engine.shared_devices import share_devices
+from torch_testing_shim._exit_status import exit_code_of
 from torch_testing_shim._skips import skip_message
 
 __all__ = ["STACKS_SIGNAL", "run_rank"]
@@ -70,13 +75,17 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    ProcessState.from_json(job.folder.state.read_text()).take_on()
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
     start_answering(job.folder, job.rank)
+    start_logging(job.folder.collectives(job.rank))
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
+    os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
+    DRIVER.may_start = True
     if job.threads is not None:
         torch.set_num_threads(job.threads)
 
@@ -120,6 +129,8 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
     try:
         _prepare_process(job, parent_pid)
+        share_devices(job.world_size)
+        STOPS_AT_SUBTEST.set(job.stops_at_subtest)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))
@@ -133,15 +144,11 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
 
 
 def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int:
-    code = request.code
-    if not isinstance(code, int):
-        if code is not None:
-            print(code, file=sys.stderr)
-        return 0 if code is None else 1
-    reason = skip_message(code)
+    code = exit_code_of(request)
+    reason = skip_message(request.code)
     if channel.sent is None and reason is not None:
-        channel.send(RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=reason, exit_code=code))
-    return code & 0xFF
+        channel.send(replace(skip_outcome(rank, reason), exit_code=code))
+    return code
 
 
 def _find_class(job: RankJob) -> Any:

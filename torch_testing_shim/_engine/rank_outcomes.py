@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 import traceback
-from dataclasses import replace
+from collections.abc import Sequence
 from types import TracebackType
 
-from torch_testing_shim._engine.flight_recorder import latest_entries
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
-from torch_testing_shim._engine.self_report import flight_dump
+from torch_testing_shim._repeated_frames import fold_repeated_frames
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
-from torch_testing_shim._skips import TEST_SKIPS
+from torch_testing_shim._skips import TEST_SKIPS, is_pytest_failure
 
 __all__ = ["TEST_ERROR_EXIT_CODE", "outcome_of_exception", "pass_outcome", "skip_outcome"]
 
@@ -23,6 +22,8 @@ TEST_ERROR_EXIT_CODE = 10
 _TRACEBACK_CHARACTERS = 200_000
 #: A headline is one line of a report, and a reason of a skip likewise.
 _HEADLINE_CHARACTERS = 1000
+#: How a traceback begins.
+_TRACEBACK = "Traceback (most recent call last)"
 #: How many exceptions are looked at that one came from.
 _ORIGINS = 100
 
@@ -35,12 +36,13 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
         error: what it raised; need not be picklable, since only its text is kept.
         failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
     """
-    status = RankStatus.FAILED if isinstance(error, failure) else RankStatus.ERRORED
+    is_failure = isinstance(error, failure) or is_pytest_failure(error)
+    status = RankStatus.FAILED if is_failure else RankStatus.ERRORED
     text = _text_of(error)
     if len(text) > _TRACEBACK_CHARACTERS:
         half = _TRACEBACK_CHARACTERS // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
-    outcome = RankOutcome(
+    return RankOutcome(
         rank,
         status,
         time.monotonic(),
@@ -50,7 +52,6 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
         follows_peer=isinstance(error, PeerFailedError),
         wraps_lost_peer=any(says_lost_peer(_message_of(origin)[:_TRACEBACK_CHARACTERS]) for origin in _origins(error)),
     )
-    return replace(outcome, flight=latest_entries(flight_dump())) if outcome.lost_peer else outcome
 
 
 def _origins(error: BaseException) -> list[BaseException]:
@@ -70,11 +71,25 @@ def _message_of(error: BaseException) -> str:
 
 
 def _headline_of(error: BaseException) -> str:
-    lines = _message_of(error).splitlines()
+    """The exception's type and the first line of its message that says something; of a message that holds a traceback,
+    of another process for example, also what that ends with."""
+    lines = [line for line in _message_of(error).splitlines() if line.strip()]
     name = type(error).__name__
-    first = next((line for line in lines if name in line), lines[0] if lines else name)
-    headline = first.removeprefix(f"{type(error).__module__}.").rstrip(": ")
+    start = next((number for number, line in enumerate(lines) if name in line), 0)
+    headline = lines[start].removeprefix(f"{type(error).__module__}.").rstrip(": ") if lines else name
+    following = lines[start + 1 :]
+    if headline == name and following:
+        headline = f"{name}: {following.pop(0).strip()}"
+    if origin := _origin_told(following):
+        headline = f"{headline.rstrip(': ')}: {origin}"
     return _cut(headline)
+
+
+def _origin_told(lines: Sequence[str]) -> str:
+    """The exception that the last traceback in the lines ends with; empty where there is none."""
+    starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
+    after = lines[starts[-1] + 1 :] if starts else []
+    return next((line.strip() for line in after if not line[0].isspace()), "")
 
 
 def _cut(line: str) -> str:
@@ -97,7 +112,7 @@ def _format(error: BaseException, settings: Settings, showlocals: bool) -> str:
     formatted = traceback.TracebackException.from_exception(error, capture_locals=showlocals)
     if not settings.full_traceback:
         _drop_harness_frames(formatted, error, showlocals)
-    return "".join(formatted.format()).rstrip()
+    return fold_repeated_frames("".join(formatted.format()).rstrip())
 
 
 def _drop_harness_frames(formatted: traceback.TracebackException, error: BaseException, showlocals: bool) -> None:

@@ -12,12 +12,13 @@ from contextlib import suppress
 import torch
 
 from torch_testing_shim._comparison import ComparisonRules, differences
+from torch_testing_shim._engine.collective_log import watch_collectives
 
 __all__ = ["rehearse"]
 
 
 def rehearse() -> None:
-    """Compares two small tensors and opens a stream.
+    """Compares two small tensors, opens a stream, and puts the kernels in place that log collectives.
 
     It draws no random number, starts no thread and touches no accelerator, whatever device the test's module has made
     the default; and nothing comes of it where that module has put something of its own in torch's place.
@@ -25,5 +26,7 @@ def rehearse() -> None:
     with suppress(Exception):
         twos = torch.full((2,), 2.0, dtype=torch.float32, device="cpu")
         differences(torch.ones((2,), dtype=torch.float32, device="cpu") * 2, twos, ComparisonRules())
+    with suppress(Exception):
+        watch_collectives()
     with suppress(Exception):
         open(os.devnull, "w", buffering=1, errors="backslashreplace").close()

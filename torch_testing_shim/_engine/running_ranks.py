@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
+from torch_testing_shim._engine.process_state import ProcessState
 
 __all__ = ["LaunchError", "RunningRanks", "too_few"]
 
@@ -33,6 +34,7 @@ class RunningRanks:
         started: when each was started, in seconds of the monotonic clock, by rank.
         readers: the controller's ends of their channels, by rank.
         processes_left: how many processes the ranks that have ended have left; they have been ended, too.
+        is_closed: they have been ended, and their channels closed.
 
     Args:
         jobs: one per rank, in order.
@@ -46,18 +48,20 @@ class RunningRanks:
         self.started: list[float] = []
         self.readers: list[ChannelReader] = []
         self.processes_left = 0
+        self.is_closed = False
         self._keeper = keeper
         self._is_last_of_keeper = is_last_of_keeper
         self._live: set[int] = set()
 
     def start(self) -> None:
-        """Starts every rank.
+        """Starts every rank, in the state that this process is in.
 
         Raises:
             ForkRefusedError: the keeper cannot fork; what was started has been ended.
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
+            self.jobs[0].folder.state.write_text(ProcessState.of_this_process().to_json())
             for job in self.jobs:
                 self.started.append(time.monotonic())
                 reader, rank_end = make_channel()
@@ -74,6 +78,11 @@ class RunningRanks:
             self.close()
             raise
 
+    @property
+    def living(self) -> frozenset[int]:
+        """The ranks whose end has not been read."""
+        return frozenset(self._live)
+
     def exit_filenos(self) -> list[int]:
         """Descriptors that become readable when a rank ends."""
         return [self._keeper.fileno()]
@@ -84,7 +93,7 @@ class RunningRanks:
             exits = self._keeper.read_exits()
         except ForkRefusedError as error:
             raise LaunchError(str(error)) from None
-        mine = [end for end in exits if end.rank in self._live]
+        mine = [end for end in exits if end.rank in self._live and end.pid == self.pids[end.rank]]
         self.processes_left += sum(end.left for end in mine)
         self._live.difference_update(end.rank for end in mine)
         return mine
@@ -103,6 +112,7 @@ class RunningRanks:
 
     def close(self) -> None:
         """Kills the ranks that still run, waits for their end, and closes the channels."""
+        self.is_closed = True
         self.kill()
         if self._is_last_of_keeper:
             self._live.clear()

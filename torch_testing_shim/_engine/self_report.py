@@ -26,6 +26,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.stacks import Frame
+from torch_testing_shim._engine.waits import Wait, wait_of
 
 __all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
 
@@ -39,6 +40,7 @@ class SelfReport:
 
     Attributes:
         threads: the frames of its Python threads, innermost first; the main thread comes first.
+        waits: what each of these threads waits for.
         timeouts: every time-out in seconds that may end what it waits for: of its process groups and of the calls of
             torch.distributed that it is in.
         world_sizes: of the calls of torch.distributed that it is in, where they have one.
@@ -47,6 +49,7 @@ class SelfReport:
     """
 
     threads: tuple[tuple[Frame, ...], ...]
+    waits: tuple[Wait, ...] = ()
     timeouts: tuple[float, ...] = ()
     world_sizes: tuple[int, ...] = ()
     flight: str = ""
@@ -57,6 +60,7 @@ class SelfReport:
         fields = json.loads(text)
         return cls(
             threads=tuple(tuple(Frame(*frame) for frame in thread) for thread in fields["threads"]),
+            waits=tuple(map(Wait, fields["waits"])),
             timeouts=tuple(fields["timeouts"]),
             world_sizes=tuple(fields["world_sizes"]),
             flight=fields["flight"],
@@ -117,6 +121,7 @@ def _report_of_this_process() -> dict[str, object]:
     world_sizes = [wait["world_size"] for wait in waits if isinstance(wait.get("world_size"), int)]
     return {
         "threads": [[_as_list(_summary(frame)) for frame in thread] for thread in threads],
+        "waits": [wait_of(thread[0]).value for thread in threads],
         "timeouts": [timeout.total_seconds() for timeout in timeouts] + _group_timeouts(),
         "world_sizes": world_sizes,
         "flight": flight_dump(),

@@ -14,17 +14,14 @@ import os
 import socket
 import subprocess
 from multiprocessing import spawn
-from pathlib import Path
 
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.keeper_link import KeeperLink
+from torch_testing_shim._engine.new_interpreter import interpreter_command, program_with_package
 
 __all__ = ["Supervisor"]
 
-_PACKAGE_HOME = str(Path(__file__).parents[2])
 _PROGRAM = """
-import sys
-sys.path.insert(0, {home!r})
 from torch_testing_shim._engine.spawned_main import supervise
 supervise({orders}, {controller}, {command!r})
 """
@@ -54,10 +51,9 @@ class Supervisor(KeeperLink):
         preparation = spawn.get_preparation_data("rank")
         preparation.pop("authkey")  # each rank has its own
         folder.preparation.write_text(json.dumps(preparation))
-        command = spawn.get_command_line()
-        command = command[: command.index("-c") + 1]
+        command = interpreter_command()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        program = _PROGRAM.format(home=_PACKAGE_HOME, orders=theirs.fileno(), controller=os.getpid(), command=command)
+        program = program_with_package(_PROGRAM.format(orders=theirs.fileno(), controller=os.getpid(), command=command))
         with theirs:
             try:
                 process = subprocess.Popen([*command, program], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])

@@ -12,19 +12,16 @@ import signal
 import socket
 from collections.abc import Sequence
 from multiprocessing import spawn
-from pathlib import Path
 from typing import NoReturn
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import Keeper
+from torch_testing_shim._engine.new_interpreter import program_with_package
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 
 __all__ = ["become_rank", "is_importing_main", "supervise"]
 
-_PACKAGE_HOME = str(Path(__file__).parents[2])
-_PROGRAM = f"""
-import sys
-sys.path.insert(0, {_PACKAGE_HOME!r})
+_PROGRAM = """
 from torch_testing_shim._engine.spawned_main import become_rank
 become_rank(*sys.argv[1:])
 """
@@ -44,7 +41,7 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         signal_on_parent_death(supervisor_pid, signal.SIGKILL)
         os.set_inheritable(channel, True)
         arguments = [job.to_json(), str(channel), str(supervisor_pid)]
-        os.execv(interpreter[0], [*interpreter, _PROGRAM, *arguments])
+        os.execv(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments])
 
     Keeper(socket.socket(fileno=orders), controller_pid, execute_rank).run()
 

@@ -4,12 +4,13 @@ Certain means: nothing but the test's ranks could let one of them go on, and eac
 every living rank it has to hold that
 
 * it used next to no CPU time since a look at least the stall time ago, and entered no collective since;
-* it has one Python thread, which stands in a collective of `torch.distributed` (send and recv included), not in the
-  test's own code, a sleep, or a process group's start, where the system may be slow;
+* each of its Python threads waits in a collective of `torch.distributed` (send and recv included) or in the `wait` of
+  its work, not in the test's own code, a sleep, or a process group's start, where the system may be slow;
+* or it waits in C++, as in a backward pass, and a collective is open that another rank has not entered, or not alike;
 * nothing that it waits for has a time-out that a test could be waiting for;
 * it has no child process;
-* its main thread sleeps, and it all is so once more a moment later: a rank may be asked on its way into a collective,
-  after it has left Python and before the collective is recorded.
+* all its threads sleep, those of C++ included, and it all is so once more a moment later: a rank may be asked on its
+  way into a collective, after it has left Python and before the collective is recorded.
 
 The one exception: a rank whose peers have all ended may stand in a process group's start, for nobody can come.
 Everything else waits for the deadline: a slow test that is called deadlocked would be a wrong verdict.
@@ -19,13 +20,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from torch_testing_shim._engine.collectives import Parting, partings, read_log
 from torch_testing_shim._engine.flight_recorder import collectives_in
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
+from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["StallWatch", "is_deadlocked", "standing"]
 
@@ -37,11 +40,10 @@ _IDLE_SHARE = 0.02
 _WAITABLE_SHARE = 0.8
 #: After which time a deadlock is looked at again, in seconds, before it is told.
 _SECOND_LOOK_SECONDS = 0.25
+#: How often, and how long after each other in seconds, a process is looked at before one of its threads does not sleep.
+_TRIES, _TRY_SECONDS = 5, 0.01
 #: How long ranks may take to answer.
 _ANSWER_SECONDS = 0.5
-#: Where in torch.distributed a waiting rank may stand, and the functions there that start a process group.
-_COLLECTIVES_FILE = "/torch/distributed/distributed_c10d.py"
-_STARTS = ("_new_process_group_helper", "_store_based_barrier", "init_process_group", "new_group", "split_group")
 
 
 class StallWatch:
@@ -85,7 +87,8 @@ class StallWatch:
         folder = self._ranks.jobs[0].folder
         ask(folder, used)
         reports = read_reports(folder, used, _ANSWER_SECONDS)
-        if not is_deadlocked(reports, used, len(self._ranks.jobs), self._stall_seconds, self._allowance):
+        parted = partings({job.rank: read_log(folder.collectives(job.rank)) for job in self._ranks.jobs})
+        if not is_deadlocked(reports, used, len(self._ranks.jobs), parted, self._stall_seconds, self._allowance):
             return {}
         return {rank: standing(report) for rank, report in reports.items()} if all(map(_sleeps, pids)) else {}
 
@@ -96,7 +99,12 @@ def standing(report: SelfReport) -> object:
 
 
 def is_deadlocked(
-    reports: Mapping[int, SelfReport], living: Iterable[int], world_size: int, stall_seconds: float, allowance: float
+    reports: Mapping[int, SelfReport],
+    living: Iterable[int],
+    world_size: int,
+    parted: Sequence[Parting],
+    stall_seconds: float,
+    allowance: float,
 ) -> bool:
     """Whether ranks that use no CPU time are certainly deadlocked.
 
@@ -104,6 +112,7 @@ def is_deadlocked(
         reports: what the living ranks told, by rank; one that is missing makes everything uncertain.
         living: the ranks that have not ended.
         world_size: all ranks of the test.
+        parted: where they parted, by what they have logged.
         stall_seconds: how long no collective has begun.
         allowance: seconds that the test may take.
     """
@@ -111,22 +120,37 @@ def is_deadlocked(
     if not ranks or any(rank not in reports for rank in ranks):
         return False
     is_alone = len(ranks) == 1 < world_size
-    return all(_waits(reports[rank], is_alone, stall_seconds, _WAITABLE_SHARE * allowance) for rank in ranks)
+    waitable = _WAITABLE_SHARE * allowance
+    return all(
+        _is_quiet(reports[rank], stall_seconds, waitable)
+        and _waits(reports[rank], {parting.title for parting in parted if rank in parting.entered}, is_alone)
+        for rank in ranks
+    )
 
 
-def _waits(report: SelfReport, is_alone: bool, stall_seconds: float, waitable: float) -> bool:
-    if len(report.threads) != 1 or not report.threads[0]:
-        return False
-    innermost = report.threads[0][0]
-    if not innermost.file.endswith(_COLLECTIVES_FILE):
-        return False
-    if innermost.function in _STARTS and not (is_alone and all(size > 1 for size in report.world_sizes)):
-        return False
+def _is_quiet(report: SelfReport, stall_seconds: float, waitable: float) -> bool:
+    """It entered no collective for long enough, and waits for no time-out that its test could be waiting for."""
     collectives = collectives_in(report.flight)
     timeouts = [*report.timeouts, *(c.timeout_seconds for c in collectives if not c.is_done)]
     newest = max((collective.created_ns for collective in collectives), default=0)
-    is_quiet = report.at_ns - newest >= stall_seconds * 1e9
-    return is_quiet and bool(timeouts) and min(timeouts) >= waitable
+    return report.at_ns - newest >= stall_seconds * 1e9 and bool(timeouts) and min(timeouts) >= waitable
+
+
+def _waits(report: SelfReport, unmatched: Collection[str], is_alone: bool) -> bool:
+    """All its threads wait for other ranks.
+
+    Args:
+        report: what it told.
+        unmatched: the groups of which it entered a collective that another rank did not, or entered differently.
+        is_alone: all others have ended.
+    """
+    allowed = {Wait.COLLECTIVE}
+    if is_alone and all(size > 1 for size in report.world_sizes):
+        allowed.add(Wait.START)  # nobody can come
+    is_in_unmatched = any(not c.is_done and c.group in unmatched for c in collectives_in(report.flight))
+    if is_in_unmatched or Wait.COLLECTIVE in report.waits:
+        allowed.add(Wait.NATIVE)
+    return bool(report.waits) and allowed.issuperset(report.waits)
 
 
 def _is_idle(before: Mapping[int, float], after: Mapping[int, float], seconds: float) -> bool:
@@ -142,8 +166,20 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether the process's main thread waits for something. One that only waits for a free core does not."""
-    return _stat_fields(pid)[:1] == ["S"]
+    """Whether all threads of the process wait for something. One that waits for a disk or a free core does not; nor,
+    for a moment, the one that has just answered."""
+    for _ in range(_TRIES):
+        states = [_stat_fields(f"{pid}/task/{thread}")[:1] for thread in _threads(pid)]
+        if states and all(state == ["S"] for state in states):
+            return True
+        time.sleep(_TRY_SECONDS)
+    return False
+
+
+def _threads(pid: int) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(f"/proc/{pid}/task")
+    return []
 
 
 def _has_children(pids: Iterable[int]) -> bool:
@@ -157,8 +193,8 @@ def _has_children(pids: Iterable[int]) -> bool:
     return False
 
 
-def _stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat from the third on; empty where there is no such process."""
+def _stat_fields(process: int | str) -> list[str]:
+    """The fields of /proc/<process>/stat from the third on; empty where there is no such process or thread."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return []

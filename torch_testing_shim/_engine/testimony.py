@@ -1,4 +1,4 @@
-"""What a running rank has to tell before it is ended: its Python stacks, its collectives, its native stacks."""
+"""What a running rank has to tell before it is ended: its Python stacks and its native stacks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import ask, read_reports
 from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
+from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["Testimony", "take_testimonies"]
 
@@ -28,13 +29,19 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Testimony:
-    """What one rank told; each text is empty where it could not."""
+    """What one rank told; each text is empty where it could not.
+
+    Attributes:
+        stacks: its Python stacks.
+        native_stacks: its native stacks, or why there are none.
+        wait: what its main thread waits for.
+    """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
     stacks: str = ""
     native_stacks: str = ""
-    flight: str = ""
+    wait: Wait = Wait.UNKNOWN
 
 
 def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Testimony]:
@@ -53,10 +60,8 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
     reports = read_reports(folder, asked, _REPORT_SECONDS)
     stacks.update({rank: stacks_text(reports[rank].threads) for rank in reports if not stacks[rank]})
     natives = native_stacks({r: ranks.pids[r] for r in _at_different_places(stacks)}, _NATIVE_SECONDS) if native else {}
-    return {
-        rank: Testimony(stacks[rank], natives.get(rank, ""), reports[rank].flight if rank in reports else "")
-        for rank in asked
-    }
+    waits = {rank: report.waits[0] for rank, report in reports.items() if report.waits}
+    return {rank: Testimony(stacks[rank], natives.get(rank, ""), waits.get(rank, Wait.UNKNOWN)) for rank in asked}
 
 
 def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:

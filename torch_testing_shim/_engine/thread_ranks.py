@@ -7,11 +7,11 @@ it belongs to no group any more.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
 import threading
 import time
-import unittest
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import FrameType
@@ -19,10 +19,11 @@ from types import FrameType
 import torch
 
 from torch_testing_shim._engine import thread_meetings
+from torch_testing_shim._engine.interruption import with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
-from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.thread_meetings import Meetings
-from torch_testing_shim._skips import skip_message
+from torch_testing_shim._exit_status import exit_code_of
 
 __all__ = ["ThreadRanks"]
 
@@ -44,17 +45,20 @@ class ThreadRanks:
         threads: by rank; empty before `start`.
     """
 
-    def __init__(self, world_size: int, timeout: float) -> None:
+    def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
         """
         Args:
             world_size: number of ranks, at least 1.
             timeout: seconds from the start to the deadline.
+            stops_at_subtest: a rank's test ends at the first subtest that fails.
         """
         self.meetings = Meetings()
         self.threads: list[threading.Thread] = []
         self._world_size = world_size
         self._timeout = timeout
         self._deadline = 0.0
+        self._stops_at_subtest = stops_at_subtest
+        self._subtests: dict[int, list[RankOutcome]] = {rank: [] for rank in range(world_size)}
         self._outcomes: dict[int, RankOutcome] = {}
         self._changed = threading.Condition()
         self._others: set[threading.Thread] = set()  # threads that are none of the test's
@@ -69,7 +73,19 @@ class ThreadRanks:
             thread.start()
 
     def join(self) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, or cannot end well any more, and returns their outcomes in their order."""
+        """Waits until every rank has ended, or cannot end well any more, and returns their outcomes in their order.
+
+        Raises:
+            KeyboardInterrupt: the run was interrupted; the message says where the ranks stood.
+        """
+        try:
+            status = self._wait()
+        except KeyboardInterrupt as interrupt:
+            raise with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED)) from None
+        return self._all_outcomes(status)
+
+    def _wait(self) -> RankStatus:
+        """Returns what is to be said of the ranks that still run."""
         give_up, is_deadlocked = self._deadline, False
         while self._living() and not is_deadlocked and (now := time.monotonic()) < give_up:
             with self._changed:
@@ -79,12 +95,15 @@ class ThreadRanks:
                 self._wait_until(give_up)
             else:
                 is_deadlocked = self._is_deadlocked()
-        status = RankStatus.DEADLOCKED if is_deadlocked else RankStatus.STOPPED
-        if not is_deadlocked and time.monotonic() >= self._deadline:
-            status = RankStatus.HUNG
+        if is_deadlocked:
+            return RankStatus.DEADLOCKED
+        return RankStatus.HUNG if time.monotonic() >= self._deadline else RankStatus.STOPPED
+
+    def _all_outcomes(self, status: RankStatus) -> tuple[RankOutcome, ...]:
+        """The outcomes of all ranks, `status` for those that still run."""
         stopped = {rank: self._stopped_outcome(rank, status) for rank in self._living()}
         outcomes = {**self._outcomes, **stopped}
-        return tuple(outcomes[rank] for rank in range(self._world_size))
+        return tuple(replace(outcomes[rank], subtests=tuple(self._subtests[rank])) for rank in range(self._world_size))
 
     def close(self) -> None:
         """Ends what still runs, as far as threads can be ended."""
@@ -98,12 +117,23 @@ class ThreadRanks:
             print(f"torch_testing_shim: {whose} did not end and could not be waited for", file=sys.stderr, flush=True)
 
     def _run(self, rank: int, body: Callable[[int], object]) -> None:
+        STOPS_AT_SUBTEST.set(self._stops_at_subtest)  # of this thread
+        steps = RankSteps(
+            rank,
+            tell=functools.partial(self._leave, rank),
+            tell_subtest=self._subtests[rank].append,
+        )
         with torch.autograd.set_multithreading_enabled(False):  # or backward would run outside of the rank's world
-            outcome = _observed(rank, body)
+            outcome = _observed(rank, steps, body)
         self.meetings.leave(rank, outcome.status.value if outcome.status.is_bad else f"has ended ({_ending(outcome)})")
         with self._changed:
             self._outcomes[rank] = outcome
             self._changed.notify_all()
+
+    def _leave(self, rank: int, outcome: RankOutcome) -> None:
+        """Tells the others at once that this rank will not come any more, whatever it does until it ends."""
+        raised = f"raised {outcome.headline.partition(':')[0]}"
+        self.meetings.leave(rank, raised if outcome.status.is_exception else _ending(outcome))
 
     def _living(self) -> list[int]:
         return [rank for rank in range(len(self.threads)) if rank not in self._outcomes]
@@ -130,27 +160,12 @@ class ThreadRanks:
         return RankOutcome(rank, status, time.monotonic(), pid=os.getpid(), stacks=told)
 
 
-def _observed(rank: int, body: Callable[[int], object]) -> RankOutcome:
-    """Calls the body and tells how it ended."""
+def _observed(rank: int, steps: RankSteps, body: Callable[[int], object]) -> RankOutcome:
+    """Calls the body and tells how it ended. `sys.exit` in a thread ends no process; it counts as if it had."""
     try:
-        body(rank)
-    except unittest.SkipTest as skip:
-        return skip_outcome(rank, str(skip))
+        return steps.take([lambda: body(rank)])
     except SystemExit as request:
-        return _exit_outcome(rank, request)
-    except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-        return outcome_of_exception(rank, error)
-    return pass_outcome(rank)
-
-
-def _exit_outcome(rank: int, request: SystemExit) -> RankOutcome:
-    """`sys.exit` in a thread ends no process; it counts as if it had."""
-    code = request.code
-    reason = skip_message(code)
-    if reason is not None:
-        return replace(skip_outcome(rank, reason), exit_code=code if isinstance(code, int) else None)
-    number = code & 0xFF if isinstance(code, int) else int(code is not None)
-    return RankOutcome(rank, RankStatus.DIED, time.monotonic(), pid=os.getpid(), exit_code=number)
+        return RankOutcome(rank, RankStatus.DIED, time.monotonic(), pid=os.getpid(), exit_code=exit_code_of(request))
 
 
 def _ending(outcome: RankOutcome) -> str:

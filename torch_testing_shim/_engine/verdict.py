@@ -5,12 +5,15 @@ Unanimity is the rule: a test passes when every rank says that its body ran and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import signal
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from torch_testing_shim._engine.collectives import Parting, partings
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.stacks import Place
+from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["ExitExpectation", "Verdict", "VerdictKind", "verdict"]
 
@@ -65,11 +68,12 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
         expectation: what the test said of exit codes.
     """
     assert outcomes, "a test without ranks is skipped before it is judged"
-    by_time = sorted(outcomes, key=lambda outcome: outcome.ended_at)
+    ends = [end for outcome in outcomes for end in (*outcome.subtests, outcome)]
+    by_time = sorted(ends, key=lambda outcome: outcome.ended_at)
     raised = [o for o in by_time if o.status.is_exception and not o.is_collateral]
     first = next((o for o in by_time if _is_cause(o, expectation)), None)
     if first is not None:
-        return _death_verdict(first) if first.status is RankStatus.DIED else _exception_verdict(first)
+        return _death_verdict(first, outcomes) if first.status is RankStatus.DIED else _exception_verdict(first)
     hung = [o for o in by_time if o.status.is_hang]
     if hung:
         return _hang_verdict(outcomes, hung)
@@ -91,13 +95,30 @@ def _is_cause(outcome: RankOutcome, expectation: ExitExpectation) -> bool:
     return outcome.status.is_exception and not outcome.is_collateral and not outcome.wraps_lost_peer
 
 
-def _death_verdict(cause: RankOutcome) -> Verdict:
-    return Verdict(VerdictKind.ERROR, f"{_rank(cause)} {_death_text(cause)}", cause)
+def _death_verdict(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> Verdict:
+    died = Verdict(VerdictKind.ERROR, f"{_rank(cause)} {_death_text(cause)}", cause)
+    aborted = cause.exit_code == -signal.SIGABRT  # as gloo ends a rank that gets other data than it expects
+    return _blaming(_mismatch(outcomes), died) if aborted else died
+
+
+def _blaming(parting: Parting | None, found: Verdict) -> Verdict:
+    """The verdict with the ranks in front that parted from the others, if any did."""
+    return replace(found, headline=f"{parting.headline}; {found.headline}") if parting else found
+
+
+def _mismatch(outcomes: Sequence[RankOutcome]) -> Parting | None:
+    """The first collective that ranks entered differently."""
+    return next((parting for parting in _partings(outcomes) if parting.is_mismatch), None)
+
+
+def _partings(outcomes: Sequence[RankOutcome]) -> list[Parting]:
+    return partings({outcome.rank: outcome.collectives for outcome in outcomes})
 
 
 def _exception_verdict(cause: RankOutcome) -> Verdict:
     kind = VerdictKind.FAILED if cause.status is RankStatus.FAILED else VerdictKind.ERROR
-    return Verdict(kind, f"{_rank(cause)} {cause.status.value}: {cause.headline}", cause)
+    where = f" in subtest {cause.subtest}" if cause.subtest else ""
+    return Verdict(kind, f"{_rank(cause)} {cause.status.value}{where}: {cause.headline}", cause)
 
 
 def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation) -> Verdict:
@@ -111,19 +132,28 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
     """The ranks that others waited for lead; where all waited, all do."""
     by_rank = sorted(hung, key=lambda outcome: outcome.rank)
-    waiting = [o for o in by_rank if o.place is not None and o.place.is_waiting]
+    unmatched = {rank for parting in _partings(outcomes) for rank in parting.entered}
+    waiting = [o for o in by_rank if _is_waiting(o, unmatched)]
     awaited = [o for o in by_rank if o not in waiting]
     leading = awaited or waiting
     if hung[0].status is RankStatus.DEADLOCKED:
         parts = [f"deadlock: {_standing(leading)}"]
     else:
-        parts = [f"{ranks_text([o.rank for o in leading])} still ran at the deadline{_places(leading, ', ')}"]
+        when = "when interrupted" if hung[0].status is RankStatus.INTERRUPTED else "at the deadline"
+        parts = [f"{ranks_text([o.rank for o in leading])} still ran {when}{_places(leading, ', ')}"]
     if awaited and waiting:
         parts.append(f"{ranks_text([o.rank for o in waiting])} waited{_places(waiting, ' ')}")
     ended = [o.rank for o in outcomes if not o.status.is_hang]
     if ended:
         parts.append(f"{ranks_text(ended)} had ended")
     return Verdict(VerdictKind.ERROR, "; ".join(parts), leading[0])
+
+
+def _is_waiting(outcome: RankOutcome, unmatched: Collection[int]) -> bool:
+    """Whether the rank waited for others. One inside C++ did if it has entered a collective that another has not."""
+    if outcome.wait == Wait.NATIVE.value:
+        return outcome.rank in unmatched
+    return outcome.wait == Wait.COLLECTIVE.value or (outcome.place is not None and outcome.place.is_waiting)
 
 
 def _places(outcomes: Sequence[RankOutcome], before_one: str) -> str:
@@ -144,7 +174,8 @@ def _standing(outcomes: Sequence[RankOutcome]) -> str:
 def _lost_peer_verdict(
     outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome], wrapping: Sequence[RankOutcome]
 ) -> Verdict:
-    """Nobody failed by itself: the cause is a rank that skipped or never came, else the first that noticed.
+    """Nobody failed by itself: the cause is a rank that skipped, entered something else or never came, else the first
+    that noticed.
 
     Args:
         outcomes: of all ranks.
@@ -157,17 +188,25 @@ def _lost_peer_verdict(
         who = ranks_text([o.rank for o in skipped])
         headline = f"ranks disagree: {who} skipped ({skipped[0].skip_reason}), {waiting} went on"
         return Verdict(VerdictKind.ERROR, headline, skipped[0])
+    noticed = _exception_verdict((*wrapping, *lost)[0])
+    if (mismatch := _mismatch(outcomes)) is not None:
+        return _blaming(mismatch, noticed)
     awaited = [o for o in outcomes if o.status is RankStatus.STOPPED]
     if wrapping and not (lost and awaited):
-        return _exception_verdict(wrapping[0])
+        return noticed
     if awaited:
         headline = f"{waiting} waited in vain for {ranks_text([o.rank for o in awaited])}: {lost[0].headline}"
         return Verdict(VerdictKind.ERROR, headline, awaited[0])
-    return _exception_verdict(lost[0])
+    return _blaming(next(iter(_partings(outcomes)), None), noticed)
 
 
 def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:
     """Every rank passed or skipped."""
+    for one in outcomes:
+        for name, reason in one.skipped_subtests:
+            if passed := [o.rank for o in outcomes if name in o.passed_subtests]:
+                skipped_it = f"{_rank(one)} skipped subtest {name} ({reason})"
+                return Verdict(VerdictKind.ERROR, f"ranks disagree: {skipped_it}, {ranks_text(passed)} passed it", one)
     skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
     if not skipped:
         return Verdict(VerdictKind.PASSED)

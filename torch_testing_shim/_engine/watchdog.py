@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from torch_testing_shim._engine.collectives import read_log
+from torch_testing_shim._engine.interruption import with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
@@ -55,8 +57,23 @@ def supervise(
             the test has planned.
         stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
         are_kept: the ranks go on to another test: one that has told how this one ended is not waited for.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted; the message says where the ranks stood, which have been ended.
     """
     watch = _Watch(ranks, are_kept)
+    try:
+        _wait(watch, ranks, deadline, expectation, stall_seconds)
+    except KeyboardInterrupt as interrupt:
+        watch.end_the_rest(RankStatus.INTERRUPTED)
+        raise with_report(interrupt, _with_records(ranks, watch.outcomes())) from None
+    return _with_records(ranks, watch.outcomes())
+
+
+def _wait(
+    watch: _Watch, ranks: RunningRanks, deadline: float, expectation: ExitExpectation, stall_seconds: float
+) -> None:
+    """Waits until every rank has ended, by itself or by force."""
     give_up, began = deadline, time.monotonic()
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
@@ -66,13 +83,12 @@ def supervise(
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
             watch.wait_all(give_up)
-        elif are_kept and watch.has_skip and watch.living:
+        elif watch.are_kept and watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
             watch.end_those_who_skipped()  # as if they had been alone in their processes: the others learn of it
     if watch.living:
         at_deadline = RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
         watch.end_the_rest(RankStatus.DEADLOCKED if is_deadlocked else at_deadline)
-    return _with_output(ranks, watch.outcomes())
 
 
 class _Watch:
@@ -80,7 +96,7 @@ class _Watch:
 
     def __init__(self, ranks: RunningRanks, are_kept: bool) -> None:
         self._ranks = ranks
-        self._are_kept = are_kept
+        self.are_kept = are_kept
         self._messages: dict[int, RankOutcome] = {}
         self._final: dict[int, RankOutcome] = {}
         self._finished: set[int] = set()  # kept ranks that have told how the test ended
@@ -118,14 +134,17 @@ class _Watch:
             if end.rank not in self.living:
                 continue
             self._read_message(end.rank)
-            self._final[end.rank] = _final_outcome(
-                end.rank, self._messages.get(end.rank), self._ranks.pids[end.rank], end.exit_code, end.at
-            )
-            self.living.discard(end.rank)
-        for rank in self.living & self._messages.keys() if self._are_kept else ():
+            self._end(end.rank, end.exit_code, end.at)
+        for rank in self.living - self._ranks.living:  # an interrupt came when its end had been read
+            self._end(rank, None, time.monotonic())
+        for rank in self.living & self._messages.keys() if self.are_kept else ():
             self._final[rank] = replace(self._messages[rank], pid=self._ranks.pids[rank], finished=True)
             self._finished.add(rank)
             self.living.discard(rank)
+
+    def _end(self, rank: int, exit_code: int | None, at: float) -> None:
+        self._final[rank] = _final_outcome(rank, self._messages.get(rank), self._ranks.pids[rank], exit_code, at)
+        self.living.discard(rank)
 
     def wait_all(self, until: float) -> None:
         """Waits until every rank has ended or the time has come."""
@@ -162,7 +181,7 @@ class _Watch:
             exit_code=exit_code,
             stacks=told.stacks,
             native_stacks=told.native_stacks,
-            flight=told.flight,
+            wait=told.wait.value,
             finished=said is not None,
         )
 
@@ -170,11 +189,14 @@ class _Watch:
         if (message := self._ranks.readers[rank].read()) is not None:
             self._messages[rank] = replace(message, rank=rank)  # a test may have given its rank another number
 
+    def _subtests(self, rank: int) -> tuple[RankOutcome, ...]:
+        return tuple(replace(subtest, rank=rank) for subtest in self._ranks.readers[rank].subtests)
+
     def outcomes(self) -> list[RankOutcome]:
-        return [self._final[job.rank] for job in self._ranks.jobs]
+        return [replace(self._final[job.rank], subtests=self._subtests(job.rank)) for job in self._ranks.jobs]
 
 
-def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: int, at: float) -> RankOutcome:
+def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: int | None, at: float) -> RankOutcome:
     """What a rank said, checked against how its process ended."""
     if message is None:
         return RankOutcome(rank, RankStatus.DIED, at, pid=pid, exit_code=exit_code)
@@ -183,13 +205,18 @@ def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: 
     return replace(message, status=RankStatus.DIED, ended_at=at, pid=pid, exit_code=exit_code, finished=True)
 
 
-def _with_output(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
-    """Adds what the ranks printed last; nobody asks for it after a test that went well."""
+def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
+    """Adds what the ranks printed and entered last; nobody asks for it after a test that went well."""
     if all(outcome.status is RankStatus.PASSED for outcome in outcomes):
         return tuple(outcomes)
     folders = [job.folder for job in ranks.jobs]
     return tuple(
-        replace(o, output=_tail(folders[o.rank].output(o.rank)), warnings=_warnings(folders[o.rank].warnings(o.rank)))
+        replace(
+            o,
+            output=_tail(folders[o.rank].output(o.rank)),
+            warnings=_warnings(folders[o.rank].warnings(o.rank)),
+            collectives=read_log(folders[o.rank].collectives(o.rank)),
+        )
         for o in outcomes
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.threads import fork_quietly, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
 
 __all__ = ["Zygote"]
@@ -39,18 +40,25 @@ class Zygote(KeeperLink):
         """
         if sys.platform != "linux":
             raise ForkRefusedError(f"fork is not safe on {sys.platform}")
+        _check_threads(threading.active_count())  # Python's own end at no fork
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         controller_pid = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        pid = os.fork()
+        pid = fork_quietly()
         if pid == 0:
             ours.close()
             serve(theirs, controller_pid, preload)
         theirs.close()
         zygote = cls(pid, ours)
-        threads = thread_count()
-        if threads > 1:
+        try:
+            _check_threads(thread_count_after_fork())
+        except ForkRefusedError:
             zygote.close()
-            raise ForkRefusedError(f"{threads} threads are running in the test process")
+            raise
         return zygote
+
+
+def _check_threads(count: int) -> None:
+    if count > 1:
+        raise ForkRefusedError(f"{count} threads are running in the test process")

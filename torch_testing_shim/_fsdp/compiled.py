@@ -12,6 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.distributed.fsdp
 
+from torch_testing_shim._engine.unrun_body import checked_test
+
 __all__ = ["compiled_fsdp_test"]
 
 Test = Callable[..., Any]
@@ -39,7 +41,7 @@ def compiled_fsdp_test(compile_compute_on_module: type | None = None) -> Callabl
 
         @functools.wraps(test)
         def wrapper(*args: Any, **kwargs: Any) -> None:
-            test(*args, **kwargs)
+            checked_test(test)(*args, **kwargs)
             if not _has_triton():
                 warnings.warn("there is no triton, so the test does not run compiled", stacklevel=2)
                 return

@@ -13,7 +13,7 @@ import torch.nn as nn
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 
 from torch_testing_shim._engine.devices import device_in_use
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
+from torch_testing_shim._test_limits import default_ranks
 from torch_testing_shim._upstream.graft import assigned
 
 __all__ = ["device_arguments", "device_count", "device_type", "fsdp_unit", "to_device"]
@@ -27,8 +27,8 @@ def device_type() -> str:
 
 
 def device_count() -> int:
-    """How many ranks a test has that does not say: one per accelerator, or `DEFAULT_WORLD_SIZE` on the CPU."""
-    return int(assigned(_FACE, "DEVICE_COUNT") or device_in_use().count or DEFAULT_WORLD_SIZE)
+    """How many ranks a test has that does not say: see `default_ranks`."""
+    return int(assigned(_FACE, "DEVICE_COUNT") or default_ranks())
 
 
 def to_device(model: nn.Module, move_to_device: bool) -> nn.Module:

@@ -34,7 +34,7 @@
     child_setup   what runs in the child between fork and exec
     output_file   what a file prints, kept small
     process_tree  which processes a test file has started, and how they are ended
-    stop          Ctrl-C and SIGTERM -> a request to stop
+    stop          Ctrl-C, SIGTERM, SIGHUP -> a request to stop
     fold          journals and ends of processes -> `FileResult` (pure)
     rerun_line    the command that a failure ends with
     result        `FileResult`, `RunSummary`, and the exit status that follows (pure)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from torch_testing_shim._interpreter_flags import interpreter_flags
 
 from .coverage_run import coverage_arguments
 from .discovery import test_path
@@ -13,7 +15,14 @@ from .options import Options
 from .selection import FileSelection
 from .upstream_files import tests_folder
 
-__all__ = ["FileCommand", "build_command"]
+__all__ = ["FileCommand", "build_command", "own_interpreter"]
+
+
+def own_interpreter() -> tuple[str, ...]:
+    """The interpreter that runs this process, with its options."""
+    flags = interpreter_flags()
+    is_deaf = sys.flags.ignore_environment and "-u" not in flags  # to PYTHONUNBUFFERED, which files are to have
+    return (sys.executable, *flags, *(["-u"] if is_deaf else []))
 
 
 @dataclass(frozen=True)
@@ -22,16 +31,27 @@ class FileCommand:
 
     Attributes:
         name: the file's name, see `discovery`.
-        arguments: interpreter, path and arguments.
+        path: the file's path.
+        arguments: what stands behind the path.
+        launcher: what stands between interpreter and path: "-m" with a module that runs the file, and its options.
+        interpreter: the interpreter and its own options.
         variables: names and values of what the command sets in its environment, PYTHONPATH not among them.
         package_folder: folder put first on PYTHONPATH, so that the file imports the same torch_testing_shim as the
             runner that lies beside it, or None to leave PYTHONPATH as it is.
     """
 
     name: str
-    arguments: tuple[str, ...]
+    path: str
+    arguments: tuple[str, ...] = ()
+    launcher: tuple[str, ...] = ()
+    interpreter: tuple[str, ...] = field(default_factory=own_interpreter)
     variables: tuple[tuple[str, str], ...] = ()
     package_folder: str | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The whole command line."""
+        return (*self.interpreter, *self.launcher, self.path, *self.arguments)
 
     def environment(self) -> dict[str, str]:
         """The variables that the command sets; PYTHONPATH is to be put in front of what is there."""
@@ -41,18 +61,16 @@ class FileCommand:
     def __str__(self) -> str:
         """The command as it is typed in a shell."""
         assignments = [f"{name}={shlex.quote(value)}" for name, value in self.environment().items()]
-        return " ".join([*assignments, shlex.join(self.arguments)])
+        return " ".join([*assignments, shlex.join(self.words)])
 
 
 def build_command(selection: FileSelection, options: Options, root: Path) -> FileCommand:
     """The command for `selection`, of the tree whose run_test.py lies in `root`."""
     return FileCommand(
         name=selection.name,
+        path=str(test_path(tests_folder(root, options.upstream), selection.name)),
+        launcher=(*(coverage_arguments(root) if options.coverage else ()), *_harness_arguments(options)),
         arguments=(
-            sys.executable,
-            *(coverage_arguments(root) if options.coverage else ()),
-            *_harness_arguments(options),
-            str(test_path(tests_folder(root, options.upstream), selection.name)),
             *selection.tests,
             *_repeated("--exclude-test", selection.excluded),
             *_repeated("-k", options.keywords),
@@ -81,6 +99,7 @@ def _variables(options: Options) -> dict[str, str]:
     """What the file's ranks have to know too: it goes through the environment, which they inherit."""
     values = {
         "TORCH_TESTING_SHIM_DEVICE": options.device,
+        "TORCH_TESTING_SHIM_SHARE_DEVICES": 1 if options.share_devices else None,
         "WORLD_SIZE": options.world_size,
         "TORCH_TESTING_SHIM_SEED": options.seed,
         "TORCH_TESTING_SHIM_STRICT_LEAKS": 1 if options.strict_leaks else None,

@@ -16,8 +16,9 @@ from .process_tree import ProcessTree
 
 __all__ = ["ask_for_stacks", "end_early"]
 
-#: How long a file has to end by itself after Ctrl-C was passed on, in seconds: its controller ends the ranks meanwhile.
-INTERRUPT_GRACE = 2.0
+#: How long a file has to end by itself after Ctrl-C was passed on, in seconds: its ranks are
+#: asked meanwhile where they stand, which takes up to 2 s, and ended.
+INTERRUPT_GRACE = 4.0
 #: How long a file that has hung has to print where it stands, in seconds: it takes milliseconds.
 STACKS_GRACE = 0.5
 
@@ -37,6 +38,7 @@ def end_early(child: ChildProcess, tree: ProcessTree) -> Waiting:
     child.signal(signal.SIGINT)
     yield from _until_ended(child, INTERRUPT_GRACE)
     if not child.has_ended():
+        yield from ask_for_stacks(child)
         yield from tree.end(grace=0.0)
         yield from _until_ended(child, INTERRUPT_GRACE)
 

@@ -28,9 +28,8 @@ class FileFacts:
 
 def read_facts(selection: FileSelection, command_for: Callable[[FileSelection], FileCommand]) -> FileFacts:
     """Reads a file's source; of one that cannot be read, its process will tell."""
-    path = next((text for text in command_for(selection).arguments if text.endswith(".py")), "")
     try:
-        with open(path, "rb") as stream:
+        with open(command_for(selection).path, "rb") as stream:
             source = stream.read()
     except OSError:
         return FileFacts()

@@ -12,14 +12,14 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from torch_testing_shim._journal import JournalContents
-from torch_testing_shim._journal_reading import read_journal
+from torch_testing_shim._journal import JournalContents, JournalEntry
+from torch_testing_shim._journal_reading import JournalNews, JournalReader
 from torch_testing_shim._warm.order import MARK_VARIABLE
 
 from .child_process import ChildProcess
@@ -32,7 +32,7 @@ from .result import FileEnding
 from .start import Starter, StartOrder
 from .usage_error import UsageError
 
-__all__ = ["FileOrder", "FileProcess", "Watcher"]
+__all__ = ["FileOrder", "FileProcess", "Shown", "Watcher"]
 
 #: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
@@ -45,6 +45,9 @@ FULL_BYTES = 1 << 16
 #: What waits by yielding, and returns its result.
 Waiting = Generator[None, None, None]
 
+#: A test's entry and the device type that it ran on -> the entry as people are to see it.
+Shown = Callable[[JournalEntry, str], JournalEntry]
+
 
 class Watcher(Protocol):
     """What sees a file's progress."""
@@ -52,8 +55,8 @@ class Watcher(Protocol):
     def on_output(self, chunk: bytes) -> None:
         """The file has printed `chunk`."""
 
-    def on_journal(self, contents: JournalContents) -> None:
-        """The journal has grown; it reads `contents` now."""
+    def on_journal(self, news: JournalNews) -> None:
+        """The journal has grown."""
 
     def on_look(self) -> None:
         """Time has passed."""
@@ -89,20 +92,26 @@ class FileOrder:
 class FileProcess:
     """A process with its output and journal.
 
+    Args:
+        order: what it is to do.
+        starter: starts it.
+        watcher: sees its progress.
+        shown: makes of each test's entry, once, what the watcher is told.
+
     Attributes:
         ending: how it ended; None before.
-        journal: its journal, as far as it has been read.
     """
 
-    def __init__(self, order: FileOrder, starter: Starter, watcher: Watcher) -> None:
+    def __init__(
+        self, order: FileOrder, starter: Starter, watcher: Watcher, shown: Shown = lambda entry, device: entry
+    ) -> None:
         self._child: ChildProcess | None = None
         self.ending: FileEnding | None = None
-        self.journal = JournalContents()
         self._order = order
         self._starter = starter
-        self._watcher = watcher
+        self._watcher, self._shown = watcher, shown
         self._journal_path = order.folder / "journal.jsonl"
-        self._journal_size = 0
+        self._journal = JournalReader(self._journal_path)
         self._looked = 0.0
         self._is_to_stop = False
         self._life = self._live()
@@ -111,6 +120,11 @@ class FileProcess:
     def pid(self) -> int | None:
         """Its process id; None before it has started."""
         return None if self._child is None else self._child.pid
+
+    @property
+    def journal(self) -> JournalContents:
+        """Its journal, as far as it has been read."""
+        return self._journal.contents()
 
     @property
     def descriptors(self) -> list[int]:
@@ -146,7 +160,7 @@ class FileProcess:
                 output = OutputFile(self._order.folder / "output.txt")
             except OSError as error:
                 raise UsageError(f"cannot start {self._order.command.name}: {error}") from error
-            with closing(output):
+            with closing(output), closing(self._journal):
                 yield from self._live_with(output)
 
     def _live_with(self, output: OutputFile) -> Waiting:
@@ -168,7 +182,7 @@ class FileProcess:
             if self._child is not None:
                 self._child.has_ended()  # collects it
             raise
-        self._look(output)
+        self._look(output, is_last=True)
         exit_code = -signal.SIGKILL if child.exit_code is None else child.exit_code
         self.ending = FileEnding(
             file=self._order.command.name,
@@ -194,16 +208,15 @@ class FileProcess:
             yield
         return ""
 
-    def _look(self, output: OutputFile) -> None:
+    def _look(self, output: OutputFile, *, is_last: bool = False) -> None:
         """Tells the watcher what is new."""
         self._looked = time.monotonic()
         for chunk in output.read_new():
             self._watcher.on_output(chunk)
-        size = self._journal_path.stat().st_size if self._journal_path.exists() else 0
-        if size != self._journal_size:
-            self._journal_size = size
-            self.journal = _read(self._journal_path)
-            self._watcher.on_journal(self.journal)
+        news = self._journal.read_to_end() if is_last else self._journal.read_new()
+        if news is not None:
+            shown = tuple(self._shown(entry, news.device) for entry in news.entries)
+            self._watcher.on_journal(replace(news, entries=shown))
         self._watcher.on_look()
 
     def _start_order(self, output: OutputFile, mark: str) -> StartOrder:
@@ -225,11 +238,3 @@ def _full_disk(folder: Path) -> list[str]:
         return []
     is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES
     return [f"the disk is full that its temporary files lie on (TMPDIR chooses where): {folder}"] if is_full else []
-
-
-def _read(path: Path) -> JournalContents:
-    """The journal; one that cannot be read counts as broken."""
-    try:
-        return read_journal(path) if path.is_file() else JournalContents(broken_lines=1)
-    except OSError:
-        return JournalContents(broken_lines=1)

@@ -11,17 +11,17 @@ fit its journal is a fault of the file, whatever its tests say.
 | no journal, exit status 0 | error of the file: a file that ran nothing is never a pass |
 | no journal, other end | error of the file: it did not import, or crashed before its first test |
 | end and journal disagree | error of the file, beside what its tests say |
-| stopped by the user | what ended counts; what ran then is named, and neither passed nor failed |
+| stopped by the user | what ended counts; what ran then is named, with where it stood, and neither passed nor failed |
 
 Of a file that ran in several processes, `fold_runs` puts the results together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
 
 from .result import DID_NOT_RUN, ExitStatus, Failure, FileEnding, FileResult
 from .retry import FinishedRun, RunKind, end_of, in_order, never_started, rerun_entry, unfinished_entry
@@ -37,7 +37,7 @@ def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
     """What `ending` and `journal` say together; the table above has the rules."""
     result = FileResult(ending, journal.entries, device=journal.device)
     if ending.is_stopped:
-        return replace(result, interrupted=journal.unfinished)
+        return replace(result, interrupted=tuple(_interrupted(ending, journal)))
     if journal == JournalContents():
         return replace(
             result,
@@ -63,7 +63,7 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
         ending=_together([run.ending for run in first], [run.ending for run in runs]),
         entries=tuple(entry for result in results for entry in result.entries),
         faults=tuple(fault for result in results for fault in result.faults),
-        interrupted=tuple(test for result in results for test in result.interrupted),
+        interrupted=tuple(entry for result in results for entry in result.interrupted),
         is_refusal=any(result.is_refusal for result in results),
         reruns=tuple(rerun_entry(run) for run in runs if _is_rerun(run)),
         flaky_fails=flaky_fails,
@@ -89,7 +89,8 @@ def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
     is_named = run.order.kind is RunKind.REST or run.order.parts > 0
     if is_named and not run.ending.is_stopped:
         reason = f"{end_of(run.ending)} before it"
-        lost = (test for test in run.order.selection.tests if test not in run.journal.planned)
+        planned = frozenset(run.journal.planned)
+        lost = (test for test in run.order.selection.tests if test not in planned)
         faults += [Failure(result.file, test, DID_NOT_RUN, reason) for test in lost]
     return replace(result, faults=tuple(faults))
 
@@ -120,6 +121,15 @@ def headline(output: str) -> str:
             if not line.startswith((" ", "\t")):
                 return line
     return lines[-1].strip() if lines else ""
+
+
+def _interrupted(ending: FileEnding, journal: JournalContents) -> Iterator[JournalEntry]:
+    """The tests that ran when the user stopped the run; of one that has not told where it stood, the file's output may
+    say so."""
+    told = {entry.test: entry for entry in journal.interrupted}
+    for test in journal.unfinished:
+        entry = told.get(test, JournalEntry(test, TestStatus.ERROR, 0.0, detail=ending.output_tail))
+        yield replace(entry, reason=": ".join(filter(None, ("the run was stopped while it ran", entry.reason))))
 
 
 def _fault_without_journal(ending: FileEnding) -> Failure:

@@ -47,6 +47,7 @@ class Options:
         cold: a new interpreter for each file, instead of a fork of one that has imported torch.
         keep_going: go on after a file that failed.
         device: device type that the tests are to run on, or None for what torch finds.
+        share_devices: a test may have more ranks than accelerators, which they share.
         map_device: what is asked for on one device type is made on another, "cuda=cpu"; or None.
         world_size: ranks of the tests that do not fix their number, or None for what they take by themselves.
         seed: what every test's random numbers start from, or None for the harness's own seed.
@@ -122,6 +123,7 @@ class Options:
     cold: bool = False
     keep_going: bool = False
     device: str | None = None
+    share_devices: bool = False
     map_device: DeviceMap | None = None
     world_size: int | None = None
     seed: int | None = None

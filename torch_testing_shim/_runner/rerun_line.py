@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from torch_testing_shim._journal import JournalContents, JournalEntry
+from torch_testing_shim._journal import JournalEntry
 from torch_testing_shim._repro import RERUN_HEADING, settings_as_assignments
 from torch_testing_shim._settings import SettingsError, read_settings
 
 from .command import FileCommand
-from .file_process import Watcher
 from .result import DID_NOT_RUN, Failure, FileResult
 from .retry import what_to_run
 from .selection import FileSelection
 
-__all__ = ["LinedWatcher", "RerunLines", "rerun_line"]
+__all__ = ["RerunLines", "rerun_line"]
 
 
 def rerun_line(command: FileCommand) -> str:
@@ -46,19 +45,12 @@ class RerunLines:
 
     def in_result(self, result: FileResult) -> FileResult:
         """The result with a line in each failure's report."""
-        return replace(
-            result, entries=self._in_entries(result.entries), faults=tuple(map(self._in_fault, result.faults))
-        )
+        entries = tuple(map(self.in_entry, result.entries))
+        return replace(result, entries=entries, faults=tuple(map(self._in_fault, result.faults)))
 
-    def in_journal(self, contents: JournalContents) -> JournalContents:
-        """The same for what a journal says, for failures that are shown as they happen."""
-        return replace(contents, entries=self._in_entries(contents.entries))
-
-    def _in_entries(self, entries: tuple[JournalEntry, ...]) -> tuple[JournalEntry, ...]:
-        return tuple(
-            replace(entry, detail=self._in_detail(entry.detail, entry.test)) if entry.status.is_failure else entry
-            for entry in entries
-        )
+    def in_entry(self, entry: JournalEntry) -> JournalEntry:
+        """The same for one test, for failures that are shown as they happen."""
+        return replace(entry, detail=self._in_detail(entry.detail, entry.test)) if entry.status.is_failure else entry
 
     def _in_fault(self, fault: Failure) -> Failure:
         return fault if fault.label == DID_NOT_RUN else replace(fault, detail=self._in_detail(fault.detail, fault.test))
@@ -69,16 +61,3 @@ class RerunLines:
         selection = FileSelection(self.file, what_to_run(test) if test else ())
         line = rerun_line(self.command_for(selection))
         return f"{detail.rstrip()}\n\n{RERUN_HEADING}\n    {line}\n".lstrip("\n")
-
-
-class LinedWatcher:
-    """Passes on what it is told to another watcher, failures with their lines."""
-
-    def __init__(self, watcher: Watcher, lines: RerunLines) -> None:
-        self._lines = lines
-        self._watcher = watcher
-        self.on_output = watcher.on_output
-        self.on_look = watcher.on_look
-
-    def on_journal(self, contents: JournalContents) -> None:
-        self._watcher.on_journal(self._lines.in_journal(contents))

@@ -27,6 +27,7 @@ class ExitStatus(IntEnum):
     FAILED = 1
     USAGE = 2
     NOTHING_RAN = 5
+    HUNG_UP = 128 + signal.SIGHUP
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM
     #: Whoever read the output has gone (`run_test.py | head`); the status that a shell gives such a program.
@@ -93,7 +94,7 @@ class FileResult:
         ending: how its process ended; of several, what they come to together.
         entries: the tests that ended; of a test that was run again, its first run.
         faults: the failures that no test reported itself: the fold's findings.
-        interrupted: the tests that ran when the user asked to stop.
+        interrupted: the tests that ran when the user asked to stop, with what is known of where they stood.
         is_refusal: the file refused its arguments or the device (exit status 2 before any test).
         reruns: the later runs of tests that had failed, in their order.
         flaky_fails: a flaky test is a failure (`--fail-on-flaky`).
@@ -103,7 +104,7 @@ class FileResult:
     ending: FileEnding
     entries: tuple[JournalEntry, ...] = ()
     faults: tuple[Failure, ...] = ()
-    interrupted: tuple[str, ...] = ()
+    interrupted: tuple[JournalEntry, ...] = ()
     is_refusal: bool = False
     reruns: tuple[JournalEntry, ...] = ()
     flaky_fails: bool = False

@@ -18,20 +18,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch_testing_shim._journal import JournalContents
+from torch_testing_shim._journal import JournalContents, JournalEntry
 
 from .child_process import reap_strangers
 from .command import FileCommand
 from .environment import environment_of
-from .expectations.judgement import JudgingWatcher
 from .expectations.nothing_expected import NothingExpected, RunJudgement
 from .expected import Expected
 from .file_facts import read_facts
 from .file_life import FileLife
-from .file_process import FileOrder, FileProcess, Watcher
+from .file_process import FileOrder, FileProcess, Shown, Watcher
 from .options import Options
 from .report.events import RunReport
-from .rerun_line import LinedWatcher, RerunLines
+from .rerun_line import RerunLines
 from .result import FileEnding, FileResult, RunSummary
 from .retry import FinishedRun, RunKind, RunOrder
 from .selection import FileSelection
@@ -204,9 +203,17 @@ class _Schedule:
             is_warm=is_warm,
         )
         watcher = self._report.process_started(name, str(order))
-        judging = JudgingWatcher(watcher, self._plan.judged.judge_of(name))
-        lined = LinedWatcher(judging, self._lines(name))
-        self._running.append(_Running(order, FileProcess(file_order, self._starter, lined), watcher, lease))
+        process = FileProcess(file_order, self._starter, watcher, self._shown(name))
+        self._running.append(_Running(order, process, watcher, lease))
+
+    def _shown(self, name: str) -> Shown:
+        """Results of a file's tests are shown as they come with their lines, and as they are judged."""
+        lines, judge = self._lines(name), self._plan.judged.judge_of(name)
+
+        def shown(entry: JournalEntry, device: str) -> JournalEntry:
+            return judge.entry(lines.in_entry(entry), device)
+
+        return shown
 
     def _lines(self, name: str) -> RerunLines:
         return RerunLines(name, self._plan.command_for)

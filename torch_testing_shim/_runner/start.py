@@ -8,7 +8,6 @@ cold   a new interpreter, where nothing would be saved, where the user wants it 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from torch_testing_shim._warm.order import PACKAGE, WarmOrder
 
 from .child_process import ChildProcess, start_child
-from .command import FileCommand
+from .command import FileCommand, own_interpreter
 from .usage_error import UsageError
 from .warm import PRELOAD, WarmInterpreter, WarmRefusal
 
@@ -102,7 +101,7 @@ class Starter:
                 if not self._is_cold:  # which has been said
                     self._say(f"{order.command.name} runs in a new interpreter: {refusal}")
         try:
-            return start_child(order.command.arguments, order.environment, order.output)
+            return start_child(order.command.words, order.environment, order.output)
         except OSError as error:
             raise UsageError(f"cannot start {order.command.name}: {error}") from error
 
@@ -163,10 +162,9 @@ def _warm_order(order: StartOrder) -> WarmOrder:
     Raises:
         WarmRefusal: its command is neither `python FILE` nor `python -m torch_testing_shim ... FILE`.
     """
-    executable, *words = order.command.arguments
-    is_harness = words[:2] == ["-m", PACKAGE]
-    place = next((place for place, word in enumerate(words) if word.endswith(".py")), len(words))
-    if executable != sys.executable or place == len(words) or (place and not is_harness):
+    command = order.command
+    is_harness = command.launcher[:2] == ("-m", PACKAGE)
+    if command.interpreter != own_interpreter() or (command.launcher and not is_harness):
         raise WarmRefusal("its command is not `python FILE`")
-    harness = tuple(words[2:place]) if is_harness else None
-    return WarmOrder(executable, words[place], tuple(words[place + 1 :]), order.environment, harness)
+    harness = command.launcher[2:] if is_harness else None
+    return WarmOrder(command.interpreter, command.path, command.arguments, order.environment, harness)

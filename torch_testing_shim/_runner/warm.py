@@ -17,6 +17,7 @@ from torch_testing_shim._warm.huge_pages import environment_for_huge_pages
 from torch_testing_shim._warm.order import EMPTY_MARK, MARK_VARIABLE, PACKET_BYTES, WarmOrder
 
 from .child_process import ChildProcess, start_child
+from .command import own_interpreter
 from .output_file import OutputFile
 
 __all__ = ["PRELOAD", "WarmInterpreter", "WarmRefusal"]
@@ -91,7 +92,7 @@ class WarmInterpreter:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             printed = OutputFile(output)
-            command = [sys.executable, "-c", PROGRAM, str(theirs.fileno()), str(os.getpid()), *preload]
+            command = [*own_interpreter(), "-c", PROGRAM, str(theirs.fileno()), str(os.getpid()), *preload]
             own[MARK_VARIABLE] = EMPTY_MARK
             process = start_child(command, environment_for_huge_pages(own), printed.descriptor, [theirs.fileno()])
         except OSError as error:

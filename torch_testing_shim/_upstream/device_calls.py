@@ -152,13 +152,17 @@ def _answers(devices: DeviceMap) -> dict[str, Callable[..., Any]]:
 
 
 def _random_numbers(target: str) -> dict[str, Callable[..., Any]]:
-    """The generator of the device that tensors are really made on."""
+    """The generator of the device that tensors are really made on.
+
+    The CPU's is seeded by itself: `torch.manual_seed` and `torch.seed` seed all devices and call what is replaced here.
+    """
     other: Any = torch if target == "cpu" else torch.get_device_module(target)
+    seeded: Any = torch.default_generator if target == "cpu" else other
     return {
-        "manual_seed": other.manual_seed,
-        "manual_seed_all": other.manual_seed,
-        "seed": other.seed,
-        "seed_all": other.seed,
+        "manual_seed": seeded.manual_seed,
+        "manual_seed_all": seeded.manual_seed,
+        "seed": seeded.seed,
+        "seed_all": seeded.seed,
         "get_rng_state": lambda *_: other.get_rng_state(),
         "set_rng_state": lambda state, *_: other.set_rng_state(state),
     }

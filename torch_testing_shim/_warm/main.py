@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.preload import modules_to_preload
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.threads import lasting_thread_count
 from torch_testing_shim._warm.huge_pages import use_huge_pages
 from torch_testing_shim._warm.order import PACKAGE, PACKET_BYTES, WarmOrder
 from torch_testing_shim._warm.script import become, run_script
@@ -120,7 +120,7 @@ class _Interpreter:
         self._import_ahead(source.imports if order.harness is None else _served_imports(source, order.harness), source)
         if (hazard := _fork_hazard()) is not None:
             raise Refusal(hazard)
-        threads = thread_count()
+        threads = lasting_thread_count()
         if threads > 1:
             raise Refusal(f"{threads} threads run in the interpreter that files are forked from")
 
@@ -136,16 +136,11 @@ class _Interpreter:
     def _settle(self) -> None:
         """Makes this process ready to be forked after imports.
 
-        What is here is never collected, so forks do not copy its pages by collecting. And threads that their library
-        ends before a fork are no hazard: after a fork that does nothing, those that are left are the others.
+        What is here is never collected, so forks do not copy its pages by collecting.
         """
         gc.collect()
         gc.freeze()
         use_huge_pages()
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
 
     def _tell(self, event: dict[str, object]) -> None:
         with suppress(OSError):  # the runner is gone; what was started for it dies with it

@@ -35,14 +35,14 @@ class WarmOrder:
     """What one fork is to become.
 
     Attributes:
-        executable: the interpreter that a developer would type.
+        interpreter: the interpreter that a developer would type, with its own options.
         path: the test file, absolute.
         arguments: its command line, without the path.
         environment: the whole environment, MARK_VARIABLE included.
         harness: None for `python FILE`; for `python -m torch_testing_shim OPTION ... FILE`, the options before FILE.
     """
 
-    executable: str
+    interpreter: tuple[str, ...]
     path: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str]

@@ -46,7 +46,7 @@ def become(order: WarmOrder, output: int) -> None:
     os.environ.update(order.environment)
     tempfile.tempdir = None  # it is TMPDIR's to say
     sys.argv = [order.path, *order.arguments] if order.harness is None else order.argv[1:]
-    sys.orig_argv = [order.executable, *order.argv]
+    sys.orig_argv = [*order.interpreter, *order.argv]
     if not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, os.path.dirname(os.path.realpath(order.path)))
     generator = sys.modules.get("numpy.random")
@@ -129,7 +129,7 @@ def _finalizers() -> list[weakref.finalize[..., Any]]:
 def _has_accelerator() -> bool:
     if "torch" not in sys.modules:
         return False
-    from torch_testing_shim._engine.devices import initialized_accelerator
+    from torch_testing_shim._engine.driver import initialized_accelerator
 
     return initialized_accelerator() is not None
 

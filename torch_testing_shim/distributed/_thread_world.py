@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +14,14 @@ from torch.distributed import distributed_c10d as c10d
 
 from torch_testing_shim._engine.thread_meetings import Meetings
 
-__all__ = ["ThreadLocalWorld", "install_world", "meetings_of_this_world", "uninstall_world"]
+__all__ = [
+    "ThreadLocalWorld",
+    "after_thread_ranks",
+    "has_thread_ranks",
+    "install_world",
+    "meetings_of_this_world",
+    "uninstall_world",
+]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -45,6 +54,7 @@ class _Installation:
 
     def __init__(self, world: ThreadLocalWorld) -> None:
         self._world = c10d._world
+        self.callbacks = contextlib.ExitStack()
         self._excepthook = sys.excepthook  # each init_process_group wraps one more around it
         _isolate_threads(True)
         c10d._world = world  # type: ignore[assignment]
@@ -53,6 +63,7 @@ class _Installation:
         c10d._world = self._world
         sys.excepthook = self._excepthook
         _isolate_threads(isinstance(self._world, ThreadLocalWorld))
+        self.callbacks.close()
 
 
 #: Those that hold now, the innermost last.
@@ -69,6 +80,16 @@ def install_world(meetings: Meetings | None) -> ThreadLocalWorld:
 def uninstall_world() -> None:
     """Ends what the last `install_world` began."""
     _INSTALLED.pop().end()
+
+
+def has_thread_ranks() -> bool:
+    """True where ranks are threads of this process now."""
+    return bool(_INSTALLED)
+
+
+def after_thread_ranks(callback: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Has a function called when the ranks that are threads now have ended their test."""
+    _INSTALLED[-1].callbacks.callback(callback, *args, **kwargs)
 
 
 def meetings_of_this_world() -> Meetings:

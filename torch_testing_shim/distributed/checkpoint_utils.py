@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch.distributed as dist
+
+from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._upstream.graft import served
+from torch_testing_shim.distributed._thread_world import after_thread_ranks, has_thread_ranks
 
 # Without Rot13Example and its registry: `import *` must not import torch.distributed.checkpoint.
 __all__ = ["with_checkpoint_logging", "with_temp_dir"]
@@ -24,9 +28,10 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 def with_temp_dir(func: Test | None = None) -> Test:
     """Gives a test a fresh folder, `self.temp_dir` (upstream's `with_temp_dir`, torch 2.13).
 
-    In a `MultiProcessTestCase` every rank gets the same folder, with a process group or without one. It lies in the
-    test's scratch folder, which the controller removes after the last rank has ended. (Upstream's is removed by the
-    rank that returns first.) In another test case the folder is removed when the test returns.
+    It is one folder for all ranks where there is a process group when the test begins, so put this decorator below
+    `with_comms`; without a process group each rank has a folder of its own. A folder that ranks share is removed when
+    the last of them has ended the test. (Upstream's is removed by the rank that returns first.) Another is removed when
+    the test returns.
 
     Raises:
         AssertionError: it is called without a function, as upstream.
@@ -35,13 +40,13 @@ def with_temp_dir(func: Test | None = None) -> Test:
         raise AssertionError("with_temp_dir takes no arguments: write @with_temp_dir, without parentheses")
 
     @functools.wraps(func)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
-        shared = _shared_folder(self)
-        self.temp_dir = str(shared) if shared else tempfile.mkdtemp()
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.temp_dir, is_removed_later = _folder_of(self)
         try:
-            func(self, *args, **kwargs)
+            with ends_forked_children():
+                return func(self, *args, **kwargs)
         finally:
-            if shared is None:
+            if not is_removed_later:
                 shutil.rmtree(self.temp_dir, ignore_errors=True)
 
     return cast(Test, wrapper)
@@ -59,12 +64,12 @@ def with_checkpoint_logging(
         raise AssertionError("with_checkpoint_logging needs a function: write @with_checkpoint_logging")
 
     @functools.wraps(func)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         logger = logging.getLogger(logger_name)
         before = logger.level
         logger.setLevel(level)
         try:
-            func(self, *args, **kwargs)
+            return func(self, *args, **kwargs)
         finally:
             logger.setLevel(before)
 
@@ -74,12 +79,32 @@ def with_checkpoint_logging(
 __getattr__ = served(__name__)
 
 
-def _shared_folder(test_case: Any) -> Path | None:
-    """A new folder that all ranks agree on without a message, each by counting its calls; None outside of ranks."""
-    if getattr(test_case, "rank", -1) < 0 or not hasattr(test_case, "file_name"):
-        return None
+def _folder_of(test_case: Any) -> tuple[str, bool]:
+    """A new folder, and whether somebody else removes it once all ranks have ended the test."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return tempfile.mkdtemp(), False
+    meeting_file = getattr(test_case, "file_name", None) or getattr(test_case, "rdvz_file", None)
+    if getattr(test_case, "rank", -1) < 0 or meeting_file is None:
+        return _broadcast_folder()
+    return _counted_folder(test_case, ScratchFolder(Path(meeting_file).parent)), True
+
+
+def _counted_folder(test_case: Any, scratch: ScratchFolder) -> str:
+    """A folder that processes of the harness agree on without a message, each by counting its calls. The controller
+    removes it."""
     calls = test_case.__dict__.get("_temp_dirs_made", 0)
     test_case.__dict__["_temp_dirs_made"] = calls + 1
-    folder = ScratchFolder(Path(test_case.file_name).parent).temporary / f"temp_dir_{calls}"
+    folder = scratch.shared / str(calls)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
+    return str(folder)
+
+
+def _broadcast_folder() -> tuple[str, bool]:
+    """A folder of rank 0, of which it tells the others: threads of this process, or processes that are not the
+    harness's."""
+    is_first, is_thread = dist.get_rank() == 0, has_thread_ranks()
+    folders = [tempfile.mkdtemp()] if is_first else [""]
+    if is_first and is_thread:
+        after_thread_ranks(shutil.rmtree, folders[0], ignore_errors=True)
+    dist.broadcast_object_list(folders)
+    return folders[0], is_thread or not is_first

@@ -76,8 +76,8 @@ def with_fake_comms(func: Callable[..., Any] | None = None, rank: int = 0, world
     test = func
 
     @functools.wraps(test)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         with with_dist(rank, world_size):
-            test(self, *args, **kwargs)
+            return test(self, *args, **kwargs)
 
     return wrapper

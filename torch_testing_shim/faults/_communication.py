@@ -43,6 +43,7 @@ COLLECTIVES: Mapping[str, str] = {
     "monitored_barrier": "monitored_barrier",
     "broadcast": "broadcast",
     "gather": "gather",
+    "gather_into_tensor": "gather_single",  # new in torch 2.14
     "scatter": "scatter",
     "reduce": "reduce",
     "all_reduce": "all_reduce",

@@ -16,14 +16,13 @@ import functools
 import re
 from dataclasses import dataclass, field, replace
 
-from torch_testing_shim._journal import JournalContents, JournalEntry, TestStatus
+from torch_testing_shim._journal import JournalEntry, TestStatus
 
-from ..file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult
 from .choice import FileExpectations
 from .expectation import Expect, Expectation
 
-__all__ = ["FLAKY_RETRIES", "Judge", "JudgingWatcher"]
+__all__ = ["FLAKY_RETRIES", "Judge"]
 
 #: How many times a test runs again that is expected to be flaky, where `--retries` asks for no more.
 FLAKY_RETRIES = 2
@@ -45,10 +44,6 @@ class Judge:
         """A test's entry as the expectations have it."""
         found = self.expected.find(entry.test, device or self.device)
         return entry if found is None else _judged(entry, found)
-
-    def contents(self, contents: JournalContents) -> JournalContents:
-        """The same for what a journal says, for results that are shown as they come."""
-        return replace(contents, entries=tuple(self.entry(entry, contents.device) for entry in contents.entries))
 
     def result(self, result: FileResult) -> FileResult:
         """The same for all of a file. A crash that was expected becomes the entry of its test."""
@@ -76,19 +71,6 @@ class Judge:
         found = self.expected.find(entry.test, device or self.device)
         is_known = found is not None and found.expect is Expect.FLAKY and _is_by(entry, found)
         return max(retries, FLAKY_RETRIES) if is_known else retries
-
-
-class JudgingWatcher:
-    """Passes on what it is told to another watcher, results as the expectations have them."""
-
-    def __init__(self, watcher: Watcher, judge: Judge) -> None:
-        self._judge = judge
-        self._watcher = watcher
-        self.on_output = watcher.on_output
-        self.on_look = watcher.on_look
-
-    def on_journal(self, contents: JournalContents) -> None:
-        self._watcher.on_journal(self._judge.contents(contents))
 
 
 def _judged(entry: JournalEntry, found: Expectation) -> JournalEntry:

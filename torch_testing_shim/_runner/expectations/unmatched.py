@@ -39,7 +39,11 @@ def is_listed(result: FileResult) -> bool:
 def tests_of(result: FileResult) -> set[str]:
     """The tests of a file: each that was to run has ended up as something."""
     reported = (entry.test for entry in result.entries)
-    return {*reported, *(fault.test for fault in result.faults if fault.test), *result.interrupted}
+    return {
+        *reported,
+        *(fault.test for fault in result.faults if fault.test),
+        *(entry.test for entry in result.interrupted),
+    }
 
 
 def unmatched_entries(

@@ -19,7 +19,7 @@ from .floor import Floor, Speaker
 from .github_commands import command, failure_annotation, without_commands
 from .progress import Progress
 from .running import RunningProcess
-from .wording import counts_of, failures_to_list, shortened, stopped_line
+from .wording import counts_of, failures_to_list, shortened, stopped_lines
 
 __all__ = ["GitHubReport", "append_step_summary"]
 
@@ -82,8 +82,7 @@ class GitHubReport:
     def file_ended(self, result: FileResult) -> None:
         """Prints the file's line, and an annotation for each failure."""
         lines = [f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s"]
-        if result.ending.is_stopped:
-            lines.append(stopped_line(result))
+        lines += stopped_lines(result, with_detail=not self._is_verbose)
         if result.ending.processes_left:
             lines.append(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
         self._say(lines)

@@ -10,7 +10,7 @@
     {"record": "rank", "version": 1, "file", "test", "attempt", "rank", "status", "pid", "started_at", "seconds",
                        "exit_code", "headline", "output"}
     {"record": "fault", "version": 1, "file", "test", "label", "reason", "detail"}
-    {"record": "interrupted", "version": 1, "file", "test"}
+    {"record": "interrupted", "version": 1, "file", "test", "reason", "detail"}
     {"record": "end",  "version": 1, "records"}
 
 Every record has both first fields. The run comes first, then each file with its tests, each test with its ranks, what
@@ -27,6 +27,7 @@ import dataclasses
 import json
 import math
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
@@ -89,8 +90,10 @@ def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
     where = {"file": result.file}
     outcomes = [row.label for row in rows_of(result)]  # the entries' rows come first, one for one
     attempts = [(0, entry) for entry in result.entries]
+    again = Counter[str]()
     for rerun in result.reruns:
-        attempts.append((1 + sum(number > 0 and entry.test == rerun.test for number, entry in attempts), rerun))
+        again[rerun.test] += 1
+        attempts.append((again[rerun.test], rerun))
     labels = {row.test: row.label for row in rows_of(result)}
     for place, (attempt, entry) in enumerate(attempts):
         label = outcomes[place] if attempt == 0 else labels.get(entry.test, entry.status.value)
@@ -99,8 +102,8 @@ def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
             yield {"record": "rank", **where, "test": entry.test, "attempt": attempt, **asdict(rank)}
     for fault in result.faults:
         yield {"record": "fault", **asdict(fault)}
-    for test in result.interrupted:
-        yield {"record": "interrupted", **where, "test": test}
+    for entry in result.interrupted:
+        yield {"record": "interrupted", **where, "test": entry.test, "reason": entry.reason, "detail": entry.detail}
 
 
 def _test_fields(entry: JournalEntry) -> dict[str, Any]:
@@ -191,7 +194,7 @@ class _FileReading:
     device: str
     tests: list[_TestReading] = field(default_factory=list)
     faults: list[Failure] = field(default_factory=list)
-    interrupted: list[str] = field(default_factory=list)
+    interrupted: list[JournalEntry] = field(default_factory=list)
 
     def take(self, kind: str, record: dict[str, Any]) -> None:
         if record["file"] != self.ending.file:
@@ -205,7 +208,8 @@ class _FileReading:
         elif kind == "fault":
             self.faults.append(_of(Failure, record))
         elif kind == "interrupted":
-            self.interrupted.append(str(record["test"]))
+            reason, detail = (str(record.get(name, "")) for name in ("reason", "detail"))
+            self.interrupted.append(JournalEntry(str(record["test"]), TestStatus.ERROR, 0.0, reason, detail))
         else:
             raise ValueError(kind)
 

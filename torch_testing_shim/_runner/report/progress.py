@@ -90,7 +90,6 @@ class Progress:
 
 
 def _line(process: RunningProcess) -> str:
-    journal = process.journal
-    ended, planned = len(journal.entries), len(journal.planned)
-    now = journal.unfinished[-1] if journal.unfinished else "starting" if not planned else "ending"
-    return f"{process.name}  {ended}/{planned}  {now}  {time.monotonic() - process.started:.0f}s"
+    news = process.news
+    now = news.now or ("ending" if news.planned else "starting")
+    return f"{process.name}  {news.ended}/{news.planned}  {now}  {time.monotonic() - process.started:.0f}s"

@@ -79,7 +79,4 @@ def rows_of(result: FileResult) -> tuple[TestRow, ...]:
     rows = [row(entry.status.value, entry) for entry in result.entries]
     for fault in result.faults:
         rows.append(row(fault.label, JournalEntry(fault.test, TestStatus.ERROR, 0.0, fault.reason, fault.detail)))
-    for test in result.interrupted:
-        entry = JournalEntry(test, TestStatus.ERROR, 0.0, "the run was stopped while it ran")
-        rows.append(TestRow(result.file, INTERRUPTED, entry, is_failure=True))
-    return tuple(rows)
+    return (*rows, *(TestRow(result.file, INTERRUPTED, entry, is_failure=True) for entry in result.interrupted))

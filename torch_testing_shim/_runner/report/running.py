@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from torch_testing_shim._journal import JournalContents, JournalEntry
+from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._journal_reading import JournalNews
 
 __all__ = ["RunningProcess"]
 
@@ -22,7 +23,7 @@ class RunningProcess:
 
     Attributes:
         started: when it started, in seconds of the monotonic clock.
-        journal: what its journal reads now.
+        news: what its journal has told last.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class RunningProcess:
     ) -> None:
         self.file, self.part = file, part
         self.started = time.monotonic()
-        self.journal = JournalContents()
+        self.news = JournalNews()
         self._take_output, self._take_tests, self._take_look = take_output, take_tests, take_look
 
     @property
@@ -46,10 +47,9 @@ class RunningProcess:
     def on_output(self, chunk: bytes) -> None:
         self._take_output(chunk)
 
-    def on_journal(self, contents: JournalContents) -> None:
-        new = contents.entries[len(self.journal.entries) :]
-        self.journal = contents
-        self._take_tests(self, new)
+    def on_journal(self, news: JournalNews) -> None:
+        self.news = news
+        self._take_tests(self, news.entries)
 
     def on_look(self) -> None:
         self._take_look()

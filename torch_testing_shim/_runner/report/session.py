@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from torch_testing_shim._interpreter_flags import interpreter_flags
 from torch_testing_shim._settings import read_github_actions
 
 from ..options import Options
@@ -103,7 +104,7 @@ class RunReports:
             started_at=self._started_at,
             seconds=time.monotonic() - self._started,
             exit_status=exit_status,
-            command=shlex.join(["python", *sys.argv]),
+            command=shlex.join(["python", *interpreter_flags(), *sys.argv]),
             machine=describe_machine(),
             shard=(shard.index, shard.count) if shard is not None else None,
         )

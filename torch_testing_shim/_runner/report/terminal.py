@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from torch_testing_shim._device_map import MAPPED
+from torch_testing_shim._device_map import MAPPED, SHARED
 from torch_testing_shim._journal import JournalEntry
 
 from ..file_process import Watcher
@@ -25,7 +25,7 @@ from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .output import OutputSpeaker, ShownOutput
 from .progress import Progress
 from .running import RunningProcess
-from .wording import counts_of, failures_to_list, shortened, stopped_line
+from .wording import counts_of, failures_to_list, shortened, stopped_lines
 
 __all__ = ["OutputMode", "TerminalReport", "make_console"]
 
@@ -132,8 +132,8 @@ class TerminalReport:
                     shown.add(fault.detail)
             style = "red" if result.failed else "green" if result.passed else "yellow"
             self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
-            if result.ending.is_stopped:
-                self._line(stopped_line(result), style="yellow")
+            for line in stopped_lines(result, with_detail=self._output is None):
+                self._line(line, style="yellow")
             if result.ending.processes_left:
                 self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
             self._draw(at_once=True)
@@ -198,8 +198,8 @@ class TerminalReport:
             self._line(failure.detail.rstrip("\n"))
 
     def _note(self, note: str, where: str) -> None:
-        """A note of a test; that of a run with mapped devices, which every test has, once."""
-        if not note.startswith(MAPPED):
+        """A note of a test; that of mapped or shared devices, which every test has, once."""
+        if not note.startswith((MAPPED, SHARED)):
             self._line(f"NOTE  {where}  {note}", style="yellow")
         elif note not in self._marks:
             self._marks.add(note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-__all__ = ["counts_of", "failures_to_list", "shortened", "stopped_line"]
+__all__ = ["counts_of", "failures_to_list", "shortened", "stopped_lines"]
 
 #: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
 LISTED_NOT_RUN = 10
@@ -37,7 +37,11 @@ def counts_of(result: FileResult) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no tests"
 
 
-def stopped_line(result: FileResult) -> str:
-    """What ran in a file when the user asked to stop."""
-    ran = " and ".join(f"{result.file}::{test}" for test in result.interrupted)
-    return f"stopped while {ran or result.file} ran{'' if ran else ', between tests'}"
+def stopped_lines(result: FileResult, *, with_detail: bool = True) -> list[str]:
+    """What ran in a file when the user asked to stop, and where it stood; none for a file that was not stopped."""
+    if not result.ending.is_stopped:
+        return []
+    ran = " and ".join(f"{result.file}::{entry.test}" for entry in result.interrupted)
+    line = f"stopped while {ran or result.file} ran{'' if ran else ', between tests'}"
+    details = [entry.detail.rstrip("\n") for entry in result.interrupted if with_detail]
+    return [line, *dict.fromkeys(filter(None, details))]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 
-from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._upstream.graft import served
 
 __all__ = ["SimpleMegatronLM"]
@@ -32,8 +32,7 @@ class SimpleMegatronLM(nn.Module):
         self, linear_size: Sequence[tuple[int, int]], rank: int | None = None, dtype: torch.dtype = torch.float32
     ) -> None:
         super().__init__()
-        device = device_in_use()
-        place = f"{device.type}:{rank}" if rank is not None and not device.is_cpu else None
+        place = None if rank is None else rank_device(rank)
         self.fc1, self.fc2 = (nn.Linear(*size, dtype=dtype).to(place) for size in linear_size)
         self.gelu = nn.GELU()
 

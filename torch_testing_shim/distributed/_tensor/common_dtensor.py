@@ -12,9 +12,14 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from torch_testing_shim._backend_needs import missing_backend, skip_without_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_device import bind_rank
+from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import group_timeout
 from torch_testing_shim._transformer import ModelArgs, Transformer, TransformerBlock
@@ -103,11 +108,13 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
 
     @property
     def world_size(self) -> int:
-        """4, or less where there are 2 or 3 accelerators (upstream's NUM_DEVICES); or what WORLD_SIZE says."""
+        """4, or less where there are 2 or 3 accelerators that ranks may not share (upstream's NUM_DEVICES); or what
+        WORLD_SIZE says."""
         if (chosen := read_settings().world_size) is not None:
             return chosen
-        count = device_in_use().count
-        return min(DEFAULT_WORLD_SIZE, count) if count > 1 else DEFAULT_WORLD_SIZE
+        device = device_in_use()
+        are_few = 1 < device.count < DEFAULT_WORLD_SIZE and not device.may_be_shared
+        return device.count if are_few else DEFAULT_WORLD_SIZE
 
     @property
     def backend(self) -> str:
@@ -126,20 +133,19 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
             backend: the backend, "gloo" or "cpu:gloo,cuda:nccl" for example; by default `self.backend`.
 
         Raises:
-            ValueError: the backend string names two backends for one device.
+            unittest.SkipTest: the backend is not to be had here.
+            ValueError: torch does not know the backend, or the string names two for one device.
         """
-        device_id = None
-        if self.device_type != "cpu":
-            index = device_in_use().index_of(self.rank)
-            torch.accelerator.set_device_index(index)
-            device_id = torch.device(self.device_type, index) if eager_init else None
+        backend = _without_repeats(backend or self.backend)
+        skip_without_backend(backend, self.world_size)
+        own = bind_rank(self.rank, self.device_type)
         dist.init_process_group(
-            backend=_without_repeats(backend or self.backend),
+            backend=backend,
             world_size=self.world_size,
             rank=self.rank,
             init_method=f"file://{self._next_rendezvous()}",
             timeout=group_timeout(self.id()),
-            device_id=device_id,
+            device_id=own if eager_init and own.index is not None else None,
         )
 
     def _next_rendezvous(self) -> str:
@@ -155,7 +161,7 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         Args:
             device_id: index of the accelerator to wait on; by default the current one.
         """
-        if self.device_type == "cpu":
+        if torch.device(self.device_type).type == "cpu":  # or mapped to it
             dist.barrier()
         else:
             dist.barrier(device_ids=[torch.accelerator.current_device_index() if device_id is None else device_id])
@@ -172,12 +178,8 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
 
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Binds the rank to its accelerator first; all tests skip where there are fewer than ranks."""
-        device = device_in_use()
-        if not device.is_cpu:
-            if not device.has_room_for(world_size):
-                raise unittest.SkipTest(f"needs at least {world_size} accelerators, found {device.count}")
-            torch.accelerator.set_device_index(rank)
+        """Binds the rank to its accelerator first."""
+        bind_rank(rank)
         super()._init_pg(rank, world_size, rdvz_file)
 
 
@@ -208,6 +210,11 @@ class DTensorOpTestBase(MultiThreadedTestCase):
             self.addCleanup(setattr, ShardingPropagator, "_fake_mode_lock", kept)
         self._spawn_threads()
 
+    @classmethod
+    def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
+        bind_rank(rank)
+        super()._run(test_name, rank, world_size, **kwargs)
+
 
 __getattr__ = served(
     __name__,
@@ -229,8 +236,9 @@ def with_comms(
     """Runs a test method inside a process group (upstream's `with_comms`, torch 2.13).
 
     Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which are handed to
-    the test case's `init_pg`. After a test that returns, `destroy_pg` is called; after one that raises, the process
-    group is destroyed without waiting for the other ranks. A test case without `init_pg` is run as it is.
+    the test case's `init_pg`. Where its backend is not to be had, the test is skipped before any rank starts. After a
+    test that returns, `destroy_pg` is called; after one that raises, the process group is destroyed without waiting for
+    the other ranks. A test case without `init_pg` is run as it is.
     """
     if callable(eager_init):
         return _with_comms(eager_init, False, None)
@@ -239,23 +247,34 @@ def with_comms(
 
 def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> TestFunction:
     @functools.wraps(test)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not hasattr(self, "init_pg"):
-            test(self, *args, **kwargs)
-            return
+            return test(self, *args, **kwargs)
         self.init_pg(eager_init, backend)
         try:
-            test(self, *args, **kwargs)
+            with ends_forked_children():
+                result = test(self, *args, **kwargs)
+            end_after_failed_subtests()
         except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
             if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
                 dist.destroy_process_group()
             raise
-        if getattr(self, "device_type", None) == "cpu":  # an accelerator's group may have more to do at its end
-            keep_connections()
+        device_type = getattr(self, "device_type", None)
+        if device_type is not None and torch.device(device_type).type == "cpu":  # or mapped to it
+            keep_connections()  # an accelerator's group may have more to do at its end
         self.destroy_pg()
+        return result
 
-    return wrapper
+    return skip_where(functools.partial(_missing_backend, backend))(wrapper)
+
+
+def _missing_backend(backend: str | None, case: Any) -> str | None:
+    """The condition of `with_comms`; a class that is no test case of ours may lack what is asked here."""
+    wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
+    if not isinstance(wanted, str) or not isinstance(ranks, int) or not hasattr(case, "init_pg"):
+        return None
+    return missing_backend(_without_repeats(wanted), ranks)
 
 
 def _without_repeats(backend: str) -> str:

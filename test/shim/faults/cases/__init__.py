@@ -7,6 +7,7 @@ __all__ = ["THEMES"]
 THEMES = (
     "deaths",
     "exceptions",
+    "bodies",
     "collectives",
     "skips",
     "hangs",

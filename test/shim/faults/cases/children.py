@@ -74,6 +74,18 @@ class Leaves(Faulty, DTensorTestBase):
             self.strike()
             os.kill(subprocess.Popen(SLEEP).pid, signal.SIGSTOP)
 
+    @ends(Ending.PASSED)
+    @with_comms
+    def test_child_that_raises(self):
+        """Forks a child that raises: it is no rank, and cleans up nothing of the rank's."""
+        self.meet()
+        if self.is_guilty:
+            self.strike()
+            if os.fork() == 0:
+                raise RuntimeError("in the child")
+            os.wait()
+        dist.barrier()
+
     def start_daemon(self) -> None:
         if os.fork():
             os.wait()

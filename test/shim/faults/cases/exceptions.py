@@ -161,6 +161,12 @@ class Raised(Faulty, DTensorTestBase):
         """Raises with a text of 5 MB in one line."""
         self.raise_alone(ValueError("x" * 5_000_000))
 
+    @ends(Ending.ERROR, "rank 1 errored: ValueError: the second line$", LOST)
+    @with_comms
+    def test_text_that_begins_with_an_empty_line(self):
+        """Raises with a text whose first line is empty."""
+        self.raise_alone(ValueError("\n\nthe second line\nthe third"))
+
     @ends(Ending.ERROR, "rank 1 errored: KeyError: 'second'$", LOST, "ValueError: first")
     @with_comms
     def test_cyclic_chain(self):

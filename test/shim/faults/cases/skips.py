@@ -38,6 +38,15 @@ class Skips(Faulty, DTensorTestBase):
             self.strike()
             sys.exit(TEST_SKIPS["generic"].exit_code)
 
+    @ends(Ending.ERROR, r"ranks disagree: rank 1 skipped subtest \(i=2\) \(not for me\), ranks 0, 2 passed it$")
+    def test_one_rank_skips_a_subtest(self):
+        """Rank 1 alone skips one of three subtests."""
+        for i in range(3):
+            with self.subTest(i=i):
+                if self.is_guilty and i == 2:
+                    self.strike()
+                    self.skipTest("not for me")
+
     @ends(Ending.FAILED, "rank 2 failed: AssertionError: no$", "rank 1 skipped")
     def test_one_skips_and_one_fails(self):
         """Rank 1 skips, and rank 2 fails."""
@@ -59,8 +68,14 @@ class Skips(Faulty, DTensorTestBase):
         """Wants 64 accelerators."""
         raise AssertionError("no rank comes here")
 
+    @ends(Ending.ERROR, "ValueError: torch does not know the process-group backend 'golo'|.*golo")
+    @with_comms(backend="golo")
+    def test_misspelled_backend(self):
+        """Wants a process-group backend that torch does not know."""
+        raise AssertionError("no rank comes here")
+
     def setUp(self):
-        if self._testMethodName == "test_too_few_accelerators":
+        if self._testMethodName in ("test_too_few_accelerators", "test_misspelled_backend"):
             self.strike()
         super().setUp()
 

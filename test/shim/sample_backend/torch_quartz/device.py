@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from torch_quartz.driver import DRIVER
+
 __all__ = ["DEVICES", "NAME", "register"]
 
 NAME = "quartz"
@@ -15,26 +17,27 @@ DEVICES = 4
 class QuartzModule:
     """`torch.quartz`: four devices, which are there whatever the machine."""
 
-    def __init__(self) -> None:
-        self._is_initialized = False
-
     def is_available(self) -> bool:
+        DRIVER.ask()
         return True
 
     def device_count(self) -> int:
+        DRIVER.ask()
         return DEVICES
 
     def current_device(self) -> int:
+        DRIVER.use()
         return 0  # as torch's own guard says, which no set_device changes
 
     def set_device(self, device: Any) -> None:
-        self._is_initialized = True
+        DRIVER.use()
 
     def is_initialized(self) -> bool:
-        return self._is_initialized
+        return DRIVER.is_in_use
 
     def synchronize(self, device: Any = None) -> None:
         """Returns at once: every operator has ended when it returns."""
+        DRIVER.use()
 
     def manual_seed(self, seed: int) -> None:
         """Does nothing: the random numbers are the CPU's."""
@@ -42,22 +45,25 @@ class QuartzModule:
     manual_seed_all = manual_seed
 
     def get_rng_state(self, device: Any = None) -> torch.Tensor:
+        DRIVER.use()
         return torch.get_rng_state()
 
     def set_rng_state(self, state: torch.Tensor, device: Any = None) -> None:
+        DRIVER.use()
         torch.set_rng_state(state)
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
 
     def _is_in_bad_fork(self) -> bool:
-        return False
+        return DRIVER.is_lost
 
 
 class QuartzHooks(torch._C._acc.PrivateUse1Hooks):
     """What torch's C++ asks of the device."""
 
     def is_available(self) -> bool:
+        DRIVER.ask()
         return True
 
     def is_built(self) -> bool:

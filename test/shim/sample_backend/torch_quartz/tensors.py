@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.dlpack import from_dlpack, to_dlpack
 
 from torch_quartz.device import NAME
+from torch_quartz.driver import DRIVER
 
 __all__ = ["host_view", "is_quartz", "register"]
 
@@ -42,6 +43,7 @@ def host_view(tensor: torch.Tensor) -> torch.Tensor:
 
 def _device_view(tensor: torch.Tensor, index: int) -> torch.Tensor:
     """A CPU tensor's memory as a tensor on the device of this index."""
+    DRIVER.use()
     return _relabelled(tensor, _DLPACK_EXTENSION, index)
 
 

@@ -11,10 +11,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
+from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
@@ -46,9 +49,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
 
     def init_pg(self, backend: str = "nccl") -> None:
         """Sets up the default process group, with the backend that stands for `backend` on the device in use."""
-        device = device_in_use()
-        if not device.is_cpu:
-            torch.accelerator.set_device_index(self.rank % device.count)
+        bind_rank(self.rank)
         dist.init_process_group(
             _backend_here(backend),
             init_method=f"file://{self.file_name}",
@@ -68,7 +69,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         )
         if not device_in_use().is_cpu:
             for peer in range(self.world_size):
-                options.set_device_map(f"worker{peer}", {self.rank: peer})
+                options.set_device_map(f"worker{peer}", {rank_device(self.rank): rank_device(peer)})
         connect: Any = rpc.init_rpc  # untyped in torch
         connect(f"worker{self.rank}", rank=self.rank, world_size=self.world_size, rpc_backend_options=options)
 
@@ -116,28 +117,30 @@ def with_comms(
     test = func
 
     @functools.wraps(test)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.init_comms(init_rpc=init_rpc, backend=backend)
         try:
-            test(self, *args, **kwargs)
-        except Exception:
+            with ends_forked_children():
+                result = test(self, *args, **kwargs)
+            end_after_failed_subtests()
+        except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             # No barrier: the others may never come. The connection closes, so they learn of it.
-            dist.destroy_process_group()
+            if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
+                dist.destroy_process_group()
             raise
         if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
             keep_connections()
         self.destroy_comms(destroy_rpc=init_rpc)
+        return result
 
     return skip_where(functools.partial(_missing_devices, backend))(wrapper)
 
 
 def _missing_devices(backend: str, case: Any) -> str | None:
-    device = device_in_use()
-    if read_settings().upstream_file is not None and not device.chosen and _backend_here(backend) != backend:
+    device, here = device_in_use(), _backend_here(backend)
+    if read_settings().upstream_file is not None and not device.chosen and here != backend:
         return f"needs a device that {backend} serves, found {device.type}"
-    if device.has_room_for(case.world_size):
-        return None
-    return f"needs at least {case.world_size} {device.type}, found {device.count}"
+    return missing_backend(here, case.world_size)
 
 
 def _backend_here(backend: str) -> str:

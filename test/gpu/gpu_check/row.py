@@ -1,0 +1,37 @@
+"""One line of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Row", "Verdict"]
+
+
+class Verdict(Enum):
+    """What became of something that was to be tried. The value stands in the table."""
+
+    OK = "ok"
+    FAILED = "FAILED"
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Something that was tried, or was to be.
+
+    Attributes:
+        what: what was tried.
+        expected: what had to be seen.
+        seen: what was seen; or why it could not be tried.
+        verdict: what that makes.
+        seconds: how long it took; None where that says nothing.
+        detail: the end of a failure's report, for people; empty elsewhere.
+    """
+
+    what: str
+    expected: str
+    seen: str
+    verdict: Verdict
+    seconds: float | None = None
+    detail: str = ""

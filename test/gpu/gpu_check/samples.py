@@ -1,0 +1,63 @@
+"""Checks that run a file and hold each of its tests against what is expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gpu_check.expected import Expected, row_of
+from gpu_check.machine import Machine
+from gpu_check.row import Row, Verdict
+from gpu_check.sample_run import SampleRun, run_python
+
+__all__ = ["Said", "SampleCheck"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something that a process has to print, or must not.
+
+    Attributes:
+        what: what that shows, for the table.
+        pattern: a regular expression.
+        is_there: it has to be found; else it must not be.
+        yes, no: what the table says where it is found, and where it is not.
+    """
+
+    what: str
+    pattern: str
+    is_there: bool
+    yes: str
+    no: str
+
+    def row(self, run: SampleRun) -> Row:
+        is_found = re.search(self.pattern, run.output) is not None
+        words = {True: self.yes, False: self.no}
+        verdict = Verdict.OK if is_found is self.is_there else Verdict.FAILED
+        return Row(self.what, words[self.is_there], words[is_found], verdict, run.seconds)
+
+
+@dataclass(frozen=True)
+class SampleCheck:
+    """One command and all that it has to show.
+
+    Attributes:
+        name: by which `--only` finds it.
+        arguments: what follows `python`.
+        expected: what its tests have to come to.
+        said: what it has to print.
+        variables: what its environment has besides.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    expected: tuple[Expected, ...]
+    said: tuple[Said, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self, _: Machine) -> list[Row]:
+        """Runs the command."""
+        run = run_python(self.arguments, self.variables)
+        rows = [row_of(expected, run.entries.get(expected.test), run.output) for expected in self.expected]
+        return [*rows, *(said.row(run) for said in self.said)]

@@ -1,0 +1,13 @@
+"""Prints what torch says of the accelerator, as JSON."""
+
+import json
+
+import torch
+
+accelerator = torch.accelerator.current_accelerator()
+count = torch.accelerator.device_count() if accelerator is not None else 0
+told = {"device": accelerator.type if count else "", "count": count, "name": "", "torch": torch.__version__}
+if count:
+    name = getattr(torch.get_device_module(accelerator), "get_device_name", lambda index: accelerator.type)
+    told["name"] = name(0)
+print(json.dumps(told))

@@ -1,0 +1,226 @@
+"""Where ranks parted: the collective that not all ranks of a group entered, or that they entered differently.
+
+Pure but for `read_log`: the ranks' logs in, partings out. `collective_log` writes the logs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch_testing_shim._engine.outcome import ranks_text
+from torch_testing_shim._engine.stacks import Place
+
+__all__ = ["LINES", "LINE_BYTES", "Entered", "GroupHeader", "Parting", "group_title", "partings", "read_log"]
+
+#: How many collectives of a process group a log keeps, the last ones, and the bytes of each.
+LINES, LINE_BYTES = 16, 256
+
+
+@dataclass(frozen=True)
+class GroupHeader:
+    """The first line of the log of one process group.
+
+    Attributes:
+        name: torch's name of the group.
+        description: the user's.
+        generation: which group of this name it is, from 1: a test may start its default group anew.
+        rank: the logging process's number in `torch.distributed`, which the test gives it.
+        members: those numbers of all ranks of the group, in the group's order.
+    """
+
+    name: str
+    description: str
+    generation: int
+    rank: int
+    members: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.name, self.generation
+
+    def to_line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> GroupHeader:
+        fields = json.loads(line)
+        return cls(**fields | {"members": tuple(fields["members"])})
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A collective as one rank entered it. Two ranks have entered the same if these are equal but for `shapes`.
+
+    Attributes:
+        name: "all_reduce".
+        details: its reduction and its root; may be empty.
+        types: the types of its tensors.
+        shapes: their shapes, as people write them.
+        checksum: of what all ranks have to bring alike: the numbers of elements, where the collective wants that.
+    """
+
+    name: str
+    details: str = ""
+    types: str = ""
+    shapes: str = ""
+    checksum: str = ""
+
+    @property
+    def agreed(self) -> tuple[str, ...]:
+        """What has to be the same on all ranks."""
+        return self.name, self.details, self.types, self.checksum
+
+    def text(self, *, with_types: bool, with_details: bool) -> str:
+        """For people: "all_reduce of [3]", with types and details where it matters."""
+        shapes = f"of {self.shapes}" if self.shapes else ""
+        details = f"({self.details})" if self.details and with_details else ""
+        return " ".join(filter(None, [self.name, details, shapes, self.types if with_types else ""]))
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first collective of a group on which its ranks do not agree.
+
+    Attributes:
+        title: the group, as people know it.
+        number: which of the group's collectives it is, from 1.
+        entered: what each rank entered that came to it.
+        absent: the ranks of the group that did not come to it.
+    """
+
+    title: str
+    number: int
+    entered: Mapping[int, Entered]
+    absent: tuple[int, ...] = ()
+
+    @property
+    def is_mismatch(self) -> bool:
+        """Ranks have entered different things."""
+        return len({entered.agreed for entered in self.entered.values()}) > 1
+
+    @property
+    def camps(self) -> list[tuple[str, list[int]]]:
+        """What ranks did, in words, with those that did it: first those who did not do as most others."""
+        sizes = Counter(entered.agreed for entered in self.entered.values())
+        is_one = len({entered.name for entered in self.entered.values()}) == 1
+        with_types = is_one and len({entered.types for entered in self.entered.values()}) > 1
+        with_details = is_one and len({entered.details for entered in self.entered.values()}) > 1
+        camps: dict[tuple[int, str, object], list[int]] = {}
+        if self.absent:
+            camps[len(self.absent), "entered nothing", None] = list(self.absent)
+        for rank, entered in sorted(self.entered.items()):
+            text = f"entered {entered.text(with_types=with_types, with_details=with_details)}"
+            camps.setdefault((sizes[entered.agreed], text, entered.agreed), []).append(rank)
+        texts = Counter(text for _, text, _ in camps)
+        return [
+            (text if texts[text] == 1 else f"{text} with other sizes", ranks)
+            for (_, text, _), ranks in sorted(camps.items(), key=lambda camp: camp[0][0])
+        ]
+
+    @property
+    def headline(self) -> str:
+        """One line that begins with those who did not do as most others."""
+        (first, ranks), *others = [(text, ranks_text(ranks)) for text, ranks in self.camps]
+        told = [f"{ranks} {first} as collective {self.number} of {self.title}", *(f"{r} {text}" for text, r in others)]
+        return ", ".join(told)
+
+    def lines(self, places: Mapping[int, Place]) -> str:
+        """Who did what, and where each stands now as far as that is known."""
+        who: dict[tuple[int, str], list[int]] = {}
+        for number, (text, ranks) in enumerate(self.camps):
+            for rank in ranks:
+                place = f" (now at {places[rank].where})" if rank in places else ""
+                who.setdefault((number, ("did not" if rank in self.absent else text) + place), []).append(rank)
+        ordered = sorted((ranks, text) for (_, text), ranks in who.items())
+        told = "".join(f"\n  {ranks_text(ranks)} {text}" for ranks, text in ordered)
+        return f"collective {self.number} of {self.title}:{told}"
+
+
+def partings(logs: Mapping[int, str | None]) -> list[Parting]:
+    """The first parting of each process group whose ranks parted, in the order of the groups.
+
+    Args:
+        logs: what `read_log` gave, by rank; None for a rank of which nothing is known.
+    """
+    groups: dict[tuple[str, int], dict[int, _GroupLog]] = {}
+    ranks: dict[int, int] = {}  # number in torch.distributed -> rank
+    for rank, text in logs.items():
+        for log in _group_logs(text or ""):
+            groups.setdefault(log.header.key, {})[rank] = log
+            ranks[log.header.rank] = rank
+    known = {rank for rank, text in logs.items() if text is not None}
+    found = []
+    for members in groups.values():
+        header = next(iter(members.values())).header
+        others = {ranks.get(member, member) for member in header.members} & known
+        found.append(_first_parting(group_title(header.name, header.description), members, others - members.keys()))
+    return [parting for parting in found if parting is not None]
+
+
+def read_log(folder: Path) -> str | None:
+    """What a rank has logged in this folder: lines, group by group; None where nothing is known of it."""
+    try:
+        paths = sorted(folder.iterdir(), key=lambda path: int(path.name))
+    except OSError:
+        return None
+    return "".join(path.read_text(errors="replace") for path in paths)
+
+
+def group_title(name: str, description: str) -> str:
+    """A process group as people know it."""
+    if description == "default_pg":
+        return "the default group"
+    return f"group {name}" if description in ("", "undefined") else f"group {description}"
+
+
+@dataclass(frozen=True)
+class _GroupLog:
+    """What one rank has entered with one process group: its last collectives, by number."""
+
+    header: GroupHeader
+    entered: Mapping[int, Entered]
+
+    @property
+    def last(self) -> int:
+        return max(self.entered, default=0)
+
+    @property
+    def first(self) -> int:
+        """The first that has not been written over."""
+        return min(self.entered, default=1)
+
+
+def _group_logs(text: str) -> Iterator[_GroupLog]:
+    header, entered = None, dict[int, Entered]()
+    for line in text.splitlines():
+        if line.startswith("{"):
+            if header is not None:
+                yield _GroupLog(header, entered)
+            header, entered = GroupHeader.from_line(line), {}
+        elif len(fields := line.rstrip(" ").split("\t")) == 6:  # else nothing has been written, or not all of it
+            number, checksum, name, details, types, shapes = fields
+            entered[int(number)] = Entered(name, details, types, shapes, checksum)
+    if header is not None:
+        yield _GroupLog(header, entered)
+
+
+def _first_parting(title: str, logs: Mapping[int, _GroupLog], silent: Collection[int]) -> Parting | None:
+    """The first collective on which ranks do not agree, as far as it has not been written over.
+
+    Args:
+        title: the group, for people.
+        logs: of the ranks that have entered any collective with it.
+        silent: the other ranks of the group.
+    """
+    start = min(log.first for log in logs.values()) if not silent else 1
+    for number in range(start, max(log.last for log in logs.values()) + 1):
+        entered = {rank: log.entered[number] for rank, log in logs.items() if number in log.entered}
+        absent = [rank for rank, log in logs.items() if log.last < number]
+        parting = Parting(title, number, entered, tuple(sorted([*absent, *silent])))
+        if entered and (parting.absent or parting.is_mismatch):
+            return parting
+    return None

@@ -1,0 +1,157 @@
+"""Questions that only an accelerator's driver can answer, asked without starting it in this process.
+
+Most drivers start when they are asked anything, if only how many devices there are. They leave threads for good, and
+from then on no rank can be forked. So somebody else asks, once for each question, and ranks inherit the answer:
+
+    controller, where no thread lives across a fork --fork--> child: asks, answers, ends
+    controller elsewhere --exec--> new interpreter: imports torch, asks, answers, ends
+    rank: asks by itself, since its test is about to use the device
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from torch_testing_shim._engine.device_error import DeviceError
+from torch_testing_shim._engine.new_interpreter import interpreter_command, program_with_package
+from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
+from torch_testing_shim._exit_status import describe_exit
+
+__all__ = ["DRIVER", "Driver", "accelerator_type", "answer_in_new_interpreter", "initialized_accelerator"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+Answer = TypeVar("Answer")
+
+_PROGRAM = """
+sys.path[:] = {path!r}
+from torch_testing_shim._engine.driver import answer_in_new_interpreter
+answer_in_new_interpreter({order!r}, {answers}, {parent})
+"""
+
+
+def accelerator_type() -> str | None:
+    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator.type if accelerator is not None else None
+
+
+def initialized_accelerator() -> str | None:
+    """The type of the accelerator whose driver runs in this process, where a fork could not use it; None if none does.
+    A device module that does not say whether it is initialized is taken not to be."""
+    accelerator = accelerator_type()
+    if accelerator is None:
+        return None
+    is_initialized = getattr(getattr(torch, accelerator, None), "is_initialized", None)
+    return accelerator if is_initialized is not None and is_initialized() else None
+
+
+class Driver:
+    """The accelerator's driver as this process may ask it.
+
+    Attributes:
+        may_start: it may start in this process, which is a rank.
+    """
+
+    def __init__(self) -> None:
+        self.may_start = False
+        self._answers: dict[tuple[Any, ...], Any] = {}
+        self._lock = threading.RLock()  # ranks that are threads ask together
+
+    def ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
+        """What `question(*arguments)` returns; it is asked once.
+
+        Args:
+            question: a function that a new interpreter can import by its module and name.
+            arguments: hashable, and such as can be pickled.
+
+        Raises:
+            DeviceError: it raised, or whoever asked it died.
+        """
+        key = (question, *arguments)
+        with self._lock:
+            if key not in self._answers:
+                is_here = self.may_start or initialized_accelerator() is not None
+                self._answers[key] = question(*arguments) if is_here else _asked_elsewhere(question, arguments)
+            answer: Answer = self._answers[key]
+        return answer
+
+
+def _asked_elsewhere(question: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
+    """What another process answers."""
+    start = _start_fork if hasattr(os, "fork") and lasting_thread_count() == 1 else _start_interpreter
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as answers:
+        try:
+            wait = start(question, arguments, write_end)
+        except OSError as error:
+            raise DeviceError(f"{accelerator_type()}'s driver cannot be asked: {error.strerror}") from None
+        finally:
+            os.close(write_end)
+        answer, exit_code = answers.read(), wait()
+    if not answer:
+        ended = f"ended with {describe_exit(exit_code)} and gave no answer"
+        raise DeviceError(f"the process that asked {accelerator_type()}'s driver {ended}")
+    kind, value = pickle.loads(answer)
+    if kind == "unknown device":  # one that only this process's modules have made known to torch
+        return question(*arguments)
+    if kind == "error":
+        raise DeviceError(f"{accelerator_type()}'s driver cannot be asked: {value}")
+    return value
+
+
+def _start_fork(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> Callable[[], int]:
+    parent = os.getpid()
+    pid = fork_quietly()
+    if pid == 0:
+        try:
+            signal_on_parent_death(parent, signal.SIGKILL)
+            _answer(question, arguments, answers)
+        finally:
+            os._exit(0)
+    return lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _start_interpreter(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> Callable[[], int]:
+    order = pickle.dumps((accelerator_type(), question, arguments))
+    program = _PROGRAM.format(path=sys.path, order=order, answers=answers, parent=os.getpid())
+    command = [*interpreter_command(), program_with_package(program)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[answers]).wait
+
+
+def answer_in_new_interpreter(order: bytes, answers: int, parent_pid: int) -> None:
+    """Carries out an order of `Driver.ask` in an interpreter that was started for it.
+
+    Args:
+        order: the accelerator's type, the question and its arguments, pickled.
+        answers: descriptor to write the answer to.
+        parent_pid: the process whose death ends this one.
+    """
+    signal_on_parent_death(parent_pid, signal.SIGKILL)
+    expected, question, arguments = pickle.loads(order)
+    if accelerator_type() != expected:
+        os.write(answers, pickle.dumps(("unknown device", None)))
+    else:
+        _answer(question, arguments, answers)
+
+
+def _answer(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> None:
+    try:
+        answer = ("answer", question(*arguments))
+    except Exception as error:
+        answer = ("error", f"{type(error).__name__}: {error}")
+    os.write(answers, pickle.dumps(answer))
+
+
+#: The driver as this process may ask it.
+DRIVER = Driver()

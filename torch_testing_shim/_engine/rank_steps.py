@@ -1,0 +1,214 @@
+"""A test in its rank, step by step: its body, its subtests, its cleanups, and what they come to.
+
+Each step is taken whatever became of the others, and each subtest, as unittest takes its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.unrun_body import checked_step
+from torch_testing_shim._exit_status import exit_code_of
+from torch_testing_shim._skips import skip_message, skip_reason_of
+
+__all__ = ["NO_MESSAGE", "STOPS_AT_SUBTEST", "RankSteps", "cleanup_steps", "current_steps", "end_after_failed_subtests"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: Stands for the message of a subtest that has none.
+NO_MESSAGE: Any = object()
+#: In a rank: its test ends at the first subtest that fails (unittest's --failfast).
+STOPS_AT_SUBTEST: ContextVar[bool] = ContextVar("STOPS_AT_SUBTEST", default=False)
+#: Of so many failed subtests the tracebacks are told, and so many others are named.
+_TRACEBACKS, _NAMES = 100, 1000
+#: A subtest's name is one line of some length.
+_NAME_CHARACTERS = 300
+
+_CURRENT: ContextVar[RankSteps | None] = ContextVar("_CURRENT", default=None)
+
+
+class _EndOfTest(Exception):
+    """Ends a test after a subtest that is its last."""
+
+
+def current_steps() -> RankSteps | None:
+    """Those of the rank that asks; None outside of a test's steps."""
+    return _CURRENT.get()
+
+
+def end_after_failed_subtests() -> None:
+    """Ends a rank's test, as an exception does, where subtests of it have failed: the other ranks may be elsewhere, so
+    that a clean-up which waits for them would wait in vain."""
+    steps = current_steps()
+    if steps is not None and steps.subtests:
+        raise _EndOfTest
+
+
+class RankSteps:
+    """What the steps of one test have come to so far in one rank.
+
+    Args:
+        rank: the rank.
+        failure: the exception type that means "an assertion did not hold".
+        tell: called at once with what an exception of a step makes of the rank, or a skip, where there was none before.
+        tell_subtest: called at once with a subtest that has failed.
+        is_expected: the test is marked as an expected failure, so that its first subtest that fails is its last.
+
+    Attributes:
+        subtests: those that have failed, in order.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        failure: type[BaseException] = AssertionError,
+        *,
+        tell: Callable[[RankOutcome], object] = lambda _: None,
+        tell_subtest: Callable[[RankOutcome], object] = lambda _: None,
+        is_expected: bool = False,
+    ) -> None:
+        self.subtests: list[RankOutcome] = []
+        self._rank = rank
+        self._failure = failure
+        self._tell = tell
+        self._tell_subtest = tell_subtest
+        self._stops = is_expected or STOPS_AT_SUBTEST.get()
+        self._outcome: RankOutcome | None = None
+        self._exit: SystemExit | None = None
+        self._parameters: list[Mapping[str, object]] = []  # of the subtests that it is in, innermost last
+        self._passed: list[str] = []
+        self._skipped: list[tuple[str, str]] = []
+
+    def take(self, steps: Iterable[Callable[[], object]]) -> RankOutcome:
+        """Takes every step and tells what all so far come to: the first exception, else a skip, else a pass.
+
+        Args:
+            steps: are asked for one by one.
+
+        Raises:
+            SystemExit: a step has raised it, with a code that does not mean a skip, and nothing is worse.
+        """
+        before = _CURRENT.set(self)
+        try:
+            left = iter(steps)
+            go_on = True
+            while go_on:
+                with self._noting():
+                    step = next(left, None)
+                    go_on = step is not None
+                    if step is not None:
+                        step()
+        finally:
+            _CURRENT.reset(before)
+        if self._exit is not None and not (self._outcome is not None and self._outcome.status.is_exception):
+            raise self._exit
+        return replace(
+            self._outcome or self._skip_of_subtests() or pass_outcome(self._rank),  # the last says when the test ended
+            passed_subtests=tuple(self._passed[:_NAMES]),
+            skipped_subtests=tuple(self._skipped[:_NAMES]),
+        )
+
+    @contextmanager
+    def subtest(self, message: object, parameters: Mapping[str, object], *, is_last: bool = False) -> Iterator[None]:
+        """A subtest: what the block raises is noted, and does not leave it.
+
+        Args:
+            message: as unittest's `subTest` takes it, or `NO_MESSAGE`.
+            parameters: likewise.
+            is_last: where it fails, the test ends with it.
+        """
+        self._parameters.append(parameters)
+        name, ended_before = self._name_of_subtest(message), len(self.subtests) + len(self._skipped)
+        failed_before = len(self.subtests)
+        try:
+            with ends_forked_children():
+                yield
+        except (SystemExit, _EndOfTest):
+            raise
+        except BaseException as error:
+            reason = skip_reason_of(error)
+            if reason is None:
+                self._subtest_failed(name, error)
+            else:
+                self._skipped.append((name, reason))
+        else:
+            if len(self.subtests) + len(self._skipped) == ended_before:  # those within it, too
+                self._passed.append(name)
+        finally:
+            self._parameters.pop()
+        if len(self.subtests) > failed_before and (is_last or self._stops):
+            raise _EndOfTest
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Notes what a step raises, and the subtests that failed in it."""
+        try:
+            with ends_forked_children():
+                yield
+        except _EndOfTest:
+            pass
+        except SystemExit as request:
+            if (reason := skip_message(request.code)) is not None:
+                self._found(replace(skip_outcome(self._rank, reason), exit_code=exit_code_of(request)))
+            elif self._exit is None:
+                self._exit = request
+        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+            if (reason := skip_reason_of(error)) is not None:
+                self._found(skip_outcome(self._rank, reason))
+            else:
+                self._found(outcome_of_exception(self._rank, error, self._failure))
+        if self.subtests and not self._has_exception:
+            self._found(self.subtests[0])
+
+    @property
+    def has_ended(self) -> bool:
+        """A step has raised something."""
+        return self._outcome is not None or self._exit is not None
+
+    @property
+    def _has_exception(self) -> bool:
+        return self._outcome is not None and self._outcome.status.is_exception
+
+    def _found(self, outcome: RankOutcome) -> None:
+        if self._outcome is None or (outcome.status.is_exception and not self._has_exception):
+            self._outcome = outcome
+            self._tell(outcome)
+        elif outcome.status.is_exception:
+            print(f"after that, a cleanup {outcome.status.value}:\n{outcome.traceback}", file=sys.stderr)
+
+    def _subtest_failed(self, name: str, error: BaseException) -> None:
+        number = len(self.subtests)
+        outcome = replace(outcome_of_exception(self._rank, error, self._failure), subtest=name)
+        if number < _NAMES:
+            self.subtests.append(outcome if number < _TRACEBACKS else replace(outcome, traceback=""))
+            self._tell_subtest(self.subtests[-1])
+
+    def _skip_of_subtests(self) -> RankOutcome | None:
+        """A test of which subtests skipped, and none passed, has skipped, as unittest has it."""
+        return skip_outcome(self._rank, self._skipped[0][1]) if self._skipped and not self._passed else None
+
+    def _name_of_subtest(self, message: object) -> str:
+        """As unittest writes it: "[message] (i=1, j=2)"."""
+        known: dict[str, object] = {}
+        for parameters in reversed(self._parameters):
+            known = {**known, **{key: parameters[key] for key in parameters if key not in known}}
+        shown = ", ".join(f"{key}={value!r}" for key, value in known.items())
+        parts = ([] if message is NO_MESSAGE else [f"[{message}]"]) + ([f"({shown})"] if shown else [])
+        return " ".join(parts)[:_NAME_CHARACTERS] or "(<subtest>)"
+
+
+def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
+    """The cleanups that a test has added, last first; to be asked for one by one, since each may add more. unittest's
+    own `doCleanups` keeps no exception where no result is at hand."""
+    while test_case._cleanups:
+        function, args, kwargs = test_case._cleanups.pop()
+        yield functools.partial(checked_step(function), *args, **kwargs)

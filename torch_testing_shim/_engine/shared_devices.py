@@ -1,0 +1,145 @@
+"""Ranks that share devices: what torch.distributed is told in a rank whose test has more ranks than devices.
+
+An accelerator's own backend serves one rank on a device (NCCL refuses two), so device tensors go over gloo: whatever
+backend a group is asked for, its device's part becomes gloo's. What gloo cannot do with tensors of the device goes
+through the host's memory: `send` and `recv`, which read a device's address as the host's and end the process, and
+everything where gloo does not serve the device at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
+from torch.utils import _pytree as pytree
+
+from torch_testing_shim._engine.devices import device_in_use
+
+__all__ = ["gloo_backend", "share_devices"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+GLOO = "gloo"
+#: The operators of torch.distributed that gloo has for the host's memory alone.
+_ON_HOST = ("send", "recv_", "recv_any_source_")
+#: Those that take tensors of no device, or of the host.
+_NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
+#: The registrations last as long as these live.
+_LIBRARIES: list[Any] = []
+#: What torch's C++ holds of a work is not its Python part, which has to live until the work is done.
+_UNDER_WAY: set[dist.Work] = set()
+
+
+def share_devices(ranks: int) -> None:
+    """Has this process, a rank of a test with so many ranks, share the device in use where there are fewer."""
+    device = device_in_use()
+    if not device.is_shared_by(ranks):
+        return
+    served = dist.Backend.backend_capability[GLOO]
+    _send_through_host(device.type, is_served=device.type in served)
+    dist.Backend.default_device_backend_map[device.type] = GLOO
+    dist.Backend.backend_capability[GLOO] = [*dict.fromkeys((*served, device.type))]
+    make_group: Any = distributed_c10d._new_process_group_helper  # where all ways to make a group meet
+    signature = inspect.signature(make_group)
+
+    @functools.wraps(make_group)
+    def make_shared_group(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments["backend"] = dist.Backend(gloo_backend(device.type, str(bound.arguments["backend"])))
+        return make_group(*bound.args, **bound.kwargs)
+
+    distributed_c10d._new_process_group_helper = make_shared_group
+
+
+def gloo_backend(device_type: str, backend: str) -> str:
+    """A process-group backend with gloo for a device type.
+
+    Args:
+        device_type: "cuda".
+        backend: as `init_process_group` takes it: "nccl", "cpu:gloo,cuda:nccl", "undefined" for torch's choice. One
+            that serves the CPU, too, stays as it is.
+    """
+    if ":" not in backend:
+        return backend if "cpu" in dist.Backend.backend_capability.get(backend, ()) else GLOO
+    parts = dict(part.split(":", 1) for part in backend.split(","))
+    parts = {"cpu": GLOO} | parts | ({device_type: GLOO} if device_type in parts else {})
+    return ",".join(f"{device}:{name}" for device, name in parts.items())
+
+
+def _send_through_host(device_type: str, *, is_served: bool) -> None:
+    """Gives torch kernels for tensors of the device: of `send` and its like, or of everything where gloo does not serve
+    the device."""
+    known = (name for name in torch._C._dispatch_get_all_op_names() if name.startswith("c10d::"))
+    names = _ON_HOST if is_served else {name.removeprefix("c10d::") for name in known} - {*_NOT_OF_DEVICES}
+    make_library: Any = torch.library.Library  # untyped in torch
+    library = make_library("c10d", "IMPL")
+    _LIBRARIES.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own kernels are replaced, of which it warns
+        for name in names:
+            kernel = _kernel(getattr(torch.ops.c10d, name).default, device_type)
+            library.impl(name, kernel, torch._C._dispatch_key_for_device(device_type))
+
+
+def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any]:
+    """The operator on copies of the tensors in the host's memory, which go back when it is done."""
+
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+        def to_host(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor) or value.device.type != device_type:
+                return value
+            copies.append((value, value.detach().to("cpu")))
+            return copies[-1][1]
+
+        def to_device(value: Any) -> Any:
+            if isinstance(value, torch.ScriptObject):
+                return _Return(dist.Work.unbox(value), copies).boxed()
+            return next((own for own, copy in copies if copy is value), value)
+
+        args, kwargs = pytree.tree_map(to_host, (args, kwargs))
+        return pytree.tree_map(to_device, operator(*args, **kwargs))
+
+    return kernel
+
+
+class _Return(dist.Work):
+    """A work on copies of tensors, which are the tensors' own values again once it has been waited for."""
+
+    def __init__(self, work: dist.Work, copies: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        super().__init__()
+        self._work = work
+        self._copies = copies
+        _UNDER_WAY.add(self)
+
+    def wait(self, timeout: Any = None) -> bool:
+        is_done = self._work.wait() if timeout is None else self._work.wait(timeout)
+        self._copy_back()
+        return is_done
+
+    def get_future(self) -> Any:
+        def copy_back(done: Any) -> Any:
+            self._copy_back()
+            return done.value()
+
+        return self._work.get_future().then(copy_back)
+
+    def is_completed(self) -> bool:
+        return self._work.is_completed()
+
+    def _source_rank(self) -> int:
+        return self._work._source_rank()
+
+    def _copy_back(self) -> None:
+        # Operators name their outputs first: an output that is a part of an input is written last, and stays.
+        while self._copies:
+            own, copy = self._copies.pop()
+            own.data.copy_(copy)
+        _UNDER_WAY.discard(self)

@@ -1,0 +1,112 @@
+"""A body that was never run is not a pass: tests and cleanups are called, and what they return is looked at."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["UnrunBodyError", "checked_step", "checked_test", "close_event_loop", "is_asyncio_case", "require_plain"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How much of a returned value is shown, in characters.
+_SHOWN = 80
+_COROUTINE = "it is a coroutine, which nobody awaits here: write a plain function that calls asyncio.run"
+_GENERATOR = "it has a `yield`, so that a call of it makes a generator"
+
+
+class UnrunBodyError(TypeError):
+    """A function was called and its body did not run, or a test returned a value; the message is one sentence."""
+
+
+def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None) -> Callable[..., Any]:
+    """A function that calls a test method and raises `UnrunBodyError` where it returns anything.
+
+    Args:
+        test: the method.
+        case: the test case whose `run` calls it; None in a rank, where nothing is awaited.
+    """
+    name = _name(test)
+
+    def call(*args: Any, **kwargs: Any) -> None:
+        _require_nothing(name, test(*args, **kwargs))
+
+    async def call_and_await(*args: Any, **kwargs: Any) -> None:
+        _require_nothing(name, await test(*args, **kwargs))
+
+    return call_and_await if is_asyncio_case(case) and inspect.iscoroutinefunction(test) else call
+
+
+def checked_step(function: Callable[..., Any]) -> Callable[..., None]:
+    """A function that calls another, a cleanup for example, and raises `UnrunBodyError` where its body has not run. It
+    may return what it likes."""
+
+    def call(*args: Any, **kwargs: Any) -> None:
+        _require_begun(_name(function), function(*args, **kwargs))
+
+    return call
+
+
+def require_plain(*functions: Callable[..., Any]) -> None:
+    """Checks that the bodies of functions run when they are called.
+
+    Raises:
+        UnrunBodyError: one of them is a coroutine function, or has a `yield`.
+    """
+    for function in functions:
+        if inspect.iscoroutinefunction(function):
+            raise UnrunBodyError(_never_ran(_name(function), _COROUTINE))
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise UnrunBodyError(_never_ran(_name(function), _GENERATOR))
+
+
+def is_asyncio_case(case: unittest.TestCase | None) -> bool:
+    """Whether it is an `IsolatedAsyncioTestCase`, which awaits its coroutines."""
+    module = sys.modules.get("unittest.async_case")  # not imported: asyncio is heavy
+    return module is not None and isinstance(case, module.IsolatedAsyncioTestCase)
+
+
+def close_event_loop(case: unittest.TestCase) -> bool:
+    """Closes the event loop of an `IsolatedAsyncioTestCase` that is at its end, as its `run` does a little later: the
+    loop's descriptors and threads are nothing that the test leaves.
+
+    Returns:
+        False where it has one that cannot be closed (Python 3.10).
+    """
+    runner = getattr(case, "_asyncioRunner", None)  # unittest's
+    if runner is not None:
+        runner.close()
+    return runner is not None or not is_asyncio_case(case)
+
+
+def _require_nothing(name: str, returned: object) -> None:
+    _require_begun(name, returned)
+    if returned is not None:
+        raise UnrunBodyError(f"{name} returned {_shown(returned)}: a test returns None, and asserts what has to hold")
+
+
+def _require_begun(name: str, returned: object) -> None:
+    if inspect.iscoroutine(returned):
+        returned.close()  # or Python warns of it, too
+        raise UnrunBodyError(_never_ran(name, _COROUTINE))
+    if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        raise UnrunBodyError(_never_ran(name, _GENERATOR))
+
+
+def _never_ran(name: str, why: str) -> str:
+    return f"the body of {name} never ran: {why}"
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", None) or type(function).__name__)
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."

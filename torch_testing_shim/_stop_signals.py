@@ -1,0 +1,45 @@
+"""The signals by which people and machines stop a run: of a test file and of the runner. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+__all__ = ["STOP_SIGNALS", "StopSignals"]
+
+#: Ctrl-C, what CI systems and `timeout` send, and the end of the terminal.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Signals that come within this time are one, in seconds: of one Ctrl-C the terminal tells the whole process group, and
+#: the program around it (`timeout`, `uv run`, `make`) passes it on. People take longer to ask again.
+ONE_SECONDS = 0.5
+
+
+class StopSignals:
+    """What has been received so far.
+
+    Attributes:
+        first: the first signal; None before.
+    """
+
+    def __init__(self) -> None:
+        self.first: signal.Signals | None = None
+        self._first_at = 0.0
+        self._terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+
+    def take(self, number: int) -> bool:
+        """Takes note of a signal; True where it is another one than the first."""
+        if number == signal.SIGHUP:
+            self._leave_lost_terminals()
+        if self.first is not None:
+            return time.monotonic() - self._first_at >= ONE_SECONDS
+        self.first, self._first_at = signal.Signals(number), time.monotonic()
+        return False
+
+    def _leave_lost_terminals(self) -> None:
+        """What is printed to a terminal that is gone would be an error, and reports are still to be written."""
+        for descriptor in self._terminals:
+            if not os.isatty(descriptor):
+                nothing = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nothing, descriptor)
+                os.close(nothing)

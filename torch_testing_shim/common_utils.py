@@ -83,7 +83,7 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._upstream.graft import served, torchs_attribute
 
 # Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [
@@ -193,6 +193,10 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
+
+    def __getattr__(self, name: str) -> Any:
+        """What upstream's class has besides: torch's own, on this test."""
+        return torchs_attribute(TestCase, self, name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also

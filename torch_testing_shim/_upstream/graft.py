@@ -20,8 +20,9 @@ import marshal
 import sys
 import threading
 import unittest
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import CodeType, MappingProxyType
 from typing import Any
 
 from torch_testing_shim._upstream.compiled import module_statements
@@ -29,7 +30,7 @@ from torch_testing_shim._upstream.missing import MissingName, importing_file
 from torch_testing_shim._upstream.sources import home_of, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
 
-__all__ = ["GraftError", "assigned", "bound_names", "ours_in", "served", "stand_in_for_missing"]
+__all__ = ["GraftError", "assigned", "bound_names", "ours_in", "served", "stand_in_for_missing", "torchs_attribute"]
 
 #: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
 #: second goes on, and at worst runs a definition again.
@@ -88,21 +89,50 @@ def bound_names(module: str) -> set[str]:
     return {name for each in module_statements(below, source) for name in each.binds} if source is not None else set()
 
 
+def torchs_attribute(owner: type, instance: object, name: str) -> Any:
+    """What torch's own class of `owner`'s module and name has by this name, on `instance`, an instance of `owner`.
+
+    Where it has it, `owner` gets all that it lacks, since its methods use one another.
+
+    Raises:
+        AttributeError: it has no such attribute.
+    """
+    if any(name in vars(each) for each in type(instance).__mro__):  # a property that raises an error of this kind
+        return object.__getattribute__(instance, name)
+    with _locked():
+        graft = _graft_of(owner.__module__)
+        if not name.startswith("__") and graft.defines_in(owner.__name__, name):
+            for each, value in graft.made_aside(owner.__name__).items():
+                if not hasattr(owner, each):
+                    setattr(owner, each, value)
+            return object.__getattribute__(instance, name)
+    raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    held = _LOCK.acquire(timeout=LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        if held:
+            _LOCK.release()
+
+
+def _graft_of(module: str) -> _Graft:
+    if module not in _GRAFTS:
+        _GRAFTS[module] = _Graft(module)
+    return _GRAFTS[module]
+
+
 def _below(module: str) -> str:
     return module[len(SHIM) :].lstrip(".")
 
 
 def _taken(module: str, name: str) -> Any:
-    held = _LOCK.acquire(timeout=LOCK_SECONDS)
-    try:
-        if module not in _GRAFTS:
-            _GRAFTS[module] = _Graft(module)
-        graft = _GRAFTS[module]
-        if graft.take(name):
+    with _locked():
+        if _graft_of(module).take(name):
             return vars(sys.modules[module])[name]
-    finally:
-        if held:
-            _LOCK.release()
     return _found_elsewhere(module, name)
 
 
@@ -130,6 +160,7 @@ class _Graft:
         self._statements = module_statements(below, source) if source is not None else []
         self._done: set[int] = set()
         self._values: dict[str, Any] = {}
+        self._aside: dict[str, Any] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, statement in enumerate(self._statements):
             for name in (*statement.binds, *statement.changes):
@@ -146,6 +177,22 @@ class _Graft:
         if name not in names and name in self._values:  # `mock.patch` deletes what it has not found in the module
             names[name] = self._values[name]
         return name in names
+
+    def defines_in(self, class_name: str, name: str) -> bool:
+        """Whether torch's class of this name binds `name` in its body."""
+        code = marshal.loads(self._statements[self._by_name[class_name][-1]].code)
+        bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
+        return any(name in body.co_names for body in bodies) and name in self.made_aside(class_name)
+
+    def made_aside(self, class_name: str) -> Mapping[str, Any]:
+        """What torch's class of this name has, which is ours in the face. Its functions use the names of the face."""
+        if class_name not in self._aside:
+            statement = self._statements[self._by_name[class_name][-1]]
+            for used in statement.uses:
+                self.take(used)
+            exec(marshal.loads(statement.code), vars(sys.modules[self._module]), self._aside)
+        attributes: Mapping[str, Any] = vars(self._aside[class_name])
+        return attributes
 
     def _needed(self, name: str, names: dict[str, Any]) -> set[int]:
         """The statements for a name, by number; names that are ours get their value on the way."""

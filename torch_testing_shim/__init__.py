@@ -9,16 +9,12 @@ Faces, PyTorch's names at PyTorch's paths:
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
     distributed._tensor.common_dtensor    DTensorTestBase, with_comms, a transformer
     distributed.fake_pg                   FakeStore
-    distributed.distributed_utils         with_fake_comms
-    distributed.common_state_dict         VerifyStateDictMixin
     distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
     distributed._shard.test_common        SimpleMegatronLM
     distributed.checkpoint_utils          with_temp_dir
     common_fsdp                           FSDPTest, test models of FSDP, patches
-    common_dist_composable                models whose parts are wrapped one by one
     common_device_type                    which devices generic tests are made for
     common_cuda                           TEST_MULTIGPU and its like
-    two_tensor                            TwoTensor
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
                                           _threaded_works, _thread_world
 
@@ -41,15 +37,13 @@ What the faces delegate to:
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _rank_placements        where the shards of a test's sharded tensors lie
-    _fused_embeddings, _rot13_stream    models and a stream transform for tests of checkpoints
     _lazy_flag              a flag that is asked when it is used
     _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class
     _distributed_names      where names of common_distributed are that few tests use: _backend_features,
-                            _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
-                            _sample_inputs
+                            _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases
     _wrapped_method         how a test case puts its way of running before its test method
     _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;

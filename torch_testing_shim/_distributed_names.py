@@ -46,7 +46,6 @@ _NAMES_BY_MODULE = {
         "skip_if_rocm_ver_lessthan_multiprocess",
         "sm_is_or_higher_than",
     ),
-    "_sample_inputs": ("SaveForwardInputsModel", "SaveForwardInputsModule", "simple_sparse_reduce_tests"),
     "_test_limits": ("TIMEOUT_OVERRIDE",),
     "_world_skips": (
         "get_required_world_size",

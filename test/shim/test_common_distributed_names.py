@@ -250,36 +250,6 @@ class Means(TestCase):
             self.assertEqual(before, variables())
 
 
-class Inputs(TestCase):
-    def test_sparse_inputs(self):
-        cases = [name("simple_sparse_reduce_tests")(rank, 3, num_inputs=2) for rank in range(3)]
-        kinds = [(inputs[0].sparse_dim(), inputs[0].dense_dim()) for inputs, _ in cases[0]]
-        self.assertEqual([(1, 0), (2, 0), (3, 0), (1, 1), (1, 2), (1, 3)], kinds)
-        for kind in range(6):
-            inputs = [tensor for rank in range(3) for tensor in cases[rank][kind][0]]
-            outputs = [tensor for rank in range(3) for tensor in cases[rank][kind][1]]
-            self.assertEqual((6, 6), (len(inputs), len(outputs)))
-            self.assertEqual([1, 2, 3, 4, 5, 6], [tensor._nnz() for tensor in inputs])
-            self.assertEqual({tensor.shape[0] for tensor in inputs}, {6})
-            whole = sum(tensor.to_dense() for tensor in inputs)
-            for output in outputs:
-                self.assertEqual(output.to_dense(), whole)
-
-    def test_models_that_note_their_inputs(self):
-        for is_cast in (True, False):
-            seen = {}
-            model = name("SaveForwardInputsModel")(seen, cast_forward_inputs=is_cast).to(torch.bfloat16)
-            given = torch.ones(2, 100, dtype=torch.float32 if is_cast else torch.bfloat16)
-            output = model(given)
-            self.assertEqual([model, model.c1, model.c2], list(seen))
-            self.assertIs(seen[model], given)
-            self.assertIs(seen[model.c1], given)
-            self.assertEqual(seen[model.c2], model.c1.l(given.to(torch.bfloat16)))
-            self.assertEqual(torch.bfloat16, output.dtype)
-        with self.assertRaises(RuntimeError):
-            model(torch.ones(2, 100))  # of another type than the weights, and not cast
-
-
 ON_RANKS = """
 from torch_testing_shim.common_distributed import *
 from torch_testing_shim.common_distributed import (

@@ -16,7 +16,7 @@ PACKAGE = Path(torch_testing_shim.__file__).parent
 
 #: Modules whose import must not bring FSDP or the compiler, and those that may.
 HEAVY = ("torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor")
-MAY_BE_HEAVY = ("common_fsdp", "distributed.common_state_dict")
+MAY_BE_HEAVY = ("common_fsdp",)
 
 
 class SurfaceTest(TestCase):

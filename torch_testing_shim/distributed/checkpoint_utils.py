@@ -1,9 +1,8 @@
-"""Upstream's `distributed.checkpoint_utils`: a temporary folder that all ranks share; logging; a stream transform."""
+"""Upstream's `distributed.checkpoint_utils`: a temporary folder that all ranks share."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,8 +16,7 @@ from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.distributed._thread_world import after_thread_ranks, has_thread_ranks
 
-# Without Rot13Example and its registry: `import *` must not import torch.distributed.checkpoint.
-__all__ = ["with_checkpoint_logging", "with_temp_dir"]
+__all__ = ["with_temp_dir"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -48,30 +46,6 @@ def with_temp_dir(func: Test | None = None) -> Test:
         finally:
             if not is_removed_later:
                 shutil.rmtree(self.temp_dir, ignore_errors=True)
-
-    return cast(Test, wrapper)
-
-
-def with_checkpoint_logging(
-    func: Test | None = None, logger_name: str = "torch.distributed.checkpoint", level: int = logging.INFO
-) -> Test:
-    """Runs a test with a logger at this level, and puts the level back (upstream's name, torch 2.13).
-
-    Raises:
-        AssertionError: it is called without a function, as upstream.
-    """
-    if func is None:
-        raise AssertionError("with_checkpoint_logging needs a function: write @with_checkpoint_logging")
-
-    @functools.wraps(func)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        logger = logging.getLogger(logger_name)
-        before = logger.level
-        logger.setLevel(level)
-        try:
-            return func(self, *args, **kwargs)
-        finally:
-            logger.setLevel(before)
 
     return cast(Test, wrapper)
 

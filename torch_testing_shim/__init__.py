@@ -7,7 +7,7 @@ Faces, PyTorch's names at PyTorch's paths:
 
     common_utils                          TestCase, run_tests, parametrize, seeds, flags
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
-    distributed._tensor.common_dtensor    DTensorTestBase, with_comms, a transformer
+    distributed._tensor.common_dtensor    DTensorTestBase, with_comms
     distributed.fake_pg                   FakeStore
     distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
     distributed._shard.test_common        SimpleMegatronLM
@@ -54,8 +54,7 @@ What the faces delegate to:
                             _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip
     _test_notes             what is to be told of a test whatever its status
-    _perceptrons, _transformer   models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
-    _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
+    _subtests               many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups
     _torch_versions         what differs between versions of torch
     _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says

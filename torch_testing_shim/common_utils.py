@@ -183,6 +183,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
+    rest_is_torchs = True
     _passes = False
     _is_pytests = False  # pytest runs it
     _stops_at_subtest = False  # in ranks; unittest's --failfast
@@ -195,8 +196,8 @@ class TestCase(TensorAssertions, ExpectedOutput):
         super().__init__(methodName if methodName != "runTest" else method_name)
 
     def __getattr__(self, name: str) -> Any:
-        """What upstream's class has besides: torch's own, on this test."""
-        return torchs_attribute(TestCase, self, name)
+        """What upstream's classes have besides, of those that are marked: torch's own, on this test."""
+        return torchs_attribute(self, name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also

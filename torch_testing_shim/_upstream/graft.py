@@ -89,23 +89,27 @@ def bound_names(module: str) -> set[str]:
     return {name for each in module_statements(below, source) for name in each.binds} if source is not None else set()
 
 
-def torchs_attribute(owner: type, instance: object, name: str) -> Any:
-    """What torch's own class of `owner`'s module and name has by this name, on `instance`, an instance of `owner`.
+def torchs_attribute(instance: object, name: str) -> Any:
+    """What torch's own class has by this name that a class of ours among those of `instance` stands for, on `instance`.
 
-    Where it has it, `owner` gets all that it lacks, since its methods use one another.
+    Asked are classes of faces whose body says `rest_is_torchs = True`. Where torch's has the name, ours gets all that it
+    lacks, since the methods use one another.
 
     Raises:
-        AttributeError: it has no such attribute.
+        AttributeError: none of them has it.
     """
-    if any(name in vars(each) for each in type(instance).__mro__):  # a property that raises an error of this kind
+    classes = type(instance).__mro__
+    if any(name in vars(each) for each in classes):  # a property that raises an error of this kind
         return object.__getattribute__(instance, name)
+    owners = [each for each in classes if "rest_is_torchs" in vars(each) and not name.startswith("__")]
     with _locked():
-        graft = _graft_of(owner.__module__)
-        if not name.startswith("__") and graft.defines_in(owner.__name__, name):
-            for each, value in graft.made_aside(owner.__name__).items():
-                if not hasattr(owner, each):
-                    setattr(owner, each, value)
-            return object.__getattribute__(instance, name)
+        for owner in owners:
+            graft = _graft_of(owner.__module__)
+            if graft.defines_in(owner.__name__, name):
+                for each, value in graft.made_aside(owner.__name__).items():
+                    if not hasattr(owner, each):
+                        setattr(owner, each, value)
+                return object.__getattribute__(instance, name)
     raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
 
 

@@ -12,7 +12,7 @@ Faces, PyTorch's names at PyTorch's paths:
     distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
     distributed._shard.test_common        SimpleMegatronLM
     distributed.checkpoint_utils          with_temp_dir
-    common_fsdp                           FSDPTest, test models of FSDP, patches
+    common_fsdp                           FSDPTest, with CPU ranks where there is no accelerator
     common_device_type                    which devices generic tests are made for
     common_cuda                           TEST_MULTIGPU and its like
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
@@ -38,7 +38,7 @@ What the faces delegate to:
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _rank_placements        where the shards of a test's sharded tensors lie
     _lazy_flag              a flag that is asked when it is used
-    _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
+    _fsdp                   what common_fsdp does otherwise than torch
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class

@@ -30,7 +30,16 @@ from torch_testing_shim._upstream.missing import MissingName, importing_file
 from torch_testing_shim._upstream.sources import home_of, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
 
-__all__ = ["GraftError", "assigned", "bound_names", "ours_in", "served", "stand_in_for_missing", "torchs_attribute"]
+__all__ = [
+    "GraftError",
+    "assigned",
+    "bound_names",
+    "ours_in",
+    "served",
+    "stand_in_for_missing",
+    "torchs_attribute",
+    "torchs_class",
+]
 
 #: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
 #: second goes on, and at worst runs a definition again.
@@ -61,7 +70,7 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
             return lazy[name]()
         if name.startswith("__"):  # what Python and its libraries ask of any module
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        return _taken(module, name)
+        return grafted(module, name)
 
     return __getattr__
 
@@ -92,8 +101,8 @@ def bound_names(module: str) -> set[str]:
 def torchs_attribute(instance: object, name: str) -> Any:
     """What torch's own class has by this name that a class of ours among those of `instance` stands for, on `instance`.
 
-    Asked are classes of faces whose body says `rest_is_torchs = True`. Where torch's has the name, ours gets all that it
-    lacks, since the methods use one another.
+    Asked are classes of faces whose body says `rest_is_torchs = True`. Where torch's has the name, ours gets all that
+    the instance lacks, since the methods use one another.
 
     Raises:
         AttributeError: none of them has it.
@@ -107,10 +116,16 @@ def torchs_attribute(instance: object, name: str) -> Any:
             graft = _graft_of(owner.__module__)
             if graft.defines_in(owner.__name__, name):
                 for each, value in graft.made_aside(owner.__name__).items():
-                    if not hasattr(owner, each):
+                    if not hasattr(type(instance), each):
                         setattr(owner, each, value)
                 return object.__getattribute__(instance, name)
     raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
+
+
+def torchs_class(ours: type) -> Mapping[str, Any]:
+    """What torch's own class has that a class of a face stands for."""
+    with _locked():
+        return _graft_of(ours.__module__).made_aside(ours.__name__)
 
 
 @contextmanager
@@ -133,7 +148,12 @@ def _below(module: str) -> str:
     return module[len(SHIM) :].lstrip(".")
 
 
-def _taken(module: str, name: str) -> Any:
+def grafted(module: str, name: str) -> Any:
+    """A name of torch's module that the face `module` stands for.
+
+    Raises:
+        AttributeError: torch has no such name.
+    """
     with _locked():
         if _graft_of(module).take(name):
             return vars(sys.modules[module])[name]

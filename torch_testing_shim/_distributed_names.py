@@ -16,17 +16,7 @@ from torch_testing_shim._test_limits import get_timeout
 __all__ = ["ANSWERS", "HOMES", "LAZY_NAMES", "look_up"]
 
 _NAMES_BY_MODULE = {
-    "_backend_features": ("DistTestCases",),
-    "_communication_means": (
-        "captured_output",
-        "cleanup_temp_dir",
-        "create_device",
-        "create_tcp_store",
-        "has_efa",
-        "init_multigpu_helper",
-        "initialize_temp_directories",
-        "tp_transports",
-    ),
+    "_communication_means": ("cleanup_temp_dir", "init_multigpu_helper", "initialize_temp_directories"),
     "_debug_settings": ("verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"),
     "_distributed_test_base": ("DistributedTestBase",),
     "_dynamo_cases": (

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from torch_testing_shim._assertions import TensorAssertions
-from torch_testing_shim._device_sleep import get_cycles_per_ms
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
@@ -48,7 +47,6 @@ from torch_testing_shim._flags import (
     TEST_WITH_TORCHINDUCTOR,
     settings_or_default,
 )
-from torch_testing_shim._gradient_checks import _assertGradAndGradgradChecks, gradcheck, gradgradcheck
 from torch_testing_shim._guards import (
     DeterministicGuard,
     SwapTensorsGuard,
@@ -61,7 +59,6 @@ from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
 from torch_testing_shim._rank_free import runs_on_cpu
 from torch_testing_shim._repro import repro_command, repro_on_failure
-from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
 from torch_testing_shim._running_script import load_tests
 from torch_testing_shim._seeds import SEED, freeze_rng_state, set_rng_seed
 from torch_testing_shim._settings import changed_environment, read_settings
@@ -87,8 +84,6 @@ from torch_testing_shim._upstream.graft import served, torchs_attribute
 
 # Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [
-    "ADDRESS_IN_USE",
-    "CONNECT_TIMEOUT",
     "FILE_SCHEMA",
     "IS_ARM64",
     "IS_FBCODE",
@@ -109,17 +104,11 @@ __all__ = [
     "NoTest",
     "SwapTensorsGuard",
     "TestCase",
-    "_assertGradAndGradgradChecks",
     "dtype2prec_DONTUSE",
-    "find_free_port",
     "freeze_rng_state",
-    "get_cycles_per_ms",
-    "gradcheck",
-    "gradgradcheck",
     "lazy_skip_if",
     "load_tests",
     "requires_cuda",
-    "retry_on_connect_failures",
     "run_tests",
     "serialTest",
     "set_default_dtype",

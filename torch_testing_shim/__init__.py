@@ -42,8 +42,8 @@ What the faces delegate to:
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class
-    _distributed_names      where names of common_distributed are that few tests use: _communication_means, _debug_settings,
-                            _distributed_test_base, _dynamo_cases
+    _distributed_names      where names of common_distributed are that few tests use: _communication_means,
+                            _debug_settings, _distributed_test_base, _dynamo_cases
     _wrapped_method         how a test case puts its way of running before its test method
     _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;

@@ -4,7 +4,9 @@ import torch
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.testing._internal.common_utils import run_tests
 from torch.testing._internal.distributed._tensor.common_dtensor import (
+    DTensorContinuousTestBase,
     DTensorTestBase,
+    LocalDTensorContinuousTestBase,
     create_local_tensor_test_class,
     map_local_tensor_for_rank,
     with_comms,
@@ -49,6 +51,18 @@ class ShardingTest(DTensorTestBase):
         self.assertIsInstance(self.rank, int)
 
 
+class KeptRanksTest(DTensorContinuousTestBase):
+    world_size = 2
+
+    def test_whole(self):
+        sharded = distribute_tensor(torch.arange(4.0), self.build_device_mesh(), [Shard(0)])
+        self.assertEqual(sharded.full_tensor(), torch.arange(4.0))
+
+    def test_wrong_sum(self):
+        self.assertEqual(distribute_tensor(torch.ones(4), self.build_device_mesh(), [Shard(0)]).sum().full_tensor(), 5)
+
+
+KeptRanksTestWithLocalTensor = create_local_tensor_test_class(KeptRanksTest, base_class=LocalDTensorContinuousTestBase)
 ShardingTestWithLocalTensor = create_local_tensor_test_class(ShardingTest, skipped_tests=["test_needs_processes"])
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import pickle
 import subprocess
 import sys
@@ -195,6 +196,7 @@ class Serving(TestCase):
         vars(module)["__getattr__"] = served(name, lazy or {})
         path = self.written(source)
         for patch in (
+            mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(path.parent)}),
             mock.patch.dict(sys.modules, {name: module}),
             mock.patch.object(graft, "source_file", lambda below: path if below in name else source_file(below)),
         ):

@@ -66,6 +66,7 @@ What everything shares:
     _journal                what a test file's process tells the runner; _journal_reading: and how that is read
     _exit_status            exit codes in words; _interpreter_flags: the options of `python` itself
     _stop_signals           by which a run is stopped
+    _standard_streams       stdin, stdout and stderr of a process that was started without
     _stack_request          asks a test file's process where it stands
     _repeated_frames        recursions in tracebacks, folded
     _stamped_folders        temporary folders: made, removed, and by the next run where this one was killed

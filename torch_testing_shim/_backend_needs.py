@@ -26,7 +26,7 @@ def missing_backend(backend: str | None, ranks: int) -> str | None:
     Raises:
         ValueError: torch does not know it.
     """
-    reasons = (_missing(name, ranks) for name in _names(backend))
+    reasons = [_missing(name, ranks) for name in _names(backend)]  # all: a mistake counts before a skip
     return next((reason for reason in reasons if reason is not None), None)
 
 

@@ -46,7 +46,8 @@ def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Tes
         x: how many the test needs.
         allow_cpu: the test is never skipped: where there are too few, it runs on the CPU, all ranks of it.
 
-    With the CPU chosen by hand (TORCH_TESTING_SHIM_DEVICE=cpu) the test runs: CPU ranks count instead.
+    With the CPU chosen by hand (TORCH_TESTING_SHIM_DEVICE=cpu), or where ranks may share devices
+    (TORCH_TESTING_SHIM_SHARE_DEVICES), the test runs: ranks count instead.
     """
 
     def condition(_: unittest.TestCase) -> str | None:

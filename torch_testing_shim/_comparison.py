@@ -63,7 +63,7 @@ def report(found: list[Difference]) -> str:
 
 def _walk(actual: Any, expected: Any, rules: ComparisonRules, path: Path) -> Iterator[Difference]:
     try:
-        actual, expected = made_comparable(actual, expected)
+        actual, expected = made_comparable(actual, expected, is_inside=bool(path))
         if is_sequence(actual) and is_sequence(expected):
             children = _indices(actual, expected)
         elif is_mapping(actual) and is_mapping(expected):
@@ -73,6 +73,11 @@ def _walk(actual: Any, expected: Any, rules: ComparisonRules, path: Path) -> Ite
             return
     except ErrorMeta as error:
         yield Difference(path, error.msg, error.type)
+        return
+    except Exception as error:
+        if not path:
+            raise
+        yield Difference(path, f"cannot be compared: {type(error).__name__}: {error}", RuntimeError)
         return
     for child in children:
         yield from _walk(actual[child], expected[child], rules, (*path, child))
@@ -85,10 +90,11 @@ def _indices(actual: Any, expected: Any) -> list[Any]:
 
 
 def _keys(actual: Any, expected: Any) -> list[Any]:
-    keys, expected_keys = list(actual.keys()), list(expected.keys())
+    """The keys of both; looked up as the mappings do it, by hash: tensors and parameters are keys by their identity."""
+    keys = list(actual.keys())
     lists = {
-        "missing": [key for key in expected_keys if key not in keys],
-        "not expected": [key for key in keys if key not in expected_keys],
+        "missing": [key for key in expected.keys() if key not in actual],  # noqa: SIM118 - a ModuleDict, too
+        "not expected": [key for key in keys if key not in expected],
     }
     listed = [f"{label}: {', '.join(map(repr, keys))}" for label, keys in lists.items() if keys]
     if listed:

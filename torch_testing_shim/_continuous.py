@@ -21,7 +21,7 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._engine.kept_rank_main import serve
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
 from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
 from torch_testing_shim._engine.unrun_body import checked_test
@@ -33,7 +33,7 @@ from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message, skip_reason_of
 from torch_testing_shim._test_limits import get_timeout, group_timeout
 from torch_testing_shim._test_notes import note_sharing
-from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, wrap_method
+from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = ["MultiProcContinuousTest"]
@@ -100,8 +100,9 @@ class MultiProcContinuousTest(TestCase):
 
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Sets up the process group, in each rank before its first test. Where it skips, all tests of the class do."""
-        own = rank_device(rank)
+        """Binds the rank to its device and sets up the process group, in each rank before its first test. Where it
+        skips, all tests of the class do."""
+        own = bind_rank(rank, str(class_value(cls, "device_type")))
         os.environ["LOCAL_RANK"] = str(rank if own.index is None else own.index)  # what torch takes a device by
         assert rdvz_file is not None, "ranks are started with a file to meet in"
         backend = class_value(cls, "backend_str")
@@ -147,7 +148,7 @@ class MultiProcContinuousTest(TestCase):
 
         @functools.wraps(fn)
         def in_its_role(instance: MultiProcContinuousTest, *args: Any, **kwargs: Any) -> Any:
-            return instance._join() if instance.rank == self.MAIN_PROCESS_RANK else fn(*args, **kwargs)
+            return instance._join() if current_steps() is None else fn(*args, **kwargs)
 
         return types.MethodType(in_its_role, self)
 
@@ -158,7 +159,9 @@ class MultiProcContinuousTest(TestCase):
             RankFailure: an assertion did not hold in a rank.
             RankError: the test ended in another bad way.
             unittest.SkipTest: every rank skipped.
+            LaunchError: no rank was started.
         """
+        require_set_up(self)
         ranks = KEPT[type(self)]
         outcomes = ranks.outcomes()
         self._is_joined = True

@@ -78,8 +78,10 @@ def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
     Raises:
         ErrorMeta: they differ (its type is AssertionError), or cannot be compared (TypeError or ValueError).
     """
+    if _is_numeric(actual) and _is_numeric(expected):
+        actual, expected = _local_shards(actual, expected)
     if isinstance(actual, torch.Tensor) and isinstance(expected, torch.Tensor):
-        _compare_tensors(*_local_shards(actual, expected), rules)
+        _compare_tensors(actual, expected, rules)
     elif isinstance(actual, bool) and isinstance(expected, bool):
         BooleanPair(actual, expected, id=()).compare()
     elif _is_numeric(actual) and _is_numeric(expected):
@@ -145,9 +147,9 @@ def _compare_coalescence(actual: torch.Tensor, expected: torch.Tensor) -> None:
         raise differ(f"is_coalesced() differs: {actual.is_coalesced()} and {expected.is_coalesced()}")
 
 
-def _local_shards(actual: torch.Tensor, expected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _local_shards(actual: Any, expected: Any) -> tuple[Any, Any]:
     """Two DTensors of one placement as their local shards: comparing must not communicate, since a rank that
-    compares alone would wait for the others for ever. Other tensors as they are."""
+    compares alone would wait for the others for ever. Other tensors and numbers as they are."""
     module = sys.modules.get("torch.distributed.tensor")  # where nobody has imported it, there is no DTensor
     if module is None:
         return actual, expected
@@ -155,13 +157,15 @@ def _local_shards(actual: torch.Tensor, expected: torch.Tensor) -> tuple[torch.T
     if not any(is_distributed):
         return actual, expected
     if not all(is_distributed):
-        message = "a DTensor and a plain tensor cannot be compared; take full_tensor() or to_local() of the DTensor"
+        other = expected if is_distributed[0] else actual
+        what = "a plain tensor" if isinstance(other, torch.Tensor) else "a number"
+        message = f"a DTensor and {what} cannot be compared; take full_tensor() or to_local() of the DTensor"
         raise ErrorMeta(TypeError, message)
     for attribute in ("shape", "placements", "device_mesh"):
         one, other = getattr(actual, attribute), getattr(expected, attribute)
         if one != other:
             raise differ(f"the DTensors have different {attribute}: {one} and {other}")
-    return actual.to_local(), expected.to_local()  # type: ignore[attr-defined]
+    return actual.to_local(), expected.to_local()
 
 
 def _compare_objects(actual: Any, expected: Any) -> None:

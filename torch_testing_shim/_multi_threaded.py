@@ -20,7 +20,7 @@ from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._threaded_run import ThreadedRun, threaded_process_group
-from torch_testing_shim._wrapped_method import chosen_name, wrap_method
+from torch_testing_shim._wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase
 
 __all__ = ["MultiThreadedTestCase", "spawn_threads_and_init_comms"]
@@ -47,7 +47,7 @@ class MultiThreadedTestCase(TestCase):
     rank: int = MAIN_THREAD_RANK
     threads: list[threading.Thread]
     global_store: Store
-    _run_of_threads: ThreadedRun | None
+    _run_of_threads: ThreadedRun | None = None
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         name = chosen_name(method_name, methodName)
@@ -91,6 +91,7 @@ class MultiThreadedTestCase(TestCase):
             unittest.SkipTest: the test cannot run here, or would run on no rank.
             LaunchError: `world_size` is no int.
         """
+        require_set_up(self)
         name = self._current_test_name
         reason = skip_reason(self, getattr(type(self), name))
         if reason is not None:
@@ -108,7 +109,7 @@ class MultiThreadedTestCase(TestCase):
 
     def _join(self) -> None:
         if self._run_of_threads is None:
-            raise RuntimeError("no rank was started: setUp has to end with self._spawn_threads()")
+            raise no_rank(self, "_spawn_threads")
         self._run_of_threads.join()
 
     # In a rank.

@@ -1,11 +1,10 @@
 """Brings two values that tests regard as equal, though they are of different kinds, to one kind.
 
-A tensor may be compared with a list of numbers, numpy's values with torch's, an enum member with its number.
+A tensor may be compared with a list of numbers, numpy's values with torch's.
 """
 
 from __future__ import annotations
 
-import enum
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch.testing._comparison import ErrorMeta
 
-from torch_testing_shim._leaf_comparison import is_number
+from torch_testing_shim._leaf_comparison import differ
 
 __all__ = ["is_mapping", "is_sequence", "made_comparable"]
 
@@ -33,36 +32,55 @@ def is_mapping(value: Any) -> bool:
     return isinstance(value, _MAPPINGS)
 
 
-def made_comparable(actual: Any, expected: Any) -> tuple[Any, Any]:
+def made_comparable(actual: Any, expected: Any, *, is_inside: bool = False) -> tuple[Any, Any]:
     """The two values, brought to one kind where that loses nothing.
 
+    Args:
+        is_inside: they are items of what is compared; there, a list of numbers is a tensor no more, as upstream has it,
+            though it may be an array.
+
     Raises:
-        ErrorMeta: of type ValueError, where a sequence cannot be read as a tensor.
+        ErrorMeta: of type ValueError, where a sequence cannot be read as a tensor; of type AssertionError, where one
+            value alone is a nested tensor.
     """
-    actual, expected = _simplified(actual), _simplified(expected)
-    if isinstance(actual, torch.Tensor) and is_sequence(expected):
+    if isinstance(actual, torch.TypedStorage) and isinstance(expected, torch.TypedStorage):
+        return _tensor_of_storage(actual), _tensor_of_storage(expected)
+    if _is_nested(actual) or _is_nested(expected):
+        if not (_is_nested(actual) and _is_nested(expected)):
+            raise differ("one is a nested tensor and the other is none")
+        return actual.unbind(), expected.unbind()
+    may_be_read = not is_inside or _is_array(actual) or _is_array(expected)
+    actual, expected = _without_numpy(actual), _without_numpy(expected)
+    if may_be_read and isinstance(actual, torch.Tensor) and _is_plain_sequence(expected):
         return _tensor_and_sequence(actual, expected)
-    if isinstance(expected, torch.Tensor) and is_sequence(actual):
+    if may_be_read and isinstance(expected, torch.Tensor) and _is_plain_sequence(actual):
         expected, actual = _tensor_and_sequence(expected, actual)
-    if isinstance(actual, enum.Enum) and is_number(expected):
-        return actual.value, expected
-    if isinstance(expected, enum.Enum) and is_number(actual):
-        return actual, expected.value
     return actual, expected
 
 
-def _simplified(value: Any) -> Any:
-    """Values of numpy, storages and nested tensors as the torch or Python value that they stand for."""
+def _is_plain_sequence(value: Any) -> bool:
+    return is_sequence(value) and isinstance(value, Sequence)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_nested and value.layout == torch.strided
+
+
+def _is_array(value: Any) -> bool:
     numpy = sys.modules.get("numpy")  # where nobody has imported numpy, no value is numpy's
-    if numpy is not None and isinstance(value, numpy.generic):
-        return value.item()
-    if numpy is not None and isinstance(value, numpy.ndarray):
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def _without_numpy(value: Any) -> Any:
+    """Values of numpy as the torch or Python value that they stand for."""
+    if _is_array(value):
         return _tensor_of_array(value)
-    if isinstance(value, torch.TypedStorage):
-        return torch.tensor(list(value), dtype=value.dtype)
-    if isinstance(value, torch.Tensor) and value.is_nested and value.layout == torch.strided:
-        return value.unbind()
-    return value
+    numpy = sys.modules.get("numpy")
+    return value.item() if numpy is not None and isinstance(value, numpy.generic) else value
+
+
+def _tensor_of_storage(storage: Any) -> torch.Tensor:
+    return torch.tensor(list(storage), dtype=storage.dtype)
 
 
 def _tensor_of_array(array: Any) -> Any:

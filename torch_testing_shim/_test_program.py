@@ -28,6 +28,7 @@ from torch_testing_shim._run_environment import export, take_expectations, take_
 from torch_testing_shim._settings import SettingsError, read_settings
 from torch_testing_shim._skipped_tests import ToldError, leave_out, tests_to_skip
 from torch_testing_shim._stack_request import answer_stack_requests
+from torch_testing_shim._standard_streams import open_standard_streams
 from torch_testing_shim._test_gates import TestListError, check_test_lists
 from torch_testing_shim._test_log import LogError, TestLog
 from torch_testing_shim._test_selection import SelectionError, load, select, test_name
@@ -67,6 +68,7 @@ def run_tests(argv: list[str] | None = None) -> None:
         return
     arguments = sys.argv if argv is None else argv
     script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
+    open_standard_streams()
     answer_stack_requests()
     with Interrupts() as interrupts:
         try:

@@ -24,8 +24,12 @@ def class_name(test: unittest.TestCase) -> str:
 
 
 def test_name(test: unittest.TestCase) -> str:
-    """A test's name on command lines and in the journal: "Class.method"."""
-    return f"{class_name(test)}.{test._testMethodName}"
+    """A test's name on command lines and in the journal: "Class.method"; of what is no method "DocTestCase.name"
+    and "FunctionTestCase.name"."""
+    method, own_id = test._testMethodName, test.id()
+    if method == "runTest" and not own_id.endswith(f".{method}"):
+        return f"{class_name(test)}.{own_id.removeprefix('__main__.')}"
+    return f"{class_name(test)}.{method}"
 
 
 test_name.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest makes of its name
@@ -57,8 +61,9 @@ def select(
         matchers = [read_keyword(pattern) for pattern in patterns]
     except KeywordError as error:
         raise SelectionError(str(error)) from None
-    named = [test for test in tests if not wanted or _is_named(test, wanted)]
-    return [test for test in named if _matches(test, matchers) and not _is_named(test, unwanted)]
+    is_wanted, is_unwanted = _naming(wanted, tests), _naming(unwanted, tests)
+    named = [test for test in tests if not wanted or is_wanted(test)]
+    return [test for test in named if _matches(test, matchers) and not is_unwanted(test)]
 
 
 def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
@@ -74,9 +79,12 @@ def _without_module(name: str, tests: Sequence[unittest.TestCase]) -> str:
     return next((name[len(module) + 1 :] for module in modules if name.startswith(f"{module}.")), name)
 
 
-def _is_named(test: unittest.TestCase, wanted: Sequence[str]) -> bool:
-    name = test_name(test)
-    return any(name == one or name.startswith(f"{one}.") for one in wanted)
+def _naming(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> Callable[[unittest.TestCase], bool]:
+    """A function that says whether a test is named, itself or by its class. A test's name names no other test, though
+    another's may begin with it and a dot."""
+    alone = frozenset(wanted)
+    classes = tuple(f"{name}." for name in alone.difference(map(test_name, tests)))
+    return lambda test: test_name(test) in alone or test_name(test).startswith(classes)
 
 
 def _matches(test: unittest.TestCase, matchers: Sequence[Callable[[str], bool]]) -> bool:

@@ -6,7 +6,9 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["chosen_name", "is_expected_failure", "wrap_method"]
+from torch_testing_shim._engine.running_ranks import LaunchError
+
+__all__ = ["chosen_name", "is_expected_failure", "no_rank", "require_set_up", "wrap_method"]
 
 _NO_TEST = "runTest"
 
@@ -33,3 +35,24 @@ def is_expected_failure(case_class: type, name: str) -> bool:
     """Whether `unittest.expectedFailure` stands above a test method, or above its class."""
     mark = "__unittest_expecting_failure__"
     return bool(getattr(case_class, mark, False) or getattr(getattr(case_class, name, None), mark, False))
+
+
+def require_set_up(case: Any) -> None:
+    """Checks that a test case's `setUp` has come to the harness's.
+
+    Raises:
+        LaunchError: it has not, so that nothing is there to start ranks with.
+    """
+    if not case._is_set_up:
+        raise no_rank(case, "")
+
+
+def no_rank(case: Any, start: str) -> LaunchError:
+    """Says why no rank was started.
+
+    Args:
+        case: the test case.
+        start: the method by which its `setUp` starts ranks; empty where the harness's own `setUp` does.
+    """
+    missing = f"end with self.{start}()" if start and case._is_set_up else "begin with super().setUp()"
+    return LaunchError(f"no rank was started: setUp has to {missing}")

@@ -45,7 +45,7 @@ def get_device_type_test_bases() -> list[Any]:
     device = device_in_use()
     if device.is_cpu:
         return [torchs.CPUTestBase]
-    names = [f"{device.type}:{device.index_of(rank)}" for rank in range(device.count)]
+    names = [f"{device.type}:{index}" for index in device.usable]
     if device.type == torch._C._get_privateuse1_backend_name():
         return [torchs.CPUTestBase, _privateuse1_base(torchs.PrivateUse1TestBase, device.type, names)]
     base = getattr(torchs, f"{device.type.upper()}TestBase", None)

@@ -48,7 +48,7 @@ from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._upstream.graft import served
-from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, wrap_method
+from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, no_rank, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
 __all__ = [
@@ -184,6 +184,7 @@ class MultiProcessTestCase(TestCase):
             unittest.SkipTest: the test cannot run here, as is known without its ranks.
             LaunchError: the ranks cannot be started.
         """
+        require_set_up(self)
         name = self._current_test_name()
         reason = skip_reason(self, getattr(type(self), name))
         if reason is not None:
@@ -212,7 +213,11 @@ class MultiProcessTestCase(TestCase):
             RankFailure: an assertion did not hold in a rank.
             RankError: the test ended in another bad way.
             unittest.SkipTest: every rank skipped.
+            LaunchError: no rank was started.
         """
+        require_set_up(self)
+        if not self._ranks.are_started:
+            raise no_rank(self, "_spawn_processes")
         expectation = ExitExpectation(
             code=self.special_return_code_checks.get(fn),
             ignored=fn in self.skip_return_code_checks,
@@ -254,6 +259,8 @@ class MultiProcessTestCase(TestCase):
         outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
         if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash
             parent_pipe.send(outcome)
+        if not outcome.status.is_bad:
+            parent_pipe.await_others()
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():

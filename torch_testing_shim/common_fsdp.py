@@ -183,11 +183,6 @@ class FSDPTestContinuous(FSDPTestMixin, MultiProcContinuousTest):
     def backend_str(cls) -> str:
         return process_group_backend(device_type())
 
-    @classmethod
-    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        bind_rank(rank)
-        super()._init_pg(rank, world_size, rdvz_file)
-
     @property
     def process_group(self) -> dist.ProcessGroup:
         """The process group that the ranks keep."""

@@ -175,6 +175,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     rest_is_torchs = True
     _passes = False
     _is_pytests = False  # pytest runs it
+    _is_set_up = False
     _stops_at_subtest = False  # in ranks; unittest's --failfast
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -208,6 +209,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
             unittest.SkipTest: the test is not to run.
         """
         super().setUp()
+        self._is_set_up = True
         # Asked of the class: on the instance, a test of several processes has another method in its place.
         method: Any = getattr(type(self), self._testMethodName, None)
         is_slow = getattr(method, SLOW_MARK, False)
@@ -250,6 +252,16 @@ class TestCase(TensorAssertions, ExpectedOutput):
             return steps.subtest(msg, params)
         return super().subTest(**params) if msg is NO_MESSAGE else super().subTest(msg, **params)
 
+    def _callSetUp(self) -> None:
+        """unittest's first step."""
+        with ends_forked_children():
+            super()._callSetUp()  # type: ignore[misc]
+
+    def _callTearDown(self) -> None:
+        """unittest's step after the test."""
+        with ends_forked_children():
+            super()._callTearDown()  # type: ignore[misc]
+
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
         settings = settings_or_default()
@@ -261,4 +273,5 @@ class TestCase(TensorAssertions, ExpectedOutput):
     def _callCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """unittest's step for one cleanup."""
         step = function if is_asyncio_case(self) else checked_step(function)
-        super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]
+        with ends_forked_children():
+            super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]

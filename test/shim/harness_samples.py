@@ -48,12 +48,14 @@ class SampleRun:
         output: stdout and stderr together.
         entries: its journal's entries by test name, "Class.method".
         seconds: wall time.
+        interrupted: by test name, where its tests stood that were interrupted.
     """
 
     exit_code: int
     output: str
     entries: dict[str, JournalEntry] = field(default_factory=dict)
     seconds: float = 0.0
+    interrupted: dict[str, JournalEntry] = field(default_factory=dict)
 
 
 class SampleTestCase(TestCase):
@@ -96,6 +98,7 @@ class SampleTestCase(TestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # a group of its own, as a terminal gives it
         )
 
     def finish(self, process: subprocess.Popen, began: float) -> SampleRun:
@@ -108,7 +111,8 @@ class SampleTestCase(TestCase):
         (self.folder / "journal").unlink(missing_ok=True)
         self.assertEqual(0, journal.broken_lines, output)
         entries = {entry.test: entry for entry in journal.entries}
-        return SampleRun(process.returncode, output, entries, time.monotonic() - began)
+        interrupted = {entry.test: entry for entry in journal.interrupted}
+        return SampleRun(process.returncode, output, entries, time.monotonic() - began, interrupted)
 
     def run_command(self, *command: str, **extra: str) -> SampleRun:
         """Runs python with the arguments and waits for its end."""

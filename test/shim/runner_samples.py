@@ -148,12 +148,14 @@ class RunnerTestCase(TestCase):
         return self.write(name, SAMPLE.format(body=textwrap.indent(textwrap.dedent(body), "    ")))
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """A developer's plain environment: nothing of the run that this test itself is part of."""
+        """A developer's plain environment: nothing of the run that this test itself is part of. The CPU is chosen, or
+        else files would wait for each other's accelerators where there are some."""
         ours = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "TMPDIR", "COVERAGE_")
         outer = (*ours, "PYTHON", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "CI", "GITHUB_", "_ARGCOMPLETE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
         path = os.pathsep.join([str(ROOT), str(self.tree)])
-        return {**kept, "PYTHONPATH": path, "TMPDIR": str(self.scratch), **changes}
+        own = {"PYTHONPATH": path, "TMPDIR": str(self.scratch), "TORCH_TESTING_SHIM_DEVICE": "cpu"}
+        return {**kept, **own, **changes}
 
     def run_test(
         self, *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None

@@ -140,7 +140,7 @@ class Machine(TestCase):
 
     def test_unknown(self):
         with self.assertRaisesRegex(ValueError, "^torch does not know the process-group backend 'golo'; it knows gloo"):
-            self.missing("cpu:golo", 8)
+            self.missing("cuda:nccl,cpu:golo")
 
 
 if __name__ == "__main__":

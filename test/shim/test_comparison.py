@@ -8,6 +8,8 @@ import math
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from equality_table import all_pairs, outcome, read_table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +37,10 @@ DTYPES = [
 
 class Color(enum.Enum):
     RED = 1
+
+
+class Number(enum.IntEnum):
+    ONE = 1
 
 
 def is_equal(actual: Any, expected: Any, **rules: Any) -> bool:
@@ -116,7 +122,7 @@ class LeavesTest(TestCase):
     def test_tensor_and_sequence(self) -> None:
         self.assertTrue(is_equal(torch.tensor([1.0, 2.0]), [1, 2]))
         self.assertTrue(is_equal((1, 2), torch.tensor([1, 2])))
-        self.assertTrue(is_equal([torch.tensor([1, 2])], [[1, 2]]))
+        self.assertFalse(is_equal([torch.tensor([1, 2])], [[1, 2]]))  # inside, a list is a list, as upstream has it
         self.assertFalse(is_equal(torch.tensor([1, 2]), [1.5, 2]))
         self.assertFalse(is_equal(torch.tensor([1, 2]), [1]))
 
@@ -125,9 +131,9 @@ class LeavesTest(TestCase):
         self.assertIs(difference.error, ValueError)
         self.assertIn("a tensor of torch.int64 and a list cannot be compared", difference.message)
 
-    def test_enum_and_number(self) -> None:
-        self.assertTrue(is_equal(Color.RED, 1) and is_equal(1, Color.RED) and is_equal(Color.RED, Color.RED))
-        self.assertFalse(is_equal(Color.RED, 2))
+    def test_a_member_of_an_enum_is_no_number_unless_it_is_an_int(self) -> None:
+        self.assertFalse(is_equal(Color.RED, 1) or is_equal(1, Color.RED) or is_equal(Color.RED, Number.ONE))
+        self.assertTrue(is_equal(Color.RED, Color.RED) and is_equal(Number.ONE, 1) and is_equal(1, Number.ONE))
 
     def test_none_is_only_none(self) -> None:
         self.assertTrue(is_equal(None, None))
@@ -190,6 +196,24 @@ class LeavesTest(TestCase):
         self.assertFalse(is_equal(array, torch.zeros(4, dtype=torch.float64)))
 
 
+class EqualityTableTest(TestCase):
+    """What equals what among 88 kinds of values; `test/benchmarks/compare_equality.py` holds it against PyTorch's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # for DTensor and ShardedTensor
+        self.addCleanup(dist.destroy_process_group)
+
+    @suppress_warnings
+    def test_every_pair_compares_as_the_table_has_it(self) -> None:
+        table, found = read_table(), {}
+        for number, pair in enumerate(all_pairs()):  # in one order or the other: it makes no difference
+            found[pair] = outcome(self.assertEqual, pair, swapped=number % 2 == 1)
+        self.assertEqual(table.keys(), found.keys())
+        wrong = [f"{pair}: {found[pair]}, in the table {table[pair]}" for pair in table if found[pair] != table[pair]]
+        self.assertEqual([], wrong)
+
+
 class ContainersTest(TestCase):
     def test_sequences_and_mappings_of_different_types(self) -> None:
         self.assertTrue(is_equal([1, (2, [3])], (1, [2, (3,)])))
@@ -202,6 +226,16 @@ class ContainersTest(TestCase):
         expected = {"a": [2, torch.ones(2)], "b": {"c": 1}, "d": "same"}
         self.assertEqual(places(actual, expected), ["['a'][0]", "['a'][1]", "['b']['c']"])
         self.assertEqual(places([[1], [2, 3]], [[1], [2]]), ["[1]"])
+
+    def test_tensors_are_keys_by_their_identity(self) -> None:
+        one, other, parameter = torch.ones(2), torch.ones(2), torch.nn.Parameter(torch.ones(2))
+        self.assertTrue(is_equal({one: 1, parameter: 2}, {parameter: 2, one: 1}))
+        self.assertEqual(["[0]"], places([{one: 1}], [{other: 1}]))
+        self.assertEqual([f"[{one!r}]"], places({one: 1, parameter: 1}, {one: 2, parameter: 1}))
+
+    def test_what_cannot_be_compared_has_its_place(self) -> None:
+        with self.assertRaisesRegex(RuntimeError, r"at item \[1\]: cannot be compared: RuntimeError: Tensor.item"):
+            self.assertEqual([0, torch.ones(1, device="meta")], [0, 1])
 
     def test_keys_that_have_no_order(self) -> None:
         (difference,) = differences({"a": 1, 2: 1}, {"a": 1, None: 1, (3,): 1}, ComparisonRules())

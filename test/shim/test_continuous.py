@@ -103,7 +103,13 @@ class Bad(Kept):
             return
         self.all_are_there()
 
-    def test_17_passes_at_the_end(self):
+    def test_17_passes(self):
+        self.all_are_there()
+
+    def test_18_reduces_another_shape(self):
+        dist.all_reduce(torch.ones(7 if self.rank == 1 else 3))
+
+    def test_19_passes_at_the_end(self):
         self.all_are_there()
 """
 )
@@ -313,7 +319,10 @@ class VerdictTable(SampleTestCase):
         self.check(run, "Bad.test_14_cleanup_fails", failed, "AssertionError: a cleanup that fails")
         self.check(run, "Bad.test_15_closes_its_descriptors", error, "rank 1")
         self.check(run, "Bad.test_16_forks_and_comes_back", passed, "")
-        self.check(run, "Bad.test_17_passes_at_the_end", passed, "")
+        self.check(run, "Bad.test_17_passes", passed, "")
+        reason = r"rank 1 entered all_reduce of \[7\] as collective \d of the default group, ranks 0, 2 entered "
+        self.check(run, "Bad.test_18_reduces_another_shape", error, reason)
+        self.check(run, "Bad.test_19_passes_at_the_end", passed, "")
         self.assertNotIn("left in the test process", run.output)
 
     def test_starts_and_ends_that_do_not_go_well(self):

@@ -16,6 +16,7 @@ import torch.distributed.checkpoint as dcp
 from harness_samples import SampleTestCase
 from torch.distributed.checkpoint.api import CheckpointException
 
+from torch_testing_shim._engine.devices import accelerator_count
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -111,6 +112,9 @@ OVER_OLD = {
     "rank_0_fails_before_metadata": ["new"],
     "rank_0_after_metadata": ["new"],
 }
+if accelerator_count():
+    # torch 2.13 then writes the parts of a rank in another order, on the CPU, too.
+    OVER_OLD["rank_2_fails_in_a_write"] = ["nothing", "mixture"]
 #: What torch 2.13 makes of these is a mixture; see the expected failures.
 MIXED = ("rank_2_late_before_its_writes", "rank_2_fails_before_its_writes")
 

@@ -3,6 +3,7 @@
 import os
 import threading
 import unittest
+from dataclasses import replace
 
 from torch_testing_shim._engine.channel import ChannelWriter, make_channel
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
@@ -30,6 +31,17 @@ class Channel(unittest.TestCase):
         self.assertEqual(OUTCOME, self.reader.read())
         self.assertEqual(OUTCOME, self.writer.sent)
         self.assertFalse(self.reader.at_end)
+
+    def test_subtests_arrive_apart_from_the_outcome(self):
+        subtests = [replace(OUTCOME, subtest=f"(i={i})") for i in range(3)]
+        for one in subtests:
+            self.writer.send_subtest(one)
+        self.assertIsNone(self.reader.read())
+        self.assertIsNone(self.writer.sent)
+        outcome = replace(OUTCOME, passed_subtests=("(i=4)",), skipped_subtests=(("(i=5)", "why"),))
+        self.writer.send(outcome)
+        self.assertEqual(outcome, self.reader.read())
+        self.assertEqual(subtests, self.reader.subtests)
 
     def test_a_torn_outcome_is_none_and_does_not_block(self):
         line = OUTCOME.to_json().encode()

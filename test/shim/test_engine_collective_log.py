@@ -16,7 +16,8 @@ from stuck_ranks import SOON, StuckRanksTestCase
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torch_testing_shim._engine.collective_log import _LOG, OPERATORS
+from torch_testing_shim._engine.collective_log import _LOG
+from torch_testing_shim._engine.collective_operators import OPERATORS
 from torch_testing_shim._engine.collectives import LINES, partings, read_log
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import run_tests
@@ -49,7 +50,7 @@ EACH = [
 
 def logged():
     """What this rank has logged with each group, without numbers and checksums."""
-    lines = [line.split("\t") for line in (read_log(_LOG._folder) or "").splitlines() if "\t" in line]
+    lines = [line.split("\t") for line in (read_log(_LOG._path) or "").splitlines() if "\t" in line]
     return [" ".join(filter(None, (part.strip() for part in fields[2:]))) for fields in lines]
 
 
@@ -72,7 +73,7 @@ class Ranks(MultiProcessTestCase):
 
     def test_each_collective(self):
         self.start_group()
-        self.assertEqual("", read_log(_LOG._folder), "it has entered nothing")
+        self.assertEqual("", read_log(_LOG._path), "it has entered nothing")
         for enter, _ in EACH:
             enter()
         self.assertEqual([text for _, text in EACH], sorted(logged(), key=[text for _, text in EACH].index))
@@ -105,7 +106,7 @@ class Ranks(MultiProcessTestCase):
         dist.broadcast(torch.ones(2), src=0)
         self.assertEqual(LINES + 2, len(logged()))
         self.assertNotIn("all_reduce SUM float32 [4]", logged())
-        found = partings({self.rank: read_log(_LOG._folder), 1 - self.rank: ""})
+        found = partings({self.rank: read_log(_LOG._path), 1 - self.rank: ""})
         titles = ["group pair", "the default group", "the default group"]
         self.assertEqual(titles, sorted(parting.title for parting in found))
         self.assertGreaterEqual(before, len(os.listdir("/proc/self/fd")) - 20, "gloo's connections at most")
@@ -123,14 +124,16 @@ class Ranks(MultiProcessTestCase):
 
     def test_a_full_disk_stops_no_collective_and_leaves_no_half_a_log(self):
         self.start_group()
-        folder = _LOG._folder
+        path = _LOG._path
+        pair = dist.new_group([0, 1])
+        dist.barrier()
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
         total = torch.ones(2)
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=pair)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         self.assertEqual([2.0, 2.0], total.tolist())
-        self.assertIsNone(read_log(folder))
+        self.assertIsNone(read_log(path))
 
     def test_an_error_is_torchs_own(self):
         self.start_group()

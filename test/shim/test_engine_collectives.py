@@ -142,7 +142,7 @@ class Texts(TestCase):
         self.assertEqual(header, GroupHeader.from_line(line.decode()))
 
     def test_no_log(self):
-        self.assertIsNone(read_log(Path("/no/such/folder")))
+        self.assertIsNone(read_log(Path("/no/such/file")))
 
 
 if __name__ == "__main__":

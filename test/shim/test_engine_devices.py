@@ -20,8 +20,10 @@ from torch_testing_shim._engine.devices import (
     recorded_backend,
 )
 from torch_testing_shim._settings import Settings
+from torch_testing_shim._test_limits import default_ranks
 from torch_testing_shim.common_distributed import at_least_x_gpu
 from torch_testing_shim.common_utils import TestCase, run_tests
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase
 
 
 def machine_with(count, accelerator="cuda"):
@@ -79,6 +81,28 @@ class Devices(TestCase):
         self.assertTrue(DeviceInUse("cpu", 0).has_room_for(64))
         self.assertTrue(DeviceInUse("cuda", 4).has_room_for(4))
         self.assertFalse(DeviceInUse("cuda", 1).has_room_for(2))
+
+    def test_ranks_may_share_devices(self):
+        shared = Settings(share_devices=True, device_indices=(3,))
+        with machine_with(4):
+            device = device_in_use(shared)
+            self.assertEqual(DeviceInUse("cuda", 1, indices=(3,), may_be_shared=True), device)
+            self.assertEqual([3, 3], [device.index_of(rank) for rank in range(2)])
+            self.assertEqual((True, None), (device.has_room_for(4), device.shortage(4)))
+            self.assertEqual([False, True], [device.is_shared_by(ranks) for ranks in (1, 2)])
+            self.assertFalse(device_in_use(Settings(share_devices=True)).is_shared_by(4))
+        with machine_with(0, None):
+            self.assertFalse(device_in_use(shared).is_shared_by(2))
+
+    def test_ranks_count_where_they_share(self):
+        variables = {"TORCH_TESTING_SHIM_SHARE_DEVICES": "1", "TORCH_TESTING_SHIM_DEVICE": ""}
+        with mock.patch.dict(os.environ, variables):
+            for count, ranks, of_dtensor in ((1, 4, 4), (2, 4, 4), (3, 4, 4), (8, 8, 4)):
+                with machine_with(count):
+                    self.assertTrue(at_least_x_gpu(count + 1))
+                    self.assertEqual((ranks, of_dtensor), (default_ranks(), DTensorTestBase().world_size))
+            with machine_with(0, None):
+                self.assertFalse(at_least_x_gpu(1))
 
     def test_at_least_x_gpu(self):
         with mock.patch.dict(os.environ):

@@ -1,13 +1,20 @@
 """The accelerator's driver never starts in the test process: others ask it. The driver is pretended, by the sample
-backend, which is like CUDA's then: it leaves a thread, and does not survive a fork."""
+backend, which is like CUDA's then: it leaves a thread, and does not survive a fork. Where torch is built for CUDA, its
+own questions are counted by a library in the place of CUDA's driver."""
 
 import contextlib
 import os
+import shutil
+import subprocess
 import tempfile
 import threading
+import time
+import unittest
 from unittest import mock
 
+import torch
 from driver_questions import count_calls, dies, raises
+from harness_samples import SampleTestCase
 from quartz_samples import QuartzTestCase
 
 from torch_testing_shim._engine import driver
@@ -113,6 +120,100 @@ class AllClasses(QuartzTestCase):
             run = self.run_command("run_test.py", *how, "test_sample")
             self.check(run)
             self.assertIn("12 passed, 0 failed", run.output)
+
+
+#: CUDA's driver less the devices: notes the processes in which it is started.
+LIBCUDA = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int cuInit(unsigned flags) {
+    FILE *notes = fopen(getenv("CUDA_NOTES"), "a");
+    fprintf(notes, "%d\n", getpid());
+    fclose(notes);
+    return 100;  /* no device */
+}
+
+int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
+static int not_initialized() { return 3; }
+int cuGetProcAddress_v2(const char *, void **, int, unsigned long long, int *);
+
+static void *find(const char *name) {
+    if (!strcmp(name, "cuInit")) return cuInit;
+    if (!strcmp(name, "cuDriverGetVersion")) return cuDriverGetVersion;
+    if (!strcmp(name, "cuGetProcAddress")) return cuGetProcAddress_v2;
+    return not_initialized;
+}
+
+int cuGetProcAddress(const char *name, void **found, int version, unsigned long long flags) {
+    *found = find(name);
+    return 0;
+}
+
+int cuGetProcAddress_v2(const char *name, void **found, int version, unsigned long long flags, int *status) {
+    *found = find(name);
+    if (status) *status = 0;
+    return 0;
+}
+"""
+WITHOUT_DEVICES = """
+import numpy
+from torch_testing_shim import common_cuda, common_utils
+from torch_testing_shim.common_distributed import MultiThreadedTestCase, requires_multicast_support
+
+numpy.ones((300, 300)) @ numpy.ones((300, 300))
+FLAGS = [
+    common_utils.TEST_CUDA, common_cuda.TEST_MULTIGPU, bool(common_cuda.SM80OrLater),
+    bool(common_cuda.PLATFORM_SUPPORTS_FUSED_ATTENTION),
+]
+
+class Ranks(DTensorTestBase):
+    world_size = 2
+
+    @with_comms
+    def test_body(self):
+        pass
+
+    @skip_if_lt_x_gpu(2)
+    def test_count(self):
+        pass
+
+    @requires_multicast_support()
+    def test_capability(self):
+        pass
+
+class Threads(MultiThreadedTestCase):
+    world_size = 2
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_threads()
+
+    def test_body(self):
+        with common_utils.freeze_rng_state():
+            common_utils.set_rng_seed(3)
+        dist.all_reduce(torch.ones(1))
+"""
+
+
+@unittest.skipUnless(torch.version.cuda and shutil.which("cc"), "needs a torch built for CUDA, and a C compiler")
+class Cuda(SampleTestCase):
+    def test_cudas_driver_is_not_started(self):
+        source, notes = self.folder / "cuda.c", self.folder / "notes"
+        source.write_text(LIBCUDA)
+        build = ["cc", "-shared", "-fPIC", "-w", "-o", str(self.folder / "libcuda.so.1"), str(source)]
+        subprocess.run(build, check=True, timeout=60)
+        began = time.monotonic()
+        path = str(self.write_sample(WITHOUT_DEVICES))
+        process = self.start([path], LD_LIBRARY_PATH=str(self.folder), CUDA_NOTES=str(notes))
+        run = self.finish(process, began)
+        self.assertEqual((0, 4), (run.exit_code, len(run.entries)), run.output)
+        started_in = notes.read_text().split()
+        self.assertGreater(len(started_in), 0)
+        self.assertNotIn(str(process.pid), started_in)
+        self.assertNotIn("spawned", run.output)
 
 
 class Asking(TestCase):

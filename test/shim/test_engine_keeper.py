@@ -1,5 +1,5 @@
-"""Both keepers of ranks, the zygote and the supervisor: what ranks leave is counted and ended, what tidies up after
-them may do so, and a killed controller takes all along."""
+"""All keepers of ranks, the zygote, the fork server and the supervisor: what ranks leave is counted and ended, what
+tidies up after them may do so, and a killed controller takes all along."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ import torch
 from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import make_channel
+from torch_testing_shim._engine.fork_server import ForkServer
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_outcomes import pass_outcome
@@ -84,6 +85,9 @@ class WhatRanksLeave(TestCase):
 
     def test_of_the_zygote(self):
         self.check(lambda _: Zygote.start())
+
+    def test_of_the_fork_server(self):
+        self.check(lambda scratch: ForkServer.start(scratch, ()))
 
     def test_of_the_supervisor(self):
         self.check(Supervisor.start)

@@ -58,6 +58,7 @@ class FSDP(Own, FSDPTest):
 
 class Kept(Own, MultiProcContinuousTest):
     def test_it(self):
+        self.check()
         self.assertEqual(torch.device("quartz", LEASED[self.rank]), self.device)
         self.assertEqual(str(LEASED[self.rank]), os.environ["LOCAL_RANK"])
 

@@ -1,5 +1,7 @@
 """What a rank says of an exception, and of a skip."""
 
+from torch.distributed.checkpoint.api import CheckpointException, _wrap_exception
+
 from torch_testing_shim._engine.outcome import PeerFailedError, RankStatus
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, skip_outcome
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -31,6 +33,20 @@ class Exceptions(TestCase):
         self.assertEqual("KeyError: 'x'", raised(KeyError("x")).headline)
         self.assertEqual("AssertionError", raised(AssertionError()).headline)
         self.assertRegex(raised(Odd()).headline, "Odd: <exception str.. failed>")
+        self.assertEqual("ValueError: two", raised(ValueError("\n \n  two\nthree")).headline)
+
+    def test_headline_names_the_cause_that_a_message_holds(self):
+        spawned = "\n\n-- Process 0 terminated:\nTraceback (most recent call last):\n  File x\nKeyError: 'a'\n\n"
+        chained = (
+            f"{spawned}During it:\n\nTraceback (most recent call last):\n  File y\n    code\nOSError: gone\nmore\n"
+        )
+        for text, cause in ((spawned, "KeyError: 'a'"), (chained, "OSError: gone")):
+            self.assertEqual(f"RuntimeError: -- Process 0 terminated: {cause}", raised(RuntimeError(text)).headline)
+        failures = {3: _wrap_exception(ValueError("boom"))}
+        headline = raised(CheckpointException("save", failures)).headline
+        self.assertRegex(headline, r"^CheckpointException: .*ranks.*3.*: ValueError: boom$")
+        cut = "a\nTraceback (most recent call last):\n  File x"
+        self.assertEqual("RuntimeError: a", raised(RuntimeError(cut)).headline)
 
     def test_traceback_leaves_the_harness_out_also_in_causes(self):
         try:

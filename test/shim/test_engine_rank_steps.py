@@ -137,6 +137,20 @@ class InComms(DTensorTestBase):
         print("rank goes on")
 
 class Children(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.fork_and_raise()
+        self.addCleanup(self.fork_and_raise)
+
+    def tearDown(self):
+        self.fork_and_raise()
+        super().tearDown()
+
+    def fork_and_raise(self):
+        if os.fork() == 0:
+            raise RuntimeError("in the child")
+        os.wait()
+
     @with_temp_dir
     def test_child_returns(self):
         if os.fork() == 0:

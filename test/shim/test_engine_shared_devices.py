@@ -9,7 +9,7 @@ import json
 import shutil
 
 from harness_samples import ROOT
-from quartz_samples import QuartzTestCase
+from quartz_samples import InstalledQuartzTestCase
 
 from torch_testing_shim._engine.shared_devices import gloo_backend
 from torch_testing_shim._journal import TestStatus
@@ -173,7 +173,7 @@ class Two(DTensorTestBase):
 """
 
 
-class OnOneDevice(QuartzTestCase):
+class OnOneDevice(InstalledQuartzTestCase):
     def test_all_kinds_of_ranks(self):
         shared = {"TORCH_TESTING_SHIM_DEVICE_INDICES": "2", "TORCH_TESTING_SHIM_SHARE_DEVICES": "1"}
         run = self.run_sample(TESTS, **shared)

@@ -50,6 +50,38 @@ class VerdictTable(TestCase):
         self.assertEqual((kind, headline), (found.kind, found.headline))
         self.assertEqual(cause, found.cause.rank if found.cause else None)
 
+    def test_subtests(self):
+        def failing(outcome, *parts):
+            return replace(outcome, subtests=tuple(replace(part, subtest=f"(i={i})") for i, part in enumerate(parts)))
+
+        first, lost = raised(1, "ValueError: first", 2.0), raised(1, GLOO_LOST, 2.0)
+        headline = "rank 1 errored in subtest (i=0): ValueError: first"
+        for after in (
+            passed(1),
+            skipped(1),
+            died(1, -9, 3.0),
+            still_running(1, RankStatus.HUNG),
+            raised(1, "KeyError: 3", 3.0),
+        ):
+            self.check([passed(0), failing(after, first)], VerdictKind.ERROR, headline, 1)
+            self.check([passed(0), failing(after, first)], VerdictKind.ERROR, headline, 1, code=3)
+        wrong = raised(0, "AssertionError: wrong", 4.0, RankStatus.FAILED)
+        outcomes = [failing(replace(wrong, subtest="(i=0)"), wrong), failing(lost, lost, raised(1, GLOO_LOST, 2.5))]
+        self.check(outcomes, VerdictKind.FAILED, "rank 0 failed in subtest (i=0): AssertionError: wrong", 0)
+        self.check(
+            [failing(lost, lost), still_running(0, RankStatus.STOPPED)],
+            VerdictKind.ERROR,
+            f"rank 1 waited in vain for rank 0: {GLOO_LOST}",
+            0,
+        )
+
+    def test_a_subtest_that_one_rank_skips(self):
+        one = replace(passed(0), passed_subtests=("(i=1)",), skipped_subtests=(("(rank=0)", "mine"),))
+        self.check([one, replace(one, rank=1)], VerdictKind.PASSED, "")
+        other = replace(passed(1), passed_subtests=("(i=2)",), skipped_subtests=(("(i=1)", "not here"),))
+        headline = "ranks disagree: rank 1 skipped subtest (i=1) (not here), rank 0 passed it"
+        self.check([one, other], VerdictKind.ERROR, headline, 1)
+
     def test_all_passed(self):
         self.check([passed(0), passed(1)], VerdictKind.PASSED, "")
 

@@ -19,7 +19,7 @@ class IdTest(TestCase):
             ("a/test_x::A", ["A.b", "A.c", "A.B.c", "A"], ["AB.c"]),
             ("a/test_x", ["A.b", "setUpModule"], []),
             ("a/test_*::*.b", ["A.b", "A.B.b"], ["A.c", "b"]),
-            ("a/*::A.test_{a,b_[0-9]}", ["A.test_a", "A.test_b_7"], ["A.test_b", "A.test_{a,b_[0-9]}"]),
+            ("a/*::A.test_{a,b_[0-9]}", ["A.test_a", "A.test_b_7", "A.test_{a,b_[0-9]}"], ["A.test_b"]),
             ("a/test_x::A.b{,_cpu}{,_float32}", ["A.b", "A.b_cpu", "A.b_cpu_float32", "A.b_float32"], ["A.b_cuda"]),
             ("a/test_x::A.[!a]", ["A.b"], ["A.a"]),
         ):

@@ -1,5 +1,5 @@
-"""What a test file may do at import that makes a fork unsafe: the harness notices, says why in one line, and spawns.
-The outcomes are the same either way; and what is no hazard does not cost the fork."""
+"""What a test file may do at import that makes a fork unsafe: the harness notices, says why in one line, and spawns, or
+forks from a new interpreter. The outcomes are the same; and what is no hazard does not cost the fork."""
 
 import importlib.util
 import os
@@ -107,7 +107,12 @@ class Threads(ForkSafety):
 class Accelerators(ForkSafety):
     def test_one_that_is_initialized(self):
         run = self.run_hazard(ACCELERATOR.format(initialized=True), TORCH_TESTING_SHIM_DEVICE="cpu")
-        self.check_spawned(run, "pretended has been initialized in the test process")
+        reason = "pretended has been initialized in the test process"
+        self.assertIn(
+            f"torch_testing_shim: ranks are forked from a new interpreter, not from the test process: {reason}\n",
+            run.output,
+        )
+        self.assertEqual(1, run.output.count("torch_testing_shim:"), run.output)
 
     def test_one_that_is_not(self):
         body = ACCELERATOR.format(initialized=False) + WITHOUT_COLLECTIVES

@@ -59,6 +59,14 @@ class Deadlocks(Base):
         if self.rank < 2:
             dist.recv(torch.ones(3), src=1 - self.rank)
 
+    def test_backward(self):
+        self.start_group()
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+        loss = model(torch.ones(1, 2)).sum()
+        if self.rank != 1:
+            loss.backward()
+        dist.barrier()
+
     def test_peers_have_ended(self):
         if self.rank == 0:
             self.start_group()
@@ -74,6 +82,29 @@ class Slow(Base):
         self.start_group()
         if self.rank == 1:
             subprocess.run(["sleep", "3"], check=True)
+        dist.barrier()
+
+    def test_sleeps_with_open_work(self):
+        self.start_group()
+        groups = [dist.group.WORLD, dist.new_group([0, 1, 2])]
+        dist.barrier(group=groups[1])
+        first, second = groups if self.rank == 1 else reversed(groups)
+        work = dist.all_reduce(torch.ones(3), group=first, async_op=True)
+        time.sleep(3)
+        dist.all_reduce(torch.ones(3), group=second)
+        work.wait()
+
+    def test_backward_while_one_reads_a_slow_file(self):
+        self.start_group()
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+        loss = model(torch.ones(1, 2)).sum()
+        if self.rank == 1:
+            import os
+            reads, writes = os.pipe()
+            os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 3; echo"], dict(os.environ),
+                file_actions=[(os.POSIX_SPAWN_DUP2, writes, 1)], setsid=True)
+            os.read(reads, 1)
+        loss.backward()
         dist.barrier()
 
     def test_expects_a_timeout(self):
@@ -163,9 +194,16 @@ class Hangs(SampleTestCase):
         self.assertRegex(report, parted)
         headline = "deadlock: ranks 0, 1 in recv @; rank 2 had ended"
         self.reported(run, "Deadlocks.test_two_wait_for_each_other", headline, early)
+        headline = "deadlock: ranks 0, 2 in test_backward @, rank 1 in barrier @"
+        report = self.reported(run, "Deadlocks.test_backward", headline, early)
+        self.assertRegex(
+            report, r"collective \d .*:\n  ranks 0, 2 entered all_reduce of \[6\] .*\n  rank 1 entered barrier "
+        )
         headline = "deadlock: rank 0 in init_process_group @; ranks 1, 2 had ended"
         self.reported(run, "Deadlocks.test_peers_have_ended", headline, early)
-        for test in ("sleeps", "waits_for_a_program", "expects_a_timeout", "a_thread_lets_them_go_on"):
+        slow = ("sleeps", "waits_for_a_program", "expects_a_timeout", "a_thread_lets_them_go_on")
+        slow += ("sleeps_with_open_work", "backward_while_one_reads_a_slow_file")
+        for test in slow:
             entry = self.assert_status(run, f"Slow.test_{test}", TestStatus.PASSED)
             self.assertGreater(seconds_of_ranks(entry), 2.9, "it was slow")
 

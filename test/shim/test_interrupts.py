@@ -1,11 +1,14 @@
-"""Ctrl-C, SIGTERM and SIGKILL of a test file's process, with real ranks: what ran is reported, nothing is left."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGKILL of a test file's process, with real ranks: what ran is reported, and where it
+stood; nothing is left."""
 
+import os
 import signal
 import time
 
 from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._stop_signals import ONE_SECONDS
 from torch_testing_shim.common_utils import run_tests
 
 #: Four ranks that wait beside children of theirs, one of them in a session of its own; before it, a test that passes.
@@ -20,6 +23,54 @@ class Hangs(DTensorTestBase):
         subprocess.Popen(["sleep", "3600"], start_new_session=True)
         dist.barrier()
         open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
+        time.sleep(3600)
+"""
+#: The same where ranks are kept, and where they are threads.
+HANGING_KEPT = """
+from torch_testing_shim.common_distributed import MultiProcContinuousTest
+
+class Hangs(MultiProcContinuousTest):
+    world_size = 4
+
+    def test_a_passes(self):
+        pass
+
+    def test_b_hangs(self):
+        open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
+        if self.rank:
+            dist.barrier()
+        time.sleep(3600)
+"""
+HANGING_THREADS = """
+from torch_testing_shim.common_distributed import MultiThreadedTestCase
+
+class Hangs(MultiThreadedTestCase):
+    world_size = 4
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_threads()
+
+    def test_a_passes(self):
+        pass
+
+    def test_b_hangs(self):
+        open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
+        if self.rank:
+            dist.barrier()
+        while True:
+            time.sleep(0.01)
+"""
+#: A test without ranks whose subtests have passed so far; a failure before it.
+HANGING_ALONE = """
+class Hangs(TestCase):
+    def test_a_fails(self):
+        self.fail("on purpose")
+
+    def test_b_hangs(self):
+        for number in range(4):
+            with self.subTest(number=number):
+                open(os.path.join(os.path.dirname(__file__), f"hangs{number}"), "w").close()
         time.sleep(3600)
 """
 #: A cleanup in the controller hangs too, so that one Ctrl-C is not enough.
@@ -51,9 +102,23 @@ class InterruptTestCase(SampleTestCase):
         process.send_signal(number)
         return self.finish(process, began)
 
-    def check_reported(self, run, exit_code, line):
+    def end_group(self, process, number):
+        """As a terminal and a program around the process do together."""
+        began = time.monotonic()
+        os.killpg(process.pid, number)
+        time.sleep(0.01)
+        process.send_signal(number)
+        return self.finish(process, began)
+
+    def check_reported(self, run, exit_code, line, where="ranks 0-3 still ran when interrupted, in test_b_hangs "):
         self.assertEqual(exit_code, run.exit_code, run.output)
         self.assertNotIn("Traceback", run.output)
+        self.assertEqual(1, run.output.count("INTERRUPTED: "), run.output)
+        self.assertRegex(run.output, r"INTERRUPTED: .*test_b_hangs")
+        self.assertIn(where, run.output)
+        self.assertRegex(run.output, r'  File ".*test_sample.py", line \d+ in test_b_hangs')
+        self.assertEqual(["Hangs.test_b_hangs"], list(run.interrupted))
+        self.assertIn(where, run.interrupted["Hangs.test_b_hangs"].reason)
         self.assertEqual(1, run.output.count(f"{line}\n"), run.output)
         self.assertEqual(["Hangs.test_a_passes"], list(run.entries))
         self.assert_status(run, "Hangs.test_a_passes", TestStatus.PASSED)
@@ -64,15 +129,42 @@ class InterruptTestCase(SampleTestCase):
 class Once(InterruptTestCase):
     def test_ctrl_c(self):
         report = self.folder / "report.xml"
-        run = self.end(self.start_hanging("--save-xml", str(report)), signal.SIGINT)
+        run = self.end_group(self.start_hanging("--save-xml", str(report)), signal.SIGINT)
         self.check_reported(run, 130, "interrupted")
         self.assertIn("test_a_passes", report.read_text())
+        self.assertIn("ranks 0-3 still ran when interrupted", report.read_text())
 
     def test_sigterm(self):
         report = self.folder / "report.xml"
-        run = self.end(self.start_hanging("--save-xml", str(report)), signal.SIGTERM)
+        run = self.end_group(self.start_hanging("--save-xml", str(report)), signal.SIGTERM)
         self.check_reported(run, 143, "ended by SIGTERM")
         self.assertIn("test_a_passes", report.read_text())
+
+    def test_hang_up_of_spawned_ranks(self):
+        process = self.start_hanging(TORCH_TESTING_SHIM_START_METHOD="spawn")
+        self.check_reported(self.end_group(process, signal.SIGHUP), 129, "ended by SIGHUP")
+
+    def test_kept_ranks(self):
+        run = self.end_group(self.start_hanging(body=HANGING_KEPT), signal.SIGTERM)
+        where = "rank 0 still ran when interrupted, in test_b_hangs (test_sample.py:"
+        self.check_reported(run, 143, "ended by SIGTERM", where)
+        self.assertIn("ranks 1-3 waited in barrier (test_sample.py:", run.output)
+
+    def test_threads(self):
+        run = self.end_group(self.start_hanging(body=HANGING_THREADS), signal.SIGINT)
+        where = "rank 0 still ran when interrupted, in test_b_hangs (test_sample.py:"
+        self.check_reported(run, 130, "interrupted", where)
+        self.assertIn("waiting for rank 0 in barrier", run.output)
+
+    def test_a_test_without_ranks_is_not_passed_and_what_failed_before_is_told(self):
+        run = self.end_group(self.start_hanging(body=HANGING_ALONE), signal.SIGINT)
+        self.assertEqual((130, ["Hangs.test_a_fails"]), (run.exit_code, list(run.entries)), run.output)
+        self.assertIn("AssertionError: on purpose", run.output)
+        self.assertRegex(
+            run.output,
+            r"INTERRUPTED: test_b_hangs .*\n-+\nTraceback .*\n  File .*, in test_b_hangs\n"
+            r"    time.sleep\(3600\)\nKeyboardInterrupt\n",
+        )
 
     def test_sigterm_with_pytest(self):
         run = self.end(self.start_hanging("--use-pytest"), signal.SIGTERM)
@@ -91,6 +183,7 @@ class Twice(InterruptTestCase):
         process.send_signal(first)
         cleans_up = self.folder / "tmp" / "cleans-up"
         self.assertTrue(wait_until(cleans_up.exists))
+        time.sleep(ONE_SECONDS)  # from when the first one was taken
         run = self.end(process, second)
         self.assertEqual(exit_code, run.exit_code, run.output)
         self.assertTrue(run.output.endswith("interrupted again: ended at once\n"), run.output)

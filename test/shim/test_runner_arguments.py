@@ -52,6 +52,7 @@ class OptionsTest(TestCase):
             device="cpu",
             world_size=2,
             seed=0,
+            share_devices=True,
             strict_leaks=True,
             showlocals=True,
             coverage=True,
@@ -84,10 +85,11 @@ class OptionsTest(TestCase):
         line = """
             a -i b c -x d e -k p -k q* --distributed-tests --shard 2 3 --last-failed --list --dry-run
             --first f --last g --bring-to-front h i --bring-to-front j --failed-first
-            -j 3 --cold --keep-going --device cpu --world-size 2 --seed 0 --strict-leaks --showlocals --coverage
-            --timeout 1.5 --enable-timeout --deadline 60 --retries 2 --fail-on-flaky --repeat 5 --until-failure
-            -v -v --pipe-logs --durations 0 --why-skipped --fail-if-all-skipped --save-xml=out --report-html r.html
-            --trace t.json --json-lines l.jsonl --times times.json --merge-times m1 m2 --write-failed failed.txt
+            -j 3 --cold --keep-going --device cpu --share-devices --world-size 2 --seed 0 --strict-leaks --showlocals
+            --coverage --timeout 1.5 --enable-timeout --deadline 60 --retries 2 --fail-on-flaky --repeat 5
+            --until-failure -v -v --pipe-logs --durations 0 --why-skipped --fail-if-all-skipped --save-xml=out
+            --report-html r.html --trace t.json --json-lines l.jsonl --times times.json --merge-times m1 m2
+            --write-failed failed.txt
             --expectations e.toml --update-expectations --import-disabled-tests d.json n.toml
             --platform linux --platform rocm -- -f
         """

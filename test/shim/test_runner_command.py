@@ -33,10 +33,10 @@ class CommandTest(TestCase):
         )
 
     def test_what_ranks_have_to_know_goes_through_the_environment(self) -> None:
-        options = Options(device="cpu", world_size=2, seed=0, strict_leaks=True, verbosity=2)
+        options = Options(device="cpu", share_devices=True, world_size=2, seed=0, strict_leaks=True, verbosity=2)
         self.assertExpectedInline(
             str(build_command(FileSelection("test_x"), options, ROOT)).partition(sys.executable)[0],
-            """TORCH_TESTING_SHIM_DEVICE=cpu WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=0 TORCH_TESTING_SHIM_STRICT_LEAKS=1 TORCH_TESTING_SHIM_SHOW_OUTPUT=1 """,  # noqa: E501
+            """TORCH_TESTING_SHIM_DEVICE=cpu TORCH_TESTING_SHIM_SHARE_DEVICES=1 WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=0 TORCH_TESTING_SHIM_STRICT_LEAKS=1 TORCH_TESTING_SHIM_SHOW_OUTPUT=1 """,  # noqa: E501
         )
 
     def test_coverage_stands_before_the_path(self) -> None:

@@ -24,9 +24,9 @@ class LinesTest(TestCase):
         summary = RunSummary((ran("x", ("A.c", "A.c"), A_a=FAILED, A_b=PASSED), ran("y", ("",))))
         self.assertEqual(("x::A.a", "x::A.c", "y"), failed_lines(summary))
 
-    def test_a_fixture_stands_for_its_class_or_file_and_what_is_no_name_for_the_file(self) -> None:
-        faults = ("A.setUpClass", "A.B.tearDownClass", "setUpModule", "A.test a")
-        self.assertEqual(("x::A", "x::A.B", "x"), failed_lines(RunSummary((ran("x", faults),))))
+    def test_a_fixture_stands_for_its_class_or_file_and_what_is_no_line_for_its_class(self) -> None:
+        faults = ("A.setUpClass", "A.B.tearDownClass", "setUpModule", "A.test a", "A.B.test a\u2028b", "a b.test_c")
+        self.assertEqual(("x::A", "x::A.B", "x", "x::A.test a"), failed_lines(RunSummary((ran("x", faults),))))
 
     def test_lines_by_file_where_the_whole_file_wins(self) -> None:
         lines = ["x::A.a", "y::B", "x::A.b", "y", "y::C.c", "z"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import types
 import unittest
 
@@ -28,6 +29,32 @@ def sample() -> list[unittest.TestCase]:
 class SelectTest(TestCase):
     def selected(self, names: list[str] = [], patterns: list[str] = [], excluded: list[str] = []) -> list[str]:  # noqa: B006
         return [test_name(test) for test in select(sample(), names, patterns, excluded)]
+
+    def test_a_tests_name_names_it_alone(self) -> None:
+        class Dots(unittest.TestCase):
+            test_x = None
+
+        for name in ("test_x_1", "test_x_1.5"):
+            setattr(Dots, name, lambda self: None)
+        tests = [Dots("test_x_1"), Dots("test_x_1.5")]
+        for test in tests:
+            self.assertEqual([test], select(tests, [test_name(test)], []))
+            self.assertEqual([test], select(tests, [], [], [test_name(other) for other in tests if other is not test]))
+        self.assertEqual(tests, select(tests, ["Dots"], []))
+
+    def test_what_is_no_method_has_a_name_of_its_own(self) -> None:
+        def documented() -> None:
+            """
+            >>> 1 + 1
+            2
+            """
+
+        documented.__module__ = "__main__"
+        (example,) = doctest.DocTestFinder().find(documented, "__main__.documented")
+        tests = [doctest.DocTestCase(example), unittest.FunctionTestCase(documented), unittest.TestCase()]
+        names = ["DocTestCase.documented", "FunctionTestCase.documented", "TestCase.runTest"]
+        self.assertEqual(names, [test_name(test) for test in tests])
+        self.assertEqual(tests[:1], select(tests, ["DocTestCase.documented"], []))
 
     def test_all_in_the_order_of_unittest(self) -> None:
         self.assertEqual(self.selected(), ["Apple.test_green", "Apple.test_red", "Outer.Pear.test_green"])

@@ -31,7 +31,7 @@ class Redirect(SampleTestCase):
             assert sum("redirect" in type(finder).__module__ for finder in sys.meta_path) == 1
             assert whole is part is torch.testing._internal.common_utils
             assert whole.TestCase is ours.TestCase is TestCase
-            assert TEST_CUDA is False and whole.IS_LINUX == ours.IS_LINUX
+            assert TEST_CUDA is torch.cuda.is_available() and whole.IS_LINUX == ours.IS_LINUX
             assert torch.testing._internal.distributed.checkpoint_utils.with_temp_dir
             stand_in = whole.no_such_name
             assert "no_such_name" in repr(stand_in) and __file__ in repr(stand_in)

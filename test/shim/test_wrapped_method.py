@@ -2,6 +2,9 @@
 
 import unittest
 
+from harness_samples import SampleTestCase
+
+from torch_testing_shim._journal import TestStatus
 from torch_testing_shim._wrapped_method import chosen_name, wrap_method
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -25,6 +28,51 @@ class WrappedMethod(TestCase):
         wrap_method(unittest.TestCase(), "runTest", lambda method: self.fail("there is nothing to wrap"))
         with self.assertRaisesRegex(ValueError, "there is no test method 'test_b' in"):
             wrap_method(unittest.TestCase(), "test_b", lambda method: method)
+
+
+WITHOUT_SUPER = """
+from torch_testing_shim.common_distributed import DistributedTestBase, MultiProcContinuousTest, MultiThreadedTestCase
+from torch_testing_shim.common_fsdp import FSDPTest
+from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTestBase
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorContinuousTestBase, DTensorOpTestBase
+
+class Incomplete:
+    def setUp(self):
+        pass
+
+    def test_it(self):
+        print("the body")
+
+class SpawnsProcesses(MultiProcessTestCase):
+    def setUp(self):
+        self._spawn_processes()
+
+    test_it = Incomplete.test_it
+
+class SpawnsThreads(MultiThreadedTestCase):
+    def setUp(self):
+        self._spawn_threads()
+
+    test_it = Incomplete.test_it
+
+for base in (
+    MultiProcessTestCase, DistributedTestBase, DTensorTestBase, ShardedTensorTestBase, FSDPTest,
+    MultiProcContinuousTest, DTensorContinuousTestBase, MultiThreadedTestCase, DTensorOpTestBase,
+):
+    name = f"Of{base.__name__}"
+    globals()[name] = type(name, (Incomplete, base), {"__module__": __name__})
+del base
+"""
+
+
+class SetUps(SampleTestCase):
+    def test_a_set_up_without_super(self):
+        run = self.run_sample(WITHOUT_SUPER)
+        self.assertEqual(11, len(run.entries), run.output)
+        for test in run.entries:
+            reason = r"^LaunchError: no rank was started: setUp has to begin with super\(\)\.setUp\(\)$"
+            self.assert_status(run, test, TestStatus.ERROR, reason)
+        self.assertNotIn("the body", run.output)
 
 
 if __name__ == "__main__":

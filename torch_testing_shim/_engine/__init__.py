@@ -3,7 +3,7 @@
     job            the order for one rank: frozen `RankJob`; what lies where in a test's scratch folder
     process_state  the state of the controller's process, in which ranks start
     scratch        a test's scratch folder: made and removed
-    launcher       from jobs to running ranks; decides between fork and spawn, and says why
+    launcher       from jobs to running ranks; decides between zygote, fork server and spawn, and says why
     running_ranks  the ranks of a started test: asked, signalled, ended
     keeper         the parent of ranks: starts them, reports their ends, ends what they leave
     keeper_link    the controller's handle on a keeper
@@ -11,14 +11,18 @@
     zygote         the keeper that ranks are forked from, as the controller has it
     zygote_main    that process's own code
     new_interpreter  the command of an interpreter like this one
+    fork_server    a zygote that is a new interpreter; fork_server_main: that process's own code
+    likeness       what a new interpreter needs to become like the test process
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
     preload        what the zygote imports ahead; rehearsal: what it does ahead
     rank_main      all that runs inside a rank
+    loopback       ranks listen on the loopback interface alone
     rank_steps     a test in its rank, step by step: its body, its subtests, its cleanups
     unrun_body     a body that was never run is not a pass; forked_child: a process that a test forks is not the test's
     rank_outcomes  what a rank says of how its test ended
     rank_signals   how a rank and what it started are signalled
+    common_end     ranks that are done leave together
     kept_ranks     ranks that run test after test of a class; kept_rank_main: what runs inside one
     channel        the pipe from a rank to the controller
     watchdog       waits for ranks; deadline, grace, terminate, kill
@@ -30,6 +34,7 @@
     waits          what a thread waits for, also inside C++
     flight_recorder  which collectives a rank is in
     collective_log  what a rank enters, written down where its death cannot take it
+    collective_operators  and which operators of torch these are
     collectives    where ranks parted, by these logs
     outcome        `RankOutcome`: how one rank ended
     verdict        what the outcomes of all ranks make of their test: a pure fold

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.outcome import RankOutcome
 
 __all__ = ["ChannelReader", "ChannelWriter", "make_channel"]
@@ -25,9 +26,15 @@ _SUBTEST = b"+"
 
 
 class ChannelWriter:
-    """The rank's end; `parent_pipe` of upstream's `_run` and `run_test`."""
+    """The rank's end; `parent_pipe` of upstream's `_run` and `run_test`.
+
+    Attributes:
+        sent: the last outcome that was sent.
+        common_end: where the rank waits for the others once it is done; None where it does not.
+    """
 
     def __init__(self, descriptor: int) -> None:
+        self.common_end: CommonEnd | None = None
         self._descriptor = descriptor
         self._pid = os.getpid()
         self.sent: RankOutcome | None = None
@@ -52,6 +59,12 @@ class ChannelWriter:
         line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"  # the first ends what a test may have written
         while line:
             line = line[os.write(self._descriptor, line) :]
+
+    def await_others(self) -> None:
+        """Waits a moment for the ranks that are not done yet; for a rank that has told that it has passed or skipped,
+        and still has its connections."""
+        if self.common_end is not None:
+            self.common_end.wait()
 
     def fileno(self) -> int:
         return self._descriptor

@@ -14,10 +14,25 @@ from pathlib import Path
 from torch_testing_shim._engine.outcome import ranks_text
 from torch_testing_shim._engine.stacks import Place
 
-__all__ = ["LINES", "LINE_BYTES", "Entered", "GroupHeader", "Parting", "group_title", "partings", "read_log"]
+__all__ = [
+    "HEADER_BYTES",
+    "INCOMPLETE",
+    "LINES",
+    "LINE_BYTES",
+    "Entered",
+    "GroupHeader",
+    "Parting",
+    "group_title",
+    "partings",
+    "read_log",
+]
 
 #: How many collectives of a process group a log keeps, the last ones, and the bytes of each.
 LINES, LINE_BYTES = 16, 256
+#: The bytes of a part's first line, enough for a group of some 600 ranks.
+HEADER_BYTES = 4096
+#: What a file begins with that does not hold all that its rank entered.
+INCOMPLETE = b"incomplete"
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,15 @@ class GroupHeader:
         return self.name, self.generation
 
     def to_line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
+        """The line.
+
+        Raises:
+            ValueError: it is longer than there is room.
+        """
+        line = json.dumps(asdict(self)).encode()
+        if len(line) >= HEADER_BYTES:
+            raise ValueError(f"a group of {len(self.members)} ranks has too long a header")
+        return line.ljust(HEADER_BYTES - 1) + b"\n"
 
     @classmethod
     def from_line(cls, line: str) -> GroupHeader:
@@ -161,13 +184,15 @@ def partings(logs: Mapping[int, str | None]) -> list[Parting]:
     return [parting for parting in found if parting is not None]
 
 
-def read_log(folder: Path) -> str | None:
-    """What a rank has logged in this folder: lines, group by group; None where nothing is known of it."""
+def read_log(path: Path) -> str | None:
+    """What a rank has logged in this file, group by group; None where nothing is known, or not all."""
     try:
-        paths = sorted(folder.iterdir(), key=lambda path: int(path.name))
+        text = path.read_bytes()
     except OSError:
         return None
-    return "".join(path.read_text(errors="replace") for path in paths)
+    if text.startswith(INCOMPLETE):
+        return None
+    return "".join(line.rstrip(" ") + "\n" for line in text.decode(errors="replace").splitlines() if line.strip())
 
 
 def group_title(name: str, description: str) -> str:

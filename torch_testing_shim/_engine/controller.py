@@ -109,7 +109,6 @@ class TestRanks:
                     world_size=world_size,
                     scratch=str(self.scratch.path),
                     rendezvous_file=rendezvous_file,
-                    device=read_settings().device,
                     threads=threads_per_rank(world_size),
                     run_arguments=run_arguments,
                     stops_at_subtest=stops_at_subtest,
@@ -121,15 +120,14 @@ class TestRanks:
         return self._running.pids
 
     def join(self, expectation: ExitExpectation) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, by force at the deadline.
-
-        Raises:
-            LaunchError: no rank was started.
-        """
-        if self._running is None:
-            raise LaunchError("no rank was started: setUp has to end with self._spawn_processes()")
+        """Waits until every rank has ended, by force at the deadline."""
+        assert self._running is not None, "ranks are started before they are waited for"
         with self._running as ranks:
             return supervise(ranks, self._deadline, expectation, read_settings().stall_seconds)
+
+    @property
+    def are_started(self) -> bool:
+        return self._running is not None
 
     @property
     def processes_left(self) -> int:

@@ -18,6 +18,7 @@ __all__ = [
     "accelerator_count",
     "checked_device",
     "declares",
+    "device_hazard",
     "device_in_use",
     "fork_hazard",
     "process_group_backend",
@@ -52,8 +53,12 @@ class DeviceInUse:
 
     def index_of(self, rank: int) -> int:
         """The index of the accelerator that is the rank's; where there are fewer than ranks, several share one."""
-        place = rank % self.count
-        return place if self.indices is None else self.indices[place]
+        return self.usable[rank % self.count]
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """The indices of the accelerators that may be used."""
+        return tuple(range(self.count)) if self.indices is None else self.indices
 
     def has_room_for(self, ranks: int) -> bool:
         """True where each of `ranks` ranks can have a device of its own, or may share one, and always on the CPU."""
@@ -152,8 +157,8 @@ def declares(capability: str) -> bool:
     return backend is not None and capability in backend.record.capabilities
 
 
-def fork_hazard() -> str | None:
-    """Why ranks that use the device in use are not to be forked from this process; None where they may be.
+def device_hazard() -> str | None:
+    """Why ranks that use the device in use are not to be forked from any process; None where they may be.
 
     Raises:
         DeviceError: the device cannot be used.
@@ -162,9 +167,18 @@ def fork_hazard() -> str | None:
     backend = backend_record(device_type)
     if backend is not None and backend.record.fork_safe is False:
         return f"{device_type} does not survive a fork, as {backend.source} says"
-    accelerator = initialized_accelerator()
-    if accelerator is None:
-        return None
+    return None
+
+
+def fork_hazard() -> str | None:
+    """Why ranks that use the device in use are not to be forked from this process; None where they may be.
+
+    Raises:
+        DeviceError: the device cannot be used.
+    """
+    hazard, accelerator = device_hazard(), initialized_accelerator()
+    if hazard is not None or accelerator is None:
+        return hazard
     backend = backend_record(accelerator)
     is_safe = backend is not None and backend.record.fork_safe is True
     return None if is_safe else f"{accelerator} has been initialized in the test process"

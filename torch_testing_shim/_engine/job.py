@@ -41,6 +41,11 @@ class ScratchFolder:
         """What every rank takes on of the test process (see `process_state`)."""
         return self.path / "state"
 
+    @property
+    def common_end(self) -> Path:
+        """The FIFO that ranks hold until they are done."""
+        return self.path / "common_end"
+
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
         return self.path / f"rank{rank}.output"
@@ -54,7 +59,7 @@ class ScratchFolder:
         return self.path / f"rank{rank}.stacks"
 
     def collectives(self, rank: int) -> Path:
-        """The folder in which a rank logs the collectives that it enters."""
+        """Where a rank logs the collectives that it enters."""
         return self.path / f"rank{rank}.collectives"
 
     def question(self, rank: int) -> Path:
@@ -79,7 +84,6 @@ class RankJob:
         world_size: number of ranks of the test, at least 1.
         scratch: path of the test's scratch folder.
         rendezvous_file: path of the file that the process group is to meet in.
-        device: device type that is chosen for the test, or None for what torch finds.
         threads: intra-op threads of the rank, or None to leave them as they are.
         run_arguments: keyword arguments for the test class's `_run`.
         stops_at_subtest: the test ends at the first subtest that fails.
@@ -93,7 +97,6 @@ class RankJob:
     world_size: int
     scratch: str
     rendezvous_file: str
-    device: str | None = None
     threads: int | None = None
     run_arguments: Mapping[str, object] = field(default_factory=dict)
     stops_at_subtest: bool = False

@@ -31,7 +31,7 @@ from torch_testing_shim._engine.leftovers import (
 )
 from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
 from torch_testing_shim._engine.rank_signals import signal_rank
-from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.threads import lasting_thread_count
 
 __all__ = ["ORDER_BYTES", "Keeper"]
 
@@ -52,13 +52,19 @@ class Keeper:
         orders: its end of the socket to the controller.
         controller_pid: the process whose death ends this one.
         enter: what becomes of a forked process: carries out a job in it, given its channel and the keeper's pid.
+        prepare: makes this process ready to be forked for a job; raises OSError where it must not be.
     """
 
     def __init__(
-        self, orders: socket.socket, controller_pid: int, enter: Callable[[RankJob, int, int], NoReturn]
+        self,
+        orders: socket.socket,
+        controller_pid: int,
+        enter: Callable[[RankJob, int, int], NoReturn],
+        prepare: Callable[[RankJob], None] = lambda job: None,
     ) -> None:
         self._orders = orders
         self._enter = enter
+        self._prepare = prepare
         self._ranks: dict[int, int] = {}  # pid -> rank
         self._tidying: dict[int, float] = {}  # pid -> when it is ended by force
         self._ended: set[int] = set()  # pids of ranks, until no rank is left
@@ -105,9 +111,9 @@ class Keeper:
         return True
 
     def _start(self, job: RankJob, channel: int) -> None:
-        threads = thread_count()
         try:
-            if threads != 1:
+            self._prepare(job)
+            if (threads := lasting_thread_count()) != 1:
                 raise OSError(f"{threads} threads run in the process that ranks are forked from")
             pid = self._fork(job, channel)
         except OSError as error:

@@ -47,6 +47,8 @@ class KeeperLink:
     """A running keeper, a child of this process; `close` ends it and all that it started."""
 
     _name = "the parent process of the ranks"
+    #: How long it may take to start a rank, in seconds; None for ever.
+    _patience: float | None = None
 
     def __init__(self, pid: int, orders: socket.socket) -> None:
         self.pid = pid
@@ -71,15 +73,19 @@ class KeeperLink:
         """Has a rank started and returns its pid. `channel` is the rank's end; the caller still has to close it.
 
         Raises:
-            ForkRefusedError: the keeper cannot fork, or has died.
+            ForkRefusedError: the keeper cannot fork, has died or does not answer.
         """
         order = json.dumps({"order": "start", "job": job.to_json()}).encode("ascii")
         try:
+            self._orders.settimeout(self._patience)
             socket.send_fds(self._orders, [order], [channel])
         except OSError as error:
             raise ForkRefusedError(f"{self._name} is gone ({error.strerror})") from None
         while True:
-            event = self._receive()
+            try:
+                event = self._receive()
+            except TimeoutError:
+                raise ForkRefusedError(f"{self._name} has not answered for {self._patience:g} s") from None
             if event is None:
                 raise ForkRefusedError(f"{self._name} is gone")
             if event["event"] == "started":

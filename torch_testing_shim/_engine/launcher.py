@@ -1,4 +1,5 @@
-"""From jobs to running ranks: forked from the zygote where that is safe, spawned where it is not.
+"""From jobs to running ranks: forked from the zygote where that is safe, or else from a fork server; spawned where
+neither is.
 
 `RankStarter` decides how, once per controller process, and says in one line why when it cannot fork.
 """
@@ -10,8 +11,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
-from torch_testing_shim._engine.devices import DeviceError, fork_hazard
+from torch_testing_shim._engine.devices import DeviceError, device_hazard, fork_hazard
+from torch_testing_shim._engine.fork_server import ForkServer
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
@@ -19,6 +22,7 @@ from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks, 
 from torch_testing_shim._engine.spawned import Supervisor
 from torch_testing_shim._engine.zygote import Zygote
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._standard_streams import open_standard_streams
 
 __all__ = [
     "STARTER",
@@ -27,6 +31,8 @@ __all__ = [
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+Kept = TypeVar("Kept", Zygote, ForkServer)
 
 
 def threads_per_rank(world_size: int) -> int | None:
@@ -38,10 +44,11 @@ def threads_per_rank(world_size: int) -> int | None:
 
 
 class RankStarter:
-    """Starts ranks in this controller process: keeps its zygote, and knows why it has none."""
+    """Starts ranks in this controller process: keeps its zygote or fork server, and knows why it has none."""
 
     def __init__(self) -> None:
-        self._zygote: Zygote | None = None
+        self._zygote: Zygote | ForkServer | None = None
+        self._not_served: set[str] = set()  # modules whose tests no fork server can fork ranks for
         self._ranks: RunningRanks | None = None  # those of the last test
         self._test_modules: set[str] = set()
         self._prepared = False
@@ -57,6 +64,7 @@ class RankStarter:
 
         To be called when the test modules are loaded and no test has run yet, since a test may start threads.
         """
+        open_standard_streams()
         if self._prepared or not self._test_modules or read_settings().start_method == "spawn":
             return
         self._prepared = True
@@ -77,9 +85,8 @@ class RankStarter:
         method = read_settings().start_method
         if method != "spawn":
             try:
-                return self._started(RunningRanks(jobs, self._zygote_with(jobs[0].module)))
+                return self._forked(jobs)
             except ForkRefusedError as error:
-                self._close_zygote()
                 if method == "fork":
                     raise LaunchError(f"ranks cannot be forked: {error}") from None
                 self._say(f"ranks are spawned, not forked, which is slower: {error}")
@@ -116,6 +123,29 @@ class RankStarter:
         ranks.start()
         return ranks
 
+    def _forked(self, jobs: Sequence[RankJob]) -> RunningRanks:
+        """Ranks forked from the zygote, or from a fork server where there can be no zygote.
+
+        Raises:
+            ForkRefusedError: they cannot be forked; the message says why not from a zygote.
+        """
+        module = jobs[0].module
+        try:
+            return self._started(RunningRanks(jobs, self._zygote_with(module)))
+        except ForkRefusedError as error:
+            self._close_zygote()
+            if module in self._not_served or device_hazard() is not None:
+                raise
+            reason = error
+        try:
+            ranks = self._started(RunningRanks(jobs, self._start_fork_server(jobs[0])))
+        except ForkRefusedError:
+            self._close_zygote()
+            self._not_served.add(module)
+            raise reason from None
+        self._say(f"ranks are forked from a new interpreter, not from the test process: {reason}")
+        return ranks
+
     def _spawned(self, jobs: Sequence[RankJob]) -> RunningRanks:
         try:
             supervisor = Supervisor.start(jobs[0].folder)
@@ -126,10 +156,11 @@ class RankStarter:
         except ForkRefusedError as error:
             raise LaunchError(f"ranks cannot be started: {error}") from None
 
-    def _zygote_with(self, module: str) -> Zygote:
-        """The zygote; a new one where there is none, or where it was forked before `module` was loaded."""
+    def _zygote_with(self, module: str) -> Zygote | ForkServer:
+        """The zygote or the fork server in its place; a new zygote where there is none, or where it was forked before
+        `module` was loaded."""
         zygote = self._zygote
-        if zygote is not None and (not zygote.is_usable or module not in zygote.modules):
+        if zygote is not None and (not zygote.is_usable or not zygote.can_have(module)):
             self._close_zygote()
             zygote = None
         if zygote is None:
@@ -139,9 +170,18 @@ class RankStarter:
     def _start_zygote(self, test_modules: Iterable[str]) -> Zygote:
         if (hazard := fork_hazard()) is not None:
             raise ForkRefusedError(hazard)
-        modules = [sys.modules[name] for name in test_modules if name in sys.modules]
-        names = {name for module in modules for name in names_in_module(module)}
-        self._zygote = zygote = Zygote.start(modules_to_preload(names, sys.modules))
+        return self._keep(Zygote.start(_modules_to_preload(test_modules)))
+
+    def _start_fork_server(self, job: RankJob) -> ForkServer:
+        if sys.platform != "linux":
+            raise ForkRefusedError(f"fork is not safe on {sys.platform}")
+        try:
+            return self._keep(ForkServer.start(job.folder, _modules_to_preload({job.module, *self._test_modules})))
+        except OSError as error:
+            raise LaunchError(too_few(error, 0, job.world_size)) from None
+
+    def _keep(self, zygote: Kept) -> Kept:
+        self._zygote = zygote
         atexit.register(zygote.close)
         return zygote
 
@@ -149,6 +189,11 @@ class RankStarter:
         if line not in self._said:
             self._said.add(line)
             print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)
+
+
+def _modules_to_preload(test_modules: Iterable[str]) -> tuple[str, ...]:
+    modules = [sys.modules[name] for name in test_modules if name in sys.modules]
+    return modules_to_preload({name for module in modules for name in names_in_module(module)}, sys.modules)
 
 
 #: The one starter of this process; a zygote ends by itself when the process does.

@@ -8,8 +8,6 @@ the controller registered with `atexit` is not the rank's to run. May import tor
 from __future__ import annotations
 
 import faulthandler
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -24,8 +22,11 @@ import torch
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.collective_log import start_logging
+from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.likeness import import_module
+from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
@@ -75,7 +76,9 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    ProcessState.from_json(job.folder.state.read_text()).take_on()
+    state = ProcessState.from_json(job.folder.state.read_text())
+    state.take_on()
+    listen_on_loopback(state.environment)
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)
@@ -84,7 +87,6 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     start_answering(job.folder, job.rank)
     start_logging(job.folder.collectives(job.rank))
     os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
-    os.environ["TORCH_TESTING_SHIM_DEVICE"] = job.device or ""  # the zygote's may be another
     DRIVER.may_start = True
     if job.threads is not None:
         torch.set_num_threads(job.threads)
@@ -131,6 +133,7 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
         _prepare_process(job, parent_pid)
         share_devices(job.world_size)
         STOPS_AT_SUBTEST.set(job.stops_at_subtest)
+        channel.common_end = CommonEnd(job.folder)
         test_class = _find_class(job)
         arguments = (job.rank, job.method, job.rendezvous_file, channel)
         run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))
@@ -153,24 +156,10 @@ def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int
 
 def _find_class(job: RankJob) -> Any:
     """The test class, from the module that the zygote has, or that this process imports by name or from its file."""
-    found: Any = sys.modules.get(job.module)
-    if found is None:
-        try:
-            found = importlib.import_module(job.module)
-        except ImportError:
-            found = _import_from_file(job)
+    found: Any = import_module(job.module, job.module_file)
     for name in job.class_name.split("."):
         found = getattr(found, name)
     return found
-
-
-def _import_from_file(job: RankJob) -> Any:
-    spec = importlib.util.spec_from_file_location(job.module, job.module_file) if job.module_file else None
-    if spec is None or spec.loader is None:
-        raise ImportError(f"a rank cannot import the test's module {job.module!r}")
-    module = sys.modules[job.module] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _flush_output() -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 import torch
 
 from torch_testing_shim._comparison import ComparisonRules, differences
-from torch_testing_shim._engine.collective_log import watch_collectives
+from torch_testing_shim._engine.collective_log import rehearse_logging
 
 __all__ = ["rehearse"]
 
@@ -27,6 +27,6 @@ def rehearse() -> None:
         twos = torch.full((2,), 2.0, dtype=torch.float32, device="cpu")
         differences(torch.ones((2,), dtype=torch.float32, device="cpu") * 2, twos, ComparisonRules())
     with suppress(Exception):
-        watch_collectives()
+        rehearse_logging()
     with suppress(Exception):
         open(os.devnull, "w", buffering=1, errors="backslashreplace").close()

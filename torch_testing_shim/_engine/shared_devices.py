@@ -2,8 +2,8 @@
 
 An accelerator's own backend serves one rank on a device (NCCL refuses two), so device tensors go over gloo: whatever
 backend a group is asked for, its device's part becomes gloo's. What gloo cannot do with tensors of the device goes
-through the host's memory: `send` and `recv`, which read a device's address as the host's and end the process, and
-everything where gloo does not serve the device at all.
+through the host's memory: `send` and `recv`, which read a device's address as the host's and end the process, some
+collectives of several tensors, and everything where gloo does not serve the device at all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["gloo_backend", "share_devices"]
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 GLOO = "gloo"
-#: The operators of torch.distributed that gloo has for the host's memory alone.
-_ON_HOST = ("send", "recv_", "recv_any_source_")
+#: The operators of torch.distributed that gloo has for the host's memory alone (torch 2.13).
+_ON_HOST = ("send", "recv_", "recv_any_source_", "allreduce_coalesced_", "allgather_coalesced_")
 #: Those that take tensors of no device, or of the host.
 _NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
 #: The registrations last as long as these live.

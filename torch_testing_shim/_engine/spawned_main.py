@@ -11,11 +11,11 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
-from multiprocessing import spawn
 from typing import NoReturn
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import Keeper
+from torch_testing_shim._engine.likeness import become_alike
 from torch_testing_shim._engine.new_interpreter import program_with_package
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 
@@ -54,12 +54,7 @@ def is_importing_main() -> bool:
 def become_rank(job_json: str, channel: str, supervisor_pid: str) -> NoReturn:
     """Imports the test's main module in this interpreter, as multiprocessing does, and carries out the job."""
     job = RankJob.from_json(job_json)
-    process = multiprocessing.current_process()
-    process._inheriting = True  # type: ignore[attr-defined]  # it must not start processes, as there
-    try:
-        spawn.prepare(json.loads(job.folder.preparation.read_text()))
-    finally:
-        del process._inheriting  # type: ignore[attr-defined]
+    become_alike(json.loads(job.folder.preparation.read_text()))
     from torch_testing_shim._engine.rank_main import run_rank
 
     run_rank(job, int(channel), int(supervisor_pid))

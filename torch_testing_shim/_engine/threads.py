@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
+import sys
 import time
 import warnings
 
-__all__ = ["fork_quietly", "lasting_thread_count", "thread_count", "thread_count_after_fork"]
+__all__ = ["fork_quietly", "lasting_thread_count", "python_thread_count", "thread_count", "thread_count_after_fork"]
 
 #: How long the system may list a thread that has ended and been waited for, in seconds; it takes microseconds.
 _LISTED_SECONDS = 0.02
@@ -21,10 +21,15 @@ def thread_count() -> int:
         return 1
 
 
+def python_thread_count() -> int:
+    """Threads of this process that run Python, whoever has started them: all of these live on when it forks."""
+    return len(sys._current_frames())
+
+
 def lasting_thread_count() -> int:
     """Threads that live on when this process forks. Some libraries end theirs before a fork (OpenBLAS does), and they
     are gone after this call; they start again when the library has work for them."""
-    if thread_count() == 1 or threading.active_count() > 1:  # Python's own threads live on
+    if thread_count() == 1 or python_thread_count() > 1:
         return thread_count()
     pid = fork_quietly()
     if pid == 0:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from torch_testing_shim._engine.collectives import read_log
+from torch_testing_shim._engine.common_end import call_off_common_end
 from torch_testing_shim._engine.interruption import with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.running_ranks import RunningRanks
@@ -82,6 +83,7 @@ def _wait(
         is_deadlocked = not watch.has_bad_end and stall.sees_deadlock(watch.living)
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
+            call_off_common_end(ranks.jobs[0].folder)
             watch.wait_all(give_up)
         elif watch.are_kept and watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))

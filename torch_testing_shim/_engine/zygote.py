@@ -5,28 +5,27 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
 from collections.abc import Sequence
 
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink
-from torch_testing_shim._engine.threads import fork_quietly, thread_count_after_fork
+from torch_testing_shim._engine.threads import fork_quietly, python_thread_count, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
 
 __all__ = ["Zygote"]
 
 
 class Zygote(KeeperLink):
-    """A running zygote.
-
-    Attributes:
-        modules: names of the modules that were imported when it was forked.
-    """
+    """A running zygote."""
 
     _name = "the process that ranks are forked from"
 
     def __init__(self, pid: int, orders: socket.socket) -> None:
         super().__init__(pid, orders)
-        self.modules = frozenset(sys.modules)
+        self._modules = frozenset(sys.modules)
+
+    def can_have(self, module: str) -> bool:
+        """Whether the module of this name was imported when the zygote was forked."""
+        return module in self._modules
 
     @classmethod
     def start(cls, preload: Sequence[str] = ()) -> Zygote:
@@ -40,7 +39,7 @@ class Zygote(KeeperLink):
         """
         if sys.platform != "linux":
             raise ForkRefusedError(f"fork is not safe on {sys.platform}")
-        _check_threads(threading.active_count())  # Python's own end at no fork
+        _check_threads(python_thread_count())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         controller_pid = os.getpid()
         for stream in (sys.stdout, sys.stderr):

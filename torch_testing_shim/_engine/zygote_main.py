@@ -11,10 +11,11 @@ import gc
 import importlib
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import Keeper
 from torch_testing_shim._engine.rank_main import run_rank
 from torch_testing_shim._engine.rehearsal import rehearse
@@ -22,16 +23,22 @@ from torch_testing_shim._engine.rehearsal import rehearse
 __all__ = ["serve"]
 
 
-def serve(orders: socket.socket, controller_pid: int, preload: Sequence[str]) -> NoReturn:
+def serve(
+    orders: socket.socket,
+    controller_pid: int,
+    preload: Sequence[str],
+    prepare: Callable[[RankJob], None] = lambda job: None,
+) -> NoReturn:
     """Runs the zygote in this process until the controller closes its end, then ends every rank and the process.
 
     Args:
         orders: the zygote's end of the socket.
         controller_pid: the process whose death ends this one.
         preload: modules that tests import lazily, to be imported here once and not by every rank.
+        prepare: makes this process ready for a rank to be forked; raises OSError where it cannot be.
     """
     try:
-        keeper = Keeper(orders, controller_pid, run_rank)
+        keeper = Keeper(orders, controller_pid, run_rank, prepare)
         for name in preload:
             with suppress(ImportError):  # this torch does not have it; a test that wants it will say so
                 importlib.import_module(name)

@@ -8,7 +8,7 @@
     discovery     which files under test/ are test files
     completion    answers the shell that completes a command line
     choice        from the options to the files that run, in their order
-    request       what the user types to name files and tests (pure)
+    request       what the user types to name files and tests; test_names: names with anything in them (pure)
     selection     requests -> `FileSelection`s (pure)
     order         which of them come first, and where they begin and end (pure)
     times         how long files and tests took: the times file's format, and the merge of several (pure)

@@ -42,7 +42,7 @@ examples:
   run_test.py --upstream ~/pytorch/test/distributed/checkpoint --map-device cuda=cpu
 
 exit status:
-  0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 130 ended by Ctrl-C, 143 ended by SIGTERM
+  0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 129 ended by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM
 """
 
 

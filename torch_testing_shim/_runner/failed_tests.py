@@ -1,7 +1,7 @@
 """Which tests failed, as lines that the command line takes: `file::Class.test`, `file::Class` or `file`. Pure.
 
 A class stands for its fixtures: where `setUpClass` failed, the class is what has to run again. A file stands for what
-no test of it can be blamed for: it did not import, say.
+no test of it can be blamed for: it did not import, say. A class also stands for a test whose name is not one line.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from .result import Failure, FileResult, RunSummary
 from .retry import what_to_run
+from .test_names import class_of, covers, is_line, is_name
 
 __all__ = ["failed_lines", "failures_known_after", "tests_by_file"]
 
@@ -48,8 +49,9 @@ def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files:
 
 def _line(failure: Failure) -> str:
     (test,) = what_to_run(failure.test) or ("",)
-    is_name = bool(test) and all(part.isidentifier() for part in test.split("."))
-    return f"{failure.file}::{test}" if is_name else failure.file
+    if not is_name(test):
+        return failure.file
+    return f"{failure.file}::{test if is_line(test) else class_of(test)}"
 
 
 def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collection[str]) -> bool:
@@ -59,4 +61,4 @@ def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collec
     if file in whole_files and results and not any(result.ending.is_stopped for result in results):
         return True
     tests = [entry.test for result in results for entry in result.entries]
-    return bool(tests) if not test else any(name == test or name.startswith(f"{test}.") for name in tests)
+    return bool(tests) if not test else any(covers(test, name) for name in tests)

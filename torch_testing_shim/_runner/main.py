@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from torch_testing_shim._standard_streams import open_standard_streams
+
 from .arguments import parse_options
 from .choice import choose, names_of
 from .command import build_command
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
         arguments: the command line without the program's name (default: the process's own).
         root: the absolute folder that holds run_test.py and the folder `test`.
     """
+    open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
     answer_shell(root)

@@ -1,6 +1,7 @@
 """Requests: what the user types to name files and tests -> the names of files, and the test. Pure.
 
-One request is `FILE` or `FILE::Class.test` (`FILE::Class::test` means the same, `FILE::Class` the whole class). FILE is
+One request is `FILE` or `FILE::Class.test` (`FILE::Class::test` means the same, `FILE::Class` the class). The name of a
+test may have any characters in it, as its parameters put them there. FILE is
 
 * a test file's name, `distributed/checkpoint/test_fsdp_optim_state`, with or without `.py`;
 * a folder of them, `distributed/checkpoint`;
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from .test_names import dotted, is_name
 from .usage_error import UsageError
 
 __all__ = ["Place", "Request", "read_all", "read_request"]
@@ -78,9 +80,9 @@ def read_request(text: str, names: Sequence[str], place: Place) -> Request:
     Raises:
         UsageError: it names nothing; the message is one line and suggests the nearest names.
     """
-    pattern, *parts = text.split("::")
-    test = ".".join(parts)
-    if not pattern or (parts and not all(part.isidentifier() for part in test.split("."))):
+    pattern, separator, rest = text.partition("::")
+    test = dotted(rest)
+    if not pattern or (separator and not is_name(test)):
         raise UsageError(f"cannot read {text!r}: write FILE, FILE::Class or FILE::Class.test")
     spellings = place.spellings(pattern)
     if not spellings:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .request import Request
+from .test_names import covers
 
 __all__ = ["FileSelection", "only_distributed", "restrict", "select"]
 
@@ -26,17 +27,17 @@ class FileSelection:
 
     def without(self, excluded: Sequence[str]) -> FileSelection | None:
         """This selection less some tests of the file; None where nothing can be left."""
-        left = tuple(test for test in self.tests if not any(_covers(name, test) for name in excluded))
+        left = tuple(test for test in self.tests if not any(covers(name, test) for name in excluded))
         if self.tests and not left:
             return None
         names = dict.fromkeys((*self.excluded, *excluded))
-        telling = (name for name in names if not left or any(_covers(test, name) for test in left))
+        telling = (name for name in names if not left or any(covers(test, name) for test in left))
         return FileSelection(self.name, left, tuple(telling))
 
     def has(self, test: str) -> bool:
         """True for a test, "Class.test", that is among these."""
-        is_wanted = not self.tests or any(_covers(name, test) for name in self.tests)
-        return is_wanted and not any(_covers(name, test) for name in self.excluded)
+        is_wanted = not self.tests or any(covers(name, test) for name in self.tests)
+        return is_wanted and not any(covers(name, test) for name in self.excluded)
 
     def only(self, tests: Sequence[str]) -> FileSelection | None:
         """What this selection and `tests` have in common, where () is all tests; None for nothing."""
@@ -44,7 +45,7 @@ class FileSelection:
             both = tuple(tests) or self.tests
         else:
             inner = [
-                mine if _covers(other, mine) else other for mine in self.tests for other in tests if _meet(mine, other)
+                mine if covers(other, mine) else other for mine in self.tests for other in tests if _meet(mine, other)
             ]
             both = tuple(dict.fromkeys(inner))
             if not both:
@@ -92,10 +93,5 @@ def _merge(known: tuple[str, ...] | None, more: tuple[str, ...]) -> tuple[str, .
     return tuple(dict.fromkeys(known + more))
 
 
-def _covers(name: str, test: str) -> bool:
-    """True where `test` is what `name` names or lies in the class that it names."""
-    return test == name or test.startswith(f"{name}.")
-
-
 def _meet(one: str, other: str) -> bool:
-    return _covers(one, other) or _covers(other, one)
+    return covers(one, other) or covers(other, one)

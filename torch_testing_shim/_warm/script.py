@@ -25,6 +25,7 @@ from importlib.machinery import SourceFileLoader
 from typing import Any, NoReturn
 
 from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._exit_status import exit_code_of
 from torch_testing_shim._warm.order import EMPTY_MARK, MARK_VARIABLE, WarmOrder
 
 __all__ = ["become", "run_script"]
@@ -75,7 +76,7 @@ def run_script(order: WarmOrder) -> NoReturn:
             raise
         code = 1
     if isinstance(code, int):
-        _end_without_torch(code, libraries, modules, finalizers)
+        _end_without_torch(exit_code_of(SystemExit(code)), libraries, modules, finalizers)
     raise SystemExit(code)
 
 
@@ -118,7 +119,7 @@ def _end_without_torch(
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
             stream.flush()
-    os._exit(code & 0xFF)
+    os._exit(code)
 
 
 def _finalizers() -> list[weakref.finalize[..., Any]]:

@@ -51,8 +51,8 @@ class Figure:
     problem: str = ""
 
 
-OURS = Contender("a tiny test: here", "tiny.py", "torch_testing_shim", 10)
-BARE = Contender("a tiny test: a bare fork loop", "bare_loop.py", "", 10)
+OURS = Contender("a tiny test: here", "tiny.py", "torch_testing_shim", 5)
+BARE = Contender("a tiny test: a bare fork loop", "bare_loop.py", "", 5)
 UPSTREAM = Contender("a tiny test: PyTorch's harness", "tiny.py", "torch.testing._internal", 3)
 
 

@@ -25,6 +25,7 @@ from .expectation import Expect, Expectation
 from .judgement import Judge
 from .named_cause import cause_as_regex
 from .reading import may_meet
+from .test_ids import escaped
 from .unmatched import Listed, is_listed
 
 __all__ = ["Addition", "Change", "NewError", "Removal", "RunContext", "changes_after"]
@@ -148,7 +149,7 @@ def _addition(file: str, run: JournalEntry, device: str, context: RunContext) ->
     version = f", torch {context.torch}" if context.torch else ""
     return Addition(
         Expectation(
-            id=f"{file}::{run.test}",
+            id=f"{file}::{escaped(run.test)}",
             expect=Expect.XFAIL,
             reason=f"failed on {context.date}{version}",
             devices=(device,) if device else (),

@@ -29,9 +29,9 @@ class FileExpectations:
 
     def __post_init__(self) -> None:
         for entry in reversed(self.entries):
-            if entry.pattern.is_exact:
-                self._exact.setdefault(entry.pattern.test, []).append(entry)
-            else:
+            for name in entry.pattern.exact_names:
+                self._exact.setdefault(name, []).append(entry)
+            if not entry.pattern.is_exact:
                 self._globs.append(entry)
 
     def find(self, test: str, device: str) -> Expectation | None:

@@ -22,10 +22,11 @@ from ..whole_file import write_whole
 from .expectation import Expect, Expectation
 from .rewriting import new_block
 from .test_classes import TestClasses, read_classes
+from .test_ids import escaped
 
 __all__ = ["DisabledTest", "expectations_of", "here", "import_disabled_tests", "read_disabled"]
 
-ENTRY = re.compile(r"(?P<method>\w+) \((?P<where>[\w.]+)\)")
+ENTRY = re.compile(r"(?P<method>\S.*) \((?P<where>[\w.]+)\)", re.DOTALL)
 #: Device types as generic tests' names end in them, and dtypes likewise.
 DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "meta", "lazy", "npu", "mtia", "xla", "privateuse1")
 DTYPES = (
@@ -145,7 +146,7 @@ def _id_in(file: str, held: TestClasses, test: DisabledTest) -> str:
     if not (generic or made or any(name.startswith(test.test_class) for name in held.names)):
         return ""
     suffixes = f"{{,{','.join(f'_{device}' for device in DEVICES)}}}{{,{','.join(f'_{one}' for one in DTYPES)}}}"
-    return f"{file}::{test.test_class}*.{test.method}{suffixes if generic or made else ''}"
+    return f"{file}::{test.test_class}*.{escaped(test.method)}{suffixes if generic or made else ''}"
 
 
 def _is_device(name: str, generic: str) -> bool:

@@ -1,6 +1,7 @@
 """Ids of tests in an expectations file: `FILE::Class.test`, `FILE::Class::test`, `FILE::Class`, `FILE`, globs. Pure.
 
-Of a glob, `*` is anything, dots and slashes too, `?` one character, `[abc]` one of these, `{this,that}` either.
+Of a glob, `*` is anything, dots and slashes too, `?` one character, `[abc]` one of these, `{this,that}` either. Where a
+test's own name has such characters, its id also names it as it stands, and with each of them in brackets, `[*]`, alone.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ import functools
 import re
 from dataclasses import dataclass
 
-__all__ = ["TestPattern", "glob_as_regex", "is_glob", "read_id"]
+from ..test_names import dotted
+
+__all__ = ["TestPattern", "escaped", "glob_as_regex", "is_glob", "read_id"]
 
 GLOB_CHARACTERS = frozenset("*?[{")
+#: What means something to `re` in a set of characters and nothing here.
+_IN_SET = re.compile(r"[\[\\^&~|]")
 _TOKEN = re.compile(r"\[!?[^\]]+\]|.", re.DOTALL)
 
 
@@ -32,7 +37,14 @@ class TestPattern:
     @property
     def is_exact(self) -> bool:
         """It names one test."""
-        return "." in self.test and not is_glob(self.file) and not is_glob(self.test)
+        return bool(self.exact_names) and _plain(self.test) is not None
+
+    @property
+    def exact_names(self) -> frozenset[str]:
+        """The tests of one file that it names in full; it may name others, too, by a glob."""
+        if is_glob(self.file) or "." not in self.test:
+            return frozenset()
+        return frozenset(filter(None, (self.test, _plain(self.test))))
 
     def covers_file(self, file: str) -> bool:
         """True for the files that its tests lie in."""
@@ -42,8 +54,8 @@ class TestPattern:
         """True for the tests that it names in such a file."""
         if not self.test:
             return True
-        if is_glob(self.test):
-            return bool(glob_as_regex(self.test).fullmatch(test))
+        if is_glob(self.test) and glob_as_regex(self.test).fullmatch(test):
+            return True
         return test == self.test or ("." not in self.test and test.startswith(f"{self.test}."))
 
 
@@ -53,13 +65,21 @@ def read_id(text: str) -> TestPattern:
     Raises:
         ValueError: it is none; the message says what is wrong, in a few words.
     """
-    file, *parts = text.split("::")
-    if not file or any(not part for part in parts) or text != text.strip():
+    file, separator, rest = text.partition("::")
+    test = dotted(rest)
+    test_class, dot, method = test.partition(".")
+    if not file or text != text.strip() or (separator and not test_class) or (dot and not method):
         raise ValueError("is no test's id; write FILE::Class.test, FILE::Class or FILE")
-    pattern = TestPattern(file.removesuffix(".py"), ".".join(parts))
+    pattern = TestPattern(file.removesuffix(".py"), test)
     for part in (pattern.file, pattern.test):
         glob_as_regex(part)
     return pattern
+
+
+def escaped(test: str) -> str:
+    """What names a test in an id, and nothing else, whatever characters its name has."""
+    blanks = {place for place in (0, len(test) - 1) if test[place].isspace()}
+    return "".join(f"[{char}]" if char in "*?[{}" or at in blanks else char for at, char in enumerate(test))
 
 
 def is_glob(text: str) -> bool:
@@ -93,10 +113,18 @@ def glob_as_regex(glob: str) -> re.Pattern[str]:
         raise ValueError(f"is no glob: {error}") from None
 
 
+def _plain(glob: str) -> str | None:
+    """The only text that a glob matches; None where it may match several."""
+    tokens = _TOKEN.findall(glob)
+    if any(len(token) > 3 or token in ("*", "?", "{", "}") for token in tokens):
+        return None
+    return "".join(token if len(token) == 1 else token[1] for token in tokens)
+
+
 def _regex_of(token: str) -> str:
     if token in ("*", "?"):
         return {"*": ".*", "?": "."}[token]
     if len(token) > 1:
-        inside = token[1:-1].replace("\\", "\\\\").replace("^", "\\^")
-        return f"[^{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
+        inside = _IN_SET.sub(r"\\\g<0>", token[1:-1])
+        return f"[^{inside[1:]}]" if len(inside) > 1 and inside.startswith("!") else f"[{inside}]"
     return re.escape(token)

@@ -82,5 +82,5 @@ def _files(entry: Expectation, names: Sequence[str], known: Collection[str]) -> 
 
 def _matches(entry: Expectation, tests: set[str]) -> bool:
     if entry.pattern.is_exact:
-        return entry.pattern.test in tests
+        return not tests.isdisjoint(entry.pattern.exact_names)
     return any(entry.pattern.covers_test(test) for test in tests)

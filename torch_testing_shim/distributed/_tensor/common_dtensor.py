@@ -157,12 +157,6 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
         """The process-group backend of the device in use."""
         return process_group_backend(device_in_use().type)
 
-    @classmethod
-    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Binds the rank to its accelerator first."""
-        bind_rank(rank)
-        super()._init_pg(rank, world_size, rdvz_file)
-
 
 class DTensorOpTestBase(MultiThreadedTestCase):
     """A test case of operators on DTensors, whose ranks are threads (upstream's `DTensorOpTestBase`, torch 2.13)."""
@@ -251,9 +245,9 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    """The condition of `with_comms`; a class that is no test case of ours may lack what is asked here."""
+    """Why a test case cannot have its backend, or that of the decorator; None also for a class that says nothing."""
     wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
-    if not isinstance(wanted, str) or not isinstance(ranks, int) or not hasattr(case, "init_pg"):
+    if not hasattr(case, "init_pg") or not isinstance(wanted, str) or ranks is None:
         return None
     return missing_backend(_without_repeats(wanted), ranks)
 

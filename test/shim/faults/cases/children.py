@@ -76,7 +76,7 @@ class Leaves(Faulty, DTensorTestBase):
 
     @ends(Ending.PASSED)
     @with_comms
-    def test_child_that_raises(self):
+    def test_child_that_raises_in_a_group(self):
         """Forks a child that raises: it is no rank, and cleans up nothing of the rank's."""
         self.meet()
         if self.is_guilty:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 
@@ -9,24 +12,64 @@ from faults.fault import Ending, ends
 from faults.faulty import Faulty
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
+DIED = r"rank [012] \(pid \d+\) died: killed by SIGABRT, without finishing its test$"
+TIME_WAS_UP = "rank [012] errored: RuntimeError: .*(Timed out waiting 1000ms for (recv|send)|Connection closed by peer)"
+
+
+def entered(guilty, others, then=DIED):
+    """The report leads with what rank 1 entered, whichever rank came to harm by it."""
+    guilty, others = (re.escape(text) for text in (guilty, others))
+    return rf"rank 1 entered {guilty} as collective 2 of the default group, ranks 0, 2 entered {others}; {then}"
+
+
 #: What gloo does of data that it did not expect: the rank that gets them aborts, and its words and its line are told.
 ABORTED = (
-    r"rank [012] \(pid \d+\) died: killed by SIGABRT, without finishing its test$",
     r"\[rank [012]\] .*Is there a distributed collective mismatch in your code\?",
     r"\[rank [012]\]   File .*collectives.py",
+    r"collective 2 of the default group:\n",
 )
 
 
 class Mismatched(Faulty, DTensorTestBase):
-    @ends(Ending.ERROR, *ABORTED)
+    def start(self):
+        """Returns how many elements this rank brings."""
+        self.meet()
+        self.strike()
+        return 7 if self.is_guilty else 3
+
+    @ends(Ending.ERROR, entered("all_reduce of [7]", "all_reduce of [3]"), *ABORTED)
     @with_comms
     def test_other_shape(self):
         """Rank 1 reduces a tensor of another shape."""
-        self.meet()
-        self.strike()
-        dist.all_reduce(torch.ones(7 if self.is_guilty else 3))
+        dist.all_reduce(torch.ones(self.start()))
 
-    @ends(Ending.FAILED, "rank [012] failed: AssertionError: .*")
+    @ends(Ending.ERROR, entered("all_gather of [7]", "all_gather of [3]"), *ABORTED)
+    @with_comms
+    def test_other_shape_to_gather(self):
+        """Rank 1 gathers tensors of another shape."""
+        size = self.start()
+        dist.all_gather([torch.ones(size) for _ in range(3)], torch.ones(size))
+
+    @ends(Ending.ERROR, entered("reduce_scatter of [7]", "reduce_scatter of [3]"), *ABORTED)
+    @with_comms
+    def test_other_shape_to_scatter(self):
+        """Rank 1 reduces and scatters tensors of another shape."""
+        size = self.start()
+        dist.reduce_scatter(torch.ones(size), [torch.ones(size) for _ in range(3)])
+
+    @ends(Ending.ERROR, entered("all_reduce of [7]", "all_reduce of [3]"), ABORTED[0])
+    @with_comms
+    def test_other_shape_from_cpp(self):
+        """Rank 1 reduces a tensor of another shape by a functional collective, as DTensor does."""
+        operators = torch.ops._c10d_functional
+        operators.wait_tensor(operators.all_reduce(torch.ones(self.start()), "sum", dist.group.WORLD.group_name))
+
+    @ends(
+        Ending.FAILED,
+        "rank [012] failed: AssertionError: .*",
+        r"ranks 0, 2 entered all_reduce \(SUM\) of \[3\]",
+        r"rank 1 entered all_reduce \(PRODUCT\) of \[3\]",
+    )
     @with_comms
     def test_other_operation(self):
         """Rank 1 reduces by another operation; gloo does not mind, and the sum is wrong."""
@@ -36,7 +79,7 @@ class Mismatched(Faulty, DTensorTestBase):
         dist.all_reduce(total, op=dist.ReduceOp.PRODUCT if self.is_guilty else dist.ReduceOp.SUM)
         self.assertEqual(total, torch.full((3,), 3.0))
 
-    @ends(Ending.ERROR, *ABORTED)
+    @ends(Ending.ERROR, entered("all_reduce of [3] float64", "all_reduce of [3] float32"), *ABORTED)
     @with_comms
     def test_other_type(self):
         """Rank 1 reduces a tensor of another type."""
@@ -51,6 +94,33 @@ class Mismatched(Faulty, DTensorTestBase):
         self.meet()
         self.strike()
         dist.broadcast(torch.ones(3), src=3)
+
+
+class InTime(Faulty, DTensorTestBase):
+    """In process groups whose time is up long before the test's."""
+
+    def start(self):
+        self.meet()
+        dist.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+        self.strike()
+
+    @ends(Ending.ERROR, entered("all_gather of [3]", "all_reduce of [3]", TIME_WAS_UP))
+    @with_comms
+    def test_other_collective_in_time(self):
+        """Rank 1 enters another collective than the others, until their time is up."""
+        self.start()
+        if self.is_guilty:
+            dist.all_gather([torch.ones(3) for _ in range(3)], torch.ones(3))
+        else:
+            dist.all_reduce(torch.ones(3))
+
+    @ends(Ending.ERROR, entered("barrier", "all_reduce of [3]", TIME_WAS_UP))
+    @with_comms
+    def test_closing_barrier_in_time(self):
+        """Rank 1 goes to the barrier at the test's end without the collective that the others wait in."""
+        self.start()
+        if not self.is_guilty:
+            dist.all_reduce(torch.ones(3))
 
 
 class Groups(Faulty, DTensorTestBase):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional as distributed_functions
+from torch.distributed import _functional_collectives as functional_collectives
+from torch.nn.parallel import DistributedDataParallel
 
 from faults.fault import Ending, ends
 from faults.faulty import Faulty
@@ -57,9 +60,83 @@ class Deadlocks(Faulty, DTensorTestBase):
         for _ in range(2 if self.is_guilty else 1):
             dist.all_gather([torch.ones(3) for _ in range(3)], torch.ones(3))
 
+    @ends(
+        Ending.ERROR,
+        r"deadlock: ranks 0, 2 in all_reduce \(.*\), rank 1 in barrier \(common_dtensor.py",
+        "rank 1 entered barrier",
+        deadlock=True,
+    )
+    @with_comms
+    def test_closing_barrier(self):
+        """Rank 1 goes to the barrier at the test's end without the collective that the others wait in."""
+        self.meet()
+        self.strike()
+        if not self.is_guilty:
+            dist.all_reduce(torch.ones(3))
+
+    @ends(Ending.ERROR, r"deadlock: ", r"rank 1 entered broadcast \(root 1\)", deadlock=True)
+    @with_comms
+    def test_different_root(self):
+        """Rank 1 broadcasts from another rank than the others."""
+        self.meet()
+        self.strike()
+        dist.broadcast(torch.ones(3), src=1 if self.is_guilty else 0)
+
     @ends(Ending.ERROR, r"deadlock: rank 0 in init_process_group \(.*\); ranks 1, 2 had ended$", deadlock=True)
     def test_peers_have_ended(self):
         """Two ranks pass without the third, which waits for them in the start of its process group."""
         self.strike()
         if self.rank == 0:
             self.init_pg(False)
+
+
+class InCpp(Faulty, DTensorTestBase):
+    """Two ranks wait inside C++."""
+
+    def stands(name, entered="all_reduce of "):
+        cause = rf"deadlock: ranks 0, 2 in {name} \(deadlocks.py:\d+\), rank 1 in barrier \(common_dtensor.py"
+        return ends(Ending.ERROR, cause, f"ranks 0, 2 entered {entered}", "rank 1 entered barrier", deadlock=True)
+
+    @stands("test_backward")
+    @with_comms
+    def test_backward(self):
+        """Rank 1 leaves out the backward pass of a DistributedDataParallel."""
+        model = DistributedDataParallel(torch.nn.Linear(2, 2))
+        loss = model(torch.ones(1, 2)).sum()
+        self.meet()
+        self.strike()
+        if not self.is_guilty:
+            loss.backward()
+
+    @stands("test_work")
+    @with_comms
+    def test_work(self):
+        """Rank 1 leaves out a collective whose work the others wait for."""
+        self.meet()
+        self.strike()
+        if not self.is_guilty:
+            work = dist.all_reduce(torch.ones(3), async_op=True)
+            work.wait()
+
+    @stands("wait_tensor")
+    @with_comms
+    def test_tensor(self):
+        """Rank 1 leaves out a functional collective whose tensor the others wait for."""
+        self.reduce()  # which imports for seconds
+        self.meet()
+        self.strike()
+        if not self.is_guilty:
+            self.reduce()
+
+    def reduce(self):
+        functional_collectives.wait_tensor(functional_collectives.all_reduce(torch.ones(3), "sum", dist.group.WORLD))
+
+    @stands("all_reduce")
+    @with_comms
+    def test_autograd_function(self):
+        """Rank 1 leaves out a backward pass that reduces, as a synchronised norm's does."""
+        weight = torch.ones(3, requires_grad=True)
+        self.meet()
+        self.strike()
+        if not self.is_guilty:
+            distributed_functions.all_reduce(weight * 2).sum().backward()

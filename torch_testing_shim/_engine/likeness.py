@@ -1,0 +1,83 @@
+"""What a new interpreter needs to become like the test process: told by the one, taken on by the other.
+
+Most is multiprocessing's, as for its own children: the main module, `sys.path`, `sys.argv`, the working folder. Where
+pytest runs the tests, its `conftest` modules are imported too, and asserts are rewritten, so that a failure says the
+same as in a rank that is forked from the test process. Imports no torch: a test's main module may set what torch reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+import sys
+from contextlib import suppress
+from multiprocessing import spawn
+from types import ModuleType
+from typing import Any
+
+__all__ = ["become_alike", "import_module", "likeness"]
+
+_REWRITER = "_pytest.assertion.rewrite"
+
+
+def likeness() -> dict[str, Any]:
+    """What this process is like, as JSON has it.
+
+    Raises:
+        RuntimeError: this process is itself a rank that imports its main module.
+    """
+    preparation = spawn.get_preparation_data("rank")
+    preparation.pop("authkey")  # each rank has its own
+    modules = [(name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())]
+    return {
+        "preparation": preparation,
+        "conftests": [(name, file) for name, file in modules if file and name.split(".")[-1] == "conftest"],
+        "rewrites_asserts": any(type(finder).__module__ == _REWRITER for finder in sys.meta_path),
+    }
+
+
+def become_alike(likeness: dict[str, Any]) -> None:
+    """Makes this new interpreter like the process that `likeness` was told of."""
+    if likeness["rewrites_asserts"]:
+        with suppress(Exception):  # pytest's insides: where they have changed, failures say less
+            _rewrite_asserts()
+    process = multiprocessing.current_process()
+    process._inheriting = True  # type: ignore[attr-defined]  # it must not start processes, as there
+    try:
+        spawn.prepare(likeness["preparation"])
+    finally:
+        del process._inheriting  # type: ignore[attr-defined]
+    for name, file in likeness["conftests"]:
+        with suppress(Exception, SystemExit):  # it may want more of pytest than is here
+            import_module(name, file)
+
+
+def import_module(name: str, file: str | None) -> ModuleType:
+    """The module of the test process that has this name: imported by name, or else from its file.
+
+    Raises:
+        ImportError: it cannot be.
+        BaseException: what its code has raised.
+    """
+    found = sys.modules.get(name)
+    if found is not None:
+        return found
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        spec = importlib.util.spec_from_file_location(name, file) if file else None
+        if spec is None or spec.loader is None:
+            raise ImportError(f"a rank cannot import the test's module {name!r}") from None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _rewrite_asserts() -> None:
+    try:
+        from _pytest.assertion import install_importhook
+        from _pytest.config import get_config
+    except ImportError:  # it has been moved
+        return
+    install_importhook(get_config())

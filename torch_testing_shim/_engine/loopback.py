@@ -1,0 +1,49 @@
+"""Ranks of one machine listen on its loopback interface alone.
+
+gloo and TensorPipe take the address that the host name stands for, which others may reach, and which this machine may
+not even have, unless a variable names an interface. It is set where C++ reads it, and not in `os.environ`: tests find
+the environment as it was, and what they set there counts.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+
+__all__ = ["listen_on_loopback", "loopback_interface"]
+
+#: What names the interface that gloo and TensorPipe are to listen on.
+_INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+#: What a launcher, torchrun, tells each rank; its ranks may be on several machines.
+_LAUNCHED = "RANK"
+#: Linux's request for an interface's flags, the layout of its answer, and two of the flags.
+_SIOCGIFFLAGS, _IFREQ, _IFF_UP, _IFF_LOOPBACK = 0x8913, "16sH14x", 0x1, 0x8
+
+
+def listen_on_loopback(environment: Mapping[str, str]) -> None:
+    """Has what this process, a rank, starts from now on listen on the loopback interface, unless the environment names
+    another or a launcher has started the test process."""
+    wanted = [] if _LAUNCHED in environment else [name for name in _INTERFACE_VARIABLES if not environment.get(name)]
+    if wanted and (interface := loopback_interface()) is not None:
+        for name in wanted:
+            os.putenv(name, interface)
+
+
+def loopback_interface() -> str | None:
+    """The name of the loopback interface, usually "lo"; None where there is none that is up, or where the system is not
+    Linux."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            request = struct.pack(_IFREQ, name.encode(), 0)
+            _, flags = struct.unpack(_IFREQ, fcntl.ioctl(asked, _SIOCGIFFLAGS, request))
+            if flags & _IFF_UP and flags & _IFF_LOOPBACK:
+                return name
+    return None

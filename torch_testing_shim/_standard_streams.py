@@ -1,0 +1,33 @@
+"""Streams that a process was started without: cron, daemons and `>&-` close them. Standard library only."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+
+__all__ = ["open_standard_streams"]
+
+
+@functools.cache
+def open_standard_streams() -> None:
+    """Opens the standard streams that this process was started without, for nothing; at the first call alone, since
+    what a test closes stays closed.
+
+    A file that is opened next would else get the number of a closed descriptor, and with it what others print; and much
+    that prints asks for a stream.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(number, "w" if number else "r", errors="backslashreplace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)

@@ -24,7 +24,8 @@ from torch_testing_shim._fsdp.fsdp_device import FSDP, device_count, device_type
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim._upstream.graft import grafted, served, torchs_class
+from torch_testing_shim._upstream.class_rest import torchs_class
+from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest,
     MultiProcessTestCase,

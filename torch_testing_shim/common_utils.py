@@ -80,7 +80,8 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
-from torch_testing_shim._upstream.graft import served, torchs_attribute
+from torch_testing_shim._upstream.class_rest import torchs_attribute
+from torch_testing_shim._upstream.graft import served
 
 # Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [

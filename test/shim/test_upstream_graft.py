@@ -12,7 +12,6 @@ import types
 from pathlib import Path
 from unittest import mock
 
-import torch
 from harness_samples import SampleTestCase
 
 import torch_testing_shim
@@ -282,34 +281,6 @@ class Serving(TestCase):
         face = self.face("import unittest\nclass NewBase(unittest.TestCase): pass\nclass Case(NewBase): pass\n")
         with self.assertRaisesRegex(GraftError, "NewBase of the installed torch is built on TestCase, which"):
             _ = face.Case
-
-
-class Attributes(TestCase):
-    """What upstream's TestCase has and ours has not: torch's own, on ours."""
-
-    @property
-    def broken(self):
-        return self.maxDiff.no_such_name
-
-    def test_methods_work_on_this_test(self):
-        self.assertTrue(self.genSparseTensor((3, 3), 2, 3, False, "cpu", torch.float32)[0].is_sparse)
-        self.assertExpectedInlineMunged(KeyError, lambda: {}[1], """1""")
-        with self.assertRaises(AssertionError):
-            self.assertExpectedInlineMunged(KeyError, lambda: None, """1""")
-        self.assertFalse(self._should_stop_test_suite())
-        self.assertIn("torch", self.runWithPytorchAPIUsageStderr("import torch"))  # uses another by the class
-
-    def test_values(self):
-        self.assertEqual((0, 0, False), (self._precision, self._rel_tol, self._ignore_not_implemented_error))
-
-    def test_what_neither_has(self):
-        self.assertFalse(hasattr(self, "init_pg"))
-        with self.assertRaisesRegex(AttributeError, "'Attributes' object has no attribute 'no_such_name'"):
-            _ = self.no_such_name
-
-    def test_an_error_in_a_property_is_shown(self):
-        with self.assertRaisesRegex(AttributeError, "'NoneType' object has no attribute 'no_such_name'"):
-            _ = self.broken
 
 
 class Reuse(TestCase):

@@ -34,11 +34,12 @@ __all__ = [
     "GraftError",
     "assigned",
     "bound_names",
+    "graft_of",
+    "grafted",
+    "locked",
     "ours_in",
     "served",
     "stand_in_for_missing",
-    "torchs_attribute",
-    "torchs_class",
 ]
 
 #: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
@@ -98,38 +99,9 @@ def bound_names(module: str) -> set[str]:
     return {name for each in module_statements(below, source) for name in each.binds} if source is not None else set()
 
 
-def torchs_attribute(instance: object, name: str) -> Any:
-    """What torch's own class has by this name that a class of ours among those of `instance` stands for, on `instance`.
-
-    Asked are classes of faces whose body says `rest_is_torchs = True`. Where torch's has the name, ours gets all that
-    the instance lacks, since the methods use one another.
-
-    Raises:
-        AttributeError: none of them has it.
-    """
-    classes = type(instance).__mro__
-    if any(name in vars(each) for each in classes):  # a property that raises an error of this kind
-        return object.__getattribute__(instance, name)
-    owners = [each for each in classes if "rest_is_torchs" in vars(each) and not name.startswith("__")]
-    with _locked():
-        for owner in owners:
-            graft = _graft_of(owner.__module__)
-            if graft.defines_in(owner.__name__, name):
-                for each, value in graft.made_aside(owner.__name__).items():
-                    if not hasattr(type(instance), each):
-                        setattr(owner, each, value)
-                return object.__getattribute__(instance, name)
-    raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
-
-
-def torchs_class(ours: type) -> Mapping[str, Any]:
-    """What torch's own class has that a class of a face stands for."""
-    with _locked():
-        return _graft_of(ours.__module__).made_aside(ours.__name__)
-
-
 @contextmanager
-def _locked() -> Iterator[None]:
+def locked() -> Iterator[None]:
+    """One thread at a time changes faces."""
     held = _LOCK.acquire(timeout=LOCK_SECONDS)
     try:
         yield
@@ -138,7 +110,8 @@ def _locked() -> Iterator[None]:
             _LOCK.release()
 
 
-def _graft_of(module: str) -> _Graft:
+def graft_of(module: str) -> _Graft:
+    """What the face has taken over so far. To be used inside `locked`."""
     if module not in _GRAFTS:
         _GRAFTS[module] = _Graft(module)
     return _GRAFTS[module]
@@ -154,8 +127,8 @@ def grafted(module: str, name: str) -> Any:
     Raises:
         AttributeError: torch has no such name.
     """
-    with _locked():
-        if _graft_of(module).take(name):
+    with locked():
+        if graft_of(module).take(name):
             return vars(sys.modules[module])[name]
     return _found_elsewhere(module, name)
 

@@ -7,7 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-__all__ = ["home_of", "is_package", "source_file"]
+__all__ = ["home_of", "source_file"]
 
 
 @functools.cache
@@ -25,11 +25,6 @@ def source_file(below: str) -> Path | None:
     place = folder.joinpath(*below.split(".")) if below else folder
     candidates = [place / "__init__.py", *([place.with_name(f"{place.name}.py")] if below else [])]
     return next((path for path in candidates if path.is_file()), None)
-
-
-def is_package(below: str) -> bool:
-    path = source_file(below)
-    return path is not None and path.name == "__init__.py"
 
 
 def home_of(name: str, besides: str) -> str | None:

@@ -17,7 +17,7 @@ from harness_samples import SampleTestCase
 import torch_testing_shim
 from torch_testing_shim import common_fsdp, common_utils
 from torch_testing_shim._upstream import graft
-from torch_testing_shim._upstream.graft import GraftError, ours_in, served
+from torch_testing_shim._upstream.graft import GraftError, ours_in, served, taken_names
 from torch_testing_shim._upstream.sources import home_of, source_file
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -84,7 +84,7 @@ class Faces(TestCase):
             face = importlib.import_module(f"torch_testing_shim.{below}")
             if not hasattr(face, "__all__"):
                 continue
-            grafted = vars(graft._GRAFTS.get(face.__name__, self)).get("_values", ())  # by other tests
+            grafted = taken_names(face.__name__)  # by other tests
             here = {name for name, value in vars(face).items() if not isinstance(value, types.ModuleType)}
             found = sorted((here & definitions(below)) - ours_in(face.__name__) - {"__all__", *grafted})
             undeclared.update({below: found} if found else {})

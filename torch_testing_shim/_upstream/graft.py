@@ -40,6 +40,7 @@ __all__ = [
     "ours_in",
     "served",
     "stand_in_for_missing",
+    "taken_names",
 ]
 
 #: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
@@ -85,6 +86,11 @@ def assigned(module: str, name: str) -> Any:
     """What a name that a face answers when asked has been set to: by a test, or for torch's definitions. None where it
     has not."""
     return vars(sys.modules[module]).get(name) if module in sys.modules else None
+
+
+def taken_names(module: str) -> set[str]:
+    """The names that a face has taken over from torch's module so far."""
+    return set(_GRAFTS[module].taken) if module in _GRAFTS else set()
 
 
 def ours_in(module: str) -> set[str]:
@@ -156,7 +162,7 @@ class _Graft:
         source = source_file(below)
         self._statements = module_statements(below, source) if source is not None else []
         self._done: set[int] = set()
-        self._values: dict[str, Any] = {}
+        self.taken: dict[str, Any] = {}
         self._aside: dict[str, Any] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, statement in enumerate(self._statements):
@@ -171,8 +177,8 @@ class _Graft:
             if number not in self._done:
                 self._done.add(number)
                 self._run(self._statements[number], names)
-        if name not in names and name in self._values:  # `mock.patch` deletes what it has not found in the module
-            names[name] = self._values[name]
+        if name not in names and name in self.taken:  # `mock.patch` deletes what it has not found in the module
+            names[name] = self.taken[name]
         return name in names
 
     def defines_in(self, class_name: str, name: str) -> bool:
@@ -211,13 +217,13 @@ class _Graft:
         return needed
 
     def _run(self, statement: Statement, names: dict[str, Any]) -> None:
-        ours = {name: names[name] for name in statement.binds if name in names and name not in self._values}
+        ours = {name: names[name] for name in statement.binds if name in names and name not in self.taken}
         try:
             exec(marshal.loads(statement.code), names)
         except ImportError as error:
             raise GraftError(f"{self._module}, as the installed torch has it: {error}") from error
         names.update(ours)
-        self._values.update({name: names[name] for name in set(statement.binds) - set(ours) if name in names})
+        self.taken.update({name: names[name] for name in set(statement.binds) - set(ours) if name in names})
         for name in statement.binds:
             _check_base(names.get(name), name, self._module)
 

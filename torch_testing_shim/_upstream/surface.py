@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 
-from torch_testing_shim._upstream.graft import bound_names, ours_in
+from torch_testing_shim._upstream.graft import bound_names, ours_in, taken_names
 from torch_testing_shim._upstream.redirect import shim_module_of
 from torch_testing_shim._upstream.sources import home_of
 from torch_testing_shim._upstream.statements import UPSTREAM
@@ -61,8 +61,8 @@ def owner_of(name: str) -> Owner:
     if shim is None:
         return Owner.ABSENT
     if _has_face(module):
-        names = vars(importlib.import_module(shim))
-        if attribute == "*" or attribute in names or attribute in ours_in(shim):
+        ours = {*vars(importlib.import_module(shim)), *ours_in(shim)} - taken_names(shim)
+        if attribute == "*" or attribute in ours:
             return Owner.OURS
     is_torchs = attribute == "*" or attribute in bound_names(shim) or home_of(attribute, besides="") is not None
     return Owner.TORCHS if is_torchs else Owner.ABSENT

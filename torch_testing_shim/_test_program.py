@@ -173,13 +173,13 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
     del tests  # the suite lets go of each test when it has run, with all that the test holds
 
     def run_suite(result: JournalingResult) -> None:
+        STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
         try:
             suite(result)
         except KeyboardInterrupt as interrupt:
             result.interrupt(interrupt)
             interrupts.append(interrupt)
 
-    STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
     unittest.TextTestRunner(
         verbosity=options.verbosity,
         failfast=options.failfast,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from usual_signals import take_usual_signals
 
 from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._journal_reading import read_journal
@@ -23,6 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: How long one run of a sample may take, in seconds; they take a few, and a loaded machine some more.
 RUN_TIMEOUT = 300.0
+
+#: The variables of an environment in which no device is chosen, leased or shared, whatever has started this process.
+NO_DEVICE_CHOSEN = {
+    "TORCH_TESTING_SHIM_DEVICE": "",
+    "TORCH_TESTING_SHIM_DEVICE_INDICES": "",
+    "TORCH_TESTING_SHIM_SHARE_DEVICES": "",
+}
 
 SAMPLE_HEAD = """
 import os, signal, subprocess, sys, time, unittest
@@ -99,6 +107,7 @@ class SampleTestCase(TestCase):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # a group of its own, as a terminal gives it
+            preexec_fn=take_usual_signals,
         )
 
     def finish(self, process: subprocess.Popen, began: float) -> SampleRun:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from usual_signals import take_usual_signals
 
 from torch_testing_shim.common_utils import TestCase
 
@@ -180,6 +181,7 @@ class RunnerTestCase(TestCase):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=take_usual_signals,
         )
         assert process.stdout is not None
         self.addCleanup(process.stdout.close)

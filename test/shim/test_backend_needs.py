@@ -5,7 +5,7 @@ import os
 from unittest import mock
 
 import torch.distributed as dist
-from harness_samples import SampleTestCase
+from harness_samples import NO_DEVICE_CHOSEN, SampleTestCase
 
 from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine import devices
@@ -114,10 +114,9 @@ class Machine(TestCase):
 
     def setUp(self):
         super().setUp()
-        environment = mock.patch.dict(os.environ)
+        environment = mock.patch.dict(os.environ, NO_DEVICE_CHOSEN)
         environment.start()
         self.addCleanup(environment.stop)
-        os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
 
     def missing(self, backend, count=0, accelerator="cuda", ranks=4):
         answers = mock.patch.multiple(devices, accelerator_type=lambda: accelerator, accelerator_count=lambda: count)

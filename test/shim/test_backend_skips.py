@@ -9,6 +9,7 @@ import unittest
 from unittest import mock
 
 import torch.distributed as dist
+from harness_samples import NO_DEVICE_CHOSEN
 
 from torch_testing_shim import common_distributed
 from torch_testing_shim._engine import devices
@@ -32,10 +33,9 @@ def machine_with(count, accelerator="cuda"):
 class Base(TestCase):
     def setUp(self):
         super().setUp()
-        environment = mock.patch.dict(os.environ)
+        environment = mock.patch.dict(os.environ, NO_DEVICE_CHOSEN)
         environment.start()
         self.addCleanup(environment.stop)
-        os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
 
     def reason(self, decorator, count=0, accelerator="cuda"):
         """Why a decorated test is skipped: as told without ranks, which has to agree with what the test itself says."""

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from harness_samples import SampleTestCase
 
 from torch_testing_shim import _communication_means, _distributed_names, _platform_skips, common_distributed
+from torch_testing_shim._engine import rank_device
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._journal import TestStatus
@@ -205,7 +206,10 @@ class Means(TestCase):
         helper = name("init_multigpu_helper")
         expected = {CPU: {0: [0], 1: [1], 2: [2]}, gpus(4): {0: [0], 1: [1], 2: [2]}, gpus(2): {0: [], 1: [], 2: []}}
         for device, indices in expected.items():
-            with mock.patch.object(_communication_means, "device_in_use", lambda device=device: device):
+            with (
+                mock.patch.object(_communication_means, "device_in_use", lambda device=device: device),
+                mock.patch.object(rank_device, "device_in_use", lambda device=device: device),
+            ):
                 self.assertEqual(indices, helper(3, "nccl"))
 
     def test_transports(self):

@@ -7,6 +7,7 @@ import os
 from unittest import mock
 
 import torch
+from harness_samples import NO_DEVICE_CHOSEN
 
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import Backend, FoundBackend
@@ -95,8 +96,7 @@ class Devices(TestCase):
             self.assertFalse(device_in_use(shared).is_shared_by(2))
 
     def test_ranks_count_where_they_share(self):
-        variables = {"TORCH_TESTING_SHIM_SHARE_DEVICES": "1", "TORCH_TESTING_SHIM_DEVICE": ""}
-        with mock.patch.dict(os.environ, variables):
+        with mock.patch.dict(os.environ, {**NO_DEVICE_CHOSEN, "TORCH_TESTING_SHIM_SHARE_DEVICES": "1"}):
             for count, ranks, of_dtensor in ((1, 4, 4), (2, 4, 4), (3, 4, 4), (8, 8, 4)):
                 with machine_with(count):
                     self.assertTrue(at_least_x_gpu(count + 1))
@@ -105,8 +105,7 @@ class Devices(TestCase):
                 self.assertFalse(at_least_x_gpu(1))
 
     def test_at_least_x_gpu(self):
-        with mock.patch.dict(os.environ):
-            os.environ.pop("TORCH_TESTING_SHIM_DEVICE", None)
+        with mock.patch.dict(os.environ, NO_DEVICE_CHOSEN):
             with machine_with(1):
                 self.assertEqual([True, False], [at_least_x_gpu(x) for x in (1, 2)])
             with machine_with(0, None):

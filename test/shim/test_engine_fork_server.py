@@ -61,6 +61,7 @@ class Kept(MultiProcContinuousTest):
 
     def test_is_forked(self):
         self.assertEqual(IMPORTED_IN, os.getppid())
+        self.assertNotIn("IN_SET_UP", os.environ)  # though the interpreter was started while it was set
 """
 NOT_THERE = """
 if __name__ != "__main__":

@@ -32,7 +32,7 @@ class ForkOrSpawn(SampleTestCase):
         self.assert_status(run, "Two.test_fails", TestStatus.FAILED, "rank 1 failed: AssertionError")
 
     def test_forked_without_a_word(self):
-        run = self.run_sample(TWO_TESTS)
+        run = self.run_sample(TWO_TESTS, OMP_NUM_THREADS="2")  # which must not start threads before the fork
         self.check_outcomes(run)
         self.assertNotIn("torch_testing_shim:", run.output)
 

@@ -122,9 +122,12 @@ class Interface(TestCase):
         self.assertEqual(set(), self.variables({"RANK": "0"}))
 
     def test_none_that_is_up(self):
+        self.addCleanup(loopback_interface.cache_clear)
+        loopback_interface.cache_clear()
         with mock.patch("socket.if_nameindex", return_value=[]):
             self.assertIsNone(loopback_interface())
             self.assertEqual(set(), self.variables({}))
+        loopback_interface.cache_clear()
         with mock.patch("sys.platform", "other"):
             self.assertIsNone(loopback_interface())
 

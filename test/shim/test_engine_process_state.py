@@ -1,14 +1,16 @@
 """What `setUp`, `setUpClass` and fixtures do to the test process holds in ranks, whichever test is first."""
 
 import dataclasses
+import json
 import os
+import signal
 import warnings
 from unittest import mock
 
 import torch
 from harness_samples import SampleTestCase
 
-from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.process_state import ProcessState, take_on
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -180,13 +182,19 @@ class InRanks(SampleTestCase):
 
 
 class State(TestCase):
-    def test_travels_as_json(self):
+    def test_changes_travel_as_json(self):
+        with mock.patch.dict(os.environ, {"GONE": "1"}):
+            before = ProcessState.of_this_process()
         with mock.patch.dict(os.environ, {"NOT_UTF_8": "\udcff"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="a.*", module="b")
             state = ProcessState.of_this_process()
-            self.assertEqual(state, ProcessState.from_json(state.to_json()))
-        self.assertEqual("\udcff", state.environment["NOT_UTF_8"])
-        self.assertIn(("ignore", "a.*", "builtins:Warning", "b", 0), state.warning_filters)
+        changes = state.changes_since(before)
+        self.assertEqual({"GONE": None, "NOT_UTF_8": "\udcff"}, changes["environment"])
+        self.assertEqual(["ignore", "a.*", "builtins:Warning", "b", 0], changes["warning_filters"][0])
+        self.assertEqual({"environment", "warning_filters"}, changes.keys())
+        self.assertEqual({}, state.changes_since(state))
+        whole = json.loads(json.dumps(state.changes_since(None)))
+        self.assertEqual(vars(state), {**whole, "environment": whole.pop("whole_environment")})
 
     def test_takes_on_and_back(self):
         before = ProcessState.of_this_process()
@@ -194,20 +202,30 @@ class State(TestCase):
             before,
             environment={**before.environment, "TAKEN_ON": "1"},
             default_dtype="torch.float64",
-            warning_filters=(("error", None, "no_such_module:Warning", None, 0), *before.warning_filters),
+            warning_filters=[["error", None, "no_such_module:Warning", None, 0], *before.warning_filters],
             folder=None,
             cores=before.cores[-1:],
         )
         try:
-            wanted.take_on()
+            take_on(wanted.changes_since(before))
             self.assertEqual("1", os.environ["TAKEN_ON"])
             self.assertEqual(set(before.cores[-1:]), os.sched_getaffinity(0))
             self.assertEqual(torch.float64, torch.get_default_dtype())
             self.assertEqual(before.warning_filters, ProcessState.of_this_process().warning_filters)
             self.assertEqual(before.folder, os.getcwd())
         finally:
-            before.take_on()
+            take_on(before.changes_since(wanted))
         self.assertEqual(before, ProcessState.of_this_process())
+
+    def test_all_parts_where_nothing_is_known(self):
+        before = ProcessState.of_this_process()
+        take_on(before.changes_since(None))
+        self.assertEqual(before, ProcessState.of_this_process())
+
+    def test_ranks_take_signals_anew(self):
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
+        state = ProcessState.of_this_process()
+        self.assertEqual({"ignored_signals": {"2": True}}, state.changes_since(state.as_ranks_start()))
 
     def test_a_default_device_is_not_asked_for_its_index(self):
         self.addCleanup(torch.set_default_device, None)

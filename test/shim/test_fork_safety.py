@@ -45,6 +45,8 @@ if __name__ == "__main__":
     torch.utils.rename_privateuse1_backend("pretended")
     torch._register_device_module("pretended", device)
 """
+#: Where a package has brought a device, torch takes no other.
+NO_OTHER_PACKAGE = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 WITHOUT_COLLECTIVES = """
 class One(DTensorTestBase):
     def test_passes(self):
@@ -106,7 +108,7 @@ class Threads(ForkSafety):
 
 class Accelerators(ForkSafety):
     def test_one_that_is_initialized(self):
-        run = self.run_hazard(ACCELERATOR.format(initialized=True), TORCH_TESTING_SHIM_DEVICE="cpu")
+        run = self.run_hazard(ACCELERATOR.format(initialized=True), **NO_OTHER_PACKAGE)
         reason = "pretended has been initialized in the test process"
         self.assertIn(
             f"torch_testing_shim: ranks are forked from a new interpreter, not from the test process: {reason}\n",
@@ -116,7 +118,7 @@ class Accelerators(ForkSafety):
 
     def test_one_that_is_not(self):
         body = ACCELERATOR.format(initialized=False) + WITHOUT_COLLECTIVES
-        run = self.run_sample(body, TORCH_TESTING_SHIM_DEVICE="cpu")
+        run = self.run_sample(body, **NO_OTHER_PACKAGE)
         self.assertEqual(0, run.exit_code, run.output)
         self.assert_status(run, "One.test_passes", TestStatus.PASSED)
         self.check_forked(run)

@@ -63,7 +63,7 @@ class ExitStatusTest(TestCase):
         self.assertEqual(ran and not failed, self.status(*files) == 0)
 
     def test_the_documented_numbers(self) -> None:
-        self.assertEqual([0, 1, 2, 5, 130, 143, 141], [int(status) for status in ExitStatus])
+        self.assertEqual([0, 1, 2, 5, 129, 130, 141, 143], sorted(map(int, ExitStatus)))
 
 
 class SummaryTest(TestCase):

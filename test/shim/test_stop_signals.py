@@ -9,6 +9,7 @@ import sys
 import time
 
 from runner_samples import RUN_TIMEOUT, RunnerTestCase
+from usual_signals import take_usual_signals
 
 from torch_testing_shim._stop_signals import ONE_SECONDS, StopSignals
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -46,6 +47,7 @@ class LostTerminalTest(RunnerTestCase):
         self.write("test_hangs", SAMPLE)
         pid, terminal = pty.fork()
         if pid == 0:
+            take_usual_signals()
             os.chdir(self.tree)
             os.execve(sys.executable, [sys.executable, *command], self.environment())
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import ORDER_BYTES
+from torch_testing_shim._engine.process_state import ProcessState
 
 __all__ = ["ForkRefusedError", "KeeperLink", "RankExit"]
 
@@ -44,14 +45,20 @@ class RankExit:
 
 
 class KeeperLink:
-    """A running keeper, a child of this process; `close` ends it and all that it started."""
+    """A running keeper, a child of this process; `close` ends it and all that it started.
+
+    Attributes:
+        pid: its process id.
+        state: what its ranks start with by themselves; None where that is not known.
+    """
 
     _name = "the parent process of the ranks"
     #: How long it may take to start a rank, in seconds; None for ever.
     _patience: float | None = None
 
-    def __init__(self, pid: int, orders: socket.socket) -> None:
+    def __init__(self, pid: int, orders: socket.socket, state: ProcessState | None = None) -> None:
         self.pid = pid
+        self.state = state
         self._orders = orders
         self._controller_pid = os.getpid()
         self._exits: list[RankExit] = []

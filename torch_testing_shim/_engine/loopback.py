@@ -7,6 +7,7 @@ the environment as it was, and what they set there counts.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import struct
@@ -33,6 +34,7 @@ def listen_on_loopback(environment: Mapping[str, str]) -> None:
             os.putenv(name, interface)
 
 
+@functools.cache
 def loopback_interface() -> str | None:
     """The name of the loopback interface, usually "lo"; None where there is none that is up, or where the system is not
     Linux."""

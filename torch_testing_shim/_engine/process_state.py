@@ -3,7 +3,10 @@
 A forked rank is a copy of the zygote, which is older than the test's `setUp`; a spawned one is a new interpreter. Both
 get what `setUp`, `setUpClass` or a fixture of pytest made of the process before.
 
-    controller --ProcessState, as JSON--> the test's scratch folder --> each rank, which takes on what differs
+    controller --changes_since(base), as JSON--> the test's scratch folder --> each rank: take_on(changes)
+
+The base is what a rank starts with by itself: a forked one with what the zygote was forked with. To ask a rank for its
+own state would cost it copies of some hundred pages of memory.
 
 Python objects stay behind: a rank has its modules' globals and class attributes as their import has left them.
 """
@@ -11,7 +14,6 @@ Python objects stay behind: a rank has its modules' globals and class attributes
 from __future__ import annotations
 
 import importlib
-import json
 import multiprocessing
 import os
 import resource
@@ -21,19 +23,19 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-__all__ = ["ProcessState"]
+__all__ = ["ProcessState", "read_environment_again", "take_on"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: One of Python's warning filters: action, pattern of the message, category by module and name, pattern of the
 #: module, line.
-WarningFilter = tuple[str, str | None, str, str | None, int]
+WarningFilter = list[Any]
 
 _LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -41,7 +43,7 @@ _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What ranks share with the controller from their start.
+    """What ranks share with the controller from their start; all of it is as JSON has it.
 
     Attributes:
         environment: the environment's variables.
@@ -50,7 +52,7 @@ class ProcessState:
         arguments: `sys.argv`.
         start_method: how multiprocessing starts processes; None where nobody has chosen.
         umask: the umask.
-        ignored_signals: numbers of the signals that are ignored.
+        ignored_signals: whether a signal is ignored, by number.
         limits: limits of resources by name, soft and hard.
         cores: the cores that the process may run on.
         warning_filters: Python's, first match first.
@@ -62,17 +64,17 @@ class ProcessState:
 
     environment: Mapping[str, str]
     folder: str | None
-    import_path: tuple[str, ...]
-    arguments: tuple[str, ...]
+    import_path: list[str]
+    arguments: list[str]
     start_method: str | None
     umask: int
-    ignored_signals: tuple[int, ...]
-    limits: Mapping[str, tuple[int, int]]
-    cores: tuple[int, ...]
-    warning_filters: tuple[WarningFilter, ...]
+    ignored_signals: Mapping[str, bool]
+    limits: Mapping[str, list[int]]
+    cores: list[int]
+    warning_filters: list[WarningFilter]
     default_dtype: str
     default_device: str | None
-    determinism: tuple[bool, bool, bool]
+    determinism: list[bool]
     grad: bool
 
     @classmethod
@@ -85,46 +87,45 @@ class ProcessState:
             arguments=_texts(sys.argv),
             start_method=multiprocessing.get_start_method(allow_none=True),
             umask=_umask(),
-            ignored_signals=tuple(sorted(n for n in _SIGNALS if signal.getsignal(n) is signal.SIG_IGN)),
-            limits={name: resource.getrlimit(number) for name, number in _LIMITS.items()},
-            cores=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (),
-            warning_filters=tuple(map(_described, warnings.filters)),
+            ignored_signals={str(int(n)): signal.getsignal(n) is signal.SIG_IGN for n in _SIGNALS},
+            limits={name: list(resource.getrlimit(number)) for name, number in _LIMITS.items()},
+            cores=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+            warning_filters=[_described(entry) for entry in warnings.filters],
             default_dtype=str(torch.get_default_dtype()),
             default_device=_default_device(),
-            determinism=(
-                torch.are_deterministic_algorithms_enabled(),
-                torch.is_deterministic_algorithms_warn_only_enabled(),
-                torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-            ),
+            determinism=_determinism(),
             grad=torch.is_grad_enabled(),
         )
 
-    def take_on(self) -> None:
-        """Brings this process, a rank that has not begun with its test, into the state.
+    def as_ranks_start(self) -> ProcessState:
+        """The state of ranks that are forked from this process, which take the signals that end a process anew."""
+        taken = {str(int(number)): False for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
+        return replace(self, ignored_signals={**self.ignored_signals, **taken})
 
-        Raises:
-            OSError: the system refuses a part of it.
-        """
-        now = ProcessState.of_this_process()
-        for name, take in _TAKE.items():
-            before, wanted = getattr(now, name), getattr(self, name)
-            if before != wanted:
-                take(before, wanted)
-        for name, read_again in _READ_AT_START.items():
-            read_again(self.environment.get(name))
+    def changes_since(self, base: ProcessState | None) -> dict[str, Any]:
+        """The parts that are not as in `base`; of a mapping the items, None for one that is gone. All parts where there
+        is no base, and the environment as a whole: who starts the rank may have variables that are gone here."""
+        if base is None:
+            whole = dict(vars(self))
+            return {"whole_environment": whole.pop("environment"), **whole}
+        pairs = ((name, getattr(base, name), now) for name, now in vars(self).items())
+        return {name: _changed(before, now) for name, before, now in pairs if before != now}
 
-    def to_json(self) -> str:
-        return json.dumps(vars(self))
 
-    @classmethod
-    def from_json(cls, text: str) -> ProcessState:
-        fields = json.loads(text)
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        nested = {
-            "limits": {name: tuple(limits) for name, limits in fields["limits"].items()},
-            "warning_filters": tuple(map(tuple, fields["warning_filters"])),
-        }
-        return cls(**(fields | lists | nested))
+def _changed(before: Any, now: Any) -> Any:
+    if not isinstance(now, Mapping):
+        return now
+    return {name: now.get(name) for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+
+
+def take_on(changes: Mapping[str, Any]) -> None:
+    """Brings this process, a rank that has not begun with its test, into the state that `changes_since` tells.
+
+    Raises:
+        OSError: the system refuses a part of it.
+    """
+    for name, wanted in changes.items():
+        _TAKE[name](wanted)
 
 
 # How each part is read.
@@ -136,9 +137,9 @@ def _working_folder() -> str | None:
     return None
 
 
-def _texts(values: Iterable[object]) -> tuple[str, ...]:
+def _texts(values: Iterable[object]) -> list[str]:
     """Those that Python's import and command line know; a test may have put something else among them."""
-    return tuple(value for value in values if isinstance(value, str))
+    return [value for value in values if isinstance(value, str)]
 
 
 def _umask() -> int:
@@ -149,7 +150,13 @@ def _umask() -> int:
 def _described(entry: tuple[Any, ...]) -> WarningFilter:
     action, message, category, module, line = entry
     name = f"{category.__module__}:{category.__qualname__}"
-    return action, getattr(message, "pattern", message), name, getattr(module, "pattern", module), line
+    return [action, getattr(message, "pattern", message), name, getattr(module, "pattern", module), line]
+
+
+def _determinism() -> list[bool]:
+    fills: bool = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    return [torch.are_deterministic_algorithms_enabled(), warns, fills]
 
 
 def _default_device() -> str | None:
@@ -161,66 +168,68 @@ def _default_device() -> str | None:
 # How each part is taken on.
 
 
-def _take_environment(before: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    for name in before.keys() - wanted.keys():
-        del os.environ[name]
+def _take_environment(wanted: Mapping[str, str | None]) -> None:
     for name, value in wanted.items():
-        if before.get(name) != value:
+        if value is not None:
             os.environ[name] = value
+        else:
+            os.environ.pop(name, None)
+    read_environment_again()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        _take_threads(wanted.get(name))
+
+
+def _take_whole_environment(wanted: Mapping[str, str]) -> None:
+    _take_environment({**dict.fromkeys(os.environ.keys() - wanted.keys()), **wanted})
+
+
+def read_environment_again() -> None:
+    """Has libraries take the variables that they read when they are loaded: they were loaded before the test's set-up,
+    or the test's file, has set one."""
+    dist.set_debug_level_from_env()  # type: ignore[attr-defined]  # TORCH_DISTRIBUTED_DEBUG
+    time.tzset()  # TZ
 
 
 def _take_threads(value: str | None) -> None:
+    """For ranks alone: it may start the threads, beside which the zygote cannot fork."""
     if value is not None and value.isdecimal() and int(value):
         torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # as MKL has it
 
 
-#: Variables that libraries read when they are loaded -> how they read one again. In a forked rank they were loaded
-#: before the test's set-up, or the test's file, has set the variable.
-_READ_AT_START: dict[str, Callable[[str | None], object]] = {
-    "OMP_NUM_THREADS": _take_threads,
-    "MKL_NUM_THREADS": _take_threads,
-    "TORCH_DISTRIBUTED_DEBUG": lambda _: dist.set_debug_level_from_env(),  # type: ignore[attr-defined]
-    "TZ": lambda _: time.tzset(),
-}
-
-
-def _take_folder(_: object, wanted: str | None) -> None:
+def _take_folder(wanted: str | None) -> None:
     if wanted is not None:
         os.chdir(wanted)
 
 
-def _take_import_path(_: object, wanted: Iterable[str]) -> None:
+def _take_import_path(wanted: Iterable[str]) -> None:
     sys.path[:] = wanted
     importlib.invalidate_caches()  # a folder on it may be younger than what is known of it
 
 
-def _take_arguments(_: object, wanted: Iterable[str]) -> None:
+def _take_arguments(wanted: Iterable[str]) -> None:
     sys.argv[:] = wanted
 
 
-def _take_start_method(_: object, wanted: str | None) -> None:
-    multiprocessing.set_start_method(wanted, force=True)  # None for nobody's choice
+def _take_ignored_signals(wanted: Mapping[str, bool]) -> None:
+    for name, is_ignored in wanted.items():
+        number = int(name)
+        if is_ignored:
+            signal.signal(number, signal.SIG_IGN)
+        elif signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
-def _take_ignored_signals(before: Iterable[int], wanted: Iterable[int]) -> None:
-    for number in set(before) - set(wanted):
-        signal.signal(number, signal.SIG_DFL)
-    for number in set(wanted) - set(before):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _take_limits(before: Mapping[str, object], wanted: Mapping[str, tuple[int, int]]) -> None:
+def _take_limits(wanted: Mapping[str, tuple[int, int]]) -> None:
     for name, limits in wanted.items():
-        if before.get(name) != limits:
-            resource.setrlimit(_LIMITS[name], limits)
+        resource.setrlimit(_LIMITS[name], limits)
 
 
-def _take_warning_filters(_: object, wanted: Iterable[WarningFilter]) -> None:
+def _take_warning_filters(wanted: Iterable[WarningFilter]) -> None:
     warnings.resetwarnings()
     for action, message, name, module, line in wanted:
         category = _named(name)
         if category is not None:
-            warnings.filterwarnings(action, message or "", category, module or "", line, append=True)  # type: ignore[arg-type]
+            warnings.filterwarnings(action, message or "", category, module or "", line, append=True)
 
 
 def _named(name: str) -> type[Warning] | None:
@@ -232,25 +241,27 @@ def _named(name: str) -> type[Warning] | None:
     return found if isinstance(found, type) and issubclass(found, Warning) else None
 
 
-def _take_determinism(_: object, wanted: tuple[bool, bool, bool]) -> None:
-    torch.use_deterministic_algorithms(wanted[0], warn_only=wanted[1])
-    torch.utils.deterministic.fill_uninitialized_memory = wanted[2]  # type: ignore[attr-defined]
+def _take_determinism(wanted: list[bool]) -> None:
+    if wanted != _determinism():  # to set it imports torch._inductor (torch 2.13)
+        torch.use_deterministic_algorithms(wanted[0], warn_only=wanted[1])
+        torch.utils.deterministic.fill_uninitialized_memory = wanted[2]  # type: ignore[attr-defined]
 
 
-#: Part of the state -> what brings this process from its own to the one wanted.
-_TAKE: dict[str, Callable[[Any, Any], object]] = {
+#: Part of the state -> what brings this process into it.
+_TAKE: dict[str, Callable[[Any], object]] = {
     "environment": _take_environment,
+    "whole_environment": _take_whole_environment,
     "folder": _take_folder,
     "import_path": _take_import_path,
     "arguments": _take_arguments,
-    "start_method": _take_start_method,
-    "umask": lambda _, wanted: os.umask(wanted),
+    "start_method": lambda wanted: multiprocessing.set_start_method(wanted, force=True),
+    "umask": os.umask,
     "ignored_signals": _take_ignored_signals,
     "limits": _take_limits,
-    "cores": lambda _, wanted: os.sched_setaffinity(0, wanted),
+    "cores": lambda wanted: os.sched_setaffinity(0, wanted),
     "warning_filters": _take_warning_filters,
-    "default_dtype": lambda _, wanted: torch.set_default_dtype(getattr(torch, wanted.removeprefix("torch."))),
-    "default_device": lambda _, wanted: torch.set_default_device(wanted),
+    "default_dtype": lambda wanted: torch.set_default_dtype(getattr(torch, wanted.removeprefix("torch."))),
+    "default_device": torch.set_default_device,
     "determinism": _take_determinism,
-    "grad": lambda _, wanted: torch.set_grad_enabled(wanted),
+    "grad": torch.set_grad_enabled,
 }

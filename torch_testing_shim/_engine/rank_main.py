@@ -28,7 +28,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.likeness import import_module
 from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
-from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception, skip_outcome
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
@@ -76,9 +76,8 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     ):
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    state = ProcessState.from_json(job.folder.state.read_text())
-    state.take_on()
-    listen_on_loopback(state.environment)
+    take_on(json.loads(job.folder.state.read_text()))
+    listen_on_loopback(os.environ)
     _redirect_output(job)
     _record_warnings(job)
     faulthandler.enable(sys.stderr)

@@ -13,12 +13,14 @@ import torch
 
 from torch_testing_shim._comparison import ComparisonRules, differences
 from torch_testing_shim._engine.collective_log import rehearse_logging
+from torch_testing_shim._engine.loopback import loopback_interface
 
 __all__ = ["rehearse"]
 
 
 def rehearse() -> None:
-    """Compares two small tensors, opens a stream, and puts the kernels in place that log collectives.
+    """Compares two small tensors, opens a stream, puts the kernels in place that log collectives, and looks for the
+    loopback interface.
 
     It draws no random number, starts no thread and touches no accelerator, whatever device the test's module has made
     the default; and nothing comes of it where that module has put something of its own in torch's place.
@@ -30,3 +32,4 @@ def rehearse() -> None:
         rehearse_logging()
     with suppress(Exception):
         open(os.devnull, "w", buffering=1, errors="backslashreplace").close()
+    loopback_interface()

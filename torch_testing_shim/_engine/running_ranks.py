@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -61,7 +62,8 @@ class RunningRanks:
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
-            self.jobs[0].folder.state.write_text(ProcessState.of_this_process().to_json())
+            changes = ProcessState.of_this_process().changes_since(self._keeper.state)
+            self.jobs[0].folder.state.write_text(json.dumps(changes))
             for job in self.jobs:
                 self.started.append(time.monotonic())
                 reader, rank_end = make_channel()

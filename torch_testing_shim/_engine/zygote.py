@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink
+from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.threads import fork_quietly, python_thread_count, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
 
@@ -19,8 +20,8 @@ class Zygote(KeeperLink):
 
     _name = "the process that ranks are forked from"
 
-    def __init__(self, pid: int, orders: socket.socket) -> None:
-        super().__init__(pid, orders)
+    def __init__(self, pid: int, orders: socket.socket, state: ProcessState) -> None:
+        super().__init__(pid, orders, state.as_ranks_start())
         self._modules = frozenset(sys.modules)
 
     def can_have(self, module: str) -> bool:
@@ -44,12 +45,13 @@ class Zygote(KeeperLink):
         controller_pid = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        state = ProcessState.of_this_process()
         pid = fork_quietly()
         if pid == 0:
             ours.close()
             serve(theirs, controller_pid, preload)
         theirs.close()
-        zygote = cls(pid, ours)
+        zygote = cls(pid, ours, state)
         try:
             _check_threads(thread_count_after_fork())
         except ForkRefusedError:

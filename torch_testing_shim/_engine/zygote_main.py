@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import Keeper
+from torch_testing_shim._engine.process_state import read_environment_again
 from torch_testing_shim._engine.rank_main import run_rank
 from torch_testing_shim._engine.rehearsal import rehearse
 
@@ -42,6 +43,7 @@ def serve(
         for name in preload:
             with suppress(ImportError):  # this torch does not have it; a test that wants it will say so
                 importlib.import_module(name)
+        read_environment_again()
         rehearse()
         gc.freeze()  # what is here now is never collected, so ranks do not copy its pages by collecting
         keeper.run()

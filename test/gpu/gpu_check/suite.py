@@ -9,6 +9,7 @@ from gpu_check.sample_run import ROOT, run_python
 __all__ = ["FILES", "SuiteCheck"]
 
 FILES = (
+    "shim/test_backend_needs",
     "shim/test_backend_skips",
     "shim/test_backends",
     "shim/test_common_cuda",
@@ -41,7 +42,11 @@ class SuiteCheck:
         """The one row."""
         run = run_python([str(ROOT / "run_test.py"), "--keep-going", "-j", "auto", *FILES], limit=_LIMIT_SECONDS)
         lines = run.output.rstrip().splitlines()
-        failed = [line for line in lines if line.startswith(("FAILED  ", "ERROR  ", "CRASHED  ", "TIMED OUT  "))]
+        failed = [
+            line
+            for line in dict.fromkeys(lines)
+            if line.startswith(("FAILED  ", "ERROR  ", "CRASHED  ", "TIMED OUT  "))
+        ]
         is_right = run.exit_code == 0
         verdict = Verdict.OK if is_right else Verdict.FAILED
         seen = lines[-1] if lines else "nothing"

@@ -1,26 +1,20 @@
 """A harness for PyTorch-style distributed tests, with the names of `torch.testing._internal` at the same paths.
 
-Import the modules; this package itself imports nothing.
+Import the modules; this package itself imports none of them. A module or a name that is not here is the installed
+torch's own, built on what is here (see `_upstream.graft`).
 
 Faces, PyTorch's names at PyTorch's paths:
 
     common_utils                          TestCase, run_tests, parametrize, seeds, flags
     common_distributed                    MultiProcessTestCase, skip_if_lt_x_gpu, requires_*, run_subtests
-    distributed._tensor.common_dtensor    DTensorTestBase, with_comms, a transformer
+    distributed._tensor.common_dtensor    DTensorTestBase, with_comms
     distributed.fake_pg                   FakeStore
-    distributed.distributed_utils         with_fake_comms
-    distributed.common_state_dict         VerifyStateDictMixin
     distributed._shard.sharded_tensor     ShardedTensorTestBase, with _test_ops_common and _test_st_common
     distributed._shard.test_common        SimpleMegatronLM
-    distributed.rpc_utils                 with distributed_test, rpc.tensorpipe_rpc_agent_test_fixture and
-                                          rpc.faulty_rpc_agent_test_fixture: names that raise when they are used
     distributed.checkpoint_utils          with_temp_dir
-    common_fsdp                           FSDPTest, test models of FSDP, patches
-    common_dist_composable                models whose parts are wrapped one by one
-    common_device_type                    instantiate_device_type_tests, dtypes, onlyCUDA
+    common_fsdp                           FSDPTest, with CPU ranks where there is no accelerator
+    common_device_type                    which devices generic tests are made for
     common_cuda                           TEST_MULTIGPU and its like
-    common_methods_invocations            DecorateInfo
-    two_tensor                            TwoTensor
     distributed.multi_threaded_pg         the process group of threads, with _threaded_collectives,
                                           _threaded_works, _thread_world
 
@@ -41,20 +35,15 @@ What the faces delegate to:
                             _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
                             _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
-    _parametrization        parametrize, subtest, instantiate_parametrized_tests, with _parameter_cases
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
-    _device_type_tests      generic tests, made for each device; _device_marks: dtypes, and on which devices
     _rank_placements        where the shards of a test's sharded tensors lie
-    _fused_embeddings, _rot13_stream    models and a stream transform for tests of checkpoints
-    _absent_names           names that stand for a part of PyTorch's own build
     _lazy_flag              a flag that is asked when it is used
-    _fsdp                   what common_fsdp is made of; _dummy_process_group: a rank and a size without messages
+    _fsdp                   what common_fsdp does otherwise than torch
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class
-    _distributed_names      where names of common_distributed are that few tests use: _backend_features,
-                            _communication_means, _debug_settings, _distributed_test_base, _dynamo_cases,
-                            _sample_inputs
+    _distributed_names      where names of common_distributed are that few tests use: _communication_means,
+                            _debug_settings, _distributed_test_base, _dynamo_cases
     _wrapped_method         how a test case puts its way of running before its test method
     _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
@@ -65,11 +54,10 @@ What the faces delegate to:
                             _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip
     _test_notes             what is to be told of a test whatever its status
-    _perceptrons, _transformer   models for tests of DTensor, with _transformer_plan and _expert_parallel: over meshes
-    _dtensor_conversion     operators on DTensors, in every sharding; _subtests: many checks in one set of ranks
+    _subtests               many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups
     _torch_versions         what differs between versions of torch
-    _device_sleep, _gradient_checks, _hypothesis_profiles, _retries, _skips    each does what its name says
+    _hypothesis_profiles, _skips    each does what its name says
 
 What everything shares:
 
@@ -88,3 +76,8 @@ What everything shares:
     _upstream               PyTorch's test files as they are: `python -m torch_testing_shim FILE` (`__main__`)
     _warm                   the interpreter that run_test.py has test files forked from: order, main, source, script
 """
+
+from torch_testing_shim._upstream import modules as _modules
+
+_modules.install()
+__getattr__ = _modules.below(__name__)

@@ -30,6 +30,9 @@ class TensorAssertions(unittest.TestCase):
 
     precision: float = 0.0
     rel_tol: float = 0.0
+    #: What upstream's own classes read for these.
+    _precision: float = 0.0
+    _rel_tol: float = 0.0
 
     def assertEqual(
         self,

@@ -68,6 +68,8 @@ class MultiProcContinuousTest(TestCase):
     pg: dist.ProcessGroup
     device: Any = OwnDevice()
     _is_joined = True
+    #: Upstream's; torch's test cases on LocalTensor, which have no ranks, set it.
+    _processes_spawned = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

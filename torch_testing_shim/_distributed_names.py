@@ -5,6 +5,7 @@ So that what a test does not use costs it nothing, and no device is asked for by
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,20 +13,10 @@ from typing import Any
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._test_limits import get_timeout
 
-__all__ = ["ANSWERS", "HOMES", "look_up"]
+__all__ = ["ANSWERS", "HOMES", "LAZY_NAMES", "look_up"]
 
 _NAMES_BY_MODULE = {
-    "_backend_features": ("DistTestCases",),
-    "_communication_means": (
-        "captured_output",
-        "cleanup_temp_dir",
-        "create_device",
-        "create_tcp_store",
-        "has_efa",
-        "init_multigpu_helper",
-        "initialize_temp_directories",
-        "tp_transports",
-    ),
+    "_communication_means": ("cleanup_temp_dir", "init_multigpu_helper", "initialize_temp_directories"),
     "_debug_settings": ("verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"),
     "_distributed_test_base": ("DistributedTestBase",),
     "_dynamo_cases": (
@@ -45,7 +36,6 @@ _NAMES_BY_MODULE = {
         "skip_if_rocm_ver_lessthan_multiprocess",
         "sm_is_or_higher_than",
     ),
-    "_sample_inputs": ("SaveForwardInputsModel", "SaveForwardInputsModule", "simple_sparse_reduce_tests"),
     "_test_limits": ("TIMEOUT_OVERRIDE",),
     "_world_skips": (
         "get_required_world_size",
@@ -86,13 +76,12 @@ ANSWERS: Mapping[str, Callable[[], Any]] = {
 
 
 def look_up(name: str) -> Any:
-    """The value of a name of `common_distributed`.
+    """The value of a name that has a home here."""
+    return getattr(importlib.import_module(f"{__package__}.{HOMES[name]}"), name)
 
-    Raises:
-        AttributeError: it has none.
-    """
-    if name in HOMES:
-        return getattr(importlib.import_module(f"{__package__}.{HOMES[name]}"), name)
-    if name in ANSWERS:
-        return ANSWERS[name]()
-    raise AttributeError(f"module '{__package__}.common_distributed' has no attribute {name!r}")
+
+#: Name -> what answers it, of all.
+LAZY_NAMES: Mapping[str, Callable[[], Any]] = {
+    **{name: functools.partial(look_up, name) for name in HOMES},
+    **ANSWERS,
+}

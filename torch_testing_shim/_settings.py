@@ -1,7 +1,8 @@
 """The one reader of the environment: variables in, a frozen `Settings` out.
 
 Nothing else in the package reads test configuration from `os.environ`. Settings are read where they are
-needed and passed on; they are never cached, so a test may change the environment and read them again.
+needed and passed on; they are never cached, so a test may change the environment and read them again. What torch's own
+definitions read by themselves is not here: PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TESTING_DEVICE_EXCEPT_FOR.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "SettingsError",
     "asked_to_complete",
     "changed_environment",
+    "read_cache_folder",
     "read_github_actions",
     "read_settings",
     "read_temporary_folder",
@@ -78,8 +80,6 @@ class Settings:
             (TORCH_TESTING_SHIM_UPSTREAM_FILE, which the harness sets by itself), or None.
         device_map: what is asked for on one device type is made on another (TORCH_TESTING_SHIM_MAP_DEVICE, which
             `--map-device` sets), or None.
-        only_devices, except_devices: device types that tests for each device are made for, or not made for
-            (PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TESTING_DEVICE_EXCEPT_FOR, separated by commas); none for all.
         backend: the process-group backend that a launcher has told (BACKEND), or None.
         show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
         rank: which rank this process is, where torchrun has started it (RANK), or None.
@@ -111,8 +111,6 @@ class Settings:
     device_map: DeviceMap | None = None
     show_output: bool = False
     rank: int | None = None
-    only_devices: tuple[str, ...] = ()
-    except_devices: tuple[str, ...] = ()
     backend: str | None = None
 
 
@@ -152,8 +150,6 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
         show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
         rank=int(env["RANK"]) if env.get("RANK", "").isdecimal() else None,  # else it is not torchrun's
-        only_devices=_names(env, "PYTORCH_TESTING_DEVICE_ONLY_FOR"),
-        except_devices=_names(env, "PYTORCH_TESTING_DEVICE_EXCEPT_FOR"),
         backend=env.get("BACKEND") or None,
     )
 
@@ -176,6 +172,12 @@ def read_temporary_folder(environ: Mapping[str, str] | None = None) -> str | Non
     return (os.environ if environ is None else environ).get("TMPDIR") or None
 
 
+def read_cache_folder(environ: Mapping[str, str] | None = None) -> str | None:
+    """The folder of the user's caches: XDG_CACHE_HOME, or `.cache` in the home folder; None where neither is known."""
+    chosen = (os.environ if environ is None else environ).get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return chosen if os.path.isabs(chosen) else None
+
+
 @dataclass(frozen=True)
 class GitHubActions:
     """What GitHub Actions says of the step that this process is part of.
@@ -196,10 +198,6 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
     if env.get("GITHUB_ACTIONS") != "true":
         return None
     return GitHubActions(env.get("GITHUB_WORKSPACE") or None, env.get("GITHUB_STEP_SUMMARY") or None)
-
-
-def _names(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in env.get(name, "").split(",") if part.strip())
 
 
 @contextmanager

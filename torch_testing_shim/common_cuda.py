@@ -9,6 +9,7 @@ import torch
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM
 from torch_testing_shim._lazy_flag import LazyFlag
+from torch_testing_shim._upstream.graft import served
 
 # Without the lazily answered TEST_CUDA and its like: `import *` must not ask for devices.
 __all__ = [
@@ -69,9 +70,10 @@ PLATFORM_SUPPORTS_FUSED_ATTENTION = LazyFlag(
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name == "TEST_CUDA":
-        return LAZY_FLAGS["TEST_CUDA"]()
-    if name == "TEST_MULTIGPU":
-        return LAZY_FLAGS["TEST_CUDA"]() and LAZY_FLAGS["TEST_MULTIACCELERATOR"]()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(
+    __name__,
+    {
+        "TEST_CUDA": LAZY_FLAGS["TEST_CUDA"],
+        "TEST_MULTIGPU": lambda: LAZY_FLAGS["TEST_CUDA"]() and LAZY_FLAGS["TEST_MULTIACCELERATOR"](),
+    },
+)

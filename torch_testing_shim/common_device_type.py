@@ -1,76 +1,77 @@
 """Upstream's `common_device_type`: generic tests that are made for each device of the machine.
 
-`ops` makes tests of PyTorch's own database of operators, which is not here: using it raises an error that says so.
+Devices and parametrization are torch's own as a group, since `ops`, `modules`, tolerances and expected failures work
+hand in hand with how tests are made. Ours is which devices there are, and that no device is started before a test uses
+it: a driver that runs in the test process forbids forked ranks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from enum import Enum
+import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from torch_testing_shim._absent_names import AbsentName
-from torch_testing_shim._device_marks import (
-    deviceCountAtLeast,
-    dtypes,
-    dtypesIfCPU,
-    dtypesIfCUDA,
-    onlyAccelerator,
-    onlyCPU,
-    onlyCUDA,
-    onlyNativeDeviceTypes,
-    onlyOn,
-    skipCPUIf,
-    skipCUDAIf,
-    skipIf,
-    skipMeta,
-    skipMetaIf,
-)
-from torch_testing_shim._device_type_tests import DeviceTypeTestBase, instantiate_device_type_tests
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._upstream.graft import served
 
-__all__ = [
-    "DeviceTypeTestBase",
-    "OpDTypes",
-    "deviceCountAtLeast",
-    "dtypes",
-    "dtypesIfCPU",
-    "dtypesIfCUDA",
-    "instantiate_device_type_tests",
-    "onlyAccelerator",
-    "onlyCPU",
-    "onlyCUDA",
-    "onlyNativeDeviceTypes",
-    "onlyOn",
-    "ops",
-    "skipCPUIf",
-    "skipCUDAIf",
-    "skipIf",
-    "skipMeta",
-    "skipMetaIf",
-]
+__all__ = ["get_device_type_test_bases"]
+
+__getattr__ = served(__name__)
 
 
-class OpDTypes(Enum):
-    """Which dtypes of an operator `ops` is to test (upstream's `OpDTypes`, torch 2.13)."""
+class _PrecisionOfThread(threading.local):
+    """What tolerances override in this thread; rank threads start with none, as the main thread does."""
 
-    supported, unsupported, supported_backward, unsupported_backward, any_one, none, any_common_cpu_cuda_one = range(7)
+    precision = rel_tol = 0.0
 
 
-class ops:
-    """Upstream's `ops` (torch 2.13) makes a test for each operator of a list of PyTorch's descriptions.
+class _WhenAsked:
+    """A class attribute that is answered each time, since the answer starts the device."""
 
-    Raises:
-        AbsentNameError: always.
-    """
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._ask = ask
 
-    def __init__(
-        self,
-        op_list: Iterable[Any],
-        *,
-        dtypes: OpDTypes | Collection[torch.dtype] = OpDTypes.supported,
-        allowed_dtypes: Collection[torch.dtype] | None = None,
-        skip_if_dynamo: bool = True,
-    ) -> None:
-        AbsentName(f"{__name__}.ops", "makes tests of PyTorch's own descriptions of operators").absent()
+    def __get__(self, instance: object, owner: type) -> object:
+        return self._ask()
+
+
+def get_device_type_test_bases() -> list[Any]:
+    """The classes that tests are made on: for the CPU, and for the accelerator in use (upstream's name, torch 2.13)."""
+    torchs: Any = sys.modules[__name__]
+    torchs.DeviceTypeTestBase._tls = _PrecisionOfThread()
+    device = device_in_use()
+    if device.is_cpu:
+        return [torchs.CPUTestBase]
+    names = [f"{device.type}:{index}" for index in device.usable]
+    if device.type == torch._C._get_privateuse1_backend_name():
+        return [torchs.CPUTestBase, _privateuse1_base(torchs.PrivateUse1TestBase, device.type, names)]
+    base = getattr(torchs, f"{device.type.upper()}TestBase", None)
+    if base is None:
+        return [torchs.CPUTestBase]
+    _know_devices(base, names)
+    if device.type == "cuda":
+        cudnn: Any = torch.backends.cudnn  # untyped in torch
+        base.no_magma = _WhenAsked(lambda: not torch.cuda.has_magma)
+        base.no_cudnn = _WhenAsked(lambda: not cudnn.is_acceptable(torch.ones(1, device="cuda")))
+        base.cudnn_version = _WhenAsked(lambda: None if base.no_cudnn else cudnn.version())
+        return [torchs.CPUTestBase, base]
+    return [torchs.CPUTestBase]  # torch adds the others where a file allows them
+
+
+def _know_devices(base: Any, names: list[str]) -> None:
+    base.primary_device = names[0]
+    base.get_all_devices = classmethod(lambda cls: names)
+    base.setUpClass = classmethod(lambda cls: None)
+    base.distributed_backend = classmethod(lambda cls: process_group_backend(torch.device(names[0]).type))
+
+
+def _privateuse1_base(base: Any, device_type: str, names: list[str]) -> Any:
+    def set_up_class(cls: Any) -> None:  # from then on the classes go by the device's own name
+        base.device_type, base.device_mod = device_type, getattr(torch, device_type, None)
+
+    _know_devices(base, names)
+    base.setUpClass = classmethod(set_up_class)
+    return base

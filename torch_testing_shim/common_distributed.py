@@ -29,7 +29,7 @@ from torch_testing_shim._backend_skips import (
     skip_if_win32,
 )
 from torch_testing_shim._continuous import MultiProcContinuousTest
-from torch_testing_shim._distributed_names import look_up
+from torch_testing_shim._distributed_names import LAZY_NAMES
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
@@ -47,6 +47,7 @@ from torch_testing_shim._skips import TEST_SKIPS, TestSkip
 from torch_testing_shim._subtests import run_subtests
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim._test_notes import note_sharing
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, no_rank, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase, set_rng_seed
 
@@ -79,8 +80,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 MultiProcContinousTest = MultiProcContinuousTest  # torch 2.4's spelling
 
 
-def __getattr__(name: str) -> Any:
-    return look_up(name)
+__getattr__ = served(__name__, LAZY_NAMES)
 
 
 @dataclass

@@ -6,62 +6,26 @@ on the CPU too, with 4 ranks, where there is no accelerator.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import unittest
-from typing import Any
+from enum import Enum
+from typing import Any, cast
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._dummy_process_group import DummyProcessGroup
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
-from torch_testing_shim._fsdp.case_mixin import FSDPTestMixin
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
-from torch_testing_shim._fsdp.delayed_models import ModuleWithDelay, NestedWrappedModuleWithDelay
-from torch_testing_shim._fsdp.experts import MixtureOfExperts
-from torch_testing_shim._fsdp.fsdp_device import device_count, device_type, to_device
-from torch_testing_shim._fsdp.init_modes import CUDAInitMode, DEVICEInitMode, FSDPInitMode
-from torch_testing_shim._fsdp.model_states import (
-    _assert_module_states,
-    _broadcast_state_dict,
-    _get_state_dict,
-    _maybe_wrap_fsdp,
-    _zero_model,
-    check_sharded_parity,
-    get_full_params,
-)
-from torch_testing_shim._fsdp.nested_models import (
-    AlwaysWrapNestedWrappedModule,
-    NestedWrappedModule,
-    NonUniformReqGradNWM,
-)
-from torch_testing_shim._fsdp.patches import (
-    patch_all_gather,
-    patch_all_reduce,
-    patch_foreach_all_gather,
-    patch_foreach_reduce,
-    patch_post_backward,
-    patch_reduce_scatter,
-    patch_register_post_backward_hook_backward,
-    patch_reshard,
-    patch_unshard,
-    reduce_scatter_with_assert,
-)
-from torch_testing_shim._fsdp.small_models import (
-    MLP,
-    DoubleLinear,
-    DummyDDP,
-    MLPStack,
-    NestedLinear,
-    SkipModel,
-    SkipModule,
-)
-from torch_testing_shim._fsdp.transformer_model import FSDPTestModel, TransformerWithSharedParams
+from torch_testing_shim._fsdp.fsdp_device import FSDP, device_count, device_type, wrap
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim._upstream.class_rest import torchs_class
+from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest,
     MultiProcessTestCase,
@@ -72,69 +36,34 @@ from torch_testing_shim.common_utils import FILE_SCHEMA, set_rng_seed
 
 # Without DEVICE_TYPE and its like: `import *` must not ask for devices.
 __all__ = [
-    "MLP",
-    "AlwaysWrapNestedWrappedModule",
+    "FSDP",
     "CUDAInitMode",
     "DEVICEInitMode",
-    "DoubleLinear",
-    "DummyDDP",
-    "DummyProcessGroup",
-    "FSDPInitMode",
     "FSDPTest",
     "FSDPTestContinuous",
     "FSDPTestMixin",
-    "FSDPTestModel",
     "FSDPTestMultiThread",
-    "MLPStack",
-    "MixtureOfExperts",
-    "ModuleWithDelay",
-    "NestedLinear",
-    "NestedWrappedModule",
-    "NestedWrappedModuleWithDelay",
-    "NonUniformReqGradNWM",
-    "SkipModel",
-    "SkipModule",
-    "TransformerWithSharedParams",
-    "_assert_module_states",
-    "_broadcast_state_dict",
-    "_get_state_dict",
-    "_maybe_cuda",
-    "_maybe_wrap_fsdp",
-    "_zero_model",
-    "check_sharded_parity",
     "compiled_fsdp_test",
     "get_devtype",
-    "get_full_params",
-    "patch_all_gather",
-    "patch_all_reduce",
-    "patch_foreach_all_gather",
-    "patch_foreach_reduce",
-    "patch_post_backward",
-    "patch_reduce_scatter",
-    "patch_register_post_backward_hook_backward",
-    "patch_reshard",
-    "patch_unshard",
-    "reduce_scatter_with_assert",
     "run_subtests",
-    "subtest_name",
     "test_compiled_fsdp",
+    "wrap",
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: Older spellings (torch 2.4).
-_maybe_cuda = _move_to_device = to_device
-test_compiled_fsdp = compiled_fsdp_test
+test_compiled_fsdp = compiled_fsdp_test  # torch 2.4's spelling
 
 
-def __getattr__(name: str) -> Any:
-    if name == "DEVICE_TYPE":
-        return device_type()
-    if name == "DEVICE_COUNT":
-        return device_count()
-    if name == "DISTRIBUTED_BACKEND":
-        return process_group_backend(device_type())
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(
+    __name__,
+    {
+        "DEVICE_TYPE": device_type,
+        "DEVICE_COUNT": device_count,
+        "DISTRIBUTED_BACKEND": lambda: process_group_backend(device_type()),
+        "_maybe_cuda": lambda: grafted(__name__, "_move_to_device"),  # torch 2.4's spelling
+    },
+)
 
 
 def get_devtype() -> torch.device:
@@ -142,14 +71,51 @@ def get_devtype() -> torch.device:
     return torch.device(device_type())
 
 
-def subtest_name(test_name_mapping: dict[str, str], *args: Any) -> str:
-    """A name for a subtest: what the mapping has for the text of each argument, and "none" for None, joined by
-    underscores (upstream's `subtest_name`, torch 2.13).
+class DEVICEInitMode(Enum):
+    """When a model goes to the device in use: before FSDP wraps it, after that, or never (upstream's
+    `DEVICEInitMode`, torch 2.13; torch 2.4 called it `CUDAInitMode`, whose members are other names of the same)."""
 
-    Raises:
-        KeyError: the mapping lacks an argument.
-    """
-    return "_".join("none" if value is None else test_name_mapping[str(value)] for value in args)
+    DEVICE_BEFORE = 1
+    DEVICE_AFTER = 2
+    DEVICE_NEVER = 3
+    CUDA_BEFORE = DEVICE_BEFORE
+    CUDA_AFTER = DEVICE_AFTER
+    CUDA_NEVER = DEVICE_NEVER
+
+
+CUDAInitMode = DEVICEInitMode
+
+
+class FSDPTestMixin:
+    """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
+
+    rest_is_torchs = True
+
+    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
+        """`run_subtests` of `common_distributed`, for this test case."""
+        run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
+
+    def _train_for_several_steps(
+        self, model: Any, num_steps: int, autocast: bool, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Torch's, with a gradient scaler for the device in use. It expects sums under autocast in float32, which
+        accelerators give; on the CPU they stay in the low precision."""
+        kwargs["sharded_grad_scaler_kwargs"] = {
+            "device": device_type(),
+            **(kwargs.get("sharded_grad_scaler_kwargs") or {}),
+        }
+        train = torchs_class(FSDPTestMixin)["_train_for_several_steps"]
+        loss_of = model.module.get_loss
+        in_float32 = mock.patch.object(model.module, "get_loss", lambda *given: loss_of(*given).float())
+        with in_float32 if autocast and device_type() == "cpu" else contextlib.nullcontext():
+            loss: torch.Tensor = train(self, model, num_steps, autocast, *args, **kwargs)
+        return loss
+
+    def _test_fsdp_parity(self, *args: Any, **kwargs: Any) -> None:
+        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it."""
+        if "cuda_init_mode" in kwargs:
+            kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
+        torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
 
 
 class FSDPTest(FSDPTestMixin, MultiProcessTestCase):

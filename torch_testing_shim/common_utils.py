@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from torch_testing_shim._assertions import TensorAssertions
-from torch_testing_shim._device_sleep import get_cycles_per_ms
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
@@ -48,7 +47,6 @@ from torch_testing_shim._flags import (
     TEST_WITH_TORCHINDUCTOR,
     settings_or_default,
 )
-from torch_testing_shim._gradient_checks import _assertGradAndGradgradChecks, gradcheck, gradgradcheck
 from torch_testing_shim._guards import (
     DeterministicGuard,
     SwapTensorsGuard,
@@ -59,16 +57,8 @@ from torch_testing_shim._guards import (
 )
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
-from torch_testing_shim._parametrization import (
-    decorateIf,
-    instantiate_parametrized_tests,
-    parametrize,
-    reparametrize,
-    subtest,
-)
 from torch_testing_shim._rank_free import runs_on_cpu
 from torch_testing_shim._repro import repro_command, repro_on_failure
-from torch_testing_shim._retries import ADDRESS_IN_USE, CONNECT_TIMEOUT, find_free_port, retry_on_connect_failures
 from torch_testing_shim._running_script import load_tests
 from torch_testing_shim._seeds import SEED, freeze_rng_state, set_rng_seed
 from torch_testing_shim._settings import changed_environment, read_settings
@@ -90,11 +80,11 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
+from torch_testing_shim._upstream.class_rest import torchs_attribute
+from torch_testing_shim._upstream.graft import served
 
 # Without LAZY_FLAGS' names: `import *` must not ask for devices.
 __all__ = [
-    "ADDRESS_IN_USE",
-    "CONNECT_TIMEOUT",
     "FILE_SCHEMA",
     "IS_ARM64",
     "IS_FBCODE",
@@ -115,21 +105,11 @@ __all__ = [
     "NoTest",
     "SwapTensorsGuard",
     "TestCase",
-    "_assertGradAndGradgradChecks",
-    "decorateIf",
     "dtype2prec_DONTUSE",
-    "find_free_port",
     "freeze_rng_state",
-    "get_cycles_per_ms",
-    "gradcheck",
-    "gradgradcheck",
-    "instantiate_parametrized_tests",
     "lazy_skip_if",
     "load_tests",
-    "parametrize",
-    "reparametrize",
     "requires_cuda",
-    "retry_on_connect_failures",
     "run_tests",
     "serialTest",
     "set_default_dtype",
@@ -141,7 +121,6 @@ __all__ = [
     "skip_if_pytest",
     "slowTest",
     "slowTestIf",
-    "subtest",
     "suppress_warnings",
     "wrapSwapTensorsTest",
 ]
@@ -155,10 +134,7 @@ load_profile_with_hypothesis(settings_or_default())
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
-def __getattr__(name: str) -> Any:
-    if name in LAZY_FLAGS:
-        return LAZY_FLAGS[name]()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(__name__, LAZY_FLAGS)
 
 
 class NoTest:
@@ -197,6 +173,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
+    rest_is_torchs = True
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False
@@ -208,6 +185,10 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
+
+    def __getattr__(self, name: str) -> Any:
+        """What upstream's classes have besides, of those that are marked: torch's own, on this test."""
+        return torchs_attribute(self, name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also

@@ -198,10 +198,6 @@ SURFACE: dict[str, dict[str, str | None]] = {
     "distributed.rpc.tensorpipe_rpc_agent_test_fixture": {
         "TensorPipeRpcAgentTestFixture": None,
     },
-    "distributed.distributed_test": {
-        "DistributedTest": None,
-        "TestDistBackend": None,
-    },
     "common_methods_invocations": {
         "DecorateInfo": (
             "(self, decorators, cls_name=None, test_name=None, *, device_type=None, dtypes=None, active_if=True)"

@@ -1,21 +1,12 @@
 """`with_temp_dir`, with and without a process group, in ranks and outside of them."""
 
-import io
-import logging
 import os
-import warnings
-from pathlib import Path
 
-import torch
-import torch.distributed.checkpoint as dcp
 from harness_samples import SampleTestCase
 
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed.checkpoint_utils import (
-    Rot13Example,
-    get_test_extension_registry,
-    with_checkpoint_logging,
     with_temp_dir,
 )
 
@@ -129,60 +120,6 @@ class OutsideOfRanks(TestCase):
     def test_called_without_a_function(self):
         with self.assertRaisesRegex(AssertionError, "write @with_temp_dir, without parentheses"):
             with_temp_dir()
-
-
-class Logging(TestCase):
-    def test_level_inside_and_after(self):
-        logger = logging.getLogger("torch.distributed.checkpoint")
-        before = logger.level
-
-        @with_checkpoint_logging
-        def bare(case):
-            case.assertEqual(logging.INFO, logger.level)
-
-        bare(self)
-        self.assertEqual(before, logger.level)
-
-    def test_arguments(self):
-        def fail(case):
-            case.assertEqual(logging.ERROR, logging.getLogger("another").level)
-            raise KeyError
-
-        with self.assertRaises(KeyError):
-            with_checkpoint_logging(fail, logger_name="another", level=logging.ERROR)(self)
-        self.assertEqual(logging.NOTSET, logging.getLogger("another").level)
-        with self.assertRaisesRegex(AssertionError, "needs a function"):
-            with_checkpoint_logging()
-
-
-class Stream(TestCase):
-    @with_temp_dir
-    def test_checkpoint_is_transformed(self):
-        """Through torch's own writer and reader; in the file, letters have the other case."""
-        saved = {"text": "Hello, World 13", "tensor": torch.arange(3.0)}
-        writer = dcp.FileSystemWriter(self.temp_dir, _extensions=[Rot13Example()])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there is no process group
-            dcp.save(saved, storage_writer=writer, no_dist=True)
-            written = b"".join(path.read_bytes() for path in Path(self.temp_dir).glob("*.distcp"))
-            self.assertIn(b"hELLO, wORLD 13", written)
-            loaded = {"text": "", "tensor": torch.zeros(3)}
-            reader = dcp.FileSystemReader(self.temp_dir, _extension_registry=get_test_extension_registry())
-            dcp.load(loaded, storage_reader=reader, no_dist=True)
-        self.assertEqual(saved, loaded)
-
-    def test_seeking(self):
-        source = Rot13Example().transform_from(io.BytesIO(b"aBc"))
-        self.assertEqual((b"Ab", 2), (source.read(2), source.tell()))
-        source.seek(1)
-        self.assertEqual((b"bC", True), (source.read(), source.seekable()))
-
-    def test_descriptor(self):
-        extension = Rot13Example(chunk_size=1)
-        self.assertEqual("stream.rot13/1", extension.get_descriptor())
-        self.assertIsInstance(Rot13Example.from_descriptor("1.7"), Rot13Example)
-        with self.assertRaisesRegex(ValueError, "version 1, not 2"):
-            Rot13Example.from_descriptor("2")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Generic tests made for each device: names, arguments and skips; a second device is simulated."""
+"""Generic tests made for each device: which devices there are, and that none is started; a second one is simulated.
+
+How tests are made of them is torch's own.
+"""
 
 import os
 import unittest
@@ -6,7 +9,7 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim import _device_type_tests
+from torch_testing_shim import common_device_type
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim.common_device_type import (
     DeviceTypeTestBase,
@@ -15,18 +18,20 @@ from torch_testing_shim.common_device_type import (
     dtypes,
     dtypesIfCPU,
     dtypesIfCUDA,
+    expectedFailureCPU,
     instantiate_device_type_tests,
     onlyAccelerator,
     onlyCPU,
     onlyCUDA,
-    onlyNativeDeviceTypes,
-    onlyOn,
-    skipCPUIf,
-    skipCUDAIf,
-    skipIf,
-    skipMeta,
+    ops,
+    precisionOverride,
+    skipCUDAIfNoMagma,
+    tol,
+    toleranceOverride,
 )
-from torch_testing_shim.common_distributed import MultiProcessTestCase
+from torch_testing_shim.common_distributed import MultiProcessTestCase, MultiThreadedTestCase
+from torch_testing_shim.common_methods_invocations import op_db
+from torch_testing_shim.common_modules import module_db, modules
 from torch_testing_shim.common_utils import TestCase, parametrize, run_tests
 
 
@@ -43,27 +48,29 @@ class Making(TestCase):
         for way in ("ONLY", "EXCEPT"):
             os.environ.pop(f"PYTORCH_TESTING_DEVICE_{way}_FOR", None)
 
-    def machine(self, accelerator="cuda", count=2):
+    def machine(self, accelerator="cuda", count=2, indices=None):
         """A context in which torch finds these accelerators; no test makes a tensor on one."""
-        found = DeviceInUse(accelerator, count) if accelerator else DeviceInUse("cpu", 0)
-        return mock.patch.object(_device_type_tests, "device_in_use", lambda: found)
+        found = DeviceInUse(accelerator, count, indices=indices) if accelerator else DeviceInUse("cpu", 0)
+        with mock.patch.object(common_device_type, "device_in_use", lambda: found):
+            bases = common_device_type.get_device_type_test_bases()
+        return mock.patch.object(common_device_type, "device_type_test_bases", bases)
 
-    def made(self, accelerator="cuda", count=2, arguments=None, **tests):
+    def made(self, accelerator="cuda", count=2, indices=None, arguments=None, **tests):
         """The classes made of a generic class with these tests, by name."""
         generic = type("TestGeneric", (TestCase,), {**tests, "__module__": __name__})
         scope = {"TestGeneric": generic}
-        with self.machine(accelerator, count):
+        with self.machine(accelerator, count, indices):
             instantiate_device_type_tests(generic, scope, **(arguments or {}))
-        self.assertEqual([], [name for name in vars(generic) if name.startswith("test")])
         return scope
 
     def names(self, scope):
-        return {name: [test for test in dir(made) if test.startswith("test")] for name, made in scope.items()}
+        return {name: unittest.defaultTestLoader.getTestCaseNames(made) for name, made in scope.items()}
 
     def run_all(self, scope):
         """How the tests of all classes end: the reason of a skip, or "passed"."""
         endings = {}
         for made in scope.values():
+            made.setUpClass()
             for test in unittest.defaultTestLoader.loadTestsFromTestCase(made):
                 result = unittest.TestResult()
                 test.run(result)
@@ -91,18 +98,25 @@ class Making(TestCase):
         self.assertIn(("cpu", "cpu", torch.float32, 1), self.ran)
         self.assertIn(("cuda", "cuda:0", torch.int64, 2), self.ran)
         self.assertEqual(10, len(self.ran))
+        self.assertTrue(issubclass(scope["TestGenericCPU"], DeviceTypeTestBase))
+        self.assertTrue(issubclass(DeviceTypeTestBase, TestCase))
 
-    def test_classes_can_be_found_in_their_module(self):
-        made = self.made(test_x=lambda case: None)["TestGenericCPU"]
-        self.assertEqual((__name__, "TestGenericCPU"), (made.__module__, made.__qualname__))
-        self.assertTrue(issubclass(made, DeviceTypeTestBase))
+    def test_no_device_is_started(self):
+        """Not by making the classes nor by setting them up; and what decorators ask is asked in the test."""
+        with mock.patch.object(torch, "ones", side_effect=AssertionError("a tensor was made")):
+            scope = self.made(test_x=skipCUDAIfNoMagma(lambda case, device: None))
+            for made in scope.values():
+                made.setUpClass()
+        with mock.patch.object(torch.cuda, "has_magma", False):
+            self.assertEqual({"no MAGMA library detected"}, set(self.run_all(scope).values()) - {"passed"})
 
-    def test_set_up_of_the_class_is_called_with_the_made_class(self):
-        seen = []
-        set_up = classmethod(lambda cls: seen.append(cls.__name__))
-        scope = self.made(None, setUpClass=set_up, test_x=lambda case: None)
-        unittest.defaultTestLoader.loadTestsFromTestCase(scope["TestGenericCPU"]).run(unittest.TestResult())
-        self.assertEqual(["TestGenericCPU"], seen)
+    def test_leased_devices(self):
+        def test_x(case, devices):
+            self.ran.append(devices)
+
+        scope = self.made(indices=(3, 5), test_x=deviceCountAtLeast(2)(test_x))
+        self.assertEqual("passed", self.run_all(scope)["test_x_cuda"])
+        self.assertEqual([["cuda:3", "cuda:5"]], self.ran)
 
     def test_dtypes_of_one_device(self):
         @dtypes(torch.float32)
@@ -115,111 +129,36 @@ class Making(TestCase):
         self.assertEqual(["test_x_cpu_float64"], names["TestGenericCPU"])
         self.assertEqual(["test_x_cuda_bfloat16", "test_x_cuda_float16"], names["TestGenericCUDA"])
 
-    def test_several_dtypes(self):
-        @dtypes((torch.int64, torch.float32), (torch.int8, torch.float16))
-        def test_x(case, dtypes):
-            self.ran.append(dtypes)
-
-        scope = self.made(None, test_x=test_x)
-        self.assertEqual(["test_x_cpu_int64_float32", "test_x_cpu_int8_float16"], self.names(scope)["TestGenericCPU"])
-        self.run_all(scope)
-        self.assertEqual([(torch.int64, torch.float32), (torch.int8, torch.float16)], self.ran)
-
-    def test_wrong_dtypes(self):
-        for wrong, told in (
-            (lambda: dtypes("float32"), "unknown dtype 'float32'"),
-            (lambda: dtypes((torch.int8,), torch.int8), "not both"),
-            (lambda: dtypes(torch.int8)(dtypes(torch.int8)(lambda case: None)), "dtypes for all twice"),
-            (lambda: self.made(test_x=dtypesIfCPU(torch.int8)(lambda case: None)), "@dtypes for all others is missing"),
-        ):
-            with self.assertRaisesRegex(AssertionError, told):
-                wrong()
-
     def test_skips_by_device(self):
-        def body(case):
-            self.ran.append(case.device_type)
+        marks = {"only_cuda": onlyCUDA, "only_cpu": onlyCPU, "accelerator": onlyAccelerator}
+        endings = self.run_all(self.made(**{f"test_{name}": mark(lambda case: None) for name, mark in marks.items()}))
+        passed = {name for name, ending in endings.items() if ending == "passed"}
+        self.assertEqual({"test_only_cuda_cuda", "test_only_cpu_cpu", "test_accelerator_cuda"}, passed)
 
-        marks = {
-            "only_cuda": onlyCUDA,
-            "only_cpu": onlyCPU,
-            "only_on": onlyOn(["xpu", "cuda"]),
-            "accelerator": onlyAccelerator,
-            "native": onlyNativeDeviceTypes,
-            "meta": skipMeta,
-            "not_cpu": skipCPUIf(True, "no cpu"),
-            "not_cuda": skipCUDAIf(True, "no cuda"),
-            "not_false": skipCUDAIf(False, "never"),
-            "by_attribute": skipIf("needs_more", "needs more"),
-            "missing": skipIf("is_missing", "is missing", device_type=("cpu",)),
-        }
-        tests = {f"test_{name}": mark(lambda case: body(case)) for name, mark in marks.items()}
-        endings = self.run_all(self.made(needs_more=False, **tests))
-        skipped = {name: reason for name, reason in endings.items() if reason != "passed"}
-        expected = {
-            "test_only_cuda_cpu": "runs on cuda only",
-            "test_only_cpu_cuda": "runs on cpu only",
-            "test_only_on_cpu": "runs on xpu, cuda only",
-            "test_accelerator_cpu": "runs on accelerators only",
-            "test_not_cpu_cpu": "no cpu",
-            "test_not_cuda_cuda": "no cuda",
-            "test_missing_cpu": "is missing",
-        }
-        self.assertEqual(expected, skipped)
-        self.assertEqual(len(endings) - len(expected), len(self.ran))
+    def test_tolerances(self):
+        @toleranceOverride({torch.float32: tol(atol=0.5, rtol=0)})
+        @dtypes(torch.float32)
+        def test_close(case, device, dtype):
+            case.assertEqual(torch.zeros(1, dtype=dtype), torch.full((1,), 0.4, dtype=dtype))
 
-    def test_meta_and_foreign_devices(self):
-        class OnMeta(DeviceTypeTestBase):
-            device_type = "meta"
+        @precisionOverride({torch.float32: 0.5})
+        @dtypes(torch.float32, torch.float64)
+        def test_precise(case, device, dtype):
+            close = torch.zeros(1, dtype=dtype), torch.full((1,), 0.4, dtype=dtype)
+            (case.assertEqual if dtype == torch.float32 else case.assertNotEqual)(*close)
 
-            @skipMeta
-            def test_meta(self):
-                raise AssertionError
-
-        class OnOther(DeviceTypeTestBase):
-            device_type = "xla"
-
-            @onlyNativeDeviceTypes
-            def test_other(self):
-                raise AssertionError
-
-        endings = self.run_all({"": OnMeta, "other": OnOther})
-        expected = {"test_meta": "does not work with meta tensors", "test_other": "runs on torch's own devices only"}
-        self.assertEqual(expected, endings)
-
-    def test_several_devices(self):
-        def test_x(case, devices):
-            self.ran.append(devices)
-
-        scope = self.made(count=2, test_x=deviceCountAtLeast(2)(test_x))
-        endings = self.run_all(scope)
-        self.assertEqual({"test_x_cpu": "needs at least 2 devices, found 1", "test_x_cuda": "passed"}, endings)
-        self.assertEqual([["cuda:0", "cuda:1"]], self.ran)
-        with self.assertRaisesRegex(AssertionError, "deviceCountAtLeast twice"):
-            deviceCountAtLeast(1)(deviceCountAtLeast(1)(test_x))
-
-    def test_leased_devices(self):
-        def test_x(case, devices):
-            self.ran.append((case.get_primary_device(), devices))
-
-        leased = DeviceInUse("cuda", 2, indices=(3, 1))
-        machine = mock.patch.object(_device_type_tests, "device_in_use", lambda: leased)
-        with mock.patch.object(self, "machine", return_value=machine):
-            scope = self.made(test_x=deviceCountAtLeast(2)(test_x))
-        with machine:
-            self.run_all(scope)
-        self.assertEqual([("cuda:3", ["cuda:3", "cuda:1"])], self.ran)
+        scope = self.made(None, test_close=test_close, test_precise=test_precise)
+        self.assertEqual(3, len(self.run_all(scope)))
 
     def test_which_devices(self):
         """Where each way to narrow them leads."""
         for arguments, environment, expected in (
             ({}, {}, ["CPU", "CUDA"]),
             ({"only_for": "cuda"}, {}, ["CUDA"]),
-            ({"only_for": ("cuda", "xpu")}, {}, ["CUDA"]),
             ({"except_for": ["cpu"]}, {}, ["CUDA"]),
             ({"only_for": "xpu"}, {}, []),
-            ({}, {"ONLY_FOR": "cpu, xpu"}, ["CPU"]),
+            ({}, {"ONLY_FOR": "cpu,xpu"}, ["CPU"]),
             ({}, {"EXCEPT_FOR": "cpu"}, ["CUDA"]),
-            ({"only_for": "cuda"}, {"ONLY_FOR": "cpu"}, []),
         ):
             with self.subTest(arguments=arguments, environment=environment), mock.patch.dict(os.environ):
                 for name, value in environment.items():
@@ -229,9 +168,11 @@ class Making(TestCase):
 
     def test_devices_that_need_to_be_allowed(self):
         for device in ("mps", "xpu"):
-            self.assertEqual(["TestGenericCPU"], list(self.made(device, test_x=lambda case: None)))
-            allowed = self.made(device, arguments={f"allow_{device}": True}, test_x=lambda case: None)
+            with mock.patch.object(common_device_type, f"TEST_{device.upper()}", True):
+                self.assertEqual(["TestGenericCPU"], list(self.made(device, test_x=lambda case: None)))
+                allowed = self.made(device, arguments={f"allow_{device}": True}, test_x=lambda case: None)
             self.assertEqual(["TestGenericCPU", f"TestGeneric{device.upper()}"], list(allowed))
+            self.assertEqual(f"{device}:0", allowed[f"TestGeneric{device.upper()}"].get_primary_device())
 
     def test_privateuse1(self):
         with mock.patch.object(torch._C, "_get_privateuse1_backend_name", return_value="npu"):
@@ -239,18 +180,23 @@ class Making(TestCase):
         self.assertEqual({"TestGenericPRIVATEUSE1": ["test_x_npu"]}, self.names(scope))
         self.assertEqual("npu:0", scope["TestGenericPRIVATEUSE1"].get_primary_device())
 
-    def test_wrong_devices(self):
-        with self.assertRaisesRegex(AssertionError, "cpu stands in both"):
-            self.made(arguments={"only_for": "cpu", "except_for": "cpu"}, test_x=lambda case: None)
-        with self.assertRaisesRegex(NotImplementedError, "lazy device"):
-            self.made(arguments={"include_lazy": True}, test_x=lambda case: None)
-
     def test_backend_of_a_device(self):
         self.assertEqual("gloo", self.made(None, test_x=lambda case: None)["TestGenericCPU"].distributed_backend())
 
-    def test_kinds_of_dtypes(self):
-        self.assertEqual((0, 6), (OpDTypes.supported.value, OpDTypes.any_common_cpu_cuda_one.value))
-        self.assertEqual(7, len(OpDTypes))
+
+class Operators(TestCase):
+    @ops([op for op in op_db if op.name in ("add", "linalg.svd")], dtypes=OpDTypes.any_one)
+    def test_operator(self, device, dtype, op):
+        [first, *_] = op.sample_inputs(device, dtype)
+        self.assertIsNotNone(op(first.input, *first.args, **first.kwargs))
+
+    @modules([info for info in module_db if info.name == "nn.Linear"])
+    def test_module(self, device, dtype, module_info, training):
+        self.assertTrue(module_info.module_inputs_func(module_info, device, dtype, False, training))
+
+    @expectedFailureCPU
+    def test_fails(self, device):
+        self.fail()
 
 
 class OnRanks(MultiProcessTestCase):
@@ -267,11 +213,27 @@ class OnRanks(MultiProcessTestCase):
         self.assertIn(self.rank, (0, 1))
 
     @onlyCUDA
-    def test_skipped_before_any_rank(self, device):
+    def test_skipped(self, device):
         raise AssertionError
 
 
-instantiate_device_type_tests(OnRanks, globals(), only_for="cpu")
+class OnThreads(MultiThreadedTestCase):
+    world_size = 2
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_threads()
+
+    @toleranceOverride({torch.float32: tol(atol=0.5, rtol=0)})
+    @dtypes(torch.float32)
+    def test_threads(self, device, dtype):
+        self.assertEqual(torch.zeros(1), torch.full((1,), 0.4))
+        self.assertIn(self.rank, (0, 1))
+
+
+for made_class in (Operators, OnRanks, OnThreads):
+    instantiate_device_type_tests(made_class, globals(), only_for="cpu")
+del made_class
 
 if __name__ == "__main__":
     run_tests()

@@ -11,30 +11,24 @@ from torch.distributed.fsdp import CPUOffload, FSDPModule, MixedPrecision, Shard
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup, RegisterPostBackwardFunction
 from torch.distributed.fsdp.wrap import enable_wrap
-from torch.distributed.tensor import DTensor, Shard, init_device_mesh
+from torch.distributed.tensor import DTensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from torch_testing_shim import common_fsdp
-from torch_testing_shim._fsdp import compiled, training
-from torch_testing_shim._fsdp.delays import delayed
-from torch_testing_shim._fsdp.parity import Parity
+from torch_testing_shim._fsdp import compiled
 from torch_testing_shim._torch_versions import ALL_GATHER, REDUCE_SCATTER
 from torch_testing_shim.common_fsdp import (
     MLP,
     AlwaysWrapNestedWrappedModule,
     CUDAInitMode,
     DEVICEInitMode,
-    DoubleLinear,
     DummyDDP,
-    DummyProcessGroup,
     FSDPInitMode,
     FSDPTest,
     FSDPTestContinuous,
-    FSDPTestModel,
     FSDPTestMultiThread,
     MixtureOfExperts,
     MLPStack,
-    NestedLinear,
     NestedWrappedModule,
     NestedWrappedModuleWithDelay,
     NonUniformReqGradNWM,
@@ -59,7 +53,6 @@ from torch_testing_shim.common_fsdp import (
     patch_reshard,
     patch_unshard,
     reduce_scatter_with_assert,
-    subtest_name,
     test_compiled_fsdp,
 )
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -255,32 +248,19 @@ class Training(TwoRanks):
         )
 
     def test_a_difference_is_found(self):
-        class Scaled(NestedWrappedModule):
-            def get_loss(self, input, output):
-                scale = 2 if any(isinstance(each, FSDP) for each in self.modules()) else 1
-                return scale * super().get_loss(input, output)
+        def doubled(model):
+            for parameter in model.parameters():
+                parameter.data.mul_(2)
+            return DDP(model)
 
         with self.assertRaisesRegex(AssertionError, "not close"):
-            self._test_fsdp_parity(Scaled, WRAPPED, BEFORE)
-
-    def test_a_difference_in_parameters_alone_is_found(self):
-        class Drifting(NestedWrappedModule):
-            def run_backward(self, loss):
-                super().run_backward(loss)
-                if any(isinstance(each, FSDP) for each in self.modules()):
-                    self.module[0].weight.data.add_(1e-4)
-
-        with self.assertRaisesRegex(AssertionError, "FSDP did not match DDP"):
-            self._test_fsdp_parity(Drifting, WRAPPED, BEFORE, num_iters=1, save_model=False, use_orig_params=True)
+            self._test_fsdp_parity(NestedWrappedModule, WRAPPED, BEFORE, ref_init_fn=doubled)
 
     def test_wrong_use(self):
-        with self.assertRaisesRegex(AssertionError, "mode that wraps"):
+        with self.assertRaisesRegex(AssertionError, "init mode that wraps"):
             self._test_fsdp_parity(NestedWrappedModule, PLAIN, BEFORE)
         with self.assertRaisesRegex(ValueError, "Initializing .*NestedWrappedModule.* raised error"):
             self._test_fsdp_parity(NestedWrappedModule, WRAPPED, BEFORE, no_such_argument=1)
-        model = DDP(self.made(NestedWrappedModule, PLAIN))
-        with self.assertRaisesRegex(ValueError, "at least 1 step"):
-            self._train_for_several_steps(model, 0, autocast=False)
 
     def test_training_lowers_the_loss_and_reloads(self):
         model = DDP(self.made(NestedWrappedModule, PLAIN))
@@ -311,19 +291,6 @@ class Models(TwoRanks):
         self.assertEqual([model.transformer], model.get_ignored_modules())
         self.assertFalse(model.training)
         _assert_module_states(model, self.process_group, self.assertEqual)
-
-    def test_transformer_is_wrapped_by_layer(self):
-        layers = [f"transformer.{part}.layers.{i}" for part in ("encoder", "decoder") for i in (0, 1)]
-        self.assertEqual(["", *layers], fsdp_units(self.made(TransformerWithSharedParams, WRAPPED, AFTER)))
-        only_root = self.made(TransformerWithSharedParams, WRAPPED, AFTER, {"auto_wrap_policy": None}, add_bn=False)
-        self.assertEqual([""], fsdp_units(only_root))
-        self.assertIsInstance(only_root.module.bn, nn.Identity)
-        pair = (self.process_group, dist.new_group([self.rank], use_local_synchronization=True))
-        hybrid = {"sharding_strategy": ShardingStrategy.HYBRID_SHARD}
-        model = TransformerWithSharedParams.init(pair, WRAPPED, BEFORE, hybrid, deterministic=True)
-        self.assertIs(model.process_group, pair[0])
-        with self.assertRaisesRegex(ValueError, "Unsupported FSDP init mode"):
-            self.made(TransformerWithSharedParams, None)
 
     def test_nested(self):
         model = self.made(NestedWrappedModule, PLAIN)
@@ -370,21 +337,6 @@ class Models(TwoRanks):
         dist.all_gather_object(gradients, [model.module[1].weight.grad, model.module[2].weight.grad])
         self.assertEqual(gradients[0][0], gradients[1][0])
         self.assertNotEqual(gradients[0][1], gradients[1][1])
-
-    def test_delays(self):
-        with mock.patch("torch_testing_shim._fsdp.delays.time.sleep") as slept:
-            model = NestedWrappedModuleWithDelay.init(
-                self.process_group, WRAPPED, BEFORE, delay_after_loss_ms=7, delay_before_reduction_ms=9
-            )
-            (inputs,) = model.get_input(get_devtype())
-            loss = model.get_loss(inputs, model(inputs))
-            self.assertTrue(slept.call_args_list == [mock.call(0.007)])
-            model.run_backward(loss)
-            self.assertTrue(mock.call(0.009) in slept.call_args_list)
-            slept.reset_mock()
-            experts = self.made(MixtureOfExperts, WRAPPED, delay_before_free_ms=5)
-            experts(inputs)
-            self.assertTrue(mock.call(0.005) in slept.call_args_list)
 
     def test_skip_model(self):
         with enable_wrap(wrapper_cls=FSDP, process_group=self.process_group):
@@ -457,15 +409,15 @@ class States(TwoRanks):
         plain, sharded, inputs = self.sharded_mlp()
         check_sharded_parity(self, plain, sharded)
         plain(inputs).sum().backward()
-        with self.assertRaisesRegex(AssertionError, "the gradient of in_proj.weight"):
+        with self.assertRaises(AssertionError):
             check_sharded_parity(self, plain, sharded)
         sharded(inputs).sum().backward()
         check_sharded_parity(self, plain, sharded)
         with torch.no_grad():
             plain.out_proj.bias += 1
-        with self.assertRaisesRegex(AssertionError, "out_proj.bias: "):
+        with self.assertRaises(AssertionError):
             check_sharded_parity(self, plain, sharded)
-        with self.assertRaisesRegex(AssertionError, "no DTensor"):
+        with self.assertRaises(AssertionError):
             check_sharded_parity(self, plain, plain)
         with self.assertRaises(ValueError):
             check_sharded_parity(self, plain, nn.Identity())
@@ -520,7 +472,7 @@ class Patches(TwoRanks):
         self.assertEqual((2.0, [torch.float32]), (output.item(), seen))
         reduced(output=output.zero_(), input=inputs)
         self.assertEqual((2.0, 2), (output.item(), len(seen)))
-        with self.assertRaisesRegex(AssertionError, "without an output"):
+        with self.assertRaisesRegex(AssertionError, "Cannot get reduce-scatter output"):
             reduced(input=inputs)
 
     def test_compiled(self):
@@ -570,87 +522,6 @@ class Alone(TestCase):
         )
         self.assertEqual(3, len(DEVICEInitMode))
         self.assertFalse(test_compiled_fsdp.__test__)
-
-    def test_subtest_name(self):
-        self.assertEqual("offload_none_x", subtest_name({"True": "offload", "1": "x"}, True, None, 1))
-        with self.assertRaises(KeyError):
-            subtest_name({}, "unknown")
-
-    def test_interface_of_models(self):
-        with self.assertRaisesRegex(TypeError, "abstract"):
-            FSDPTestModel()
-
-    def test_dummy_process_group(self):
-        group = DummyProcessGroup(rank=1, size=3)
-        self.assertEqual((1, 3), (group.rank(), group.size()))
-        work = group.allreduce([torch.ones(1)])
-        self.assertTrue(work.wait())
-        self.assertTrue(work.get_future().done())
-
-    def test_dummy_ddp(self):
-        layer = nn.Linear(2, 2)
-        model = DummyDDP(layer)
-        self.assertIs(layer, model.module)
-        self.assertEqual(layer(torch.ones(2)), model(torch.ones(2)))
-        self.assertEqual(["module.weight", "module.bias"], list(model.state_dict()))
-
-    def test_mlp(self):
-        model = MLP(4, bias=False, with_buffer=True, dim_multiplier=3)
-        self.assertEqual({"in_proj.weight": (12, 4), "out_proj.weight": (4, 12)}, shapes(model))
-        inputs = torch.rand(2, 4)
-        by_hand = (inputs @ model.in_proj.weight.T).relu() @ model.out_proj.weight.T
-        self.assertEqual(model(inputs), by_hand.relu() + model.buffer)
-        before = model.buffer.clone()
-        model.reset_parameters()
-        self.assertNotEqual(before, model.buffer)
-        self.assertIsNone(MLP(4).buffer)
-        self.assertEqual("meta", MLP(4, torch.device("meta")).in_proj.bias.device.type)
-
-    def test_mlp_stack(self):
-        self.assertEqual([12, 16, 12], [mlp.in_proj.out_features for mlp in MLPStack(4)])
-        self.assertEqual((4,), shapes(MLPStack(4, with_seq_parallel=True))["3.weight"])
-
-    def test_double_linear(self):
-        model, inputs = DoubleLinear(3), torch.rand(2, 3)
-        first, second = model(inputs)
-        self.assertEqual((first, second), (model.lin1(inputs).relu(), model.lin2(inputs).relu()))
-        model.use_second_linear = False
-        self.assertEqual(model(inputs), first)
-
-    def test_nested_linear(self):
-        layer = NestedLinear(fsdp_wrap=False)
-        inputs = torch.ones(1, 10, device=get_devtype())
-        self.assertEqual(layer(inputs), inputs @ layer.nested_linear.weight.T)
-
-    def test_delayed(self):
-        with mock.patch("torch_testing_shim._fsdp.delays.time.sleep") as slept:
-            self.assertEqual(3, delayed(max, 2)(1, 3))
-            self.assertEqual(3, delayed(max, 0)(1, 3))
-        slept.assert_called_once_with(0.002)
-
-    def test_fsdp_is_to_refuse_what_was_offloaded_and_moved_away(self):
-        for device, device_mode, offloads, is_refused in (
-            ("cuda", AFTER, True, True),
-            ("cuda", BEFORE, True, False),
-            ("cuda", AFTER, False, False),
-            ("cpu", AFTER, True, False),
-        ):
-            planned = Parity(NestedWrappedModule, WRAPPED, device_mode, cpu_offload=CPUOffload(offloads))
-            with mock.patch("torch_testing_shim._fsdp.parity.device_type", return_value=device):
-                self.assertEqual((offloads, is_refused), (planned.offloads, planned.is_refused))
-
-    def test_what_was_not_offloaded_is_found(self):
-        with self.assertRaisesRegex(AssertionError, "weight was to be offloaded"):
-            training._check_on_cpu(self, nn.Linear(1, 1, device="meta"))
-
-    def test_doubly_sharded_is_refused(self):
-        twice = nn.Linear(2, 2, bias=False)
-        sharded = nn.Module()
-        sharded.weight = mock.Mock(spec=DTensor)
-        sharded.weight.placements = (Shard(0), Shard(0))
-        sharded.named_parameters = lambda: [("weight", sharded.weight)]
-        with self.assertRaisesRegex(AssertionError, "twice over dimension 0"):
-            check_sharded_parity(self, twice, sharded)
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ class UpstreamRuns(SampleTestCase):
         run = self.run_test("-i", "tests_1/test_1::Of1.test_wrong", "--dry-run")
         self.assertRegex(run.output, r"-m torch_testing_shim \S+/tests_1/test_1.py Of1.test_wrong\n$")
         run = self.run_test("--report-surface")
-        self.assertIn("    1  missing  torch.testing._internal.common_utils.no_such_name\n", run.output)
-        self.assertIn("2 files, 4 names, 1 missing\n", run.output)
+        self.assertIn("    1  absent   torch.testing._internal.common_utils.no_such_name\n", run.output)
+        self.assertIn("2 files, 4 names: 3 ours, 0 torch's, 1 absent\n", run.output)
 
     def test_wrong_usage(self):
         for arguments, message in (

@@ -40,8 +40,6 @@ VARIABLES = [
     "TORCH_TESTING_SHIM_STRICT_LEAKS",
     "RANK",
     "TORCH_TESTING_SHIM_SHOWLOCALS",
-    "PYTORCH_TESTING_DEVICE_ONLY_FOR",
-    "PYTORCH_TESTING_DEVICE_EXCEPT_FOR",
 ]
 
 
@@ -83,8 +81,6 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
             "RANK": "3",
             "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
-            "PYTORCH_TESTING_DEVICE_ONLY_FOR": "cpu, cuda,",
-            "PYTORCH_TESTING_DEVICE_EXCEPT_FOR": "xla",
         }
         expected = Settings(
             device="cpu",
@@ -108,8 +104,6 @@ class SettingsTest(TestCase):
             strict_leaks=True,
             rank=3,
             showlocals=True,
-            only_devices=("cpu", "cuda"),
-            except_devices=("xla",),
         )
         self.assertEqual(expected, read_settings(environ))
 

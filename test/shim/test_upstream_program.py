@@ -55,7 +55,7 @@ instantiate_parametrized_tests(Sums)
 if __name__ == "__main__":
     run_tests()
 """
-MISSING = "is not in torch_testing_shim"
+MISSING = "the installed torch has no "
 
 
 class Program(SampleTestCase):
@@ -78,7 +78,7 @@ class Program(SampleTestCase):
             ("Sums.test_is_decorated_by_a_missing_name", "no_such_decorator"),
             ("OfAMissingBase.test_inherits", "NoSuchBase"),
         ):
-            reason = rf"torch\.testing\._internal\.common_utils\.{name}, which {self.path} uses, {MISSING}"
+            reason = rf"{MISSING}torch\.testing\._internal\.common_utils\.{name}, which {self.path} uses"
             self.assert_status(run, test, TestStatus.ERROR, reason)
         self.assertIn(f"python -m torch_testing_shim {self.path.name} Sums.test_wrong", run.output)
         self.assert_nothing_left()
@@ -117,10 +117,10 @@ class Program(SampleTestCase):
         run = self.run_command("-m", "torch_testing_shim", "--report-surface", str(self.folder))
         self.assertEqual(0, run.exit_code, run.output)
         lines = run.output.splitlines()
-        self.assertEqual(3, sum("  missing  " in line for line in lines))
-        self.assertIn("    1  missing  torch.testing._internal.common_utils.NoSuchBase", lines)
-        self.assertIn("    2           torch.testing._internal.common_utils.run_tests", lines)
-        self.assertRegex(lines[-1], r"^2 files, \d+ names, 3 missing$")
+        self.assertEqual(3, sum("  absent   " in line for line in lines))
+        self.assertIn("    1  absent   torch.testing._internal.common_utils.NoSuchBase", lines)
+        self.assertIn("    2  ours     torch.testing._internal.common_utils.run_tests", lines)
+        self.assertRegex(lines[-1], r"^2 files, \d+ names: \d+ ours, \d+ torch's, 3 absent$")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Redirect(SampleTestCase):
             from torch.testing._internal.common_utils import *
             import torch_testing_shim.common_utils as ours
 
-            assert sum("_Finder" in type(finder).__name__ for finder in sys.meta_path) == 1
+            assert sum("redirect" in type(finder).__module__ for finder in sys.meta_path) == 1
             assert whole is part is torch.testing._internal.common_utils
             assert whole.TestCase is ours.TestCase is TestCase
             assert TEST_CUDA is torch.cuda.is_available() and whole.IS_LINUX == ours.IS_LINUX
@@ -36,9 +36,12 @@ class Redirect(SampleTestCase):
             stand_in = whole.no_such_name
             assert "no_such_name" in repr(stand_in) and __file__ in repr(stand_in)
 
-            # Only PyTorch has it: a module of stand-ins for this file.
-            from torch.testing._internal.quantization_torch_package_models import LinearReluFunctional
-            assert "MissingName" in type(LinearReluFunctional).__name__
+            # Only PyTorch has it: its own, built on ours.
+            import torch.testing._internal.common_modules as modules
+            assert modules is importlib.import_module("torch_testing_shim.common_modules")
+            assert modules.TestCase is TestCase and modules.module_db
+            from torch.testing._internal.common_utils import TestGradients
+            assert issubclass(TestGradients, TestCase) and modules.__file__.endswith("_internal/common_modules.py")
 
             # Nobody has it, as without the redirect.
             try:
@@ -50,7 +53,46 @@ class Redirect(SampleTestCase):
             """
         )
 
-    def test_torch_gets_its_own_modules(self):
+    def test_an_assignment_counts_for_all(self):
+        self.run_code(
+            """
+            from unittest import mock
+            from torch.testing._internal import common_fsdp
+            from torch.testing._internal.common_fsdp import get_devtype
+            import torch_testing_shim.common_fsdp
+
+            common_fsdp.DEVICE_TYPE = "meta"
+            assert get_devtype().type == "meta" == torch_testing_shim.common_fsdp.DEVICE_TYPE
+            assert common_fsdp._maybe_cuda
+            del common_fsdp.DEVICE_TYPE
+            assert common_fsdp.DEVICE_TYPE == "cpu"
+
+            import torch.testing._internal.common_utils as common_utils
+            with mock.patch("torch.testing._internal.common_utils.get_gcc_major_version", lambda: 3):
+                assert common_utils.get_gcc_major_version() == 3
+            assert common_utils.get_gcc_major_version.__code__.co_filename.endswith("_internal/common_utils.py")
+
+            # A name of torch's that is replaced before anything of it was asked for.
+            common_utils.dtype_name = lambda dtype: "replaced"
+            from torch.testing._internal.common_device_type import _dtype_test_suffix
+            assert _dtype_test_suffix("any") == "_replaced"
+            """
+        )
+
+    def test_dynamos_test_cases_are_built_on_ours(self):
+        self.run_code(
+            """
+            import torch._dynamo
+            from torch.testing._internal.common_utils import TestCase
+            import sys
+
+            assert "torch._dynamo.test_case" not in sys.modules
+            assert issubclass(torch._dynamo.test_case.TestCase, TestCase)
+            assert not hasattr(torch._dynamo, "no_such_name")
+            """
+        )
+
+    def test_torch_gets_the_same(self):
         self.run_code(
             """
             import torch
@@ -77,6 +119,7 @@ class ShimModules(TestCase):
         self.assertEqual("torch_testing_shim.common_utils", shim_module_of(f"{upstream}.common_utils"))
         dtensor = "distributed._tensor.common_dtensor"
         self.assertEqual(f"torch_testing_shim.{dtensor}", shim_module_of(f"{upstream}.{dtensor}"))
+        self.assertEqual("torch_testing_shim.opinfo.core", shim_module_of(f"{upstream}.opinfo.core"))
         for name in ("_settings", "_engine.launcher", "no_such_module", "no.such.module", "common_utils.TestCase"):
             with self.subTest(name):
                 self.assertIsNone(shim_module_of(f"{upstream}.{name}"))

@@ -38,6 +38,7 @@ IN_THE_SUITE = (
     "test_exit_code_checks",
     "test_exit_code_skips",
     "test_failing_ranks",
+    "test_local_tensors",
     "test_overridden_run",
     "test_parametrize",
     "test_partial_ranks",

@@ -1,6 +1,6 @@
 """`imported_names`: what a file takes from `torch.testing._internal`, read off its syntax."""
 
-from torch_testing_shim._upstream.surface import imported_names
+from torch_testing_shim._upstream.surface import Owner, imported_names, owner_of
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 UPSTREAM = "torch.testing._internal"
@@ -25,6 +25,27 @@ class ImportedNames(TestCase):
         ):
             with self.subTest(source):
                 self.assertEqual(expected, self.names(source))
+
+
+class Owners(TestCase):
+    def test_each_kind(self):
+        import torch_testing_shim.common_utils as face
+
+        for name, owner in (
+            ("common_utils.TestCase", Owner.OURS),
+            ("common_utils.TEST_CUDA", Owner.OURS),
+            ("common_utils", Owner.OURS),
+            ("common_utils.check_leaked_tensors", Owner.TORCHS),
+            ("common_utils.floating_and_complex_types_and", Owner.TORCHS),  # of another module
+            ("common_modules", Owner.TORCHS),
+            ("opinfo.core.OpInfo", Owner.TORCHS),
+            ("common_utils.no_such_name", Owner.ABSENT),
+            ("no_such_module.name", Owner.ABSENT),
+        ):
+            with self.subTest(name):
+                self.assertEqual(owner, owner_of(f"{UPSTREAM}.{name}"))
+        self.assertTrue(face.check_leaked_tensors)  # taken over, it is torch's all the same
+        self.assertEqual(Owner.TORCHS, owner_of(f"{UPSTREAM}.common_utils.check_leaked_tensors"))
 
 
 if __name__ == "__main__":

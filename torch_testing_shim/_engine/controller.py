@@ -48,8 +48,9 @@ def checked_world_size(value: object) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        world_size = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+        # torch's own suite of collectives hands on what it reads from WORLD_SIZE
+        world_size = int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         raise LaunchError(f"world_size must be a positive int, not {value!r}") from None
     if world_size < 1:
         raise unittest.SkipTest(f"needs at least 1 {device_in_use().type}, found 0: world_size is {world_size}")

@@ -1,7 +1,6 @@
 """The device that FSDP tests run on, and what FSDP has to be told of it.
 
-FSDP looks for an accelerator unless it is told that the CPU is meant (torch 2.13), so what wraps a test model goes
-through `fsdp_unit`.
+FSDP looks for an accelerator unless it is told that the CPU is meant (torch 2.13), which torch's test models do not.
 """
 
 from __future__ import annotations
@@ -10,27 +9,26 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.distributed.fsdp.wrap import wrap as torchs_wrap
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._test_limits import default_ranks
+from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["device_arguments", "device_count", "device_type", "fsdp_unit", "to_device"]
+__all__ = ["FSDP", "device_count", "device_type", "wrap"]
+
+_FACE = f"{__package__.partition('.')[0]}.common_fsdp"
 
 
 def device_type() -> str:
     """The type of the device in use, as `torch.device` takes it."""
-    return device_in_use().type
+    return str(assigned(_FACE, "DEVICE_TYPE") or device_in_use().type)
 
 
 def device_count() -> int:
     """How many ranks a test has that does not say: see `default_ranks`."""
-    return default_ranks()
-
-
-def to_device(model: nn.Module, move_to_device: bool) -> nn.Module:
-    """The model, moved to the device in use if wanted (upstream's `_move_to_device`, torch 2.13)."""
-    return model.to(device_type()) if move_to_device else model
+    return int(assigned(_FACE, "DEVICE_COUNT") or default_ranks())
 
 
 def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +36,20 @@ def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {"device_id": torch.device("cpu"), **fsdp_kwargs} if device_in_use().is_cpu else fsdp_kwargs
 
 
-def fsdp_unit(module: nn.Module, *args: Any, **fsdp_kwargs: Any) -> FSDP:
-    """The module wrapped by FSDP, for the device in use."""
-    return FSDP(module, *args, **device_arguments(fsdp_kwargs))
+class _ForDevice(type(FullyShardedDataParallel)):  # type: ignore[misc]  # its metaclass
+    """Makes instances of torch's class, which are what it takes for its own."""
+
+    def __call__(cls, module: nn.Module, *args: Any, **kwargs: Any) -> FullyShardedDataParallel:
+        return FullyShardedDataParallel(module, *args, **device_arguments(kwargs))
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, FullyShardedDataParallel)
+
+
+class FSDP(FullyShardedDataParallel, metaclass=_ForDevice):
+    """torch's FSDP as its test models name it, told which device is meant."""
+
+
+def wrap(module: nn.Module, **wrap_overrides: Any) -> nn.Module:
+    """torch's `wrap`, which does what the context around it says, for the device in use."""
+    return torchs_wrap(module, **device_arguments(wrap_overrides))

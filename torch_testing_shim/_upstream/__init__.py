@@ -3,9 +3,12 @@
 program     `python -m torch_testing_shim FILE`: runs a file as `python FILE` would, with the redirect in place
 again       the same, in a process that the file starts by multiprocessing's spawn
 redirect    the import finder that serves the modules
-missing     what stands in for a name that this package lacks, until it is used
+graft       names that a face lacks: the installed torch's own, built on ours
+modules     the same for modules that this package has no face for; class_rest: for what a class lacks
+statements  a module of torch's harness as statements; sources: where it lies; compiled: kept from run to run
+missing     what stands in for a name that torch lacks too, until it is used
 mapped_devices      what is asked for on one device type is made on another
 device_calls        what `torch.cuda.*` answers then
 distributed_calls   what torch.distributed is told then
-surface     which names files import, and which of them are missing, without running anything
+surface     which names files import, and whose each is here, without running anything
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import unittest
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
-__all__ = ["MissingName", "MissingNameError"]
+__all__ = ["MissingName", "MissingNameError", "importing_file"]
+
+_HERE = os.path.dirname(__file__)
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -26,7 +29,7 @@ class MissingNameError(NotImplementedError):
     """A test uses a name of `torch.testing._internal` that this package does not have; the message names both."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # not frozen: a package may patch what it imports
 class MissingName:
     """Stands in for one name.
 
@@ -39,7 +42,7 @@ class MissingName:
     wanted_by: str
 
     def _use(self, *_: object, **__: object) -> NoReturn:
-        raise MissingNameError(f"{self.name}, which {self.wanted_by} uses, is not in torch_testing_shim")
+        raise MissingNameError(f"the installed torch has no {self.name}, which {self.wanted_by} uses")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not _is_loading(sys._getframe(1)):
@@ -92,6 +95,17 @@ class MissingName:
     __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __mul__ = __or__ = _use
     __instancecheck__ = __subclasscheck__ = _use
     __hash__ = object.__hash__
+
+
+def importing_file() -> str:
+    """The file whose code the import machinery, or this package's part of it, is working for."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if os.path.dirname(file) != _HERE and not file.startswith("<frozen importlib") and "/importlib/" not in file:
+            return file
+        frame = frame.f_back
+    return "an unknown file"
 
 
 def _is_loading(frame: FrameType) -> bool:

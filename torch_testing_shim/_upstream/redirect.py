@@ -1,9 +1,9 @@
-"""The import finder that serves `torch.testing._internal` and its modules from this package.
+"""The import finder that serves `torch.testing._internal` from this package, to test files and to torch itself.
 
-    torch.testing._internal.common_utils is
-        torch_testing_shim.common_utils               where this package has the module
-        a module of stand-ins (see `missing`)         where only PyTorch has it, for everything but torch itself
-        PyTorch's own module                          for torch itself, which imports some of its harness
+    torch.testing._internal.common_utils is torch_testing_shim.common_utils
+
+The two are one module under two names: a face, or torch's own module built on ours (see `graft`, `modules`). So what a
+test file assigns to a name of it counts for everybody, and patches of `mock` and pytest work.
 
 Installed only in a process that runs an upstream file, and in what that process forks.
 """
@@ -12,26 +12,22 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
 
-import torch
+from torch_testing_shim._upstream.graft import bound_names, ours_in, stand_in_for_missing
+from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
 
-from torch_testing_shim._upstream.missing import MissingName
+__all__ = ["install", "is_installed", "shim_module_of"]
 
-__all__ = ["UPSTREAM", "install", "is_installed", "shim_module_of"]
-
-#: The package that is served.
-UPSTREAM = "torch.testing._internal"
-_SHIM = __package__.partition(".")[0]
-_TORCH_FOLDER = f"{Path(torch.__file__).parent}{os.sep}"
-_UPSTREAM_FOLDER = Path(torch.__file__).parent / "testing" / "_internal"
+#: A module of torch that defines test cases on its harness. Where it has been imported, they are built on torch's own.
+_DYNAMO, _DYNAMO_CASES = "torch._dynamo", "torch._dynamo.test_case"
+#: Modules that upstream's module imports too where they are installed, and that libraries look for.
+_BROUGHT_ALONG = {"common_utils": ("pytest",)}
 
 
 def install() -> None:
@@ -39,9 +35,11 @@ def install() -> None:
     if is_installed():
         return
     sys.meta_path.insert(0, _Finder())
-    for name in [name for name in sys.modules if name == UPSTREAM or name.startswith(f"{UPSTREAM}.")]:
-        if shim_module_of(name) is not None:
-            del sys.modules[name]
+    stand_in_for_missing()
+    for name in [name for name in sys.modules if _is_upstreams(name) or name == _DYNAMO_CASES]:
+        del sys.modules[name]
+    if _DYNAMO in sys.modules:
+        _answer_for_cases(sys.modules[_DYNAMO])
 
 
 def is_installed() -> bool:
@@ -53,86 +51,81 @@ def shim_module_of(name: str) -> str | None:
     below = name[len(UPSTREAM) :].lstrip(".")
     if below.startswith("_"):  # one of ours, no face
         return None
-    shim = f"{_SHIM}.{below}" if below else _SHIM
+    shim = f"{SHIM}.{below}" if below else SHIM
     try:
         return shim if importlib.util.find_spec(shim) is not None else None
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, AttributeError):
         return None
+
+
+def _is_upstreams(name: str) -> bool:
+    return name == UPSTREAM or name.startswith(f"{UPSTREAM}.")
 
 
 class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != UPSTREAM and not fullname.startswith(f"{UPSTREAM}."):
+        if fullname == _DYNAMO:
+            return _dynamo_spec(path)
+        if not _is_upstreams(fullname):
             return None
         shim = shim_module_of(fullname)
-        if shim is None and (not _exists_upstream(fullname) or _importing_file().startswith(_TORCH_FOLDER)):
-            return None
-        spec = ModuleSpec(fullname, _Loader(shim), is_package=_is_package(fullname))
-        if spec.submodule_search_locations is not None:  # what torch itself wants is found there
-            spec.submodule_search_locations[:] = [str(_folder_of(fullname))]
-        return spec
+        if shim is None:
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return ModuleSpec(fullname, _Alias(shim))
 
 
-class _Loader(Loader):
-    """Makes a module whose names are those of `shim`, asked for when they are wanted."""
+class _Alias(Loader):
+    """Gives a module of this package a second name. The module keeps what says where it comes from."""
 
-    def __init__(self, shim: str | None) -> None:
+    def __init__(self, shim: str) -> None:
         self._shim = shim
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _ServedModule(spec.name)
+        for library in _BROUGHT_ALONG.get(self._shim[len(SHIM) + 1 :], ()):
+            with suppress(ImportError):
+                importlib.import_module(library)
+        module = importlib.import_module(self._shim)
+        self._spec = module.__spec__
+        if isinstance(vars(module).get("__all__"), list) and type(module) is ModuleType:
+            module.__class__ = _Whole
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
-        assert isinstance(module, _ServedModule)
-        if self._shim is not None and self._shim != _SHIM:
-            module.serve(importlib.import_module(self._shim))
+        module.__spec__ = self._spec
 
 
-class _ServedModule(ModuleType):
-    """A module of upstream's name with the names of one of this package."""
+class _Whole(ModuleType):
+    """A face of which `from ... import *` takes all names, those of torch's module too."""
 
-    def serve(self, shim: ModuleType) -> None:
-        self.__dict__["_shim"] = shim
-        self.__doc__ = shim.__doc__
-        public = [name for name in vars(shim) if not name.startswith("_")]
-        lazy = getattr(shim, "LAZY_FLAGS", ())
-        self.__dict__["__all__"] = sorted({*public, *getattr(shim, "__all__", ()), *lazy})
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        shim = self.__dict__.get("_shim")
-        if shim is not None:
-            try:
-                return getattr(shim, name)
-            except AttributeError:
-                pass
-        full_name = f"{self.__name__}.{name}"
-        if _exists_upstream(full_name):  # a module that nobody has imported yet
-            return importlib.import_module(full_name)
-        return MissingName(full_name, _importing_file())
+    @property
+    def __all__(self) -> list[str]:
+        names = {*vars(self), *ours_in(self.__name__), *bound_names(self.__name__)}
+        return sorted(name for name in names if not name.startswith("_"))
 
 
-def _folder_of(name: str) -> Path:
-    return _UPSTREAM_FOLDER.joinpath(*name[len(UPSTREAM) :].lstrip(".").split("."))
+def _dynamo_spec(path: Sequence[str] | None) -> ModuleSpec | None:
+    spec = PathFinder.find_spec(_DYNAMO, path)
+    if spec is not None and isinstance(spec.loader, SourceFileLoader):
+        spec.loader = _DynamoLoader(spec.loader.name, spec.loader.path)
+    return spec
 
 
-def _is_package(name: str) -> bool:
-    return _folder_of(name).is_dir()
+class _DynamoLoader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _answer_for_cases(module)
 
 
-def _exists_upstream(name: str) -> bool:
-    return _is_package(name) or _folder_of(name).with_suffix(".py").is_file()
+def _answer_for_cases(dynamo: ModuleType) -> None:
+    """Upstream's `common_distributed` imports dynamo's test cases, so test files find them in dynamo without importing
+    them. Here they are imported when a file asks for them."""
 
+    def __getattr__(name: str) -> ModuleType:
+        if f"{_DYNAMO}.{name}" == _DYNAMO_CASES:
+            return importlib.import_module(_DYNAMO_CASES)
+        raise AttributeError(f"module {_DYNAMO!r} has no attribute {name!r}")
 
-def _importing_file() -> str:
-    """The file whose code the import machinery, or this module, is working for."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if file != __file__ and not file.startswith("<frozen importlib") and "/importlib/" not in file:
-            return file
-        frame = frame.f_back
-    return "an unknown file"
+    vars(dynamo).pop(_DYNAMO_CASES.rpartition(".")[2], None)
+    vars(dynamo).setdefault("__getattr__", __getattr__)

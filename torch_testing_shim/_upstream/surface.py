@@ -1,6 +1,7 @@
-"""Which names of `torch.testing._internal` files import, and which of them this package lacks. Runs none of the files.
+"""Which names of `torch.testing._internal` files import, and whose each is here: ours, torch's, or nobody's.
 
-The files are read as syntax; the package's own modules are imported, to ask them.
+The files are read as syntax, and so is torch's harness; none of that is run. The package's own modules are imported, to
+ask them.
 """
 
 from __future__ import annotations
@@ -9,19 +10,31 @@ import ast
 import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 
-from torch_testing_shim._upstream.redirect import UPSTREAM, shim_module_of
+from torch_testing_shim._upstream.graft import bound_names, ours_in, taken_names
+from torch_testing_shim._upstream.redirect import shim_module_of
+from torch_testing_shim._upstream.sources import home_of
+from torch_testing_shim._upstream.statements import UPSTREAM
 
-__all__ = ["SurfaceError", "imported_names", "surface_report"]
+__all__ = ["Owner", "SurfaceError", "imported_names", "owner_of", "surface_report"]
 
 
 class SurfaceError(ValueError):
     """A file cannot be read; the message is one sentence."""
 
 
+class Owner(Enum):
+    """Who has a name; the value is how a report says it."""
+
+    ABSENT = "absent"  # the installed torch lacks it too
+    OURS = "ours"
+    TORCHS = "torch's"  # and grafted
+
+
 def surface_report(paths: Iterable[str]) -> str:
-    """A line for each name that the files import: how many files do, the name, and "missing" where it is.
+    """A line for each name that the files import: how many files do, whose it is here, and the name; absent ones first.
 
     Args:
         paths: test files, and folders, whose Python files are all read.
@@ -31,10 +44,35 @@ def surface_report(paths: Iterable[str]) -> str:
     """
     files = [file for path in paths for file in _files(Path(path))]
     counts = Counter(name for file in files for name in set(_names_in(file)))
-    missing = {name for name in counts if not _is_there(name)}
-    rows = sorted(counts.items(), key=lambda row: (row[0] not in missing, -row[1], row[0]))
-    lines = [f"{count:5}  {'missing' if name in missing else '       '}  {name}" for name, count in rows]
-    return "\n".join([*lines, f"{len(files)} files, {len(counts)} names, {len(missing)} missing"])
+    owners = {name: owner_of(name) for name in counts}
+    rows = sorted(counts.items(), key=lambda row: (owners[row[0]] is not Owner.ABSENT, -row[1], row[0]))
+    lines = [f"{count:5}  {owners[name].value:7}  {name}" for name, count in rows]
+    totals = Counter(owners.values())
+    told = ", ".join(f"{totals[owner]} {owner.value}" for owner in (Owner.OURS, Owner.TORCHS, Owner.ABSENT))
+    return "\n".join([*lines, f"{len(files)} files, {len(counts)} names: {told}"])
+
+
+def owner_of(name: str) -> Owner:
+    """Whose the full name of a module, or of what a module has, is here."""
+    if shim_module_of(name) is not None:
+        return Owner.OURS if _has_face(name) else Owner.TORCHS
+    module, _, attribute = name.rpartition(".")
+    shim = shim_module_of(module)
+    if shim is None:
+        return Owner.ABSENT
+    if _has_face(module):
+        ours = {*vars(importlib.import_module(shim)), *ours_in(shim)} - taken_names(shim)
+        if attribute == "*" or attribute in ours:
+            return Owner.OURS
+    is_torchs = attribute == "*" or attribute in bound_names(shim) or home_of(attribute, besides="") is not None
+    return Owner.TORCHS if is_torchs else Owner.ABSENT
+
+
+def _has_face(name: str) -> bool:
+    """Whether this package has a module of its own for upstream's."""
+    below = name[len(UPSTREAM) :].lstrip(".").split(".")
+    place = Path(__file__).parents[1].joinpath(*filter(None, below))
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def imported_names(source: str) -> Iterator[str]:
@@ -79,13 +117,3 @@ def _names_in(file: Path) -> list[str]:
 
 def _is_upstreams(module: str) -> bool:
     return module == UPSTREAM or module.startswith(f"{UPSTREAM}.")
-
-
-def _is_there(name: str) -> bool:
-    if shim_module_of(name) is not None:
-        return True
-    module, _, attribute = name.rpartition(".")
-    shim = shim_module_of(module)
-    if shim is None:
-        return False
-    return attribute == "*" or hasattr(importlib.import_module(shim), attribute)

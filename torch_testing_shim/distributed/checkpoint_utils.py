@@ -1,9 +1,8 @@
-"""Upstream's `distributed.checkpoint_utils`: a temporary folder that all ranks share; logging; a stream transform."""
+"""Upstream's `distributed.checkpoint_utils`: a temporary folder that all ranks share."""
 
 from __future__ import annotations
 
 import functools
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,10 +13,10 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.distributed._thread_world import after_thread_ranks, has_thread_ranks
 
-# Without Rot13Example and its registry: `import *` must not import torch.distributed.checkpoint.
-__all__ = ["with_checkpoint_logging", "with_temp_dir"]
+__all__ = ["with_temp_dir"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -51,36 +50,7 @@ def with_temp_dir(func: Test | None = None) -> Test:
     return cast(Test, wrapper)
 
 
-def with_checkpoint_logging(
-    func: Test | None = None, logger_name: str = "torch.distributed.checkpoint", level: int = logging.INFO
-) -> Test:
-    """Runs a test with a logger at this level, and puts the level back (upstream's name, torch 2.13).
-
-    Raises:
-        AssertionError: it is called without a function, as upstream.
-    """
-    if func is None:
-        raise AssertionError("with_checkpoint_logging needs a function: write @with_checkpoint_logging")
-
-    @functools.wraps(func)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        logger = logging.getLogger(logger_name)
-        before = logger.level
-        logger.setLevel(level)
-        try:
-            return func(self, *args, **kwargs)
-        finally:
-            logger.setLevel(before)
-
-    return cast(Test, wrapper)
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("Rot13Example", "get_test_extension_registry"):  # only here: torch.distributed.checkpoint is heavy
-        from torch_testing_shim import _rot13_stream
-
-        return getattr(_rot13_stream, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(__name__)
 
 
 def _folder_of(test_case: Any) -> tuple[str, bool]:

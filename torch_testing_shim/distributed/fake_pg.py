@@ -11,7 +11,11 @@ from typing import Any
 import torch._C._distributed_c10d as c10d
 from torch.distributed import Backend
 
+from torch_testing_shim._upstream.graft import served
+
 __all__ = ["FakeStore"]
+
+__getattr__ = served(__name__)
 
 
 class FakeStore(c10d.Store):

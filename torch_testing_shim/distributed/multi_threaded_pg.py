@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_meetings import Call, Meetings
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.distributed._thread_world import (
     ThreadLocalWorld,
     install_world,
@@ -47,11 +48,16 @@ __all__ = [
     "ReduceScatter",
     "Scatter",
     "ThreadLocalWorld",
+    "_create_threaded_pg",
+    "_install_threaded_pg",
+    "_uninstall_threaded_pg",
     "binop_reduce",
     "bitwise_reduce",
     "flatten_list",
     "ret_work",
 ]
+
+__getattr__ = served(__name__)
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

@@ -17,12 +17,11 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
-from torch_testing_shim._perceptrons import MLPModule, MLPStacked, RMSNormPython
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim._transformer import ModelArgs, Transformer, TransformerBlock
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcContinuousTest,
@@ -32,18 +31,13 @@ from torch_testing_shim.common_distributed import (
     skip_if_lt_x_gpu,
 )
 
-# Without NUM_DEVICES and DTensorConverter: `import *` must not ask for devices, nor import DTensor.
+# Without NUM_DEVICES: `import *` must not ask for devices.
 __all__ = [
     "DTensorContinuousTestBase",
     "DTensorOpTestBase",
     "DTensorTestBase",
-    "MLPModule",
-    "MLPStacked",
-    "ModelArgs",
+    "DTensorTestMixin",
     "MultiProcessTestCase",
-    "RMSNormPython",
-    "Transformer",
-    "TransformerBlock",
     "skip_if_lt_x_gpu",
     "skip_unless_torch_gpu",
     "with_comms",
@@ -57,6 +51,7 @@ TestFunction = Callable[..., Any]
 class DTensorTestMixin:
     """What tests of DTensors in processes share (upstream's `DTensorTestMixin`, torch 2.13)."""
 
+    rest_is_torchs = True
     world_size: Any
     rank: int
 
@@ -81,18 +76,6 @@ class DTensorTestMixin:
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""
         run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
-
-    def _test_op(self, mesh: DeviceMesh, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Checks an operator with every sharding of its arguments against the plain tensors."""
-        from torch_testing_shim._dtensor_conversion import check_every_sharding
-
-        check_every_sharding(self, mesh, op_call, args, kwargs)
-
-    def _test_op_on_dtensor(self, op_call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Checks an operator on the DTensors given against their full tensors."""
-        from torch_testing_shim._dtensor_conversion import check_against_full_tensors
-
-        check_against_full_tensors(self, op_call, args, kwargs)
 
 
 class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
@@ -208,16 +191,13 @@ class DTensorOpTestBase(MultiThreadedTestCase):
         super()._run(test_name, rank, world_size, **kwargs)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "DTensorConverter":  # only here: its module takes half a second to import
-        from torch_testing_shim._dtensor_conversion import DTensorConverter
-
-        return DTensorConverter
-    if name == "NUM_DEVICES":  # asked, since counting accelerators at import may start their driver
-        return DTensorTestBase().world_size
-    if name == "DEVICE_TYPE":
-        return device_in_use().type
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(
+    __name__,
+    {  # asked, since counting accelerators at import may start their driver
+        "NUM_DEVICES": lambda: DTensorTestBase().world_size,
+        "DEVICE_TYPE": lambda: device_in_use().type,
+    },
+)
 
 
 def skip_unless_torch_gpu(method: TestFunction) -> TestFunction:

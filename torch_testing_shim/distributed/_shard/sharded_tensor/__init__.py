@@ -22,10 +22,12 @@ from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
+from torch_testing_shim._upstream.graft import served
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 
 __all__ = ["TEST_GPU_NUM", "ShardedTensorTestBase", "with_comms"]
 
+__getattr__ = served(__name__)
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 TEST_GPU_NUM = DEFAULT_WORLD_SIZE

@@ -14,6 +14,7 @@ from torch.distributed._shard.sharding_spec import _internals as splitting
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
 from torch_testing_shim._rank_placements import rank_placements
+from torch_testing_shim._upstream.graft import served
 
 __all__ = [
     "clone_module_parameter",
@@ -22,6 +23,8 @@ __all__ = [
     "generate_enumerable_sharding_specs_for_test",
     "generate_local_weight_sharding_params_for_test",
 ]
+
+__getattr__ = served(__name__)
 
 ORDERS = ((0, 1, 2, 3), (2, 3, 0, 1), (3, 0, 1, 2))
 CORNERS = ((0, 0), (5, 0), (0, 5), (5, 5))

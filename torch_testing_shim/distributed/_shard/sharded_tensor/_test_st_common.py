@@ -14,6 +14,7 @@ from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 
 from torch_testing_shim._rank_placements import rank_placements
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
+from torch_testing_shim._upstream.graft import served
 
 # Without PLACEMENTS: `import *` must not ask for devices.
 __all__ = ["DEFAULT_GPU_NUM", "MyShardedModel1", "MyShardedModel2", "_chunk_sharding_specs_list_for_test"]
@@ -25,10 +26,7 @@ Spec = ChunkShardingSpec | None
 Group = dist.ProcessGroup | None
 
 
-def __getattr__(name: str) -> Any:
-    if name == "PLACEMENTS":
-        return rank_placements()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = served(__name__, {"PLACEMENTS": rank_placements})
 
 
 def _chunk_sharding_specs_list_for_test(sharding_dims: Sequence[int], seed: int = 0) -> list[ChunkShardingSpec]:

@@ -1,0 +1,96 @@
+"""Compiled grafts in the user's cache folder, so that a graft costs what an import costs.
+
+One file for each module, in a folder for the versions of torch and Python. It is used where it was made of a source of
+the same path, time and size by the code that is here. It is written beside its place and then moved there, so several
+processes may do that at once; where it cannot be written, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import marshal
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType
+
+import torch
+
+from torch_testing_shim._settings import read_cache_folder
+from torch_testing_shim._upstream import statements
+from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
+
+__all__ = ["module_code", "module_statements"]
+
+
+def module_code(below: str, source: Path) -> CodeType:
+    """The code of `torch.testing._internal.<below>` as a whole.
+
+    Raises:
+        OSError, SyntaxError: its source cannot be read.
+    """
+    kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source))))
+    code: CodeType = marshal.loads(kept)
+    return code
+
+
+def module_statements(below: str, source: Path) -> list[Statement]:
+    """The statements of `torch.testing._internal.<below>`.
+
+    Raises:
+        OSError, SyntaxError: its source cannot be read.
+    """
+
+    def make(text: str) -> bytes:
+        return marshal.dumps([(s.binds, s.changes, s.uses, s.code) for s in read_statements(text, str(source))])
+
+    return [Statement(*each) for each in marshal.loads(_kept(below, "statements", source, make))]
+
+
+def _kept(below: str, form: str, source: Path, make: Callable[[str], bytes]) -> bytes:
+    folder = _folder()
+    stamp = (*_stamp(source), *_code_stamp())
+    path = folder / f"{below or 'package'}.{form}" if folder is not None else None
+    if path is not None:
+        with suppress(OSError, EOFError, ValueError, TypeError):  # not there, or cut short
+            found, content = marshal.loads(path.read_bytes())
+            if found == stamp and isinstance(content, bytes):
+                return content
+    content = make(source.read_text(encoding="utf-8"))
+    if path is not None:
+        with suppress(OSError):  # a full disk, or a folder of somebody else's
+            _write(path, marshal.dumps((stamp, content)))
+    return content
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    stat = path.stat()
+    return str(path), stat.st_mtime_ns, stat.st_size
+
+
+@functools.cache
+def _code_stamp() -> tuple[str, int, int]:
+    """Stands for this package's version: what is kept depends on the code that made it."""
+    return _stamp(Path(statements.__file__))
+
+
+def _folder() -> Path | None:
+    caches = read_cache_folder()
+    versions = f"torch-{torch.__version__}-{sys.implementation.cache_tag}"
+    return Path(caches, "torch_testing_shim", "grafts", versions) if caches is not None else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,241 @@
+"""Names of PyTorch's harness that this package has not written: the installed torch's own, built on ours.
+
+    from torch_testing_shim.common_fsdp import NestedWrappedModule
+        face has no such name -> served(...)("NestedWrappedModule")
+            statements of torch/testing/_internal/common_fsdp.py that bind or change it, and what they use, and so on,
+            without those that bind names which the face has
+        -> run in the face's own namespace, each once, in their order
+
+So a name costs what it needs, a module that nobody asks for costs nothing, functions of torch's and of the face share
+their globals, and a value that a test has assigned is the one that both see. What a module does besides binding and
+changing names (it sets flags of torch, reads the command line) is never done for a face.
+
+A module that this package has no face for is run as a whole: see `modules`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import marshal
+import sys
+import threading
+import unittest
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import CodeType, MappingProxyType
+from typing import Any
+
+from torch_testing_shim._upstream.compiled import module_statements
+from torch_testing_shim._upstream.missing import MissingName, importing_file
+from torch_testing_shim._upstream.sources import home_of, source_file
+from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
+
+__all__ = [
+    "GraftError",
+    "assigned",
+    "bound_names",
+    "graft_of",
+    "grafted",
+    "locked",
+    "ours_in",
+    "served",
+    "stand_in_for_missing",
+    "taken_names",
+]
+
+#: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
+#: second goes on, and at worst runs a definition again.
+LOCK_SECONDS = 20.0
+_LOCK = threading.RLock()
+_NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
+#: Modules of this package -> names that they answer when they are asked.
+_LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
+_GRAFTS: dict[str, _Graft] = {}
+_FILES_MAY_LACK_NAMES: list[bool] = []
+
+
+class GraftError(ImportError):
+    """The installed torch has something else than the graft expects; the message is one sentence."""
+
+
+def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Callable[[str], Any]:
+    """The `__getattr__` of a face: what it answers when it is asked, and what torch's module of that name has.
+
+    Args:
+        module: the face's `__name__`.
+        lazy: the names that are ours besides those that the face binds -> what answers them, each time.
+    """
+    _LAZY[module] = lazy
+
+    def __getattr__(name: str) -> Any:
+        if name in lazy:
+            return lazy[name]()
+        if name.startswith("__"):  # what Python and its libraries ask of any module
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return grafted(module, name)
+
+    return __getattr__
+
+
+def stand_in_for_missing() -> None:
+    """From now on a name that torch lacks too is a `MissingName`, so that files of another version's tests load."""
+    _FILES_MAY_LACK_NAMES.append(True)
+
+
+def assigned(module: str, name: str) -> Any:
+    """What a name that a face answers when asked has been set to: by a test, or for torch's definitions. None where it
+    has not."""
+    return vars(sys.modules[module]).get(name) if module in sys.modules else None
+
+
+def taken_names(module: str) -> set[str]:
+    """The names that a face has taken over from torch's module so far."""
+    return set(_GRAFTS[module].taken) if module in _GRAFTS else set()
+
+
+def ours_in(module: str) -> set[str]:
+    """The names that a face declares as ours: those of its `__all__`, and those that it answers when asked."""
+    return {*vars(importlib.import_module(module))["__all__"], *_LAZY.get(module, ())}
+
+
+def bound_names(module: str) -> set[str]:
+    """The names that the installed torch's module binds at its top level, of the module that serves it."""
+    below = _below(module)
+    source = source_file(below)
+    return {name for each in module_statements(below, source) for name in each.binds} if source is not None else set()
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """One thread at a time changes faces."""
+    held = _LOCK.acquire(timeout=LOCK_SECONDS)
+    try:
+        yield
+    finally:
+        if held:
+            _LOCK.release()
+
+
+def graft_of(module: str) -> _Graft:
+    """What the face has taken over so far. To be used inside `locked`."""
+    if module not in _GRAFTS:
+        _GRAFTS[module] = _Graft(module)
+    return _GRAFTS[module]
+
+
+def _below(module: str) -> str:
+    return module[len(SHIM) :].lstrip(".")
+
+
+def grafted(module: str, name: str) -> Any:
+    """A name of torch's module that the face `module` stands for.
+
+    Raises:
+        AttributeError: torch has no such name.
+    """
+    with locked():
+        if graft_of(module).take(name):
+            return vars(sys.modules[module])[name]
+    return _found_elsewhere(module, name)
+
+
+def _found_elsewhere(module: str, name: str) -> Any:
+    """A module below this one, a name that torch has moved, or nothing."""
+    below = _below(module)
+    if source_file(f"{below}.{name}".lstrip(".")) is not None:
+        return importlib.import_module(f"{module}.{name}")
+    home = home_of(name, below)
+    if home is not None:
+        return getattr(importlib.import_module(f"{SHIM}.{home}"), name)
+    if _FILES_MAY_LACK_NAMES:
+        return MissingName(f"{UPSTREAM}.{below}.{name}", importing_file())
+    raise AttributeError(f"module {module!r} has no attribute {name!r}, and neither has torch's module of that name")
+
+
+class _Graft:
+    """What one face has taken over from torch's module so far."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._lazy = _LAZY.get(module, _NOTHING)
+        below = _below(module)
+        source = source_file(below)
+        self._statements = module_statements(below, source) if source is not None else []
+        self._done: set[int] = set()
+        self.taken: dict[str, Any] = {}
+        self._aside: dict[str, Any] = {}
+        self._by_name: dict[str, list[int]] = {}
+        for number, statement in enumerate(self._statements):
+            for name in (*statement.binds, *statement.changes):
+                self._by_name.setdefault(name, []).append(number)
+
+    def take(self, name: str) -> bool:
+        """Gives the face a name of torch's, with all that it needs. False where torch does not have it, or where its
+        definition is under way: a circular import, as it is upstream."""
+        names = vars(sys.modules[self._module])
+        for number in sorted(self._needed(name, names)):
+            if number not in self._done:
+                self._done.add(number)
+                self._run(self._statements[number], names)
+        if name not in names and name in self.taken:  # `mock.patch` deletes what it has not found in the module
+            names[name] = self.taken[name]
+        return name in names
+
+    def defines_in(self, class_name: str, name: str) -> bool:
+        """Whether torch's class of this name binds `name` in its body."""
+        code = marshal.loads(self._statements[self._by_name[class_name][-1]].code)
+        bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
+        return any(name in body.co_names for body in bodies) and name in self.made_aside(class_name)
+
+    def made_aside(self, class_name: str) -> Mapping[str, Any]:
+        """What torch's class of this name has, which is ours in the face. Its functions use the names of the face."""
+        if class_name not in self._aside:
+            statement = self._statements[self._by_name[class_name][-1]]
+            for used in statement.uses:
+                self.take(used)
+            exec(marshal.loads(statement.code), vars(sys.modules[self._module]), self._aside)
+        attributes: Mapping[str, Any] = vars(self._aside[class_name])
+        return attributes
+
+    def _needed(self, name: str, names: dict[str, Any]) -> set[int]:
+        """The statements for a name, by number; names that are ours get their value on the way."""
+        needed: set[int] = set()
+        todo = [name]
+        known = set(todo)
+        while todo:
+            wanted = todo.pop()
+            if wanted in self._lazy:
+                names.setdefault(wanted, self._lazy[wanted]())
+            if wanted in names:
+                continue
+            for number in self._by_name.get(wanted, ()):
+                if number not in needed and number not in self._done:
+                    needed.add(number)
+                    new = {*self._statements[number].uses, *self._statements[number].binds} - known
+                    known |= new
+                    todo += new
+        return needed
+
+    def _run(self, statement: Statement, names: dict[str, Any]) -> None:
+        ours = {name: names[name] for name in statement.binds if name in names and name not in self.taken}
+        try:
+            exec(marshal.loads(statement.code), names)
+        except ImportError as error:
+            raise GraftError(f"{self._module}, as the installed torch has it: {error}") from error
+        names.update(ours)
+        self.taken.update({name: names[name] for name in set(statement.binds) - set(ours) if name in names})
+        for name in statement.binds:
+            _check_base(names.get(name), name, self._module)
+
+
+def _check_base(value: object, name: str, module: str) -> None:
+    """
+    Raises:
+        GraftError: a test case that is not built on ours, since torch has split or renamed what ours stands for.
+    """
+    if not (isinstance(value, type) and value.__module__ == module and issubclass(value, unittest.TestCase)):
+        return
+    ours: type = importlib.import_module(f"{SHIM}.common_utils").TestCase
+    if not issubclass(value, ours):
+        bases = ", ".join(base.__name__ for base in value.__bases__)
+        raise GraftError(f"{module}.{name} of the installed torch is built on {bases}, which is not this harness's")

@@ -1,0 +1,243 @@
+"""A module of torch's harness as statements: which names each binds, changes and uses, and its compiled code.
+
+Whoever wants one name runs the statements that it needs, in their order, and no others. Imports of
+`torch.testing._internal` are written as imports of this package, so that what they bring is served in the same way.
+Pure: source in, statements out.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import marshal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+from torch_testing_shim._upstream.sources import source_file
+
+__all__ = ["SHIM", "UPSTREAM", "Statement", "read_statements", "whole_code"]
+
+#: The package that is served.
+UPSTREAM = "torch.testing._internal"
+#: The package that serves it.
+SHIM = __package__.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a module's body; an import of several names is several statements.
+
+    Attributes:
+        binds: names that it gives a value.
+        changes: names whose value it changes in place, as `table.update(...)` does.
+        uses: names of the module that it, or a function in it, looks up.
+        code: its code, marshalled.
+    """
+
+    binds: tuple[str, ...]
+    changes: tuple[str, ...]
+    uses: tuple[str, ...]
+    code: bytes
+
+
+def whole_code(source: str, path: str) -> CodeType:
+    """The code of the whole module, with its imports rewritten. `path` is what tracebacks show.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    tree = _Rewriting().visit(ast.parse(source, path))
+    return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+
+
+def read_statements(source: str, path: str) -> list[Statement]:
+    """The statements of a module, with their imports rewritten. `path` is what tracebacks show.
+
+    Raises:
+        SyntaxError: the source is not Python.
+    """
+    tree = ast.parse(source, path)
+    has_late_annotations = any(
+        isinstance(node, ast.ImportFrom) and node.module == "__future__" and _imports(node, "annotations")
+        for node in tree.body
+    )
+    flags = __future__.annotations.compiler_flag if has_late_annotations else 0
+    rewriting = _Rewriting()
+    nodes = [rewriting.visit(part) for node in tree.body for part in _parts(node)]
+    imported = {name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for name in _names(node).binds}
+    statements = []
+    for node in nodes:
+        names = _names(node)
+        module = ast.fix_missing_locations(ast.Module([node], []))
+        code = compile(module, path, "exec", flags=flags, dont_inherit=True)
+        changes = set(_changed(node)) - names.binds - imported
+        binds, changed, uses = (tuple(sorted(each)) for each in (names.binds, changes, names.uses))
+        statements.append(Statement(binds, changed, uses, marshal.dumps(code)))
+    return statements
+
+
+def _imports(node: ast.ImportFrom, name: str) -> bool:
+    return any(alias.name == name for alias in node.names)
+
+
+def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
+    """The node; an import as one node for each name; nothing for a docstring and what only a compiler reads."""
+    if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+        return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield ast.copy_location(ast.Import([alias]), node)
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield ast.copy_location(ast.ImportFrom(node.module, [alias], node.level), node)
+    else:
+        yield node
+
+
+class _Rewriting(ast.NodeTransformer):
+    """`torch.testing._internal`, in imports and as an expression, becomes this package."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if node.level == 0 and node.module is not None:
+            node.module = _renamed(node.module)
+        return node
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        names = []
+        for alias in node.names:
+            renamed = _renamed(alias.name)
+            if renamed != alias.name and alias.asname is None:
+                names.append(ast.alias("torch"))  # which is what the statement binds
+            names.append(ast.alias(renamed, alias.asname))
+        node.names = names
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        text = ast.unparse(node)
+        below = text[len(UPSTREAM) :].lstrip(".")
+        if text == UPSTREAM or (text.startswith(f"{UPSTREAM}.") and source_file(below) is not None):
+            return ast.copy_location(_imported(_renamed(text)), node)
+        return self.generic_visit(node)
+
+
+def _imported(module: str) -> ast.expr:
+    """The module, imported where it is wanted: nobody says what has imported it before."""
+    return ast.parse(f"__import__({module!r}, None, None, ['__name__'])", mode="eval").body
+
+
+def _renamed(module: str) -> str:
+    is_served = module == UPSTREAM or module.startswith(f"{UPSTREAM}.")
+    return f"{SHIM}{module[len(UPSTREAM) :]}" if is_served else module
+
+
+@dataclass
+class _Names:
+    """Names that a scope binds, declares global and looks up."""
+
+    binds: set[str] = field(default_factory=set)
+    declared: set[str] = field(default_factory=set)
+    uses: set[str] = field(default_factory=set)
+
+
+def _names(node: ast.AST) -> _Names:
+    reader = _NameReader()
+    reader.visit(node)
+    reader.names.uses -= {"__name__", "__file__"}
+    return reader.names
+
+
+class _NameReader(ast.NodeVisitor):
+    """Reads the names of one scope. Names that are a function's own are left out; those of a class are not."""
+
+    def __init__(self) -> None:
+        self.names = _Names()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        (self.names.uses if isinstance(node.ctx, ast.Load) else self.names.binds).add(node.id)
+
+    def visit_alias(self, node: ast.alias) -> None:
+        self.names.binds.add(node.asname or node.name.partition(".")[0])
+
+    def visit_Global(self, node: ast.Global) -> None:
+        self.names.declared.update(node.names)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.generic_visit(node)
+        if isinstance(node.target, ast.Name):
+            self.names.uses.add(node.target.id)
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.name:
+            self.names.binds.add(node.name)
+        self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.names.binds.add(node.name)
+        self._visit_all([*node.decorator_list, *node.bases, *node.keywords])
+        self.names.uses |= self._inner(node.body).uses
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self.names.binds.add(node.name)
+        self._visit_all([*node.decorator_list, *([node.returns] if node.returns else [])])
+        self._visit_function(node.args, node.body)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_function(node.args, [node.body])
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
+        values = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
+        inner = self._inner([*values, *node.generators])
+        self.names.uses |= inner.uses - inner.binds
+
+    visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp
+
+    def _visit_function(self, arguments: ast.arguments, body: list[Any]) -> None:
+        own = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        own += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
+        self._visit_all([*arguments.defaults, *filter(None, arguments.kw_defaults)])
+        self._visit_all([each.annotation for each in own if each.annotation is not None])
+        inner = self._inner(body)
+        locals_ = ({each.arg for each in own} | inner.binds) - inner.declared
+        self.names.uses |= (inner.uses | inner.declared) - locals_
+
+    def _inner(self, nodes: list[Any]) -> _Names:
+        reader = _NameReader()
+        reader._visit_all(nodes)
+        return reader.names
+
+    def _visit_all(self, nodes: list[Any]) -> None:
+        for node in nodes:
+            self.visit(node)
+
+
+def _changed(node: ast.AST) -> Iterator[str]:
+    """Names whose value a statement changes in place, or hands to a call whose result it drops."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield from _roots([node.value.func] if isinstance(node.value.func, ast.Attribute) else [])
+        yield from _roots(node.value.args)
+    elif isinstance(node, (ast.Assign, ast.Delete)):
+        yield from _roots(node.targets)
+    elif isinstance(node, ast.AugAssign):
+        yield from _roots([node.target])
+    elif isinstance(node, (ast.For, ast.While, ast.If, ast.With, ast.Try)):
+        for each in ast.iter_child_nodes(node):
+            if isinstance(each, (ast.stmt, ast.ExceptHandler)):
+                yield from _changed(each)
+    elif isinstance(node, ast.ExceptHandler):
+        for each in node.body:
+            yield from _changed(each)
+
+
+def _roots(nodes: list[Any]) -> Iterator[str]:
+    into: Callable[[Any], Any] = lambda node: node.value  # noqa: E731  # attribute, subscript and starred have it
+    for node in nodes:
+        while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
+            node = into(node)
+        if isinstance(node, ast.Name):
+            yield node.id

@@ -1,1 +1,0 @@
-"""Faces at upstream's paths; see `torch_testing_shim`."""

@@ -55,6 +55,8 @@ def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -
             result = kinds[entry.status](_printable(entry.reason), entry.reason.partition(":")[0])
             result.text = _printable(entry.detail)
             case.result = [result]
+        if entry.notes:
+            case.system_out = _printable("".join(f"note: {note}\n" for note in entry.notes))
         suite.add_testcase(case)
     report = JUnitXml()
     report.add_testsuite(suite)

@@ -54,12 +54,20 @@ LOADED = entry(
     "rank 2 failed: AssertionError: Tensor-likes are not close!",
     REPORT,
     ranks=ranks(4, 3.1, 2.2, bad=2),
+    notes=("shared: 4 ranks on 1 x",),
 )
 ONCE = entry("State.test_once", TestStatus.ERROR, 5.6, 1.0, "rank 1 died: killed by SIGSEGV", "Segmentation fault")
 STATE = FileResult(
     FileEnding("distributed/test_state", 1, 9.0, "", started_at=BEGIN + 0.5),
     entries=(
-        entry("State.test_saved", TestStatus.PASSED, 2.5, 0.4, ranks=ranks(4, 2.6, 0.25)),
+        entry(
+            "State.test_saved",
+            TestStatus.PASSED,
+            2.5,
+            0.4,
+            ranks=ranks(4, 2.6, 0.25),
+            notes=("shared: 4 ranks on 1 x",),
+        ),
         LOADED,
         ONCE,
         entry("State.test_gpu", TestStatus.SKIPPED, 6.7, 0.001, "needs at least 2 cuda, found 0"),
@@ -103,7 +111,7 @@ def good_run() -> RecordedRun:
 def hostile_run(text: str) -> RecordedRun:
     """A run in which every text that comes from a test is `text`."""
     record = RankRecord(0, text, 1, BEGIN + 1, 1.0, 1, text, text)
-    bad = JournalEntry(f"A.{text}", TestStatus.FAILED, 1.0, text, text, BEGIN + 1, (record,))
+    bad = JournalEntry(f"A.{text}", TestStatus.FAILED, 1.0, text, text, BEGIN + 1, (record,), (text,))
     skipped = JournalEntry(f"B.{text}", TestStatus.SKIPPED, 1.0, text, "", BEGIN + 1)
     ending = FileEnding("test_hostile", 1, 3.0, text, started_at=BEGIN)
     result = FileResult(ending, (bad, skipped), (Failure("test_hostile", text, text, text, text),), reruns=(bad,))

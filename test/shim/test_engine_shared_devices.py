@@ -176,10 +176,12 @@ class Two(DTensorTestBase):
 class OnOneDevice(InstalledQuartzTestCase):
     def test_all_kinds_of_ranks(self):
         shared = {"TORCH_TESTING_SHIM_DEVICE_INDICES": "2", "TORCH_TESTING_SHIM_SHARE_DEVICES": "1"}
-        run = self.run_sample(TESTS, **shared)
+        run = self.run_sample(TESTS, "--save-xml", "own.xml", **shared)
         failed = self.assert_status(run, "Collectives.test_fails", TestStatus.FAILED, "^rank [123] failed")
         self.assertIn("\n    TORCH_TESTING_SHIM_SHARE_DEVICES=1 python test_sample.py", failed.detail)
         self.assertEqual(14, len(run.entries))
+        own_xml = (self.folder / "own.xml").read_text()
+        self.assertEqual(13, own_xml.count("<system-out>note: shared: "), own_xml)
         for test, entry in run.entries.items():
             ranks = {"Kept.test_it": 3}.get(test, 4)
             self.assertEqual((f"shared: {ranks} ranks on 1 quartz",) if "Alone" not in test else (), entry.notes, test)
@@ -191,13 +193,19 @@ class OnOneDevice(InstalledQuartzTestCase):
         shutil.copy(ROOT / "run_test.py", self.folder)
         self.write_sample(SMALL, "test/test_sample.py")
         one = {"TORCH_TESTING_SHIM_DEVICE_INDICES": "1", "TORCH_TESTING_SHIM_START_METHOD": "spawn"}
-        run = self.run_command("run_test.py", "--share-devices", "test_sample", "--json-lines", "lines", **one)
+        reports = ("--save-xml", "xml", "--report-html", "page.html")
+        run = self.run_command(
+            "run_test.py", "--share-devices", "test_sample", "--json-lines", "lines", *reports, **one
+        )
         self.assertEqual(0, run.exit_code, run.output)
         self.assertEqual(1, run.output.count("NOTE  shared: 2 ranks on 1 quartz\n"), run.output)
         lines = [json.loads(line) for line in (self.folder / "lines").read_text().splitlines()]
         notes = [line["notes"] for line in lines if line.get("test", "").startswith("Two.") and "notes" in line]
         mark = "shared: 2 ranks on 1 quartz"
         self.assertEqual([[mark], [mark]], notes)
+        xml = (self.folder / "xml/test_sample/TEST-test_sample.xml").read_text()
+        self.assertEqual(2, xml.count(f"<system-out>note: {mark}"), xml)
+        self.assertIn(f"2 &times; {mark}", (self.folder / "page.html").read_text())
 
 
 class Backends(TestCase):

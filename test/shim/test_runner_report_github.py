@@ -160,6 +160,15 @@ DID NOT RUN  shim/test_crash::A.test_later  the file's process ended with SIGSEG
         self.assertIn(expected, self.stream.getvalue())
         self.assertNotIn(b"State.test_saved", self.stream.getvalue())
 
+    def test_notes_stand_with_their_test_and_marks_once(self) -> None:
+        with self.report() as report:
+            process = report.process_started("test_x")
+            left = dataclasses.replace(CRASHED.entries[0], notes=("it left a thread",))
+            process.on_journal(JournalNews((*STATE.entries[:2], left)))
+            report.process_ended(process)
+        notes = [line for line in self.shown().splitlines() if line.startswith("NOTE")]
+        self.assertEqual(["NOTE  shared: 4 ranks on 1 x", "NOTE  test_x::A.test_quick  it left a thread"], notes)
+
     def test_a_flaky_test_is_a_warning(self) -> None:
         self.report().file_ended(dataclasses.replace(STATE, entries=STATE.entries[2:3], reruns=STATE.reruns[1:]))
         annotations = [line for line in self.shown().splitlines() if line.startswith("::warning")]
@@ -204,6 +213,7 @@ class MarkdownTest(TestCase):
         self.assertIn(
             "| distributed/test&#95;state&#58;&#58;State.test&#95;once | rank 1 died&#58; killed by SIGSEGV |", text
         )
+        self.assertIn("| shared&#58; 4 ranks on 1 x | 2 |", text)
         self.assertIn("not run: shim/test&#95;zebra", text)
 
     def test_several_runs_and_what_is_missing(self) -> None:

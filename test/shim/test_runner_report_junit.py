@@ -120,6 +120,13 @@ class JUnitTest(TestCase):
         output = root.findtext(".//system-out")
         self.assertEqual("rank 1 (died):\nlast words\n", output)
 
+    def test_notes_of_all_runs_stand_with_their_test(self) -> None:
+        noted = dataclasses.replace(RANKS, notes=("shared: 2 ranks on 1 x",))
+        again = dataclasses.replace(RANKS, notes=("shared: 2 ranks on 1 x", "it left a thread"))
+        root = ElementTree.parse(self.written(file(noted, PASSED, reruns=(again,)))).getroot()
+        output = "note: shared: 2 ranks on 1 x\nnote: it left a thread\nrank 1 (died):\nlast words\n"
+        self.assertEqual([output], [element.text for element in root.iterfind(".//system-out")])
+
     def test_a_test_that_was_interrupted_is_an_error(self) -> None:
         entry = JournalEntry("A.test_two", TestStatus.ERROR, 0.0, "stopped", "its stack")
         result = FileResult(FileEnding("a/test_x", -2), (PASSED,), interrupted=(entry,))

@@ -62,6 +62,7 @@ class PageTest(TestCase):
             "State.test_loaded",
             "rank 2 failed: AssertionError: Tensor-likes are not close!",
             "ranks 0, 1, 3 lost their connection to rank 2",
+            "shared: 4 ranks on 1 x",
             "4 ranks",
             "output of rank 2",
             "rank 2 compares",
@@ -78,6 +79,9 @@ class PageTest(TestCase):
             "Slowest tests",
             "Skipped",
             "needs at least 2 cuda, found 0",
+            "Notes",
+            "2 . shared: 4 ranks on 1 x",
+            "State.test_saved",
             "Files",
             "shim/test_zebra",
         ]

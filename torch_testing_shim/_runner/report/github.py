@@ -19,7 +19,7 @@ from .floor import Floor, Speaker
 from .github_commands import command, failure_annotation, without_commands
 from .progress import Progress
 from .running import RunningProcess
-from .wording import counts_of, failures_to_list, shortened, stopped_lines
+from .wording import NoteLines, counts_of, failures_to_list, shortened, stopped_lines
 
 __all__ = ["GitHubReport", "append_step_summary"]
 
@@ -43,6 +43,7 @@ class GitHubReport:
         self._floor = Floor(self._write)
         self._token = secrets.token_hex(16)
         self._progress = Progress({})
+        self._notes = NoteLines()
         self._speakers: dict[RunningProcess, Speaker] = {}
         self._lock = threading.RLock()
 
@@ -118,6 +119,8 @@ class GitHubReport:
                 self._speakers[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
                 if entry.detail:
                     self._speakers[process].line(entry.detail.rstrip("\n"))
+                for line in self._notes.of(entry, process.file):
+                    self._speakers[process].line(line)
 
     def _path_in_repository(self, file: str) -> str:
         """The test file as an annotation names it: from the folder of the checkout."""

@@ -107,7 +107,8 @@ def _case(dotted_file: str, row: TestRow) -> TestCase:
     failed_again = [run for run in row.reruns if run.status.is_failure]
     for run in [row.entry, *failed_again] if row.is_flaky and not row.is_failure else failed_again:
         case.add_interim_result(_interim_result(run, is_flaky=row.is_flaky))
-    output = "".join(f"rank {rank.rank} ({rank.status}):\n{rank.output}\n" for rank in row.ranks if rank.output)
+    output = "".join(f"note: {note}\n" for note in row.notes)
+    output += "".join(f"rank {rank.rank} ({rank.status}):\n{rank.output}\n" for rank in row.ranks if rank.output)
     if output:
         case.system_out = _printable(output)
     return case

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..result import RunSummary
 from .recorded_run import RecordedRun
-from .rows import rows_of
+from .rows import noted_rows, rows_of
 from .wording import failures_to_list, shortened
 
 __all__ = ["markdown_of"]
@@ -37,6 +37,7 @@ def _lines(runs: Sequence[RecordedRun], problems: Sequence[str]) -> Iterator[str
     yield from _table("what", "where", "why", rows=_failure_rows(runs))
     flaky = [(failure.where, shortened(failure.reason)) for run in runs for failure in run.summary.flaky]
     yield from _table("flaky", "at first", rows=flaky)
+    yield from _table("note", "tests", rows=_note_rows(all_files))
     for run in runs:
         if run.summary.not_run:
             yield f"{_plain(run.name)} not run: {_plain(', '.join(run.summary.not_run[:ROWS]))}"
@@ -57,6 +58,11 @@ def _failure_rows(runs: Sequence[RecordedRun]) -> list[tuple[str, ...]]:
         for row in (row for file in run.summary.files for row in rows_of(file) if row.label == "interrupted"):
             rows.append((row.label, row.where, row.entry.reason))
     return rows
+
+
+def _note_rows(summary: RunSummary) -> list[tuple[str, ...]]:
+    noted = noted_rows(row for file in summary.files for row in rows_of(file))
+    return [(shortened(note), tests[0].where if len(tests) == 1 else f"{len(tests)}") for note, tests in noted]
 
 
 def _table(*heads: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from torch_testing_shim._journal import JournalEntry, RankRecord
 from ..result import DID_NOT_RUN, ExitStatus
 from .progress import short_duration
 from .recorded_run import RecordedRun
-from .rows import TestRow, rows_of
+from .rows import TestRow, noted_rows, rows_of
 from .timeline import timeline_of
 
 __all__ = ["page_html"]
@@ -76,6 +76,7 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
         flaky=[_finding(run, row, len(runs)) for run, row in rows if row.is_flaky],
         slowest=_slowest(rows),
         skips=_skips(rows),
+        notes=noted_rows(row for _, row in rows),
         files=[(run, file) for run in runs for file in run.summary.files],
         timelines=[timeline_of(run) for run in runs],
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 
 from ..result import FLAKY, FileResult
 
-__all__ = ["TestRow", "rows_of"]
+__all__ = ["TestRow", "noted_rows", "rows_of"]
 
 INTERRUPTED = "interrupted"
 
@@ -53,6 +54,11 @@ class TestRow:
         return self.entry.status.is_skip
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told of any of its runs whatever its status: devices that were shared, what it left behind."""
+        return tuple(dict.fromkeys(note for run in (self.entry, *self.reruns) for note in run.notes))
+
+    @property
     def ranks(self) -> tuple[RankRecord, ...]:
         """The ranks of its first run."""
         return self.entry.ranks
@@ -80,3 +86,12 @@ def rows_of(result: FileResult) -> tuple[TestRow, ...]:
     for fault in result.faults:
         rows.append(row(fault.label, JournalEntry(fault.test, TestStatus.ERROR, 0.0, fault.reason, fault.detail)))
     return (*rows, *(TestRow(result.file, INTERRUPTED, entry, is_failure=True) for entry in result.interrupted))
+
+
+def noted_rows(rows: Iterable[TestRow]) -> list[tuple[str, list[TestRow]]]:
+    """Notes and the tests that have them, commonest first; a test counts once, however often it ran."""
+    by_note: dict[str, dict[str, TestRow]] = {}
+    for row in rows:
+        for note in row.notes:
+            by_note.setdefault(note, {})[row.where] = row
+    return sorted(((note, [*found.values()]) for note, found in by_note.items()), key=lambda noted: -len(noted[1]))

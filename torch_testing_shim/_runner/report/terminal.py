@@ -17,7 +17,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from torch_testing_shim._device_map import MAPPED, SHARED
 from torch_testing_shim._journal import JournalEntry
 
 from ..file_process import Watcher
@@ -25,7 +24,7 @@ from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .output import OutputSpeaker, ShownOutput
 from .progress import Progress
 from .running import RunningProcess
-from .wording import counts_of, failures_to_list, shortened, stopped_lines
+from .wording import NoteLines, counts_of, failures_to_list, shortened, stopped_lines
 
 __all__ = ["OutputMode", "TerminalReport", "make_console"]
 
@@ -81,7 +80,7 @@ class TerminalReport:
         has_live_lines = console.is_terminal and not console.is_dumb_terminal and self._output is None
         self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_lines else None
         self._drawn = 0.0
-        self._marks: set[str] = set()
+        self._notes = NoteLines()
         self._progress = Progress(expected or {}, jobs)
         self._lock = threading.RLock()
         self._speakers: dict[RunningProcess, OutputSpeaker] = {}
@@ -146,8 +145,8 @@ class TerminalReport:
             for entry in new if self._output is None else ():
                 if entry.status.is_failure:
                     self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
-                for note in entry.notes:
-                    self._note(note, f"{process.file}::{entry.test}")
+                for line in self._notes.of(entry, process.file):
+                    self._line(line, style="yellow")
 
     def _draw(self, *, at_once: bool = False) -> None:
         """Redraws the live lines, unless they were drawn just now."""
@@ -196,14 +195,6 @@ class TerminalReport:
         self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}", style="red")
         if with_detail and failure.detail:
             self._line(failure.detail.rstrip("\n"))
-
-    def _note(self, note: str, where: str) -> None:
-        """A note of a test; that of mapped or shared devices, which every test has, once."""
-        if not note.startswith((MAPPED, SHARED)):
-            self._line(f"NOTE  {where}  {note}", style="yellow")
-        elif note not in self._marks:
-            self._marks.add(note)
-            self._line(f"NOTE  {note}", style="yellow")
 
     def _line(self, text: str, style: str = "") -> None:
         """One line as it is: no markup, no wrapping; where output is shown, as soon as nobody is interrupted by it."""

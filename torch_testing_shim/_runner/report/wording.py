@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from torch_testing_shim._device_map import MAPPED, SHARED
+from torch_testing_shim._journal import JournalEntry
+
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-__all__ = ["counts_of", "failures_to_list", "shortened", "stopped_lines"]
+__all__ = ["NoteLines", "counts_of", "failures_to_list", "shortened", "stopped_lines"]
 
 #: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
 LISTED_NOT_RUN = 10
@@ -45,3 +50,19 @@ def stopped_lines(result: FileResult, *, with_detail: bool = True) -> list[str]:
     line = f"stopped while {ran or result.file} ran{'' if ran else ', between tests'}"
     details = [entry.detail.rstrip("\n") for entry in result.interrupted if with_detail]
     return [line, *dict.fromkeys(filter(None, details))]
+
+
+class NoteLines:
+    """The notes of a run's tests as lines of a log; that of mapped or shared devices, which every test has, once."""
+
+    def __init__(self) -> None:
+        self._marks: set[str] = set()
+
+    def of(self, entry: JournalEntry, file: str) -> Iterator[str]:
+        """The lines for a test of a file."""
+        for note in entry.notes:
+            if not note.startswith((MAPPED, SHARED)):
+                yield f"NOTE  {file}::{entry.test}  {note}"
+            elif note not in self._marks:
+                self._marks.add(note)
+                yield f"NOTE  {note}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import sys
 import unittest
@@ -134,7 +135,12 @@ load_profile_with_hypothesis(settings_or_default())
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
-__getattr__ = served(__name__, LAZY_FLAGS)
+# torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
+_HYPOTHESIS = {
+    "hypothesis": lambda: importlib.import_module("hypothesis"),
+    "settings": lambda: importlib.import_module("hypothesis").settings,
+}
+__getattr__ = served(__name__, {**LAZY_FLAGS, **_HYPOTHESIS})
 
 
 class NoTest:

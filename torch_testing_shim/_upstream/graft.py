@@ -22,7 +22,7 @@ import threading
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import CodeType, MappingProxyType
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 from torch_testing_shim._upstream.compiled import module_statements
@@ -66,6 +66,9 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
         lazy: the names that are ours besides those that the face binds -> what answers them, each time.
     """
     _LAZY[module] = lazy
+    face = sys.modules.get(module)
+    if type(face) is ModuleType and source_file(_below(module)) is not None:
+        face.__class__ = _Face
 
     def __getattr__(name: str) -> Any:
         if name in lazy:
@@ -75,6 +78,23 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
         return grafted(module, name)
 
     return __getattr__
+
+
+class _Face(ModuleType):
+    """A module of which `from ... import *` takes torch's names, too. What it declares as `__all__` is ours."""
+
+    @property
+    def __all__(self) -> list[str]:
+        names = {*vars(self), *ours_in(self.__name__), *bound_names(self.__name__)}
+        return sorted(name for name in names if not name.startswith("_") and _is_there(self, name))
+
+
+def _is_there(face: ModuleType, name: str) -> bool:
+    """Whether the name has a value: torch's module may bind it in some cases alone, or need what is not installed."""
+    try:
+        return hasattr(face, name)
+    except ImportError:
+        return False
 
 
 def stand_in_for_missing() -> None:

@@ -19,7 +19,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-from torch_testing_shim._upstream.graft import bound_names, ours_in, stand_in_for_missing
+from torch_testing_shim._upstream.graft import stand_in_for_missing
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
 
 __all__ = ["install", "is_installed", "shim_module_of"]
@@ -88,21 +88,10 @@ class _Alias(Loader):
                 importlib.import_module(library)
         module = importlib.import_module(self._shim)
         self._spec = module.__spec__
-        if isinstance(vars(module).get("__all__"), list) and type(module) is ModuleType:
-            module.__class__ = _Whole
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec
-
-
-class _Whole(ModuleType):
-    """A face of which `from ... import *` takes all names, those of torch's module too."""
-
-    @property
-    def __all__(self) -> list[str]:
-        names = {*vars(self), *ours_in(self.__name__), *bound_names(self.__name__)}
-        return sorted(name for name in names if not name.startswith("_"))
 
 
 def _dynamo_spec(path: Sequence[str] | None) -> ModuleSpec | None:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from usual_signals import take_usual_signals
+
 from faults.fault import Ending, Fault
 from faults.faulty import FAULT_TIMES
 from faults.machine import ON_SMALL_DISK, remove_memory_cgroup
@@ -152,6 +154,7 @@ def _run_process(order: Order, faults: Sequence[Fault], folder: Path) -> tuple[l
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=take_usual_signals,
         )
         try:
             _wait(process, results, order.patience)

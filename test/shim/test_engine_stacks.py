@@ -44,6 +44,18 @@ Current thread 0x00008f (most recent call first):
         self.assertEqual(Place("test_x.py:39", "broadcast_object_list", True), place_of(stack))
         self.assertExpectedInline(str(place_of(stack)), """in broadcast_object_list (test_x.py:39)""")
 
+    def test_what_warns_of_an_old_name_is_no_call_of_the_tests(self):
+        import typing_extensions
+
+        stack = frames(
+            (DISTRIBUTED, 1, "reduce_scatter_single"),
+            (DISTRIBUTED, 3, "reduce_scatter_tensor"),
+            (typing_extensions.__file__, 3140, "wrapper"),
+            (LOGGER, 2, "wrapper"),
+            ("/t/test_x.py", 39, "test_a"),
+        )
+        self.assertEqual(Place("test_x.py:39", "reduce_scatter_tensor", True), place_of(stack))
+
     def test_a_line_of_the_test_is_named_by_its_function(self):
         stack = frames(("/t/test_x.py", 38, "helper"), ("/t/test_x.py", 50, "test_a"))
         self.assertEqual(Place("test_x.py:38", "helper", False), place_of(stack))

@@ -17,6 +17,7 @@ import asyncio
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest, MultiThreadedTestCase, spawn_threads_and_init_comms
 )
+from torch_testing_shim.common_utils import skipIfTorchDynamo
 from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTestBase
 from torch_testing_shim.distributed._shard.sharded_tensor import with_comms as with_sharded_comms
 from torch_testing_shim.distributed.checkpoint_utils import with_checkpoint_logging
@@ -38,6 +39,10 @@ class Bodies:
 
     def test_value(self):
         return self.rank == 0
+
+    @unittest.expectedFailure
+    async def test_expected_to_fail(self):
+        self.fail("the body")
 
     def test_cleanup(self):
         async def clean():
@@ -135,6 +140,14 @@ class Decorated(TestCase):
     async def test_parametrized(self, x):
         self.fail("the body")
 
+    @parametrize("x", [1])
+    def test_parametrized_value(self, x):
+        return x
+
+    @skipIfTorchDynamo()
+    def test_not_dynamo(self):
+        yield
+
     @skip_if_lt_x_gpu(0)
     async def test_not_skipped(self):
         self.fail("the body")
@@ -160,6 +173,8 @@ OTHERS = {
     "Decorated.test_fake_comms": COROUTINE,
     "Decorated.test_threads": COROUTINE,
     "Decorated.test_parametrized_x_1": COROUTINE,
+    "Decorated.test_parametrized_value_x_1": "test_parametrized_value returned 1: a test returns None",
+    "Decorated.test_not_dynamo": GENERATOR,
     "Decorated.test_not_skipped": COROUTINE,
 }
 
@@ -173,6 +188,7 @@ class UnrunBodies(SampleTestCase):
             self.assert_status(run, f"{kind}.test_value", TestStatus.ERROR, returned)
             passes = f"{kind}.test_passes_where_it_returns_nothing"
             self.assert_status(run, passes, TestStatus.EXPECTED_FAILURE)
+            self.assert_status(run, f"{kind}.test_expected_to_fail", TestStatus.UNEXPECTED_SUCCESS)
 
     def test_every_kind(self):
         run = self.run_sample(SAMPLE)
@@ -199,7 +215,7 @@ class UnrunBodies(SampleTestCase):
         self.assertIn("UnrunBodyError: the body of test_coroutine never ran", run.output)
         passed = re.search(r"(\d+) failed, (\d+) passed, (\d+) xfailed", run.output)
         self.assertIsNotNone(passed, run.output)
-        self.assertEqual(("18", "2", "3"), passed.groups(), run.output)
+        self.assertEqual(("21", "2", "3"), passed.groups(), run.output)
 
 
 class Checks(TestCase):

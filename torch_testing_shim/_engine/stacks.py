@@ -20,6 +20,7 @@ _TORCH = f"{Path(torch.__file__).parent}/"
 _DISTRIBUTED = f"{_TORCH}distributed/"
 #: What torch wraps around its collectives; no call of the test's.
 _DISTRIBUTED_LOGGING = f"{_DISTRIBUTED}c10d_logger.py"
+_DEPRECATION = "/typing_extensions.py"  # around those that torch has renamed
 _HARNESS = f"{Path(__file__).parents[1]}/"
 #: The function of the harness by which a rank is entered: what lies below it is what the controller was doing when the
 #: rank's process was forked from it.
@@ -53,7 +54,7 @@ class Frame:
 
     @property
     def _is_users(self) -> bool:
-        if self.file.startswith((_TORCH, _HARNESS, "<frozen ")):
+        if self.file.startswith((_TORCH, _HARNESS, "<frozen ")) or self.file.endswith(_DEPRECATION):
             return False
         return not self.file.startswith(_LIBRARY) or "/site-packages/" in self.file
 

@@ -20,7 +20,7 @@ from types import CodeType
 import torch
 
 from torch_testing_shim._settings import read_cache_folder
-from torch_testing_shim._upstream import statements
+from torch_testing_shim._upstream import dropped_results, statements
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
 
 __all__ = ["module_code", "module_statements"]
@@ -72,9 +72,9 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 
 @functools.cache
-def _code_stamp() -> tuple[str, int, int]:
+def _code_stamp() -> tuple[str | int, ...]:
     """Stands for this package's version: what is kept depends on the code that made it."""
-    return _stamp(Path(statements.__file__))
+    return (*_stamp(Path(statements.__file__)), *_stamp(Path(dropped_results.__file__)))
 
 
 def _folder() -> Path | None:

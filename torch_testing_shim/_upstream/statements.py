@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
+from torch_testing_shim._upstream.dropped_results import check_results
 from torch_testing_shim._upstream.sources import source_file
 
 __all__ = ["SHIM", "UPSTREAM", "Statement", "read_statements", "whole_code"]
@@ -49,6 +50,7 @@ def whole_code(source: str, path: str) -> CodeType:
         SyntaxError: the source is not Python.
     """
     tree = _Rewriting().visit(ast.parse(source, path))
+    check_results(tree)
     return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
 
@@ -65,6 +67,7 @@ def read_statements(source: str, path: str) -> list[Statement]:
     )
     flags = __future__.annotations.compiler_flag if has_late_annotations else 0
     rewriting = _Rewriting()
+    check_results(tree)
     nodes = [rewriting.visit(part) for node in tree.body for part in _parts(node)]
     imported = {name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for name in _names(node).binds}
     statements = []

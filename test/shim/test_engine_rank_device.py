@@ -22,6 +22,8 @@ from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTe
 #: Each test holds that its rank was bound once, to the accelerator that is leased to it.
 TESTS = """
 import threading
+from unittest import mock
+from torch_testing_shim.common_utils import freeze_rng_state
 from torch_testing_shim._dynamo_cases import (
     DynamoDistributedMultiProcTestCase, DynamoDistributedSingleProcTestCase, _dynamo_dist_per_rank_init
 )
@@ -55,6 +57,11 @@ class DTensor(Own, DTensorTestBase):
 class FSDP(Own, FSDPTest):
     def test_it(self):
         self.check()
+        torch.ones(1, device="quartz")
+        with mock.patch.object(torch.quartz, "get_rng_state", wraps=torch.quartz.get_rng_state) as kept:
+            with freeze_rng_state():
+                pass
+        self.assertEqual([3, 1], [call.args[0] for call in kept.call_args_list])
 
 class Kept(Own, MultiProcContinuousTest):
     def test_it(self):

@@ -34,7 +34,8 @@ from torch_testing_shim.distributed._shard.test_common import SimpleMegatronLM
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorContinuousTestBase, DTensorOpTestBase
 
 LEASED = (3, 1)
-BOUND = []
+BOUND, TAKEN = [], []
+torch.quartz.set_device = TAKEN.append  # which the hook of the device's package calls in each rank
 torch.accelerator.set_device_index = lambda index: BOUND.append((threading.get_ident(), index))
 
 class Own:
@@ -53,6 +54,7 @@ class DTensor(Own, DTensorTestBase):
     @with_comms
     def test_it(self):
         self.check()
+        self.assertEqual([torch.device("quartz", LEASED[self.rank])], TAKEN)
 
 class FSDP(Own, FSDPTest):
     def test_it(self):

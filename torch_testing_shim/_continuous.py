@@ -85,8 +85,9 @@ class MultiProcContinuousTest(TestCase):
 
     @classmethod
     def device_type(cls) -> str:
-        """The type of the device in use."""
-        return device_in_use().type
+        """The type of the device in use; "cpu" where each rank of the class cannot have one of its own, or share it."""
+        device, ranks = device_in_use(), class_value(cls, "world_size")
+        return device.type if ranks == UNSET or device.has_room_for(ranks) else "cpu"
 
     @classmethod
     def opts(cls, high_priority_stream: bool = False) -> Any:
@@ -107,8 +108,7 @@ class MultiProcContinuousTest(TestCase):
         assert rdvz_file is not None, "ranks are started with a file to meet in"
         backend = class_value(cls, "backend_str")
         if backend is None:  # of an accelerator, torch takes the one registered for it
-            device = device_in_use()
-            backend = process_group_backend("cpu") if device.is_cpu else recorded_backend(device.type)
+            backend = process_group_backend("cpu") if own.type == "cpu" else recorded_backend(own.type)
         dist.init_process_group(
             backend=backend,
             world_size=world_size,

@@ -65,11 +65,18 @@ def is_accelerator(device_type: str) -> bool:
 
 
 def _accelerators() -> int:
-    if (devices := settings_or_default().device_map) is not None:
+    """How many accelerators a test may name by their indices: those that are leased to the file, or the simulated ones.
+
+    Ranks do not count here, also where they may share devices: a test behind TEST_MULTIGPU puts tensors on "cuda:1",
+    and sharing makes no second device. The same holds for `deviceCountAtLeast` and `get_all_devices`.
+    """
+    settings = settings_or_default()
+    if (devices := settings.device_map) is not None:
         return devices.count
     from torch_testing_shim._engine.devices import accelerator_count  # here, since it imports torch.distributed
 
-    return accelerator_count()
+    count = accelerator_count()
+    return count if settings.device_indices is None else min(count, len(settings.device_indices))
 
 
 def _has_module(name: str) -> bool:
@@ -92,6 +99,7 @@ LAZY_FLAGS: Mapping[str, Callable[[], bool]] = {
     "TEST_MPS": lambda: is_accelerator("mps"),
     "TEST_MULTIACCELERATOR": lambda: _accelerators() > 1,
     "TEST_NUMPY": lambda: _has_module("numpy"),
+    "TEST_PRIVATEUSE1": lambda: is_accelerator(torch._C._get_privateuse1_backend_name()),
     "TEST_SCIPY": lambda: _has_module("scipy"),
     "TEST_SKIP_FAST": lambda: settings_or_default().skip_fast,
     "TEST_WITH_ASAN": lambda: _has_sanitizer("__asan_init"),

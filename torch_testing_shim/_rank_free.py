@@ -25,9 +25,13 @@ _ON_CPU = "_torch_testing_shim_on_cpu"
 
 
 def skip_where(condition: Condition) -> Callable[[Test], Test]:
-    """A decorator that skips a test where `condition` gives a reason."""
+    """A decorator that skips a test where `condition` gives a reason, or each test of a class."""
 
     def decorate(test: Test) -> Test:
+        if isinstance(test, type):
+            _skip_tests_of(test, condition)
+            return test
+
         @functools.wraps(test)
         def wrapper(self: unittest.TestCase, *args: Any, **kwargs: Any) -> Any:
             reason = condition(self)
@@ -41,10 +45,31 @@ def skip_where(condition: Condition) -> Callable[[Test], Test]:
     return decorate
 
 
+def _skip_tests_of(test_class: Any, condition: Condition) -> None:
+    """Has the tests of a class, and of those below it, ask the condition before they are set up: ranks start later."""
+    own = vars(test_class).get("setUp")
+
+    def set_up(self: unittest.TestCase) -> None:
+        reason = condition(self)
+        if reason is not None:
+            raise unittest.SkipTest(reason)
+        if own is None:
+            super(test_class, self).setUp()
+        else:
+            own(self)
+
+    test_class.setUp = set_up if own is None else functools.wraps(own)(set_up)
+
+
 def on_cpu_where(condition: Callable[[], bool]) -> Callable[[Test], Test]:
-    """A decorator that has a test run on the CPU where `condition` holds, as if it had been chosen by hand."""
+    """A decorator that has a test, or the tests of a class, run on the CPU where `condition` holds, as if it had been
+    chosen by hand."""
 
     def decorate(test: Test) -> Test:
+        if isinstance(test, type):
+            setattr(test, _ON_CPU, (condition, *getattr(test, _ON_CPU, ())))
+            return test
+
         @functools.wraps(test)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             return test(*args, **kwargs)
@@ -55,9 +80,9 @@ def on_cpu_where(condition: Callable[[], bool]) -> Callable[[Test], Test]:
     return decorate
 
 
-def runs_on_cpu(method: Callable[..., Any]) -> bool:
+def runs_on_cpu(test_class: type, method: Callable[..., Any] | None) -> bool:
     """Whether a test runs on the CPU whatever accelerators there are."""
-    return any(condition() for condition in getattr(method, _ON_CPU, ()))
+    return any(condition() for marked in (test_class, method) for condition in getattr(marked, _ON_CPU, ()))
 
 
 def skip_reason(test_case: unittest.TestCase, method: Callable[..., Any]) -> str | None:

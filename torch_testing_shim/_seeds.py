@@ -41,7 +41,7 @@ def set_rng_seed(seed: int | None = None) -> None:
 
 @contextlib.contextmanager
 def freeze_rng_state() -> Iterator[None]:
-    """Leaves torch's generators, of the CPU and of the accelerator in use, as they were
+    """Leaves torch's generators, of the CPU and of the accelerators that may be used, as they were
     (upstream: `freeze_rng_state`, torch 2.13)."""
     with torch.random.fork_rng(enabled=True, **_accelerator_in_use()):
         yield
@@ -54,4 +54,6 @@ def _accelerator_in_use() -> dict[str, object]:
     module = torch.get_device_module(accelerator)
     if not module.is_initialized():  # no generator of its own has been drawn from, and asking would start the driver
         return {"devices": []}
-    return {"devices": range(torch.accelerator.device_count()), "device_type": accelerator.type}
+    leased = read_settings().device_indices
+    devices = range(torch.accelerator.device_count()) if leased is None else leased
+    return {"devices": devices, "device_type": accelerator.type}

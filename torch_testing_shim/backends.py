@@ -23,6 +23,9 @@ forked, and never when this package is imported; so loading one must neither sta
 entry point's name is for people. One that cannot be loaded, is no `Backend`, or is the second for its device ends a run
 with one sentence and exit status 2, whichever device is in use.
 
+A rank's number is not its device's index, since a file may be leased some devices of the machine: a hook asks
+`rank_device(rank)` for the rank's device.
+
 Capabilities that the harness itself asks for:
 
     multicast_memory              `requires_multicast_support`
@@ -42,11 +45,12 @@ from typing import Any, TypeVar
 from torch_testing_shim import common_cuda
 from torch_testing_shim._engine.backend_records import Backend
 from torch_testing_shim._engine.devices import DeviceError, declares, device_in_use
+from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._engine.rank_hooks import BackendHookError
 from torch_testing_shim._platform_skips import evaluate_platform_supports_symm_mem, has_multicast_memory
 from torch_testing_shim._rank_free import skip_where
 
-__all__ = ["Backend", "BackendHookError", "DeviceError", "has_capability", "requires_capability"]
+__all__ = ["Backend", "BackendHookError", "DeviceError", "has_capability", "rank_device", "requires_capability"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

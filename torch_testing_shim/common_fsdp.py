@@ -1,6 +1,7 @@
 """Upstream's `common_fsdp`: the base class of FSDP's tests, its models, and helpers for both.
 
-`DEVICE_TYPE`, `DEVICE_COUNT` and `DISTRIBUTED_BACKEND` are asked when a test names them. Unlike upstream's, tests run
+`DEVICE_TYPE`, `DEVICE_COUNT` and `DISTRIBUTED_BACKEND` are asked when a test names them; what a test file assigns to
+them holds. Unlike upstream's, tests run
 on the CPU too, with 4 ranks, where there is no accelerator.
 """
 
@@ -17,10 +18,16 @@ import torch
 import torch.distributed as dist
 
 from torch_testing_shim._engine.channel import ChannelWriter
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
-from torch_testing_shim._fsdp.fsdp_device import FSDP, device_count, device_type, wrap
+from torch_testing_shim._fsdp.fsdp_device import (
+    FSDP,
+    device_count,
+    device_type,
+    distributed_backend,
+    reason_not_to_run,
+    wrap,
+)
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
@@ -60,7 +67,7 @@ __getattr__ = served(
     {
         "DEVICE_TYPE": device_type,
         "DEVICE_COUNT": device_count,
-        "DISTRIBUTED_BACKEND": lambda: process_group_backend(device_type()),
+        "DISTRIBUTED_BACKEND": distributed_backend,
         "_maybe_cuda": lambda: grafted(__name__, "_move_to_device"),  # torch 2.4's spelling
     },
 )
@@ -142,8 +149,8 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        if (shortage := device_in_use().shortage(self.world_size)) is not None:
-            raise unittest.SkipTest(shortage)
+        if (reason := reason_not_to_run(self.world_size)) is not None:
+            raise unittest.SkipTest(reason)
         self._spawn_processes()
 
     @classmethod
@@ -157,7 +164,7 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
         self.run_test(test_name, pipe)
         reset_dynamo()
         dist.barrier(device_ids=self._barrier_devices())
-        if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
+        if rank_device(rank, device_type()).type == "cpu":  # an accelerator's group may have more to do at its end
             keep_connections()
         dist.destroy_process_group()
 
@@ -168,12 +175,12 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
 
             dist.init_process_group("fake", store=FakeStore(), **place)
             return
-        bind_rank(self.rank)
-        backend = process_group_backend(device_type())
+        bind_rank(self.rank, device_type())
+        backend = distributed_backend()
         dist.init_process_group(backend, init_method=self.init_method, timeout=group_timeout(self.id()), **place)
 
     def _barrier_devices(self) -> list[int] | None:
-        own = rank_device(self.rank)
+        own = rank_device(self.rank, device_type())
         return None if own.index is None else [own.index]
 
 
@@ -182,7 +189,11 @@ class FSDPTestContinuous(FSDPTestMixin, MultiProcContinuousTest):
 
     @classmethod
     def backend_str(cls) -> str:
-        return process_group_backend(device_type())
+        return distributed_backend()
+
+    @classmethod
+    def device_type(cls) -> str:
+        return device_type()
 
     @property
     def process_group(self) -> dist.ProcessGroup:
@@ -205,7 +216,7 @@ class FSDPTestMultiThread(MultiThreadedTestCase):
 
     @classmethod
     def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
-        bind_rank(rank)
+        bind_rank(rank, device_type())
         super()._run(test_name, rank, world_size, **kwargs)
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:

@@ -224,7 +224,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
         if reason is not None:
             raise unittest.SkipTest(reason)
         state = contextlib.ExitStack()
-        if runs_on_cpu(method):
+        if runs_on_cpu(type(self), method):
             state.enter_context(changed_environment({"TORCH_TESTING_SHIM_DEVICE": "cpu"}))
         set_rng_seed()
         state.enter_context(kept_torch_state())

@@ -50,6 +50,15 @@ class Flags(TestCase):
         self.assertEqual((True, False), (common_cuda.TEST_CUDA, common_cuda.TEST_MULTIGPU))
         self.assertEqual([False, True, False, True], self.answers())
 
+    def test_only_leased_devices_count_and_sharing_makes_no_more(self):
+        found = mock.patch("torch_testing_shim._engine.devices.accelerator_count", return_value=4)
+        self.patch(mock.patch.object(torch.accelerator, "current_accelerator", return_value=torch.device("cuda")))
+        self.patch(found)
+        for leased, has_many in (("", True), ("3,1", True), ("3", False)):
+            device = {"TORCH_TESTING_SHIM_DEVICE_INDICES": leased, "TORCH_TESTING_SHIM_SHARE_DEVICES": "1"}
+            with mock.patch.dict("os.environ", device):
+                self.assertEqual((True, has_many), (common_cuda.TEST_CUDA, common_cuda.TEST_MULTIGPU), leased)
+
     def test_build_without_flash_attention_and_cudnn(self):
         self.machine("cuda", 1, cudnn=None, has_flash=False)
         self.assertEqual([False, True, False, True], self.answers())

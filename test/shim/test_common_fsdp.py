@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from torch_testing_shim import common_fsdp
-from torch_testing_shim._fsdp import compiled
+from torch_testing_shim._fsdp import compiled, fsdp_device
 from torch_testing_shim._torch_versions import ALL_GATHER, REDUCE_SCATTER
 from torch_testing_shim.common_fsdp import (
     MLP,
@@ -509,11 +509,21 @@ class Alone(TestCase):
     def test_more_ranks_than_accelerators_is_a_skip(self):
         from torch_testing_shim._engine.devices import DeviceInUse
 
-        with mock.patch.object(common_fsdp, "device_in_use", return_value=DeviceInUse("cuda", 1)):
+        one = mock.patch.object(fsdp_device, "device_in_use", return_value=DeviceInUse("cuda", 1))
+        with one, mock.patch.object(common_fsdp, "DEVICE_TYPE", "cuda"):
             case = Base("test_process_group")
             with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 accelerators, found 1"):
                 case.setUp()
             case.doCleanups()
+
+    def test_a_device_that_is_not_in_use_and_a_backend_of_accelerators_are_skips(self):
+        for name, value, reason in (
+            ("DEVICE_TYPE", "xpu", "needs at least 2 xpu, found 0"),
+            ("DISTRIBUTED_BACKEND", "nccl", "needs at least 2 accelerators, found 0"),
+        ):
+            cpu = mock.patch.dict("os.environ", TORCH_TESTING_SHIM_DEVICE="cpu")
+            with cpu, mock.patch.object(common_fsdp, name, value):
+                self.assertEqual(reason, fsdp_device.reason_not_to_run(2))
 
     def test_older_spellings(self):
         self.assertIs(CUDAInitMode, DEVICEInitMode)

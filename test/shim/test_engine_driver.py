@@ -33,6 +33,7 @@ from torch_testing_shim._dynamo_cases import DynamoDistributedMultiProcTestCase
 from torch_testing_shim.common_distributed import DistributedTestBase, MultiProcContinuousTest, MultiThreadedTestCase
 from torch_testing_shim.common_fsdp import FSDPTest, FSDPTestContinuous
 from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTestBase
+from torch_testing_shim.distributed._tensor import common_dtensor
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorContinuousTestBase
 
 numpy.ones((300, 300)) @ numpy.ones((300, 300))
@@ -40,6 +41,7 @@ if __name__ == "__main__" or "pytest" in sys.modules:
     assert len(os.listdir("/proc/self/task")) > 1, "there are no threads of OpenBLAS's"
 IMPORTED_IN = os.getpid()
 FLAGS = [
+    common_utils.TEST_PRIVATEUSE1, common_dtensor.DEVICE_COUNT, common_dtensor.PG_BACKEND,
     common_utils.TEST_CUDA, common_utils.TEST_MULTIACCELERATOR, common_cuda.TEST_MULTIGPU,
     bool(common_cuda.SM80OrLater), bool(common_cuda.PLATFORM_SUPPORTS_FUSED_ATTENTION),
 ]

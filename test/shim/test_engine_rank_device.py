@@ -22,6 +22,8 @@ from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTe
 #: Each test holds that its rank was bound once, to the accelerator that is leased to it.
 TESTS = """
 import threading
+from unittest import mock
+from torch_testing_shim.common_utils import freeze_rng_state
 from torch_testing_shim._dynamo_cases import (
     DynamoDistributedMultiProcTestCase, DynamoDistributedSingleProcTestCase, _dynamo_dist_per_rank_init
 )
@@ -32,7 +34,8 @@ from torch_testing_shim.distributed._shard.test_common import SimpleMegatronLM
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorContinuousTestBase, DTensorOpTestBase
 
 LEASED = (3, 1)
-BOUND = []
+BOUND, TAKEN = [], []
+torch.quartz.set_device = TAKEN.append  # which the hook of the device's package calls in each rank
 torch.accelerator.set_device_index = lambda index: BOUND.append((threading.get_ident(), index))
 
 class Own:
@@ -51,10 +54,16 @@ class DTensor(Own, DTensorTestBase):
     @with_comms
     def test_it(self):
         self.check()
+        self.assertEqual([torch.device("quartz", LEASED[self.rank])], TAKEN)
 
 class FSDP(Own, FSDPTest):
     def test_it(self):
         self.check()
+        torch.ones(1, device="quartz")
+        with mock.patch.object(torch.quartz, "get_rng_state", wraps=torch.quartz.get_rng_state) as kept:
+            with freeze_rng_state():
+                pass
+        self.assertEqual([3, 1], [call.args[0] for call in kept.call_args_list])
 
 class Kept(Own, MultiProcContinuousTest):
     def test_it(self):

@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from harness_samples import SampleTestCase
+from quartz_samples import InstalledQuartzTestCase
 
 import torch_testing_shim
 from torch_testing_shim import common_fsdp, common_utils
@@ -33,7 +34,6 @@ BOUND_ELSEWHERE = {
     "mod": "only where TORCH_TEST_DEVICES is set",
     "path": "only where TORCH_TEST_DEVICES is set",
     "numba": "only where that package is installed",
-    "DEVICE_COUNT": "of common_dtensor: only where there is an accelerator",
     "__cuda_ctx_rng_initialized": "its function's own",
 }
 #: Faces that are ours alone, with no module of upstream's at their path.
@@ -287,6 +287,56 @@ class Reuse(TestCase):
     def test_the_same_object_each_time(self):
         self.assertIs(common_utils.check_leaked_tensors, common_utils.check_leaked_tensors)
         self.assertIs(common_fsdp.FSDPTest, pickle.loads(pickle.dumps(common_fsdp.FSDPTest)))
+
+
+#: What a test file assigns to names of a face holds for the base classes, too, as it does upstream.
+ASSIGNED = """
+from unittest import mock
+from torch_testing_shim import common_fsdp
+from torch_testing_shim.common_fsdp import FSDPTest, FSDPTestContinuous
+from torch_testing_shim.distributed._tensor import common_dtensor
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorContinuousTestBase, DTensorOpTestBase
+
+common_fsdp.DISTRIBUTED_BACKEND = "cpu:gloo,quartz:quartzlink"
+common_dtensor.NUM_DEVICES = 3
+common_dtensor.DEVICE_TYPE = "cpu"
+
+class TwoBackends:
+    world_size = 2
+
+    def test_it(self):
+        for device in ("cpu", "quartz"):
+            ones = torch.ones(2, device=device)
+            dist.all_reduce(ones)
+            self.assertEqual(2, ones[0].item())
+
+class FSDP(TwoBackends, FSDPTest): pass
+class KeptFSDP(TwoBackends, FSDPTestContinuous): pass
+
+class OnCpu:
+    def test_it(self):
+        mesh = self.build_device_mesh()
+        self.assertEqual(("cpu", 3), (mesh.device_type, mesh.size()))
+
+class DTensor(DTensorTestBase):
+    test_it = with_comms(OnCpu.test_it)
+
+    @mock.patch.object(common_dtensor, "DEVICE_TYPE", "quartz")
+    @with_comms
+    def test_patched(self):
+        self.assertEqual(("quartz", "quartzlink"), (self.device_type, dist.get_backend()))
+
+class KeptDTensor(OnCpu, DTensorContinuousTestBase):
+    world_size = 3
+
+class Operators(OnCpu, DTensorOpTestBase): pass
+"""
+
+
+class Assigned(InstalledQuartzTestCase):
+    def test_the_base_classes_take_it(self):
+        run = self.run_sample(ASSIGNED)
+        self.assertEqual((0, 6), (run.exit_code, len(run.entries)), run.output)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class Backend:
             for what fits most devices: they are forked until the device has been initialized.
         capabilities: what the device can do (see `torch_testing_shim.backends`).
         before_rank: called as `before_rank(rank, world_size)` in each rank's process, before its test and so before its
-            process group. What it raises is the error of that rank, and its test does not begin.
+            process group; which device is the rank's, `torch_testing_shim.backends.rank_device(rank)` says. What it
+            raises is the error of that rank, and its test does not begin.
         after_rank: called likewise after the test with its cleanups and its process group, also where the test failed
             or skipped, but not in a rank that dies or is ended by force. What it raises is the error of a rank whose
             test has not failed; after a failure it stands in the rank's output.

@@ -12,11 +12,12 @@ import torch.nn as nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import wrap as torchs_wrap
 
-from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._backend_needs import missing_backend
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._test_limits import default_ranks
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["FSDP", "device_count", "device_type", "wrap"]
+__all__ = ["FSDP", "device_count", "device_type", "distributed_backend", "reason_not_to_run", "wrap"]
 
 _FACE = f"{__package__.partition('.')[0]}.common_fsdp"
 
@@ -31,9 +32,28 @@ def device_count() -> int:
     return int(assigned(_FACE, "DEVICE_COUNT") or default_ranks())
 
 
+def distributed_backend() -> str:
+    """The process-group backend, as `init_process_group` takes it."""
+    return str(assigned(_FACE, "DISTRIBUTED_BACKEND") or process_group_backend(device_type()))
+
+
+def reason_not_to_run(ranks: int) -> str | None:
+    """Why so many ranks cannot have their devices and their backend; None where they can.
+
+    Raises:
+        ValueError: torch does not know the backend.
+    """
+    device, wanted = device_in_use(), torch.device(device_type()).type  # which --map-device may change
+    if wanted not in ("cpu", device.type):
+        return f"needs at least {ranks} {wanted}, found 0"
+    shortage = None if wanted == "cpu" else device.shortage(ranks)
+    return shortage or missing_backend(distributed_backend(), ranks)
+
+
 def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments for FSDP: those given, and where there is no accelerator that the CPU is meant."""
-    return {"device_id": torch.device("cpu"), **fsdp_kwargs} if device_in_use().is_cpu else fsdp_kwargs
+    is_cpu = torch.device(device_type()).type == "cpu"
+    return {"device_id": torch.device("cpu"), **fsdp_kwargs} if is_cpu else fsdp_kwargs
 
 
 class _ForDevice(type(FullyShardedDataParallel)):  # type: ignore[misc]  # its metaclass

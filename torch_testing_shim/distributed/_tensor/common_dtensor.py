@@ -20,8 +20,8 @@ from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
-from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._test_limits import default_ranks, group_timeout
+from torch_testing_shim._upstream.graft import assigned, served
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
     MultiProcContinuousTest,
@@ -31,7 +31,7 @@ from torch_testing_shim.common_distributed import (
     skip_if_lt_x_gpu,
 )
 
-# Without NUM_DEVICES: `import *` must not ask for devices.
+# Without NUM_DEVICES and its like: `import *` must not ask for devices.
 __all__ = [
     "DTensorContinuousTestBase",
     "DTensorOpTestBase",
@@ -48,6 +48,12 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 TestFunction = Callable[..., Any]
 
 
+def _device_type() -> str:
+    """The type of the device in use; where that is an accelerator, what a test file has assigned to DEVICE_TYPE."""
+    device = device_in_use()
+    return device.type if device.is_cpu else str(assigned(__name__, "DEVICE_TYPE") or device.type)
+
+
 class DTensorTestMixin:
     """What tests of DTensors in processes share (upstream's `DTensorTestMixin`, torch 2.13)."""
 
@@ -58,8 +64,7 @@ class DTensorTestMixin:
     @property
     def device_type(self) -> str:
         """The device that tensors of the test are made on: "cpu", or the accelerator's type."""
-        device = device_in_use()
-        return device.type if device.has_room_for(self.world_size) else "cpu"
+        return _device_type() if device_in_use().has_room_for(self.world_size) else "cpu"
 
     @property
     def is_local_tensor_enabled(self) -> bool:
@@ -89,10 +94,12 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
 
     @property
     def world_size(self) -> int:
-        """4, or less where there are 2 or 3 accelerators that ranks may not share (upstream's NUM_DEVICES); or what
-        WORLD_SIZE says."""
+        """4, or less where there are 2 or 3 accelerators that ranks may not share; or what WORLD_SIZE says, or what a
+        test file assigns to NUM_DEVICES."""
         if (chosen := read_settings().world_size) is not None:
             return chosen
+        if (assigned_here := assigned(__name__, "NUM_DEVICES")) is not None:
+            return int(assigned_here)
         device = device_in_use()
         are_few = 1 < device.count < DEFAULT_WORLD_SIZE and not device.may_be_shared
         return device.count if are_few else DEFAULT_WORLD_SIZE
@@ -154,8 +161,8 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
 
     @classmethod
     def backend_str(cls) -> str:
-        """The process-group backend of the device in use."""
-        return process_group_backend(device_in_use().type)
+        """The process-group backend of the device."""
+        return process_group_backend(_device_type())
 
 
 class DTensorOpTestBase(MultiThreadedTestCase):
@@ -168,8 +175,8 @@ class DTensorOpTestBase(MultiThreadedTestCase):
 
     @property
     def device_type(self) -> str:
-        """The type of the device in use."""
-        return device_in_use().type
+        """The type of the device in use, or what a test file assigns to DEVICE_TYPE."""
+        return _device_type()
 
     def build_device_mesh(self) -> DeviceMesh:
         """A one-dimensional mesh over all ranks."""
@@ -187,7 +194,7 @@ class DTensorOpTestBase(MultiThreadedTestCase):
 
     @classmethod
     def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
-        bind_rank(rank)
+        bind_rank(rank, _device_type())
         super()._run(test_name, rank, world_size, **kwargs)
 
 
@@ -195,7 +202,9 @@ __getattr__ = served(
     __name__,
     {  # asked, since counting accelerators at import may start their driver
         "NUM_DEVICES": lambda: DTensorTestBase().world_size,
-        "DEVICE_TYPE": lambda: device_in_use().type,
+        "DEVICE_TYPE": _device_type,
+        "DEVICE_COUNT": default_ranks,
+        "PG_BACKEND": lambda: process_group_backend(_device_type()),
     },
 )
 

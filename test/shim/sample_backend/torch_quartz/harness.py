@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import torch
 
-from torch_quartz.device import DEVICES, NAME
-from torch_testing_shim.backends import Backend
+from torch_quartz.device import NAME
+from torch_testing_shim.backends import Backend, rank_device
 
 __all__ = ["backend"]
 
 
 def _take_device(rank: int, world_size: int) -> None:
     """Makes a rank's device its current one: torch's Python device guard leaves this to the package."""
-    torch.get_device_module(NAME).set_device(rank % DEVICES)
-    print(f"quartz {rank % DEVICES} is taken by rank {rank} of {world_size}")
+    torch.get_device_module(NAME).set_device(rank_device(rank))
+    print(f"{NAME} {rank_device(rank).index} is taken by rank {rank} of {world_size}")
 
 
 def _leave_device(rank: int, world_size: int) -> None:
-    print(f"quartz {rank % DEVICES} is left by rank {rank} of {world_size}")
+    print(f"{NAME} {rank_device(rank).index} is left by rank {rank} of {world_size}")
 
 
 backend = Backend(

@@ -31,8 +31,8 @@ def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
-    """Keeps the block, which tells of an interrupt, from being cut short by the same one that arrives twice. It is needed
-    where Ctrl-C is left to Python, as pytest and `python -m unittest` leave it."""
+    """Keeps the block, which tells of an interrupt, from being cut short by the same one that arrives twice. It is
+    needed where Ctrl-C is left to Python, as pytest and `python -m unittest` leave it."""
     usual = signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
         yield

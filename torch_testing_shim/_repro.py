@@ -32,10 +32,17 @@ def repro_command(test_class: type, method_name: str, settings: Settings) -> str
         path = os.path.abspath(inspect.getfile(test_class))
     except (OSError, TypeError):
         return None
-    inside = os.path.relpath(path)
+    inside = _relative(path)
     shown = path if inside.startswith(os.pardir) else inside
     arguments = ["python", *interpreter_arguments(path, settings), shown, f"{test_class.__qualname__}.{method_name}"]
     return " ".join([*settings_as_assignments(settings), *map(shlex.quote, arguments)])
+
+
+def _relative(path: str) -> str:
+    """The path from the working folder; as it is where the test has removed that folder."""
+    with contextlib.suppress(OSError):
+        return os.path.relpath(path)
+    return path
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def make_folder(place: str | None) -> Path:
     Raises:
         OSError: it cannot be made.
     """
-    where = place or tempfile.gettempdir()
+    where = os.path.abspath(place or tempfile.gettempdir())  # a test may leave the working folder
     _remove_stale_once(where)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
     _OWN.add((os.getpid(), folder))

@@ -58,6 +58,8 @@ class Kept(Bodies, MultiProcContinuousTest):
         self.assertFalse(os.path.exists(os.path.join(os.path.dirname(self.rdvz_file), "shared")))
 
 class Threads(Bodies, MultiThreadedTestCase):
+    file_name = "the test's own.txt"
+
     def setUp(self):
         super().setUp()
         self._spawn_threads()
@@ -96,6 +98,7 @@ class InRanks(SampleTestCase):
         self.assertEqual(0, run.exit_code, run.output)
         self.assertEqual(4 + 5 + 4 + 1 + 1, len(run.entries))
         self.assertEqual({TestStatus.PASSED}, {entry.status for entry in run.entries.values()})
+        self.assertFalse((self.folder / "shared").exists(), "a folder beside a file of the test's")
 
 
 class OutsideOfRanks(TestCase):

@@ -291,6 +291,15 @@ class SetUpTest(TestCase):
         ((_, reason),) = run_body(lambda case: None, environ={"PYTORCH_TEST_SKIP_FAST": "1"}).skipped
         self.assertEqual(reason, "test is fast; PYTORCH_TEST_SKIP_FAST is set")
 
+    def test_a_failure_in_a_removed_folder_is_told(self) -> None:
+        self.addCleanup(os.chdir, os.getcwd())
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+        ((_, report),) = run_body(lambda case: case.fail("no")).failures
+        self.assertRegex(
+            report, r"AssertionError: no\n\nTo run this test again:\n.*test_common_utils.py Sample.test\n$"
+        )
+
     def test_a_failure_says_how_to_run_it_again(self) -> None:
         usual = {"PYTORCH_HYPOTHESIS_PROFILE": "dev"}  # on CI it is another, and so a part of the command
         ((_, report),) = run_body(lambda case: case.fail("no"), environ=usual).failures

@@ -70,6 +70,9 @@ class Launched(Listening):
     address = "10.99.0.1"
     changes = {"RANK": "0", "MASTER_ADDR": "10.99.0.1"}
 
+class ByItself(Listening):
+    changes = {"RANK": "0", "MASTER_ADDR": "localhost"}
+
 class Kept(MultiProcContinuousTest):
     world_size = 2
     address = "127.0.0.1"
@@ -101,7 +104,7 @@ class OtherHostName(SampleTestCase):
         run = self.run_command("-c", f"import subprocess, sys; sys.exit(subprocess.call({command!r}))")
         self.assertEqual(0, run.exit_code, run.output)
         self.assertEqual({TestStatus.PASSED}, {entry.status for entry in run.entries.values()})
-        self.assertEqual(7, len(run.entries))
+        self.assertEqual(9, len(run.entries))
 
 
 class Interface(TestCase):

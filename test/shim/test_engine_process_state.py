@@ -16,6 +16,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 SAMPLE = """
 import resource, tempfile, warnings
+from pathlib import Path
 from unittest import mock
 from torch_testing_shim.common_distributed import MultiProcContinuousTest
 
@@ -142,6 +143,23 @@ class Kept(OfClass, MultiProcContinuousTest):
     def backend_str(cls):
         return "gloo"
 
+class InARemovedFolder(MultiProcessTestCase):
+    world_size = 2
+
+    def setUp(self):
+        self.addCleanup(os.chdir, os.getcwd())
+        os.makedirs(f"{HOME}/removed")
+        os.chdir(f"{HOME}/removed")
+        os.rmdir(f"{HOME}/removed")
+        self.addCleanup(sys.path.remove, Path("/not/a/text"))
+        sys.path.append(Path("/not/a/text"))
+        super().setUp()
+        self._spawn_processes()
+
+    def test_a(self):
+        with self.assertRaises(FileNotFoundError):
+            os.getcwd()
+
 class WithoutChange(DTensorTestBase):
     world_size = 2
 
@@ -172,13 +190,13 @@ class InRanks(SampleTestCase):
 
     def test_spawned(self):
         spawn = {"TORCH_TESTING_SHIM_START_METHOD": "spawn"}
-        self.check(self.run_sample(SAMPLE, "InSetUp", "Kept", TO_BE_REMOVED="1", **spawn))
+        self.check(self.run_sample(SAMPLE, "InSetUp", "Kept", "InARemovedFolder", TO_BE_REMOVED="1", **spawn))
 
     def test_by_pytest(self):
         (self.folder / "conftest.py").write_text(FIXTURE)
         command = ("pytest", "-q", "-p", "no:cacheprovider", str(self.write_sample(SAMPLE)))
         run = self.run_command("-m", *command, TO_BE_REMOVED="1", WANTED_OF_FIXTURE="1")
-        self.assertIn("4 passed", run.output)
+        self.assertIn("5 passed", run.output)
 
 
 class State(TestCase):

@@ -26,6 +26,16 @@ class Scratch(TestCase):
         remove_scratch_folder(folder)
         self.assertEqual([], list(self.place.iterdir()))
 
+    def test_a_relative_place_is_one_of_now(self):
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.place.parent)
+        with mock.patch.dict(os.environ, TMPDIR=self.place.name):
+            folder = make_scratch_folder()
+        os.chdir("/")
+        self.assertTrue(folder.temporary.is_dir())
+        remove_scratch_folder(folder)
+        self.assertEqual([], list(self.place.iterdir()))
+
     def test_folder_that_cannot_be_written(self):
         reason = "cannot make a scratch folder in /nowhere/at/all: No such file"
         environment = mock.patch.dict(os.environ, TMPDIR="/nowhere/at/all")

@@ -166,6 +166,16 @@ class Once(InterruptTestCase):
             r"    time.sleep\(3600\)\nKeyboardInterrupt\n",
         )
 
+    def test_ctrl_c_of_a_pytest_that_is_run_by_itself(self):
+        path = self.write_sample(HANGING)
+        process = self.start(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)])
+        self.addCleanup(process.kill)
+        self.assertTrue(wait_until(lambda: len(list(self.folder.glob("hangs*"))) == 4, 120))
+        run = self.end_group(process, signal.SIGINT)
+        self.assertEqual(2, run.exit_code, run.output)  # pytest's
+        self.assertIn("KeyboardInterrupt: ranks 0-3 still ran when interrupted, in test_b_hangs ", run.output)
+        self.assert_nothing_left()
+
     def test_sigterm_with_pytest(self):
         run = self.end(self.start_hanging("--use-pytest"), signal.SIGTERM)
         self.check_reported(run, 143, "ended by SIGTERM")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from torch_testing_shim._engine.failure_text import failure_report
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.verdict import verdict
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._stop_signals import StopSignals
 
-__all__ = ["with_report"]
+__all__ = ["one_interrupt", "with_report"]
 
 
 def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -> KeyboardInterrupt:
@@ -22,3 +27,25 @@ def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -
     if found.headline:
         interrupt.args = (failure_report(found, outcomes, full_traceback=read_settings().full_traceback),)
     return interrupt.with_traceback(None)
+
+
+@contextmanager
+def one_interrupt() -> Iterator[None]:
+    """Keeps the block, which tells of an interrupt, from being cut short by the same one that arrives twice. It is
+    needed where Ctrl-C is left to Python, as pytest and `python -m unittest` leave it."""
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+    signals = StopSignals()
+    signals.take(signal.SIGINT)
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if signals.take(number):
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, take)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import multiprocessing
+import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import spawn
 from types import ModuleType
 from typing import Any
@@ -27,14 +29,31 @@ def likeness() -> dict[str, Any]:
     Raises:
         RuntimeError: this process is itself a rank that imports its main module.
     """
-    preparation = spawn.get_preparation_data("rank")
+    with _folder_that_is_there():
+        preparation = spawn.get_preparation_data("rank")
     preparation.pop("authkey")  # each rank has its own
+    for name in ("sys_path", "sys_argv"):
+        preparation[name] = [text for text in preparation[name] if isinstance(text, str)]
     modules = [(name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())]
     return {
         "preparation": preparation,
         "conftests": [(name, file) for name, file in modules if file and name.split(".")[-1] == "conftest"],
         "rewrites_asserts": any(type(finder).__module__ == _REWRITER for finder in sys.meta_path),
     }
+
+
+@contextmanager
+def _folder_that_is_there() -> Iterator[None]:
+    """Leaves the working folder for a while where a test has removed it: multiprocessing asks for its name, and no new
+    interpreter can import torch there (MKL). Ranks enter it later."""
+    here = os.open(os.curdir, os.O_RDONLY)
+    try:
+        if not os.fstat(here).st_nlink:
+            os.chdir(os.sep)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def become_alike(likeness: dict[str, Any]) -> None:

@@ -19,8 +19,9 @@ __all__ = ["listen_on_loopback", "loopback_interface"]
 
 #: What names the interface that gloo and TensorPipe are to listen on.
 _INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
-#: What a launcher, torchrun, tells each rank; its ranks may be on several machines.
-_LAUNCHED = "RANK"
+#: What a launcher, torchrun, tells each rank; its ranks may be on several machines, unless they meet at an address that
+#: only one machine can reach. Many scripts set both by themselves.
+_LAUNCHED, _MEETING_ADDRESS, _OF_ONE_MACHINE = "RANK", "MASTER_ADDR", ("localhost", "127.0.0.1", "::1")
 #: Linux's request for an interface's flags, the layout of its answer, and two of the flags.
 _SIOCGIFFLAGS, _IFREQ, _IFF_UP, _IFF_LOOPBACK = 0x8913, "16sH14x", 0x1, 0x8
 
@@ -28,7 +29,8 @@ _SIOCGIFFLAGS, _IFREQ, _IFF_UP, _IFF_LOOPBACK = 0x8913, "16sH14x", 0x1, 0x8
 def listen_on_loopback(environment: Mapping[str, str]) -> None:
     """Has what this process, a rank, starts from now on listen on the loopback interface, unless the environment names
     another or a launcher has started the test process."""
-    wanted = [] if _LAUNCHED in environment else [name for name in _INTERFACE_VARIABLES if not environment.get(name)]
+    is_launched = _LAUNCHED in environment and environment.get(_MEETING_ADDRESS) not in _OF_ONE_MACHINE
+    wanted = [] if is_launched else [name for name in _INTERFACE_VARIABLES if not environment.get(name)]
     if wanted and (interface := loopback_interface()) is not None:
         for name in wanted:
             os.putenv(name, interface)

@@ -47,7 +47,7 @@ class ProcessState:
 
     Attributes:
         environment: the environment's variables.
-        folder: the working folder; None where it has been removed.
+        folder: the working folder; None where it has been removed and there is no other name for it.
         import_path: `sys.path`.
         arguments: `sys.argv`.
         start_method: how multiprocessing starts processes; None where nobody has chosen.
@@ -132,9 +132,11 @@ def take_on(changes: Mapping[str, Any]) -> None:
 
 
 def _working_folder() -> str | None:
+    """A removed folder has a name as long as a process works in it, as this one does while its ranks start."""
     with suppress(OSError):
         return os.getcwd()
-    return None
+    entry = f"/proc/{os.getpid()}/cwd"
+    return entry if os.path.exists(entry) else None
 
 
 def _texts(values: Iterable[object]) -> list[str]:

@@ -19,7 +19,7 @@ from types import FrameType
 import torch
 
 from torch_testing_shim._engine import thread_meetings
-from torch_testing_shim._engine.interruption import with_report
+from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.thread_meetings import Meetings
@@ -81,7 +81,9 @@ class ThreadRanks:
         try:
             status = self._wait()
         except KeyboardInterrupt as interrupt:
-            raise with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED)) from None
+            with one_interrupt():
+                told = with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED))
+            raise told from None
         return self._all_outcomes(status)
 
     def _wait(self) -> RankStatus:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from torch_testing_shim._engine.collectives import read_log
 from torch_testing_shim._engine.common_end import call_off_common_end
-from torch_testing_shim._engine.interruption import with_report
+from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
@@ -66,8 +66,10 @@ def supervise(
     try:
         _wait(watch, ranks, deadline, expectation, stall_seconds)
     except KeyboardInterrupt as interrupt:
-        watch.end_the_rest(RankStatus.INTERRUPTED)
-        raise with_report(interrupt, _with_records(ranks, watch.outcomes())) from None
+        with one_interrupt():
+            watch.end_the_rest(RankStatus.INTERRUPTED)
+            told = with_report(interrupt, _with_records(ranks, watch.outcomes()))
+        raise told from None
     return _with_records(ranks, watch.outcomes())
 
 

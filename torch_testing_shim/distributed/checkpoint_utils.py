@@ -60,7 +60,10 @@ def _folder_of(test_case: Any) -> tuple[str, bool]:
     meeting_file = getattr(test_case, "file_name", None) or getattr(test_case, "rdvz_file", None)
     if getattr(test_case, "rank", -1) < 0 or meeting_file is None:
         return _broadcast_folder()
-    return _counted_folder(test_case, ScratchFolder(Path(meeting_file).parent)), True
+    scratch = ScratchFolder(Path(meeting_file).parent)
+    if not scratch.state.exists():  # the name is the test's own, of any file
+        return _broadcast_folder()
+    return _counted_folder(test_case, scratch), True
 
 
 def _counted_folder(test_case: Any, scratch: ScratchFolder) -> str:

@@ -158,6 +158,10 @@ class Names(TestCase):
         (back,) = "\n".join([line, ""]).splitlines()
         self.assertEqual({"x": (name if is_line(name) else "A",)}, tests_by_file([back.strip()]))
 
+    def test_a_name_that_no_command_can_hold_is_no_line(self) -> None:
+        self.assertFalse(is_line("A.test_\0") or is_line("A.test_a\nb"))
+        self.assertTrue(is_line("A.test_\x1b[31m"))
+
 
 if __name__ == "__main__":
     run_tests()

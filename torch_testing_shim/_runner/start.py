@@ -102,7 +102,7 @@ class Starter:
                     self._say(f"{order.command.name} runs in a new interpreter: {refusal}")
         try:
             return start_child(order.command.words, order.environment, order.output)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a word of the command has a NUL in it, as a test's name may
             raise UsageError(f"cannot start {order.command.name}: {error}") from error
 
     def count_devices(self, environment: Mapping[str, str]) -> Generator[None, None, int]:

@@ -38,5 +38,6 @@ def is_name(text: str) -> bool:
 
 
 def is_line(name: str) -> bool:
-    """True for a name that a text file can hold as one of its lines."""
-    return name.strip() == name and len(name.splitlines()) == 1 and name.encode("utf-8", "ignore").decode() == name
+    """True for a name that a text file can hold as one of its lines, and a command line as one of its words."""
+    is_one_line = name.strip() == name and len(name.splitlines()) == 1
+    return is_one_line and "\0" not in name and name.encode("utf-8", "ignore").decode() == name

@@ -6,12 +6,13 @@ from __future__ import annotations
 import unittest
 from collections.abc import Iterator
 
+import torch
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._settings import read_settings
 
-__all__ = ["missing_backend", "skip_without_backend"]
+__all__ = ["devices_of", "missing_backend", "missing_device", "skip_without_backend"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -28,6 +29,14 @@ def missing_backend(backend: str | None, ranks: int) -> str | None:
     """
     reasons = [_missing(name, ranks) for name in _names(backend)]  # all: a mistake counts before a skip
     return next((reason for reason in reasons if reason is not None), None)
+
+
+def missing_device(device_type: str, ranks: int) -> str | None:
+    """Why the ranks of a test cannot have a device of this type each, or share it; None where they can."""
+    device, wanted = device_in_use(), torch.device(device_type).type  # which --map-device may change
+    if wanted not in ("cpu", device.type):
+        return f"needs at least {ranks} {wanted}, found 0"
+    return None if wanted == "cpu" else device.shortage(ranks)
 
 
 def skip_without_backend(backend: str | None, ranks: int) -> None:
@@ -51,7 +60,7 @@ def _missing(name: str, ranks: int) -> str | None:
     known = [each for each in dist.Backend.backend_list if each != dist.Backend.UNDEFINED]
     if name not in known:
         raise ValueError(f"torch does not know the process-group backend {name!r}; it knows {', '.join(known)}")
-    device, served = device_in_use(), _devices_of(name)
+    device, served = device_in_use(), devices_of(name)
     if "cpu" not in served:
         if device.type not in served:
             return f"needs at least {ranks} accelerators, found 0"
@@ -60,7 +69,7 @@ def _missing(name: str, ranks: int) -> str | None:
     return None if dist.is_backend_available(name) else f"the backend {name} is not available"
 
 
-def _devices_of(name: str) -> set[str]:
+def devices_of(name: str) -> set[str]:
     """The device types that a backend serves in this run."""
     served: set[str] = set(dist.Backend.backend_capability.get(name, ["cpu"]))
     if (devices := read_settings().device_map) is not None and devices.source in served:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
+from torch_testing_shim._backend_needs import devices_of
 from torch_testing_shim._engine.devices import DeviceError, device_in_use, process_group_backend
 from torch_testing_shim._rank_free import on_cpu_where, skip_where
 from torch_testing_shim._settings import read_settings
@@ -67,8 +68,10 @@ def requires_gloo() -> Callable[[Test], Test]:
 
 
 def requires_nccl() -> Callable[[Test], Test]:
-    """Skips where torch was built without NCCL (upstream's `requires_nccl`, torch 2.13)."""
-    return _skip_unless(dist.is_nccl_available(), "torch was built without NCCL")
+    """Skips where torch was built without NCCL, or finds no accelerator to use it with (upstream's `requires_nccl`,
+    torch 2.13, asks for the build alone)."""
+    is_built = _skip_unless(dist.is_nccl_available(), "torch was built without NCCL")
+    return lambda test: is_built(skip_if_lt_x_gpu(1)(test))
 
 
 def requires_ucc() -> Callable[[Test], Test]:
@@ -90,8 +93,10 @@ def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> 
 
     def condition(_: unittest.TestCase) -> str | None:
         if backends is not None:
-            found = any(dist.is_backend_available(name) for name in backends)
-            return None if found else f"needs one of the backends {', '.join(backends)}"
+            served = [devices_of(name) for name in backends if dist.is_backend_available(name)]
+            if any("cpu" in devices for devices in served) or (served and at_least_x_gpu(1)):
+                return None
+            return f"needs {'an accelerator for ' if served else ''}one of the backends {', '.join(backends)}"
         device = device_in_use()
         if device.is_cpu:
             return "needs an accelerator with a process-group backend"

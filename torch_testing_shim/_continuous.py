@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from torch_testing_shim._backend_needs import missing_backend
+from torch_testing_shim._backend_needs import missing_backend, missing_device
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
@@ -135,6 +135,7 @@ class MultiProcContinuousTest(TestCase):
         world_size = ranks_wanted(type(self))
         reason = skip_reason(self, getattr(type(self), name))
         reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
+        reason = reason or missing_device(str(class_value(type(self), "device_type")), world_size)
         if reason is not None:
             raise unittest.SkipTest(reason)
         note_sharing(self, world_size)

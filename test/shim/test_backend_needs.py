@@ -41,6 +41,21 @@ class KeptNccl(Kept):
     def test_misspelled(self):
         self.fail("there is no accelerator")
 
+class KeptOnCuda(Two, MultiProcContinuousTest):
+    @classmethod
+    def device_type(cls):
+        return "cuda"
+
+    def test_its_device(self):
+        self.fail("there is no accelerator")
+
+class DTensorOnCuda(Two, DTensorTestBase):
+    device_type, backend = "cuda", "gloo"
+
+    @with_comms
+    def test_its_device(self):
+        self.fail("there is no accelerator")
+
 class DTensor(Two, DTensorTestBase):
     @with_comms(backend="golo")
     def test_misspelled(self):
@@ -104,6 +119,8 @@ class BaseClasses(SampleTestCase):
             "Compiled.test_its_backend",
         ):
             self.assert_status(run, test, TestStatus.SKIPPED, missing)
+        for test in ("KeptOnCuda.test_its_device", "DTensorOnCuda.test_its_device"):
+            self.assert_status(run, test, TestStatus.SKIPPED, "^needs at least 2 cuda, found 0$")
         self.assert_status(run, "DTensorNccl.test_another", TestStatus.PASSED)
         started = {line.split()[2] for line in (self.folder / "started").read_text().splitlines()}
         self.assertEqual({"DTensorNccl", "Distributed", "Compiled"}, started)  # which say it in their tests

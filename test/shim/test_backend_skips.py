@@ -69,7 +69,7 @@ class GpuCounts(Base):
         for count, on_cpu in ((0, False), (1, True), (2, False)):  # without accelerators it runs there anyway
             self.assertIsNone(self.reason(allowed, count))
             with machine_with(count):
-                self.assertIs(on_cpu, runs_on_cpu(allowed(lambda case: None)))
+                self.assertIs(on_cpu, runs_on_cpu(Base, allowed(lambda case: None)))
 
     def test_cpu_ranks_count_when_the_cpu_is_chosen(self):
         os.environ["TORCH_TESTING_SHIM_DEVICE"] = "cpu"
@@ -98,6 +98,17 @@ class Backends(Base):
         self.assertIsNone(self.reason(requires_accelerator_dist_backend(["mpi", "gloo"])))
         named = self.reason(requires_accelerator_dist_backend(["a", "b"]))
         self.assertEqual("needs one of the backends a, b", named)
+
+    def test_accelerators_backends_need_an_accelerator(self):
+        available = mock.patch.multiple(dist, is_backend_available=lambda name: True, is_nccl_available=lambda: True)
+        with available, mock.patch.dict(dist.Backend.backend_capability, nccl=["cuda"]):
+            named = requires_accelerator_dist_backend(["nccl"])
+            self.assertEqual("needs an accelerator for one of the backends nccl", self.reason(named, 0, "cuda"))
+            self.assertEqual("needs at least 1 accelerators, found 0", self.reason(requires_nccl(), 0, "cuda"))
+            for decorator in (named, requires_nccl()):
+                self.assertIsNone(self.reason(decorator, 1, "cuda"))
+                with mock.patch.dict("os.environ", TORCH_TESTING_SHIM_DEVICE="cpu"):  # whose ranks count instead
+                    self.assertIsNone(self.reason(decorator, 0, None))
 
     def test_any_backend_that_is_registered_will_do(self):
         """No list of known names: whatever torch says of the accelerator in use."""

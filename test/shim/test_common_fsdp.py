@@ -14,7 +14,7 @@ from torch.distributed.fsdp.wrap import enable_wrap
 from torch.distributed.tensor import DTensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from torch_testing_shim import common_fsdp
+from torch_testing_shim import _backend_needs, common_fsdp
 from torch_testing_shim._fsdp import compiled, fsdp_device
 from torch_testing_shim._torch_versions import ALL_GATHER, REDUCE_SCATTER
 from torch_testing_shim.common_fsdp import (
@@ -509,7 +509,7 @@ class Alone(TestCase):
     def test_more_ranks_than_accelerators_is_a_skip(self):
         from torch_testing_shim._engine.devices import DeviceInUse
 
-        one = mock.patch.object(fsdp_device, "device_in_use", return_value=DeviceInUse("cuda", 1))
+        one = mock.patch.object(_backend_needs, "device_in_use", return_value=DeviceInUse("cuda", 1))
         with one, mock.patch.object(common_fsdp, "DEVICE_TYPE", "cuda"):
             case = Base("test_process_group")
             with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 accelerators, found 1"):

@@ -65,6 +65,24 @@ class Kept(MultiProcContinuousTest):
     def test_3_on_quartz(self):
         self.assertEqual(("quartz:0", 1), (str(self.device), dist.get_world_size()))
 
+class KeptOfTwo(MultiProcContinuousTest):
+    world_size = 2
+
+    def test_on_cpu(self):  # with one device for two ranks
+        self.assertEqual(("cpu", "gloo"), (str(self.device), dist.get_backend()))
+
+@skip_if_lt_x_gpu(2)
+class Skips(DTensorTestBase):
+    @with_comms
+    def test_skips(self):
+        self.fail("there is one accelerator")
+
+@skip_if_lt_x_gpu(2, allow_cpu=True)
+class WholeClass(DTensorTestBase):
+    @with_comms
+    def test_on_cpu(self):
+        self.assertEqual(("cpu", 4), (self.device_type, dist.get_world_size()))
+
 class Threads(DTensorOpTestBase):
     world_size = 2
 
@@ -81,9 +99,11 @@ class AllowCpu(InstalledQuartzTestCase):
         run = self.run_sample(TESTS, TORCH_TESTING_SHIM_DEVICE_INDICES="0")
         self.assertEqual(0, run.exit_code, run.output)
         reason = "^needs at least 2 accelerators, found 1$"
-        self.assert_status(run, "LikeThePortedOne.test_skips", TestStatus.SKIPPED, reason)
-        self.assertEqual(10, len(run.entries))
-        for test in run.entries.keys() - {"LikeThePortedOne.test_skips"}:
+        skipped = {"LikeThePortedOne.test_skips", "Skips.test_skips"}
+        for test in skipped:
+            self.assert_status(run, test, TestStatus.SKIPPED, reason)
+        self.assertEqual(13, len(run.entries))
+        for test in run.entries.keys() - skipped:
             self.assert_status(run, test, TestStatus.PASSED)
 
 

@@ -12,7 +12,7 @@ import torch.nn as nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import wrap as torchs_wrap
 
-from torch_testing_shim._backend_needs import missing_backend
+from torch_testing_shim._backend_needs import missing_backend, missing_device
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._test_limits import default_ranks
 from torch_testing_shim._upstream.graft import assigned
@@ -43,11 +43,7 @@ def reason_not_to_run(ranks: int) -> str | None:
     Raises:
         ValueError: torch does not know the backend.
     """
-    device, wanted = device_in_use(), torch.device(device_type()).type  # which --map-device may change
-    if wanted not in ("cpu", device.type):
-        return f"needs at least {ranks} {wanted}, found 0"
-    shortage = None if wanted == "cpu" else device.shortage(ranks)
-    return shortage or missing_backend(distributed_backend(), ranks)
+    return missing_device(device_type(), ranks) or missing_backend(distributed_backend(), ranks)
 
 
 def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from torch_testing_shim._backend_needs import missing_backend, skip_without_backend
+from torch_testing_shim._backend_needs import missing_backend, missing_device, skip_without_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank
@@ -254,11 +254,14 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    """Why a test case cannot have its backend, or that of the decorator; None also for a class that says nothing."""
+    """Why a test case cannot have its backend, or that of the decorator, or its device; None also for a class that says
+    nothing."""
     wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
     if not hasattr(case, "init_pg") or not isinstance(wanted, str) or ranks is None:
         return None
-    return missing_backend(_without_repeats(wanted), ranks)
+    device_type = getattr(case, "device_type", None)
+    missing = missing_backend(_without_repeats(wanted), ranks)
+    return missing or (missing_device(device_type, ranks) if isinstance(device_type, str) else None)
 
 
 def _without_repeats(backend: str) -> str:

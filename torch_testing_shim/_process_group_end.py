@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import torch.distributed as dist
 
-__all__ = ["keep_connections"]
+from torch_testing_shim._skips import skip_message, skip_reason_of
+
+__all__ = ["keep_connections", "leave_group_after"]
 
 #: What is kept: the groups, by which their connections stay.
 _KEPT: list[dist.ProcessGroup] = []
@@ -17,3 +19,14 @@ _KEPT: list[dist.ProcessGroup] = []
 def keep_connections() -> None:
     """Has the connections of this rank's process groups last as long as its process, though the groups be destroyed."""
     _KEPT.extend(dist.distributed_c10d._world.pg_map)
+
+
+def leave_group_after(error: BaseException) -> None:
+    """Destroys the process group of a test that has raised `error`, without a barrier: the others may never come to one.
+    The connections close, so they learn of it. After a skip the group stays until the process ends, since all ranks are
+    expected to skip, and another may still be making its connections."""
+    skips_by_code = isinstance(error, SystemExit) and skip_message(error.code) is not None
+    if skips_by_code or skip_reason_of(error) is not None:
+        return
+    if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
+        dist.destroy_process_group()

@@ -1,9 +1,14 @@
-"""`keep_connections`: a destroyed group is gone for Python, and its connections are still there."""
+"""How a rank leaves its group: a destroyed one is gone for Python, and its connections may still be there."""
 
+import unittest
+
+import torch.distributed as dist
 from harness_samples import SampleTestCase
 
 from torch_testing_shim._journal import TestStatus
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim._process_group_end import leave_group_after
+from torch_testing_shim.common_distributed import TEST_SKIPS
+from torch_testing_shim.common_utils import TestCase, run_tests
 
 
 class KeepConnections(SampleTestCase):
@@ -37,6 +42,18 @@ class KeepConnections(SampleTestCase):
         )
         for name in ("kept", "not_kept"):
             self.assert_status(run, f"Ends.test_{name}", TestStatus.PASSED)
+
+
+class LeaveGroup(TestCase):
+    def test_only_a_skip_leaves_it_there(self):
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        self.addCleanup(lambda: dist.is_initialized() and dist.destroy_process_group())
+        for skip in (unittest.SkipTest("all"), SystemExit(TEST_SKIPS["multi-gpu-2"].exit_code)):
+            leave_group_after(skip)
+            self.assertTrue(dist.is_initialized())
+        leave_group_after(SystemExit(1))
+        self.assertFalse(dist.is_initialized())
+        leave_group_after(ValueError("after the test has destroyed it"))
 
 
 if __name__ == "__main__":

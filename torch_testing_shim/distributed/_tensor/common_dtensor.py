@@ -17,7 +17,7 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
-from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim._process_group_end import keep_connections, leave_group_after
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import default_ranks, group_timeout
@@ -239,10 +239,8 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
             with ends_forked_children():
                 result = test(self, *args, **kwargs)
             end_after_failed_subtests()
-        except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-            # No barrier: the others may never come. The connection closes, so they learn of it.
-            if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
-                dist.destroy_process_group()
+        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+            leave_group_after(error)
             raise
         device_type = getattr(self, "device_type", None)
         if device_type is not None and torch.device(device_type).type == "cpu":  # or mapped to it

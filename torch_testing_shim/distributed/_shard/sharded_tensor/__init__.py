@@ -18,7 +18,7 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
-from torch_testing_shim._process_group_end import keep_connections
+from torch_testing_shim._process_group_end import keep_connections, leave_group_after
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
@@ -123,10 +123,8 @@ def with_comms(
             with ends_forked_children():
                 result = test(self, *args, **kwargs)
             end_after_failed_subtests()
-        except BaseException:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-            # No barrier: the others may never come. The connection closes, so they learn of it.
-            if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
-                dist.destroy_process_group()
+        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+            leave_group_after(error)
             raise
         if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
             keep_connections()

@@ -38,6 +38,11 @@ class _WhenAsked:
         return self._ask()
 
 
+def _is_privateuse1_backend_available() -> bool:
+    """What torch's function of this name says, which asks the device and so starts its driver."""
+    return device_in_use().type == torch._C._get_privateuse1_backend_name()
+
+
 def get_device_type_test_bases() -> list[Any]:
     """The classes that tests are made on: for the CPU, and for the accelerator in use (upstream's name, torch 2.13)."""
     torchs: Any = sys.modules[__name__]

@@ -28,7 +28,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 ALL_CLASSES = """
 import numpy
 import torch_quartz.driver
-from torch_testing_shim import common_cuda, common_utils
+from torch_testing_shim import common_cuda, common_device_type, common_utils
 from torch_testing_shim._dynamo_cases import DynamoDistributedMultiProcTestCase
 from torch_testing_shim.common_distributed import DistributedTestBase, MultiProcContinuousTest, MultiThreadedTestCase
 from torch_testing_shim.common_fsdp import FSDPTest, FSDPTestContinuous
@@ -45,6 +45,11 @@ FLAGS = [
     common_utils.TEST_CUDA, common_utils.TEST_MULTIACCELERATOR, common_cuda.TEST_MULTIGPU,
     bool(common_cuda.SM80OrLater), bool(common_cuda.PLATFORM_SUPPORTS_FUSED_ATTENTION),
 ]
+
+class Generic(TestCase):
+    def test_generic(self, device): pass
+
+common_device_type.instantiate_device_type_tests(Generic, globals(), only_for="quartz")
 
 class Body:
     world_size = 2
@@ -109,7 +114,7 @@ class AllClasses(QuartzTestCase):
         run = self.run_sample(ALL_CLASSES, "--strict-leaks")
         self.check(run)
         self.assertEqual({TestStatus.PASSED}, {entry.status for entry in run.entries.values()}, run.output)
-        self.assertEqual(12, len(run.entries))
+        self.assertEqual(13, len(run.entries))
 
     def test_pytest(self):
         self.write_sample(ALL_CLASSES)
@@ -121,7 +126,7 @@ class AllClasses(QuartzTestCase):
         for how in ([], ["--cold"]):
             run = self.run_command("run_test.py", *how, "test_sample")
             self.check(run)
-            self.assertIn("12 passed, 0 failed", run.output)
+            self.assertIn("13 passed, 0 failed", run.output)
 
 
 #: CUDA's driver less the devices: notes the processes in which it is started.

@@ -22,7 +22,7 @@ def keep_connections() -> None:
 
 
 def leave_group_after(error: BaseException) -> None:
-    """Destroys the process group of a test that has raised `error`, without a barrier: the others may never come to one.
+    """Destroys the process group of a test that has raised `error`, without a barrier, to which others may never come.
     The connections close, so they learn of it. After a skip the group stays until the process ends, since all ranks are
     expected to skip, and another may still be making its connections."""
     skips_by_code = isinstance(error, SystemExit) and skip_message(error.code) is not None

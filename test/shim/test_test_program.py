@@ -29,7 +29,7 @@ PATIENCE = 60
 #: One of everything that can happen to a test.
 MIXED = """
     import os, unittest
-    from torch_testing_shim.common_utils import *
+    from torch_testing_shim.common_utils import TestCase, run_tests
 
     class TestA(TestCase):
         def test_error(self): raise ValueError("boom\\nmore of it")
@@ -354,16 +354,20 @@ class WrongUsageTest(ProgramTestCase):
 
 class StoppingTest(ProgramTestCase):
     sample = """
-    import time
-    from torch_testing_shim.common_utils import *
+    import os, time
+    from torch_testing_shim.common_utils import TestCase, run_tests
 
     class TestA(TestCase):
-        def test_1(self): print("out", end="")
+        def test_1(self):
+            open("ran", "w").close()
+            print("out", end="")
         def test_2(self): self.fail("first")
         def test_3(self): self.fail("second")
 
     class TestB(TestCase):
         def test_waits(self):
+            while not os.path.exists("ran"):  # in a process beside this one, which is not to be struck while it imports
+                time.sleep(0.01)
             print("waiting", flush=True)
             time.sleep(600)
     """

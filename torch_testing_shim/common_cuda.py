@@ -11,7 +11,7 @@ from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM
 from torch_testing_shim._lazy_flag import LazyFlag
 from torch_testing_shim._upstream.graft import served
 
-# Without the lazily answered TEST_CUDA and its like: `import *` must not ask for devices.
+# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
     "PLATFORM_SUPPORTS_CUDNN_ATTENTION",
     "PLATFORM_SUPPORTS_FLASH_ATTENTION",

@@ -41,7 +41,7 @@ from torch_testing_shim.common_distributed import (
 )
 from torch_testing_shim.common_utils import FILE_SCHEMA, set_rng_seed
 
-# Without DEVICE_TYPE and its like: `import *` must not ask for devices.
+# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
     "FSDP",
     "CUDAInitMode",

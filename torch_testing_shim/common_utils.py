@@ -84,7 +84,7 @@ from torch_testing_shim._test_selection import test_name
 from torch_testing_shim._upstream.class_rest import torchs_attribute
 from torch_testing_shim._upstream.graft import served
 
-# Without LAZY_FLAGS' names: `import *` must not ask for devices.
+# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
     "FILE_SCHEMA",
     "IS_ARM64",

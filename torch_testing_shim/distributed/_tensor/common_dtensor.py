@@ -31,7 +31,7 @@ from torch_testing_shim.common_distributed import (
     skip_if_lt_x_gpu,
 )
 
-# Without NUM_DEVICES and its like: `import *` must not ask for devices.
+# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
     "DTensorContinuousTestBase",
     "DTensorOpTestBase",

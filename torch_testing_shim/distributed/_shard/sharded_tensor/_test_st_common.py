@@ -16,7 +16,7 @@ from torch_testing_shim._rank_placements import rank_placements
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE
 from torch_testing_shim._upstream.graft import served
 
-# Without PLACEMENTS: `import *` must not ask for devices.
+# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = ["DEFAULT_GPU_NUM", "MyShardedModel1", "MyShardedModel2", "_chunk_sharding_specs_list_for_test"]
 
 DEFAULT_GPU_NUM = DEFAULT_WORLD_SIZE

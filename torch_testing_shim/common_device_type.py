@@ -17,7 +17,7 @@ import torch
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._upstream.graft import served
 
-__all__ = ["get_device_type_test_bases"]
+__all__ = ["get_device_type_test_bases", "is_privateuse1_backend_available"]
 
 __getattr__ = served(__name__)
 
@@ -41,6 +41,9 @@ class _WhenAsked:
 def _is_privateuse1_backend_available() -> bool:
     """What torch's function of this name says, which asks the device and so starts its driver."""
     return device_in_use().type == torch._C._get_privateuse1_backend_name()
+
+
+is_privateuse1_backend_available = _is_privateuse1_backend_available  # its name in torch 2.11
 
 
 def get_device_type_test_bases() -> list[Any]:

@@ -21,6 +21,7 @@ import torch
 
 from torch_testing_shim._settings import read_cache_folder
 from torch_testing_shim._upstream import dropped_results, statements
+from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
 
 __all__ = ["module_code", "module_statements"]
@@ -32,7 +33,8 @@ def module_code(below: str, source: Path) -> CodeType:
     Raises:
         OSError, SyntaxError: its source cannot be read.
     """
-    kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source))))
+    package = DYNAMO_CASES.rpartition(".")[0] if below == SERVED_DYNAMO_CASES else ""
+    kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source), package)))
     code: CodeType = marshal.loads(kept)
     return code
 

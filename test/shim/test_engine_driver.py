@@ -169,6 +169,7 @@ WITHOUT_DEVICES = """
 import numpy
 from torch_testing_shim import common_cuda, common_utils
 from torch_testing_shim.common_distributed import MultiThreadedTestCase, requires_multicast_support
+from torch_testing_shim.common_methods_invocations import op_db
 
 numpy.ones((300, 300)) @ numpy.ones((300, 300))
 FLAGS = [

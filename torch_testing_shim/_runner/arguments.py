@@ -165,7 +165,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--continue-through-error", "--keep-going", action="store_true", dest="keep_going", help="go on after a failure"
     )
     add("--device", metavar="DEVICE", help="device type, such as cpu (default: what torch finds)")
-    share = "ranks share accelerators where there are fewer; they communicate by gloo"
+    share = "ranks, and files at a time, share accelerators where there are fewer; ranks meet over gloo"
     add("--share-devices", action="store_true", help=share)
     add(
         "--world-size",

@@ -20,7 +20,7 @@ from types import CodeType
 import torch
 
 from torch_testing_shim._settings import read_cache_folder
-from torch_testing_shim._upstream import dropped_results, statements
+from torch_testing_shim._upstream import driver_questions, dropped_results, statements
 from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
 
@@ -76,7 +76,8 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 @functools.cache
 def _code_stamp() -> tuple[str | int, ...]:
     """Stands for this package's version: what is kept depends on the code that made it."""
-    return (*_stamp(Path(statements.__file__)), *_stamp(Path(dropped_results.__file__)))
+    modules = (statements, dropped_results, driver_questions)
+    return tuple(part for module in modules for part in _stamp(Path(str(module.__file__))))
 
 
 def _folder() -> Path | None:

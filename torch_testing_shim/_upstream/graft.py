@@ -26,6 +26,7 @@ from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 from torch_testing_shim._upstream.compiled import module_statements
+from torch_testing_shim._upstream.driver_questions import asking
 from torch_testing_shim._upstream.missing import MissingName, importing_file
 from torch_testing_shim._upstream.sources import home_of, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
@@ -241,7 +242,8 @@ class _Graft:
     def _run(self, statement: Statement, names: dict[str, Any]) -> None:
         ours = {name: names[name] for name in statement.binds if name in names and name not in self.taken}
         try:
-            exec(marshal.loads(statement.code), names)
+            with asking():
+                exec(marshal.loads(statement.code), names)
         except ImportError as error:
             raise GraftError(f"{self._module}, as the installed torch has it: {error}") from error
         names.update(ours)

@@ -2,7 +2,7 @@
 
 Whoever wants one name runs the statements that it needs, in their order, and no others. Imports of
 `torch.testing._internal`, and of the test cases that `torch._dynamo` builds on it, are written as imports of this
-package, so that what they bring is served in the same way.
+package, so that what they bring is served in the same way; questions to a device's driver go where it may start.
 Pure: source in, statements out.
 """
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
+from torch_testing_shim._upstream.driver_questions import rewritten
 from torch_testing_shim._upstream.dropped_results import check_results
 from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
 
@@ -129,6 +130,9 @@ class _Rewriting(ast.NodeTransformer):
             names.append(ast.alias(renamed, alias.asname))
         node.names = names
         return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return self.generic_visit(rewritten(node))
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         text = ast.unparse(node)

@@ -8,6 +8,7 @@ from unittest import mock
 
 import torch
 
+from torch_testing_shim._engine import driver
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._upstream import driver_questions
 from torch_testing_shim._upstream.driver_questions import QUESTIONS, ask, asking, rewritten
@@ -23,7 +24,11 @@ def device_count():
     return os.getpid()
 
 
-device_count.__module__ = MODULE
+def is_available():
+    return torch.accelerator.device_count()  # which asks in its turn
+
+
+device_count.__module__ = is_available.__module__ = MODULE
 
 
 class Asked(TestCase):
@@ -56,11 +61,16 @@ class Asked(TestCase):
             self.assertIs(device_count, torch.accelerator.device_count)
 
     def test_what_torch_asks_meanwhile(self):
-        with mock.patch.object(torch.accelerator, "device_count", device_count):
+        with mock.patch.multiple(torch.accelerator, device_count=device_count, is_available=is_available):
             with asking(), asking():
-                answer = torch.accelerator.device_count()
+                answers = {torch.accelerator.device_count(), torch.accelerator.is_available()}
             self.assertIs(device_count, torch.accelerator.device_count)
-        self.assertNotEqual(os.getpid(), answer)
+        self.assertEqual(2, len(answers - {os.getpid()}))
+
+    def test_a_new_interpreter_is_asked_where_threads_run(self):
+        with asking(), mock.patch.object(driver, "lasting_thread_count", lambda: 2):
+            answer = torch.accelerator.is_available()
+        self.assertEqual(torch.accelerator.is_available(), answer)
 
     def test_properties_come_as_plain_values(self):
         properties = SimpleNamespace(name="quartz", total_memory=5, uuid=object(), _hidden=1)

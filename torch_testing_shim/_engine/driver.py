@@ -146,6 +146,8 @@ def answer_in_new_interpreter(order: bytes, answers: int, parent_pid: int) -> No
 
 
 def _answer(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> None:
+    """In the process that is to ask: asks, and writes the answer to a descriptor."""
+    DRIVER.may_start = True  # whatever the question asks in its turn is asked here
     try:
         answer = ("answer", question(*arguments))
     except Exception as error:

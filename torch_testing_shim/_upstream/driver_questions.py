@@ -90,9 +90,14 @@ def _is_librarys(function: object, path: str) -> bool:
 def _asked(path: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     if named or accelerator_type() is None:
         return function(*arguments, **named)
-    if path.endswith(".get_device_properties"):
-        return DRIVER.ask(_properties, path, *arguments)
-    return DRIVER.ask(function, *arguments)
+    question = _properties if path.endswith(".get_device_properties") else _answer
+    return DRIVER.ask(question, path, *arguments)
+
+
+def _answer(path: str, *arguments: Any) -> Any:
+    """In the process that may ask."""
+    module, name = _place(path)
+    return getattr(module, name)(*arguments)
 
 
 def _properties(path: str, *arguments: Any) -> SimpleNamespace:

@@ -16,6 +16,7 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
@@ -60,6 +61,9 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 test_compiled_fsdp = compiled_fsdp_test  # torch 2.4's spelling
+
+#: The place of `ref_init_fn` among the arguments of `_test_fsdp_parity`.
+_REF_INIT_FN = 4
 
 
 __getattr__ = served(
@@ -119,9 +123,13 @@ class FSDPTestMixin:
         return loss
 
     def _test_fsdp_parity(self, *args: Any, **kwargs: Any) -> None:
-        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it."""
+        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it. By default DDP, which
+        FSDP is held against, finds its device by its module: a rank's number is not its device's, which may be leased
+        or shared."""
         if "cuda_init_mode" in kwargs:
             kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
+        if len(args) < _REF_INIT_FN and kwargs.get("ref_init_fn") is None:
+            kwargs["ref_init_fn"] = DistributedDataParallel
         torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
 
 

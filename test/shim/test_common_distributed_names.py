@@ -39,7 +39,10 @@ class Lazy(TestCase):
 
     def test_what_is_answered_for_the_device(self):
         names = ("HAS_ACCELERATOR", "DDP_RANK_DEVICES", "ACCELERATOR_DIST_BACKENDS", "PLATFORM_SUPPORTS_SYMM_MEM")
-        with mock.patch.object(_distributed_names, "device_in_use", lambda: CPU):
+        with (
+            mock.patch.object(_distributed_names, "device_in_use", lambda: CPU),
+            mock.patch.object(_platform_skips, "device_in_use", lambda: CPU),
+        ):
             self.assertEqual([False, [], [], False], list(map(name, names)))
         with (  # a machine with GPUs cannot be had here
             mock.patch.object(_distributed_names, "device_in_use", lambda: gpus(2)),
@@ -142,9 +145,10 @@ class Skips(TestCase):
         self.assertEqual(
             "needs a device with multicast memory", self.run_decorated(name("requires_multicast_support")())
         )
-        self.assertEqual(
-            "the package transformers is not installed", self.run_decorated(name("import_transformers_or_skip")())
-        )
+        with mock.patch("importlib.util.find_spec", lambda _: None):
+            self.assertEqual(
+                "the package transformers is not installed", self.run_decorated(name("import_transformers_or_skip")())
+            )
         with mock.patch.dict(sys.modules, transformers=types.ModuleType("transformers")):
             sys.modules["transformers"].__spec__ = mock.Mock()
             self.assertIsNone(self.run_decorated(name("import_transformers_or_skip")()))

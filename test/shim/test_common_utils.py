@@ -301,7 +301,8 @@ class SetUpTest(TestCase):
         )
 
     def test_a_failure_says_how_to_run_it_again(self) -> None:
-        usual = {"PYTORCH_HYPOTHESIS_PROFILE": "dev"}  # on CI it is another, and so a part of the command
+        # on CI the profile is another, and so a part of the command, as what this run's options have set is
+        usual = {"PYTORCH_HYPOTHESIS_PROFILE": "dev", "TORCH_TESTING_SHIM_SHARE_DEVICES": ""}
         ((_, report),) = run_body(lambda case: case.fail("no"), environ=usual).failures
         self.assertRegex(
             report, r"AssertionError: no\n\nTo run this test again:\n    python \S*test_common_utils.py Sample.test\n$"

@@ -36,6 +36,8 @@ class Hangs(MultiProcContinuousTest):
         pass
 
     def test_b_hangs(self):
+        if self.rank == 0:
+            time.sleep(0.5)  # the others wait by then
         open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
         if self.rank:
             dist.barrier()
@@ -55,6 +57,8 @@ class Hangs(MultiThreadedTestCase):
         pass
 
     def test_b_hangs(self):
+        if self.rank == 0:
+            time.sleep(0.5)  # the others wait by then
         open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
         if self.rank:
             dist.barrier()

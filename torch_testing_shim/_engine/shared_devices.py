@@ -1,9 +1,9 @@
 """Ranks that share devices: what torch.distributed is told in a rank whose test has more ranks than devices.
 
 An accelerator's own backend serves one rank on a device (NCCL refuses two), so device tensors go over gloo: whatever
-backend a group is asked for, its device's part becomes gloo's. What gloo cannot do with tensors of the device goes
-through the host's memory: `send` and `recv`, which read a device's address as the host's and end the process, some
-collectives of several tensors, and everything where gloo does not serve the device at all.
+backend a group is asked for, its device's part becomes gloo's. What gloo does not do with tensors of the device goes
+through the host's memory: `send` and `recv`, collectives of several tensors, and everything where gloo does not serve
+the device at all. Given such tensors, gloo reads the device's address as the host's, which ends the process.
 """
 
 from __future__ import annotations
@@ -26,8 +26,20 @@ __all__ = ["gloo_backend", "share_devices"]
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 GLOO = "gloo"
-#: The operators of torch.distributed that gloo has for the host's memory alone (torch 2.13).
-_ON_HOST = ("send", "recv_", "recv_any_source_", "allreduce_coalesced_", "allgather_coalesced_")
+#: The operators of torch.distributed that gloo has been seen to do on tensors of a device, with CUDA and torch 2.11. Of
+#: the others some read a device's address as the host's: `send`, and what a functional `all_gather` calls.
+_ON_DEVICES = (
+    "_allgather_base_",
+    "_reduce_scatter_base_",
+    "allgather_",
+    "allreduce_",
+    "alltoall_base_",
+    "barrier",
+    "broadcast_",
+    "gather_",
+    "reduce_",
+    "scatter_",
+)
 #: Those that take tensors of no device, or of the host.
 _NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
 #: The registrations last as long as these live.
@@ -73,10 +85,10 @@ def gloo_backend(device_type: str, backend: str) -> str:
 
 
 def _send_through_host(device_type: str, *, is_served: bool) -> None:
-    """Gives torch kernels for tensors of the device: of `send` and its like, or of everything where gloo does not serve
-    the device."""
+    """Gives torch kernels for tensors of the device: of everything that gloo does not do on it."""
     known = (name for name in torch._C._dispatch_get_all_op_names() if name.startswith("c10d::"))
-    names = _ON_HOST if is_served else {name.removeprefix("c10d::") for name in known} - {*_NOT_OF_DEVICES}
+    left_alone = {*_NOT_OF_DEVICES, *(_ON_DEVICES if is_served else ())}
+    names = {name.removeprefix("c10d::") for name in known} - left_alone
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("c10d", "IMPL")
     _LIBRARIES.append(library)

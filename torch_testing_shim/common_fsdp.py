@@ -123,9 +123,8 @@ class FSDPTestMixin:
         return loss
 
     def _test_fsdp_parity(self, *args: Any, **kwargs: Any) -> None:
-        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it. By default DDP, which
-        FSDP is held against, finds its device by its module: a rank's number is not its device's, which may be leased
-        or shared."""
+        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it. DDP, which FSDP is
+        held against by default, finds its device by its module: a rank's number need not be its device's."""
         if "cuda_init_mode" in kwargs:
             kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
         if len(args) < _REF_INIT_FN and kwargs.get("ref_init_fn") is None:

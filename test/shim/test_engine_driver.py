@@ -118,9 +118,8 @@ class AllClasses(QuartzTestCase):
 
     def test_pytest(self):
         self.write_sample(ALL_CLASSES)
-        self.check(
-            self.run_command("-m", "pytest", "-q", "-W", "error:This process:DeprecationWarning", "test_sample.py")
-        )
+        of_a_fork = "error:This process:DeprecationWarning"
+        self.check(self.run_command("-m", "pytest", "-q", "-W", of_a_fork, "test_sample.py"))
 
     def test_run_test_warm_and_cold(self):
         self.add_run_test()

@@ -202,7 +202,9 @@ class _Graft:
         return name in names
 
     def defines_in(self, class_name: str, name: str) -> bool:
-        """Whether torch's class of this name binds `name` in its body."""
+        """Whether torch has a class of this name that binds `name` in its body."""
+        if class_name not in self._by_name:
+            return False
         code = marshal.loads(self._statements[self._by_name[class_name][-1]].code)
         bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
         return any(name in body.co_names for body in bodies) and name in self.made_aside(class_name)

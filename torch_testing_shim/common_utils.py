@@ -56,6 +56,11 @@ from torch_testing_shim._guards import (
     suppress_warnings,
     wrapSwapTensorsTest,
 )
+from torch_testing_shim._hardware import (
+    HardwareClassification,
+    filter_by_hw_classification,
+    get_hw_classification,
+)
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
 from torch_testing_shim._rank_free import runs_on_cpu
@@ -103,11 +108,14 @@ __all__ = [
     "TEST_WITH_TORCHDYNAMO",
     "TEST_WITH_TORCHINDUCTOR",
     "DeterministicGuard",
+    "HardwareClassification",
     "NoTest",
     "SwapTensorsGuard",
     "TestCase",
     "dtype2prec_DONTUSE",
+    "filter_by_hw_classification",
     "freeze_rng_state",
+    "get_hw_classification",
     "lazy_skip_if",
     "load_tests",
     "requires_cuda",

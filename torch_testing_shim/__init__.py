@@ -52,6 +52,7 @@ What the faces delegate to:
     _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
                             _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
+    _capabilities           what a device can do, as tests made for each device ask
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;

@@ -93,6 +93,7 @@ def _has_sanitizer(symbol: str) -> bool:
 #: Flags by name, each with the function that answers it.
 LAZY_FLAGS: Mapping[str, Callable[[], bool]] = {
     "IS_CI": lambda: settings_or_default().is_ci,
+    "OMIT_SKIPPED_TESTS": lambda: settings_or_default().omit_skipped,
     "PRINT_REPRO_ON_FAILURE": lambda: settings_or_default().print_repro,
     "TEST_ACCELERATOR": lambda: _accelerators() > 0,
     "TEST_CUDA": lambda: is_accelerator("cuda"),

@@ -126,7 +126,8 @@ def _has_choice(options: ProgramOptions) -> bool:
 
 def _choice(options: ProgramOptions) -> HardwareChoice[unittest.TestCase]:
     """The tests that the command line asks for, each a new instance."""
-    tests = select(load(sys.modules["__main__"]), options.names, options.patterns, options.excluded)
+    loaded = load(sys.modules["__main__"], omit_skipped=read_settings().omit_skipped)
+    tests = select(loaded, options.names, options.patterns, options.excluded)
     if not options.hw_classification:
         return HardwareChoice((), tuple(tests), (), ())
     return choose_by_hardware(tests, options.hw_classification, type)

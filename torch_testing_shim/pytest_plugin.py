@@ -1,7 +1,8 @@
-"""pytest's options for these tests: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
+"""What pytest is to know of these tests: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
 
 In a project of its own, `addopts = -p torch_testing_shim.pytest_plugin` in pytest's configuration loads it always.
 Where PyTorch's own conftest brings the option, its choice holds and this one leaves it alone.
+PYTORCH_TEST_OMIT_SKIPPED is heeded, too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from torch_testing_shim._hardware import HARDWARE, HARDWARE_NAMES, HardwareChoice, HardwareError, choose_by_hardware
+from torch_testing_shim._settings import read_settings
 
 __all__: list[str] = []
 
@@ -34,6 +36,18 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any) -> Iterator[No
     except ValueError:
         return
     early_config.pluginmanager.register(_ByHardware(), "torch_testing_shim_by_hardware")
+
+
+def pytest_configure(config: Any) -> None:
+    """Makes the marks known that the harness sets."""
+    config.addinivalue_line("markers", "serial: not to run beside other tests")
+    config.addinivalue_line("markers", "multigpu: needs at least two accelerators")
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Leaves out what unittest's decorators have marked as skipped, where the environment asks for that."""
+    if read_settings().omit_skipped:
+        items[:] = [item for item in items if not getattr(getattr(item, "obj", None), "__unittest_skip__", False)]
 
 
 class _ByHardware:

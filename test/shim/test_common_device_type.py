@@ -9,9 +9,10 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim import common_device_type
+from torch_testing_shim import common_cuda, common_device_type
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim.common_device_type import (
+    Capability,
     DeviceTypeTestBase,
     OpDTypes,
     deviceCountAtLeast,
@@ -25,6 +26,7 @@ from torch_testing_shim.common_device_type import (
     onlyCUDA,
     ops,
     precisionOverride,
+    requires_capabilities,
     skipCUDAIfNoMagma,
     tol,
     toleranceOverride,
@@ -179,6 +181,32 @@ class Making(TestCase):
             scope = self.made("npu", arguments={"only_for": "privateuse1"}, test_x=lambda case: None)
         self.assertEqual({"TestGenericPRIVATEUSE1": ["test_x_npu"]}, self.names(scope))
         self.assertEqual("npu:0", scope["TestGenericPRIVATEUSE1"].get_primary_device())
+
+    def test_capabilities(self):
+        has_fp8 = requires_capabilities(Capability.dtype.fp8)
+        has_efficient = requires_capabilities(Capability.dtype.bf16, Capability.attention.mem_efficient_attention)
+        tests = {"test_fp8": has_fp8(lambda case: None), "test_more": has_efficient(lambda case: None)}
+        flags = {"SM80OrLater": True, "SM89OrLater": False, "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION": True}
+        with mock.patch.multiple(common_cuda, **flags):
+            endings = self.run_all(self.made(**tests))
+        lacking = "attention.mem_efficient_attention, which cpu"
+        self.assertEqual(
+            {
+                "test_fp8_cpu": "passed",
+                "test_fp8_cuda": "needs dtype.fp8, which cuda does not have",
+                "test_more_cpu": f"needs {lacking} does not have",
+                "test_more_cuda": "passed",
+            },
+            endings,
+        )
+
+    def test_a_capability_that_nobody_knows_is_a_failure(self):
+        made = self.made(None, test_x=requires_capabilities("clock")(lambda case: None))["TestGenericCPU"]
+        result = unittest.TestResult()
+        made("test_x_cpu").run(result)
+        self.assertIn("TestGenericCPU._capabilities() does not know clock", result.failures[0][1])
+        made._capabilities = classmethod(lambda cls: {"clock": lambda: True})  # as a package's own base would
+        self.assertEqual({"test_x_cpu": "passed"}, self.run_all({"TestGenericCPU": made}))
 
     def test_backend_of_a_device(self):
         self.assertEqual("gloo", self.made(None, test_x=lambda case: None)["TestGenericCPU"].distributed_backend())

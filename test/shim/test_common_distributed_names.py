@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import resource
 import sys
 import types
 import unittest
@@ -53,6 +54,13 @@ class Lazy(TestCase):
         with mock.patch.dict(name("TIMEOUT_OVERRIDE"), {"test_slow": 4321}):
             self.assertEqual(4321, common_distributed.get_timeout("module.Class.test_slow"))
             self.assertNotEqual(4321, common_distributed.get_timeout("module.Class.test_other"))
+
+    def test_no_core_dumps(self):
+        before = resource.getrlimit(resource.RLIMIT_CORE)
+        with self.assertRaises(ValueError), name("core_dumps_disabled")():
+            self.assertEqual((0, before[1]), resource.getrlimit(resource.RLIMIT_CORE))
+            raise ValueError
+        self.assertEqual(before, resource.getrlimit(resource.RLIMIT_CORE))
 
     def test_features_of_backends(self):
         cases = name("DistTestCases")

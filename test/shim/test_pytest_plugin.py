@@ -8,6 +8,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from unittest import mock
 
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -71,6 +72,29 @@ class PluginTest(TestCase):
         self.assertIn("3 items / 2 deselected / 1 selected", output)
         self.assertIn("CPU CUDA: 2 tests left out, of classes 1 for other hardware and 1 that name none", output)
         self.assertIn("TestCpu::test_a PASSED", output)
+
+    def test_marks_of_the_harness_and_tests_to_omit(self) -> None:
+        marked = """
+            from torch_testing_shim.common_utils import TestCase, requires_multigpu, serialTest
+            import unittest
+
+            @requires_multigpu
+            class TestMany(TestCase):
+                def test_a(self): pass
+
+            class TestOne(TestCase):
+                @requires_multigpu
+                def test_b(self): pass
+                @serialTest()
+                def test_c(self): pass
+                @unittest.skip("why")
+                def test_d(self): pass
+        """
+        self.write("test_file.py", marked)
+        with mock.patch.dict(os.environ, {"PYTORCH_TEST_OMIT_SKIPPED": "1"}):
+            _, output = self.run_pytest("--collect-only", "-q", "-m", "multigpu or not serial")
+        found = [test for test in "abcd" if f"test_{test}" in output]
+        self.assertEqual((["a", "b"], False), (found, "Warning" in output), output)
 
     def test_without_the_option_all_run(self) -> None:
         status, output = self.run_pytest("test_file.py")

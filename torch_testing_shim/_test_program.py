@@ -11,7 +11,7 @@ import functools
 import gc
 import sys
 import unittest
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, checked_device
@@ -81,8 +81,15 @@ def run_tests(argv: list[str] | None = None) -> None:
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
     sys.stdout.flush()
-    gc.freeze()  # what is still there goes with the process: to collect it first takes as long as a small test
+    _settle_last_collection()
     raise SystemExit(status)
+
+
+def _settle_last_collection() -> None:
+    """Has Python collect nothing at its end, which takes as long as a small test; what is still there goes with the
+    process. Where nanobind is loaded (triton's, from torch 2.15 on), it would list all of that as leaked."""
+    has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
+    gc.unfreeze() if has_nanobind else gc.freeze()
 
 
 def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
@@ -168,17 +175,17 @@ def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: T
     elif options.use_pytest:
         run_with_pytest(names, script, options, log)
     else:
-        wanted = frozenset(names)
-        _run_here([test for test in _choice(options).chosen if test_name(test) in wanted], options, log)
+        _run_here(frozenset(names), options, log)
 
 
-def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: TestLog) -> None:
+def _run_here(names: Set[str], options: ProgramOptions, log: TestLog) -> None:
     """Runs tests in this process, by unittest's own runner.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.
     """
     interrupts: list[KeyboardInterrupt] = []
+    tests = [test for test in _choice(options).chosen if test_name(test) in names]
     suite, fixtures = unittest.TestSuite(tests), Fixtures(tests)
     del tests  # the suite lets go of each test when it has run, with all that the test holds
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-__all__ = ["ALL_GATHER", "REDUCE_SCATTER", "current_accelerator"]
+__all__ = ["ALL_GATHER", "REDUCE_SCATTER", "current_accelerator", "reduction_of"]
 
 #: Names in `torch.distributed` of the collectives on one tensor that FSDP calls; renamed in torch 2.13.
 ALL_GATHER = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
@@ -31,3 +33,13 @@ def current_accelerator() -> torch.device | None:
         "mps": torch._C._has_mps,
     }
     return next((torch.device(device_type) for device_type, is_there in built.items() if is_there), None)
+
+
+def reduction_of(operand: Any) -> list[str]:
+    """The name of the reduction that an operator of `c10d` is called with; none on torch 2.6, which does not tell."""
+    return [_reductions()[operand.op()]] if hasattr(operand, "op") else []
+
+
+@functools.cache
+def _reductions() -> dict[int, str]:
+    return {value.value: name for name, value in dist.ReduceOp.RedOpType.__members__.items()}

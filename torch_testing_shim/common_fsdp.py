@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
 import unittest
 from enum import Enum
 from typing import Any, cast
@@ -22,6 +23,7 @@ from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
 from torch_testing_shim._fsdp.fsdp_device import (
     FSDP,
+    ddp_without_indices,
     device_count,
     device_type,
     distributed_backend,
@@ -96,7 +98,7 @@ CUDAInitMode = DEVICEInitMode
 class FSDPTestMixin:
     """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
 
-    rest_is_torchs = True
+    rest_is_torchs: bool | str = "FSDPTest"  # which had it all before there was a mixin
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""
@@ -122,7 +124,9 @@ class FSDPTestMixin:
         """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it."""
         if "cuda_init_mode" in kwargs:
             kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
-        torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
+        names = vars(sys.modules[__name__])
+        with ddp_without_indices(names) if device_type() == "cpu" else contextlib.nullcontext():
+            torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
 
 
 class FSDPTest(FSDPTestMixin, MultiProcessTestCase):

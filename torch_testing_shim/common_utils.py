@@ -191,7 +191,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
-    rest_is_torchs = True
+    rest_is_torchs: bool | str = True
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False

@@ -5,19 +5,30 @@ FSDP looks for an accelerator unless it is told that the CPU is meant (torch 2.1
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn as nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import wrap as torchs_wrap
+from torch.nn.parallel import DistributedDataParallel
 
 from torch_testing_shim._backend_needs import missing_backend, missing_device
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._test_limits import default_ranks
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["FSDP", "device_count", "device_type", "distributed_backend", "reason_not_to_run", "wrap"]
+__all__ = [
+    "FSDP",
+    "ddp_without_indices",
+    "device_count",
+    "device_type",
+    "distributed_backend",
+    "reason_not_to_run",
+    "wrap",
+]
 
 _FACE = f"{__package__.partition('.')[0]}.common_fsdp"
 
@@ -69,3 +80,18 @@ class FSDP(FullyShardedDataParallel, metaclass=_ForDevice):
 def wrap(module: nn.Module, **wrap_overrides: Any) -> nn.Module:
     """torch's `wrap`, which does what the context around it says, for the device in use."""
     return torchs_wrap(module, **device_arguments(wrap_overrides))
+
+
+@contextlib.contextmanager
+def ddp_without_indices(names: dict[str, Any]) -> Iterator[None]:
+    """DDP as torch's functions call it takes no indices of devices, which torch 2.6 gives it on the CPU, too.
+
+    Args:
+        names: the module's in which the functions are.
+    """
+    torchs = names.get("DDP", DistributedDataParallel)
+    names["DDP"] = lambda module, device_ids=None, output_device=None, **others: torchs(module, **others)
+    try:
+        yield
+    finally:
+        names["DDP"] = torchs

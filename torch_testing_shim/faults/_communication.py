@@ -152,7 +152,8 @@ def _followed_threads(listener: Listener) -> Iterator[None]:
 
         def run_watched() -> None:
             # Not `with _Watch()`: what that keeps for torch.compile is the process's, and threads end in any order.
-            _push_mode(_Watch(listener))
+            watch = _Watch(listener)  # kept here: torch 2.6 frees what only its stack of modes holds too early
+            _push_mode(watch)
             try:
                 run()
             finally:

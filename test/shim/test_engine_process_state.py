@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from unittest import mock
 
@@ -180,6 +182,13 @@ def changed(monkeypatch):
 """
 
 
+def starts_in_a_removed_folder():
+    """Whether a new Python can import its own modules there; that of 3.13.0 cannot."""
+    program = "import os, subprocess, sys, tempfile; os.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd());"
+    program += "sys.exit(subprocess.run([sys.executable, '-c', 'import socket'], stderr=subprocess.DEVNULL).returncode)"
+    return subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
 class InRanks(SampleTestCase):
     def check(self, run):
         self.assertEqual(0, run.exit_code, run.output)
@@ -190,7 +199,8 @@ class InRanks(SampleTestCase):
 
     def test_spawned(self):
         spawn = {"TORCH_TESTING_SHIM_START_METHOD": "spawn"}
-        self.check(self.run_sample(SAMPLE, "InSetUp", "Kept", "InARemovedFolder", TO_BE_REMOVED="1", **spawn))
+        classes = ["InSetUp", "Kept", *(["InARemovedFolder"] if starts_in_a_removed_folder() else [])]
+        self.check(self.run_sample(SAMPLE, *classes, TO_BE_REMOVED="1", **spawn))
 
     def test_by_pytest(self):
         (self.folder / "conftest.py").write_text(FIXTURE)

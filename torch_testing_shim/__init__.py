@@ -24,6 +24,10 @@ Our own, for tests of what is distributed:
     distributed.sharded_comparison        two ShardedTensors, compared where their shards lie
     faults                                a rank is killed, fails, hangs or is late, where a test says so
 
+Our own, for pytest's command line: `pytest -p torch_testing_shim.pytest_plugin`
+
+    pytest_plugin                         --hw-classification
+
 Our own, for packages that bring a device:
 
     backends                              Backend: what torch cannot answer of it; requires_capability
@@ -48,11 +52,13 @@ What the faces delegate to:
     _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
                             _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
+    _capabilities           what a device can do, as tests made for each device ask
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
                             _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip
+    _hardware               what hardware a class of tests is for, and the choice by it
     _test_notes             what is to be told of a test whatever its status
     _subtests               many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups

@@ -17,7 +17,12 @@ __all__ = ["ANSWERS", "HOMES", "LAZY_NAMES", "look_up"]
 
 _NAMES_BY_MODULE = {
     "_communication_means": ("cleanup_temp_dir", "init_multigpu_helper", "initialize_temp_directories"),
-    "_debug_settings": ("verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"),
+    "_debug_settings": (
+        "core_dumps_disabled",
+        "verify_ddp_error_logged",
+        "with_dist_debug_levels",
+        "with_nccl_blocking_wait",
+    ),
     "_distributed_test_base": ("DistributedTestBase",),
     "_dynamo_cases": (
         "DynamoDistributedMultiProcTestCase",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
+from torch_testing_shim._torch_versions import current_accelerator
 
 __all__ = ["LAZY_FLAGS", "is_accelerator", "settings_or_default"]
 
@@ -60,7 +61,7 @@ def is_accelerator(device_type: str) -> bool:
     devices = settings_or_default().device_map
     if devices is not None and devices.source == device_type:
         return True
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = current_accelerator()
     return accelerator is not None and accelerator.type == device_type and _accelerators() > 0
 
 
@@ -92,6 +93,7 @@ def _has_sanitizer(symbol: str) -> bool:
 #: Flags by name, each with the function that answers it.
 LAZY_FLAGS: Mapping[str, Callable[[], bool]] = {
     "IS_CI": lambda: settings_or_default().is_ci,
+    "OMIT_SKIPPED_TESTS": lambda: settings_or_default().omit_skipped,
     "PRINT_REPRO_ON_FAILURE": lambda: settings_or_default().print_repro,
     "TEST_ACCELERATOR": lambda: _accelerators() > 0,
     "TEST_CUDA": lambda: is_accelerator("cuda"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._torch_versions import current_accelerator
 
 __all__ = ["SEED", "freeze_rng_state", "set_rng_seed"]
 
@@ -29,7 +30,7 @@ def set_rng_seed(seed: int | None = None) -> None:
         value = read_settings().seed
     if value is None:
         value = SEED
-    if torch.accelerator.current_accelerator() is None:
+    if current_accelerator() is None:
         torch.default_generator.manual_seed(value)  # all there is; manual_seed would take stacks for absent devices
     else:
         torch.manual_seed(value)
@@ -48,7 +49,7 @@ def freeze_rng_state() -> Iterator[None]:
 
 
 def _accelerator_in_use() -> dict[str, object]:
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = current_accelerator()
     if accelerator is None:
         return {"devices": []}
     module = torch.get_device_module(accelerator)

@@ -66,6 +66,8 @@ class Settings:
         hypothesis_profile: PYTORCH_HYPOTHESIS_PROFILE; "pytorch_ci" on CI and "dev" elsewhere where it is not set.
         with_slow: also run what `slowTest` marks (PYTORCH_TEST_WITH_SLOW).
         skip_fast: run nothing else (PYTORCH_TEST_SKIP_FAST).
+        omit_skipped: leave out the tests that were marked as skipped when their class was made
+            (PYTORCH_TEST_OMIT_SKIPPED).
         print_repro: print the command that runs a failed test alone (PYTORCH_PRINT_REPRO_ON_FAILURE, on by default).
         slow_tests_file: path of a JSON file naming slow tests (SLOW_TESTS_FILE), or None.
         disabled_tests_file: path of a JSON file naming disabled tests (DISABLED_TESTS_FILE), or None.
@@ -99,6 +101,7 @@ class Settings:
     hypothesis_profile: str = "dev"
     with_slow: bool = False
     skip_fast: bool = False
+    omit_skipped: bool = False
     print_repro: bool = True
     slow_tests_file: str | None = None
     disabled_tests_file: str | None = None
@@ -138,6 +141,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         hypothesis_profile=_choice(env, "PYTORCH_HYPOTHESIS_PROFILE", HYPOTHESIS_PROFILES) or default_profile,
         with_slow=_flag(env, "PYTORCH_TEST_WITH_SLOW"),
         skip_fast=_flag(env, "PYTORCH_TEST_SKIP_FAST"),
+        omit_skipped=_flag(env, "PYTORCH_TEST_OMIT_SKIPPED"),
         print_repro=_flag(env, "PYTORCH_PRINT_REPRO_ON_FAILURE", default=True),
         slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
         disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,

@@ -16,7 +16,9 @@ from torch_testing_shim._rank_free import skip_where
 
 __all__ = [
     "lazy_skip_if",
+    "requires_accelerator",
     "requires_cuda",
+    "requires_multigpu",
     "serialTest",
     "skipIfRocm",
     "skipIfTorchDynamo",
@@ -49,6 +51,18 @@ def lazy_skip_if(condition_fn: Callable[[], bool], reason: str) -> Callable[[Ite
 def requires_cuda(test_item: Item) -> Item:
     """Skips where there is no CUDA device."""
     return lazy_skip_if(lambda: not LAZY_FLAGS["TEST_CUDA"](), "needs a CUDA device")(test_item)
+
+
+def requires_accelerator(test_item: Item) -> Item:
+    """Skips where there is no accelerator (upstream's name, torch 2.15)."""
+    return lazy_skip_if(lambda: not LAZY_FLAGS["TEST_ACCELERATOR"](), "needs an accelerator")(test_item)
+
+
+def requires_multigpu(fn: Item) -> Item:
+    """Skips where there are fewer than two accelerators, and sets pytest's mark `multigpu` (upstream's name, torch
+    2.15, which counts CUDA devices alone)."""
+    skipping = lazy_skip_if(lambda: not LAZY_FLAGS["TEST_MULTIACCELERATOR"](), "needs at least 2 accelerators")
+    return _marked("multigpu", skipping(fn))
 
 
 def skipIfRocm(
@@ -102,8 +116,9 @@ def serialTest(condition: bool = True) -> Callable[[Item], Item]:
     if not isinstance(condition, bool):
         raise TypeError("serialTest takes a condition: write @serialTest()")
 
-    def decorate(fn: Item) -> Item:
-        pytest = sys.modules.get("pytest")  # where pytest does not run the tests, nobody reads its marks
-        return pytest.mark.serial(fn) if pytest is not None and condition else fn
+    return (lambda fn: _marked("serial", fn)) if condition else (lambda fn: fn)
 
-    return decorate
+
+def _marked(mark: str, item: Item) -> Item:
+    pytest = sys.modules.get("pytest")  # where pytest does not run the tests, nobody reads its marks
+    return cast(Item, getattr(pytest.mark, mark)(item)) if pytest is not None else item

@@ -18,6 +18,7 @@ __all__ = [
     "PLATFORM_SUPPORTS_FUSED_ATTENTION",
     "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION",
     "SM80OrLater",
+    "SM89OrLater",
     "SM90OrLater",
 ]
 
@@ -30,6 +31,7 @@ def _capability_from(*least: int) -> bool:
 
 
 SM80OrLater = LazyFlag(lambda: _capability_from(8, 0))
+SM89OrLater = LazyFlag(lambda: _capability_from(8, 9))
 SM90OrLater = LazyFlag(lambda: _capability_from(9, 0))
 
 

@@ -100,7 +100,7 @@ CUDAInitMode = DEVICEInitMode
 class FSDPTestMixin:
     """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
 
-    rest_is_torchs = True
+    rest_is_torchs: bool | str = "FSDPTest"  # which had it all before there was a mixin
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""

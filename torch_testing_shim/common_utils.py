@@ -56,6 +56,11 @@ from torch_testing_shim._guards import (
     suppress_warnings,
     wrapSwapTensorsTest,
 )
+from torch_testing_shim._hardware import (
+    HardwareClassification,
+    filter_by_hw_classification,
+    get_hw_classification,
+)
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
 from torch_testing_shim._rank_free import runs_on_cpu
@@ -66,7 +71,9 @@ from torch_testing_shim._settings import changed_environment, read_settings
 from torch_testing_shim._skip_marks import (
     SLOW_MARK,
     lazy_skip_if,
+    requires_accelerator,
     requires_cuda,
+    requires_multigpu,
     serialTest,
     skip_but_pass_in_sandcastle,
     skip_but_pass_in_sandcastle_if,
@@ -103,14 +110,19 @@ __all__ = [
     "TEST_WITH_TORCHDYNAMO",
     "TEST_WITH_TORCHINDUCTOR",
     "DeterministicGuard",
+    "HardwareClassification",
     "NoTest",
     "SwapTensorsGuard",
     "TestCase",
     "dtype2prec_DONTUSE",
+    "filter_by_hw_classification",
     "freeze_rng_state",
+    "get_hw_classification",
     "lazy_skip_if",
     "load_tests",
+    "requires_accelerator",
     "requires_cuda",
+    "requires_multigpu",
     "run_tests",
     "serialTest",
     "set_default_dtype",
@@ -179,7 +191,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
-    rest_is_torchs = True
+    rest_is_torchs: bool | str = True
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False

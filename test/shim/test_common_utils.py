@@ -28,7 +28,9 @@ from torch_testing_shim.common_utils import (
     freeze_rng_state,
     gradcheck,
     lazy_skip_if,
+    requires_accelerator,
     requires_cuda,
+    requires_multigpu,
     retry_on_connect_failures,
     run_tests,
     serialTest,
@@ -348,6 +350,10 @@ class SkipMarksTest(TestCase):
     def test_marks_that_say_what_torch_is(self) -> None:
         expected = None if common_utils.TEST_CUDA else "needs a CUDA device"
         self.assertEqual(self.skip_reason(requires_cuda(lambda self: None)), expected)
+        expected = None if common_utils.TEST_ACCELERATOR else "needs an accelerator"
+        self.assertEqual(self.skip_reason(requires_accelerator(lambda self: None)), expected)
+        expected = None if common_utils.TEST_MULTIACCELERATOR else "needs at least 2 accelerators"
+        self.assertEqual(self.skip_reason(requires_multigpu(Sample.test)), expected)  # a lambda is no test to pytest
         rocm = "skipIfRocm: why" if torch.version.hip else None
         self.assertEqual(self.skip_reason(skipIfRocm(msg="why")(lambda self: None)), rocm)
         self.assertEqual(self.skip_reason(skipIfRocm(lambda self: None)) is not None, rocm is not None)

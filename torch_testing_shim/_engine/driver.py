@@ -26,6 +26,7 @@ from torch_testing_shim._engine.new_interpreter import interpreter_command, prog
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
 from torch_testing_shim._exit_status import describe_exit
+from torch_testing_shim._torch_versions import current_accelerator
 
 __all__ = ["DRIVER", "Driver", "accelerator_type", "answer_in_new_interpreter", "initialized_accelerator"]
 
@@ -42,7 +43,7 @@ answer_in_new_interpreter({order!r}, {answers}, {parent})
 
 def accelerator_type() -> str | None:
     """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = current_accelerator()
     return accelerator.type if accelerator is not None else None
 
 

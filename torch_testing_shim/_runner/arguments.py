@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch_testing_shim._device_map import parse_device_map
+from torch_testing_shim._hardware import HARDWARE, HARDWARE_NAMES
 
 from .argument_types import (
     as_count,
@@ -123,6 +124,16 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
         metavar="PATTERN",
         type=as_keyword,
         help="only tests that PATTERN matches: a part of a name, a glob, or words with and, or, not (repeatable)",
+    )
+    add(
+        "--hw-classification",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=str.upper,
+        choices=HARDWARE,
+        metavar="NAME",
+        help=f"only tests of classes that say {HARDWARE_NAMES}",
     )
     distributed = group.add_mutually_exclusive_group().add_argument
     to_distributed: dict[str, Any] = {"dest": "distributed", "default": None}

@@ -74,6 +74,7 @@ def build_command(selection: FileSelection, options: Options, root: Path) -> Fil
             *selection.tests,
             *_repeated("--exclude-test", selection.excluded),
             *_repeated("-k", options.keywords),
+            *(f"--hw-classification={name}" for name in options.hw_classification),
             *(["-v"] if options.verbose else []),
             *(["--locals"] if options.showlocals else []),
             *options.file_arguments,

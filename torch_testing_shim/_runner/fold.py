@@ -35,7 +35,7 @@ TIMED_OUT = "timed out"
 
 def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
     """What `ending` and `journal` say together; the table above has the rules."""
-    result = FileResult(ending, journal.entries, device=journal.device)
+    result = FileResult(ending, journal.entries, device=journal.device, left_out=journal.left_out)
     if ending.is_stopped:
         return replace(result, interrupted=tuple(_interrupted(ending, journal)))
     if journal == JournalContents():
@@ -68,6 +68,7 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
         reruns=tuple(rerun_entry(run) for run in runs if _is_rerun(run)),
         flaky_fails=flaky_fails,
         device=next((result.device for result in results if result.device), ""),
+        left_out=max(result.left_out for result in results),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch_testing_shim._upstream.graft import graft_of, locked
+from torch_testing_shim._upstream.graft import bound_names, graft_of, locked
 
 __all__ = ["torchs_attribute", "torchs_class"]
 
@@ -19,7 +19,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 def torchs_attribute(instance: object, name: str) -> Any:
     """What torch's own class has by this name that a class of ours among those of `instance` stands for, on `instance`.
 
-    Asked are classes of faces whose body says `rest_is_torchs = True`. Where torch's has the name, ours gets all that
+    Asked are classes of faces whose body says `rest_is_torchs = True`, or names the class that an older torch has
+    instead (`rest_is_torchs = "DTensorTestBase"`). Where torch's has the name, ours gets all that
     the instance lacks, since the methods use one another.
 
     Raises:
@@ -32,8 +33,8 @@ def torchs_attribute(instance: object, name: str) -> Any:
     with locked():
         for owner in owners:
             graft = graft_of(owner.__module__)
-            if graft.defines_in(owner.__name__, name):
-                for each, value in graft.made_aside(owner.__name__).items():
+            if graft.defines_in(_name_in_torch(owner), name):
+                for each, value in graft.made_aside(_name_in_torch(owner)).items():
                     if not hasattr(type(instance), each):
                         setattr(owner, each, value)
                 return object.__getattribute__(instance, name)
@@ -43,4 +44,10 @@ def torchs_attribute(instance: object, name: str) -> Any:
 def torchs_class(ours: type) -> Mapping[str, Any]:
     """What torch's own class has that a class of a face stands for."""
     with locked():
-        return graft_of(ours.__module__).made_aside(ours.__name__)
+        return graft_of(ours.__module__).made_aside(_name_in_torch(ours))
+
+
+def _name_in_torch(ours: type) -> str:
+    """The class of torch's that one of ours stands for."""
+    older = vars(ours)["rest_is_torchs"]
+    return ours.__name__ if older is True or ours.__name__ in bound_names(ours.__module__) else str(older)

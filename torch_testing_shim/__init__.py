@@ -42,6 +42,7 @@ What the faces delegate to:
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class
+    _multi_process          MultiProcessTestCase; _rank_call: what its ranks run; _hooks: what subclasses override
     _distributed_names      where names of common_distributed are that few tests use: _communication_means,
                             _debug_settings, _distributed_test_base, _dynamo_cases
     _wrapped_method         how a test case puts its way of running before its test method

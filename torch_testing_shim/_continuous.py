@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._backend_needs import missing_backend, missing_device
-from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.kept_rank_main import serve
@@ -191,14 +191,16 @@ class MultiProcContinuousTest(TestCase):
 
     @classmethod
     def _run(
-        cls, rank: int, test_name: str, file_name: str, parent_pipe: ChannelWriter, *, orders: str, world_size: int
+        cls, rank: int, test_name: str, file_name: str, parent_pipe: object, *, orders: str, world_size: int
     ) -> None:
         """Sets up the process group and runs the tests that are ordered."""
         cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, file_name
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
         cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
         reason = cls._reason_not_to_start()
-        serve(os.path.join(orders, str(rank)), parent_pipe, functools.partial(cls._outcome_of, reason, parent_pipe))
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
+        serve(os.path.join(orders, str(rank)), channel, functools.partial(cls._outcome_of, reason, channel))
         if dist.is_initialized():
             if dist.get_backend() == "gloo":  # another backend may have more to do at its end
                 keep_connections()

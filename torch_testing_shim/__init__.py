@@ -51,6 +51,7 @@ What the faces delegate to:
                             _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
+    _suite_stop             ends a run before its last test, where a test says so
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
                             _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip

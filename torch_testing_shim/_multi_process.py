@@ -21,7 +21,7 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._engine.channel import THIS_RANK
-from torch_testing_shim._engine.controller import TestRanks, checked_world_size, raise_verdict
+from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
@@ -225,14 +225,26 @@ class MultiProcessTestCase(TestCase):
         began = time.monotonic()
         try:
             self._join(fn)
-            check: Callable[..., None] = self._check_return_codes
-            seconds = time.monotonic() - began
-            check(fn, seconds) if _takes(check, fn, seconds) else check(seconds)  # torch 2.4's
+            self._check(fn, time.monotonic() - began)
         finally:
             self._close_pipes()
         if read_settings().show_output:
             for text in filter(None, (self._ranks.printed(), left_text(self._ranks.processes_left))):
                 print(text, flush=True)
+
+    def _check(self, fn: Callable[..., Any], seconds: float) -> None:
+        """Calls `_check_return_codes`; what a class's own one raises is told with what the ranks say."""
+        check: Callable[..., None] = self._check_return_codes
+        try:
+            check(fn, seconds) if _takes(check, fn, seconds) else check(seconds)  # torch 2.4's
+        except (RankFailure, RankError, unittest.SkipTest):
+            raise
+        except Exception as error:
+            try:
+                self._judge()
+            except (RankFailure, RankError) as report:
+                raise error from report
+            raise
 
     def _join(self, fn: Callable[..., Any] | None = None) -> None:
         """Waits for the ranks. A class that checks exit codes by itself may have planned any, but no hang."""

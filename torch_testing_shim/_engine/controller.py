@@ -153,9 +153,12 @@ class TestRanks:
     def processes(self) -> list[RankProcess]:
         """The started ranks, for the test's own code."""
         running = self._running
-        if running is None:
-            return []
-        return [RankProcess(running, job.rank, self._deadline) for job in running.jobs]
+        return [RankProcess(running, job.rank, self._ends_by) for job in running.jobs] if running is not None else []
+
+    @property
+    def _ends_by(self) -> float:
+        """When the ranks have ended at the latest, on the monotonic clock."""
+        return self._deadline
 
     def stacks(self) -> str:
         """Where the ranks that still run stand."""

@@ -15,6 +15,7 @@
     likeness       what a new interpreter needs to become like the test process
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
+    module_questions  whether a test module asks, while it is imported, if it is in a rank
     preload        what the zygote imports ahead; rehearsal: what it does ahead
     prepared_call  what a rank calls where its class has prepared that by itself
     rank_main      all that runs inside a rank

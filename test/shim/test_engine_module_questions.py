@@ -9,7 +9,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 ASKS = {
     "import multiprocessing as mp\nX = mp.parent_process() is not None": "mp.parent_process",
     "from torch.multiprocessing import current_process as me\nprint(me().name)": "me",
-    "import multiprocessing\nclass A:\n    x = multiprocessing.current_process().name": "multiprocessing.current_process",
+    "import multiprocessing as mp\nclass A:\n    x = mp.current_process().name": "mp.current_process",
     "import multiprocessing as mp\ndef ask():\n    return mp.parent_process()\nX = ask()": "mp.parent_process",
     "if __name__ == '__mp_main__':\n    x = 1": "'__mp_main__'",
     "if __name__ != '__main__':\n    x = 1": "__name__ != '__main__'",
@@ -48,9 +48,7 @@ class Questions(TestCase):
 
 class InRanks(SampleTestCase):
     def test_the_module_is_imported_in_ranks(self):
-        (self.folder / "beside.py").write_text(
-            "import multiprocessing as mp\nIN_RANK = mp.parent_process() is not None\n"
-        )
+        (self.folder / "beside.py").write_text("import multiprocessing as mp\nIN_RANK = bool(mp.parent_process())\n")
         for question in ("IN_RANK = multiprocessing.parent_process() is not None", "from beside import IN_RANK"):
             with self.subTest(question):
                 run = self.run_sample(SAMPLE.format(question=question))

@@ -37,12 +37,6 @@ class Preload(unittest.TestCase):
         )
         self.assertLessEqual({"in_property", "in_static", "in_nested"}, names)
 
-    def test_classes_that_hold_each_other(self):
-        names = self.names(
-            "class One:\n    def m(self): return torch.in_one\nclass Other:\n    one = One\nOne.other = Other\n"
-        )
-        self.assertIn("in_one", names)
-
     def test_what_trains_and_splits_models_imports_the_compiler(self):
         for name in ("_test_fsdp_parity", "_train_for_several_steps", "parallelize", "parallelize_module"):
             self.assertEqual(("torch._dynamo",), modules_to_preload([name]))

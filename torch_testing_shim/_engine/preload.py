@@ -53,10 +53,9 @@ def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> t
 def names_in_module(module: ModuleType) -> set[str]:
     """The global and attribute names that the functions and classes defined in `module` use."""
     names: set[str] = set()
-    seen: set[int] = set()
     for value in vars(module).values():
         if getattr(value, "__module__", None) == module.__name__:
-            for code in _codes(value, seen):
+            for code in _codes(value):
                 names.update(code.co_names)
     return names
 
@@ -66,24 +65,19 @@ def names_in_code(code: CodeType) -> set[str]:
     return {name for one in _nested(code) for name in one.co_names}
 
 
-def _codes(value: object, seen: set[int]) -> Iterator[CodeType]:
-    """The code of a function or a class, with what is nested in it and what decorators wrapped, but for what has been
-    `seen`: classes may hold each other, as an autograd function and its backward do."""
-    if id(value) in seen:
-        return
+def _codes(value: object) -> Iterator[CodeType]:
+    """The code of a function or a class, with what is nested in it and what decorators wrapped."""
     if isinstance(value, type):
-        seen.add(id(value))
         for member in vars(value).values():
-            yield from _codes(member, seen)
+            yield from _codes(member)
     elif isinstance(value, property):
         for accessor in (value.fget, value.fset):
-            yield from _codes(accessor, seen)
+            yield from _codes(accessor)
     elif isinstance(value, (classmethod, staticmethod)):
-        yield from _codes(value.__func__, seen)
+        yield from _codes(value.__func__)
     elif isinstance(value, FunctionType):
         yield from _nested(value.__code__)
-        seen.add(id(value))
-        yield from _codes(getattr(value, "__wrapped__", None), seen)
+        yield from _codes(getattr(value, "__wrapped__", None))
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

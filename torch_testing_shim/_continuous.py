@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
+from torch_testing_shim import common_utils
 from torch_testing_shim._backend_needs import missing_backend, missing_device
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
@@ -42,10 +43,10 @@ from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message, skip_reason_of
-from torch_testing_shim._test_limits import get_timeout, group_timeout
+from torch_testing_shim._test_limits import group_timeout, seconds_for
 from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
-from torch_testing_shim.common_utils import TestCase, set_rng_seed
+from torch_testing_shim.common_utils import TestCase
 
 __all__ = ["MultiProcContinuousTest"]
 
@@ -162,7 +163,7 @@ class MultiProcContinuousTest(TestCase):
         ranks = self._ranks()
         self._is_joined = False
         self.addCleanup(self._end_unjoined)
-        ranks.order(name, get_timeout(self.id()))
+        ranks.order(name, seconds_for(self.id()))
 
     @classmethod
     def _get_world_size(cls, device_type: str) -> int:
@@ -313,7 +314,7 @@ class MultiProcContinuousTest(TestCase):
         """Runs the test of this id on an instance of its own, with its cleanups; `kwargs` go to the test method."""
         name = test_id.rpartition(".")[2]
         self = cls(name)
-        set_rng_seed()
+        common_utils.set_rng_seed()
         steps = current_steps()
         assert steps is not None, "a rank runs its test as one of its steps"
         body = functools.partial(checked_test(getattr(self, name)), **kwargs)

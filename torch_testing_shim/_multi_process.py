@@ -20,6 +20,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from torch_testing_shim import common_utils
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
@@ -37,10 +38,10 @@ from torch_testing_shim._rank_call import RankCall
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._rank_records import rank_records
 from torch_testing_shim._settings import read_settings
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_limits import default_world_size, seconds_for
 from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, no_rank, require_set_up, wrap_method
-from torch_testing_shim.common_utils import TestCase, set_rng_seed
+from torch_testing_shim.common_utils import TestCase
 
 __all__ = ["MultiProcessTestCase"]
 
@@ -100,7 +101,7 @@ class MultiProcessTestCase(TestCase):
     @property
     def world_size(self) -> int:
         """Number of ranks: 4, or what WORLD_SIZE says; a subclass that overrides this fixes it."""
-        return read_settings().world_size or DEFAULT_WORLD_SIZE
+        return read_settings().world_size or default_world_size()
 
     @property
     def destroy_pg_upon_exit(self) -> bool:
@@ -200,7 +201,7 @@ class MultiProcessTestCase(TestCase):
                 type(self),
                 name,
                 world_size,
-                timeout=get_timeout(self.id()),
+                timeout=seconds_for(self.id()),
                 rendezvous_file=self.file_name,
                 run_arguments=arguments,
                 stops_at_subtest=self._stops_at_subtest,
@@ -303,7 +304,7 @@ class MultiProcessTestCase(TestCase):
         """
         channel = THIS_RANK.channel
         assert channel is not None, "tests are run in ranks"
-        set_rng_seed()
+        common_utils.set_rng_seed()
         test = getattr(self, test_name)
         steps = RankSteps(
             self.rank,

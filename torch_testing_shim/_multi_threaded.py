@@ -18,7 +18,7 @@ from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
 from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._threaded_run import Failure, ThreadedRun, threaded_process_group
 from torch_testing_shim._wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
@@ -58,7 +58,7 @@ class MultiThreadedTestCase(TestCase):
     @property
     def world_size(self) -> int:
         """Number of ranks."""
-        return DEFAULT_WORLD_SIZE
+        return default_world_size()
 
     def join_or_run(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A method that runs `fn` in a rank, and in the main thread waits for the ranks that do."""
@@ -102,7 +102,7 @@ class MultiThreadedTestCase(TestCase):
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
         note_sharing(self, world_size)
-        run = ThreadedRun(world_size, get_timeout(self.id()), stops_at_subtest=self._stops_at_subtest)
+        run = ThreadedRun(world_size, seconds_for(self.id()), stops_at_subtest=self._stops_at_subtest)
         self.addCleanup(run.close)
         for attribute, value in (("global_store", run.store), ("_run_of_threads", run)):
             setattr(type(self), attribute, value)
@@ -213,7 +213,7 @@ def spawn_threads_and_init_comms(
     @functools.wraps(test)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         size = checked_world_size(world_size)
-        seconds = get_timeout(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
+        seconds = seconds_for(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
         run = ThreadedRun(size, seconds, stops_at_subtest=getattr(self, "_stops_at_subtest", False))
 
         def body(rank: int) -> None:

@@ -47,6 +47,7 @@ from torch_testing_shim._flags import (
     TEST_WITH_ROCM,
     TEST_WITH_TORCHDYNAMO,
     TEST_WITH_TORCHINDUCTOR,
+    as_assigned,
     settings_or_default,
 )
 from torch_testing_shim._guards import (
@@ -232,7 +233,8 @@ class TestCase(TensorAssertions, ExpectedOutput):
         # Asked of the class: on the instance, a test of several processes has another method in its place.
         method: Any = getattr(type(self), self._testMethodName, None)
         is_slow = getattr(method, SLOW_MARK, False)
-        reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())
+        settings = as_assigned(read_settings())
+        reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, settings)
         if reason is not None:
             raise unittest.SkipTest(reason)
         state = contextlib.ExitStack()
@@ -283,7 +285,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
-        settings = settings_or_default()
+        settings = as_assigned(settings_or_default())
         command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
         with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
             require_plain(self.setUp, self.tearDown)

@@ -12,11 +12,13 @@ import types
 from pathlib import Path
 from unittest import mock
 
+import torch
 from harness_samples import SampleTestCase
 from quartz_samples import InstalledQuartzTestCase
 
 import torch_testing_shim
-from torch_testing_shim import common_fsdp, common_utils
+from torch_testing_shim import common_distributed, common_fsdp, common_utils
+from torch_testing_shim._test_limits import seconds_for
 from torch_testing_shim._upstream import graft
 from torch_testing_shim._upstream.graft import GraftError, ours_in, served, taken_names
 from torch_testing_shim._upstream.sources import home_of, source_file
@@ -331,6 +333,38 @@ class KeptDTensor(OnCpu, DTensorContinuousTestBase):
 
 class Operators(OnCpu, DTensorOpTestBase): pass
 """
+
+
+class Slow(TestCase):
+    @common_utils.slowTest
+    def runTest(self):
+        pass
+
+
+class AssignedHere(TestCase):
+    """What a test file assigns to names of common_distributed and common_utils holds for what is ours."""
+
+    def test_limits(self):
+        limits = common_distributed
+        with mock.patch.object(limits, "DEFAULT_WORLD_SIZE", 3), mock.patch.dict(os.environ, WORLD_SIZE=""):
+            for base in (limits.MultiProcessTestCase, limits.MultiThreadedTestCase):
+                self.assertEqual(3, base().world_size)
+        with mock.patch.object(limits, "TIMEOUT_DEFAULT", 11), mock.patch.object(limits, "TIMEOUT_OVERRIDE", {"t": 7}):
+            self.assertEqual((7, 11), (limits.get_timeout("m.C.t"), limits.get_timeout("m.C.u")))
+        with mock.patch.object(limits, "get_timeout", lambda test_id: 5):
+            self.assertEqual(5, seconds_for("m.C.t"))
+        self.assertNotEqual(5, seconds_for("m.C.t"))
+
+    def test_seed(self):
+        with mock.patch.object(common_utils, "SEED", 9):
+            common_utils.set_rng_seed()
+        self.assertEqual(9, torch.initial_seed())
+
+    def test_which_tests_run(self):
+        with mock.patch.object(common_utils, "TEST_WITH_SLOW", False, create=True):
+            self.assertEqual(1, len(Slow().run().skipped))
+        with mock.patch.object(common_utils, "TEST_WITH_SLOW", True, create=True):
+            self.assertEqual([], Slow().run().skipped)
 
 
 class Assigned(InstalledQuartzTestCase):

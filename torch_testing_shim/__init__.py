@@ -46,6 +46,7 @@ What the faces delegate to:
     _multi_threaded         MultiThreadedTestCase, spawn_threads_and_init_comms, with _threaded_run;
                             _test_limits: world size and timeout
     _continuous             MultiProcContinuousTest, with _kept_for_class
+    _multi_process          MultiProcessTestCase; _rank_call: what its ranks run; _hooks: what subclasses override
     _distributed_names      where names of common_distributed are that few tests use: _communication_means,
                             _debug_settings, _distributed_test_base, _dynamo_cases
     _wrapped_method         how a test case puts its way of running before its test method
@@ -55,6 +56,7 @@ What the faces delegate to:
     _capabilities           what a device can do, as tests made for each device ask
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
+    _suite_stop             ends a run before its last test, where a test says so
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
                             _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip

@@ -7,34 +7,46 @@ import itertools
 import os
 import types
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
+from torch_testing_shim import common_utils
 from torch_testing_shim._backend_needs import missing_backend, missing_device
-from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
-from torch_testing_shim._engine.kept_rank_main import serve
+from torch_testing_shim._engine.kept_rank_main import CompletionQueue, TaskQueue
+from torch_testing_shim._engine.kept_ranks import KeptRanks
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
+from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._kept_for_class import KEPT, UNSET, OwnDevice, class_value, ranks_of, ranks_wanted
+from torch_testing_shim._kept_for_class import (
+    KEPT,
+    UNSET,
+    OwnDevice,
+    class_value,
+    ranks_wanted,
+    running_ranks_of,
+    start_ranks_of,
+)
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._skips import skip_message, skip_reason_of
-from torch_testing_shim._test_limits import get_timeout, group_timeout
+from torch_testing_shim._test_limits import group_timeout, seconds_for
 from torch_testing_shim._test_notes import note_sharing
 from torch_testing_shim._wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
-from torch_testing_shim.common_utils import TestCase, set_rng_seed
+from torch_testing_shim.common_utils import TestCase
 
 __all__ = ["MultiProcContinuousTest"]
 
@@ -56,6 +68,7 @@ class MultiProcContinuousTest(TestCase):
         device: the device of this rank.
         rdvz_file: path of the file that the process group meets in.
         pg: in a rank, the process group.
+        processes: in the controller, the ranks' processes.
         timeout: how long a collective may take, where a class sets it; by default nearly as long as the test.
     """
 
@@ -67,7 +80,11 @@ class MultiProcContinuousTest(TestCase):
     timeout: timedelta = timedelta(seconds=120)
     pg: dist.ProcessGroup
     device: Any = OwnDevice()
+    #: Set by a subclass, no other test of it is run. A failure does not set it: the next test has new ranks.
+    poison_pill: bool = False
+    processes: Sequence[RankProcess] = ()
     _is_joined = True
+    _ends_at_subtest = False
     #: Upstream's; torch's test cases on LocalTensor, which have no ranks, set it.
     _processes_spawned = False
 
@@ -132,17 +149,54 @@ class MultiProcContinuousTest(TestCase):
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
         name = self._testMethodName
-        world_size = ranks_wanted(type(self))
+        world_size = type(self)._get_world_size(str(class_value(type(self), "device_type")))
         reason = skip_reason(self, getattr(type(self), name))
         reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
         reason = reason or missing_device(str(class_value(type(self), "device_type")), world_size)
         if reason is not None:
             raise unittest.SkipTest(reason)
+        if type(self).poison_pill:
+            raise unittest.SkipTest(f"{type(self).__name__}.poison_pill is set: no other test of the class is to run")
         note_sharing(self, world_size)
-        ranks = ranks_of(type(self), stops_at_subtest=self._stops_at_subtest)
+        type(self)._ends_at_subtest = self._stops_at_subtest
+        type(self)._ensure_processes_spawned()
+        ranks = self._ranks()
         self._is_joined = False
         self.addCleanup(self._end_unjoined)
-        ranks.order(name, get_timeout(self.id()))
+        ranks.order(name, seconds_for(self.id()))
+
+    @classmethod
+    def _get_world_size(cls, device_type: str) -> int:
+        """The number of ranks.
+
+        Raises:
+            unittest.SkipTest: it is less than 1.
+            LaunchError: it is not an int.
+        """
+        return ranks_wanted(cls)
+
+    @classmethod
+    def _ensure_processes_spawned(cls) -> None:
+        """Starts the ranks, where they do not wait for orders already."""
+        if running_ranks_of(cls) is None:
+            cls._spawn_processes(cls._get_world_size(str(class_value(cls, "device_type"))))
+
+    @classmethod
+    def _spawn_processes(cls, world_size: int) -> None:
+        """Starts the ranks.
+
+        Raises:
+            LaunchError: they cannot be started.
+        """
+        ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
+        cls.processes = ranks.processes
+
+    def _ranks(self) -> KeptRanks:
+        ranks = running_ranks_of(type(self))
+        if ranks is None:
+            name = type(self).__name__
+            raise LaunchError(f"no rank was started: {name}._spawn_processes has to call super()._spawn_processes(n)")
+        return ranks
 
     def _worker_run_main_wait(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
@@ -191,14 +245,38 @@ class MultiProcContinuousTest(TestCase):
 
     @classmethod
     def _run(
-        cls, rank: int, test_name: str, file_name: str, parent_pipe: ChannelWriter, *, orders: str, world_size: int
+        cls, rank: int, test_name: str, file_name: str, parent_pipe: object, *, orders: str, world_size: int
     ) -> None:
-        """Sets up the process group and runs the tests that are ordered."""
-        cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, file_name
+        """Becomes a rank of the class, which runs the tests that are ordered."""
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
         cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
+        tasks = TaskQueue(os.path.join(orders, str(rank)), f"{cls.__module__}.{cls.__qualname__}")
+        cls._worker_loop(rank, world_size, file_name, tasks, CompletionQueue(rank, channel))
+
+    @classmethod
+    def _worker_loop(
+        cls,
+        rank: int,
+        world_size: int,
+        rdvz_file: str,
+        task_queue: TaskQueue,
+        completion_queue: CompletionQueue,
+    ) -> None:
+        """Sets up the process group and runs the tests that come from `task_queue`. Subclasses override it to do more
+        around all tests of a rank.
+
+        Raises:
+            SystemExit: a test failed, or asked for it: the rank ends, for its peers to learn of it.
+        """
+        cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, rdvz_file
         reason = cls._reason_not_to_start()
-        serve(os.path.join(orders, str(rank)), parent_pipe, functools.partial(cls._outcome_of, reason, parent_pipe))
+        for test_id in task_queue:
+            outcome = cls._outcome_of(reason, test_id)
+            completion_queue.put(outcome)
+            if outcome.status.is_bad:
+                raise SystemExit(outcome.exit_code)
         if dist.is_initialized():
             if dist.get_backend() == "gloo":  # another backend may have more to do at its end
                 keep_connections()
@@ -217,17 +295,18 @@ class MultiProcContinuousTest(TestCase):
         return None
 
     @classmethod
-    def _outcome_of(cls, reason_to_skip: str | None, channel: ChannelWriter, test_name: str) -> RankOutcome:
+    def _outcome_of(cls, reason_to_skip: str | None, test_id: str) -> RankOutcome:
         """Runs a test and tells how it ended. A `SystemExit` that means no skip passes through."""
         if reason_to_skip is not None:
             return skip_outcome(cls.rank, reason_to_skip)
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
         steps = RankSteps(
             cls.rank,
             cls.failureException,
             tell_subtest=channel.send_subtest,
-            is_expected=is_expected_failure(cls, test_name),
+            is_expected=is_expected_failure(cls, test_id.rpartition(".")[2]),
         )
-        test_id = f"{cls.__module__}.{cls.__qualname__}.{test_name}"
         return steps.take([functools.partial(cls._run_test_given_id, test_id)])
 
     @classmethod
@@ -235,7 +314,7 @@ class MultiProcContinuousTest(TestCase):
         """Runs the test of this id on an instance of its own, with its cleanups; `kwargs` go to the test method."""
         name = test_id.rpartition(".")[2]
         self = cls(name)
-        set_rng_seed()
+        common_utils.set_rng_seed()
         steps = current_steps()
         assert steps is not None, "a rank runs its test as one of its steps"
         body = functools.partial(checked_test(getattr(self, name)), **kwargs)

@@ -9,9 +9,9 @@ from torch._C._distributed_c10d import FileStore
 from torch_testing_shim._backend_needs import skip_without_backend
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._multi_process import MultiProcessTestCase
 from torch_testing_shim._settings import changed_environment
 from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim.common_distributed import MultiProcessTestCase
 
 __all__ = ["DistributedTestBase"]
 

@@ -12,13 +12,16 @@ import importlib.util
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._torch_versions import current_accelerator
+from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["LAZY_FLAGS", "is_accelerator", "settings_or_default"]
+__all__ = ["LAZY_FLAGS", "as_assigned", "is_accelerator", "settings_or_default"]
 
 IS_LINUX = sys.platform == "linux"
 IS_WINDOWS = sys.platform == "win32"
@@ -41,6 +44,9 @@ TEST_WITH_AOT_EAGER = False
 TEST_WITH_CROSSREF = False
 
 NO_MULTIPROCESSING_SPAWN = False
+
+#: Fields of the settings -> the flags that test files may assign.
+_OF_SETTINGS = {"with_slow": "TEST_WITH_SLOW", "skip_fast": "TEST_SKIP_FAST", "print_repro": "PRINT_REPRO_ON_FAILURE"}
 TEST_WITH_ROCM = torch.version.hip is not None
 
 
@@ -54,6 +60,13 @@ def settings_or_default() -> Settings:
         return read_settings()
     except SettingsError:
         return Settings()
+
+
+def as_assigned(settings: Settings) -> Settings:
+    """The settings, but for what test files have assigned to names of `common_utils` that stand for them."""
+    found = {field: assigned(f"{__package__}.common_utils", name) for field, name in _OF_SETTINGS.items()}
+    chosen: dict[str, Any] = {field: bool(value) for field, value in found.items() if value is not None}
+    return replace(settings, **chosen)
 
 
 def is_accelerator(device_type: str) -> bool:

@@ -16,7 +16,7 @@ from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import default_ranks
 
-__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_of", "ranks_wanted"]
+__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_wanted", "running_ranks_of", "start_ranks_of"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -35,27 +35,31 @@ class OwnDevice:
         return rank_device(max(0, rank), str(class_value(owner, "device_type")))
 
 
-def ranks_of(cls: Any, *, stops_at_subtest: bool = False) -> KeptRanks:
-    """The ranks of a test class, with `cls.rdvz_file` as the file that they meet in; started where there are none, and
-    where those that are there run on another device than the test is to run on.
+def running_ranks_of(cls: type) -> KeptRanks | None:
+    """The ranks of a test class that can run a test; None where there are none, and where those that are there run on
+    another device than the test is to run on."""
+    ranks = KEPT.get(cls)
+    is_usable = ranks is not None and ranks.are_running and ranks.device == read_settings().device
+    return ranks if is_usable else None
+
+
+def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> KeptRanks:
+    """Starts the ranks of a test class, with `cls.rdvz_file` as the file that they meet in.
 
     Args:
         cls: the class.
+        world_size: number of ranks, at least 1.
         stops_at_subtest: tests end at the first subtest that fails.
 
     Raises:
-        unittest.SkipTest: the class wants no ranks.
         LaunchError: they cannot be started.
     """
-    ranks = KEPT.get(cls)
-    if ranks is None or not ranks.are_running or ranks.device != read_settings().device:
-        _end_all()
-        world_size = ranks_wanted(cls)
-        _end_all_at_exit()
-        ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
-        cls.rdvz_file = str(ranks.scratch.rendezvous)
-        if _leaves_ranks_to_devices(cls):
-            cls.world_size = cls._world_size_of_devices = world_size
+    _end_all()
+    _end_all_at_exit()
+    ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
+    cls.rdvz_file = str(ranks.scratch.rendezvous)
+    if _leaves_ranks_to_devices(cls):
+        cls.world_size = cls._world_size_of_devices = world_size
     return ranks
 
 

@@ -14,12 +14,13 @@ from torch._C._distributed_c10d import Store
 
 from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
+from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._settings import DEFAULT_TIMEOUT_SECONDS
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
 from torch_testing_shim._test_notes import note_sharing
-from torch_testing_shim._threaded_run import ThreadedRun, threaded_process_group
+from torch_testing_shim._threaded_run import Failure, ThreadedRun, threaded_process_group
 from torch_testing_shim._wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
 from torch_testing_shim.common_utils import TestCase
 
@@ -57,14 +58,18 @@ class MultiThreadedTestCase(TestCase):
     @property
     def world_size(self) -> int:
         """Number of ranks."""
-        return DEFAULT_WORLD_SIZE
+        return default_world_size()
 
     def join_or_run(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """A method that runs `fn` in a rank, and in the main thread waits for the ranks that do."""
 
         @functools.wraps(fn)
         def in_its_role(instance: MultiThreadedTestCase) -> Any:
-            return instance._join() if instance.rank == self.MAIN_THREAD_RANK else fn()
+            if instance.rank != self.MAIN_THREAD_RANK:
+                return fn()
+            if not instance.threads:
+                raise no_rank(self, "_spawn_threads")
+            return instance._join_threads(instance.threads, fn)
 
         return types.MethodType(in_its_role, self)
 
@@ -78,7 +83,6 @@ class MultiThreadedTestCase(TestCase):
         super().setUp()
         self.rank = self.MAIN_THREAD_RANK
         self.threads = []
-        self._run_of_threads = None
 
     def tearDown(self) -> None:
         super().tearDown()
@@ -98,19 +102,46 @@ class MultiThreadedTestCase(TestCase):
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
         note_sharing(self, world_size)
-        run = self._run_of_threads = ThreadedRun(
-            world_size, get_timeout(self.id()), stops_at_subtest=self._stops_at_subtest
-        )
+        run = ThreadedRun(world_size, seconds_for(self.id()), stops_at_subtest=self._stops_at_subtest)
         self.addCleanup(run.close)
-        type(self).global_store = run.store
-        self.addCleanup(delattr, type(self), "global_store")
+        for attribute, value in (("global_store", run.store), ("_run_of_threads", run)):
+            setattr(type(self), attribute, value)
+            self.addCleanup(delattr, type(self), attribute)
         run.start(lambda rank: type(self)._run(name, rank, world_size))
         self.threads = run.threads
 
-    def _join(self) -> None:
-        if self._run_of_threads is None:
-            raise no_rank(self, "_spawn_threads")
-        self._run_of_threads.join()
+    @classmethod
+    def _join_threads(cls, threads: list[threading.Thread], fn: Callable[..., Any]) -> None:
+        """Waits for the ranks and raises what they add up to.
+
+        Raises:
+            RankFailure: an assertion did not hold in a rank.
+            RankError: the test ended in another bad way.
+            unittest.SkipTest: every rank skipped.
+            LaunchError: other threads were started.
+        """
+        run = cls._run_of_threads
+        if run is None or not {*threads} <= {*run.threads}:
+            raise LaunchError(
+                f"{cls.__name__} has other threads than this harness's: "
+                "its _spawn_threads has to call super()._spawn_threads()"
+            )
+        cls._check_return_codes(run.wait(), run.timeout, fn)
+
+    @classmethod
+    def _check_return_codes(
+        cls, failed_ranks: list[tuple[int, Failure]], timeout: float, fn: Callable[..., Any]
+    ) -> None:
+        """Raises what the ranks add up to, as `_join_threads` does, which calls it when they have ended. A subclass
+        that overrides it judges by `failed_ranks`, and its word counts, but after a hang.
+
+        Args:
+            failed_ranks: each rank that has ended with an exception, a skip included, and the exception.
+            timeout: seconds that the test could take.
+            fn: the test method.
+        """
+        assert cls._run_of_threads is not None, "ranks have been waited for"
+        cls._run_of_threads.judge()
 
     # In a rank.
 
@@ -182,7 +213,7 @@ def spawn_threads_and_init_comms(
     @functools.wraps(test)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         size = checked_world_size(world_size)
-        seconds = get_timeout(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
+        seconds = seconds_for(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
         run = ThreadedRun(size, seconds, stops_at_subtest=getattr(self, "_stops_at_subtest", False))
 
         def body(rank: int) -> None:
@@ -194,7 +225,8 @@ def spawn_threads_and_init_comms(
         self.subTest = _subtest_of_rank  # unittest's would have all ranks share one state
         try:
             run.start(body)
-            run.join()
+            run.wait()
+            run.judge()
         finally:
             del self.subTest
             run.close()

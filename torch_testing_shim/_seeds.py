@@ -11,6 +11,7 @@ import torch
 
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._torch_versions import current_accelerator
+from torch_testing_shim._upstream.graft import assigned
 
 __all__ = ["SEED", "freeze_rng_state", "set_rng_seed"]
 
@@ -23,13 +24,12 @@ def set_rng_seed(seed: int | None = None) -> None:
     (upstream: `set_rng_seed`, torch 2.13).
 
     Args:
-        seed: the seed; where it is None, that of the run (`--seed`, TORCH_TESTING_SHIM_SEED), or else `SEED`.
+        seed: the seed; where it is None, what a test file has assigned to `common_utils.SEED`, or that of the run
+            (`--seed`, TORCH_TESTING_SHIM_SEED), or else `SEED`.
     """
-    value = seed
-    if value is None:
-        value = read_settings().seed
-    if value is None:
-        value = SEED
+    chosen = assigned(f"{__package__}.common_utils", "SEED")
+    seeds = (seed, chosen if chosen != SEED else None, read_settings().seed)
+    value = next((each for each in seeds if each is not None), SEED)
     if current_accelerator() is None:
         torch.default_generator.manual_seed(value)  # all there is; manual_seed would take stacks for absent devices
     else:

@@ -11,7 +11,13 @@ import unittest
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from torch_testing_shim._flags import LAZY_FLAGS, TEST_WITH_ROCM, TEST_WITH_TORCHDYNAMO, settings_or_default
+from torch_testing_shim._flags import (
+    LAZY_FLAGS,
+    TEST_WITH_ROCM,
+    TEST_WITH_TORCHDYNAMO,
+    as_assigned,
+    settings_or_default,
+)
 from torch_testing_shim._rank_free import skip_where
 
 __all__ = [
@@ -97,7 +103,7 @@ def skip_if_pytest(fn: Item) -> Item:
 
 def slowTest(fn: Item) -> Item:
     """Marks a slow test: it runs only where PYTORCH_TEST_WITH_SLOW is set."""
-    marked = lazy_skip_if(lambda: not settings_or_default().with_slow, SLOW_REASON)(fn)
+    marked = lazy_skip_if(lambda: not as_assigned(settings_or_default()).with_slow, SLOW_REASON)(fn)
     setattr(marked, SLOW_MARK, True)
     return marked
 

@@ -1,4 +1,7 @@
-"""How many ranks a test has, and how long it may take, where it does not say."""
+"""How many ranks a test has, and how long it may take, where it does not say.
+
+What a test file assigns to these names of `common_distributed` holds here, as it does upstream.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,17 @@ from datetime import timedelta
 
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._settings import read_settings
+from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["DEFAULT_WORLD_SIZE", "TIMEOUT_OVERRIDE", "default_ranks", "get_timeout", "group_timeout"]
+__all__ = [
+    "DEFAULT_WORLD_SIZE",
+    "TIMEOUT_OVERRIDE",
+    "default_ranks",
+    "default_world_size",
+    "get_timeout",
+    "group_timeout",
+    "seconds_for",
+]
 
 #: Ranks of a test that does not say how many it wants.
 DEFAULT_WORLD_SIZE = 4
@@ -16,6 +28,15 @@ DEFAULT_WORLD_SIZE = 4
 TIMEOUT_OVERRIDE: dict[str, int] = {}
 #: A process group gives up a little before its test does, so that the error names the collective that hung.
 _SHARE_OF_TIMEOUT = 0.9
+
+
+#: Where test files find the names.
+_FACE = f"{__package__}.common_distributed"
+
+
+def default_world_size() -> int:
+    """Ranks of a test that does not say how many it wants."""
+    return int(assigned(_FACE, "DEFAULT_WORLD_SIZE") or DEFAULT_WORLD_SIZE)
 
 
 def default_ranks() -> int:
@@ -28,9 +49,16 @@ def default_ranks() -> int:
 def get_timeout(test_id: str) -> int:
     """Whole seconds that the test may take (upstream's `get_timeout`, torch 2.13): DISTRIBUTED_TESTS_DEFAULT_TIMEOUT,
     300 by default, but for methods that stand in TIMEOUT_OVERRIDE."""
-    return TIMEOUT_OVERRIDE.get(test_id.rpartition(".")[2], math.ceil(read_settings().timeout_seconds))
+    overrides = assigned(_FACE, "TIMEOUT_OVERRIDE") or TIMEOUT_OVERRIDE
+    default = assigned(_FACE, "TIMEOUT_DEFAULT")
+    return int(overrides.get(test_id.rpartition(".")[2], default or math.ceil(read_settings().timeout_seconds)))
+
+
+def seconds_for(test_id: str) -> float:
+    """Seconds that the test may take, as `get_timeout` says, or what a test file has put in its place."""
+    return float((assigned(_FACE, "get_timeout") or get_timeout)(test_id))
 
 
 def group_timeout(test_id: str) -> timedelta:
     """How long a collective of the test may take."""
-    return timedelta(seconds=_SHARE_OF_TIMEOUT * get_timeout(test_id))
+    return timedelta(seconds=_SHARE_OF_TIMEOUT * seconds_for(test_id))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore, Store
 
 from torch_testing_shim._engine.controller import raise_verdict
+from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.thread_ranks import ThreadRanks
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim.distributed.multi_threaded_pg import (
@@ -18,9 +20,13 @@ from torch_testing_shim.distributed.multi_threaded_pg import (
     _uninstall_threaded_pg,
 )
 
-__all__ = ["ThreadedRun", "threaded_process_group"]
+__all__ = ["Failure", "ThreadedRun", "threaded_process_group"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+#: An exception, as `sys.exc_info` has it.
+Failure = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 class ThreadedRun:
@@ -31,6 +37,8 @@ class ThreadedRun:
         self._world_size = world_size
         self._world: ThreadLocalWorld | None = _install_threaded_pg(self._ranks.meetings)
         self.store = HashStore()
+        self.timeout = timeout
+        self._outcomes: tuple[RankOutcome, ...] = ()
 
     @property
     def threads(self) -> list[threading.Thread]:
@@ -40,19 +48,31 @@ class ThreadedRun:
         """Starts the ranks; each calls `body` with its number."""
         self._ranks.start(body)
 
-    def join(self) -> None:
-        """Waits for the ranks and raises what they add up to.
+    def wait(self) -> list[tuple[int, Failure]]:
+        """Waits for the ranks and returns the exceptions that they have ended with.
+
+        Raises:
+            RankError: they hung, or waited for each other.
+        """
+        try:
+            self._outcomes = self._ranks.join()
+        finally:
+            self.close()
+        if any(outcome.status.is_hang for outcome in self._outcomes):
+            self.judge()
+        errors = sorted(self._ranks.errors.items())
+        return [(rank, (type(error), error, error.__traceback__)) for rank, error in errors]
+
+    def judge(self) -> None:
+        """Raises what the ranks add up to.
 
         Raises:
             RankFailure: an assertion did not hold in a rank.
             RankError: the test ended in another bad way.
             unittest.SkipTest: every rank skipped.
         """
-        try:
-            outcomes = self._ranks.join()
-        finally:
-            self.close()
-        raise_verdict(outcomes, ExitExpectation())
+        self._ranks.errors.clear()
+        raise_verdict(self._outcomes, ExitExpectation())
 
     def close(self) -> None:
         if self._world is not None:

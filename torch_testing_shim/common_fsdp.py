@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import unittest
 from enum import Enum
+from multiprocessing.connection import Connection
 from typing import Any, cast
 from unittest import mock
 
@@ -18,7 +19,6 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
 from torch_testing_shim._fsdp.fsdp_device import (
@@ -161,7 +161,7 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
         self._spawn_processes()
 
     @classmethod
-    def _run(cls, rank: int, test_name: str, file_name: str, pipe: ChannelWriter, **kwargs: Any) -> None:  # type: ignore[override]
+    def _run(cls, rank: int, test_name: str, file_name: str, pipe: Connection, **kwargs: Any) -> None:  # type: ignore[override]
         self = cls(test_name)
         self.rank, self.file_name = rank, file_name
         self._init_process_group(bool(kwargs.get("fake_pg")))

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from torch_testing_shim._assertions import TensorAssertions
+from torch_testing_shim._engine.driver import lost_accelerator
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
@@ -46,6 +47,7 @@ from torch_testing_shim._flags import (
     TEST_WITH_ROCM,
     TEST_WITH_TORCHDYNAMO,
     TEST_WITH_TORCHINDUCTOR,
+    as_assigned,
     settings_or_default,
 )
 from torch_testing_shim._guards import (
@@ -84,6 +86,7 @@ from torch_testing_shim._skip_marks import (
     slowTestIf,
 )
 from torch_testing_shim._skips import skips_as_known
+from torch_testing_shim._suite_stop import stop_suite
 from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
@@ -216,10 +219,20 @@ class TestCase(TensorAssertions, ExpectedOutput):
         self._stops_at_subtest = bool(getattr(result, "failfast", False))
         self.addCleanup(self._check_leaks, take_snapshot())  # the first to be added is the last to run
         try:
-            return super().run(result)
+            found = super().run(result)
         except BaseException:
             self.doCleanups()
             raise
+        if self._should_stop_test_suite():
+            stop_suite(self, found if result is None else result)
+        return found
+
+    def _should_stop_test_suite(self) -> bool:
+        """Whether no other test can run in this process, which is asked after each; by default, whether the accelerator
+        that runs in it has failed for good. Tests that were to run and did not fail the run."""
+        if (lost := lost_accelerator()) is not None:
+            print(f"\n{lost}", file=sys.stderr, flush=True)
+        return lost is not None
 
     def setUp(self) -> None:
         """Subclasses call it first.
@@ -232,7 +245,8 @@ class TestCase(TensorAssertions, ExpectedOutput):
         # Asked of the class: on the instance, a test of several processes has another method in its place.
         method: Any = getattr(type(self), self._testMethodName, None)
         is_slow = getattr(method, SLOW_MARK, False)
-        reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, read_settings())
+        settings = as_assigned(read_settings())
+        reason = reason_not_to_run(type(self).__name__, self._testMethodName, is_slow, settings)
         if reason is not None:
             raise unittest.SkipTest(reason)
         state = contextlib.ExitStack()
@@ -283,7 +297,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
-        settings = settings_or_default()
+        settings = as_assigned(settings_or_default())
         command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
         with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
             require_plain(self.setUp, self.tearDown)

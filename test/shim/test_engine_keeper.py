@@ -12,7 +12,7 @@ import psutil
 import torch
 from harness_samples import SampleTestCase, wait_until
 
-from torch_testing_shim._engine.channel import make_channel
+from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.fork_server import ForkServer
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.rank_outcomes import pass_outcome
@@ -35,9 +35,9 @@ class Ranks:
     """What the ranks do, by method name; each but the last is killed by the test."""
 
     @classmethod
-    def _run(cls, rank, method, file_name, channel, **kwargs):
+    def _run(cls, rank, method, file_name, pipe, **kwargs):
         getattr(cls, method)()
-        channel.send(pass_outcome(rank))
+        THIS_RANK.channel.send(pass_outcome(rank))
         if method != "leaves_processes":
             time.sleep(3600)
 

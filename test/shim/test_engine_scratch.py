@@ -8,6 +8,7 @@ from unittest import mock
 
 from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._stamped_folders import make_folder, remove_folder
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -25,6 +26,16 @@ class Scratch(TestCase):
         self.assertEqual(0o700, stat.S_IMODE(folder.temporary.stat().st_mode))
         remove_scratch_folder(folder)
         self.assertEqual([], list(self.place.iterdir()))
+
+    def test_there_is_room_for_the_path_of_a_socket(self):
+        """In a rank of a file that run_test.py runs, whose TMPDIR has 25 characters; multiprocessing takes 42."""
+        outer = make_folder(str(self.place))
+        self.addCleanup(remove_folder, outer)
+        (outer / "1/tmp").mkdir(parents=True)
+        with mock.patch.dict(os.environ, TMPDIR=str(outer / "1/tmp")):
+            folder = make_scratch_folder()
+        self.addCleanup(remove_scratch_folder, folder)
+        self.assertLessEqual(len(str(folder.temporary.relative_to(self.place))) + 1, 107 - 42 - 25)
 
     def test_a_relative_place_is_one_of_now(self):
         self.addCleanup(os.chdir, os.getcwd())

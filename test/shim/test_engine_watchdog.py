@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.launcher import RankStarter
 from torch_testing_shim._engine.outcome import RankStatus
@@ -24,8 +25,8 @@ class Ranks:
     """What ranks do, by method name. Each gets its rank and its channel."""
 
     @classmethod
-    def _run(cls, rank, method, file_name, channel, **kwargs):
-        getattr(cls, method)(rank, channel)
+    def _run(cls, rank, method, file_name, pipe, **kwargs):
+        getattr(cls, method)(rank, THIS_RANK.channel)
 
     def passes(rank, channel):
         channel.send(pass_outcome(rank))

@@ -12,7 +12,7 @@ from unittest import mock
 import psutil
 from harness_samples import wait_until
 
-from torch_testing_shim._engine.channel import make_channel
+from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError
 from torch_testing_shim._engine.rank_outcomes import pass_outcome
@@ -26,7 +26,7 @@ class Rank:
     """What the forked ranks do."""
 
     @classmethod
-    def _run(cls, rank, method, file_name, channel, **kwargs):
+    def _run(cls, rank, method, file_name, pipe, **kwargs):
         if method == "leaves_its_group":
             subprocess.Popen(["sleep", "3600"])
             os.setpgid(0, os.getpgid(os.getppid()))
@@ -38,7 +38,7 @@ class Rank:
         elif method != "end":
             Path(file_name).touch()
             time.sleep(3600)
-        channel.send(pass_outcome(rank))
+        THIS_RANK.channel.send(pass_outcome(rank))
 
 
 class ZygoteTest(TestCase):

@@ -12,11 +12,13 @@ import types
 from pathlib import Path
 from unittest import mock
 
+import torch
 from harness_samples import SampleTestCase
 from quartz_samples import InstalledQuartzTestCase
 
 import torch_testing_shim
-from torch_testing_shim import common_fsdp, common_utils
+from torch_testing_shim import common_distributed, common_fsdp, common_utils
+from torch_testing_shim._test_limits import seconds_for
 from torch_testing_shim._upstream import graft
 from torch_testing_shim._upstream.graft import GraftError, ours_in, served, taken_names
 from torch_testing_shim._upstream.sources import home_of, source_file
@@ -25,16 +27,27 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 PACKAGE = Path(torch_testing_shim.__file__).parent
 #: Names that torch's modules bind only under a condition, or as a loop goes on; upstream's lack them here, too.
 BOUND_ELSEWHERE = {
-    "__main__": "the importing process's main module",
-    "num_procs": "only where NUM_PARALLEL_PROCS is set",
-    "gb_available": "only where NUM_PARALLEL_PROCS is set",
-    "_backend": "a loop over accelerators",
-    "_flag": "a loop over accelerators",
-    "torchcomms": "only where that package is installed",
-    "mod": "only where TORCH_TEST_DEVICES is set",
-    "path": "only where TORCH_TEST_DEVICES is set",
-    "numba": "only where that package is installed",
-    "__cuda_ctx_rng_initialized": "its function's own",
+    "common_cuda.__cuda_ctx_rng_initialized": "its function's own",
+    "common_cuda.numba": "only where that package is installed",
+    "common_device_type.mod": "only where TORCH_TEST_DEVICES is set",
+    "common_device_type.path": "only where TORCH_TEST_DEVICES is set",
+    "common_distributed._backend": "a loop over accelerators",
+    "common_distributed._flag": "a loop over accelerators",
+    "common_distributed.torchcomms": "only where that package is installed",
+    "common_methods_invocations._cutedsl_topk_kwargs": "only where that package is installed",
+    "common_methods_invocations._cutedsl_topk_skips": "only where that package is installed",
+    "common_methods_invocations.dsl_name": "a loop over such packages",
+    "common_methods_invocations.pn": "a loop over such packages",
+    "common_methods_invocations.scipy": "only where that package is installed",
+    "common_methods_invocations.stats": "scipy's",
+    "common_mps.mps_ops_error_inputs_modifier": "only on macOS",
+    "common_mps.mps_ops_grad_modifier": "only on macOS",
+    "common_quantization.torchvision": "only where that package is installed",
+    "common_utils.__main__": "the importing process's main module",
+    "common_utils.gb_available": "only where NUM_PARALLEL_PROCS is set",
+    "common_utils.num_procs": "only where NUM_PARALLEL_PROCS is set",
+    "distributed.distributed_test.msvcrt": "only on Windows",
+    "distributed.distributed_test.torchvision": "only where that package is installed",
 }
 #: Faces that are ours alone, with no module of upstream's at their path.
 OUR_OWN = ("distributed.agreement", "distributed.sharded_comparison")
@@ -47,18 +60,32 @@ def faces():
     return [name for name in below if (source_file(name) is not None and "." in name) or name.startswith("common_")]
 
 
-#: Asks each face for each name of torch's module, and prints those that it does not have.
+def test_modules():
+    """All modules of the installed torch that distributed tests import, by their path below the package."""
+    root = source_file("").parent
+    found = [".".join(path.relative_to(root).with_suffix("").parts) for path in sorted(root.rglob("*.py"))]
+    below = [name.removesuffix(".__init__") for name in found]
+    return [name for name in below if name.partition(".")[0] == "distributed" or name.startswith("common_")]
+
+
+#: Asks each module for each name of torch's, and prints those that it does not have, or that nobody is said to own.
 ASK_ALL = """
 import importlib, sys, warnings
 from torch_testing_shim._upstream.graft import bound_names
+from torch_testing_shim._upstream.surface import Owner, owner_of
 warnings.simplefilter("ignore")
+count = 0
 for below in sys.argv[1:]:
-    face = importlib.import_module(f"torch_testing_shim.{below}")
-    for name in sorted(bound_names(face.__name__)):
-        if not hasattr(face, name):
-            print(name)
-print("imported:", *(name for name in sys.modules if name == "torch.testing._internal.common_utils"))
+    module = importlib.import_module(f"torch_testing_shim.{below}")
+    for name in sorted(bound_names(module.__name__)):
+        count += 1
+        if not hasattr(module, name) or owner_of(f"torch.testing._internal.{below}.{name}") is Owner.ABSENT:
+            print(f"{below}.{name}")
+print(*(name for name in sys.modules if name == "torch.testing._internal.common_utils"))
+print(count)
 """
+#: What distributed_test reads when it is imported.
+OF_DISTRIBUTED_TEST = {"BACKEND": "gloo", "WORLD_SIZE": "2", "TEMP_DIR": "/tmp", "INIT_METHOD": "env://"}
 
 
 def definitions(below):
@@ -91,13 +118,16 @@ class Faces(TestCase):
             undeclared.update({below: found} if found else {})
         self.assertEqual({}, undeclared)
 
-    def test_each_face_has_every_name_of_torchs(self):
-        """And none of them brings torch's own harness, which starts an accelerator's driver when it is imported."""
-        command = [sys.executable, "-c", ASK_ALL, *faces()]
-        asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-        missing, imported = asked.stdout.split("imported:")
-        self.assertEqual([], [name for name in missing.split() if name not in BOUND_ELSEWHERE])
-        self.assertEqual([], imported.split())
+    def test_every_name_of_torchs_is_ours_or_torchs_or_has_a_reason(self):
+        """In all modules for distributed tests, those without a face, too; each name is really asked for. None brings
+        torch's own harness, which starts an accelerator's driver when it is imported."""
+        command = [sys.executable, "-c", ASK_ALL, *test_modules()]
+        environment = os.environ | OF_DISTRIBUTED_TEST
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        self.assertEqual(0, asked.returncode, asked.stderr)
+        *lacking, count = asked.stdout.split()
+        self.assertEqual(set(), {*lacking} - BOUND_ELSEWHERE.keys())
+        self.assertGreater(int(count), 2000)
 
 
 class Names(SampleTestCase):
@@ -335,6 +365,38 @@ class KeptDTensor(OnCpu, DTensorContinuousTestBase):
 
 class Operators(OnCpu, DTensorOpTestBase): pass
 """
+
+
+class Slow(TestCase):
+    @common_utils.slowTest
+    def runTest(self):
+        pass
+
+
+class AssignedHere(TestCase):
+    """What a test file assigns to names of common_distributed and common_utils holds for what is ours."""
+
+    def test_limits(self):
+        limits = common_distributed
+        with mock.patch.object(limits, "DEFAULT_WORLD_SIZE", 3), mock.patch.dict(os.environ, WORLD_SIZE=""):
+            for base in (limits.MultiProcessTestCase, limits.MultiThreadedTestCase):
+                self.assertEqual(3, base().world_size)
+        with mock.patch.object(limits, "TIMEOUT_DEFAULT", 11), mock.patch.object(limits, "TIMEOUT_OVERRIDE", {"t": 7}):
+            self.assertEqual((7, 11), (limits.get_timeout("m.C.t"), limits.get_timeout("m.C.u")))
+        with mock.patch.object(limits, "get_timeout", lambda test_id: 5):
+            self.assertEqual(5, seconds_for("m.C.t"))
+        self.assertNotEqual(5, seconds_for("m.C.t"))
+
+    def test_seed(self):
+        with mock.patch.object(common_utils, "SEED", 9):
+            common_utils.set_rng_seed()
+        self.assertEqual(9, torch.initial_seed())
+
+    def test_which_tests_run(self):
+        with mock.patch.object(common_utils, "TEST_WITH_SLOW", False, create=True):
+            self.assertEqual(1, len(Slow().run().skipped))
+        with mock.patch.object(common_utils, "TEST_WITH_SLOW", True, create=True):
+            self.assertEqual([], Slow().run().skipped)
 
 
 class Assigned(InstalledQuartzTestCase):

@@ -39,6 +39,7 @@ class Owners(TestCase):
             ("common_utils.floating_and_complex_types_and", Owner.TORCHS),  # of another module
             ("common_modules", Owner.TORCHS),
             ("opinfo.core.OpInfo", Owner.TORCHS),
+            ("distributed.distributed_test.DistributedTest", Owner.TORCHS),  # which reads variables when it is run
             ("common_utils.no_such_name", Owner.ABSENT),
             ("no_such_module.name", Owner.ABSENT),
         ):

@@ -4,7 +4,7 @@
     process_state  the state of the controller's process, in which ranks start
     scratch        a test's scratch folder: made and removed
     launcher       from jobs to running ranks; decides between zygote, fork server and spawn, and says why
-    running_ranks  the ranks of a started test: asked, signalled, ended
+    running_ranks  the ranks of a started test: asked, signalled, ended; rank_process: one, with multiprocessing's names
     keeper         the parent of ranks: starts them, reports their ends, ends what they leave
     keeper_link    the controller's handle on a keeper
     leftovers      processes that outlive the rank that started them
@@ -15,7 +15,9 @@
     likeness       what a new interpreter needs to become like the test process
     spawned        the supervisor: the keeper of ranks that are new interpreters
     spawned_main   what runs in these, and in the supervisor
+    module_questions  whether a test module asks, while it is imported, if it is in a rank
     preload        what the zygote imports ahead; rehearsal: what it does ahead
+    prepared_call  what a rank calls where its class has prepared that by itself
     rank_main      all that runs inside a rank
     loopback       ranks listen on the loopback interface alone
     rank_steps     a test in its rank, step by step: its body, its subtests, its cleanups

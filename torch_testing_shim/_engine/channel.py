@@ -13,7 +13,7 @@ from contextlib import suppress
 from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.outcome import RankOutcome
 
-__all__ = ["ChannelReader", "ChannelWriter", "make_channel"]
+__all__ = ["THIS_RANK", "ChannelReader", "ChannelWriter", "ThisRank", "make_channel"]
 
 _READ_BYTES = 1 << 16
 #: A line of an outcome is some 100 kB at most, a traceback of 200,000 characters in JSON's escapes 2.4 MB; what is
@@ -26,7 +26,7 @@ _SUBTEST = b"+"
 
 
 class ChannelWriter:
-    """The rank's end; `parent_pipe` of upstream's `_run` and `run_test`.
+    """The rank's end.
 
     Attributes:
         sent: the last outcome that was sent.
@@ -66,11 +66,21 @@ class ChannelWriter:
         if self.common_end is not None:
             self.common_end.wait()
 
-    def fileno(self) -> int:
-        return self._descriptor
 
-    def close(self) -> None:
-        """Closes the rank's end. Upstream's `run_test` does this; here the engine does, once the rank is done."""
+class ThisRank:
+    """What this process, where it is a rank, has for its one test.
+
+    Attributes:
+        channel: through which it tells how its test ended; None where the process is no rank.
+        has_run_body: the test method has been called, and has returned as a test does.
+    """
+
+    def __init__(self) -> None:
+        self.channel: ChannelWriter | None = None
+        self.has_run_body = False
+
+
+THIS_RANK = ThisRank()
 
 
 class ChannelReader:

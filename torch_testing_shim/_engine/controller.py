@@ -6,7 +6,8 @@ import operator
 import sys
 import time
 import unittest
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from torch_testing_shim._engine.devices import device_in_use
@@ -14,8 +15,11 @@ from torch_testing_shim._engine.failure_text import failure_report, output_repor
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.prepared_call import pack_call
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._engine.testimony import take_testimonies
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._settings import read_settings
@@ -77,6 +81,8 @@ class TestRanks:
         rendezvous_file: str,
         run_arguments: dict[str, Any],
         stops_at_subtest: bool = False,
+        pipes: Sequence[int] = (),
+        calls: Mapping[int, object] = MappingProxyType({}),
     ) -> list[int]:
         """Starts the ranks and returns their process ids.
 
@@ -89,6 +95,8 @@ class TestRanks:
             rendezvous_file: path of the file that the process group is to meet in.
             run_arguments: keyword arguments for the class's `_run`.
             stops_at_subtest: a rank's test ends at the first subtest that fails.
+            pipes: by rank, the descriptor of its end of the pipe that the class's `_run` is given; none for no pipes.
+            calls: for ranks that are not to call `_run`, an object whose `run` they are to call.
 
         Raises:
             LaunchError: the ranks cannot be started.
@@ -98,6 +106,9 @@ class TestRanks:
         name, module = test_class.__qualname__, test_class.__module__
         if "<locals>" in name:
             raise LaunchError(f"{name} is defined in a function, where ranks cannot find it by name")
+        descriptors = [pipes[rank : rank + 1] for rank in range(world_size)]
+        for rank, call in calls.items():
+            descriptors[rank] = self._pack(rank, call)
         self._running = STARTER.launch(
             [
                 RankJob(
@@ -112,6 +123,7 @@ class TestRanks:
                     threads=threads_per_rank(world_size),
                     run_arguments=run_arguments,
                     stops_at_subtest=stops_at_subtest,
+                    descriptors=descriptors[rank],
                 )
                 for rank in range(world_size)
             ]
@@ -119,11 +131,42 @@ class TestRanks:
         self._deadline = time.monotonic() + timeout
         return self._running.pids
 
-    def join(self, expectation: ExitExpectation) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, by force at the deadline."""
+    def _pack(self, rank: int, call: object) -> list[int]:
+        """Writes down what a rank is to call, and returns the descriptors that it needs."""
+        try:
+            text, descriptors = pack_call(call)
+        except Exception as error:
+            raise LaunchError(f"what rank {rank} is to run cannot be pickled: {error}") from error
+        self.scratch.call(rank).write_bytes(text)
+        return descriptors
+
+    def join(
+        self, expectation: ExitExpectation, at_deadline: Callable[[], object] = lambda: None
+    ) -> tuple[RankOutcome, ...]:
+        """Waits until every rank has ended, by force at the deadline, where `at_deadline` is called before."""
         assert self._running is not None, "ranks are started before they are waited for"
         with self._running as ranks:
-            return supervise(ranks, self._deadline, expectation, read_settings().stall_seconds)
+            stall_seconds = read_settings().stall_seconds
+            return supervise(ranks, self._deadline, expectation, stall_seconds, at_deadline=at_deadline)
+
+    @property
+    def processes(self) -> list[RankProcess]:
+        """The started ranks, for the test's own code."""
+        running = self._running
+        return [RankProcess(running, job.rank, self._ends_by) for job in running.jobs] if running is not None else []
+
+    @property
+    def _ends_by(self) -> float:
+        """When the ranks have ended at the latest, on the monotonic clock."""
+        return self._deadline
+
+    def stacks(self) -> str:
+        """Where the ranks that still run stand."""
+        running = self._running
+        if running is None or not running.living:
+            return ""
+        told = take_testimonies(running, running.living, native=False)
+        return "\n".join(f"rank {rank}:\n{told[rank].stacks}" for rank in sorted(told))
 
     @property
     def are_started(self) -> bool:

@@ -28,7 +28,14 @@ from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_coun
 from torch_testing_shim._exit_status import describe_exit
 from torch_testing_shim._torch_versions import current_accelerator
 
-__all__ = ["DRIVER", "Driver", "accelerator_type", "answer_in_new_interpreter", "initialized_accelerator"]
+__all__ = [
+    "DRIVER",
+    "Driver",
+    "accelerator_type",
+    "answer_in_new_interpreter",
+    "initialized_accelerator",
+    "lost_accelerator",
+]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -55,6 +62,19 @@ def initialized_accelerator() -> str | None:
         return None
     is_initialized = getattr(getattr(torch, accelerator, None), "is_initialized", None)
     return accelerator if is_initialized is not None and is_initialized() else None
+
+
+def lost_accelerator() -> str | None:
+    """What the accelerator that runs in this process says instead of doing its work; None where it does it, or none
+    runs. After an error in its code it says so for good."""
+    accelerator = initialized_accelerator()
+    synchronize = getattr(getattr(torch, accelerator or "", None), "synchronize", None)
+    try:
+        if synchronize is not None:
+            synchronize()
+    except RuntimeError as error:
+        return f"{accelerator}: {error}"
+    return None
 
 
 class Driver:

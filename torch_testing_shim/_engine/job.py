@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class ScratchFolder:
     @property
     def temporary(self) -> Path:
         """TMPDIR of every rank."""
-        return self.path / "tmp"
+        return self.path / "t"  # short: see `_stamped_folders`
 
     @property
     def shared(self) -> Path:
@@ -45,6 +46,10 @@ class ScratchFolder:
     def common_end(self) -> Path:
         """The FIFO that ranks hold until they are done."""
         return self.path / "common_end"
+
+    def call(self, rank: int) -> Path:
+        """What a rank is to call in place of its class's `_run`, as `prepared_call` packs it."""
+        return self.path / f"rank{rank}.call"
 
     def output(self, rank: int) -> Path:
         """What a rank prints, stdout and stderr together."""
@@ -87,6 +92,9 @@ class RankJob:
         threads: intra-op threads of the rank, or None to leave them as they are.
         run_arguments: keyword arguments for the test class's `_run`.
         stops_at_subtest: the test ends at the first subtest that fails.
+        descriptors: those of the controller that the rank is to have, besides its channel; in the rank they have other
+            numbers. The first is its end of the pipe that upstream's `_run` is given.
+        controller_pid: the process that runs the test.
     """
 
     module: str
@@ -100,6 +108,8 @@ class RankJob:
     threads: int | None = None
     run_arguments: Mapping[str, object] = field(default_factory=dict)
     stops_at_subtest: bool = False
+    descriptors: Sequence[int] = ()
+    controller_pid: int = field(default_factory=os.getpid)
 
     @property
     def folder(self) -> ScratchFolder:
@@ -110,4 +120,5 @@ class RankJob:
 
     @classmethod
     def from_json(cls, text: str) -> RankJob:
-        return cls(**json.loads(text))
+        fields = json.loads(text)
+        return cls(**fields | {"descriptors": tuple(fields["descriptors"])})

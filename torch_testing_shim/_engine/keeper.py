@@ -17,7 +17,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -33,10 +33,12 @@ from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_par
 from torch_testing_shim._engine.rank_signals import signal_rank
 from torch_testing_shim._engine.threads import lasting_thread_count
 
-__all__ = ["ORDER_BYTES", "Keeper"]
+__all__ = ["MOST_DESCRIPTORS", "ORDER_BYTES", "Keeper"]
 
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
+#: The most descriptors that a message can carry (Linux).
+MOST_DESCRIPTORS = 253
 #: How long processes that tidy up after a rank may take once it has ended, in seconds; they take milliseconds.
 _TIDYING_SECONDS = 1.0
 #: How long what ranks have left may take to end once it is killed, in seconds.
@@ -51,7 +53,8 @@ class Keeper:
     Args:
         orders: its end of the socket to the controller.
         controller_pid: the process whose death ends this one.
-        enter: what becomes of a forked process: carries out a job in it, given its channel and the keeper's pid.
+        enter: what becomes of a forked process: carries out a job in it, given its channel with the job's descriptors,
+            and the keeper's pid.
         prepare: makes this process ready to be forked for a job; raises OSError where it must not be.
     """
 
@@ -59,7 +62,7 @@ class Keeper:
         self,
         orders: socket.socket,
         controller_pid: int,
-        enter: Callable[[RankJob, int, int], NoReturn],
+        enter: Callable[[RankJob, Sequence[int], int], NoReturn],
         prepare: Callable[[RankJob], None] = lambda job: None,
     ) -> None:
         self._orders = orders
@@ -99,47 +102,47 @@ class Keeper:
     def _take_order(self) -> bool:
         """Carries out one order; False when the controller is gone."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self._orders, ORDER_BYTES, 1)
+            message, descriptors, _, _ = socket.recv_fds(self._orders, ORDER_BYTES, MOST_DESCRIPTORS)
         except ConnectionError:
             return False
         if not message:
             return False
         order = json.loads(message)
         if order["order"] == "start":
-            self._start(RankJob.from_json(order["job"]), descriptors[0])
+            self._start(RankJob.from_json(order["job"]), descriptors)
         else:
             self._signal(order["pid"], order["signal"], alone=order["alone"])
         return True
 
-    def _start(self, job: RankJob, channel: int) -> None:
+    def _start(self, job: RankJob, descriptors: Sequence[int]) -> None:
         try:
             self._prepare(job)
             if (threads := lasting_thread_count()) != 1:
                 raise OSError(f"{threads} threads run in the process that ranks are forked from")
-            pid = self._fork(job, channel)
+            pid = self._fork(job, descriptors)
         except OSError as error:
-            os.close(channel)
+            _close(descriptors)
             self._tell({"event": "refused", "rank": job.rank, "reason": str(error)})
             return
         with suppress(OSError):
             os.setpgid(pid, pid)  # here too: a signal to the group must not come before the rank has made it
-        os.close(channel)
+        _close(descriptors)
         self._ranks[pid] = job.rank
         self._tell({"event": "started", "rank": job.rank, "pid": pid})
 
-    def _fork(self, job: RankJob, channel: int) -> int:
+    def _fork(self, job: RankJob, descriptors: Sequence[int]) -> int:
         """Forks a rank. It has no signal handler of the keeper's: a SIGTERM would make it end the other ranks."""
         keeper_pid = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
             if pid == 0:
-                self._become_rank(job, channel, keeper_pid, before)
+                self._become_rank(job, descriptors, keeper_pid, before)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
 
-    def _become_rank(self, job: RankJob, channel: int, keeper_pid: int, mask: Iterable[int]) -> NoReturn:
+    def _become_rank(self, job: RankJob, descriptors: Sequence[int], keeper_pid: int, mask: Iterable[int]) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -148,7 +151,7 @@ class Keeper:
             for descriptor in (self._orders.fileno(), self._wake, self._waker):
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._enter(job, channel, keeper_pid)
+            self._enter(job, descriptors, keeper_pid)
         finally:
             os._exit(1)
 
@@ -246,6 +249,11 @@ class Keeper:
                 self._tidying.pop(ended, None)
         self._tidying = dict.fromkeys(self._tidying, 0.0)
         self._end_overdue()
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _take_away(pid: int, until: float) -> None:

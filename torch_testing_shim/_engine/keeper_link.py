@@ -77,7 +77,8 @@ class KeeperLink:
         return self._orders.fileno()
 
     def start_rank(self, job: RankJob, channel: int) -> int:
-        """Has a rank started and returns its pid. `channel` is the rank's end; the caller still has to close it.
+        """Has a rank started and returns its pid. `channel` is the rank's end; the caller still has to close it, and
+        the job's descriptors.
 
         Raises:
             ForkRefusedError: the keeper cannot fork, has died or does not answer.
@@ -85,7 +86,7 @@ class KeeperLink:
         order = json.dumps({"order": "start", "job": job.to_json()}).encode("ascii")
         try:
             self._orders.settimeout(self._patience)
-            socket.send_fds(self._orders, [order], [channel])
+            socket.send_fds(self._orders, [order], [channel, *job.descriptors])
         except OSError as error:
             raise ForkRefusedError(f"{self._name} is gone ({error.strerror})") from None
         while True:

@@ -8,30 +8,60 @@ A rank whose test failed ends at once, for its peers to learn of it; the control
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import unittest
+from collections.abc import Iterator
+from typing import IO
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
 
-__all__ = ["serve"]
+__all__ = ["CompletionQueue", "TaskQueue"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
-def serve(orders: str, channel: ChannelWriter, run: Callable[[str], RankOutcome]) -> None:
-    """Runs tests until the controller closes its end of the orders.
+class TaskQueue:
+    """The tests that this rank is ordered to run.
 
     Args:
-        orders: path of the FIFO that they come through.
-        channel: where the outcomes go.
-        run: runs the test of this name and tells how it ended.
-
-    Raises:
-        SystemExit: a test failed, or asked for it.
+        orders: path of the FIFO that their names come through.
+        owner: the full name of their class.
     """
-    with open(orders) as stream:
-        for line in stream:
-            outcome = run(line.strip())
-            channel.send(outcome)
-            if outcome.status.is_bad:
-                raise SystemExit(outcome.exit_code)
+
+    def __init__(self, orders: str, owner: str) -> None:
+        self._stream: IO[str] = open(orders)  # noqa: SIM115 - open until the rank ends
+        self._owner = owner
+
+    def get(self) -> str | None:
+        """Waits for the next test and returns its id, "module.Class.test_x"; None once the controller has closed its
+        end."""
+        line = self._stream.readline()
+        return f"{self._owner}.{line.strip()}" if line else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.get, None)
+
+
+class CompletionQueue:
+    """Tells the controller how tests have ended.
+
+    Args:
+        rank: this rank.
+        channel: where it tells it.
+    """
+
+    def __init__(self, rank: int, channel: ChannelWriter) -> None:
+        self._rank = rank
+        self._channel = channel
+
+    def put(self, result: RankOutcome | BaseException | object) -> None:
+        """Tells how the test that was last got has ended: an outcome, the exception that it raised, a skip's among
+        them, or anything else where it has passed (its id, as upstream has it)."""
+        if isinstance(result, unittest.SkipTest):
+            result = skip_outcome(self._rank, str(result))
+        elif isinstance(result, BaseException):
+            result = outcome_of_exception(self._rank, result)
+        elif not isinstance(result, RankOutcome):
+            result = pass_outcome(self._rank)
+        self._channel.send(result)

@@ -5,6 +5,7 @@ They are replaced after a test that did not go well, since nobody knows in which
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import unittest
@@ -68,6 +69,10 @@ class KeptRanks(TestRanks):
         """What this process has open for the ranks."""
         readers = self._running.readers if self._running is not None else []
         return frozenset([*self._orders, *(reader.fileno() for reader in readers)])
+
+    @property
+    def _ends_by(self) -> float:
+        return math.inf
 
     def order(self, method: str, timeout: float) -> None:
         """Has all ranks run a test; what they printed before is forgotten.

@@ -17,6 +17,7 @@ from torch_testing_shim._engine.devices import DeviceError, device_hazard, fork_
 from torch_testing_shim._engine.fork_server import ForkServer
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper_link import ForkRefusedError
+from torch_testing_shim._engine.module_questions import module_question
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
 from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks, too_few
 from torch_testing_shim._engine.spawned import Supervisor
@@ -85,6 +86,8 @@ class RankStarter:
         method = read_settings().start_method
         if method != "spawn":
             try:
+                if method != "fork" and (question := module_question(jobs[0].module)) is not None:
+                    raise ForkRefusedError(question)
                 return self._forked(jobs)
             except ForkRefusedError as error:
                 if method == "fork":

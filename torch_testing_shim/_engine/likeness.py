@@ -14,11 +14,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import spawn
+from multiprocessing import process, spawn
 from types import ModuleType
 from typing import Any
 
-__all__ = ["become_alike", "import_module", "likeness"]
+__all__ = ["become_alike", "become_child", "import_module", "likeness"]
 
 _REWRITER = "_pytest.assertion.rewrite"
 
@@ -61,15 +61,25 @@ def become_alike(likeness: dict[str, Any]) -> None:
     if likeness["rewrites_asserts"]:
         with suppress(Exception):  # pytest's insides: where they have changed, failures say less
             _rewrite_asserts()
-    process = multiprocessing.current_process()
-    process._inheriting = True  # type: ignore[attr-defined]  # it must not start processes, as there
+    current: Any = multiprocessing.current_process()
+    current._inheriting = True  # it must not start processes, as there
     try:
         spawn.prepare(likeness["preparation"])
     finally:
-        del process._inheriting  # type: ignore[attr-defined]
+        del current._inheriting
     for name, file in likeness["conftests"]:
         with suppress(Exception, SystemExit):  # it may want more of pytest than is here
             import_module(name, file)
+
+
+def become_child(parent: int, rank: int) -> None:
+    """Has multiprocessing say of this process what it says of its own: whose child it is, and its name, which are
+    upstream's. Test files ask so whether they run in a rank."""
+    multiprocessing.current_process().name = f"process {rank}"
+    if multiprocessing.parent_process() is None and hasattr(os, "pidfd_open"):
+        with suppress(OSError):  # it has gone
+            end = os.pidfd_open(parent)
+            process._parent_process = process._ParentProcess("MainProcess", parent, end)  # type: ignore[attr-defined]
 
 
 def import_module(name: str, file: str | None) -> ModuleType:

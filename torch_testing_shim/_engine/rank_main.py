@@ -15,22 +15,30 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any, NoReturn, TextIO
 
 import torch
 
-from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter
 from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.likeness import import_module
+from torch_testing_shim._engine.likeness import become_child, import_module
 from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._engine.prepared_call import unpack_call
 from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
-from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE, outcome_of_exception, skip_outcome
+from torch_testing_shim._engine.rank_outcomes import (
+    TEST_ERROR_EXIT_CODE,
+    outcome_of_exception,
+    pass_outcome,
+    skip_outcome,
+)
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._engine.shared_devices import share_devices
@@ -45,17 +53,17 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 STACKS_SIGNAL = signal.SIGUSR2
 
 
-def run_rank(job: RankJob, channel: int, parent_pid: int) -> NoReturn:
+def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoReturn:
     """Carries out the job in this process and ends the process.
 
     Args:
         job: what to do.
-        channel: descriptor of the rank's end of its channel.
+        descriptors: the rank's end of its channel, and the job's own.
         parent_pid: the process whose death ends this one.
     """
     exit_code = 1
     try:
-        exit_code = _run_job(job, ChannelWriter(channel), parent_pid)
+        exit_code = _run_job(job, descriptors, parent_pid)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -82,6 +90,7 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
     _record_warnings(job)
     faulthandler.enable(sys.stderr)
     stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
+    become_child(job.controller_pid, job.rank)
     faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
     start_answering(job.folder, job.rank)
     start_logging(job.folder.collectives(job.rank))
@@ -126,16 +135,16 @@ def _record_warnings(job: RankJob) -> None:
     warnings.showwarning = record
 
 
-def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
+def _run_job(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
+    channel = THIS_RANK.channel = ChannelWriter(descriptors[0])
     try:
         _prepare_process(job, parent_pid)
         share_devices(job.world_size)
         STOPS_AT_SUBTEST.set(job.stops_at_subtest)
         channel.common_end = CommonEnd(job.folder)
-        test_class = _find_class(job)
-        arguments = (job.rank, job.method, job.rendezvous_file, channel)
-        run_between_hooks(job, channel, lambda: test_class._run(*arguments, **job.run_arguments))
+        run_between_hooks(job, channel, _call_of(job, _find_class(job), descriptors[1:]))
+        _tell_pass(job.rank, channel)
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)
     except BaseException as error:
@@ -145,8 +154,26 @@ def _run_job(job: RankJob, channel: ChannelWriter, parent_pid: int) -> int:
     return 0
 
 
+def _call_of(job: RankJob, test_class: Any, descriptors: Sequence[int]) -> Callable[[], object]:
+    """What the rank calls: the class's `_run`, or what the class has prepared in its place."""
+    prepared = job.folder.call(job.rank)
+    if prepared.exists():
+        called: Callable[[], object] = unpack_call(prepared.read_bytes(), descriptors).run
+        return called
+    pipe = Connection(descriptors[0]) if descriptors else None
+    return lambda: test_class._run(job.rank, job.method, job.rendezvous_file, pipe, **job.run_arguments)
+
+
+def _tell_pass(rank: int, channel: ChannelWriter) -> None:
+    """Tells that the test has passed, where its body was run by the class's own way, which knows of no channel."""
+    if channel.sent is None and THIS_RANK.has_run_body:
+        channel.send(pass_outcome(rank))
+
+
 def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int:
     code = exit_code_of(request)
+    if code == 0:
+        _tell_pass(rank, channel)
     reason = skip_message(request.code)
     if channel.sent is None and reason is not None:
         channel.send(replace(skip_outcome(rank, reason), exit_code=code))

@@ -65,6 +65,7 @@ class RankSteps:
 
     Attributes:
         subtests: those that have failed, in order.
+        error: the exception that the outcome so far was made of; None where it was made of none.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class RankSteps:
         is_expected: bool = False,
     ) -> None:
         self.subtests: list[RankOutcome] = []
+        self.error: BaseException | None = None
         self._rank = rank
         self._failure = failure
         self._tell = tell
@@ -158,14 +160,14 @@ class RankSteps:
             pass
         except SystemExit as request:
             if (reason := skip_message(request.code)) is not None:
-                self._found(replace(skip_outcome(self._rank, reason), exit_code=exit_code_of(request)))
+                self._found(replace(skip_outcome(self._rank, reason), exit_code=exit_code_of(request)), request)
             elif self._exit is None:
-                self._exit = request
+                self._exit, self.error = request, self.error or request
         except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
             if (reason := skip_reason_of(error)) is not None:
-                self._found(skip_outcome(self._rank, reason))
+                self._found(skip_outcome(self._rank, reason), error)
             else:
-                self._found(outcome_of_exception(self._rank, error, self._failure))
+                self._found(outcome_of_exception(self._rank, error, self._failure), error)
         if self.subtests and not self._has_exception:
             self._found(self.subtests[0])
 
@@ -178,9 +180,9 @@ class RankSteps:
     def _has_exception(self) -> bool:
         return self._outcome is not None and self._outcome.status.is_exception
 
-    def _found(self, outcome: RankOutcome) -> None:
+    def _found(self, outcome: RankOutcome, error: BaseException | None = None) -> None:
         if self._outcome is None or (outcome.status.is_exception and not self._has_exception):
-            self._outcome = outcome
+            self._outcome, self.error = outcome, error
             self._tell(outcome)
         elif outcome.status.is_exception:
             print(f"after that, a cleanup {outcome.status.value}:\n{outcome.traceback}", file=sys.stderr)

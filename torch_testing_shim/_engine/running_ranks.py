@@ -34,6 +34,7 @@ class RunningRanks:
         pids: their process ids, by rank.
         started: when each was started, in seconds of the monotonic clock, by rank.
         readers: the controller's ends of their channels, by rank.
+        exit_codes: of the ranks whose end is known, by rank.
         processes_left: how many processes the ranks that have ended have left; they have been ended, too.
         is_closed: they have been ended, and their channels closed.
 
@@ -48,11 +49,13 @@ class RunningRanks:
         self.pids: list[int] = []
         self.started: list[float] = []
         self.readers: list[ChannelReader] = []
+        self.exit_codes: dict[int, int] = {}
         self.processes_left = 0
         self.is_closed = False
         self._keeper = keeper
         self._is_last_of_keeper = is_last_of_keeper
         self._live: set[int] = set()
+        self._unread: list[RankExit] = []
 
     def start(self) -> None:
         """Starts every rank, in the state that this process is in.
@@ -91,6 +94,14 @@ class RunningRanks:
 
     def read_exits(self) -> list[RankExit]:
         """The ranks that have ended since the last call, without waiting. If the keeper has died, all have."""
+        self.note_exits()
+        unread, self._unread = self._unread, []
+        return unread
+
+    def note_exits(self) -> bool:
+        """Takes note of the ranks that have ended, without waiting. Returns whether there are any to be read."""
+        if not self._live:
+            return bool(self._unread)
         try:
             exits = self._keeper.read_exits()
         except ForkRefusedError as error:
@@ -98,7 +109,18 @@ class RunningRanks:
         mine = [end for end in exits if end.rank in self._live and end.pid == self.pids[end.rank]]
         self.processes_left += sum(end.left for end in mine)
         self._live.difference_update(end.rank for end in mine)
-        return mine
+        self.exit_codes.update((end.rank, end.exit_code) for end in mine)
+        self._unread += mine
+        return bool(self._unread)
+
+    def await_end(self, rank: int, until: float) -> None:
+        """Waits until a rank has ended, or until `until`, on the monotonic clock."""
+        while rank in self._live:
+            self.note_exits()
+            seconds = until - time.monotonic()
+            if rank not in self._live or seconds <= 0:
+                break
+            select.select(self.exit_filenos(), [], [], seconds)
 
     def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
         """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""

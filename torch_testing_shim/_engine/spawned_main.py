@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import Keeper
-from torch_testing_shim._engine.likeness import become_alike
+from torch_testing_shim._engine.likeness import become_alike, become_child
 from torch_testing_shim._engine.new_interpreter import program_with_package
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 
@@ -36,11 +36,12 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         interpreter: the command that runs a program given as its next argument, with the test process's options.
     """
 
-    def execute_rank(job: RankJob, channel: int, supervisor_pid: int) -> NoReturn:
+    def execute_rank(job: RankJob, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
         os.setpgid(0, 0)
         signal_on_parent_death(supervisor_pid, signal.SIGKILL)
-        os.set_inheritable(channel, True)
-        arguments = [job.to_json(), str(channel), str(supervisor_pid)]
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        arguments = [job.to_json(), json.dumps(descriptors), str(supervisor_pid)]
         os.execv(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments])
 
     Keeper(socket.socket(fileno=orders), controller_pid, execute_rank).run()
@@ -52,10 +53,11 @@ def is_importing_main() -> bool:
     return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
-def become_rank(job_json: str, channel: str, supervisor_pid: str) -> NoReturn:
+def become_rank(job_json: str, descriptors: str, supervisor_pid: str) -> NoReturn:
     """Imports the test's main module in this interpreter, as multiprocessing does, and carries out the job."""
     job = RankJob.from_json(job_json)
+    become_child(job.controller_pid, job.rank)
     become_alike(json.loads(job.folder.preparation.read_text()))
     from torch_testing_shim._engine.rank_main import run_rank
 
-    run_rank(job, int(channel), int(supervisor_pid))
+    run_rank(job, json.loads(descriptors), int(supervisor_pid))

@@ -43,6 +43,7 @@ class ThreadRanks:
     Attributes:
         meetings: where they meet.
         threads: by rank; empty before `start`.
+        errors: the exceptions that ranks have ended with, by rank.
     """
 
     def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
@@ -54,6 +55,7 @@ class ThreadRanks:
         """
         self.meetings = Meetings()
         self.threads: list[threading.Thread] = []
+        self.errors: dict[int, BaseException] = {}
         self._world_size = world_size
         self._timeout = timeout
         self._deadline = 0.0
@@ -129,6 +131,8 @@ class ThreadRanks:
             outcome = _observed(rank, steps, body)
         self.meetings.leave(rank, outcome.status.value if outcome.status.is_bad else f"has ended ({_ending(outcome)})")
         with self._changed:
+            if steps.error is not None:
+                self.errors[rank] = steps.error
             self._outcomes[rank] = outcome
             self._changed.notify_all()
 

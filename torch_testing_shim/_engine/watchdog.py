@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def supervise(
     stall_seconds: float = 0.0,
     *,
     are_kept: bool = False,
+    at_deadline: Callable[[], object] = lambda: None,
 ) -> tuple[RankOutcome, ...]:
     """Waits until every rank has ended, by itself or by force, and returns their outcomes in the order of ranks.
 
@@ -58,13 +60,18 @@ def supervise(
             the test has planned.
         stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
         are_kept: the ranks go on to another test: one that has told how this one ended is not waited for.
+        at_deadline: called before ranks are ended because the test is out of time.
 
     Raises:
         KeyboardInterrupt: the run was interrupted; the message says where the ranks stood, which have been ended.
     """
     watch = _Watch(ranks, are_kept)
     try:
-        _wait(watch, ranks, deadline, expectation, stall_seconds)
+        status = _wait(watch, ranks, deadline, expectation, stall_seconds)
+        if watch.living and status is RankStatus.HUNG:
+            at_deadline()
+        if watch.living:
+            watch.end_the_rest(status)
     except KeyboardInterrupt as interrupt:
         with one_interrupt():
             watch.end_the_rest(RankStatus.INTERRUPTED)
@@ -75,8 +82,8 @@ def supervise(
 
 def _wait(
     watch: _Watch, ranks: RunningRanks, deadline: float, expectation: ExitExpectation, stall_seconds: float
-) -> None:
-    """Waits until every rank has ended, by itself or by force."""
+) -> RankStatus:
+    """Waits until every rank has ended, or is to be ended, and returns as what."""
     give_up, began = deadline, time.monotonic()
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
@@ -90,9 +97,9 @@ def _wait(
         elif watch.are_kept and watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
             watch.end_those_who_skipped()  # as if they had been alone in their processes: the others learn of it
-    if watch.living:
-        at_deadline = RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
-        watch.end_the_rest(RankStatus.DEADLOCKED if is_deadlocked else at_deadline)
+    if is_deadlocked:
+        return RankStatus.DEADLOCKED
+    return RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
 
 
 class _Watch:
@@ -131,7 +138,7 @@ class _Watch:
             for rank in self.living:
                 if not self._ranks.readers[rank].at_end:
                     selector.register(self._ranks.readers[rank], selectors.EVENT_READ)
-            selector.select(max(0.0, seconds))
+            selector.select(0.0 if self._ranks.note_exits() else max(0.0, seconds))
         for rank in self.living:
             self._read_message(rank)
         for end in self._ranks.read_exits():

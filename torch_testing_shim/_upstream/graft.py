@@ -104,9 +104,12 @@ def stand_in_for_missing() -> None:
 
 
 def assigned(module: str, name: str) -> Any:
-    """What a name that a face answers when asked has been set to: by a test, or for torch's definitions. None where it
-    has not."""
-    return vars(sys.modules[module]).get(name) if module in sys.modules else None
+    """What a test has set a name of a face to, of those that the face answers when asked; the value of another name.
+    None where it has not."""
+    value = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    graft = _GRAFTS.get(module)
+    is_answer = graft is not None and name in graft.answered and graft.answered[name] is value
+    return None if is_answer else value
 
 
 def taken_names(module: str) -> set[str]:
@@ -184,6 +187,7 @@ class _Graft:
         self._statements = module_statements(below, source) if source is not None else []
         self._done: set[int] = set()
         self.taken: dict[str, Any] = {}
+        self.answered: dict[str, Any] = {}  # what the face has answered, since torch's definitions look it up
         self._aside: dict[str, Any] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, statement in enumerate(self._statements):
@@ -228,7 +232,7 @@ class _Graft:
         while todo:
             wanted = todo.pop()
             if wanted in self._lazy:
-                names.setdefault(wanted, self._lazy[wanted]())
+                self._answer(wanted, names)
             if wanted in names:
                 continue
             for number in self._by_name.get(wanted, ()):
@@ -238,6 +242,10 @@ class _Graft:
                     known |= new
                     todo += new
         return needed
+
+    def _answer(self, name: str, names: dict[str, Any]) -> None:
+        if name not in names:
+            names[name] = self.answered[name] = self._lazy[name]()
 
     def _run(self, statement: Statement, names: dict[str, Any]) -> None:
         ours = {name: names[name] for name in statement.binds if name in names and name not in self.taken}

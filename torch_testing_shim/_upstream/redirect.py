@@ -11,19 +11,19 @@ Installed only in a process that runs an upstream file, and in what that process
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 
 from torch_testing_shim._upstream.graft import stand_in_for_missing
-from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
+from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
 
-__all__ = ["install", "is_installed", "shim_module_of"]
+__all__ = ["has_face", "install", "is_installed", "shim_module_of"]
 
 _DYNAMO = "torch._dynamo"
 #: Modules that upstream's module imports too where they are installed, and that libraries look for.
@@ -47,15 +47,18 @@ def is_installed() -> bool:
 
 
 def shim_module_of(name: str) -> str | None:
-    """The module of this package that serves upstream's module `name`; None where there is none."""
+    """The module of this package that serves upstream's module `name`; None where there is none. Imports nothing."""
     below = name[len(UPSTREAM) :].lstrip(".")
-    if below.startswith("_"):  # one of ours, no face
-        return None
-    shim = f"{SHIM}.{below}" if below else SHIM
-    try:
-        return shim if importlib.util.find_spec(shim) is not None else None
-    except (ModuleNotFoundError, AttributeError):
-        return None
+    is_served = has_face(name) or source_file(below) is not None
+    return f"{SHIM}.{below}".rstrip(".") if is_served else None
+
+
+def has_face(name: str) -> bool:
+    """Whether this package has a module of its own for upstream's module `name`."""
+    below = name[len(UPSTREAM) :].lstrip(".")
+    place = Path(__file__).parents[1].joinpath(*filter(None, below.split(".")))
+    is_here = (place / "__init__.py").is_file() or place.with_suffix(".py").is_file()
+    return is_here and not below.startswith("_")
 
 
 def _is_upstreams(name: str) -> bool:

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 from torch_testing_shim._upstream.graft import bound_names, ours_in, taken_names
-from torch_testing_shim._upstream.redirect import shim_module_of
+from torch_testing_shim._upstream.redirect import has_face, shim_module_of
 from torch_testing_shim._upstream.sources import home_of
 from torch_testing_shim._upstream.statements import UPSTREAM
 
@@ -55,24 +55,17 @@ def surface_report(paths: Iterable[str]) -> str:
 def owner_of(name: str) -> Owner:
     """Whose the full name of a module, or of what a module has, is here."""
     if shim_module_of(name) is not None:
-        return Owner.OURS if _has_face(name) else Owner.TORCHS
+        return Owner.OURS if has_face(name) else Owner.TORCHS
     module, _, attribute = name.rpartition(".")
     shim = shim_module_of(module)
     if shim is None:
         return Owner.ABSENT
-    if _has_face(module):
+    if has_face(module):
         ours = {*vars(importlib.import_module(shim)), *ours_in(shim)} - taken_names(shim)
         if attribute == "*" or attribute in ours:
             return Owner.OURS
     is_torchs = attribute == "*" or attribute in bound_names(shim) or home_of(attribute, besides="") is not None
     return Owner.TORCHS if is_torchs else Owner.ABSENT
-
-
-def _has_face(name: str) -> bool:
-    """Whether this package has a module of its own for upstream's."""
-    below = name[len(UPSTREAM) :].lstrip(".").split(".")
-    place = Path(__file__).parents[1].joinpath(*filter(None, below))
-    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 def imported_names(source: str) -> Iterator[str]:

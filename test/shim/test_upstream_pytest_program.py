@@ -61,7 +61,8 @@ class TestOfRanks(Ranks):
 #: What a failure of ranks looks like under pytest: nothing of the harness, the guilty rank first.
 REPORT = r"""
 _+ TestOfRanks.test_wrong _+
-(\[gw\d\] .*)?
+(\[gw\d\] .*
+)?
 rank 1 failed: AssertionError: assert \[1, 2\] == \[1, 3\]
 
 rank 1:

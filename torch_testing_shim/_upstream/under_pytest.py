@@ -25,13 +25,7 @@ def pytest_addoption(parser: Any) -> None:
     group = parser.getgroup("torch_testing_shim")
     add = group.addoption
     add("--exclude-test", action="append", default=[], metavar="Class[.method]", help="leave out (repeatable)")
-    add(
-        "--matching",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="run only tests that run_test.py's -k matches",
-    )
+    add("--matching", action="append", default=[], metavar="PATTERN", help="run only these, as run_test.py's -k")
 
 
 def pytest_configure(config: Any) -> None:
@@ -45,7 +39,8 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     except KeywordError as error:
         raise pytest.UsageError(str(error)) from None
     excluded = config.getoption("exclude_test")
-    kept, left_out = [], []
+    kept: list[Any] = []
+    left_out: list[Any] = []
     for item in items:
         name = name_of_node(item.nodeid)
         is_matched = not matchers or any(matches(f"{_MODULE}.{name}") for matches in matchers)

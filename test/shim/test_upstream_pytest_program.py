@@ -104,7 +104,7 @@ class ByPytest(SampleTestCase):
         self.assertEqual(1, run.exit_code, run.output)
         self.assertRegex(run.output, REPORT.format(path=self.package / "test_file.py"))
         self.assertIn("FAILED package/test_file.py::TestOfRanks::test_wrong - rank 1 failed: ", run.output)
-        self.assert_nothing_left()
+        self.assertEqual([], self.processes_of_sample())
 
     def test_pytests_own_options_and_statuses(self):
         for arguments, status, said in (

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 import time
-import types
 import unittest
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch_testing_shim._interrupts import without_the_handler
 from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._rank_records import records_of
 from torch_testing_shim._repeated_frames import fold_repeated_frames
@@ -26,17 +26,6 @@ from torch_testing_shim._test_selection import class_name, test_name
 __all__ = ["Fixtures", "JournalingResult"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
-
-
-def _without_the_handler(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """The traceback without its last frame, where that is the harness's: the signal's handler."""
-    frame = traceback
-    while frame is not None and frame.tb_next is not None:
-        if frame.tb_next.tb_next is None and "__unittest" in frame.tb_next.tb_frame.f_globals:
-            frame.tb_next = None
-        else:
-            frame = frame.tb_next
-    return traceback
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ class JournalingResult(unittest.TextTestResult):
         self.interrupted = True
         test = self._cut_short or unittest.TestCase()
         report = interrupt_report(interrupt)
-        error = (type(interrupt), interrupt, _without_the_handler(interrupt.__traceback__))
+        error = (type(interrupt), interrupt, without_the_handler(interrupt.__traceback__))
         self._where_cut_short = report or self._exc_info_to_string(error, test)  # type: ignore[attr-defined]
         if self._cut_short is not None:
             self._log.interrupt(test_name(test), report, self._where_cut_short)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from torch_testing_shim._interrupts import without_the_handler
 from torch_testing_shim._journal import RankRecord, TestStatus
 from torch_testing_shim._rank_records import records_of
 from torch_testing_shim._test_events import Event, RunningTest
@@ -25,14 +26,16 @@ __all__ = ["PytestJournal", "ReportDetails", "name_of_node"]
 
 #: The attribute of a report that holds the details. pytest-xdist passes it on where it is made of plain values.
 _DETAILS = "torch_testing_shim_details"
+#: What a file goes by that cannot be imported, or skips itself.
+_WHOLE_FILE = "setUpModule"
 _PHASES = ("setup", "call", "teardown")
 
 
 def name_of_node(nodeid: str) -> str:
-    """A test's name in the journal, from pytest's: of "test_x.py::Class::test_a[1.5]" it is "Class.test_a[1.5]", and ""
-    of the file itself."""
+    """A test's name in the journal, from pytest's: of "test_x.py::Class::test_a[1.5]" it is "Class.test_a[1.5]", and
+    that of a fixture of the whole file for the file itself."""
     words, bracket, parameters = nodeid.partition("::")[2].partition("[")
-    return words.replace("::", ".") + bracket + parameters
+    return words.replace("::", ".") + bracket + parameters or _WHOLE_FILE
 
 
 class ReportDetails:
@@ -126,9 +129,12 @@ class PytestJournal:
             self._log.end(replace(entry, notes=self._notes.pop(nodeid, ())))
 
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        if isinstance(excinfo.value, pytest.Session.Interrupted):
+            return  # by pytest itself: something could not be collected
         is_signal = isinstance(excinfo.value, KeyboardInterrupt)  # pytest.exit comes here too
         self.interrupt = excinfo.value if is_signal else KeyboardInterrupt()
         if self._item is not None:
+            without_the_handler(excinfo.tb)
             report = interrupt_report(self.interrupt)
             detail = report or str(self._item.repr_failure(excinfo))
             name = self._name(self._item.nodeid)

@@ -1,22 +1,26 @@
 """`--upstream PATH ...`: PyTorch's own test files, wherever they lie, in place of those under test/.
 
-They run by `python -m torch_testing_shim FILE`, which serves their imports of PyTorch's harness from this package.
+They run by `python -m torch_testing_shim FILE`, which serves their imports of PyTorch's harness from this package, or,
+where they do not run their tests by `run_tests`, by `python -m torch_testing_shim --pytest FILE`.
 Their names are their paths below the folder that all PATHs have in common.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch_testing_shim._upstream.main_part import read_main_part
+
 from .discovery import find_test_names
 from .usage_error import UsageError
 
-__all__ = ["add_upstream_arguments", "find_upstream_names", "report_surface", "tests_folder"]
+__all__ = ["add_upstream_arguments", "find_upstream_names", "is_for_pytest", "report_surface", "tests_folder"]
 
 
 def add_upstream_arguments(group: argparse._ArgumentGroup) -> None:
@@ -51,6 +55,15 @@ def find_upstream_names(folder: Path, upstream: Sequence[str]) -> tuple[str, ...
         else:
             found.add(path.relative_to(folder).as_posix().removesuffix(".py"))
     return tuple(sorted(found))
+
+
+@functools.cache
+def is_for_pytest(path: str) -> bool:
+    """True for a file whose tests pytest has to run, as its source tells; what cannot be read tells so when it runs."""
+    try:
+        return not read_main_part(Path(path).read_bytes()).is_for_harness
+    except OSError:
+        return False
 
 
 def report_surface(root: Path, upstream: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._upstream.main_part import read_main_part
 from torch_testing_shim._upstream.redirect import install, is_installed
 from torch_testing_shim._upstream.surface import SurfaceError, surface_report
+from torch_testing_shim._warm.order import BY_PYTEST
 
 __all__ = ["become_file", "serve_under_pytest"]
 
@@ -28,8 +29,6 @@ USAGE = (
     "place of FILE, or --report-surface PATH ..."
 )
 WRONG_USAGE, NOTHING_RAN = 2, 5
-#: What stands in a file's place where pytest runs the tests.
-BY_PYTEST = "--pytest"
 #: The module that multiprocessing's spawn is told is the main one.
 _AGAIN = f"{__package__}.again"
 _PACKAGE = __package__.partition(".")[0]

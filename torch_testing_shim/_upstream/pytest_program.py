@@ -54,6 +54,7 @@ def run_pytest(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return WRONG_USAGE
     plugins = [RunJournal(journal, device, told)] if journal is not None else []
+    gc.freeze()  # torch: pytest collects again and again at its end
     with Interrupts():
         try:
             status = int(pytest.main(["-p", PLUGIN, *arguments], plugins=plugins))
@@ -98,7 +99,9 @@ class RunJournal(PytestJournal):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: Any) -> None:
-        self._plan.plan([*self._uncollected, *(name_of_node(item.nodeid) for item in session.items)], self._device)
+        names = [*self._uncollected, *(name_of_node(item.nodeid) for item in session.items)]
+        if names:
+            self._plan.plan(names, self._device)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
@@ -106,6 +109,6 @@ class RunJournal(PytestJournal):
         if not self._plan.planned:
             self._plan.plan([*self._uncollected, *map(name_of_node, ids)], self._device)
 
-    def pytest_sessionfinish(self) -> None:
-        if self.interrupt is None:
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # which is as if it had not begun
             self._plan.finish()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from torch_testing_shim._flags import LAZY_FLAGS, TEST_WITH_ROCM, TEST_WITH_TORCHDYNAMO, settings_or_default
 from torch_testing_shim._rank_free import skip_where
+from torch_testing_shim._settings import runs_under_pytest
 
 __all__ = [
     "lazy_skip_if",
@@ -78,7 +79,7 @@ def skip_but_pass_in_sandcastle_if(condition: bool, reason: str) -> Callable[[It
 
 def skip_if_pytest(fn: Item) -> Item:
     """Skips where pytest runs the tests."""
-    return lazy_skip_if(lambda: "_pytest" in sys.modules, "does not work under pytest")(fn)
+    return lazy_skip_if(runs_under_pytest, "does not work under pytest")(fn)
 
 
 def slowTest(fn: Item) -> Item:

@@ -14,20 +14,17 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-from torch_testing_shim._upstream.graft import stand_in_for_missing
+from torch_testing_shim._upstream.graft import bring_along, stand_in_for_missing
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
 
 __all__ = ["install", "is_installed", "shim_module_of"]
 
 #: A module of torch that defines test cases on its harness. Where it has been imported, they are built on torch's own.
 _DYNAMO, _DYNAMO_CASES = "torch._dynamo", "torch._dynamo.test_case"
-#: Modules that upstream's module imports too where they are installed, and that libraries look for.
-_BROUGHT_ALONG = {"common_utils": ("pytest",)}
 
 
 def install() -> None:
@@ -83,9 +80,7 @@ class _Alias(Loader):
         self._shim = shim
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        for library in _BROUGHT_ALONG.get(self._shim[len(SHIM) + 1 :], ()):
-            with suppress(ImportError):
-                importlib.import_module(library)
+        bring_along(self._shim)
         module = importlib.import_module(self._shim)
         self._spec = module.__spec__
         return module

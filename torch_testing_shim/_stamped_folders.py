@@ -24,7 +24,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: The file in a folder that says whose it is.
 STAMP = "owner"
-_PREFIX = "torch_testing_shim-"
+#: Short, since two of them stand in the path of a rank's temporary folder, and a Unix socket's path may have 107 bytes.
+_PREFIX = "tts-"
 #: A stamp is some hundred bytes; a longer file is none.
 _STAMP_BYTES = 1024
 

@@ -2,12 +2,15 @@
 
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
 
 from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._stamped_folders import make_folder, remove_folder
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -25,6 +28,21 @@ class Scratch(TestCase):
         self.assertEqual(0o700, stat.S_IMODE(folder.temporary.stat().st_mode))
         remove_scratch_folder(folder)
         self.assertEqual([], list(self.place.iterdir()))
+
+    def test_a_rank_below_the_runner_has_room_for_sockets(self):
+        """As deep as folders lie where a test file of run_test.py's has ranks; multiprocessing adds a folder, too."""
+        with tempfile.TemporaryDirectory(prefix="twelve-chars", dir="/tmp") as place:
+            self.assertEqual(25, len(place))
+            file = make_folder(place) / "100" / "tmp"
+            file.mkdir(parents=True)
+            with mock.patch.dict(os.environ, TMPDIR=str(file)):
+                folder = make_scratch_folder()
+            environment = {**os.environ, "TMPDIR": str(folder.temporary)}
+            program = "from multiprocessing.connection import Listener; Listener(family='AF_UNIX').close()"
+            done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+            self.assertEqual((0, ""), (done.returncode, done.stderr))
+            remove_scratch_folder(folder)
+            remove_folder(file.parents[1])
 
     def test_a_relative_place_is_one_of_now(self):
         self.addCleanup(os.chdir, os.getcwd())

@@ -122,7 +122,7 @@ class RealRunTestsTest(RunnerTestCase):
         process.kill()
         self.wait_until(lambda: not self.processes_of_tree(), "all ranks died with the runner", seconds=2.0)
         (left,) = self.scratch.iterdir()
-        self.assertTrue(left.name.startswith("torch_testing_shim-"))
+        self.assertTrue(left.name.startswith("tts-"))
         self.write("test_x", REAL_SAMPLE)
         self.assertEqual(0, self.run_test("test_x::RealTest::test_a_passes").returncode)
         self.assertNothingLeft()

@@ -88,22 +88,22 @@ class StaleFolders(FolderTestCase):
             ("torn", dead[:-4]),
             ("empty", ""),
         ):
-            folder = self.place / f"torch_testing_shim-{name}"
+            folder = self.place / f"tts-{name}"
             folder.mkdir()
             (folder / STAMP).write_text(stamp)
-        (self.place / "torch_testing_shim-unstamped").mkdir()
-        (self.place / "torch_testing_shim-file").touch()
+        (self.place / "tts-unstamped").mkdir()
+        (self.place / "tts-file").touch()
         (self.place / "others").mkdir()
         (self.place / "others" / "owner").write_text(dead)
-        (self.place / "torch_testing_shim-link").symlink_to("others")
-        before = {path.name.removeprefix("torch_testing_shim-") for path in self.folders()}
+        (self.place / "tts-link").symlink_to("others")
+        before = {path.name.removeprefix("tts-") for path in self.folders()}
         remove_stale(str(self.place))
-        after = {path.name.removeprefix("torch_testing_shim-") for path in self.folders()}
+        after = {path.name.removeprefix("tts-") for path in self.folders()}
         self.assertEqual({"stale"}, before - after)
         self.assertTrue((self.place / "others" / "owner").exists())
 
     def test_another_users_folder_stays(self):
-        folder = self.place / "torch_testing_shim-theirs"
+        folder = self.place / "tts-theirs"
         folder.mkdir()
         (folder / STAMP).write_text(own_stamp().rpartition(" ")[0] + " 1")
         with mock.patch("os.geteuid", return_value=os.geteuid() + 1):  # to be another user takes root
@@ -115,7 +115,7 @@ class StaleFolders(FolderTestCase):
     def test_two_processes_remove_at_once(self):
         dead = own_stamp().rpartition(" ")[0] + " 1"
         for number in range(200):
-            folder = self.place / f"torch_testing_shim-{number}"
+            folder = self.place / f"tts-{number}"
             (folder / "a" / "b").mkdir(parents=True)
             (folder / STAMP).write_text(dead)
         removers = [
@@ -130,7 +130,7 @@ class StaleFolders(FolderTestCase):
         self.assertEqual([], self.folders())
 
     def test_a_removal_that_was_killed_is_finished_by_the_next(self):
-        folder = self.place / "torch_testing_shim-half"
+        folder = self.place / "tts-half"
         (folder / "tmp").mkdir(parents=True)
         (folder / STAMP).write_text(own_stamp().rpartition(" ")[0] + " 1")
         removed = []

@@ -152,7 +152,8 @@ def _event_of(report: Any, details: dict[str, Any]) -> Event:
         return Event(TestStatus.EXPECTED_FAILURE) if is_marked else Event(TestStatus.SKIPPED, _skip_reason(report))
     if report.passed:
         return Event(TestStatus.PASSED)
-    detail = report.longreprtext
+    captured = (f"{title}:\n{text.rstrip()}" for title, text in report.sections if text.strip())
+    detail = "\n\n".join([report.longreprtext, *captured])
     if details.get("is_unexpected") or detail.startswith("[XPASS(strict)]"):
         return Event(TestStatus.UNEXPECTED_SUCCESS, UNEXPECTED_SUCCESS, detail)
     status = TestStatus.FAILED if details.get("is_failure") else TestStatus.ERROR

@@ -38,17 +38,11 @@ def repro_command(test_class: type, method_name: str, settings: Settings, *, is_
     inside = _relative(path)
     shown = path if inside.startswith(os.pardir) else inside
     names = [*test_class.__qualname__.split("."), method_name]
-    if is_pytests and not _is_main(path):
+    if is_pytests:
         arguments = ["python", *pytest_arguments(settings), "::".join([shown, *names])]
     else:
         arguments = ["python", *interpreter_arguments(path, settings), shown, ".".join(names)]
     return " ".join([*settings_as_assignments(settings), *map(shlex.quote, arguments)])
-
-
-def _is_main(path: str) -> bool:
-    """The file at `path` is this process's script, which may have called pytest itself."""
-    main = getattr(sys.modules["__main__"], "__file__", None)
-    return main is not None and os.path.abspath(main) == path
 
 
 def _relative(path: str) -> str:

@@ -55,6 +55,7 @@ def test_fails():
     pytest.fail("on purpose")
 
 def test_raises():
+    print("printed before")
     raise ValueError("boom")
 
 def test_dies():
@@ -125,7 +126,7 @@ OUTCOMES = {
     "TestRanks.test_wrong": ("Failure", "rank 1 failed: AssertionError: assert [1] == [2]"),
     "TestSubtests.test_sub": ("Failure", "AssertionError: Scalars are not equal!"),
     "TestSkippedLater.test_a": ("Skipped", "later"),
-    "TestLate.test_passes_when_it_runs_again": ("passed", ""),
+    "TestLate.test_passes_when_it_runs_again": ("Error", "OSError: first"),
     "TestLate.test_hangs": ("Skipped", "only where it is to hang"),
 }
 NOT_IMPORTABLE = "import torch\nraise ValueError('not importable')\ndef test_a(): pass\n"
@@ -161,12 +162,11 @@ class ByRunner(SampleTestCase):
         for suite in JUnitXml.fromfile(str(path)):
             for case in suite:
                 name = ".".join([*case.classname.split(".")[1:], case.name])
-                result = next((one for one in case.result if "Rerun" not in type(one).__name__), None)
-                found[name] = (type(result).__name__, result.message) if result else ("passed", "")
+                found[name] = next(((type(one).__name__, one.message) for one in case.result), ("passed", ""))
         return found
 
     def test_every_kind_of_end_warm(self):
-        run = self.run_test("--save-xml", str(self.folder / "xml"), "--retries", "1", "--why-skipped")
+        run = self.run_test("--save-xml", str(self.folder / "xml"), "--why-skipped")
         self.assertEqual(1, run.exit_code, run.output)
         found = self.junit(self.folder / "xml")
         self.assertEqual(OUTCOMES.keys(), found.keys(), run.output)
@@ -177,11 +177,11 @@ class ByRunner(SampleTestCase):
             "test_skips_itself  1 skipped",
             "test_unittest  1 passed",
             "test_without_main  1 passed",
-            "FLAKY  test_file::TestLate.test_passes_when_it_runs_again",
             "CRASHED  test_file::test_dies  the file's process ended with SIGKILL while this test ran",
         ):
             self.assertIn(f"\n{line}", run.output)
         self.assertIn("could not import 'no_such_module'", run.output)
+        self.assertRegex(run.output, r"E +ValueError: boom\n\n.*\n\nCaptured stdout call:\nprinted before\n\nTo run")
         again = re.findall(RERUN, run.output)
         self.assertIn("-m torch_testing_shim --pytest tests/test_file.py::TestRanks::test_wrong", again)
         parameters = next(command for command in again if "test_parameters" in command)
@@ -199,10 +199,11 @@ class ByRunner(SampleTestCase):
         self.assertEqual("3 passed, 1 failed, 0 skipped", last[1])
 
     def test_choices_by_the_runners_own_words(self):
-        chosen = ("-k", "*.test_parameters*", "-k", "inner or skipped", "-x", "test_file::test_parameters[b::c]")
-        run = self.run_test(*chosen, "-i", "test_file", "test_unittest", "--", "-n", "1")
+        chosen = ("-k", "*.test_parameters*", "-k", "inner or again", "-x", "test_file::test_parameters[b::c]")
+        run = self.run_test(*chosen, "-i", "test_file", "test_unittest", "--retries", "1", "--", "-n", "1")
         self.assertEqual(0, run.exit_code, run.output)
-        self.assertIn("test_file  3 passed, 2 skipped", run.output)
+        self.assertIn("test_file  4 passed, 1 flaky", run.output)
+        self.assertIn("FLAKY  test_file::TestLate.test_passes_when_it_runs_again", run.output)
         self.assertIn("test_unittest  no tests", run.output)
         run = self.run_test("-i", "test_file::no_such_test")
         self.assertEqual(2, run.exit_code, run.output)

@@ -95,6 +95,7 @@ class ByPytest(SampleTestCase):
         run = self.run_harness(*mapped, "-n", "2", "--junitxml", "report.xml", "package")
         self.assertEqual(1, run.exit_code, run.output)
         self.assertIn("1 failed, 4 passed", run.output)
+        self.assertIn("torch_testing_shim: mapped: cuda was cpu\n", run.output)
         self.assertRegex(run.output, REPORT.format(path=self.package / "test_file.py"))
         self.assertNotIn("torch_testing_shim/_", run.output)
         self.assertIn('tests="5"', (self.folder / "report.xml").read_text())

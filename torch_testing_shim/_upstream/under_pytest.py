@@ -13,6 +13,7 @@ import pytest
 
 from torch_testing_shim._keyword_expression import KeywordError, read_keyword
 from torch_testing_shim._pytest_journal import ReportDetails, name_of_node
+from torch_testing_shim._settings import read_settings
 from torch_testing_shim._upstream.program import serve_under_pytest
 
 #: Tests are matched with the module's name in front, as where a file is run as a script.
@@ -26,6 +27,11 @@ def pytest_addoption(parser: Any) -> None:
     add = group.addoption
     add("--exclude-test", action="append", default=[], metavar="Class[.method]", help="leave out (repeatable)")
     add("--matching", action="append", default=[], metavar="PATTERN", help="run only these, as run_test.py's -k")
+
+
+def pytest_report_header() -> list[str]:
+    devices = read_settings().device_map
+    return [f"torch_testing_shim: {devices.mark}"] if devices is not None else []
 
 
 def pytest_configure(config: Any) -> None:

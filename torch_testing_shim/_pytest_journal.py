@@ -57,7 +57,7 @@ class ReportDetails:
         report = made.get_result()
         setattr(report, _DETAILS, details)
         if getattr(error, "is_report", False):
-            with suppress(AttributeError, IndexError):  # pytest's insides: where they have changed, reports say more
+            with suppress(AttributeError, ValueError):  # pytest's insides: where they have changed, reports say more
                 _show_nothing_else(report.longrepr)
 
 

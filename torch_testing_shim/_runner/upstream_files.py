@@ -51,7 +51,7 @@ def find_upstream_names(folder: Path, upstream: Sequence[str]) -> tuple[str, ...
     found: set[str] = set()
     for path in (Path(os.path.realpath(path)) for path in upstream):
         if path.is_dir():
-            found.update((path / name).relative_to(folder).as_posix() for name in find_test_names(path))
+            found.update((path / name).relative_to(folder).as_posix() for name in find_test_names(path, as_pytest=True))
         else:
             found.add(path.relative_to(folder).as_posix().removesuffix(".py"))
     return tuple(sorted(found))

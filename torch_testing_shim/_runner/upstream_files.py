@@ -26,7 +26,14 @@ __all__ = ["add_upstream_arguments", "find_upstream_names", "is_for_pytest", "re
 def add_upstream_arguments(group: argparse._ArgumentGroup) -> None:
     """The options that only such runs have."""
     add = group.add_argument
-    add("--upstream", nargs="+", action="extend", default=[], metavar="PATH", help="run these files and folders")
+    add(
+        "--upstream",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="run these files and folders, by pytest where they do not use run_tests",
+    )
     add("--map-device", metavar="FROM=TO", help="make on TO what the files ask for on FROM, as cuda=cpu")
     add("--report-surface", action="store_true", help="list the names that the files import, and run nothing")
 

@@ -36,7 +36,8 @@ What the faces delegate to:
 
     _engine                 one test, N ranks: processes, deadlines, verdicts
     _test_program           run_tests, with _program_options, _test_selection, _keyword_expression, _running_script,
-                            _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
+                            _run_environment, _journaling_result, _test_events, _test_log, _child_runs, _junit_report,
+                            _pytest_run, _pytest_journal: pytest's reports as entries of the log,
                             _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
     _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests

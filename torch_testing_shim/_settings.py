@@ -26,6 +26,7 @@ __all__ = [
     "read_github_actions",
     "read_settings",
     "read_temporary_folder",
+    "runs_under_pytest",
 ]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
@@ -169,6 +170,11 @@ def _device_map(env: Mapping[str, str]) -> DeviceMap | None:
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
     """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
     return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
+
+
+def runs_under_pytest(environ: Mapping[str, str] | None = None) -> bool:
+    """True while pytest runs a test, in this process or in one that has started it (PYTEST_CURRENT_TEST)."""
+    return "PYTEST_CURRENT_TEST" in (os.environ if environ is None else environ)
 
 
 def read_temporary_folder(environ: Mapping[str, str] | None = None) -> str | None:

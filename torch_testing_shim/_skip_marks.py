@@ -19,6 +19,7 @@ from torch_testing_shim._flags import (
     settings_or_default,
 )
 from torch_testing_shim._rank_free import skip_where
+from torch_testing_shim._settings import runs_under_pytest
 
 __all__ = [
     "lazy_skip_if",
@@ -98,7 +99,7 @@ def skip_but_pass_in_sandcastle_if(condition: bool, reason: str) -> Callable[[It
 
 def skip_if_pytest(fn: Item) -> Item:
     """Skips where pytest runs the tests."""
-    return lazy_skip_if(lambda: "_pytest" in sys.modules, "does not work under pytest")(fn)
+    return lazy_skip_if(runs_under_pytest, "does not work under pytest")(fn)
 
 
 def slowTest(fn: Item) -> Item:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import shlex
 import sys
+import types
 import unittest
 from collections.abc import Mapping, Sequence, Set
 
@@ -26,7 +28,8 @@ from torch_testing_shim._junit_report import ReportError, check_reportable, writ
 from torch_testing_shim._program_options import ProgramOptions, parse_arguments
 from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
 from torch_testing_shim._run_environment import export, take_expectations, take_journal
-from torch_testing_shim._settings import SettingsError, read_settings
+from torch_testing_shim._running_script import pytest_arguments
+from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._skipped_tests import ToldError, leave_out, tests_to_skip
 from torch_testing_shim._stack_request import answer_stack_requests
 from torch_testing_shim._standard_streams import open_standard_streams
@@ -121,10 +124,18 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
         log.finish()
         return PASSED
     if not names:
-        print("no test matches" if _has_choice(options) else "there are no tests", file=sys.stderr)
+        print("no test matches" if _has_choice(options) else _why_no_tests(script, settings), file=sys.stderr)
         log.finish()
         return NOTHING_RAN
     return _run_and_report(names, skipped, options, script, log, interrupts)
+
+
+def _why_no_tests(script: str, settings: Settings) -> str:
+    names = vars(sys.modules["__main__"]).items()
+    if not any(name.startswith("test") and isinstance(value, types.FunctionType) for name, value in names):
+        return "there are no tests"
+    command = shlex.join(["python", *pytest_arguments(settings), script])
+    return f"there are no tests in classes; pytest runs functions: {command}"
 
 
 def _has_choice(options: ProgramOptions) -> bool:

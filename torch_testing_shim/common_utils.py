@@ -298,7 +298,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
         settings = as_assigned(settings_or_default())
-        command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
+        command = repro_command(type(self), self._testMethodName, settings, is_pytests=self._is_pytests)
         with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
             require_plain(self.setUp, self.tearDown)
             super()._callTestMethod(checked_test(method, self))  # type: ignore[misc]

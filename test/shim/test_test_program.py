@@ -369,6 +369,8 @@ class WrongUsageTest(ProgramTestCase):
     def test_no_tests(self) -> None:
         self.write("from torch_testing_shim.common_utils import run_tests")
         self.check(5, "there are no tests")
+        self.write("from torch_testing_shim.common_utils import run_tests\ndef test_a(): pass")
+        self.check(5, f"there are no tests in classes; pytest runs functions: python -m pytest {self.script}")
 
 
 class StoppingTest(ProgramTestCase):

@@ -43,8 +43,10 @@ class OfAMissingBase(NoSuchBase):
         pass
 
 class Process(TestCase):
+    @common.skip_if_pytest
     def test_looks_like_python_file(self):
         self.assertEqual(__name__, "__main__")
+        self.assertIn("pytest", sys.modules)  # which upstream imports, too
         self.assertTrue(sys.argv[0].endswith("test_file.py"))
         self.assertEqual(sys.path[0], __file__.rpartition("/")[0])
         self.assertIs(common.TestCase, TestCase)

@@ -15,7 +15,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch_testing_shim._journal import JournalContents, JournalEntry
@@ -195,7 +195,7 @@ class _Schedule:
         self._started += 1
         command = self._plan.command_for(order.selection)
         if order.kind is RunKind.NAMES:
-            command = replace(command, arguments=(*command.arguments, "--discover-tests"))
+            command = command.names_only
         allowed = self._options.timeout
         file_order = FileOrder(
             command=command,

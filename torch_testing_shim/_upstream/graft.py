@@ -21,7 +21,7 @@ import sys
 import threading
 import unittest
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "GraftError",
     "assigned",
     "bound_names",
+    "bring_along",
     "graft_of",
     "grafted",
     "locked",
@@ -48,6 +49,8 @@ __all__ = [
 #: second goes on, and at worst runs a definition again.
 LOCK_SECONDS = 20.0
 _LOCK = threading.RLock()
+#: Libraries that torch's module imports where they are installed, and that others look for in `sys.modules`.
+_BROUGHT_ALONG = {f"{SHIM}.common_utils": ("pytest",)}
 _NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 #: Modules of this package -> names that they answer when they are asked.
 _LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
@@ -143,8 +146,16 @@ def locked() -> Iterator[None]:
 def graft_of(module: str) -> _Graft:
     """What the face has taken over so far. To be used inside `locked`."""
     if module not in _GRAFTS:
+        bring_along(module)
         _GRAFTS[module] = _Graft(module)
     return _GRAFTS[module]
+
+
+def bring_along(module: str) -> None:
+    """Imports what torch's module of this name would have imported, whatever of it is used."""
+    for library in _BROUGHT_ALONG.get(module, ()):
+        with suppress(ImportError):
+            importlib.import_module(library)
 
 
 def _below(module: str) -> str:

@@ -13,21 +13,18 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from torch_testing_shim._upstream.graft import stand_in_for_missing
+from torch_testing_shim._upstream.graft import bring_along, stand_in_for_missing
 from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
 
 __all__ = ["has_face", "install", "is_installed", "shim_module_of"]
 
 _DYNAMO = "torch._dynamo"
-#: Modules that upstream's module imports too where they are installed, and that libraries look for.
-_BROUGHT_ALONG = {"common_utils": ("pytest",)}
 
 
 def install() -> None:
@@ -88,9 +85,7 @@ class _Alias(Loader):
         self._shim = shim
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        for library in _BROUGHT_ALONG.get(self._shim[len(SHIM) + 1 :], ()):
-            with suppress(ImportError):
-                importlib.import_module(library)
+        bring_along(self._shim)
         module = importlib.import_module(self._shim)
         self._spec = module.__spec__
         return module

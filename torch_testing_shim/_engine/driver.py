@@ -41,9 +41,10 @@ answer_in_new_interpreter({order!r}, {answers}, {parent})
 
 
 def accelerator_type() -> str | None:
-    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
+    """The type of the accelerator that this torch was built or extended for, whether or not one is there; None where
+    the CPU stands for it (--map-device), which has no driver."""
     accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator is not None else None
+    return accelerator.type if accelerator is not None and accelerator.type != "cpu" else None
 
 
 def initialized_accelerator() -> str | None:
@@ -81,7 +82,7 @@ class Driver:
         key = (question, *arguments)
         with self._lock:
             if key not in self._answers:
-                is_here = self.may_start or initialized_accelerator() is not None
+                is_here = self.may_start or accelerator_type() is None or initialized_accelerator() is not None
                 self._answers[key] = question(*arguments) if is_here else _asked_elsewhere(question, arguments)
             answer: Answer = self._answers[key]
         return answer

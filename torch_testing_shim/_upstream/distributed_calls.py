@@ -24,6 +24,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
 
 from torch_testing_shim._device_map import DeviceMap
+from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 
 __all__ = ["mapped_backend", "patch_distributed_calls"]
 
@@ -51,6 +52,8 @@ def patch_distributed_calls(devices: DeviceMap) -> None:
     _wrap([DistributedDataParallel], "__init__", lambda _: {"device_ids": None, "output_device": None})
     _wrap([FullyShardedDataParallel], "__init__", lambda _: {"device_id": torch.device(devices.target)})
     _answer_availability(of_source)
+    if of_target == "gloo":
+        make_up_for_gloo()
 
 
 def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: Any) -> Any:

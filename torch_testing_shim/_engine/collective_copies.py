@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ def call_on_copies(
 
     def to_own(value: Any) -> Any:
         if isinstance(value, torch.ScriptObject):
-            return CopyingWork(dist.Work.unbox(value), copies).boxed()
+            return CopyingWork([dist.Work.unbox(value)], copies).boxed()
         return next((own for own, made in copies if made is value), value)
 
     args, kwargs = pytree.tree_map(to_copy, (args, kwargs))
@@ -52,31 +52,31 @@ def call_on_copies(
 
 
 class CopyingWork(dist.Work):
-    """A work on copies of tensors, which are the tensors' own values again once it has been waited for."""
+    """Works on copies of tensors, which are the tensors' own values again once they have been waited for."""
 
-    def __init__(self, work: dist.Work, copies: Copies) -> None:
+    def __init__(self, works: Sequence[dist.Work], copies: Copies) -> None:
         super().__init__()
-        self._work = work
+        self._works = works
         self._copies = copies
         _UNDER_WAY.add(self)
 
     def wait(self, timeout: Any = None) -> bool:
-        is_done = self._work.wait() if timeout is None else self._work.wait(timeout)
+        is_done = [work.wait() if timeout is None else work.wait(timeout) for work in self._works]
         self._copy_back()
-        return is_done
+        return all(is_done)
 
     def get_future(self) -> Any:
         def copy_back(done: Any) -> Any:
             self._copy_back()
-            return done.value()
+            return [each.value() for each in done.value()][-1] if self._works else []
 
-        return self._work.get_future().then(copy_back)
+        return torch.futures.collect_all([work.get_future() for work in self._works]).then(copy_back)
 
     def is_completed(self) -> bool:
-        return self._work.is_completed()
+        return all(work.is_completed() for work in self._works)
 
     def _source_rank(self) -> int:
-        return self._work._source_rank()
+        return self._works[0]._source_rank()
 
     def _copy_back(self) -> None:
         # Operators name their outputs first: an output that is a part of an input is written last, and stays.

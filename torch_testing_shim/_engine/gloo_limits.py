@@ -3,7 +3,7 @@ ranks that share devices, and devices that are mapped to the CPU.
 
 | another backend | gloo |
 | --- | --- |
-| `all_to_all` and `all_gather` of lists whose sizes differ | one `all_to_all_single` of all tensors in a row |
+| `all_to_all` and `all_gather` of lists whose sizes differ | a message from each rank to each |
 | float8 | the same collective in float32, which holds every float8 |
 | a sum of values that are multiplied before (PREMUL_SUM) | they are multiplied before a plain sum |
 | `isend` and `irecv` within one rank | a queue in the rank |
@@ -17,6 +17,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -24,16 +25,13 @@ import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
 from torch_testing_shim._engine.collective_copies import CopyingWork, call_on_copies
-from torch_testing_shim._engine.collective_operators import OPERATORS
-from torch_testing_shim._engine.own_messages import OwnMessages
+from torch_testing_shim._engine.own_messages import OwnMessages, cpu_backend
 
 __all__ = ["make_up_for_gloo"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _WIDENED = frozenset(dtype for name, dtype in vars(torch).items() if name.startswith("float8"))
-_WITHOUT_TENSORS = ("barrier", "monitored_barrier_")
-_FROM_ONE_TO_ONE = ("send", "recv_")
 #: Functions of torch.distributed that take a reduction.
 _REDUCING = (
     "all_reduce",
@@ -43,6 +41,31 @@ _REDUCING = (
     "reduce_scatter_single",
     "reduce_scatter_tensor",
 )
+#: Operators of `c10d`, each with the method of a backend that does it, and the options of the method.
+_METHODS = {
+    "allreduce_": ("allreduce", "AllreduceOptions"),
+    "allreduce_coalesced_": ("allreduce_coalesced", "AllreduceCoalescedOptions"),
+    "reduce_": ("reduce", "ReduceOptions"),
+    "broadcast_": ("broadcast", "BroadcastOptions"),
+    "allgather_": ("allgather", "AllgatherOptions"),
+    "_allgather_base_": ("_allgather_base", "AllgatherOptions"),
+    "gather_": ("gather", "GatherOptions"),
+    "scatter_": ("scatter", "ScatterOptions"),
+    "reduce_scatter_": ("reduce_scatter", "ReduceScatterOptions"),
+    "_reduce_scatter_base_": ("_reduce_scatter_base", "ReduceScatterOptions"),
+    "alltoall_base_": ("alltoall_base", "AllToAllOptions"),
+}
+#: What an argument of an operator is called among the options.
+_OPTIONS = {
+    "reduce_op": "reduceOp",
+    "root_rank": "rootRank",
+    "root_tensor": "rootTensor",
+    "async_op": "asyncOp",
+    "asyncOp": "asyncOp",
+    "timeout": "timeout",
+}
+#: The tag of messages that are part of a collective, which no test has.
+_EXCHANGE_TAG = 2**30
 #: The registrations last as long as these live.
 _LIBRARIES: list[Any] = []
 
@@ -55,16 +78,11 @@ def make_up_for_gloo() -> None:
     for name in _REDUCING:
         if hasattr(dist, name):
             _multiply_before(name)
-    if not hasattr(torch.library, "get_kernel"):  # older than torch 2.9: gloo says itself what it cannot do
-        return
-    names = [name for name in (*OPERATORS, *_FROM_ONE_TO_ONE) if name not in _WITHOUT_TENSORS]
-    gloo = {name: _kernel_of(name) for name in names if hasattr(torch.ops.c10d, name)}
-    messages = OwnMessages(gloo["send"], gloo["recv_"])
-    kernels: dict[str, Kernel] = {name: functools.partial(_widened, kernel) for name, kernel in gloo.items()}
-    kernels["alltoall_"] = functools.partial(_widened, functools.partial(_all_to_all, gloo["alltoall_base_"]))
-    all_gather = functools.partial(_all_gather, gloo["allgather_"], gloo["alltoall_base_"])
-    kernels["allgather_"] = functools.partial(_widened, all_gather)
-    kernels.update({"send": messages.send, "recv_": messages.receive})
+    gloo = {name: _kernel(name, *method) for name, method in _METHODS.items()}
+    messages, exchange = OwnMessages(), _Exchange(gloo["allgather_"])
+    kernels = {**gloo, "alltoall_": exchange.all_to_all, "allgather_": exchange.all_gather}
+    kernels = {name: functools.partial(_widened, kernel) for name, kernel in kernels.items()}
+    kernels |= {"send": messages.send, "recv_": messages.receive}
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("c10d", "IMPL")
     _LIBRARIES.append(library)
@@ -74,40 +92,76 @@ def make_up_for_gloo() -> None:
             library.impl(name, kernel, "CPU")
 
 
-def _kernel_of(name: str) -> Kernel:
-    get_kernel: Any = torch.library.get_kernel
-    kernel = get_kernel(getattr(torch.ops.c10d, name).default, "CPU")
-    return functools.partial(kernel.call_boxed, torch._C.DispatchKeySet(torch._C.DispatchKey.CPU))
+def _kernel(name: str, method: str, options: str) -> Kernel:
+    """The operator as torch does it: by the group's own backend for the CPU.
+
+    Torch's own kernel, called from Python, would keep Python's lock while it waits for gloo's, whose holder may want
+    Python's.
+    """
+    schema = getattr(torch.ops.c10d, name).default._schema
+    arguments = [(argument.name, argument.default_value) for argument in schema.arguments]
+    first = [argument for argument, _ in arguments].index("process_group")
+
+    def call(*args: Any) -> Any:
+        values = [*args, *(default for _, default in arguments[len(args) :])]  # torch leaves out what is as by default
+        given = getattr(distributed_c10d, options)()
+        others = []
+        for (argument, _), value in zip(arguments[first + 1 :], values[first + 1 :], strict=True):
+            if argument in _OPTIONS:
+                _set_option(given, _OPTIONS[argument], value)
+            elif argument != "sparse_indices":
+                others.append(value)
+        work = getattr(cpu_backend(values[first]), method)(*values[:first], *others, given).boxed()
+        return (values[0], work) if len(schema.returns) > 1 else work
+
+    return call
 
 
-def _widened(kernel: Kernel, *args: Any, **kwargs: Any) -> Any:
+def _set_option(options: Any, name: str, value: Any) -> None:
+    if name == "reduceOp":
+        value = dist.ReduceOp(dist.ReduceOp.RedOpType(value.op()))
+    if name == "timeout":
+        if value < 0:
+            return
+        value = timedelta(milliseconds=value)
+    setattr(options, name, value)
+
+
+def _widened(kernel: Kernel, *args: Any) -> Any:
     """Calls a kernel on float32 copies of what is float8."""
-    return call_on_copies(kernel, _widen, args, kwargs)
+    return call_on_copies(kernel, _widen, args, {})
 
 
 def _widen(tensor: torch.Tensor) -> torch.Tensor | None:
     return tensor.float() if tensor.dtype in _WIDENED else None
 
 
-def _all_to_all(exchange: Kernel, outputs: list[Any], inputs: list[Any], group: Any, *rest: Any) -> Any:
-    """Ranks do not see each other's sizes, so all take this way, even where their own sizes are alike."""
-    return outputs, _exchange(exchange, outputs, inputs, group, *rest)
+class _Exchange:
+    """Tensors from each rank to each, whose sizes may differ.
 
+    Not by gloo's own exchange of uneven sizes, which now and then aborts or hangs (torch 2.13 and 2.14).
+    """
 
-def _all_gather(gather: Kernel, exchange: Kernel, outputs: list[Any], inputs: list[Any], group: Any, *rest: Any) -> Any:
-    if len(outputs) != 1 or len({tensor.numel() for tensor in outputs[0]}) == 1:  # which all ranks see alike
-        return gather(outputs, inputs, group, *rest)
-    return outputs, _exchange(exchange, outputs[0], inputs * len(outputs[0]), group, *rest)
+    def __init__(self, gather: Kernel) -> None:
+        self._gather = gather
 
+    def all_to_all(self, outputs: list[torch.Tensor], inputs: list[torch.Tensor], group: Any, *rest: Any) -> Any:
+        """Ranks do not see each other's sizes, so all take this way, even where their own sizes are alike."""
+        backend, own = cpu_backend(group), dist.ProcessGroup.unbox(group).rank()
+        copies = [(output, torch.empty_like(output, memory_format=torch.contiguous_format)) for output in outputs]
+        works: list[dist.Work] = []
+        for peer, (sent, (_, received)) in enumerate(zip(inputs, copies, strict=True)):
+            if peer == own:
+                received.copy_(sent.view_as(received))
+            else:
+                works += [backend.recv([received], peer, _EXCHANGE_TAG)] if received.numel() else []
+                works += [backend.send([sent.contiguous()], peer, _EXCHANGE_TAG)] if sent.numel() else []
+        return outputs, CopyingWork(works, copies).boxed()
 
-def _exchange(exchange: Kernel, outputs: list[Any], inputs: list[Any], group: Any, *rest: Any) -> Any:
-    """Sends the i-th input to rank i, and receives the i-th output from it; returns the boxed work."""
-    sent = torch.cat([tensor.reshape(-1) for tensor in inputs])
-    sizes, sizes_sent = ([tensor.numel() for tensor in tensors] for tensors in (outputs, inputs))
-    received = sent.new_empty(sum(sizes))
-    work = exchange(received, sent, group, sizes, sizes_sent, *rest)
-    parts = [part.view(own.shape) for own, part in zip(outputs, torch.split(received, sizes), strict=True)]
-    return CopyingWork(dist.Work.unbox(work), list(zip(outputs, parts, strict=True))).boxed()
+    def all_gather(self, outputs: list[Any], inputs: list[torch.Tensor], group: Any, *rest: Any) -> Any:
+        if len(outputs) != 1 or len({tensor.numel() for tensor in outputs[0]}) == 1:  # which all ranks see alike
+            return self._gather(outputs, inputs, group, *rest)
+        return outputs, self.all_to_all(outputs[0], inputs * len(outputs[0]), group)[1]
 
 
 def _multiply_before(name: str) -> None:

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-__all__ = ["OwnMessages"]
+__all__ = ["OwnMessages", "cpu_backend"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+def cpu_backend(group: Any) -> Any:
+    """The backend that a process group, as operators are given it, has for the CPU."""
+    return dist.ProcessGroup.unbox(group)._get_backend(torch.device("cpu"))
 
 
 class OwnMessages:
     """Kernels of `send` and `recv_` that keep what a rank sends itself, by group and tag."""
 
-    def __init__(self, send: Callable[..., Any], receive: Callable[..., Any]) -> None:
-        """
-        Args:
-            send: the kernel for other ranks, as torch has it.
-            receive: the same for what comes from other ranks.
-        """
-        self._send, self._receive = send, receive
+    def __init__(self) -> None:
         self._lines: defaultdict[tuple[str, int], _Line] = defaultdict(_Line)
 
     def send(self, tensors: list[torch.Tensor], group: Any, to: int, tag: int) -> Any:
         own = dist.ProcessGroup.unbox(group)
         if to != own.rank():
-            return self._send(tensors, group, to, tag)
+            return cpu_backend(group).send(tensors, to, tag).boxed()
         self._lines[own.group_name, tag].put([tensor.detach().clone() for tensor in tensors])
         return _Delivery(to, is_done=True).boxed()
 
     def receive(self, tensors: list[torch.Tensor], group: Any, sender: int, tag: int) -> Any:
         own = dist.ProcessGroup.unbox(group)
         if sender != own.rank():
-            return self._receive(tensors, group, sender, tag)
+            return cpu_backend(group).recv(tensors, sender, tag).boxed()
         delivery = _Delivery(sender, is_done=False)
         self._lines[own.group_name, tag].take(tensors, delivery)
         return delivery.boxed()

@@ -64,7 +64,7 @@ class Replacement:
     may know the other."""
 
     def __init__(self, original: Callable[..., Any], call: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, original)
+        functools.update_wrapper(self, original, updated=())
         self._original = original
         self._call = call
 
@@ -81,7 +81,7 @@ class Replacement:
         return hash(self._original)
 
     def __reduce__(self) -> str:
-        return self._original.__qualname__
+        return self._original.__name__
 
 
 def rename_devices(names: DeviceNames) -> None:
@@ -106,6 +106,8 @@ def rename_devices(names: DeviceNames) -> None:
 
     replace_methods(torch.device, {"__new__": new_device, **(_equal_with_any_index() if target.type == "cpu" else {})})
     replace_methods(torch.Generator, {"__new__": new_generator})
+    make_storage: Any = torch.UntypedStorage.__new__
+    torch.UntypedStorage.__new__ = functools.partial(names.call, make_storage)  # type: ignore[method-assign]
 
 
 def _with_index(value: Any, devices: DeviceMap) -> Any:

@@ -4,6 +4,7 @@ rows of `device_table` that are functions of the simulation; and how casts and f
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -15,7 +16,10 @@ from torch.amp import GradScaler, autocast
 from torch_testing_shim._upstream.device_names import DeviceNames, Replacement
 from torch_testing_shim._upstream.simulated_devices import SimulatedEvent, SimulatedStream
 
-__all__ = ["TensorCalls", "TorchCalls", "cast_on_target", "load_to_target"]
+__all__ = ["TensorCalls", "TorchCalls", "cast_on_target", "load_to_target", "make_on_target", "pinned_as_asked"]
+
+#: The registrations last as long as these live.
+_LIBRARIES: list[Any] = []
 
 
 class TorchCalls:
@@ -95,6 +99,7 @@ def pinned_as_asked(function: Callable[..., Any], names: DeviceNames) -> Callabl
     """A function of torch that makes tensors, with devices renamed and the memory marked as pinned where it is asked to
     be and is the CPU's."""
 
+    @functools.wraps(function)
     def make(*args: Any, **kwargs: Any) -> Any:
         if not kwargs.get("pin_memory") or names.target.type != "cpu":
             return names.call(function, *args, **kwargs)
@@ -141,3 +146,20 @@ def load_to_target(names: DeviceNames) -> None:
 
     register: Any = torch.serialization.register_package  # untyped in torch
     register(0, lambda _: None, restored)  # before torch's own, whose numbers begin with 10
+
+
+def make_on_target(names: DeviceNames) -> None:
+    """Has tensors that C++ makes on the mapped device by its name made on the other: in TorchScript, or by operators
+    that are called without torch's functions. All that make a tensor come by these two."""
+    make_library: Any = torch.library.Library  # untyped in torch
+    library = make_library("aten", "IMPL")
+    _LIBRARIES.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a build for CUDA has kernels, of which torch warns
+        for operator in (torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default):
+            kernel = functools.partial(_make_there, operator, names.target)
+            library.impl(operator, kernel, torch._C._dispatch_key_for_device(names.devices.source))
+
+
+def _make_there(operator: Callable[..., Any], target: torch.device, *args: Any, **kwargs: Any) -> Any:
+    return operator(*args, **{**kwargs, "device": target, "pin_memory": False})

@@ -164,7 +164,7 @@ TABLE: tuple[Row, ...] = (
         Way.REFUSED,
         _UNKNOWN,
     ),
-    Row(_CUDA, "_lazy_init", Way.REFUSED, "refused: torch asks it before it uses a real device for any other call"),
+    Row(_CUDA, "_lazy_init", Way.OWN, "refused: torch asks it before it uses a real device for any other call"),
     Row(
         _ACCELERATOR,
         "is_available current_accelerator device_count current_device_index current_device_idx set_device_index"
@@ -226,7 +226,7 @@ TABLE: tuple[Row, ...] = (
         Way.NO,
         "False",
     ),
-    Row("torch.backends.cuda", "is_built", Way.YES, "True"),
+    Row("torch.backends.cuda", "is_built", Way.TORCH, "whether torch's build has the kernels"),
     Row("torch.backends.cuda", "cufft_plan_cache", Way.REFUSED, _UNKNOWN),
 )
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import torch
+from torch.jit._builtins import _find_builtin, _register_builtin
 
 from torch_testing_shim._device_map import DeviceMap
 from torch_testing_shim._upstream.device_calls import AcceleratorCalls, DeviceCalls
@@ -27,6 +28,7 @@ from torch_testing_shim._upstream.device_objects import (
     TorchCalls,
     cast_on_target,
     load_to_target,
+    make_on_target,
     pinned_as_asked,
 )
 from torch_testing_shim._upstream.device_table import TABLE, Row, Way
@@ -55,6 +57,7 @@ def install_device_map(devices: DeviceMap) -> None:
     patch_distributed_calls(devices)
     cast_on_target(names)
     load_to_target(names)
+    make_on_target(names)
     _replace(_answers(names))
     rename_devices(names)
 
@@ -100,37 +103,58 @@ def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
 
 
 def _answer(row: Row, name: str, own: Any, original: Any, names: DeviceNames) -> Any:
-    if row.way in _CONSTANTS:
-        return functools.partial(_constant, _CONSTANTS[row.way])
     if row.way is Way.REFUSED:
-        return _refusal(f"{row.owner}.{name}", original, names)
+        refuse = _refusal(f"{row.owner}.{name}", names)
+        return _stand_in(original, refuse) if callable(original) else _Refused(refuse)
     if row.way is Way.TARGET:
         return functools.reduce(getattr, name.split("."), names.tensor_types)
     if row.way is Way.MAPPED:
-        return Replacement(original, pinned_as_asked(original, names))
+        mapped = pinned_as_asked(original, names)
+        return mapped if name.startswith("_C.") else _stand_in(original, mapped)  # torch.compile looks for a function
+    if row.way in _CONSTANTS:
+        return _stand_in(original, functools.partial(_constant, _CONSTANTS[row.way]))
     answer = getattr(own, name.replace(".", "_"))
-    return Replacement(original, answer) if row.owner == "torch.Tensor" and callable(answer) else answer
+    return _stand_in(original, answer) if callable(answer) and not isinstance(answer, type) else answer
+
+
+def _stand_in(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    """What is called in place of a function, or of a class, which stays one for `isinstance` and annotations."""
+    if isinstance(original, type):
+        return type(original.__name__, (original,), {"__new__": lambda _, *args, **kwargs: call(*args, **kwargs)})
+    return Replacement(original, call)
 
 
 def _constant(answer: Any, *_: object, **__: object) -> Any:
     return answer
 
 
-def _refusal(call: str, original: Any, names: DeviceNames) -> Any:
-    """What takes the place of a call that nobody can answer; a class stays one, for `isinstance` and annotations."""
-
+def _refusal(call: str, names: DeviceNames) -> Callable[..., NoReturn]:
     def refuse(*_: object, **__: object) -> NoReturn:
         raise NotImplementedError(f"{call}: --map-device {names.devices} does not know this call")
 
-    if isinstance(original, type):
-        return type(original.__name__, (original,), {"__new__": refuse})
-    return refuse if callable(original) else type("Refused", (), {"__getattr__": refuse})()
+    return refuse
+
+
+class _Refused:
+    """Stands for a value whose attributes nobody knows."""
+
+    def __init__(self, refuse: Callable[..., NoReturn]) -> None:
+        self.__dict__["_refuse"] = refuse
+
+    def __getattr__(self, name: str) -> NoReturn:
+        self._refuse()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        self._refuse()
 
 
 def _replace(answers: list[tuple[Any, str, Any]]) -> None:
     """Puts the answers in place of the calls, in all modules of torch that have them by now."""
     replaced = {id(getattr(owner, name)): answer for owner, name, answer in answers if callable(getattr(owner, name))}
+    find_builtin: Any = _find_builtin  # untyped in torch
     for owner, name, answer in answers:
+        if isinstance(answer, Replacement) and (operator := find_builtin(getattr(owner, name))) is not None:
+            _register_builtin(answer, operator)  # for TorchScript
         setattr(owner, name, answer)
     for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "torch"]:
         for name, value in list(vars(module).items()):

@@ -76,7 +76,7 @@ class DeviceCalls(_Streams):
         Raises:
             NotImplementedError: always.
         """
-        caller = sys._getframe(1)
+        caller = sys._getframe(2)  # behind the one that stands in for torch's function
         line = linecache.getline(caller.f_code.co_filename, caller.f_lineno).strip()
         raise NotImplementedError(f"--map-device {self._map} does not know a call in {line!r}, which needs the device")
 
@@ -94,7 +94,7 @@ class DeviceCalls(_Streams):
     def default_stream(self, device: Any = None) -> torch.Stream:
         return self._simulated.default_stream
 
-    def initial_seed(self) -> int:
+    def initial_seed(self, device: Any = None) -> int:
         return int(self._random.initial_seed())
 
     def get_rng_state(self, device: Any = None) -> torch.Tensor:
@@ -168,6 +168,11 @@ class AcceleratorCalls(_Streams):
         self.reset_accumulated_memory_stats = self.reset_peak_memory_stats = _do_nothing
         self.memory_allocated = self.max_memory_allocated = _zero
         self.memory_reserved = self.max_memory_reserved = _zero
+        same = DeviceCalls(simulated)
+        self.random_manual_seed, self.random_manual_seed_all = same.manual_seed, same.manual_seed_all
+        self.random_seed, self.random_seed_all, self.random_initial_seed = same.seed, same.seed_all, same.initial_seed
+        self.random_get_rng_state, self.random_get_rng_state_all = same.get_rng_state, same.get_rng_state_all
+        self.random_set_rng_state, self.random_set_rng_state_all = same.set_rng_state, same.set_rng_state_all
 
     def is_available(self) -> bool:
         return True

@@ -25,6 +25,7 @@ class Way(enum.Enum):
     TARGET = "the same name of the other device type"
     MAPPED = "torch's own, with the device among its arguments mapped"
     TORCH = "torch's own, which asks the calls above"
+    DISTRIBUTED = "torch's own, with other arguments or other kernels (`distributed_calls`, `gloo_limits`)"
     REFUSED = "an error that names the call"
 
 
@@ -50,6 +51,7 @@ class Row:
 
 
 _CUDA, _ACCELERATOR, _TENSOR = "torch.cuda", "torch.accelerator", "torch.Tensor"
+_DISTRIBUTED = "torch.distributed"
 _ALWAYS_DONE = "nothing is left to do: calls on the CPU have run when they return, and the CPU caches nothing"
 _UNKNOWN = "refused: NotImplementedError names the call and says that the map does not know it"
 
@@ -170,7 +172,9 @@ TABLE: tuple[Row, ...] = (
         "is_available current_accelerator device_count current_device_index current_device_idx set_device_index"
         " set_device_idx device_index current_stream set_stream synchronize empty_cache empty_host_cache memory_stats"
         " memory_allocated max_memory_allocated memory_reserved max_memory_reserved reset_accumulated_memory_stats"
-        " reset_peak_memory_stats get_memory_info get_device_capability",
+        " reset_peak_memory_stats get_memory_info get_device_capability random.get_rng_state random.get_rng_state_all"
+        " random.initial_seed random.manual_seed random.manual_seed_all random.seed random.seed_all"
+        " random.set_rng_state random.set_rng_state_all",
         Way.OWN,
         "what torch.cuda answers; the accelerator is the other device",
     ),
@@ -228,6 +232,33 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("torch.backends.cuda", "is_built", Way.TORCH, "whether torch's build has the kernels"),
     Row("torch.backends.cuda", "cufft_plan_cache", Way.REFUSED, _UNKNOWN),
+    Row(
+        _DISTRIBUTED,
+        "init_process_group new_group",
+        Way.DISTRIBUTED,
+        'the other type\'s backend ("nccl" is gloo, "cpu:gloo,cuda:nccl" is "cpu:gloo"), without `device_id` and'
+        " `pg_options`",
+    ),
+    Row(_DISTRIBUTED, "split_group", Way.DISTRIBUTED, "a new group of the ranks"),
+    Row(_DISTRIBUTED, "is_backend_available is_nccl_available", Way.DISTRIBUTED, "True for the mapped type's backend"),
+    Row(_DISTRIBUTED, "barrier", Way.DISTRIBUTED, "without `device_ids`"),
+    Row(_DISTRIBUTED, "device_mesh.init_device_mesh device_mesh.DeviceMesh", Way.DISTRIBUTED, "of the other type"),
+    Row(
+        _DISTRIBUTED,
+        "all_to_all all_gather",
+        Way.DISTRIBUTED,
+        "also for lists of sizes that differ, which gloo does not take",
+    ),
+    Row(
+        _DISTRIBUTED,
+        "all_reduce reduce reduce_scatter reduce_scatter_tensor broadcast gather scatter",
+        Way.DISTRIBUTED,
+        "also of float8 (in float32) and with PREMUL_SUM, which gloo does not know",
+    ),
+    Row(_DISTRIBUTED, "isend irecv batch_isend_irecv", Way.DISTRIBUTED, "also within one rank"),
+    Row(_DISTRIBUTED, "_coalescing_manager", Way.DISTRIBUTED, "without its device"),
+    Row(_DISTRIBUTED, "fsdp.FullyShardedDataParallel", Way.DISTRIBUTED, "`device_id` is the other device"),
+    Row("torch.nn.parallel", "DistributedDataParallel", Way.DISTRIBUTED, "without `device_ids` and `output_device`"),
 )
 
 

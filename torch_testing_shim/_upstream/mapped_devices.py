@@ -96,7 +96,7 @@ def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
     }
     answers = []
     for row in TABLE:
-        for name in row.names if row.way is not Way.TORCH else ():
+        for name in row.names if row.way not in (Way.TORCH, Way.DISTRIBUTED) else ():
             if (found := found_call(row, name, names.devices.source)) is not None:
                 answers.append((*found, _answer(row, name, own.get(row.owner), getattr(*found), names)))
     return answers

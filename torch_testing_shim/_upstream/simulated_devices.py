@@ -174,7 +174,7 @@ class DeviceProperties:
     warp_size: int = 32
     is_integrated: bool = False
     is_multi_gpu_board: bool = False
-    gcnArchName: str = "simulated"  # noqa: N815 - torch's name
+    gcnArchName: str = "simulated"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"{name!r} is not known of the device {self.name!r}, which --map-device simulates")

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from torch_testing_shim._settings import read_settings
+
 __all__ = [
     "DeterministicGuard",
     "SwapTensorsGuard",
@@ -26,7 +28,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def kept_torch_state() -> Iterator[None]:
-    """While the body runs, sparse tensors are checked as they are made; after it, that and grad mode are as before."""
+    """While the body runs, sparse tensors are checked as they are made; after it, that, grad mode and the current one
+    of simulated devices are as before."""
+    is_mapped = read_settings().device_map is not None and torch.accelerator.is_available()
+    device = torch.accelerator.current_device_index() if is_mapped else None
     checks: Any = torch.sparse.check_sparse_tensor_invariants  # untyped in torch
     grad = torch.is_grad_enabled()
     was_checking = checks.is_enabled()
@@ -36,6 +41,8 @@ def kept_torch_state() -> Iterator[None]:
     finally:
         (checks.enable if was_checking else checks.disable)()
         torch.set_grad_enabled(grad)
+        if device is not None:
+            torch.accelerator.set_device_index(device)
 
 
 @contextlib.contextmanager

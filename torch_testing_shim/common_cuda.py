@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from torch_testing_shim._engine.driver import DRIVER
-from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM
+from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM, settings_or_default
 from torch_testing_shim._lazy_flag import LazyFlag
 from torch_testing_shim._upstream.graft import served
 
@@ -43,6 +43,8 @@ def _has_flash_attention() -> bool:
 
 
 def _has_efficient_attention() -> bool:
+    if settings_or_default().device_map is not None:
+        return False
     return LAZY_FLAGS["TEST_CUDA"]() or LAZY_FLAGS["TEST_XPU"]() or _declares("memory_efficient_attention")
 
 

@@ -49,9 +49,10 @@ answer_in_new_interpreter({order!r}, {answers}, {parent})
 
 
 def accelerator_type() -> str | None:
-    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
+    """The type of the accelerator that this torch was built or extended for, whether or not one is there; None where
+    the CPU stands for it (--map-device), which has no driver."""
     accelerator = current_accelerator()
-    return accelerator.type if accelerator is not None else None
+    return accelerator.type if accelerator is not None and accelerator.type != "cpu" else None
 
 
 def initialized_accelerator() -> str | None:

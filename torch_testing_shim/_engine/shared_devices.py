@@ -17,9 +17,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
-from torch.utils import _pytree as pytree
 
+from torch_testing_shim._engine.collective_copies import call_on_copies
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 
 __all__ = ["gloo_backend", "share_devices"]
 
@@ -44,8 +45,6 @@ _ON_DEVICES = (
 _NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
 #: The registrations last as long as these live.
 _LIBRARIES: list[Any] = []
-#: What torch's C++ holds of a work is not its Python part, which has to live until the work is done.
-_UNDER_WAY: set[dist.Work] = set()
 
 
 def share_devices(ranks: int) -> None:
@@ -53,6 +52,7 @@ def share_devices(ranks: int) -> None:
     device = device_in_use()
     if not device.is_shared_by(ranks):
         return
+    make_up_for_gloo()
     served = dist.Backend.backend_capability[GLOO]
     _send_through_host(device.type, is_served=device.type in served)
     dist.Backend.default_device_backend_map[device.type] = GLOO
@@ -102,56 +102,7 @@ def _send_through_host(device_type: str, *, is_served: bool) -> None:
 def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any]:
     """The operator on copies of the tensors in the host's memory, which go back when it is done."""
 
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+    def to_host(tensor: torch.Tensor) -> torch.Tensor | None:
+        return tensor.detach().to("cpu") if tensor.device.type == device_type else None
 
-        def to_host(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor) or value.device.type != device_type:
-                return value
-            copies.append((value, value.detach().to("cpu")))
-            return copies[-1][1]
-
-        def to_device(value: Any) -> Any:
-            if isinstance(value, torch.ScriptObject):
-                return _Return(dist.Work.unbox(value), copies).boxed()
-            return next((own for own, copy in copies if copy is value), value)
-
-        args, kwargs = pytree.tree_map(to_host, (args, kwargs))
-        return pytree.tree_map(to_device, operator(*args, **kwargs))
-
-    return kernel
-
-
-class _Return(dist.Work):
-    """A work on copies of tensors, which are the tensors' own values again once it has been waited for."""
-
-    def __init__(self, work: dist.Work, copies: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        super().__init__()
-        self._work = work
-        self._copies = copies
-        _UNDER_WAY.add(self)
-
-    def wait(self, timeout: Any = None) -> bool:
-        is_done = self._work.wait() if timeout is None else self._work.wait(timeout)
-        self._copy_back()
-        return is_done
-
-    def get_future(self) -> Any:
-        def copy_back(done: Any) -> Any:
-            self._copy_back()
-            return done.value()
-
-        return self._work.get_future().then(copy_back)
-
-    def is_completed(self) -> bool:
-        return self._work.is_completed()
-
-    def _source_rank(self) -> int:
-        return self._work._source_rank()
-
-    def _copy_back(self) -> None:
-        # Operators name their outputs first: an output that is a part of an input is written last, and stays.
-        while self._copies:
-            own, copy = self._copies.pop()
-            own.data.copy_(copy)
-        _UNDER_WAY.discard(self)
+    return lambda *args, **kwargs: call_on_copies(operator, to_host, args, kwargs)

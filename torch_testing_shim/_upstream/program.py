@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from torch_testing_shim._device_map import DeviceMap, parse_device_map
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
+from torch_testing_shim._upstream.device_table import table_text
 from torch_testing_shim._upstream.main_part import read_main_part
 from torch_testing_shim._upstream.redirect import install, is_installed
 from torch_testing_shim._upstream.surface import SurfaceError, surface_report
@@ -135,6 +136,9 @@ def _take_own_arguments() -> None:
     if sys.argv[1:2] == ["--report-surface"]:
         _report_surface(sys.argv[2:])
     arguments = sys.argv[1:]
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE, "", "What --map-device cuda=cpu answers:", "", *table_text(), sep="\n")
+        raise SystemExit(0)
     if arguments[:1] == ["--map-device"] and len(arguments) > 1:
         _take_map(arguments[1])
         arguments = arguments[2:]

@@ -26,6 +26,7 @@ from torch_testing_shim._engine.new_interpreter import interpreter_command, prog
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
 from torch_testing_shim._exit_status import describe_exit
+from torch_testing_shim._settings import read_settings
 
 __all__ = ["DRIVER", "Driver", "accelerator_type", "answer_in_new_interpreter", "initialized_accelerator"]
 
@@ -82,7 +83,8 @@ class Driver:
         key = (question, *arguments)
         with self._lock:
             if key not in self._answers:
-                is_here = self.may_start or accelerator_type() is None or initialized_accelerator() is not None
+                is_simulated = read_settings().device_map is not None
+                is_here = self.may_start or is_simulated or initialized_accelerator() is not None
                 self._answers[key] = question(*arguments) if is_here else _asked_elsewhere(question, arguments)
             answer: Answer = self._answers[key]
         return answer

@@ -34,7 +34,8 @@ What the faces delegate to:
     _test_program           run_tests, with _program_options, _test_selection, _keyword_expression, _running_script,
                             _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
                             _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
-    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
+    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output,
+                            _unittest_assertions
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _rank_placements        where the shards of a test's sharded tensors lie
     _lazy_flag              a flag that is asked when it is used

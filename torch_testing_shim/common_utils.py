@@ -81,7 +81,8 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
-from torch_testing_shim._upstream.class_rest import torchs_attribute
+from torch_testing_shim._unittest_assertions import UnittestAssertions
+from torch_testing_shim._upstream.class_rest import TorchsRest
 from torch_testing_shim._upstream.graft import served
 
 # What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
@@ -170,7 +171,7 @@ class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at ru
     """A `setUpClass` before which ranks are prepared."""
 
 
-class TestCase(TensorAssertions, ExpectedOutput):
+class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
     """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
     tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
 
@@ -179,7 +180,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
-    rest_is_torchs = True
+    rest_is_torchs = TorchsRest()
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False
@@ -191,10 +192,6 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
-
-    def __getattr__(self, name: str) -> Any:
-        """What upstream's classes have besides, of those that are marked: torch's own, on this test."""
-        return torchs_attribute(self, name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also

@@ -18,6 +18,7 @@ from unittest import mock
 
 import hypothesis
 import torch
+import torch._dynamo.testing
 
 from torch_testing_shim import common_utils
 from torch_testing_shim.common_utils import (
@@ -275,6 +276,28 @@ class SetUpTest(TestCase):
     def test_grad_mode_is_put_back(self) -> None:
         run_body(lambda case: torch.set_grad_enabled(False))
         self.assertTrue(torch.is_grad_enabled())
+
+    def test_overrides_of_torch_end_with_the_test_that_leaves_them(self) -> None:
+        def disable(case: Any) -> None:
+            torch._C.DisableTorchFunctionSubclass().__enter__()
+
+        for body, told in (
+            (
+                lambda case: torch.set_default_device("meta"),
+                "began with 0 torch function modes and ends with 1",
+            ),
+            (disable, "began with torch's overrides in"),
+        ):
+            result = run_body(body)
+            self.assertIn(told, result.failures[0][1])
+            self.assertTrue(run_body(lambda case: case.assertEqual(torch.ones(1).device.type, "cpu")).wasSuccessful())
+            self.assertTrue(torch._C._is_torch_function_enabled())
+
+    def test_the_stance_of_compile_is_put_back(self) -> None:
+        counter = torch._dynamo.testing.CompileCounter()
+        run_body(lambda case: torch.compiler.set_stance("force_eager"))
+        torch.compile(lambda x: x + 1, backend=counter)(torch.ones(1))
+        self.assertEqual(counter.frame_count, 1)
 
     def test_sparse_tensors_are_checked_while_a_test_runs(self) -> None:
         before = torch.sparse.check_sparse_tensor_invariants.is_enabled()

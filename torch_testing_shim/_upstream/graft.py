@@ -22,7 +22,7 @@ import threading
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import CodeType, MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from torch_testing_shim._upstream.compiled import module_statements
@@ -200,12 +200,6 @@ class _Graft:
         if name not in names and name in self.taken:  # `mock.patch` deletes what it has not found in the module
             names[name] = self.taken[name]
         return name in names
-
-    def defines_in(self, class_name: str, name: str) -> bool:
-        """Whether torch's class of this name binds `name` in its body."""
-        code = marshal.loads(self._statements[self._by_name[class_name][-1]].code)
-        bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
-        return any(name in body.co_names for body in bodies) and name in self.made_aside(class_name)
 
     def made_aside(self, class_name: str) -> Mapping[str, Any]:
         """What torch's class of this name has, which is ours in the face. Its functions use the names of the face."""

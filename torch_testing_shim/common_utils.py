@@ -83,7 +83,7 @@ from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
 from torch_testing_shim._unittest_assertions import UnittestAssertions
 from torch_testing_shim._upstream.class_rest import TorchsRest
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._upstream.graft import grafted, served
 
 # What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
@@ -136,12 +136,14 @@ load_profile_with_hypothesis(settings_or_default())
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
-# torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
-_HYPOTHESIS = {
+_HOW_OURS_STARTS = {
+    # torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
     "hypothesis": lambda: importlib.import_module("hypothesis"),
     "settings": lambda: importlib.import_module("hypothesis").settings,
+    # torch's has none before its own `run_tests` has read the command line.
+    "GRAPH_EXECUTOR": lambda: grafted(__name__, "cppProfilingFlagsToProfilingMode")(),
 }
-__getattr__ = served(__name__, {**LAZY_FLAGS, **_HYPOTHESIS})
+__getattr__ = served(__name__, {**LAZY_FLAGS, **_HOW_OURS_STARTS})
 
 
 class NoTest:

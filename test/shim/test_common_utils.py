@@ -451,6 +451,10 @@ class RetriesTest(TestCase):
                 retry_on_connect_failures(connect_errors=["in use"])(failing)("other", 1)
             self.assertEqual(len(calls), 1)
 
+    def test_torchscript_runs_as_it_does_by_default(self) -> None:
+        with common_utils.enable_profiling_mode():
+            self.assertEqual(common_utils.ProfilingMode.PROFILING, common_utils.GRAPH_EXECUTOR)
+
     def test_a_free_port_can_be_bound(self) -> None:
         with socket.socket() as listener:
             listener.bind(("localhost", find_free_port()))

@@ -96,7 +96,7 @@ CUDAInitMode = DEVICEInitMode
 class FSDPTestMixin:
     """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
 
-    rest_is_torchs = TorchsRest()
+    rest_is_torchs = TorchsRest(older="FSDPTest")
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""

@@ -7,7 +7,7 @@ graft       names that a face lacks: the installed torch's own, built on ours
 modules     the same for modules that this package has no face for; class_rest: for what a class lacks
 statements  a module of torch's harness as statements; sources: where it lies; compiled: kept from run to run
 dropped_results     what torch's decorators drop of a test's result is checked
-missing     what stands in for a name that torch lacks too, until it is used
+missing     what stands in for a name that torch lacks too, until it is used; asking: or whether it may be absent
 mapped_devices      what is asked for on one device type is made on another
 device_calls        what `torch.cuda.*` answers then
 distributed_calls   what torch.distributed is told then

@@ -8,7 +8,8 @@ judges them does not say so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_testing_shim._upstream.graft import graft_of, locked
@@ -24,11 +25,25 @@ _BINDING = re.compile(r"^    (?:def |class )?([a-zA-Z_]\w*)(?=\(|\s*[:=])", re.M
 
 
 class TorchsRest:
-    """Marks a class of a face whose rest is torch's, and puts a placeholder there for each name that it lacks."""
+    """Marks a class of a face whose rest is torch's, and puts a placeholder there for each name that it lacks.
+
+    Args:
+        older: the class that an older torch has instead.
+
+    Attributes:
+        name: the class that the installed torch has.
+    """
+
+    def __init__(self, older: str | None = None) -> None:
+        self._older = older
+        self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
-        for each in _names_in_body(owner.__module__, owner.__name__):
-            if not hasattr(owner, each):
+        text = _source_of(owner.__module__)
+        names = [each for each in (owner.__name__, self._older) if each is not None]
+        self.name, body = next(((each, body) for each in names if (body := _body_of(each, text))), (owner.__name__, ""))
+        for each in set(_BINDING.findall(body)):
+            if not hasattr(owner, each) and not (each.startswith("__") and each.endswith("__")):
                 setattr(owner, each, _Placeholder(owner, each))
 
 
@@ -46,28 +61,37 @@ class _Placeholder:
     def _value(self, owner: type) -> Any:
         """
         Raises:
-            AttributeError: torch's class does not have it, for what it looked like in its source.
+            AttributeError: torch's class does not have it, for what it looked like in its source, or it is one that
+                another class of ours has which stands for the same class of torch's.
         """
         classes = owner.__mro__
-        for each in classes[classes.index(self._holder) + 1 :]:
-            if not isinstance(vars(each).get(self._name, self), _Placeholder):
-                return vars(each)[self._name]
-        try:
+        found = _written_here(classes[classes.index(self._holder) + 1 :], self._name)
+        if found is not None:
+            return vars(found)[self._name]
+        named = vars(sys.modules[self._holder.__module__]).get(vars(self._holder)["rest_is_torchs"].name, object)
+        if _written_here(named.__mro__, self._name) is None and self._name in torchs_class(self._holder):
             return torchs_class(self._holder)[self._name]
-        except KeyError:
-            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}") from None
+        raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+
+
+def _written_here(classes: Sequence[type], name: str) -> type | None:
+    """The first of the classes that has the name, and not as a placeholder."""
+    have = (each for each in classes if name in vars(each))
+    return next((each for each in have if not isinstance(vars(each)[name], _Placeholder)), None)
 
 
 def torchs_class(ours: type) -> Mapping[str, Any]:
     """What torch's own class has that a class of a face stands for."""
+    rest: TorchsRest = vars(ours)["rest_is_torchs"]
     with locked():
-        return graft_of(ours.__module__).made_aside(ours.__name__)
+        return graft_of(ours.__module__).made_aside(rest.name)
 
 
-def _names_in_body(module: str, class_name: str) -> set[str]:
-    """The names that torch's class binds, less those that Python gives a meaning to."""
+def _source_of(module: str) -> str:
     source = source_file(module[len(SHIM) :].lstrip("."))
-    text = source.read_text(encoding="utf-8") if source is not None else ""
-    body = re.search(rf"^class {class_name}\b.*\n(?:(?:[ \t#)].*)?\n)*", text, re.MULTILINE)
-    found = set(_BINDING.findall(body[0])) if body is not None else set()
-    return {name for name in found if not (name.startswith("__") and name.endswith("__"))}
+    return source.read_text(encoding="utf-8") if source is not None else ""
+
+
+def _body_of(class_name: str, text: str) -> str:
+    found = re.search(rf"^class {class_name}\b.*\n(?:(?:[ \t#)].*)?\n)*", text, re.MULTILINE)
+    return found[0] if found is not None else ""

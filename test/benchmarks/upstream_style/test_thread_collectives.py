@@ -131,12 +131,6 @@ class ByBaseClassTest(MultiThreadedTestCase):
         self.assertEqual(tensors[0], torch.full((2,), 6.0))
         self.assertEqual(tensors[1], torch.full((3,), 4.0))
 
-    def test_reduce_to_one(self):
-        tensor = torch.ones(1) * (self.rank + 1)
-        dist.reduce(tensor, dst=3)
-        if self.rank == 3:
-            self.assertEqual(tensor.item(), 10)
-
     def test_reduce_scatter(self):
         out = torch.zeros(1)
         dist.reduce_scatter(out, [torch.tensor([float(r)]) for r in range(4)])

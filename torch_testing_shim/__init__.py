@@ -39,7 +39,8 @@ What the faces delegate to:
                             _run_environment, _journaling_result, _test_events, _test_log, _child_runs, _junit_report,
                             _pytest_run, _pytest_journal: pytest's reports as entries of the log,
                             _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
-    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
+    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output,
+                            _unittest_assertions
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _rank_placements        where the shards of a test's sharded tensors lie
     _lazy_flag              a flag that is asked when it is used

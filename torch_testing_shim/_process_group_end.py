@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch.distributed as dist
 
+from torch_testing_shim._engine.rank_steps import current_steps
 from torch_testing_shim._skips import skip_message, skip_reason_of
 
 __all__ = ["keep_connections", "leave_group_after"]
@@ -23,10 +24,10 @@ def keep_connections() -> None:
 
 def leave_group_after(error: BaseException) -> None:
     """Destroys the process group of a test that has raised `error`, without a barrier, to which others may never come.
-    The connections close, so they learn of it. After a skip the group stays until the process ends, since all ranks are
-    expected to skip, and another may still be making its connections."""
+    The connections close, so they learn of it. After a skip in a rank the group stays until the process ends, since all
+    ranks are expected to skip, and another may still be making its connections."""
     skips_by_code = isinstance(error, SystemExit) and skip_message(error.code) is not None
-    if skips_by_code or skip_reason_of(error) is not None:
+    if current_steps() is not None and (skips_by_code or skip_reason_of(error) is not None):
         return
     if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
         dist.destroy_process_group()

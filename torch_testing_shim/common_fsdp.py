@@ -32,7 +32,7 @@ from torch_testing_shim._fsdp.fsdp_device import (
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim._upstream.class_rest import torchs_class
+from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest,
@@ -100,7 +100,7 @@ CUDAInitMode = DEVICEInitMode
 class FSDPTestMixin:
     """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
 
-    rest_is_torchs: bool | str = "FSDPTest"  # which had it all before there was a mixin
+    rest_is_torchs = TorchsRest(older="FSDPTest")
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""

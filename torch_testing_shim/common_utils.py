@@ -91,8 +91,9 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
-from torch_testing_shim._upstream.class_rest import torchs_attribute
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._unittest_assertions import UnittestAssertions
+from torch_testing_shim._upstream.class_rest import TorchsRest
+from torch_testing_shim._upstream.graft import grafted, served
 
 # What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
@@ -150,12 +151,14 @@ load_profile_with_hypothesis(settings_or_default())
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
-# torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
-_HYPOTHESIS = {
+_HOW_OURS_STARTS = {
+    # torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
     "hypothesis": lambda: importlib.import_module("hypothesis"),
     "settings": lambda: importlib.import_module("hypothesis").settings,
+    # torch's has none before its own `run_tests` has read the command line.
+    "GRAPH_EXECUTOR": lambda: grafted(__name__, "cppProfilingFlagsToProfilingMode")(),
 }
-__getattr__ = served(__name__, {**LAZY_FLAGS, **_HYPOTHESIS})
+__getattr__ = served(__name__, {**LAZY_FLAGS, **_HOW_OURS_STARTS})
 
 
 class NoTest:
@@ -185,7 +188,7 @@ class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at ru
     """A `setUpClass` before which ranks are prepared."""
 
 
-class TestCase(TensorAssertions, ExpectedOutput):
+class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
     """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
     tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
 
@@ -194,7 +197,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
-    rest_is_torchs: bool | str = True
+    rest_is_torchs = TorchsRest()
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False
@@ -206,10 +209,6 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
-
-    def __getattr__(self, name: str) -> Any:
-        """What upstream's classes have besides, of those that are marked: torch's own, on this test."""
-        return torchs_attribute(self, name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also

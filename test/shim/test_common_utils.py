@@ -18,6 +18,7 @@ from unittest import mock
 
 import hypothesis
 import torch
+import torch._dynamo.testing
 
 from torch_testing_shim import common_utils
 from torch_testing_shim.common_utils import (
@@ -278,6 +279,28 @@ class SetUpTest(TestCase):
         run_body(lambda case: torch.set_grad_enabled(False))
         self.assertTrue(torch.is_grad_enabled())
 
+    def test_overrides_of_torch_end_with_the_test_that_leaves_them(self) -> None:
+        def disable(case: Any) -> None:
+            torch._C.DisableTorchFunctionSubclass().__enter__()
+
+        for body, told in (
+            (
+                lambda case: torch.set_default_device("meta"),
+                "began with 0 torch function modes and ends with 1",
+            ),
+            (disable, "began with torch's overrides in"),
+        ):
+            result = run_body(body)
+            self.assertIn(told, result.failures[0][1])
+            self.assertTrue(run_body(lambda case: case.assertEqual(torch.ones(1).device.type, "cpu")).wasSuccessful())
+            self.assertTrue(torch._C._is_torch_function_enabled())
+
+    def test_the_stance_of_compile_is_put_back(self) -> None:
+        counter = torch._dynamo.testing.CompileCounter()
+        run_body(lambda case: torch.compiler.set_stance("force_eager"))
+        torch.compile(lambda x: x + 1, backend=counter)(torch.ones(1))
+        self.assertEqual(counter.frame_count, 1)
+
     def test_sparse_tensors_are_checked_while_a_test_runs(self) -> None:
         before = torch.sparse.check_sparse_tensor_invariants.is_enabled()
         seen = []
@@ -434,6 +457,10 @@ class RetriesTest(TestCase):
             with self.assertRaisesRegex(RuntimeError, "other"):
                 retry_on_connect_failures(connect_errors=["in use"])(failing)("other", 1)
             self.assertEqual(len(calls), 1)
+
+    def test_torchscript_runs_as_it_does_by_default(self) -> None:
+        with common_utils.enable_profiling_mode():
+            self.assertEqual(common_utils.ProfilingMode.PROFILING, common_utils.GRAPH_EXECUTOR)
 
     def test_a_free_port_can_be_bound(self) -> None:
         with socket.socket() as listener:

@@ -11,7 +11,7 @@ modules     the same for modules that this package has no face for; class_rest: 
 statements  a module of torch's harness as statements; sources: where it lies; compiled: kept from run to run
 dropped_results     what torch's decorators drop of a test's result is checked
 driver_questions    what torch's modules ask a device's driver is asked where it may start
-missing     what stands in for a name that torch lacks too, until it is used
+missing     what stands in for a name that torch lacks too, until it is used; asking: or whether it may be absent
 mapped_devices      what is asked for on one device type is made on another
 device_table        what each call answers then, as people read it
 device_calls        the answers of `torch.cuda` and `torch.accelerator`; simulated_devices: indices, streams, properties

@@ -22,9 +22,10 @@ import threading
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import CodeType, MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
+from torch_testing_shim._upstream.asking import is_prepared_for_absence
 from torch_testing_shim._upstream.compiled import module_statements
 from torch_testing_shim._upstream.driver_questions import asking
 from torch_testing_shim._upstream.missing import MissingName, importing_file
@@ -182,7 +183,7 @@ def _found_elsewhere(module: str, name: str) -> Any:
     home = home_of(name, below)
     if home is not None:
         return getattr(importlib.import_module(f"{SHIM}.{home}"), name)
-    if _FILES_MAY_LACK_NAMES:
+    if _FILES_MAY_LACK_NAMES and not is_prepared_for_absence():
         return MissingName(f"{UPSTREAM}.{below}.{name}", importing_file())
     raise AttributeError(f"module {module!r} has no attribute {name!r}, and neither has torch's module of that name")
 
@@ -216,14 +217,6 @@ class _Graft:
         if name not in names and name in self.taken:  # `mock.patch` deletes what it has not found in the module
             names[name] = self.taken[name]
         return name in names
-
-    def defines_in(self, class_name: str, name: str) -> bool:
-        """Whether torch has a class of this name that binds `name` in its body."""
-        if class_name not in self._by_name:  # ours alone, in the installed torch
-            return False
-        code = marshal.loads(self._statements[self._by_name[class_name][-1]].code)
-        bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
-        return any(name in body.co_names for body in bodies) and name in self.made_aside(class_name)
 
     def made_aside(self, class_name: str) -> Mapping[str, Any]:
         """What torch's class of this name has, which is ours in the face. Its functions use the names of the face."""

@@ -86,6 +86,15 @@ class Interrupts:
             signal.signal(number, signal.SIG_IGN)
         self._replaced.clear()
 
+    def swallowed(self) -> KeyboardInterrupt | None:
+        """The interrupt that the first signal was, for a test that has caught it and gone on; None where none came."""
+        number = self._signals.first
+        if number is None:
+            return None
+        interrupt = KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
+        interrupt.args = (f"the test caught {number.name} and went on",)
+        return interrupt
+
     def _before_fork(self) -> None:
         """A child starts with the usual handlers: Python forgets what a child is sent before its first step, so that a
         SIGTERM which has a handler would be lost there, and its sender wait for ever."""

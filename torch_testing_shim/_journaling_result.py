@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import unittest
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,8 +72,16 @@ class JournalingResult(unittest.TextTestResult):
     _cut_short: unittest.TestCase | None = None  # the test that the interrupt came in
     _where_cut_short = ""
 
-    def __init__(self, *args: Any, log: TestLog, fixtures: Fixtures, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        log: TestLog,
+        fixtures: Fixtures,
+        swallowed: Callable[[], KeyboardInterrupt | None],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._swallowed = swallowed
         self.interrupted = False
         self._log = log
         self._fixtures = fixtures
@@ -108,11 +116,15 @@ class JournalingResult(unittest.TextTestResult):
         super().stopTest(test)
         entry = self._running.entry(records_of(test)) if self._running is not None else None
         self._running = None
-        is_cut_short = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # which is on its way through unittest
+        is_on_its_way = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # through unittest
+        swallowed = None if is_on_its_way else self._swallowed()
+        is_cut_short = is_on_its_way or swallowed is not None
         if is_cut_short and (entry is None or not entry.status.is_failure):  # its subtests may have passed so far
             self._cut_short = test
         elif entry is not None:
             self._log.end(replace(entry, notes=notes_of(test)))
+        if swallowed is not None:
+            raise swallowed
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         super().addSuccess(test)

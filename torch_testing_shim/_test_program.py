@@ -164,7 +164,7 @@ def _run_and_report(
         for _ in range(options.repeat):
             left = leave_out(names, skipped, log)
             if left:
-                _run_once(left, options, script, log)
+                _run_once(left, options, script, log, interrupts)
             if log.has_failures:
                 break
         log.finish()
@@ -177,7 +177,7 @@ def _run_and_report(
     return _exit_status(log) if status is None else status
 
 
-def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> None:
+def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog, interrupts: Interrupts) -> None:
     if options.subprocess:
         run_in_children([[name] for name in names], 1, script, options, log)
     elif options.run_parallel > 1:
@@ -186,16 +186,16 @@ def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: T
     elif options.use_pytest:
         run_with_pytest(names, script, options, log)
     else:
-        _run_here(frozenset(names), options, log)
+        _run_here(frozenset(names), options, log, interrupts)
 
 
-def _run_here(names: Set[str], options: ProgramOptions, log: TestLog) -> None:
+def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts: Interrupts) -> None:
     """Runs tests in this process, by unittest's own runner.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.
     """
-    interrupts: list[KeyboardInterrupt] = []
+    stopped_by: list[KeyboardInterrupt] = []
     tests = [test for test in _choice(options).chosen if test_name(test) in names]
     suite, fixtures = unittest.TestSuite(tests), Fixtures(tests)
     del tests  # the suite lets go of each test when it has run, with all that the test holds
@@ -206,7 +206,7 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog) -> None:
             suite(result)
         except KeyboardInterrupt as interrupt:
             result.interrupt(interrupt)
-            interrupts.append(interrupt)
+            stopped_by.append(interrupt)
 
     unittest.TextTestRunner(
         verbosity=options.verbosity,
@@ -214,10 +214,10 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog) -> None:
         buffer=options.buffer,
         tb_locals=options.showlocals,
         warnings=None if sys.warnoptions else "default",
-        resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures),
+        resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures, swallowed=interrupts.swallowed),
     ).run(run_suite)  # type: ignore[arg-type]
-    if interrupts:
-        raise interrupts[0]
+    if stopped_by:
+        raise stopped_by[0]
 
 
 def _summary(log: TestLog) -> str:

@@ -199,14 +199,14 @@ class ByRunner(SampleTestCase):
         self.assertEqual("3 passed, 1 failed, 0 skipped", last[1])
 
     def test_choices_by_the_runners_own_words(self):
-        chosen = ("-k", "*.test_parameters*", "-k", "inner or again", "-x", "test_file::test_parameters[b::c]")
-        run = self.run_test(*chosen, "-i", "test_file", "test_unittest", "--retries", "1", "--", "-n", "1")
+        chosen = ("-k", "*.test_parameters*", "-k", "inner or skipped", "-x", "test_file::test_parameters[b::c]")
+        run = self.run_test(*chosen, "-i", "test_file", "--", "-n", "1")
         self.assertEqual(0, run.exit_code, run.output)
-        self.assertIn("test_file  4 passed, 1 flaky", run.output)
-        self.assertIn("FLAKY  test_file::TestLate.test_passes_when_it_runs_again", run.output)
-        self.assertIn("test_unittest  no tests", run.output)
-        run = self.run_test("-i", "test_file::no_such_test")
+        self.assertIn("test_file  3 passed, 2 skipped", run.output)
+        flaky = "test_file::TestLate.test_passes_when_it_runs_again"
+        run = self.run_test("-i", flaky, "test_unittest::no_such_test", "--retries", "1")
         self.assertEqual(2, run.exit_code, run.output)
+        self.assertIn(f"\nFLAKY  {flaky}  passed when it was run again; at first: OSError: first", run.output)
         self.assertRegex(run.output, r"ended with exit status 4 .*: ERROR: not found: \S+::no_such_test")
 
     def test_without_pytest(self):

@@ -112,6 +112,10 @@ class Program(SampleTestCase):
                 self.assertRegex(run.output, message)
                 self.assertNotIn("Traceback", run.output)
 
+    def test_a_wrong_environment(self):
+        run = self.run_file(WORLD_SIZE="x")
+        self.assertEqual((2, "WORLD_SIZE is 'x'; it must be a whole number from 1\n"), (run.exit_code, run.output))
+
     def test_report_of_the_surface_runs_nothing(self):
         Path(self.folder, "test_other.py").write_text(
             "from torch.testing._internal.common_utils import run_tests\nraise SystemExit('was run')\n"

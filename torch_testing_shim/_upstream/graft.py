@@ -147,7 +147,6 @@ def locked() -> Iterator[None]:
 def graft_of(module: str) -> _Graft:
     """What the face has taken over so far. To be used inside `locked`."""
     if module not in _GRAFTS:
-        bring_along(module)
         _GRAFTS[module] = _Graft(module)
     return _GRAFTS[module]
 
@@ -171,6 +170,7 @@ def grafted(module: str, name: str) -> Any:
     """
     with locked():
         if graft_of(module).take(name):
+            bring_along(module)
             return vars(sys.modules[module])[name]
     return _found_elsewhere(module, name)
 

@@ -77,7 +77,7 @@ class DeviceTable(TestCase):
             }
             self.assertGreater(len(found), 8)
             self.assertEqual([], unnamed(f"{prefix}.{name}" for name in found))
-        for below in ("amp", "fft", "random"):
+        for below in ("amp", "fft", "nested", "random"):
             names = [name for name in dir(getattr(torch, below)) if not name.startswith("_")]
             found = [name for name in names if takes_device(getattr(getattr(torch, below), name))]
             alike = {f"torch.{name}" for name in ("autocast", "GradScaler")}

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._triton import has_triton
@@ -285,6 +285,9 @@ class Ranks(DTensorTestBase):
             FullyShardedDataParallel(nn.Linear(4, 4).cuda(self.rank), device_id=torch.cuda.current_device()),
             nn.parallel.DistributedDataParallel(nn.Linear(4, 4).cuda(), device_ids=[self.rank]),
             fully_shard(nn.Linear(4, 4, device="cuda")),
+            FullyShardedDataParallel(nn.Linear(4, 4), cpu_offload=CPUOffload(True), device_id=self.rank),
+            torch.compile(nn.parallel.DistributedDataParallel(nn.Linear(4, 4).to(self.rank)), backend="aot_eager"),
+            nn.DataParallel(nn.Linear(4, 4).to(0)),
         ]
         for model in models:
             model(ones).sum().backward()

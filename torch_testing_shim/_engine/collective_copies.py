@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
-__all__ = ["CopyingWork", "call_on_copies"]
+__all__ = ["CopyingWork", "call_on_copies", "not_compiled"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+Call = TypeVar("Call", bound=Callable[..., Any])
 #: A tensor of the test's, and the one that stands for it.
 Copies = list[tuple[torch.Tensor, torch.Tensor]]
 #: What torch's C++ holds of a work is not its Python part, which has to live until the work is done.
@@ -51,6 +52,19 @@ def call_on_copies(
     return pytree.tree_map(to_own, operator(*args, **kwargs))
 
 
+def not_compiled(function: Call) -> Call:
+    """A function that C++ calls, where torch.compile may be about to compile whatever Python runs in the thread."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    frames: Any = torch._C._dynamo.eval_frame  # what torch.compiler.disable sets, without importing the compiler
+    if hasattr(frames, "set_code_exec_strategy"):
+        skip = frames._FrameAction.SKIP
+        frames.set_code_exec_strategy(call.__code__, frames._FrameExecStrategy(skip, skip))  # and what it calls
+    return cast(Call, call)
+
+
 class CopyingWork(dist.Work):
     """Works on copies of tensors, which are the tensors' own values again once they have been waited for."""
 
@@ -60,6 +74,7 @@ class CopyingWork(dist.Work):
         self._copies = copies
         _UNDER_WAY.add(self)
 
+    @not_compiled
     def wait(self, timeout: Any = None) -> bool:
         is_done = [work.wait() if timeout is None else work.wait(timeout) for work in self._works]
         self._copy_back()
@@ -72,6 +87,7 @@ class CopyingWork(dist.Work):
 
         return torch.futures.collect_all([work.get_future() for work in self._works]).then(copy_back)
 
+    @not_compiled
     def is_completed(self) -> bool:
         return all(work.is_completed() for work in self._works)
 

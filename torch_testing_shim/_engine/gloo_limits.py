@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from torch_testing_shim._engine.collective_copies import CopyingWork, call_on_copies
+from torch_testing_shim._engine.collective_copies import CopyingWork, call_on_copies, not_compiled
 from torch_testing_shim._engine.own_messages import OwnMessages, cpu_backend
 
 __all__ = ["make_up_for_gloo"]
@@ -89,7 +89,7 @@ def make_up_for_gloo() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own kernels are replaced, of which it warns
         for name, kernel in kernels.items():
-            library.impl(name, kernel, "CPU")
+            library.impl(name, not_compiled(kernel), "CPU")
 
 
 def _kernel(name: str, method: str, options: str) -> Kernel:

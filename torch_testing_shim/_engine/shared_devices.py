@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from torch_testing_shim._engine.collective_copies import call_on_copies
+from torch_testing_shim._engine.collective_copies import call_on_copies, not_compiled
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 
@@ -105,4 +105,4 @@ def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any
     def to_host(tensor: torch.Tensor) -> torch.Tensor | None:
         return tensor.detach().to("cpu") if tensor.device.type == device_type else None
 
-    return lambda *args, **kwargs: call_on_copies(operator, to_host, args, kwargs)
+    return not_compiled(lambda *args, **kwargs: call_on_copies(operator, to_host, args, kwargs))

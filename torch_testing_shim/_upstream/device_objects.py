@@ -34,6 +34,12 @@ class TorchCalls:
         self._fork_rng = torch.random.fork_rng
         self._is_enabled = torch.is_autocast_enabled
         self._dtype_of = torch.get_autocast_dtype
+        parse_to = torch._C._nn._parse_to
+
+        def parse_to_target(*args: Any, **kwargs: Any) -> Any:
+            return names.call(parse_to, *map(names.device, args[:1]), *args[1:], **kwargs)
+
+        self._C__nn__parse_to = parse_to_target  # a function, which torch.compile looks for
 
     def get_device_module(self, device: torch.device | str | None = None) -> ModuleType:
         devices = self._names.devices

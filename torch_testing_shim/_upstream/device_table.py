@@ -192,7 +192,8 @@ TABLE: tuple[Row, ...] = (
         " linspace logspace normal ones ones_like rand rand_like randint randint_like randn randn_like randperm range"
         " scalar_tensor set_default_device sparse_bsc_tensor sparse_bsr_tensor sparse_compressed_tensor"
         " sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor tensor tril_indices triu_indices zeros zeros_like"
-        " fft.fftfreq fft.rfftfreq _C._nn._parse_to set_autocast_dtype set_autocast_enabled is_autocast_available",
+        " fft.fftfreq fft.rfftfreq nested.nested_tensor nested.as_nested_tensor"
+        " set_autocast_dtype set_autocast_enabled is_autocast_available",
         Way.MAPPED,
         "on the other device",
     ),
@@ -204,6 +205,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row("torch", "autocast GradScaler", Way.TORCH, "as torch.cuda.amp's"),
     Row("torch", "amp.custom_fwd amp.custom_bwd amp.is_autocast_available", Way.MAPPED, "the other device's"),
+    Row("torch", "_C._nn._parse_to", Way.OWN, "the other device, where `torch.nn.Module.to` is given a device"),
     Row("torch", "random.fork_rng", Way.OWN, "keeps the other device's generator"),
     Row(
         "torch",
@@ -222,6 +224,12 @@ TABLE: tuple[Row, ...] = (
     Row(_TENSOR, "device get_device", Way.TORCH, "the other device; -1 where that is the CPU"),
     Row(_TENSOR, "pin_memory is_pinned", Way.OWN, "a copy in the CPU's memory, which is known as pinned"),
     Row(_TENSOR, "record_stream", Way.OWN, "nothing: memory is freed when nobody holds it"),
+    Row(
+        "torch.cpu",
+        "Stream Event StreamContext stream current_stream",
+        Way.OWN,
+        "those of torch.cuda, which can do more; only where the other device is the CPU",
+    ),
     Row("torch.utils._triton", "has_triton", Way.NO, "False"),
     Row(
         "torch.backends.cuda",
@@ -256,9 +264,16 @@ TABLE: tuple[Row, ...] = (
         "also of float8 (in float32) and with PREMUL_SUM, which gloo does not know",
     ),
     Row(_DISTRIBUTED, "isend irecv batch_isend_irecv", Way.DISTRIBUTED, "also within one rank"),
+    Row(
+        "torch.distributed.tensor",
+        "rand randn",
+        Way.REFUSED,
+        "refused: DTensor shares the state of a cuda generator out, which the CPU's has not",
+    ),
     Row(_DISTRIBUTED, "_coalescing_manager", Way.DISTRIBUTED, "without its device"),
     Row(_DISTRIBUTED, "fsdp.FullyShardedDataParallel", Way.DISTRIBUTED, "`device_id` is the other device"),
     Row("torch.nn.parallel", "DistributedDataParallel", Way.DISTRIBUTED, "without `device_ids` and `output_device`"),
+    Row("torch.nn.parallel", "DataParallel", Way.DISTRIBUTED, "the module itself, on the one device that there is"),
 )
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from torch_testing_shim._device_map import DeviceMap
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
@@ -42,6 +42,7 @@ def patch_distributed_calls(devices: DeviceMap) -> None:
     _wrap([device_mesh.DeviceMesh], "__init__", change_mesh)
     _wrap([DistributedDataParallel], "__init__", lambda _: {"device_ids": None, "output_device": None})
     _wrap([FullyShardedDataParallel], "__init__", lambda _: {"device_id": torch.device(devices.target)})
+    _run_unspread(DataParallel)
     _answer_availability(of_source)
     if of_target == "gloo":
         _wrap([distributed_c10d, dist], "_coalescing_manager", lambda _: {"device": None})
@@ -104,6 +105,18 @@ def _wrap(owners: list[Any], name: str, change: Change) -> None:
     for owner in owners:
         if getattr(owner, name, None) is original:
             setattr(owner, name, changed)
+
+
+def _run_unspread(kind: Any) -> None:
+    """Has DataParallel run its module where it lies, as it does where there is no device to spread over."""
+    begin = kind.__init__
+
+    @functools.wraps(begin)
+    def begin_unspread(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self.device_ids = []
+
+    kind.__init__ = begin_unspread
 
 
 def _answer_availability(backend_of_source: str) -> None:

@@ -15,6 +15,7 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, NoReturn
 
 import torch
@@ -40,7 +41,7 @@ __all__ = ["found_call", "install_device_map"]
 
 _CONSTANTS: Mapping[Way, Any] = {Way.NOTHING: None, Way.ZERO: 0, Way.YES: True, Way.NO: False}
 #: Modules of torch that importing torch does not import.
-_IMPORTED_LATE = ("torch.utils._triton",)
+_IMPORTED_LATE = ("torch.utils._triton", "torch.distributed.tensor")
 
 
 def install_device_map(devices: DeviceMap) -> None:
@@ -72,7 +73,9 @@ def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
         name: one of its names.
         source: the mapped device type.
     """
-    *owners, last = f"{_owner_of(row, source)}.{name}".split(".")
+    if row.owner in _IMPORTED_LATE:
+        importlib.import_module(row.owner)
+    *owners, last = f"{row.owner}.{name}".replace("torch.cuda.", f"torch.{source}.").split(".")
     try:
         owner = functools.reduce(getattr, owners[1:], torch)
     except AttributeError:
@@ -80,25 +83,20 @@ def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
     return (owner, last) if hasattr(owner, last) else None
 
 
-def _owner_of(row: Row, source: str) -> str:
-    owner = row.owner.replace("torch.cuda", f"torch.{source}")
-    if owner in _IMPORTED_LATE:
-        importlib.import_module(owner)
-    return owner
-
-
 def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
     """Each call of the table that this torch has and that is replaced, as (owner, name, answer)."""
-    simulated = SimulatedDevices(names.devices)
+    simulated, target = SimulatedDevices(names.devices), names.devices.target
     own: dict[str, Any] = {
         "torch.cuda": DeviceCalls(simulated),
         "torch.accelerator": AcceleratorCalls(simulated),
         "torch": TorchCalls(names),
         "torch.Tensor": TensorCalls(names),
+        "torch.cpu": DeviceCalls(simulated),
     }
     answers = []
     for row in TABLE:
-        for name in row.names if row.way not in (Way.TORCH, Way.DISTRIBUTED) else ():
+        is_answered = row.way not in (Way.TORCH, Way.DISTRIBUTED) and (row.owner != "torch.cpu" or target == "cpu")
+        for name in row.names if is_answered else ():
             if (found := found_call(row, name, names.devices.source)) is not None:
                 answers.append((*found, _answer(row, name, own.get(row.owner), getattr(*found), names)))
     return answers
@@ -111,12 +109,12 @@ def _answer(row: Row, name: str, own: Any, original: Any, names: DeviceNames) ->
     if row.way is Way.TARGET:
         return functools.reduce(getattr, name.split("."), names.tensor_types)
     if row.way is Way.MAPPED:
-        mapped = pinned_as_asked(original, names)
-        return mapped if name.startswith("_C.") else _stand_in(original, mapped)  # torch.compile looks for a function
+        return _stand_in(original, pinned_as_asked(original, names))
     if row.way in _CONSTANTS:
         return _stand_in(original, functools.partial(_constant, _CONSTANTS[row.way]))
     answer = getattr(own, name.replace(".", "_"))
-    return _stand_in(original, answer) if callable(answer) and not isinstance(answer, type) else answer
+    stands = isinstance(answer, type | FunctionType) or not callable(answer)
+    return answer if stands else _stand_in(original, answer)
 
 
 def _stand_in(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:

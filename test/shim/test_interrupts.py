@@ -250,7 +250,7 @@ class Killed(InterruptTestCase):
     def check(self, process, folders=1):
         self.kill(process)
         self.assertEqual([], self.processes_of_sample(patience=2.0))
-        self.assertEqual(folders, len(list((self.folder / "tmp").glob("torch_testing_shim-*"))))
+        self.assertEqual(folders, len(list((self.folder / "tmp").glob("tts-*"))))
         (self.folder / "journal").unlink()
         run = self.run_sample(HANGING, "Hangs.test_a_passes")
         self.assertEqual(0, run.exit_code, run.output)

@@ -7,11 +7,12 @@ test: what it does there would silently be left out.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch_testing_shim._engine.running_ranks import LaunchError
 
-__all__ = ["is_overridden", "refuse_hooks"]
+__all__ = ["is_overridden", "refuse_hooks", "takes"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -35,3 +36,12 @@ def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:
     for name, instead in refused.items():
         if is_overridden(cls, base, name):
             raise LaunchError(f"{cls.__name__} overrides {name}, which this harness does not call: {instead}")
+
+
+def takes(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether a function can be called with these arguments: a hook may have those of an older torch."""
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        return False
+    return True

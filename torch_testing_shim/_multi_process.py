@@ -7,14 +7,12 @@ their outcomes add up to. In each rank an instance of the same class runs the me
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import time
 import types
 import unittest
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,12 +27,11 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps
-from torch_testing_shim._engine.running_ranks import LaunchError, too_few
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._hooks import is_overridden, refuse_hooks
+from torch_testing_shim._hooks import is_overridden, refuse_hooks, takes
 from torch_testing_shim._journal import RankRecord
-from torch_testing_shim._rank_call import RankCall
+from torch_testing_shim._rank_call import RankCall, calls_of_its_own, make_pipes
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._rank_records import rank_records
 from torch_testing_shim._settings import read_settings
@@ -184,18 +181,10 @@ class MultiProcessTestCase(TestCase):
             raise unittest.SkipTest(reason)
         world_size = checked_world_size(self.world_size)
         note_sharing(self, world_size)
-        pipes = _pipes(world_size)
+        pipes = make_pipes(world_size)
         arguments = {"fake_pg": getattr(self, "fake_pg", False)}
-        calls: dict[int, object] = {}
-        for rank, (_, end) in enumerate(pipes):
-            call: dict[str, Any] = {
-                "target": type(self)._run,
-                "name": f"process {rank}",
-                "args": (rank, name, self.file_name, end),
-                "kwargs": arguments,
-            }
-            if (made := proc(**call)) != RankCall(**call):
-                calls[rank] = made
+        plain = [(rank, name, self.file_name, end) for rank, (_, end) in enumerate(pipes)]
+        calls = calls_of_its_own(proc, type(self)._run, plain, arguments)
         try:
             pids = self._ranks.start(
                 type(self),
@@ -237,7 +226,7 @@ class MultiProcessTestCase(TestCase):
         """Calls `_check_return_codes`; what a class's own one raises is told with what the ranks say."""
         check: Callable[..., None] = self._check_return_codes
         try:
-            check(fn, seconds) if _takes(check, fn, seconds) else check(seconds)  # torch 2.4's
+            check(fn, seconds) if takes(check, fn, seconds) else check(seconds)  # torch 2.4's
         except (RankFailure, RankError, unittest.SkipTest):
             raise
         except Exception as error:
@@ -325,26 +314,6 @@ class MultiProcessTestCase(TestCase):
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _pipes(count: int) -> list[tuple[Connection, Connection]]:
-    pipes: list[tuple[Connection, Connection]] = []
-    try:
-        for _ in range(count):
-            pipes.append(Pipe())
-    except OSError as error:
-        for end in itertools.chain(*pipes):
-            end.close()
-        raise LaunchError(too_few(error, 0, count)) from None
-    return pipes
-
-
-def _takes(function: Callable[..., Any], *args: Any) -> bool:
-    try:
-        inspect.signature(function).bind(*args)
-    except TypeError:
-        return False
-    return True
 
 
 def _do_nothing() -> None:

@@ -6,12 +6,18 @@ ranks that is longer than all the rest of a small test. The kernel closes those 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch.distributed as dist
 
-from torch_testing_shim._engine.rank_steps import current_steps
+from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests
 from torch_testing_shim._skips import skip_message, skip_reason_of
 
-__all__ = ["keep_connections", "leave_group_after"]
+__all__ = ["keep_connections", "leave_group_after", "run_in_group"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What is kept: the groups, by which their connections stay.
 _KEPT: list[dist.ProcessGroup] = []
@@ -20,6 +26,18 @@ _KEPT: list[dist.ProcessGroup] = []
 def keep_connections() -> None:
     """Has the connections of this rank's process groups last as long as its process, though the groups be destroyed."""
     _KEPT.extend(dist.distributed_c10d._world.pg_map)
+
+
+def run_in_group(test: Callable[[], Any]) -> Any:
+    """Calls a test in its process group and returns what it does; where it fails, leaves the group at once."""
+    try:
+        with ends_forked_children():
+            result = test()
+        end_after_failed_subtests()
+    except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+        leave_group_after(error)
+        raise
+    return result
 
 
 def leave_group_after(error: BaseException) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.running_ranks import LaunchError, too_few
 
-__all__ = ["RankCall"]
+__all__ = ["RankCall", "calls_of_its_own", "make_pipes"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -38,3 +41,38 @@ class RankCall:
             f"no rank was started: {owner} overrides _start_processes and calls start() by itself; "
             "it has to call super()._start_processes(proc), which starts what proc makes"
         )
+
+
+def calls_of_its_own(
+    proc: Callable[..., Any], target: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]
+) -> dict[int, object]:
+    """What `proc` makes for ranks, by rank, of those for which it is not simply the call of `target`.
+
+    Args:
+        proc: is called as `multiprocessing.Process`.
+        target: what a rank calls.
+        arguments: its arguments, by rank.
+        kwargs: its keyword arguments in all ranks.
+    """
+    calls: list[dict[str, Any]] = [
+        {"target": target, "name": f"process {rank}", "args": args} for rank, args in enumerate(arguments)
+    ]
+    made = [proc(**call, kwargs=kwargs) for call in calls]
+    return {rank: each for rank, each in enumerate(made) if each != RankCall(**calls[rank], kwargs=kwargs)}
+
+
+def make_pipes(count: int) -> list[tuple[Connection, Connection]]:
+    """A pipe for each rank: the controller's end, and the rank's.
+
+    Raises:
+        LaunchError: the system has no more descriptors to give.
+    """
+    pipes: list[tuple[Connection, Connection]] = []
+    try:
+        for _ in range(count):
+            pipes.append(Pipe())
+    except OSError as error:
+        for end in itertools.chain(*pipes):
+            end.close()
+        raise LaunchError(too_few(error, 0, count)) from None
+    return pipes

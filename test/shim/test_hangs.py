@@ -210,7 +210,7 @@ class Hangs(SampleTestCase):
     def test_full_traceback(self):
         run = self.run_sample(RAISES, "--full-traceback", "Raises")
         entry = self.assert_status(run, "Raises.test_raises", TestStatus.ERROR, "ranks? .*ValueError: no")
-        self.assertIn("common_distributed.py", entry.detail)
+        self.assertIn("_multi_process.py", entry.detail)
 
 
 if __name__ == "__main__":

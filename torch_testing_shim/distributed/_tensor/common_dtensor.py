@@ -14,10 +14,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._backend_needs import missing_backend, missing_device, skip_without_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank
-from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
-from torch_testing_shim._process_group_end import keep_connections, leave_group_after
+from torch_testing_shim._process_group_end import keep_connections, run_in_group
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import default_ranks, group_timeout
@@ -236,13 +234,7 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
         if not hasattr(self, "init_pg"):
             return test(self, *args, **kwargs)
         self.init_pg(eager_init, backend)
-        try:
-            with ends_forked_children():
-                result = test(self, *args, **kwargs)
-            end_after_failed_subtests()
-        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-            leave_group_after(error)
-            raise
+        result = run_in_group(functools.partial(test, self, *args, **kwargs))
         device_type = getattr(self, "device_type", None)
         if device_type is not None and torch.device(device_type).type == "cpu":  # or mapped to it
             keep_connections()  # an accelerator's group may have more to do at its end

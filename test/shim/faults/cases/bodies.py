@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 import torch.distributed as dist
 
 from faults.fault import Ending, ends
-from faults.faulty import Faulty
+from faults.faulty import FOREVER, Faulty
 from torch_testing_shim.common_distributed import TEST_SKIPS
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
@@ -43,6 +44,31 @@ class Unrun(Faulty, DTensorTestBase):
         """Returns False instead of asserting."""
         self.strike()
         return False
+
+
+class OwnWay(Faulty, DTensorTestBase):
+    """Classes may run their tests, and judge exit codes, by themselves."""
+
+    def run_test(self, test_name, parent_pipe):
+        if self.is_guilty and test_name == "test_left_out_by_its_class":
+            self.strike()
+        else:
+            super().run_test(test_name, parent_pipe)
+
+    def _check_return_codes(self, *args, **kwargs):
+        if self._testMethodName != "test_hang_that_its_class_accepts":
+            super()._check_return_codes(*args, **kwargs)
+
+    @ends(Ending.ERROR, r"rank 1 \(pid \d+\) died: exit code 0, without finishing its test$")
+    def test_left_out_by_its_class(self):
+        """Is not run on rank 1, by a `run_test` of the class's own."""
+
+    @ends(Ending.ERROR, "rank 1 still ran at the deadline", hang=True)
+    def test_hang_that_its_class_accepts(self):
+        """Rank 1 hangs, and a `_check_return_codes` of the class's own accepts everything."""
+        if self.is_guilty:
+            self.strike()
+            time.sleep(FOREVER)
 
 
 class Subtests(Faulty, DTensorTestBase):

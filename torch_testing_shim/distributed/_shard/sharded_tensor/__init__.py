@@ -15,10 +15,8 @@ import torch.distributed as dist
 
 from torch_testing_shim._backend_needs import missing_backend
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
-from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
-from torch_testing_shim._process_group_end import keep_connections, leave_group_after
+from torch_testing_shim._process_group_end import keep_connections, run_in_group
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
 from torch_testing_shim._upstream.graft import served
@@ -119,13 +117,7 @@ def with_comms(
     @functools.wraps(test)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.init_comms(init_rpc=init_rpc, backend=backend)
-        try:
-            with ends_forked_children():
-                result = test(self, *args, **kwargs)
-            end_after_failed_subtests()
-        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
-            leave_group_after(error)
-            raise
+        result = run_in_group(functools.partial(test, self, *args, **kwargs))
         if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
             keep_connections()
         self.destroy_comms(destroy_rpc=init_rpc)

@@ -121,7 +121,7 @@ def upstream_among(names: set[str]) -> list[str]:
 
 def undeclared_among(names: set[str], declared: set[str]) -> list[str]:
     """Those of `names` that neither Python nor the package nor `declared` brings."""
-    known = declared | sys.stdlib_module_names | {"torch_testing_shim"}
+    known = declared | sys.stdlib_module_names | {"tomllib", "torch_testing_shim"}  # Python 3.10 has no tomllib
     return sorted(name for name in names if name.split(".")[0] not in known)
 
 

@@ -98,10 +98,10 @@ class Faces(TestCase):
 
 class Names(SampleTestCase):
     def run_code(self, code):
-        path = self.folder / "code.py"
+        path = self.folder / "sample_code.py"
         path.write_text(textwrap.dedent(code) + "\nprint('came to its end')\n")
         run = self.run_command(str(path))
-        self.assertEqual(("came to its end\n", 0), (run.output, run.exit_code))
+        self.assertEqual(("came to its end\n", 0), (run.output, run.exit_code), run.output)
 
     def test_a_name_costs_what_it_needs(self):
         self.run_code(

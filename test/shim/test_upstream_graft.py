@@ -29,6 +29,8 @@ BOUND_ELSEWHERE = {
     "num_procs": "only where NUM_PARALLEL_PROCS is set",
     "gb_available": "only where NUM_PARALLEL_PROCS is set",
     "_backend": "a loop over accelerators",
+    "acc": "only where there is an accelerator",
+    "help_thread": "only where a file is run as a script",
     "_flag": "a loop over accelerators",
     "torchcomms": "only where that package is installed",
     "mod": "only where TORCH_TEST_DEVICES is set",
@@ -127,11 +129,14 @@ class Names(SampleTestCase):
             import pickle, subprocess, sys
             import torch
             from torch_testing_shim.common_utils import NestedTensorTestCase, TestCase, BytesIOContext
-            from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, LocalDTensorTestBase
+            from torch_testing_shim.distributed._tensor import common_dtensor
+            from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase
             from torch_testing_shim.common_optimizers import OptimizerInfo
             import torch_testing_shim.common_modules as modules
 
-            assert issubclass(NestedTensorTestCase, TestCase) and issubclass(LocalDTensorTestBase, DTensorTestBase)
+            assert issubclass(NestedTensorTestCase, TestCase)
+            if hasattr(common_dtensor, "LocalDTensorTestBase"):  # torch 2.6 has none
+                assert issubclass(common_dtensor.LocalDTensorTestBase, DTensorTestBase)
             assert modules.TestCase is TestCase
             for what in (BytesIOContext, OptimizerInfo, modules.ModuleInfo):
                 assert what.__module__.startswith("torch_testing_shim."), what.__module__

@@ -15,7 +15,12 @@ from torch_testing_shim._upstream.graft import grafted, served
 
 __all__ = ["FakeStore"]
 
-__getattr__ = served(__name__)
+#: The backend as torch itself has registered it; FSDP of torch 2.6 does, by a module of torch's harness.
+_REGISTERED = dist.Backend._plugins.get("FAKE")
+
+_CREATE = {} if _REGISTERED is None else {"_create_fake_pg": lambda plugin=_REGISTERED: plugin.creator_fn}
+
+__getattr__ = served(__name__, _CREATE)
 
 
 if TYPE_CHECKING or not hasattr(c10d, "FakeStore"):  # torch 2.14 has its own
@@ -26,5 +31,5 @@ else:
     FakeStore = c10d.FakeStore
 
 
-if "FAKE" not in dist.Backend._plugins:  # torch may have registered its own
+if _REGISTERED is None:
     grafted(__name__, "_create_fake_pg")  # with which the installed torch's harness registers it

@@ -417,7 +417,10 @@ class StoppingTest(ProgramTestCase):
         status, errors = self.interrupted()
         self.assertEqual(status, 130, errors)
         self.assertTrue(errors.endswith("interrupted\n"), errors)
-        where = r"INTERRUPTED: test_waits .*\n-+\nTraceback .*\n  File .*, in test_waits\n    .*\n(?:    [~^]+\n)?KeyboardInterrupt\n\n-"
+        where = (
+            r"INTERRUPTED: test_waits .*\n-+\nTraceback .*\n  File .*, in test_waits\n    .*\n(?:    [~^]+\n)?"
+            r"KeyboardInterrupt\n\n-"
+        )
         self.assertRegex(errors, where)
         self.assertEqual(1, errors.count("Traceback"), errors)
         self.assertNotIn("OK", errors)

@@ -1,7 +1,13 @@
 """What upstream's classes have and ours have not: torch's own, on ours."""
 
+import unittest
+from unittest import mock
+
 import torch
 
+from torch_testing_shim import common_utils
+from torch_testing_shim._rank_records import records_of
+from torch_testing_shim._test_notes import notes_of
 from torch_testing_shim._upstream.class_rest import torchs_class
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, DTensorTestMixin
@@ -21,6 +27,22 @@ class Attributes(TestCase):
             self.assertExpectedInlineMunged(KeyError, lambda: None, """1""")
         self.assertFalse(self._should_stop_test_suite())
         self.assertIn("torch", self.runWithPytorchAPIUsageStderr("import torch"))  # uses another by the class
+
+    def test_a_test_that_asks_for_none_of_it_costs_no_look_at_torchs_class(self):
+        class Sample(TestCase):
+            def test(self):
+                pass
+
+        def look(_, name):
+            asked.append(name)
+            raise AttributeError(name)
+
+        asked = []
+        with mock.patch.object(common_utils, "torchs_attribute", look):
+            test = Sample("test")
+            test.run(unittest.TestResult())
+            self.assertEqual(((), ()), (notes_of(test), records_of(test)))
+        self.assertEqual([], [name for name in asked if not name.startswith("__")])
 
     def test_values(self):
         self.assertEqual((0, 0, False), (self._precision, self._rel_tol, self._ignore_not_implemented_error))

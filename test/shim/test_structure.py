@@ -31,6 +31,7 @@ PREPARE_A_CHILD = {
     "_engine/process_state.py",
     "_engine/zygote.py",
     "_engine/rank_main.py",
+    "_engine/spawned_main.py",
     "_run_environment.py",
     "_runner/environment.py",
     "_warm/script.py",

@@ -41,7 +41,8 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         signal_on_parent_death(supervisor_pid, signal.SIGKILL)
         os.set_inheritable(channel, True)
         arguments = [job.to_json(), str(channel), str(supervisor_pid)]
-        os.execv(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments])
+        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for what its module's imports make there
+        os.execve(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments], environment)
 
     Keeper(socket.socket(fileno=orders), controller_pid, execute_rank).run()
     os._exit(0)

@@ -27,5 +27,5 @@ def note_sharing(test: unittest.TestCase, ranks: int) -> None:
 
 def notes_of(test: object) -> tuple[str, ...]:
     """The notes of a test, in their order."""
-    notes: tuple[str, ...] = getattr(test, _NOTES, ())
+    notes: tuple[str, ...] = vars(test).get(_NOTES, ()) if test is not None else ()
     return notes

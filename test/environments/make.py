@@ -91,7 +91,7 @@ def _check(interpreter: str) -> None:
 
 def _make(interpreter: str, version: str, folder: Path) -> None:
     subprocess.run([interpreter, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
+    python = str(folder / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--no-cache-dir"]
     requirement = version if version.count(".") > 1 else f"{version}.*"
     subprocess.run([*pip, f"torch=={requirement}"], check=True)

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unittest
 from pathlib import Path
 
 import torch
@@ -18,6 +19,9 @@ from harness_samples import ROOT, SampleTestCase
 SAMPLE = Path(__file__).resolve().parent / "sample_backend"
 OWN_RECORD = "torch_quartz.harness:backend"
 WRITE_ENTRY_POINTS = "import setuptools; setuptools.setup()"
+
+
+needs_quartz = unittest.skipUnless(hasattr(torch._C, "_acc"), "this torch knows no device that is written in Python")
 
 
 class Package:
@@ -44,13 +48,12 @@ class Package:
         return os.pathsep.join(map(str, (self.site, SAMPLE, ROOT)))
 
 
+@needs_quartz
 class QuartzTestCase(SampleTestCase):
     """Runs samples in an environment in which `package` is installed once a test has installed it."""
 
     def setUp(self) -> None:
         super().setUp()
-        if not hasattr(torch._C, "_acc"):
-            self.skipTest("this torch knows no device that is written in Python")
         self.package = Package(self.folder / "site")
         self.package.site.mkdir()
 

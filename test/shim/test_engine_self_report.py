@@ -1,7 +1,9 @@
 """Self reports of real ranks."""
 
 import time
+import unittest
 
+import torch._C._distributed_c10d as c10d
 from stuck_ranks import SOON, StuckRanksTestCase
 
 from torch_testing_shim._engine.self_report import _answer, ask, read_reports
@@ -21,6 +23,7 @@ class Reports(StuckRanksTestCase):
             time.sleep(0.02)
         self.fail("no such report came")
 
+    @unittest.skipUnless(hasattr(c10d, "_dump_fr_trace_json"), "this torch has no recorder for gloo")
     def test_a_rank_in_a_collective(self):
         ranks = self.start("waits_in_a_collective", 2)
         report = self.await_report(ranks, 0, lambda report: "all_reduce" in report.flight)

@@ -6,6 +6,7 @@ That it runs on a GPU, nothing here shows.
 from __future__ import annotations
 
 import sys
+import unittest
 from pathlib import Path
 
 import torch
@@ -166,6 +167,7 @@ class CommandTest(SampleTestCase):
         self.assertEqual((5, said), (run.exit_code, run.output))
         self.assertEqual(2, self.check("--nonsense").exit_code)
 
+    @unittest.skipUnless(hasattr(torch._C, "_acc"), "this torch knows no device that is written in Python")
     def test_a_part_on_a_simulated_device(self) -> None:
         package = Package(self.folder / "site")
         package.site.mkdir()

@@ -14,6 +14,10 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "pr.yml"
+sys.path.insert(0, str(ROOT / "test" / "environments"))
+
+import make  # noqa: E402
+
 SH_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -121,12 +125,43 @@ class WorkflowTest(TestCase):
         self.assertEqual(text.count("pip install"), text.count(install))
         self.assertIn("python run_test.py --shard ${{ matrix.shard }} 2 --save-xml --keep-going", text)
 
-    def test_the_verdict_is_over_every_python_that_is_tested(self) -> None:
+    def test_the_verdict_is_over_every_torch_that_is_tested(self) -> None:
         """A group of shards that the last job does not ask for could be missing without a word."""
         text = WORKFLOW.read_text()
-        tested = re.findall(r'"([\d.]+)"', re.search(r"python: \[(.*)\]", text)[1])  # type: ignore[index]
-        merged = re.findall(r"out/python([\d.]+)", re.search(r"--merge-reports (.*)", text)[1])  # type: ignore[index]
-        self.assertEqual(tested, merged)
+        tested = re.findall(r'\{torch: "([\d.]+)", python: "([\d.]+)"\}', text)
+        merged = re.findall(r"out/torch([\d.]+)", re.search(r"--merge-reports (.*)", text)[1])  # type: ignore[index]
+        self.assertEqual([torch for torch, _ in tested], merged)
+        self.assertEqual(make.PYTHONS, dict(tested))
+        self.assertIn("python test/environments/make.py ${{ matrix.version.torch }} .venv", text)
+
+
+class EnvironmentTest(TestCase):
+    """`test/environments/make.py`, up to where it would install torch."""
+
+    def refusal(self, *arguments: str) -> str:
+        command = [sys.executable, make.__file__, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual((2, ""), (done.returncode, done.stdout), done.stderr)
+        return done.stderr
+
+    def test_what_is_missing_is_said_in_one_sentence(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            absent, broken = f"{folder}/absent", Path(folder, "broken")
+            broken.write_text("#!/bin/sh\necho 'no such version' >&2; echo more >&2; exit 1\n")
+            broken.chmod(0o755)
+            sentence = self.refusal("2.13", f"{folder}/new", "--python", absent)
+            self.assertRegex(sentence, rf"^make.py: {absent} does not start: .*\n$")
+            said = self.refusal("2.13", f"{folder}/new", "--python", str(broken))
+            wanted = f"{broken} cannot make an environment (no such version); name another one by --python"
+            self.assertEqual(f"make.py: {wanted}\n", said)
+            said = self.refusal("2.13", folder, "--python", sys.executable)
+            self.assertEqual(f"make.py: {folder} exists already; remove it or name another folder\n", said)
+        self.assertIn("'two' is not a version such as 2.6", self.refusal("two", "x"))
+
+    def test_constraints_leave_out_what_torch_has_brought(self) -> None:
+        constraints = '# pins\nsympy==1.14.0\ntyping-extensions==4.16.0\nnumpy==2.4.6 ; python_version >= "3.11"\n'
+        left = make._without(constraints, "sympy==1.13.1\ntyping_extensions==4.1\n")
+        self.assertEqual('# pins\nnumpy==2.4.6 ; python_version >= "3.11"\n', left)
 
 
 if __name__ == "__main__":

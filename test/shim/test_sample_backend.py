@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness_samples import ROOT
 from process_samples import ProcessTestCase
-from quartz_samples import Package, QuartzTestCase
+from quartz_samples import Package, QuartzTestCase, needs_quartz
 
 from torch_testing_shim._journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -242,6 +242,7 @@ class Harness(QuartzTestCase):
         )
 
 
+@needs_quartz
 class WarmInterpreter(ProcessTestCase):
     preload = ("torch", "torch.distributed")
 

@@ -33,6 +33,7 @@ PREPARE_A_CHILD = {
     "_engine/process_state.py",
     "_engine/zygote.py",
     "_engine/rank_main.py",
+    "_engine/spawned_main.py",
     "_run_environment.py",
     "_runner/environment.py",
     "_warm/script.py",
@@ -123,7 +124,7 @@ def upstream_among(names: set[str]) -> list[str]:
 
 def undeclared_among(names: set[str], declared: set[str]) -> list[str]:
     """Those of `names` that neither Python nor the package nor `declared` brings."""
-    known = declared | sys.stdlib_module_names | {"torch_testing_shim"}
+    known = declared | sys.stdlib_module_names | {"tomllib", "torch_testing_shim"}  # Python 3.10 has no tomllib
     return sorted(name for name in names if name.split(".")[0] not in known)
 
 

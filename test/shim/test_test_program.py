@@ -420,7 +420,8 @@ class StoppingTest(ProgramTestCase):
         self.assertEqual(status, 130, errors)
         self.assertTrue(errors.endswith("interrupted\n"), errors)
         where = (
-            r"INTERRUPTED: test_waits .*\n-+\nTraceback .*\n  File .*, in test_waits\n    .*\nKeyboardInterrupt\n\n-"
+            r"INTERRUPTED: test_waits .*\n-+\nTraceback .*\n  File .*, in test_waits\n    .*\n(?:    [~^]+\n)?"
+            r"KeyboardInterrupt\n\n-"
         )
         self.assertRegex(errors, where)
         self.assertEqual(1, errors.count("Traceback"), errors)

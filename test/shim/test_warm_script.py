@@ -224,7 +224,8 @@ class Mapped(TestCase):
         self.skipTest("not here")
 
 if __name__ == "__main__":
-    print(json.dumps([sys.argv, sys.orig_argv[1:], sys.path, __name__, __file__, __package__, __spec__.name]))
+    paths = [path for path in sys.path if not path.rpartition("/")[2].startswith("tmp")]  # torch 2.6 adds one
+    print(json.dumps([sys.argv, sys.orig_argv[1:], paths, __name__, __file__, __package__, __spec__.name]))
     run_tests()
 """
 

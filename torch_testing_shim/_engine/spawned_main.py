@@ -42,7 +42,8 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         for descriptor in descriptors:
             os.set_inheritable(descriptor, True)
         arguments = [job.to_json(), json.dumps(descriptors), str(supervisor_pid)]
-        os.execv(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments])
+        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for what its module's imports make there
+        os.execve(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments], environment)
 
     Keeper(socket.socket(fileno=orders), controller_pid, execute_rank).run()
     os._exit(0)

@@ -76,7 +76,7 @@ def close_event_loop(case: unittest.TestCase) -> bool:
     Returns:
         False where it has one that cannot be closed (Python 3.10).
     """
-    runner = getattr(case, "_asyncioRunner", None)  # unittest's
+    runner = vars(case).get("_asyncioRunner")  # unittest's
     if runner is not None:
         runner.close()
     return runner is not None or not is_asyncio_case(case)

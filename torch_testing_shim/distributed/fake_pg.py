@@ -6,22 +6,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch._C._distributed_c10d as c10d
-from torch.distributed import Backend
+import torch.distributed as dist
 
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._upstream.graft import grafted, served
 
 __all__ = ["FakeStore"]
 
-__getattr__ = served(__name__)
+#: The backend as torch itself has registered it; FSDP of torch 2.6 does, by a module of torch's harness.
+_REGISTERED = dist.Backend._plugins.get("FAKE")
+
+_CREATE = {} if _REGISTERED is None else {"_create_fake_pg": lambda plugin=_REGISTERED: plugin.creator_fn}
+
+__getattr__ = served(__name__, _CREATE)
 
 
-#: From torch 2.14 on, torch has the store, and its harness says how the groups are made.
-_IS_TORCHS = hasattr(c10d, "FakeStore")
-
-if TYPE_CHECKING or not _IS_TORCHS:
+if TYPE_CHECKING or not hasattr(c10d, "FakeStore"):  # torch 2.14 has its own
 
     class FakeStore(c10d.Store):
         """A store that keeps nothing, for the `fake` backend, which asks nothing of it (upstream's `FakeStore`)."""
@@ -29,13 +31,5 @@ else:
     FakeStore = c10d.FakeStore
 
 
-def _fake_group(options: Any, backend_options: Any) -> Any:
-    if _IS_TORCHS:
-        return __getattr__("_create_fake_pg")(options, backend_options)
-    group_class: Any = c10d.FakeProcessGroup
-    make = getattr(group_class, "_create_internal", group_class)  # before torch 2.9 the class itself was called
-    return make(options.group_rank, options.group_size, backend_options)
-
-
-if "FAKE" not in Backend._plugins:  # torch may have registered its own
-    Backend.register_backend("fake", _fake_group, extended_api=True, devices=["cpu", "cuda", "hpu", "xpu"])
+if _REGISTERED is None:
+    grafted(__name__, "_create_fake_pg")  # with which the installed torch's harness registers it

@@ -16,6 +16,7 @@ from torch_testing_shim._settings import read_settings
 __all__ = [
     "DeterministicGuard",
     "SwapTensorsGuard",
+    "checked_default_dtype",
     "kept_torch_state",
     "set_default_dtype",
     "suppress_warnings",
@@ -52,6 +53,27 @@ def kept_torch_state() -> Iterator[None]:
         if "torch._dynamo.eval_frame" in sys.modules:
             torch.compiler.set_stance("default")
         overrides.check_and_restore()
+
+
+@contextlib.contextmanager
+def checked_default_dtype() -> Iterator[None]:
+    """Checks that floating-point tensors are float32 by default, before the body and after it.
+
+    Raises:
+        AssertionError: they are not. After the body they are, all the same.
+    """
+    _require_float32("begins")
+    try:
+        yield
+        _require_float32("ends")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def _require_float32(when: str) -> None:
+    default = torch.get_default_dtype()
+    if default is not torch.float32:
+        raise AssertionError(f"the test {when} with {default} as the default dtype, not torch.float32")
 
 
 class _Overrides:

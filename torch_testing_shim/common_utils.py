@@ -53,6 +53,7 @@ from torch_testing_shim._flags import (
 from torch_testing_shim._guards import (
     DeterministicGuard,
     SwapTensorsGuard,
+    checked_default_dtype,
     kept_torch_state,
     set_default_dtype,
     suppress_warnings,
@@ -198,6 +199,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
 
     maxDiff = None
     rest_is_torchs = TorchsRest()
+    _default_dtype_check_enabled = False  # upstream's name, which files set
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False
@@ -249,11 +251,13 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         if reason is not None:
             raise unittest.SkipTest(reason)
         state = contextlib.ExitStack()
+        self.addCleanup(state.close)
         if runs_on_cpu(type(self), method):
             state.enter_context(changed_environment({"TORCH_TESTING_SHIM_DEVICE": "cpu"}))
         set_rng_seed()
         state.enter_context(kept_torch_state())
-        self.addCleanup(state.close)
+        if self._default_dtype_check_enabled:
+            state.enter_context(checked_default_dtype())
 
     def doCleanups(self) -> Any:
         """unittest's last step, also of a test that failed or was interrupted."""

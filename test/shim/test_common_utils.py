@@ -295,6 +295,16 @@ class SetUpTest(TestCase):
             self.assertTrue(run_body(lambda case: case.assertEqual(torch.ones(1).device.type, "cpu")).wasSuccessful())
             self.assertTrue(torch._C._is_torch_function_enabled())
 
+    def test_the_default_dtype_is_checked_where_a_file_says_so(self) -> None:
+        with mock.patch.object(TestCase, "_default_dtype_check_enabled", True):
+            self.assertTrue(run_body(lambda case: None).wasSuccessful())
+            result = run_body(lambda case: torch.set_default_dtype(torch.float64))
+            self.assertIn("ends with torch.float64 as the default dtype", result.failures[0][1])
+            self.assertEqual(torch.get_default_dtype(), torch.float32)
+            with set_default_dtype(torch.float16):
+                result = run_body(lambda case: None)
+            self.assertIn("begins with torch.float16 as the default dtype", result.failures[0][1])
+
     def test_the_stance_of_compile_is_put_back(self) -> None:
         counter = torch._dynamo.testing.CompileCounter()
         run_body(lambda case: torch.compiler.set_stance("force_eager"))

@@ -1,9 +1,9 @@
-"""Helpers of common_distributed in ranks: devices of gloo, logged errors of DDP, debug levels, captured output, queues."""
+"""Helpers of common_distributed: devices of gloo, logged errors of DDP, debug levels, captured output, queues."""
 
 import os
 import queue
 import sys
-from contextlib import contextmanager
+from contextlib import suppress
 
 import torch
 import torch.distributed as dist
@@ -46,6 +46,15 @@ if TEST_WITH_DEV_DBG_ASAN:
     sys.exit(0)
 
 
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Linear(2, 2), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.used(x)
+
+
 class HelpersTest(TestCase):
     def test_store(self):
         store = create_tcp_store(world_size=1)
@@ -63,7 +72,7 @@ class HelpersTest(TestCase):
         self.assertEqual((out.getvalue(), err.getvalue()), ("out\n", "err\n"))
 
     def test_devices(self):
-        self.assertEqual(init_multigpu_helper(2, "gloo"), {0: [], 1: []})
+        self.assertEqual(set(init_multigpu_helper(2, "gloo")), {0, 1})
         self.assertIsNotNone(create_device(interface=None, lazy_init=True))
         self.assertIsInstance(has_efa(), bool)
         self.assertEqual(TIMEOUT_DEFAULT, 300)
@@ -112,47 +121,49 @@ class ReducerTest(MultiProcessTestCase):
 
     def tearDown(self):
         super().tearDown()
-        try:
+        with suppress(OSError):
             os.remove(self.file_name)
-        except OSError:
-            pass
 
-    @contextmanager
     def group(self):
-        options = dist.ProcessGroupGloo._Options()
-        options._devices = [create_device(interface="lo")]
         store = dist.FileStore(self.file_name, self.world_size)
         dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size)
-        self.assertIsNotNone(dist.ProcessGroupGloo(dist.PrefixStore("own", store), self.rank, self.world_size, options))
-        yield
-        dist.destroy_process_group()
+
+    @requires_gloo()
+    def test_own_group(self):
+        options = dist.ProcessGroupGloo._Options()
+        options._devices = [create_device(interface="lo")]
+        store = dist.PrefixStore("own", dist.FileStore(self.file_name, self.world_size))
+        group = dist.ProcessGroupGloo(store, self.rank, self.world_size, options)
+        tensors = [torch.ones(1)]
+        group.allreduce(tensors).wait()
+        self.assertEqual(tensors[0].item(), 2)
 
     @requires_gloo()
     @skip_if_win32()
     @skip_if_rocm_multiprocess
-    @with_dist_debug_levels(levels=["DETAIL"])
+    @with_dist_debug_levels(levels=["INFO"])
     def test_unused_parameters(self):
-        with self.group():
-            model = DDP(nn.ModuleDict({"used": nn.Linear(2, 2), "unused": nn.Linear(2, 2)}))
-            model.module.forward = lambda x: model.module["used"](x)
-            model(torch.ones(1, 2)).sum().backward()
-            with self.assertRaisesRegex(RuntimeError, "unused.weight") as caught:
-                model(torch.ones(1, 2))
-            verify_ddp_error_logged(model, str(caught.exception))
+        self.group()
+        model = DDP(Halves())
+        model(torch.ones(1, 2)).sum().backward()
+        with self.assertRaisesRegex(RuntimeError, "did not receive grad") as caught:
+            model(torch.ones(1, 2))
+        verify_ddp_error_logged(model, str(caught.exception))
 
     @requires_gloo()
     def test_error_that_is_not_logged(self):
-        with self.group():
-            model = DDP(nn.Linear(2, 2))
-            model(torch.ones(1, 2)).sum().backward()
-            verify_ddp_error_logged(model, "no such error")
+        self.group()
+        model = DDP(nn.Linear(2, 2))
+        model(torch.ones(1, 2)).sum().backward()
+        verify_ddp_error_logged(model, "no such error")
 
     @requires_gloo()
     @common_utils.skipIfRocm
     def test_errors_of_processes(self):
         if TEST_WITH_TSAN:
             sys.exit(0)
-        with self.group(), self.assertRaisesRegex(ValueError, "invalid"):
+        self.group()
+        with self.assertRaisesRegex(RuntimeError, "invalid root rank"):
             dist.broadcast(torch.ones(1), src=5)
 
     @requires_ucc()

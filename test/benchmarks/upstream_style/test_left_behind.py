@@ -108,5 +108,22 @@ class MarkedTest(TestCase):
         self.assertEqual(1, 2)
 
 
+class DtypeTest(TestCase):
+    _default_dtype_check_enabled = True
+
+    @classmethod
+    def tearDownClass(cls):
+        torch.set_default_dtype(torch.float32)
+        super().tearDownClass()
+
+    def test_changes_and_puts_back(self):
+        torch.set_default_dtype(torch.float64)
+        self.assertEqual(torch.ones(1).dtype, torch.float64)
+        torch.set_default_dtype(torch.float32)
+
+    def test_leaves_it(self):
+        torch.set_default_dtype(torch.float64)
+
+
 if __name__ == "__main__":
     run_tests()

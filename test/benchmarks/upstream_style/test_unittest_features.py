@@ -1,4 +1,4 @@
-"""What unittest offers and files of torch's tests use: fixtures of modules and classes, cleanups, contexts, load_tests."""
+"""What unittest offers and files of torch use: fixtures of modules and classes, cleanups, contexts, load_tests."""
 
 import asyncio
 import contextlib
@@ -158,7 +158,7 @@ class WithoutSuperTest(TestCase):
         self.assertEqual(torch.ones(1), torch.ones(1))
 
 
-class AsyncTest(unittest.IsolatedAsyncioTestCase):
+class AsyncTest(TestCase, unittest.IsolatedAsyncioTestCase):
     async def asyncSetUp(self):
         self.value = await asyncio.sleep(0, "ready")
 
@@ -167,16 +167,6 @@ class AsyncTest(unittest.IsolatedAsyncioTestCase):
 
     async def test_fails(self):
         self.assertEqual(await asyncio.sleep(0, self.value), "not ready")
-
-
-class PlainTest(unittest.TestCase):
-    """Of unittest alone, in a file of torch's."""
-
-    def test_tensors(self):
-        torch.testing.assert_close(torch.ones(1), torch.ones(1))
-
-    def test_fails(self):
-        torch.testing.assert_close(torch.ones(1), torch.zeros(1))
 
 
 class Mixin:

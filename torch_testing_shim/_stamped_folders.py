@@ -24,7 +24,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: The file in a folder that says whose it is.
 STAMP = "owner"
-#: Short, since such folders lie in each other, and the path of a Unix socket in the innermost may have 107 characters.
+#: Short, since two of them stand in the path of a rank's temporary folder, and a Unix socket's path may have 107 bytes.
 _PREFIX = "tts-"
 #: A stamp is some hundred bytes; a longer file is none.
 _STAMP_BYTES = 1024

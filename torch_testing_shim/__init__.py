@@ -24,6 +24,10 @@ Our own, for tests of what is distributed:
     distributed.sharded_comparison        two ShardedTensors, compared where their shards lie
     faults                                a rank is killed, fails, hangs or is late, where a test says so
 
+Our own, for pytest's command line: `pytest -p torch_testing_shim.pytest_plugin`
+
+    pytest_plugin                         --hw-classification
+
 Our own, for packages that bring a device:
 
     backends                              Backend: what torch cannot answer of it; requires_capability
@@ -32,9 +36,11 @@ What the faces delegate to:
 
     _engine                 one test, N ranks: processes, deadlines, verdicts
     _test_program           run_tests, with _program_options, _test_selection, _keyword_expression, _running_script,
-                            _run_environment, _journaling_result, _test_log, _child_runs, _pytest_run, _junit_report,
+                            _run_environment, _journaling_result, _test_events, _test_log, _child_runs, _junit_report,
+                            _pytest_run, _pytest_journal: pytest's reports as entries of the log,
                             _repro, _interrupts: Ctrl-C and the like, _rank_records: what the journal says of ranks
-    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output
+    _assertions             TestCase's assertions, with _comparison, _leaf_comparison, _normalization, _expected_output,
+                            _unittest_assertions
     _skip_marks             decorators that skip by machine, build or run; _test_gates: slow and disabled tests
     _rank_placements        where the shards of a test's sharded tensors lie
     _lazy_flag              a flag that is asked when it is used
@@ -49,12 +55,14 @@ What the faces delegate to:
     _backend_needs          whether a test's ranks can have a process-group backend
     _backend_skips          decorators that skip by device and backend; _world_skips: by ranks and accelerators;
                             _platform_skips: by NCCL, ROCm, libraries; _rank_free: decided before any rank starts
+    _capabilities           what a device can do, as tests made for each device ask
     _flags                  TEST_CUDA, IS_CI and the like, asked when a test names them
     _guards, _seeds         torch's settings and generators, put back and seeded for each test
     _suite_stop             ends a run before its last test, where a test says so
     _leaks                  what a test leaves in the test process; _gloo_descriptors: what torch keeps of gloo;
                             _libuv_descriptors: and of libuv; _driver_descriptors: what an accelerator's driver opens
     _skipped_tests          tests that a run is told to skip
+    _hardware               what hardware a class of tests is for, and the choice by it
     _test_notes             what is to be told of a test whatever its status
     _subtests               many checks in one set of ranks
     _process_group_end      how a rank that is about to end leaves its process groups

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch.distributed as dist
 
 from torch_testing_shim._backend_needs import devices_of
-from torch_testing_shim._engine.devices import DeviceError, device_in_use, process_group_backend
+from torch_testing_shim._engine.devices import DeviceError, accelerator_in_use, device_in_use, process_group_backend
 from torch_testing_shim._rank_free import on_cpu_where, skip_where
 from torch_testing_shim._settings import read_settings
 
@@ -97,14 +97,13 @@ def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> 
             if any("cpu" in devices for devices in served) or (served and at_least_x_gpu(1)):
                 return None
             return f"needs {'an accelerator for ' if served else ''}one of the backends {', '.join(backends)}"
-        device = device_in_use()
-        if device.is_cpu:
+        if (device_type := accelerator_in_use()) is None:
             return "needs an accelerator with a process-group backend"
         try:
-            found = dist.is_backend_available(process_group_backend(device.type))
+            found = dist.is_backend_available(process_group_backend(device_type))
         except DeviceError as error:
             return str(error)
-        return None if found else f"the process-group backend of {device.type} is not available"
+        return None if found else f"the process-group backend of {device_type} is not available"
 
     return skip_where(condition)  # type: ignore[return-value]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import resource
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 
 from torch_testing_shim._settings import changed_environment
 
-__all__ = ["verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"]
+__all__ = ["core_dumps_disabled", "verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -20,6 +22,18 @@ _take_debug_level: Callable[[], None] = dist.set_debug_level_from_env  # type: i
 
 #: After it, an error's text has C++ stacks, which the log leaves out.
 _CPP_STACKS = "\nException raised from "
+
+
+@contextlib.contextmanager
+def core_dumps_disabled() -> Iterator[None]:
+    """No process writes a core dump meanwhile, so that an assert on one of AMD's GPUs is an exception as on others, not
+    the end of the process (upstream's name, torch 2.15). The soft limit is put back."""
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
 
 
 def with_dist_debug_levels(levels: Sequence[str]) -> Callable[[Test], Test]:

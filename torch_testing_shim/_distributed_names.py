@@ -10,14 +10,19 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._engine.devices import accelerator_in_use, process_group_backend
 from torch_testing_shim._test_limits import get_timeout
 
 __all__ = ["ANSWERS", "HOMES", "LAZY_NAMES", "look_up"]
 
 _NAMES_BY_MODULE = {
     "_communication_means": ("cleanup_temp_dir", "init_multigpu_helper", "initialize_temp_directories"),
-    "_debug_settings": ("verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"),
+    "_debug_settings": (
+        "core_dumps_disabled",
+        "verify_ddp_error_logged",
+        "with_dist_debug_levels",
+        "with_nccl_blocking_wait",
+    ),
     "_distributed_test_base": ("DistributedTestBase",),
     "_dynamo_cases": (
         "DynamoDistributedMultiProcTestCase",
@@ -61,8 +66,8 @@ HOMES: Mapping[str, str] = {name: module for module, names in _NAMES_BY_MODULE.i
 
 def _accelerators() -> list[str]:
     """The type of the accelerator in use, if there is one."""
-    device = device_in_use()
-    return [] if device.is_cpu else [device.type]
+    device_type = accelerator_in_use()
+    return [] if device_type is None else [device_type]
 
 
 #: Name -> what answers it, for the device and the settings in use.

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from torch_testing_shim._settings import Settings, SettingsError, read_settings
+from torch_testing_shim._torch_versions import current_accelerator
 from torch_testing_shim._upstream.graft import assigned
 
 __all__ = ["LAZY_FLAGS", "as_assigned", "is_accelerator", "settings_or_default"]
@@ -73,7 +74,7 @@ def is_accelerator(device_type: str) -> bool:
     devices = settings_or_default().device_map
     if devices is not None and devices.source == device_type:
         return True
-    accelerator = torch.accelerator.current_accelerator()
+    accelerator = current_accelerator()
     return accelerator is not None and accelerator.type == device_type and _accelerators() > 0
 
 
@@ -105,6 +106,7 @@ def _has_sanitizer(symbol: str) -> bool:
 #: Flags by name, each with the function that answers it.
 LAZY_FLAGS: Mapping[str, Callable[[], bool]] = {
     "IS_CI": lambda: settings_or_default().is_ci,
+    "OMIT_SKIPPED_TESTS": lambda: settings_or_default().omit_skipped,
     "PRINT_REPRO_ON_FAILURE": lambda: settings_or_default().print_repro,
     "TEST_ACCELERATOR": lambda: _accelerators() > 0,
     "TEST_CUDA": lambda: is_accelerator("cuda"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import torch
+
+from torch_testing_shim._settings import read_settings
 
 __all__ = [
     "DeterministicGuard",
@@ -26,16 +29,55 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def kept_torch_state() -> Iterator[None]:
-    """While the body runs, sparse tensors are checked as they are made; after it, that and grad mode are as before."""
+    """While the body runs, sparse tensors are checked as they are made; after it, that, grad mode, the stance of
+    `torch.compile`, whether functions of torch are overridden and the current one of simulated devices are as before.
+
+    Raises:
+        AssertionError: the body has left functions of torch overridden, as a default device does.
+    """
+    is_mapped = read_settings().device_map is not None and torch.accelerator.is_available()
+    device = torch.accelerator.current_device_index() if is_mapped else None
     checks: Any = torch.sparse.check_sparse_tensor_invariants  # untyped in torch
     grad = torch.is_grad_enabled()
     was_checking = checks.is_enabled()
     checks.enable()
+    overrides = _Overrides()
     try:
         yield
     finally:
         (checks.enable if was_checking else checks.disable)()
         torch.set_grad_enabled(grad)
+        if device is not None:
+            torch.accelerator.set_device_index(device)
+        if "torch._dynamo.eval_frame" in sys.modules:
+            torch.compiler.set_stance("default")
+        overrides.check_and_restore()
+
+
+class _Overrides:
+    """How functions of torch are overridden in this thread, when it is made."""
+
+    _torch: Any = torch._C  # whose stubs lack some
+
+    def __init__(self) -> None:
+        self._modes = self._torch._len_torch_function_stack()
+        self._state = self._torch._get_torch_function_state()
+
+    def check_and_restore(self) -> None:
+        """
+        Raises:
+            AssertionError: it is otherwise now.
+        """
+        modes, state = self._torch._len_torch_function_stack(), self._torch._get_torch_function_state()
+        for _ in range(modes - self._modes):
+            self._torch._pop_torch_function_stack()
+        self._torch._set_torch_function_state(self._state)
+        if modes != self._modes:
+            raise AssertionError(
+                f"the test began with {self._modes} torch function modes and ends with {modes}; a default device is one"
+            )
+        if state != self._state:
+            raise AssertionError(f"the test began with torch's overrides in {self._state} and ends with {state}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from torch_testing_shim._engine.launcher import STARTER
@@ -19,7 +19,7 @@ from torch_testing_shim._engine.leftovers import children_of_this_process
 from torch_testing_shim._stamped_folders import remove_own_folders
 from torch_testing_shim._stop_signals import STOP_SIGNALS, StopSignals
 
-__all__ = ["Interrupts", "Terminated", "end_what_is_left", "exit_status"]
+__all__ = ["Interrupts", "Terminated", "end_what_is_left", "exit_status", "without_the_handler"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
@@ -45,6 +45,17 @@ def end_what_is_left() -> None:
     """Ends the ranks that still run and removes the scratch folders that are still there."""
     STARTER.close()
     remove_own_folders()
+
+
+def without_the_handler(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without its last frame, where that is the harness's: the signal's handler."""
+    frame = traceback
+    while frame is not None and frame.tb_next is not None:
+        if frame.tb_next.tb_next is None and "__unittest" in frame.tb_next.tb_frame.f_globals:
+            frame.tb_next = None
+        else:
+            frame = frame.tb_next
+    return traceback
 
 
 class Interrupts:
@@ -74,6 +85,15 @@ class Interrupts:
         for number in self._replaced:
             signal.signal(number, signal.SIG_IGN)
         self._replaced.clear()
+
+    def swallowed(self) -> KeyboardInterrupt | None:
+        """The interrupt that the first signal was, for a test that has caught it and gone on; None where none came."""
+        number = self._signals.first
+        if number is None:
+            return None
+        interrupt = KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
+        interrupt.args = (f"the test caught {number.name} and went on",)
+        return interrupt
 
     def _before_fork(self) -> None:
         """A child starts with the usual handlers: Python forgets what a child is sent before its first step, so that a

@@ -5,15 +5,15 @@ appended by one `write` each, so what was written before a process died stays re
 and never ended is the one that was running then. This module and `_journal_reading` are all that both halves share:
 they import nothing but the standard library.
 
-    {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"], "device": "cpu"}
+    {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"], "device": "cpu", "left_out": 3}
     {"event": "start",  "test": "Class.test_a"}
     {"event": "end",    "test": "Class.test_a", "status": "failed", "seconds": 1.25, "reason": "...", "detail": "...",
                         "started_at": 1750000000.5, "ranks": [{"rank": 0, "status": "failed", ...}], "notes": ["..."]}
     {"event": "interrupt", "test": "Class.test_b", "reason": "...", "detail": "..."}
     {"event": "finish"}
 
-Of a `plan`, `device` may be missing, of an `end`, `started_at`, `ranks` and `notes`; the fields of a rank are those of
-`RankRecord`.
+Of a `plan`, `device` and `left_out` may be missing, of an `end`, `started_at`, `ranks` and `notes`; the fields of a
+rank are those of `RankRecord`.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class JournalContents:
         is_finished: the process wrote its last line, so nothing is missing.
         broken_lines: how many lines could not be read.
         device: the device type that the tests run on; "" where the process has not told.
+        left_out: how many tests `--hw-classification` has left out.
     """
 
     planned: tuple[str, ...] = ()
@@ -124,6 +125,7 @@ class JournalContents:
     broken_lines: int = 0
     device: str = ""
     interrupted: tuple[JournalEntry, ...] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,11 @@ class Journal:
 
     path: str | os.PathLike[str]
 
-    def plan(self, tests: list[str], device: str = "") -> None:
-        """Says which tests are to run, and on which device type. More calls add to it."""
-        self._append({"event": "plan", "tests": tests, **({"device": device} if device else {})})
+    def plan(self, tests: list[str], device: str = "", left_out: int = 0) -> None:
+        """Says which tests are to run, on which device type, and how many `--hw-classification` has left out. More
+        calls add to it."""
+        more = {name: value for name, value in (("device", device), ("left_out", left_out)) if value}
+        self._append({"event": "plan", "tests": tests, **more})
 
     def start(self, test: str) -> None:
         """Says that `test` starts now."""

@@ -42,6 +42,7 @@ class _Reading:
     broken_lines: int = 0
     device: str = ""
     interrupted: list[JournalEntry] = field(default_factory=list)
+    left_out: int = 0
 
     def take_line(self, line: bytes) -> None:
         """Takes a line, or counts it as broken; an empty one says nothing."""
@@ -61,6 +62,7 @@ class _Reading:
             self.broken_lines,
             self.device,
             tuple(self.interrupted),
+            self.left_out,
         )
 
     def _take(self, record: dict[str, object]) -> None:
@@ -68,6 +70,7 @@ class _Reading:
         if event == "plan":
             self.planned.extend(str(test) for test in record["tests"])  # type: ignore[attr-defined]
             self.device = str(record.get("device", self.device))
+            self.left_out += int(_number(record.get("left_out", 0)))
         elif event == "start":
             self.running.append(str(record["test"]))
         elif event == "end":

@@ -1,23 +1,24 @@
 """unittest's text result that also makes one `JournalEntry` of each test, whatever happened to it.
 
-Several things may happen to one test (its body fails, then its tear-down raises; three of its subtests fail): the
-gravest gives the entry its status and reason, the reports of all make the detail. A fixture that fails (`setUpClass`,
-`setUpModule`) gets an entry of its own, and so does every test that did not run because of it.
+Several things may happen to one test (its body fails, then its tear-down raises; three of its subtests fail): see
+`_test_events`. A fixture that fails (`setUpClass`, `setUpModule`) gets an entry of its own, and so does every test that
+did not run because of it.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-import types
 import unittest
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._interrupts import without_the_handler
+from torch_testing_shim._journal import JournalEntry, TestStatus
 from torch_testing_shim._rank_records import records_of
 from torch_testing_shim._repeated_frames import fold_repeated_frames
+from torch_testing_shim._test_events import Event, RunningTest
 from torch_testing_shim._test_log import UNEXPECTED_SUCCESS, TestLog, headline, interrupt_report
 from torch_testing_shim._test_notes import notes_of
 from torch_testing_shim._test_selection import class_name, test_name
@@ -25,54 +26,6 @@ from torch_testing_shim._test_selection import class_name, test_name
 __all__ = ["Fixtures", "JournalingResult"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
-
-#: The gravest first. A test of which some subtests passed and others skipped has passed.
-BY_GRAVITY = (
-    TestStatus.ERROR,
-    TestStatus.FAILED,
-    TestStatus.UNEXPECTED_SUCCESS,
-    TestStatus.EXPECTED_FAILURE,
-    TestStatus.PASSED,
-    TestStatus.SKIPPED,
-)
-
-
-def _without_the_handler(traceback: types.TracebackType | None) -> types.TracebackType | None:
-    """The traceback without its last frame, where that is the harness's: the signal's handler."""
-    frame = traceback
-    while frame is not None and frame.tb_next is not None:
-        if frame.tb_next.tb_next is None and "__unittest" in frame.tb_next.tb_frame.f_globals:
-            frame.tb_next = None
-        else:
-            frame = frame.tb_next
-    return traceback
-
-
-@dataclass(frozen=True)
-class _Event:
-    """One thing that happened to a test."""
-
-    status: TestStatus
-    reason: str = ""
-    detail: str = ""
-
-
-@dataclass
-class _RunningTest:
-    name: str
-    started: float
-    started_at: float
-    events: list[_Event] = field(default_factory=list)
-
-    def entry(self, ranks: tuple[RankRecord, ...]) -> JournalEntry | None:
-        """None where nothing has happened: the test was interrupted."""
-        seconds = time.perf_counter() - self.started
-        for status in BY_GRAVITY:
-            events = [event for event in self.events if event.status is status]
-            if events:
-                detail = "\n".join(event.detail for event in self.events if event.detail)
-                return JournalEntry(self.name, status, seconds, events[0].reason, detail, self.started_at, ranks)
-        return None
 
 
 @dataclass(frozen=True)
@@ -119,12 +72,20 @@ class JournalingResult(unittest.TextTestResult):
     _cut_short: unittest.TestCase | None = None  # the test that the interrupt came in
     _where_cut_short = ""
 
-    def __init__(self, *args: Any, log: TestLog, fixtures: Fixtures, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        log: TestLog,
+        fixtures: Fixtures,
+        swallowed: Callable[[], KeyboardInterrupt | None],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._swallowed = swallowed
         self.interrupted = False
         self._log = log
         self._fixtures = fixtures
-        self._running: _RunningTest | None = None
+        self._running: RunningTest | None = None
 
     def wasSuccessful(self) -> bool:
         return super().wasSuccessful() and not self.interrupted
@@ -134,7 +95,7 @@ class JournalingResult(unittest.TextTestResult):
         self.interrupted = True
         test = self._cut_short or unittest.TestCase()
         report = interrupt_report(interrupt)
-        error = (type(interrupt), interrupt, _without_the_handler(interrupt.__traceback__))
+        error = (type(interrupt), interrupt, without_the_handler(interrupt.__traceback__))
         self._where_cut_short = report or self._exc_info_to_string(error, test)  # type: ignore[attr-defined]
         if self._cut_short is not None:
             self._log.interrupt(test_name(test), report, self._where_cut_short)
@@ -147,7 +108,7 @@ class JournalingResult(unittest.TextTestResult):
             self.stream.writeln("\n".join([*heading, self._where_cut_short.rstrip("\n"), ""]))
 
     def startTest(self, test: unittest.TestCase) -> None:
-        self._running = _RunningTest(test_name(test), time.perf_counter(), time.time())
+        self._running = RunningTest(test_name(test))
         self._log.start(self._running.name)
         super().startTest(test)
 
@@ -155,23 +116,27 @@ class JournalingResult(unittest.TextTestResult):
         super().stopTest(test)
         entry = self._running.entry(records_of(test)) if self._running is not None else None
         self._running = None
-        is_cut_short = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # which is on its way through unittest
+        is_on_its_way = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # through unittest
+        swallowed = None if is_on_its_way else self._swallowed()
+        is_cut_short = is_on_its_way or swallowed is not None
         if is_cut_short and (entry is None or not entry.status.is_failure):  # its subtests may have passed so far
             self._cut_short = test
         elif entry is not None:
             self._log.end(replace(entry, notes=notes_of(test)))
+        if swallowed is not None:
+            raise swallowed
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         super().addSuccess(test)
-        self._happened(_Event(TestStatus.PASSED))
+        self._happened(Event(TestStatus.PASSED))
 
     def addFailure(self, test: unittest.TestCase, err: Any) -> None:
         super().addFailure(test, err)
-        self._happened(_Event(TestStatus.FAILED, headline(err[1]), _fold_last(self.failures)))
+        self._happened(Event(TestStatus.FAILED, headline(err[1]), _fold_last(self.failures)))
 
     def addError(self, test: unittest.TestCase, err: Any) -> None:
         super().addError(test, err)
-        event = _Event(TestStatus.ERROR, headline(err[1]), _fold_last(self.errors))
+        event = Event(TestStatus.ERROR, headline(err[1]), _fold_last(self.errors))
         if self._running is None:
             self._fixture_failed(test, event)
         else:
@@ -181,41 +146,41 @@ class JournalingResult(unittest.TextTestResult):
         super().addSkip(test, reason)
         if self._running is None:
             for name in self._fixtures.find(test.id()).tests:
-                self._did_not_run(name, _Event(TestStatus.SKIPPED, reason))
+                self._did_not_run(name, Event(TestStatus.SKIPPED, reason))
         else:
-            self._happened(_Event(TestStatus.SKIPPED, reason))
+            self._happened(Event(TestStatus.SKIPPED, reason))
 
     def addExpectedFailure(self, test: unittest.TestCase, err: Any) -> None:
         super().addExpectedFailure(test, err)
-        self._happened(_Event(TestStatus.EXPECTED_FAILURE))
+        self._happened(Event(TestStatus.EXPECTED_FAILURE))
 
     def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:
         super().addUnexpectedSuccess(test)
-        self._happened(_Event(TestStatus.UNEXPECTED_SUCCESS, UNEXPECTED_SUCCESS))
+        self._happened(Event(TestStatus.UNEXPECTED_SUCCESS, UNEXPECTED_SUCCESS))
 
     def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:
         super().addSubTest(test, subtest, err)
         if err is None:
-            self._happened(_Event(TestStatus.PASSED))
+            self._happened(Event(TestStatus.PASSED))
             return
         is_failure = issubclass(err[0], test.failureException)
         status = TestStatus.FAILED if is_failure else TestStatus.ERROR
         report = _fold_last(self.failures if is_failure else self.errors)
-        self._happened(_Event(status, headline(err[1]), f"{subtest}\n{report}"))
+        self._happened(Event(status, headline(err[1]), f"{subtest}\n{report}"))
 
-    def _happened(self, event: _Event) -> None:
+    def _happened(self, event: Event) -> None:
         assert self._running is not None, "unittest reports on tests between startTest and stopTest"
         self._running.events.append(event)
 
-    def _fixture_failed(self, holder: unittest.TestCase, event: _Event) -> None:
+    def _fixture_failed(self, holder: unittest.TestCase, event: Event) -> None:
         fixture = self._fixtures.find(holder.id())
         self._log.end(JournalEntry(fixture.name, event.status, 0.0, event.reason, event.detail, time.time()))
         for name in fixture.tests:
             self._did_not_run(
-                name, _Event(TestStatus.ERROR, f"did not run, since {fixture.name} failed: {event.reason}")
+                name, Event(TestStatus.ERROR, f"did not run, since {fixture.name} failed: {event.reason}")
             )
 
-    def _did_not_run(self, name: str, event: _Event) -> None:
+    def _did_not_run(self, name: str, event: Event) -> None:
         self._log.start(name)
         self._log.end(JournalEntry(name, event.status, 0.0, event.reason, event.detail, time.time()))
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._engine.forked_child import ends_forked_children
-from torch_testing_shim._engine.rank_steps import end_after_failed_subtests
+from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests
 from torch_testing_shim._skips import skip_message, skip_reason_of
 
 __all__ = ["keep_connections", "leave_group_after", "run_in_group"]
@@ -42,10 +42,10 @@ def run_in_group(test: Callable[[], Any]) -> Any:
 
 def leave_group_after(error: BaseException) -> None:
     """Destroys the process group of a test that has raised `error`, without a barrier, to which others may never come.
-    The connections close, so they learn of it. After a skip the group stays until the process ends, since all ranks are
-    expected to skip, and another may still be making its connections."""
+    The connections close, so they learn of it. After a skip in a rank the group stays until the process ends, since all
+    ranks are expected to skip, and another may still be making its connections."""
     skips_by_code = isinstance(error, SystemExit) and skip_message(error.code) is not None
-    if skips_by_code or skip_reason_of(error) is not None:
+    if current_steps() is not None and (skips_by_code or skip_reason_of(error) is not None):
         return
     if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
         dist.destroy_process_group()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._hardware import HARDWARE, HARDWARE_NAMES
 from torch_testing_shim._seeds import SEED
 from torch_testing_shim._settings import LARGEST_SEED
 
@@ -26,6 +27,7 @@ class ProgramOptions:
         names: "Class" or "Class.method"; empty for all.
         excluded: "Class" or "Class.method": what is left out of the chosen tests.
         patterns: unittest's -k.
+        hw_classification: names of `HardwareClassification`, of which a test's class must say one; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
         failfast, buffer, showlocals: as unittest's -f, -b, --locals.
         full_traceback: tracebacks and stacks of ranks keep the harness's own frames.
@@ -44,6 +46,7 @@ class ProgramOptions:
     names: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    hw_classification: tuple[str, ...] = ()
     verbosity: int = 1
     failfast: bool = False
     buffer: bool = False
@@ -82,6 +85,7 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         names=tuple(found.names),
         excluded=tuple(found.exclude_test),
         patterns=tuple(found.k),
+        hw_classification=tuple(dict.fromkeys(found.hw_classification)),
         verbosity=found.verbosity,
         failfast=found.failfast,
         buffer=found.buffer,
@@ -128,9 +132,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     harness("--run-parallel", type=_count, default=1, metavar="N", help="share the tests out to N processes")
     harness("--use-pytest", action="store_true", help="let pytest run the tests")
     harness("--save-xml", nargs="?", const=DEFAULT_REPORT_FOLDER, metavar="PATH", help="write a JUnit report")
+    hardware: dict[str, Any] = {"type": str.upper, "choices": HARDWARE}
+    hardware |= {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
     lists: dict[str, Any] = {"nargs": "?", "metavar": "FILE"}
     harness("--import-slow-tests", const=DEFAULT_SLOW_TESTS_FILE, help="JSON file of slow tests", **lists)
     harness("--import-disabled-tests", const=DEFAULT_DISABLED_TESTS_FILE, help="JSON file of tests to skip", **lists)
+    harness("--hw-classification", help=f"run only tests of classes that say {HARDWARE_NAMES}", **hardware)
     harness("--accept", action="store_true", help="rewrite expected output with what comes out")
     harness("--seed", type=_seed, metavar="N", help=f"what each test's random numbers start from, by default {SEED}")
     leave_out: dict[str, Any] = {"action": "append", "default": [], "metavar": "Class[.method]"}

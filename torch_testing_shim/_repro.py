@@ -10,7 +10,7 @@ import sys
 import unittest
 from collections.abc import Iterator
 
-from torch_testing_shim._running_script import interpreter_arguments
+from torch_testing_shim._running_script import interpreter_arguments, pytest_arguments
 from torch_testing_shim._settings import Settings
 
 __all__ = ["RERUN_HEADING", "repro_command", "repro_on_failure", "settings_as_assignments"]
@@ -21,12 +21,15 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 RERUN_HEADING = "To run this test again:"
 
 
-def repro_command(test_class: type, method_name: str, settings: Settings) -> str | None:
-    """The command that runs one test again with the same settings; None where no command can.
+def repro_command(test_class: type, method_name: str, settings: Settings, *, is_pytests: bool = False) -> str | None:
+    """The command that runs one test again with the same settings; None where no command can, or the user wants none.
 
     The path is relative where the test file lies below the working folder.
+
+    Args:
+        is_pytests: pytest runs the test.
     """
-    if "<locals>" in test_class.__qualname__:
+    if "<locals>" in test_class.__qualname__ or not settings.print_repro:
         return None
     try:
         path = os.path.abspath(inspect.getfile(test_class))
@@ -34,7 +37,11 @@ def repro_command(test_class: type, method_name: str, settings: Settings) -> str
         return None
     inside = _relative(path)
     shown = path if inside.startswith(os.pardir) else inside
-    arguments = ["python", *interpreter_arguments(path, settings), shown, f"{test_class.__qualname__}.{method_name}"]
+    names = [*test_class.__qualname__.split("."), method_name]
+    if is_pytests:
+        arguments = ["python", *pytest_arguments(settings), "::".join([shown, *names])]
+    else:
+        arguments = ["python", *interpreter_arguments(path, settings), shown, ".".join(names)]
     return " ".join([*settings_as_assignments(settings), *map(shlex.quote, arguments)])
 
 

@@ -11,17 +11,27 @@ import unittest
 from torch_testing_shim._interpreter_flags import interpreter_flags
 from torch_testing_shim._settings import Settings
 
-__all__ = ["interpreter_arguments", "load_tests"]
+__all__ = ["interpreter_arguments", "load_tests", "pytest_arguments"]
 
 
 def interpreter_arguments(path: str, settings: Settings) -> list[str]:
     """What stands between `python` and the path of a test file: the interpreter's own options, and more where the file
     is PyTorch's and runs as it is."""
     flags = list(interpreter_flags())
-    if settings.upstream_file != path:
-        return flags
+    return flags if settings.upstream_file != path else [*flags, *_harness_arguments(settings)]
+
+
+def pytest_arguments(settings: Settings) -> list[str]:
+    """What stands between `python` and pytest's arguments, where pytest runs the tests."""
+    from torch_testing_shim._upstream.redirect import is_installed  # here, since it imports torch
+
+    pytest = [*_harness_arguments(settings), "--pytest"] if is_installed() else ["-m", "pytest"]
+    return [*interpreter_flags(), *pytest]
+
+
+def _harness_arguments(settings: Settings) -> list[str]:
     mapped = ["--map-device", str(settings.device_map)] if settings.device_map else []
-    return [*flags, "-m", __package__, *mapped]
+    return ["-m", __package__, *mapped]
 
 
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
+from torch_testing_shim._engine.driver import accelerator_type
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._upstream.graft import assigned
 
@@ -29,7 +30,7 @@ def set_rng_seed(seed: int | None = None) -> None:
     chosen = assigned(f"{__package__}.common_utils", "SEED")
     seeds = (seed, chosen if chosen != SEED else None, read_settings().seed)
     value = next((each for each in seeds if each is not None), SEED)
-    if torch.accelerator.current_accelerator() is None:
+    if accelerator_type() is None:
         torch.default_generator.manual_seed(value)  # all there is; manual_seed would take stacks for absent devices
     else:
         torch.manual_seed(value)
@@ -48,12 +49,12 @@ def freeze_rng_state() -> Iterator[None]:
 
 
 def _accelerator_in_use() -> dict[str, object]:
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is None:
+    device_type = accelerator_type()
+    if device_type is None:
         return {"devices": []}
-    module = torch.get_device_module(accelerator)
+    module = torch.get_device_module(device_type)
     if not module.is_initialized():  # no generator of its own has been drawn from, and asking would start the driver
         return {"devices": []}
     leased = read_settings().device_indices
     devices = range(torch.accelerator.device_count()) if leased is None else leased
-    return {"devices": devices, "device_type": accelerator.type}
+    return {"devices": devices, "device_type": device_type}

@@ -26,6 +26,7 @@ __all__ = [
     "read_github_actions",
     "read_settings",
     "read_temporary_folder",
+    "runs_under_pytest",
 ]
 
 #: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
@@ -66,6 +67,8 @@ class Settings:
         hypothesis_profile: PYTORCH_HYPOTHESIS_PROFILE; "pytorch_ci" on CI and "dev" elsewhere where it is not set.
         with_slow: also run what `slowTest` marks (PYTORCH_TEST_WITH_SLOW).
         skip_fast: run nothing else (PYTORCH_TEST_SKIP_FAST).
+        omit_skipped: leave out the tests that were marked as skipped when their class was made
+            (PYTORCH_TEST_OMIT_SKIPPED).
         print_repro: print the command that runs a failed test alone (PYTORCH_PRINT_REPRO_ON_FAILURE, on by default).
         slow_tests_file: path of a JSON file naming slow tests (SLOW_TESTS_FILE), or None.
         disabled_tests_file: path of a JSON file naming disabled tests (DISABLED_TESTS_FILE), or None.
@@ -99,6 +102,7 @@ class Settings:
     hypothesis_profile: str = "dev"
     with_slow: bool = False
     skip_fast: bool = False
+    omit_skipped: bool = False
     print_repro: bool = True
     slow_tests_file: str | None = None
     disabled_tests_file: str | None = None
@@ -138,6 +142,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         hypothesis_profile=_choice(env, "PYTORCH_HYPOTHESIS_PROFILE", HYPOTHESIS_PROFILES) or default_profile,
         with_slow=_flag(env, "PYTORCH_TEST_WITH_SLOW"),
         skip_fast=_flag(env, "PYTORCH_TEST_SKIP_FAST"),
+        omit_skipped=_flag(env, "PYTORCH_TEST_OMIT_SKIPPED"),
         print_repro=_flag(env, "PYTORCH_PRINT_REPRO_ON_FAILURE", default=True),
         slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
         disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,
@@ -165,6 +170,11 @@ def _device_map(env: Mapping[str, str]) -> DeviceMap | None:
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
     """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
     return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
+
+
+def runs_under_pytest(environ: Mapping[str, str] | None = None) -> bool:
+    """True while pytest runs a test, in this process or in one that has started it (PYTEST_CURRENT_TEST)."""
+    return "PYTEST_CURRENT_TEST" in (os.environ if environ is None else environ)
 
 
 def read_temporary_folder(environ: Mapping[str, str] | None = None) -> str | None:

@@ -19,10 +19,13 @@ from torch_testing_shim._flags import (
     settings_or_default,
 )
 from torch_testing_shim._rank_free import skip_where
+from torch_testing_shim._settings import runs_under_pytest
 
 __all__ = [
     "lazy_skip_if",
+    "requires_accelerator",
     "requires_cuda",
+    "requires_multigpu",
     "serialTest",
     "skipIfRocm",
     "skipIfTorchDynamo",
@@ -57,6 +60,18 @@ def requires_cuda(test_item: Item) -> Item:
     return lazy_skip_if(lambda: not LAZY_FLAGS["TEST_CUDA"](), "needs a CUDA device")(test_item)
 
 
+def requires_accelerator(test_item: Item) -> Item:
+    """Skips where there is no accelerator (upstream's name, torch 2.15)."""
+    return lazy_skip_if(lambda: not LAZY_FLAGS["TEST_ACCELERATOR"](), "needs an accelerator")(test_item)
+
+
+def requires_multigpu(fn: Item) -> Item:
+    """Skips where there are fewer than two accelerators, and sets pytest's mark `multigpu` (upstream's name, torch
+    2.15, which counts CUDA devices alone)."""
+    skipping = lazy_skip_if(lambda: not LAZY_FLAGS["TEST_MULTIACCELERATOR"](), "needs at least 2 accelerators")
+    return _marked("multigpu", skipping(fn))
+
+
 def skipIfRocm(
     func: Item | None = None, *, msg: str = "test doesn't currently work on the ROCm stack"
 ) -> Item | Callable[[Item], Item]:
@@ -84,7 +99,7 @@ def skip_but_pass_in_sandcastle_if(condition: bool, reason: str) -> Callable[[It
 
 def skip_if_pytest(fn: Item) -> Item:
     """Skips where pytest runs the tests."""
-    return lazy_skip_if(lambda: "_pytest" in sys.modules, "does not work under pytest")(fn)
+    return lazy_skip_if(runs_under_pytest, "does not work under pytest")(fn)
 
 
 def slowTest(fn: Item) -> Item:
@@ -108,8 +123,9 @@ def serialTest(condition: bool = True) -> Callable[[Item], Item]:
     if not isinstance(condition, bool):
         raise TypeError("serialTest takes a condition: write @serialTest()")
 
-    def decorate(fn: Item) -> Item:
-        pytest = sys.modules.get("pytest")  # where pytest does not run the tests, nobody reads its marks
-        return pytest.mark.serial(fn) if pytest is not None and condition else fn
+    return (lambda fn: _marked("serial", fn)) if condition else (lambda fn: fn)
 
-    return decorate
+
+def _marked(mark: str, item: Item) -> Item:
+    pytest = sys.modules.get("pytest")  # where pytest does not run the tests, nobody reads its marks
+    return cast(Item, getattr(pytest.mark, mark)(item)) if pytest is not None else item

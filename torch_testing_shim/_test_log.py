@@ -41,10 +41,10 @@ class TestLog:
         self.interrupted: list[JournalEntry] = []
         self._journal = journal
 
-    def plan(self, names: Sequence[str], device: str = "") -> None:
-        """Says which tests are to run, and on which device type."""
+    def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:
+        """Says which tests are to run, on which device type, and how many the choice by hardware has left out."""
         self.planned.extend(names)
-        self._write(lambda journal: journal.plan(list(names), device))
+        self._write(lambda journal: journal.plan(list(names), device, left_out))
 
     def start(self, name: str) -> None:
         """Says that a test starts now."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import gc
+import shlex
 import sys
+import types
 import unittest
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from torch_testing_shim._child_runs import run_in_children
 from torch_testing_shim._engine.devices import DeviceError, checked_device
@@ -19,13 +21,15 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.scratch import check_scratch_folder
 from torch_testing_shim._engine.spawned_main import is_importing_main
+from torch_testing_shim._hardware import HardwareChoice, HardwareError, choose_by_hardware
 from torch_testing_shim._interrupts import Interrupts, Terminated, end_what_is_left, exit_status
 from torch_testing_shim._journaling_result import Fixtures, JournalingResult
 from torch_testing_shim._junit_report import ReportError, check_reportable, write_report
 from torch_testing_shim._program_options import ProgramOptions, parse_arguments
 from torch_testing_shim._pytest_run import PytestMissing, run_with_pytest
 from torch_testing_shim._run_environment import export, take_expectations, take_journal
-from torch_testing_shim._settings import SettingsError, read_settings
+from torch_testing_shim._running_script import pytest_arguments
+from torch_testing_shim._settings import Settings, SettingsError, read_settings
 from torch_testing_shim._skipped_tests import ToldError, leave_out, tests_to_skip
 from torch_testing_shim._stack_request import answer_stack_requests
 from torch_testing_shim._standard_streams import open_standard_streams
@@ -48,6 +52,7 @@ _USAGE_ERRORS = (
     ReportError,
     PytestMissing,
     DeviceError,
+    HardwareError,
     LaunchError,
 )
 
@@ -79,8 +84,15 @@ def run_tests(argv: list[str] | None = None) -> None:
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
     sys.stdout.flush()
-    gc.freeze()  # what is still there goes with the process: to collect it first takes as long as a small test
+    _settle_last_collection()
     raise SystemExit(status)
+
+
+def _settle_last_collection() -> None:
+    """Has Python collect nothing at its end, which takes as long as a small test; what is still there goes with the
+    process. Where nanobind is loaded (triton's, from torch 2.15 on), it would list all of that as leaked."""
+    has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
+    gc.unfreeze() if has_nanobind else gc.freeze()
 
 
 def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
@@ -100,27 +112,43 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     check_scratch_folder()
     if options.save_xml is not None:
         check_reportable(options.save_xml)
-    names = [test_name(test) for test in _selected(options)]
+    choice = _choice(options)
+    if options.hw_classification:
+        print(choice, file=sys.stderr)
+    names = [test_name(test) for test in choice.chosen]
     skipped = tests_to_skip(take_expectations(settings), names, device)
     log = TestLog(take_journal(settings))
-    log.plan(names, device)
+    log.plan(names, device, len(choice.left_out))
     if options.discover:
         print("\n".join(names))
         log.finish()
         return PASSED
     if not names:
-        print("no test matches" if _has_choice(options) else "there are no tests", file=sys.stderr)
+        print("no test matches" if _has_choice(options) else _why_no_tests(script, settings), file=sys.stderr)
         log.finish()
         return NOTHING_RAN
     return _run_and_report(names, skipped, options, script, log, interrupts)
 
 
+def _why_no_tests(script: str, settings: Settings) -> str:
+    names = vars(sys.modules["__main__"]).items()
+    if not any(name.startswith("test") and isinstance(value, types.FunctionType) for name, value in names):
+        return "there are no tests"
+    command = shlex.join(["python", *pytest_arguments(settings), script])
+    return f"there are no tests in classes; pytest runs functions: {command}"
+
+
 def _has_choice(options: ProgramOptions) -> bool:
-    return bool(options.names or options.patterns or options.excluded)
+    return bool(options.names or options.patterns or options.excluded or options.hw_classification)
 
 
-def _selected(options: ProgramOptions) -> list[unittest.TestCase]:
-    return select(load(sys.modules["__main__"]), options.names, options.patterns, options.excluded)
+def _choice(options: ProgramOptions) -> HardwareChoice[unittest.TestCase]:
+    """The tests that the command line asks for, each a new instance."""
+    loaded = load(sys.modules["__main__"], omit_skipped=read_settings().omit_skipped)
+    tests = select(loaded, options.names, options.patterns, options.excluded)
+    if not options.hw_classification:
+        return HardwareChoice((), tuple(tests), (), ())
+    return choose_by_hardware(tests, options.hw_classification, type)
 
 
 def _run_and_report(
@@ -136,7 +164,7 @@ def _run_and_report(
         for _ in range(options.repeat):
             left = leave_out(names, skipped, log)
             if left:
-                _run_once(left, options, script, log)
+                _run_once(left, options, script, log, interrupts)
             if log.has_failures:
                 break
         log.finish()
@@ -149,7 +177,7 @@ def _run_and_report(
     return _exit_status(log) if status is None else status
 
 
-def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog) -> None:
+def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog, interrupts: Interrupts) -> None:
     if options.subprocess:
         run_in_children([[name] for name in names], 1, script, options, log)
     elif options.run_parallel > 1:
@@ -158,17 +186,17 @@ def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: T
     elif options.use_pytest:
         run_with_pytest(names, script, options, log)
     else:
-        wanted = frozenset(names)
-        _run_here([test for test in _selected(options) if test_name(test) in wanted], options, log)
+        _run_here(frozenset(names), options, log, interrupts)
 
 
-def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: TestLog) -> None:
+def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts: Interrupts) -> None:
     """Runs tests in this process, by unittest's own runner.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.
     """
-    interrupts: list[KeyboardInterrupt] = []
+    stopped_by: list[KeyboardInterrupt] = []
+    tests = [test for test in _choice(options).chosen if test_name(test) in names]
     suite, fixtures = unittest.TestSuite(tests), Fixtures(tests)
     del tests  # the suite lets go of each test when it has run, with all that the test holds
 
@@ -178,7 +206,7 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
             suite(result)
         except KeyboardInterrupt as interrupt:
             result.interrupt(interrupt)
-            interrupts.append(interrupt)
+            stopped_by.append(interrupt)
 
     unittest.TextTestRunner(
         verbosity=options.verbosity,
@@ -186,10 +214,10 @@ def _run_here(tests: Sequence[unittest.TestCase], options: ProgramOptions, log: 
         buffer=options.buffer,
         tb_locals=options.showlocals,
         warnings=None if sys.warnoptions else "default",
-        resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures),
+        resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures, swallowed=interrupts.swallowed),
     ).run(run_suite)  # type: ignore[arg-type]
-    if interrupts:
-        raise interrupts[0]
+    if stopped_by:
+        raise stopped_by[0]
 
 
 def _summary(log: TestLog) -> str:

@@ -35,9 +35,20 @@ def test_name(test: unittest.TestCase) -> str:
 test_name.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest makes of its name
 
 
-def load(module: types.ModuleType) -> list[unittest.TestCase]:
-    """The tests of a module, in unittest's order, each a new instance."""
-    return list(_flat(unittest.TestLoader().loadTestsFromModule(module)))
+def load(module: types.ModuleType, *, omit_skipped: bool = False) -> list[unittest.TestCase]:
+    """The tests of a module, in unittest's order, each a new instance.
+
+    Args:
+        omit_skipped: leave out those that were marked as skipped when their class was made (PYTORCH_TEST_OMIT_SKIPPED).
+    """
+    tests = _flat(unittest.TestLoader().loadTestsFromModule(module))
+    return [test for test in tests if not (omit_skipped and _is_marked_skipped(test))]
+
+
+def _is_marked_skipped(test: unittest.TestCase) -> bool:
+    """Whether unittest's decorators have marked a test's method; what its class says does not count."""
+    method = getattr(type(test), test._testMethodName, None)
+    return bool(getattr(method, "__unittest_skip__", False))
 
 
 def select(

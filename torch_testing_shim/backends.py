@@ -33,6 +33,9 @@ Capabilities that the harness itself asks for:
     flash_attention               `common_cuda.PLATFORM_SUPPORTS_FLASH_ATTENTION`
     memory_efficient_attention    `common_cuda.PLATFORM_SUPPORTS_MEM_EFF_ATTENTION`
 
+"flash_attention", "memory_efficient_attention", "dtype.fp8" and "dtype.bf16" answer `requires_capabilities`, too, of
+tests that are made for each device (`common_device_type.Capability`), as does any other name.
+
 A package may name others, for its own tests to ask for by `requires_capability`.
 """
 

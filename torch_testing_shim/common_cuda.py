@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from torch_testing_shim._engine.driver import DRIVER
-from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM
+from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM, settings_or_default
 from torch_testing_shim._lazy_flag import LazyFlag
 from torch_testing_shim._upstream.graft import served
 
@@ -18,6 +18,7 @@ __all__ = [
     "PLATFORM_SUPPORTS_FUSED_ATTENTION",
     "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION",
     "SM80OrLater",
+    "SM89OrLater",
     "SM90OrLater",
 ]
 
@@ -30,6 +31,7 @@ def _capability_from(*least: int) -> bool:
 
 
 SM80OrLater = LazyFlag(lambda: _capability_from(8, 0))
+SM89OrLater = LazyFlag(lambda: _capability_from(8, 9))
 SM90OrLater = LazyFlag(lambda: _capability_from(9, 0))
 
 
@@ -41,6 +43,8 @@ def _has_flash_attention() -> bool:
 
 
 def _has_efficient_attention() -> bool:
+    if settings_or_default().device_map is not None:
+        return False
     return LAZY_FLAGS["TEST_CUDA"]() or LAZY_FLAGS["TEST_XPU"]() or _declares("memory_efficient_attention")
 
 

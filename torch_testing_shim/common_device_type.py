@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 
+from torch_testing_shim._capabilities import Capability as _Capability
+from torch_testing_shim._capabilities import know_capabilities, requires_capabilities
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._upstream.graft import bound_names, served
 
-__all__ = ["get_device_type_test_bases"]
+__all__ = ["get_device_type_test_bases", "is_privateuse1_backend_available", "requires_capabilities"]
 
-__getattr__ = served(__name__)
+# Names of capabilities are torch's where it has some, since a later torch has more of them.
+__getattr__ = served(__name__, {} if "Capability" in bound_names(__name__) else {"Capability": lambda: _Capability})
 
 
 class _PrecisionOfThread(threading.local):
@@ -43,10 +46,14 @@ def _is_privateuse1_backend_available() -> bool:
     return device_in_use().type == torch._C._get_privateuse1_backend_name()
 
 
+is_privateuse1_backend_available = _is_privateuse1_backend_available  # its name in torch 2.11
+
+
 def get_device_type_test_bases() -> list[Any]:
     """The classes that tests are made on: for the CPU, and for the accelerator in use (upstream's name, torch 2.13)."""
     torchs: Any = sys.modules[__name__]
     torchs.DeviceTypeTestBase._tls = _PrecisionOfThread()
+    know_capabilities(torchs.CPUTestBase, "cpu")
     device = device_in_use()
     if device.is_cpu:
         return [torchs.CPUTestBase]
@@ -57,6 +64,7 @@ def get_device_type_test_bases() -> list[Any]:
     if base is None:
         return [torchs.CPUTestBase]
     _know_devices(base, names)
+    know_capabilities(base, device.type)
     if device.type == "cuda":
         cudnn: Any = torch.backends.cudnn  # untyped in torch
         base.no_magma = _WhenAsked(lambda: not torch.cuda.has_magma)
@@ -78,5 +86,6 @@ def _privateuse1_base(base: Any, device_type: str, names: list[str]) -> Any:
         base.device_type, base.device_mod = device_type, getattr(torch, device_type, None)
 
     _know_devices(base, names)
+    know_capabilities(base, device_type)
     base.setUpClass = classmethod(set_up_class)
     return base

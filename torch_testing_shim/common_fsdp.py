@@ -17,6 +17,7 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
@@ -31,7 +32,7 @@ from torch_testing_shim._fsdp.fsdp_device import (
 from torch_testing_shim._process_group_end import keep_connections
 from torch_testing_shim._subtests import reset_dynamo
 from torch_testing_shim._test_limits import group_timeout
-from torch_testing_shim._upstream.class_rest import torchs_class
+from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest,
@@ -60,6 +61,9 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 test_compiled_fsdp = compiled_fsdp_test  # torch 2.4's spelling
+
+#: The place of `ref_init_fn` among the arguments of `_test_fsdp_parity`.
+_REF_INIT_FN = 4
 
 
 __getattr__ = served(
@@ -96,7 +100,7 @@ CUDAInitMode = DEVICEInitMode
 class FSDPTestMixin:
     """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
 
-    rest_is_torchs = True
+    rest_is_torchs = TorchsRest(older="FSDPTest")
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
         """`run_subtests` of `common_distributed`, for this test case."""
@@ -119,9 +123,12 @@ class FSDPTestMixin:
         return loss
 
     def _test_fsdp_parity(self, *args: Any, **kwargs: Any) -> None:
-        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it."""
+        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it. DDP, which FSDP is
+        held against by default, finds its device by its module: a rank's number need not be its device's."""
         if "cuda_init_mode" in kwargs:
             kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
+        if len(args) < _REF_INIT_FN and kwargs.get("ref_init_fn") is None:
+            kwargs["ref_init_fn"] = DistributedDataParallel
         torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
 
 

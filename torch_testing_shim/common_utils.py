@@ -58,6 +58,11 @@ from torch_testing_shim._guards import (
     suppress_warnings,
     wrapSwapTensorsTest,
 )
+from torch_testing_shim._hardware import (
+    HardwareClassification,
+    filter_by_hw_classification,
+    get_hw_classification,
+)
 from torch_testing_shim._hypothesis_profiles import load_profile_with_hypothesis
 from torch_testing_shim._leaks import LeakError, Snapshot, leaks_since, take_snapshot
 from torch_testing_shim._rank_free import runs_on_cpu
@@ -68,7 +73,9 @@ from torch_testing_shim._settings import changed_environment, read_settings
 from torch_testing_shim._skip_marks import (
     SLOW_MARK,
     lazy_skip_if,
+    requires_accelerator,
     requires_cuda,
+    requires_multigpu,
     serialTest,
     skip_but_pass_in_sandcastle,
     skip_but_pass_in_sandcastle_if,
@@ -84,8 +91,9 @@ from torch_testing_shim._test_gates import reason_not_to_run
 from torch_testing_shim._test_notes import note
 from torch_testing_shim._test_program import run_tests
 from torch_testing_shim._test_selection import test_name
-from torch_testing_shim._upstream.class_rest import torchs_attribute
-from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._unittest_assertions import UnittestAssertions
+from torch_testing_shim._upstream.class_rest import TorchsRest
+from torch_testing_shim._upstream.graft import grafted, served
 
 # What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = [
@@ -106,14 +114,19 @@ __all__ = [
     "TEST_WITH_TORCHDYNAMO",
     "TEST_WITH_TORCHINDUCTOR",
     "DeterministicGuard",
+    "HardwareClassification",
     "NoTest",
     "SwapTensorsGuard",
     "TestCase",
     "dtype2prec_DONTUSE",
+    "filter_by_hw_classification",
     "freeze_rng_state",
+    "get_hw_classification",
     "lazy_skip_if",
     "load_tests",
+    "requires_accelerator",
     "requires_cuda",
+    "requires_multigpu",
     "run_tests",
     "serialTest",
     "set_default_dtype",
@@ -138,12 +151,14 @@ load_profile_with_hypothesis(settings_or_default())
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
-# torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
-_HYPOTHESIS = {
+_HOW_OURS_STARTS = {
+    # torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
     "hypothesis": lambda: importlib.import_module("hypothesis"),
     "settings": lambda: importlib.import_module("hypothesis").settings,
+    # torch's has none before its own `run_tests` has read the command line.
+    "GRAPH_EXECUTOR": lambda: grafted(__name__, "cppProfilingFlagsToProfilingMode")(),
 }
-__getattr__ = served(__name__, {**LAZY_FLAGS, **_HYPOTHESIS})
+__getattr__ = served(__name__, {**LAZY_FLAGS, **_HOW_OURS_STARTS})
 
 
 class NoTest:
@@ -173,7 +188,7 @@ class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at ru
     """A `setUpClass` before which ranks are prepared."""
 
 
-class TestCase(TensorAssertions, ExpectedOutput):
+class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
     """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
     tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
 
@@ -182,7 +197,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     """
 
     maxDiff = None
-    rest_is_torchs = True
+    rest_is_torchs = TorchsRest()
     _passes = False
     _is_pytests = False  # pytest runs it
     _is_set_up = False
@@ -194,10 +209,6 @@ class TestCase(TensorAssertions, ExpectedOutput):
 
     def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
         super().__init__(methodName if methodName != "runTest" else method_name)
-
-    def __getattr__(self, name: str) -> Any:
-        """What upstream's classes have besides, of those that are marked: torch's own, on this test."""
-        return torchs_attribute(self, name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Runs the test, after what has to be done before the first test of the process, and with its cleanups also
@@ -286,7 +297,7 @@ class TestCase(TensorAssertions, ExpectedOutput):
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
         """unittest's step between `setUp` and `tearDown`."""
         settings = as_assigned(settings_or_default())
-        command = repro_command(type(self), self._testMethodName, settings) if settings.print_repro else None
+        command = repro_command(type(self), self._testMethodName, settings, is_pytests=self._is_pytests)
         with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
             require_plain(self.setUp, self.tearDown)
             super()._callTestMethod(checked_test(method, self))  # type: ignore[misc]

@@ -50,6 +50,7 @@ UPSTREAM_IS_WRONG: Mapping[str, UpstreamError] = {
     "test_checkpoints::CheckpointTest.test_folder_stays_for_the_slowest": UpstreamError(
         "error", "the folder is removed by the rank that returns first, while another still works in it"
     ),
+    "test_pytest_file::Ranks.test_other_rank_is_killed": _ONLY_RANK_0,
     "test_sharded_tensors::ShardedTest.test_chunks": UpstreamError(
         "error", "the tensors are equal; they are asked for RRefs, which they were made without"
     ),

@@ -146,7 +146,7 @@ class SampleTestCase(TestCase):
         """No process that was started in the sample's folder, no file in its TMPDIR but torch's own cache."""
         self.assertEqual([], self.processes_of_sample())
         left = sorted(path.name for path in (self.folder / "tmp").iterdir())
-        self.assertEqual([], [name for name in left if not name.startswith("torchinductor_")])
+        self.assertEqual([], [name for name in left if not name.startswith("torchinductor_")], left)
 
     def processes_of_sample(self, patience: float = 5.0) -> list[str]:
         """Commands of the living processes that have the sample's TMPDIR; it waits a little for them to end."""

@@ -18,6 +18,7 @@ from unittest import mock
 
 import hypothesis
 import torch
+import torch._dynamo.testing
 
 from torch_testing_shim import common_utils
 from torch_testing_shim.common_utils import (
@@ -28,7 +29,9 @@ from torch_testing_shim.common_utils import (
     freeze_rng_state,
     gradcheck,
     lazy_skip_if,
+    requires_accelerator,
     requires_cuda,
+    requires_multigpu,
     retry_on_connect_failures,
     run_tests,
     serialTest,
@@ -276,6 +279,28 @@ class SetUpTest(TestCase):
         run_body(lambda case: torch.set_grad_enabled(False))
         self.assertTrue(torch.is_grad_enabled())
 
+    def test_overrides_of_torch_end_with_the_test_that_leaves_them(self) -> None:
+        def disable(case: Any) -> None:
+            torch._C.DisableTorchFunctionSubclass().__enter__()
+
+        for body, told in (
+            (
+                lambda case: torch.set_default_device("meta"),
+                "began with 0 torch function modes and ends with 1",
+            ),
+            (disable, "began with torch's overrides in"),
+        ):
+            result = run_body(body)
+            self.assertIn(told, result.failures[0][1])
+            self.assertTrue(run_body(lambda case: case.assertEqual(torch.ones(1).device.type, "cpu")).wasSuccessful())
+            self.assertTrue(torch._C._is_torch_function_enabled())
+
+    def test_the_stance_of_compile_is_put_back(self) -> None:
+        counter = torch._dynamo.testing.CompileCounter()
+        run_body(lambda case: torch.compiler.set_stance("force_eager"))
+        torch.compile(lambda x: x + 1, backend=counter)(torch.ones(1))
+        self.assertEqual(counter.frame_count, 1)
+
     def test_sparse_tensors_are_checked_while_a_test_runs(self) -> None:
         before = torch.sparse.check_sparse_tensor_invariants.is_enabled()
         seen = []
@@ -301,7 +326,8 @@ class SetUpTest(TestCase):
         )
 
     def test_a_failure_says_how_to_run_it_again(self) -> None:
-        usual = {"PYTORCH_HYPOTHESIS_PROFILE": "dev"}  # on CI it is another, and so a part of the command
+        # on CI the profile is another, and so a part of the command, as what this run's options have set is
+        usual = {"PYTORCH_HYPOTHESIS_PROFILE": "dev", "TORCH_TESTING_SHIM_SHARE_DEVICES": ""}
         ((_, report),) = run_body(lambda case: case.fail("no"), environ=usual).failures
         self.assertRegex(
             report, r"AssertionError: no\n\nTo run this test again:\n    python \S*test_common_utils.py Sample.test\n$"
@@ -347,6 +373,10 @@ class SkipMarksTest(TestCase):
     def test_marks_that_say_what_torch_is(self) -> None:
         expected = None if common_utils.TEST_CUDA else "needs a CUDA device"
         self.assertEqual(self.skip_reason(requires_cuda(lambda self: None)), expected)
+        expected = None if common_utils.TEST_ACCELERATOR else "needs an accelerator"
+        self.assertEqual(self.skip_reason(requires_accelerator(lambda self: None)), expected)
+        expected = None if common_utils.TEST_MULTIACCELERATOR else "needs at least 2 accelerators"
+        self.assertEqual(self.skip_reason(requires_multigpu(Sample.test)), expected)  # a lambda is no test to pytest
         rocm = "skipIfRocm: why" if torch.version.hip else None
         self.assertEqual(self.skip_reason(skipIfRocm(msg="why")(lambda self: None)), rocm)
         self.assertEqual(self.skip_reason(skipIfRocm(lambda self: None)) is not None, rocm is not None)
@@ -427,6 +457,10 @@ class RetriesTest(TestCase):
             with self.assertRaisesRegex(RuntimeError, "other"):
                 retry_on_connect_failures(connect_errors=["in use"])(failing)("other", 1)
             self.assertEqual(len(calls), 1)
+
+    def test_torchscript_runs_as_it_does_by_default(self) -> None:
+        with common_utils.enable_profiling_mode():
+            self.assertEqual(common_utils.ProfilingMode.PROFILING, common_utils.GRAPH_EXECUTOR)
 
     def test_a_free_port_can_be_bound(self) -> None:
         with socket.socket() as listener:

@@ -264,7 +264,8 @@ class DTensors(DTensorContinuousTestBase):
         from torch.distributed.tensor import Shard, distribute_tensor
         mesh = self.build_device_mesh()
         self.assertEqual((mesh.size(), mesh.device_type, self.device_type), (2, "cpu", "cpu"))
-        self._test_op_on_dtensor(torch.add, distribute_tensor(torch.ones(4), mesh, [Shard(0)]), 1)
+        if hasattr(self, "_test_op_on_dtensor"):  # torch 2.6 has none
+            self._test_op_on_dtensor(torch.add, distribute_tensor(torch.ones(4), mesh, [Shard(0)]), 1)
         self.init_manual_seed_for_rank()
         self.assertEqual(torch.initial_seed(), self.rank)
         seen = []

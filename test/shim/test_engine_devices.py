@@ -22,6 +22,7 @@ from torch_testing_shim._engine.devices import (
 )
 from torch_testing_shim._settings import Settings
 from torch_testing_shim._test_limits import default_ranks
+from torch_testing_shim._torch_versions import current_accelerator
 from torch_testing_shim.common_distributed import at_least_x_gpu
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase
@@ -157,7 +158,7 @@ class Devices(TestCase):
                 self.assertEqual("xpu has been initialized in the test process", fork_hazard())
 
     def test_this_machine(self):
-        accelerator = torch.accelerator.current_accelerator()
+        accelerator = current_accelerator()
         expected = torch.accelerator.device_count() if accelerator is not None else 0
         self.assertEqual(expected, devices.accelerator_count())
 

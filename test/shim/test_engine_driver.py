@@ -118,7 +118,8 @@ class AllClasses(QuartzTestCase):
 
     def test_pytest(self):
         self.write_sample(ALL_CLASSES)
-        self.check(self.run_command("-m", "pytest", "-q", "-W", "error::DeprecationWarning", "test_sample.py"))
+        of_a_fork = "error:This process:DeprecationWarning"
+        self.check(self.run_command("-m", "pytest", "-q", "-W", of_a_fork, "test_sample.py"))
 
     def test_run_test_warm_and_cold(self):
         self.add_run_test()
@@ -169,6 +170,7 @@ WITHOUT_DEVICES = """
 import numpy
 from torch_testing_shim import common_cuda, common_utils
 from torch_testing_shim.common_distributed import MultiThreadedTestCase, requires_multicast_support
+from torch_testing_shim.common_methods_invocations import op_db
 
 numpy.ones((300, 300)) @ numpy.ones((300, 300))
 FLAGS = [

@@ -37,6 +37,18 @@ class Preload(unittest.TestCase):
         )
         self.assertLessEqual({"in_property", "in_static", "in_nested"}, names)
 
+    def test_classes_that_hold_each_other(self):
+        names = self.names(
+            "import torch\n"
+            "class Double(torch.autograd.Function):\n"
+            "    @staticmethod\n"
+            "    def forward(ctx, x): return torch.in_forward\n"
+            "class Case:\n"
+            "    def m(self): return torch.in_case\n"
+            "Case.double, Double.case = Double, Case\n"
+        )
+        self.assertLessEqual({"in_forward", "in_case"}, names)
+
     def test_what_trains_and_splits_models_imports_the_compiler(self):
         for name in ("_test_fsdp_parity", "_train_for_several_steps", "parallelize", "parallelize_module"):
             self.assertEqual(("torch._dynamo",), modules_to_preload([name]))

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
+import sys
 import warnings
 from unittest import mock
 
@@ -72,7 +74,7 @@ def check(case):
         "path": sys.path[0],
         "arguments": sys.argv[-1],
         "umask": os.umask(0),
-        "signals": [str(signal.getsignal(n)) for n in (signal.SIGUSR1, signal.SIGPIPE, signal.SIGTERM, signal.SIGINT)],
+        "signals": [signal.getsignal(n) for n in (signal.SIGUSR1, signal.SIGPIPE, signal.SIGTERM, signal.SIGINT)],
         "warning": warned,
         "torch": [str(torch.get_default_dtype()), str(torch.empty(1).device), torch.is_grad_enabled()],
         "determinism": torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -87,7 +89,7 @@ def check(case):
         "path": "/on/the/path",
         "arguments": "--more",
         "umask": 0o027,
-        "signals": ["1", "0", "0", str(signal.default_int_handler)],
+        "signals": [signal.SIG_IGN, signal.SIG_DFL, signal.SIG_DFL, signal.default_int_handler],
         "warning": "raised",
         "torch": ["torch.float64", "meta", False],
         "determinism": True,
@@ -180,6 +182,13 @@ def changed(monkeypatch):
 """
 
 
+def starts_in_a_removed_folder():
+    """Whether a new Python can import its own modules there; that of 3.13.0 cannot."""
+    program = "import os, subprocess, sys, tempfile; os.chdir(tempfile.mkdtemp()); os.rmdir(os.getcwd());"
+    program += "sys.exit(subprocess.run([sys.executable, '-c', 'import socket'], stderr=subprocess.DEVNULL).returncode)"
+    return subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
 class InRanks(SampleTestCase):
     def check(self, run):
         self.assertEqual(0, run.exit_code, run.output)
@@ -190,7 +199,8 @@ class InRanks(SampleTestCase):
 
     def test_spawned(self):
         spawn = {"TORCH_TESTING_SHIM_START_METHOD": "spawn"}
-        self.check(self.run_sample(SAMPLE, "InSetUp", "Kept", "InARemovedFolder", TO_BE_REMOVED="1", **spawn))
+        classes = ["InSetUp", "Kept", *(["InARemovedFolder"] if starts_in_a_removed_folder() else [])]
+        self.check(self.run_sample(SAMPLE, *classes, TO_BE_REMOVED="1", **spawn))
 
     def test_by_pytest(self):
         (self.folder / "conftest.py").write_text(FIXTURE)

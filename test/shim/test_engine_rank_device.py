@@ -152,7 +152,7 @@ class Machine(TestCase):
                 bind_rank(3, "cuda:0")
 
     def test_what_tests_compute_from_ranks(self):
-        with self.with_devices(3):
+        with self.with_devices(3), mock.patch.dict("os.environ", TORCH_TESTING_SHIM_SHARE_DEVICES=""):
             self.assertEqual(["rank:0/cuda:2", "rank:1/cuda:0"], rank_placements(2))
             self.assertEqual({0: [2], 1: [0]}, init_multigpu_helper(2, "nccl"))
             self.assertEqual({0: [], 1: [], 2: []}, init_multigpu_helper(3, "nccl"))

@@ -20,7 +20,10 @@ from torch_testing_shim.common_distributed import (
 from torch_testing_shim.common_utils import skipIfTorchDynamo
 from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTestBase
 from torch_testing_shim.distributed._shard.sharded_tensor import with_comms as with_sharded_comms
-from torch_testing_shim.distributed.checkpoint_utils import with_checkpoint_logging
+try:
+    from torch_testing_shim.distributed.checkpoint_utils import with_checkpoint_logging
+except ImportError:  # not every torch has it
+    from torch_testing_shim.distributed.checkpoint_utils import with_temp_dir as with_checkpoint_logging
 from torch_testing_shim.distributed.distributed_utils import with_fake_comms
 
 class Bodies:

@@ -3,9 +3,11 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
+from unittest import mock
 
 import psutil
 from harness_samples import wait_until
@@ -55,6 +57,16 @@ class ZygoteTest(TestCase):
         return RankJob(
             __name__, __file__, "Rank", method, rank, 1, str(self.scratch.path), str(self.scratch.rendezvous)
         )
+
+    def test_folders_of_modules_that_it_imported_go_with_it(self):
+        module = self.scratch.path / "has_a_folder.py"
+        module.write_text("import tempfile\nFOLDER = tempfile.TemporaryDirectory(dir=__file__[:-15])\n")
+        with mock.patch("sys.path", [str(self.scratch.path), *sys.path]):
+            before = set(self.scratch.path.iterdir())
+            zygote = self.start_zygote(["has_a_folder"])
+        wait_until(lambda: set(self.scratch.path.glob("tmp*")) - before)
+        zygote.close()
+        self.assertEqual(set(), {path for path in self.scratch.path.glob("tmp*") if path not in before})
 
     def fork(self, zygote, method="end", rank=0):
         reader, rank_end = make_channel()

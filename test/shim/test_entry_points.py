@@ -117,7 +117,7 @@ class EntryPoints(SampleTestCase):
     def test_unittest(self):
         run = self.run_command("-m", "unittest", "-v", "test_sample")
         self.assertEqual(1, run.exit_code)
-        lines = re.findall(r"^(test_\w+) \(test_sample\.(\w+)\.\w+\) \.\.\. (\w+)", run.output, re.MULTILINE)
+        lines = re.findall(r"^(test_\w+) \(test_sample\.(\w+)(?:\.\w+)?\) \.\.\. (\w+)", run.output, re.MULTILINE)
         words = {"ok": "passed", "expected": "passed", "skipped": "skipped"}
         self.assertEqual(EXPECTED, {f"{cls}.{name}": words.get(word, "failed") for name, cls, word in lines})
         self.check_report(run.output)

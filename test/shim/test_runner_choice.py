@@ -20,7 +20,7 @@ sys.argv = ["run_test.py", *sys.argv[1:]]
 try:
     runpy.run_path("run_test.py", run_name="__main__")
 except SystemExit as end:
-    status = end.code
+    status = int(end.code)
 print(status, [name for name in ("torch", "rich", "psutil", "junitparser", "unittest") if name in sys.modules])
 """
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from torch_testing_shim._device_map import parse_device_map
 from torch_testing_shim._runner.command import FileCommand, build_command
 from torch_testing_shim._runner.options import Options
 from torch_testing_shim._runner.selection import FileSelection
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path("/repo")
+MAP = parse_device_map("cuda=cpu")
 
 
 class CommandTest(TestCase):
@@ -31,6 +34,20 @@ class CommandTest(TestCase):
             " ".join(command.words[1:]),
             """/repo/test/test_x.py A B --exclude-test A.a --exclude-test B.b -k one -k t*o -v --locals --failfast""",
         )
+
+    def test_files_for_pytest(self) -> None:
+        options = Options(keywords=("t*o",), verbosity=1, showlocals=True, file_arguments=("-x",), map_device=MAP)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "test_x.py").write_text("def test_a(): pass\n")
+            options = replace(options, upstream=(folder,))
+            command = build_command(FileSelection("test_x", ("A.B", "test_a[1.5]"), ("A.a",)), options, ROOT)
+            self.assertExpectedInline(
+                " ".join(command.words[1:]).replace(folder, "F"),
+                """-m torch_testing_shim --map-device cuda=cpu --pytest F/test_x.py::A::B F/test_x.py::test_a[1.5] --exclude-test A.a --matching t*o -v --showlocals -x""",  # noqa: E501
+            )
+            whole = build_command(FileSelection("test_x"), replace(options, file_arguments=()), ROOT)
+            self.assertEqual((f"{folder}/test_x.py", "--matching"), whole.words[6:8])
+            self.assertEqual((*whole.words, "--collect-only"), whole.names_only.words)
 
     def test_what_ranks_have_to_know_goes_through_the_environment(self) -> None:
         options = Options(device="cpu", share_devices=True, world_size=2, seed=0, strict_leaks=True, verbosity=2)

@@ -53,6 +53,18 @@ class FoldTest(TestCase):
         result = fold(ending(1), journal(*entries))
         self.assertEqual((1, 1, 0), (result.passed, result.failed, result.skipped))
 
+    def test_what_pytest_ends_with_where_nothing_ran(self) -> None:
+        skipped = fold(ending(5), journal(entry("setUpModule", TestStatus.SKIPPED, "needs more")))
+        self.assertEqual((0, 0, 1), (skipped.passed, skipped.failed, skipped.skipped))
+        passed = fold(ending(5), journal(entry("A.a")))
+        self.assertExpectedInline(told(passed), """error: a/test_x: ended with exit status 5 although no test failed""")
+        refused = fold(ending(4, "ERROR: not found: test_x.py::A\n(no match in any of [])\n"), JournalContents())
+        self.assertTrue(refused.is_refusal)
+        self.assertExpectedInline(
+            told(refused),
+            """error: a/test_x: ended with exit status 4 before any test: ERROR: not found: test_x.py::A""",
+        )
+
     def test_a_failed_test_with_exit_status_1_needs_no_more_words(self) -> None:
         result = fold(ending(1), journal(entry("A.a", FAIL, "1 != 2"), entry("A.b")))
         self.assertExpectedInline(told(result), """failed: a/test_x::A.a: 1 != 2""")

@@ -40,6 +40,14 @@ class BudgetTest(TestCase):
         self.assertIsNone(budget.take(4))
         self.assertEqual({}, Lease(3).variables)
 
+    def test_a_file_that_uses_no_accelerator_leaves_them_to_others(self) -> None:
+        budget = Budget(16, devices=1)
+        using, other = budget.take(4), budget.take(4, uses_devices=False)
+        assert using is not None and other is not None
+        self.assertEqual(({}, (0,), None), (other.variables, using.devices, budget.take(1)))
+        budget.give_back(other)
+        self.assertIsNone(budget.take(1))
+
     @given(st.integers(1, 12), st.integers(0, 6), st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=30))
     def test_leases_never_meet_and_all_comes_back(
         self, slots: int, devices: int, steps: list[tuple[int, bool]]

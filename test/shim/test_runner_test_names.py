@@ -16,7 +16,15 @@ from torch_testing_shim._runner.failed_tests import failed_lines, tests_by_file
 from torch_testing_shim._runner.request import Place, read_request
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
 from torch_testing_shim._runner.selection import select
-from torch_testing_shim._runner.test_names import class_of, covers, dotted, is_line, is_name
+from torch_testing_shim._runner.test_names import (
+    class_and_method,
+    class_of,
+    covers,
+    dotted,
+    is_line,
+    is_name,
+    node_id,
+)
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 VALUES = [
@@ -60,6 +68,35 @@ if __name__ == "__main__":
 NAMES = [f"Ids.test_b_{value}" for value in (*VALUES, *WITH_DOTS)]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text("a.:[]{}*?,! ^-\\\\", max_size=12)
 PLACE = Place("/repo/test", "/repo")
+
+
+class OfPytest(TestCase):
+    def test_names_there_and_back(self) -> None:
+        for name, owner, method, node in (
+            ("test_a", "", "test_a", "test_a"),
+            ("test_a[1.5-x::y.test_z]", "", "test_a[1.5-x::y.test_z]", "test_a[1.5-x::y.test_z]"),
+            ("A.B.test_a[b.c]", "A.B", "test_a[b.c]", "A::B::test_a[b.c]"),
+            ("A.check_it[b.c]", "A", "check_it[b.c]", "A::check_it[b.c]"),
+            ("A.test_b_1.5", "A", "test_b_1.5", "A::test_b_1.5"),
+        ):
+            with self.subTest(name):
+                self.assertEqual((owner, method), class_and_method(name))
+                self.assertEqual(f"f.py::{node}", node_id("f.py", name))
+                self.assertTrue(is_name(dotted(node)))
+                self.assertEqual(name, dotted(node))
+        self.assertEqual("f.py::A::B", node_id("f.py", "A.B"))
+
+    def test_a_function_covers_what_parameters_make_of_it(self) -> None:
+        for name, test, expected in (
+            ("test_a", "test_a[1]", True),
+            ("test_a", "test_ab", False),
+            ("A.test_a", "A.test_a[1.5]", True),
+            ("A.test_a", "A.test_a.test_b", False),
+            ("test_a[1]", "test_a[1]", True),
+            ("testing", "testing.test_a", True),  # a class
+        ):
+            with self.subTest(name=name, test=test):
+                self.assertEqual(expected, covers(name, test))
 
 
 class GivenBack(RunnerTestCase):

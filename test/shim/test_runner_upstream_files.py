@@ -1,5 +1,6 @@
 """`run_test.py --upstream`: PyTorch's own files by the real command, from wherever they lie."""
 
+import tempfile
 from pathlib import Path
 
 from harness_samples import ROOT, SampleTestCase
@@ -75,6 +76,10 @@ class Names(TestCase):
         names = find_upstream_names(folder, [str(here / "test_device_map.py"), str(here.parent / "distributed")])
         self.assertIn("shim/test_device_map", names)
         self.assertIn("distributed/checkpoint/test_fsdp_optim_state", names)
+        with tempfile.TemporaryDirectory() as place:
+            for name in ("test_a.py", "b_test.py", "test.py", "c_tests.py", "conftest.py"):
+                Path(place, name).touch()
+            self.assertEqual(("b_test", "test_a"), find_upstream_names(Path(place), [place]))
         self.assertEqual(Path("/root/of/tree/test"), tests_folder(Path("/root/of/tree"), []))
         with self.assertRaisesRegex(UsageError, "there is no file or folder"):
             tests_folder(here, ["no such path"])

@@ -13,6 +13,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 TESTS = """
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch_testing_shim.backends import requires_capability
+from torch_testing_shim.common_device_type import Capability, instantiate_device_type_tests, requires_capabilities
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorContinuousTestBase
 
 class Quartz(DTensorTestBase):
@@ -67,6 +68,17 @@ class Quartz(DTensorTestBase):
     @requires_capability("sundial")
     def test_a_capability_that_it_does_not_have(self):
         self.fail("it does not")
+
+class Made(TestCase):
+    @requires_capabilities(Capability.dtype.bf16)
+    def test_has(self, device):
+        self.assertIn(device, ("cpu", "quartz:0"))
+
+    @requires_capabilities(Capability.dtype.fp8, "crystal_clock")
+    def test_lacks(self, device):
+        self.fail("the CPU has no such clock, and quartz no fp8")
+
+instantiate_device_type_tests(Made, globals())
 
 class Kept(DTensorContinuousTestBase):
     world_size = 2
@@ -161,6 +173,13 @@ class Harness(QuartzTestCase):
             ("a_capability_that_it_does_not_have", "needs 'sundial', which quartz does not have"),
         ):
             self.assert_status(run, f"Quartz.test_{name}", TestStatus.SKIPPED, f"^{reason}$")
+        for name in ("CPU.test_has_cpu", "PRIVATEUSE1.test_has_quartz"):
+            self.assert_status(run, f"Made{name}", TestStatus.PASSED)
+        self.assert_status(
+            run, "MadeCPU.test_lacks_cpu", TestStatus.SKIPPED, "^needs crystal_clock, which cpu does not"
+        )
+        lacks = "^needs dtype.fp8, which quartz does not"
+        self.assert_status(run, "MadePRIVATEUSE1.test_lacks_quartz", TestStatus.SKIPPED, lacks)
         for before, after in self.hooked(run.output.partition("=====")[0]):
             self.assertGreaterEqual(before, 4)  # of the tests that passed; kept ranks may add theirs
             self.assertGreaterEqual(after, 4)

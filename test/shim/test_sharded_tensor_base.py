@@ -1,6 +1,5 @@
 """`distributed._shard`: the base class of tests of sharded tensors, its `with_comms`, specs and models."""
 
-import os
 import unittest
 from unittest import mock
 
@@ -11,6 +10,7 @@ from torch.distributed import rpc
 from torch.distributed._shard import shard_parameter, sharded_tensor
 
 from torch_testing_shim._engine.devices import DeviceInUse
+from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._rank_free import skip_reason
 from torch_testing_shim._rank_placements import rank_placements
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -64,7 +64,7 @@ class Ranks(ShardedTensorTestBase):
         """Where the helper says that a rank's part lies, torch has put it."""
         for dim in (0, 1):
             for spec in generate_chunk_sharding_specs_for_test(dim):
-                module = nn.Linear(6, 10)
+                module = nn.Linear(6, 10).to(rank_device(self.rank))
                 dist.broadcast(module.weight.data, 0)
                 whole = clone_module_parameter(module, "weight")
                 begin, length = generate_local_weight_sharding_params_for_test(whole, dim, 4, spec, self.rank)
@@ -74,14 +74,15 @@ class Ranks(ShardedTensorTestBase):
 
     @with_comms(init_rpc=False)
     def test_megatron(self):
-        model = SimpleMegatronLM(((6, 8), (8, 6)))
-        model(torch.ones(1, 6)).sum().backward()
+        device = rank_device(self.rank)
+        model = SimpleMegatronLM(((6, 8), (8, 6))).to(device)
+        model(torch.ones(1, 6, device=device)).sum().backward()
         layers = (model.fc1, model.fc2)
         self.assertEqual(tuple(each.weight for each in layers), model.get_weights())
         self.assertEqual(tuple(each.bias for each in layers), model.get_biases())
         self.assertEqual(tuple(each.weight.grad for each in layers), model.get_weight_grads())
         self.assertEqual(tuple(each.bias.grad for each in layers), model.get_bias_grads())
-        inputs = torch.rand(2, 6)
+        inputs = torch.rand(2, 6, device=device)
         self.assertEqual(model(inputs), model.fc2(nn.functional.gelu(model.fc1(inputs))))
         spec = generate_chunk_sharding_specs_for_test(0)[0]
         shard_parameter(model.fc1, "weight", spec)
@@ -127,7 +128,7 @@ class Alone(TestCase):
         self.assertIsNone(self.decorated(DeviceInUse("cpu", 0)))
 
     def test_upstreams_own_files_are_skipped_where_upstream_skips_them(self):
-        with mock.patch.dict(os.environ, TORCH_TESTING_SHIM_UPSTREAM_FILE="/test_file.py"):
+        with mock.patch.object(face, "is_installed", return_value=True):
             reason = "needs a device that nccl serves, found cpu"
             self.assertEqual(reason, self.decorated(DeviceInUse("cpu", 0)))
             self.assertIsNone(self.decorated(DeviceInUse("cpu", 0), backend="gloo"))

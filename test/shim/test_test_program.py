@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import signal
@@ -16,7 +17,9 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+from unittest import mock
 
+from torch_testing_shim import _test_program
 from torch_testing_shim._journal import JournalContents
 from torch_testing_shim._journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -310,6 +313,22 @@ class SelectionAndStatusTest(ProgramTestCase):
             self.assertIn(option, done.stdout)
 
 
+class LastCollectionTest(TestCase):
+    def test_it_is_left_out_unless_nanobind_would_list_what_it_leaves(self) -> None:
+        def calls() -> list[str]:
+            with mock.patch.object(_test_program, "gc") as collector:
+                _test_program._settle_last_collection()
+            return [call[0] for call in collector.method_calls]
+
+        kinds = {kind.__name__ for kind in type.__subclasses__(type)}
+        if not any(name.startswith("nb_type") for name in kinds):
+            self.assertEqual(["freeze"], calls())
+        kind = type("nb_type_0", (type,), {})
+        self.assertEqual(["unfreeze"], calls())
+        del kind
+        gc.collect()
+
+
 class WrongUsageTest(ProgramTestCase):
     sample = PASSING
 
@@ -350,6 +369,8 @@ class WrongUsageTest(ProgramTestCase):
     def test_no_tests(self) -> None:
         self.write("from torch_testing_shim.common_utils import run_tests")
         self.check(5, "there are no tests")
+        self.write("from torch_testing_shim.common_utils import run_tests\ndef test_a(): pass")
+        self.check(5, f"there are no tests in classes; pytest runs functions: python -m pytest {self.script}")
 
 
 class StoppingTest(ProgramTestCase):

@@ -26,6 +26,21 @@ def sample() -> list[unittest.TestCase]:
     return load(module)
 
 
+class LoadTest(TestCase):
+    def test_what_is_marked_as_skipped_can_be_left_out(self) -> None:
+        class Cases(unittest.TestCase):
+            @unittest.skip("always")
+            def test_marked(self) -> None: ...
+            def test_plain(self) -> None: ...
+
+        skipped_class = unittest.skip("whole class")(type("Skipped", (unittest.TestCase,), {"test": lambda self: None}))
+        module = types.ModuleType("cases")
+        module.Cases, module.Skipped = Cases, skipped_class  # type: ignore[attr-defined]
+        self.assertEqual(3, len(load(module)))
+        names = [test._testMethodName for test in load(module, omit_skipped=True)]
+        self.assertEqual(["test_plain", "test"], names)
+
+
 class SelectTest(TestCase):
     def selected(self, names: list[str] = [], patterns: list[str] = [], excluded: list[str] = []) -> list[str]:  # noqa: B006
         return [test_name(test) for test in select(sample(), names, patterns, excluded)]

@@ -1,10 +1,31 @@
 """What upstream's classes have and ours have not: torch's own, on ours."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import torch
 
 from torch_testing_shim._upstream.class_rest import torchs_class
+from torch_testing_shim.common_fsdp import FSDPTestContinuous
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, DTensorTestMixin
+
+ROOT = Path(__file__).resolve().parents[2]
+#: In a process of its own, since what one use has brought would be there for the next.
+BY_CLASS_AND_SUPER = """
+import torch
+from torch_testing_shim.common_utils import TestCase
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestMixin
+
+class Extending(TestCase):
+    def genSparseTensor(self, *args):
+        return super().genSparseTensor(*args)[0]
+
+assert Extending().genSparseTensor((3, 3), 2, 3, False, "cpu", torch.float32).is_sparse
+assert callable(DTensorTestMixin._test_op)
+print(TestCase.runWithPytorchAPIUsageStderr("import sys; sys.stderr.write('from the child')"))
+"""
 
 
 class Attributes(TestCase):
@@ -20,6 +41,13 @@ class Attributes(TestCase):
         with self.assertRaises(AssertionError):
             self.assertExpectedInlineMunged(KeyError, lambda: None, """1""")
         self.assertIn("torch", self.runWithPytorchAPIUsageStderr("import torch"))  # uses another by the class
+
+    def test_on_the_class_and_by_super(self):
+        run = subprocess.run([sys.executable, "-c", BY_CLASS_AND_SUPER], cwd=ROOT, capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stdout), (0, "from the child\n"), run.stderr)
+
+    def test_ours_of_another_base_goes_before(self):
+        self.assertNotIn("torch/testing/_internal", FSDPTestContinuous._run.__code__.co_filename)
 
     def test_values(self):
         self.assertEqual((0, 0, False), (self._precision, self._rel_tol, self._ignore_not_implemented_error))

@@ -81,6 +81,7 @@ for below in sys.argv[1:]:
         count += 1
         if not hasattr(module, name) or owner_of(f"torch.testing._internal.{below}.{name}") is Owner.ABSENT:
             print(f"{below}.{name}")
+print(*(name for name in sys.modules if name == "torch.testing._internal.common_utils"))
 print(count)
 """
 #: What distributed_test reads when it is imported.
@@ -118,7 +119,8 @@ class Faces(TestCase):
         self.assertEqual({}, undeclared)
 
     def test_every_name_of_torchs_is_ours_or_torchs_or_has_a_reason(self):
-        """In all modules for distributed tests, those without a face, too; each name is really asked for."""
+        """In all modules for distributed tests, those without a face, too; each name is really asked for. None brings
+        torch's own harness, which starts an accelerator's driver when it is imported."""
         command = [sys.executable, "-c", ASK_ALL, *test_modules()]
         environment = os.environ | OF_DISTRIBUTED_TEST
         asked = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
@@ -150,6 +152,7 @@ class Names(SampleTestCase):
             file = check_leaked_tensors.__wrapped__.__code__.co_filename
             assert file.endswith("torch/testing/_internal/common_utils.py")
             assert "torch.testing._internal.common_utils" not in sys.modules
+            assert "pytest" in set(sys.modules) - modules  # which torch's module imports, too
             """
         )
 

@@ -43,8 +43,10 @@ class OfAMissingBase(NoSuchBase):
         pass
 
 class Process(TestCase):
+    @common.skip_if_pytest
     def test_looks_like_python_file(self):
         self.assertEqual(__name__, "__main__")
+        self.assertIn("pytest", sys.modules)  # which upstream imports, too
         self.assertTrue(sys.argv[0].endswith("test_file.py"))
         self.assertEqual(sys.path[0], __file__.rpartition("/")[0])
         self.assertIs(common.TestCase, TestCase)
@@ -109,6 +111,10 @@ class Program(SampleTestCase):
                 self.assertEqual(2, run.exit_code, run.output)
                 self.assertRegex(run.output, message)
                 self.assertNotIn("Traceback", run.output)
+
+    def test_a_wrong_environment(self):
+        run = self.run_file(WORLD_SIZE="x")
+        self.assertEqual((2, "WORLD_SIZE is 'x'; it must be a whole number from 1\n"), (run.exit_code, run.output))
 
     def test_report_of_the_surface_runs_nothing(self):
         Path(self.folder, "test_other.py").write_text(

@@ -25,7 +25,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import compare_samples  # noqa: E402
 from bench.sample_files import clean_environment, read_record, sample_files  # noqa: E402
-from bench.sample_verdicts import Pair, UpstreamError, outcomes_of, pairs_of, problems  # noqa: E402
+from bench.sample_verdicts import Pair, UpstreamError, outcomes_of, pairs_of, problems, verdict  # noqa: E402
 
 #: What the suite has time for: verdicts of ranks, skips, and how a class is set up, where the redirect has most to do.
 IN_THE_SUITE = (
@@ -42,6 +42,7 @@ IN_THE_SUITE = (
     "test_overridden_run",
     "test_parametrize",
     "test_partial_ranks",
+    "test_pytest_file",
     "test_sharded_tensors",
     "test_subtests",
     "test_threads",
@@ -136,14 +137,30 @@ class SamplesTest(TestCase):
 
 
 class RecordTest(TestCase):
+    def record(self, module: str, journal: Path, file: Path) -> int:
+        command = [sys.executable, "-m", f"bench.{module}", str(journal), str(file)]
+        path = os.pathsep.join([str(BENCHMARKS), str(ROOT)])
+        return subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False
+        ).returncode
+
+    def test_the_same_by_pytest(self) -> None:
+        """But for fixtures of classes, which pytest reports with their tests."""
+        with tempfile.TemporaryDirectory() as folder:
+            file, journal = Path(folder, "test_file.py"), Path(folder, "journal")
+            file.write_text(textwrap.dedent(FILE))
+            self.assertEqual(3, self.record("pytest_record", journal, file))
+            contents = read_journal(journal)
+        found = outcomes_of(contents)
+        of_tests = {name: outcome for name, outcome in OUTCOMES.items() if not name.endswith(".setUpClass")}
+        self.assertEqual(found.keys(), of_tests.keys())
+        self.assertEqual({}, {name: says for name, says in found.items() if verdict(says) != verdict(of_tests[name])})
+
     def test_everything_that_may_happen(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file, journal = Path(folder, "test_file.py"), Path(folder, "journal")
             file.write_text(textwrap.dedent(FILE))
-            command = [sys.executable, "-m", "bench.unittest_record", str(journal), str(file)]
-            path = os.pathsep.join([str(BENCHMARKS), str(ROOT)])
-            done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=False)
-            self.assertEqual(3, done.returncode, done.stderr)
+            self.assertEqual(3, self.record("unittest_record", journal, file))
             contents = read_journal(journal)
         self.assertEqual(OUTCOMES, outcomes_of(contents))
         self.assertFalse(contents.is_finished)

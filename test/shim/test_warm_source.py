@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torch_testing_shim._warm.source import FileSource, read_source
+from torch_testing_shim._warm.source import FileSource, preparing_conftest, read_source
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -27,6 +30,15 @@ torch
 torch_testing_shim.common_utils
 torch_testing_shim.common_utils.TestCase""",
         )
+
+    def test_a_conftest_that_prepares_an_import(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path, conftest = Path(folder) / "a" / "test_x.py", Path(folder) / "conftest.py"
+            path.parent.mkdir()
+            (path.parent / "conftest.py").write_text("def f(): os.environ['A'] = '1'\n")
+            self.assertIsNone(preparing_conftest(str(path)))
+            conftest.write_text("os.environ['A'] = '1'\n")
+            self.assertEqual(str(conftest), preparing_conftest(str(path)))
 
     def test_names_of_nested_code(self) -> None:
         self.assertLessEqual(

@@ -47,6 +47,8 @@
     rank_device    which device is a rank's; binds it
     driver         asks the accelerator's driver without starting it here
     shared_devices  what torch.distributed is told where ranks share devices
+    gloo_limits    what gloo lacks where it stands for another backend, made of what it has; own_messages: to oneself
+    collective_copies  collectives on copies of tensors
     backend_records  what packages tell of their devices, where torch has no answer
     rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans

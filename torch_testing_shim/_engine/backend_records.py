@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from torch_testing_shim._engine.device_error import DeviceError
 
-__all__ = ["ENTRY_POINT_GROUP", "Backend", "FoundBackend", "backend_record", "load_records"]
+__all__ = ["ENTRY_POINT_GROUP", "Backend", "FoundBackend", "backend_record", "installed_records", "load_records"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -82,11 +82,12 @@ def backend_record(device_type: str) -> FoundBackend | None:
     Raises:
         DeviceError: a record of an installed package, whatever its device, is not to be had or not clear.
     """
-    return _installed_records().get(device_type)
+    return installed_records().get(device_type)
 
 
 @functools.cache
-def _installed_records() -> Mapping[str, FoundBackend]:
+def installed_records() -> Mapping[str, FoundBackend]:
+    """The records of installed packages, by device type; the errors are those of `load_records`."""
     return load_records(entry_points(group=ENTRY_POINT_GROUP))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as dist
+
+from torch_testing_shim._torch_versions import reduction_of
 
 __all__ = ["OPERATORS", "Operator", "fields_of"]
 
@@ -70,7 +70,7 @@ def fields_of(operator: Operator, arguments: Sequence[Any], members: Sequence[in
     checksum = zlib.crc32(str([tensor.numel() for tensor in agreed]).encode())
     details = []
     if operator.reduction is not None:
-        details.append(_reductions()[arguments[operator.reduction].op()])
+        details += reduction_of(arguments[operator.reduction])
     if operator.root is not None:
         details.append(f"root {members[arguments[operator.root]]}")
     types = " ".join(sorted({str(tensor.dtype)[len("torch.") :] for tensor in shown}))[:_TYPES_CHARACTERS]
@@ -86,8 +86,3 @@ def _tensors(argument: Any) -> Sequence[torch.Tensor]:
         return [argument]
     is_flat = not argument or isinstance(argument[0], torch.Tensor)
     return argument if is_flat else [tensor for tensors in argument for tensor in tensors]
-
-
-@functools.cache
-def _reductions() -> dict[int, str]:
-    return {value.value: name for name, value in dist.ReduceOp.RedOpType.__members__.items()}

@@ -16,6 +16,7 @@ __all__ = [
     "DeviceError",
     "DeviceInUse",
     "accelerator_count",
+    "accelerator_in_use",
     "checked_device",
     "declares",
     "device_hazard",
@@ -108,6 +109,16 @@ def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
     if missing:
         raise DeviceError(f"{device_type} {missing[0]} was leased to this process, but torch finds {count} here")
     return DeviceInUse(device_type, len(indices), chosen, indices, is_shared)
+
+
+def accelerator_in_use() -> str | None:
+    """The type of the accelerator that tests run on, or of what stands for it (--map-device); None where there is none.
+
+    Raises:
+        DeviceError: as of `device_in_use`.
+    """
+    device = device_in_use()
+    return None if device.is_cpu and read_settings().device_map is None else device.type
 
 
 def checked_device(settings: Settings) -> DeviceInUse:

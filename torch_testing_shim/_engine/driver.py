@@ -26,6 +26,7 @@ from torch_testing_shim._engine.new_interpreter import interpreter_command, prog
 from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
 from torch_testing_shim._exit_status import describe_exit
+from torch_testing_shim._torch_versions import current_accelerator
 
 __all__ = [
     "DRIVER",
@@ -48,9 +49,10 @@ answer_in_new_interpreter({order!r}, {answers}, {parent})
 
 
 def accelerator_type() -> str | None:
-    """The type of the accelerator that this torch was built or extended for, whether or not one is there."""
-    accelerator = torch.accelerator.current_accelerator()
-    return accelerator.type if accelerator is not None else None
+    """The type of the accelerator that this torch was built or extended for, whether or not one is there; None where
+    the CPU stands for it (--map-device), which has no driver."""
+    accelerator = current_accelerator()
+    return accelerator.type if accelerator is not None and accelerator.type != "cpu" else None
 
 
 def initialized_accelerator() -> str | None:
@@ -166,6 +168,8 @@ def answer_in_new_interpreter(order: bytes, answers: int, parent_pid: int) -> No
 
 
 def _answer(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> None:
+    """In the process that is to ask: asks, and writes the answer to a descriptor."""
+    DRIVER.may_start = True  # whatever the question asks in its turn is asked here
     try:
         answer = ("answer", question(*arguments))
     except Exception as error:

@@ -84,8 +84,8 @@ class Keeper:
         adopt_orphans()
         signal_on_parent_death(controller_pid, signal.SIGTERM)
 
-    def run(self) -> NoReturn:
-        """Takes orders until the controller closes its end, then ends every rank and the process."""
+    def run(self) -> None:
+        """Takes orders until the controller closes its end, then ends every rank."""
         while True:
             patience = max(0.0, min(self._tidying.values()) - time.monotonic()) if self._tidying else None
             ready, _, _ = select.select([self._orders.fileno(), self._wake], [], [], patience)
@@ -97,6 +97,7 @@ class Keeper:
                 self._reap()
             if self._orders.fileno() in ready and not self._take_order():
                 self._end()
+                return
 
     def _take_order(self) -> bool:
         """Carries out one order; False when the controller is gone."""
@@ -226,7 +227,7 @@ class Keeper:
         if os.getppid() != self._controller_pid:
             self._end()
 
-    def _end(self) -> NoReturn:
+    def _end(self) -> None:
         """Ends the ranks, all that they have left, and this process."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._ranks:
@@ -248,7 +249,6 @@ class Keeper:
                 self._tidying.pop(ended, None)
         self._tidying = dict.fromkeys(self._tidying, 0.0)
         self._end_overdue()
-        os._exit(0)
 
 
 def _close(descriptors: Sequence[int]) -> None:

@@ -52,12 +52,9 @@ def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> t
 
 def names_in_module(module: ModuleType) -> set[str]:
     """The global and attribute names that the functions and classes defined in `module` use."""
-    names: set[str] = set()
-    for value in vars(module).values():
-        if getattr(value, "__module__", None) == module.__name__:
-            for code in _codes(value):
-                names.update(code.co_names)
-    return names
+    seen: set[int] = set()
+    own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
+    return {name for value in own for code in _codes(value, seen) for name in code.co_names}
 
 
 def names_in_code(code: CodeType) -> set[str]:
@@ -65,19 +62,26 @@ def names_in_code(code: CodeType) -> set[str]:
     return {name for one in _nested(code) for name in one.co_names}
 
 
-def _codes(value: object) -> Iterator[CodeType]:
-    """The code of a function or a class, with what is nested in it and what decorators wrapped."""
+def _codes(value: object, seen: set[int]) -> Iterator[CodeType]:
+    """The code of a function or a class, with what is nested in it and what decorators wrapped.
+
+    Args:
+        seen: the classes that have been walked through: classes may hold each other, as a `torch.autograd.Function` and
+            its backward class do.
+    """
     if isinstance(value, type):
-        for member in vars(value).values():
-            yield from _codes(member)
+        if id(value) not in seen:
+            seen.add(id(value))
+            for member in vars(value).values():
+                yield from _codes(member, seen)
     elif isinstance(value, property):
         for accessor in (value.fget, value.fset):
-            yield from _codes(accessor)
+            yield from _codes(accessor, seen)
     elif isinstance(value, (classmethod, staticmethod)):
-        yield from _codes(value.__func__)
+        yield from _codes(value.__func__, seen)
     elif isinstance(value, FunctionType):
         yield from _nested(value.__code__)
-        yield from _codes(getattr(value, "__wrapped__", None))
+        yield from _codes(getattr(value, "__wrapped__", None), seen)
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from torch_testing_shim._engine.devices import DeviceError, device_in_use
+from torch_testing_shim._settings import read_settings
 
 __all__ = ["bind_rank", "rank_device"]
 
@@ -41,4 +42,6 @@ def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
     device = rank_device(rank, device_type)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index)
+    elif (devices := read_settings().device_map) is not None:
+        torch.accelerator.set_device_index(rank % devices.count)
     return device

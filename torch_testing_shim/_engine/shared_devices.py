@@ -1,9 +1,9 @@
 """Ranks that share devices: what torch.distributed is told in a rank whose test has more ranks than devices.
 
 An accelerator's own backend serves one rank on a device (NCCL refuses two), so device tensors go over gloo: whatever
-backend a group is asked for, its device's part becomes gloo's. What gloo cannot do with tensors of the device goes
-through the host's memory: `send` and `recv`, which read a device's address as the host's and end the process, some
-collectives of several tensors, and everything where gloo does not serve the device at all.
+backend a group is asked for, its device's part becomes gloo's. What gloo does not do with tensors of the device goes
+through the host's memory: `send` and `recv`, collectives of several tensors, and everything where gloo does not serve
+the device at all. Given such tensors, gloo reads the device's address as the host's, which ends the process.
 """
 
 from __future__ import annotations
@@ -17,23 +17,34 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
-from torch.utils import _pytree as pytree
 
+from torch_testing_shim._engine.collective_copies import call_on_copies, not_compiled
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 
 __all__ = ["gloo_backend", "share_devices"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 GLOO = "gloo"
-#: The operators of torch.distributed that gloo has for the host's memory alone (torch 2.13).
-_ON_HOST = ("send", "recv_", "recv_any_source_", "allreduce_coalesced_", "allgather_coalesced_")
+#: The operators of torch.distributed that gloo has been seen to do on tensors of a device, with CUDA and torch 2.11. Of
+#: the others some read a device's address as the host's: `send`, and what a functional `all_gather` calls.
+_ON_DEVICES = (
+    "_allgather_base_",
+    "_reduce_scatter_base_",
+    "allgather_",
+    "allreduce_",
+    "alltoall_base_",
+    "barrier",
+    "broadcast_",
+    "gather_",
+    "reduce_",
+    "scatter_",
+)
 #: Those that take tensors of no device, or of the host.
 _NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
 #: The registrations last as long as these live.
 _LIBRARIES: list[Any] = []
-#: What torch's C++ holds of a work is not its Python part, which has to live until the work is done.
-_UNDER_WAY: set[dist.Work] = set()
 
 
 def share_devices(ranks: int) -> None:
@@ -41,6 +52,7 @@ def share_devices(ranks: int) -> None:
     device = device_in_use()
     if not device.is_shared_by(ranks):
         return
+    make_up_for_gloo()
     served = dist.Backend.backend_capability[GLOO]
     _send_through_host(device.type, is_served=device.type in served)
     dist.Backend.default_device_backend_map[device.type] = GLOO
@@ -73,10 +85,10 @@ def gloo_backend(device_type: str, backend: str) -> str:
 
 
 def _send_through_host(device_type: str, *, is_served: bool) -> None:
-    """Gives torch kernels for tensors of the device: of `send` and its like, or of everything where gloo does not serve
-    the device."""
+    """Gives torch kernels for tensors of the device: of everything that gloo does not do on it."""
     known = (name for name in torch._C._dispatch_get_all_op_names() if name.startswith("c10d::"))
-    names = _ON_HOST if is_served else {name.removeprefix("c10d::") for name in known} - {*_NOT_OF_DEVICES}
+    left_alone = {*_NOT_OF_DEVICES, *(_ON_DEVICES if is_served else ())}
+    names = {name.removeprefix("c10d::") for name in known} - left_alone
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("c10d", "IMPL")
     _LIBRARIES.append(library)
@@ -90,56 +102,7 @@ def _send_through_host(device_type: str, *, is_served: bool) -> None:
 def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any]:
     """The operator on copies of the tensors in the host's memory, which go back when it is done."""
 
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        copies: list[tuple[torch.Tensor, torch.Tensor]] = []
+    def to_host(tensor: torch.Tensor) -> torch.Tensor | None:
+        return tensor.detach().to("cpu") if tensor.device.type == device_type else None
 
-        def to_host(value: Any) -> Any:
-            if not isinstance(value, torch.Tensor) or value.device.type != device_type:
-                return value
-            copies.append((value, value.detach().to("cpu")))
-            return copies[-1][1]
-
-        def to_device(value: Any) -> Any:
-            if isinstance(value, torch.ScriptObject):
-                return _Return(dist.Work.unbox(value), copies).boxed()
-            return next((own for own, copy in copies if copy is value), value)
-
-        args, kwargs = pytree.tree_map(to_host, (args, kwargs))
-        return pytree.tree_map(to_device, operator(*args, **kwargs))
-
-    return kernel
-
-
-class _Return(dist.Work):
-    """A work on copies of tensors, which are the tensors' own values again once it has been waited for."""
-
-    def __init__(self, work: dist.Work, copies: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        super().__init__()
-        self._work = work
-        self._copies = copies
-        _UNDER_WAY.add(self)
-
-    def wait(self, timeout: Any = None) -> bool:
-        is_done = self._work.wait() if timeout is None else self._work.wait(timeout)
-        self._copy_back()
-        return is_done
-
-    def get_future(self) -> Any:
-        def copy_back(done: Any) -> Any:
-            self._copy_back()
-            return done.value()
-
-        return self._work.get_future().then(copy_back)
-
-    def is_completed(self) -> bool:
-        return self._work.is_completed()
-
-    def _source_rank(self) -> int:
-        return self._work._source_rank()
-
-    def _copy_back(self) -> None:
-        # Operators name their outputs first: an output that is a part of an input is written last, and stays.
-        while self._copies:
-            own, copy = self._copies.pop()
-            own.data.copy_(copy)
-        _UNDER_WAY.discard(self)
+    return not_compiled(lambda *args, **kwargs: call_on_copies(operator, to_host, args, kwargs))

@@ -45,6 +45,7 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         os.execv(interpreter[0], [*interpreter, program_with_package(_PROGRAM), *arguments])
 
     Keeper(socket.socket(fileno=orders), controller_pid, execute_rank).run()
+    os._exit(0)
 
 
 def is_importing_main() -> bool:

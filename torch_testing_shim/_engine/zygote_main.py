@@ -11,7 +11,9 @@ import gc
 import importlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -38,6 +40,7 @@ def serve(
         preload: modules that tests import lazily, to be imported here once and not by every rank.
         prepare: makes this process ready for a rank to be forked; raises OSError where it cannot be.
     """
+    imported = set(sys.modules)
     try:
         keeper = Keeper(orders, controller_pid, run_rank, prepare)
         for name in preload:
@@ -48,4 +51,15 @@ def serve(
         gc.freeze()  # what is here now is never collected, so ranks do not copy its pages by collecting
         keeper.run()
     finally:
+        with suppress(OSError):
+            _remove_temporary_folders(set(sys.modules) - imported)
         os._exit(0)
+
+
+def _remove_temporary_folders(modules: Iterable[str]) -> None:
+    """Removes the folders that modules have made for themselves (torch 2.6: torch.distributed.nn), which Python would
+    at the end of a process that ends of itself."""
+    for name in modules:
+        for value in list(vars(sys.modules[name]).values()):
+            if isinstance(value, tempfile.TemporaryDirectory):
+                value.cleanup()

@@ -17,7 +17,14 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._test_limits import default_ranks
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["FSDP", "device_count", "device_type", "distributed_backend", "reason_not_to_run", "wrap"]
+__all__ = [
+    "FSDP",
+    "device_count",
+    "device_type",
+    "distributed_backend",
+    "reason_not_to_run",
+    "wrap",
+]
 
 _FACE = f"{__package__.partition('.')[0]}.common_fsdp"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch_testing_shim._device_map import parse_device_map
+from torch_testing_shim._hardware import HARDWARE, HARDWARE_NAMES
 
 from .argument_types import (
     as_count,
@@ -124,6 +125,16 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
         type=as_keyword,
         help="only tests that PATTERN matches: a part of a name, a glob, or words with and, or, not (repeatable)",
     )
+    add(
+        "--hw-classification",
+        nargs="+",
+        action="extend",
+        default=[],
+        type=str.upper,
+        choices=HARDWARE,
+        metavar="NAME",
+        help=f"only tests of classes that say {HARDWARE_NAMES}",
+    )
     distributed = group.add_mutually_exclusive_group().add_argument
     to_distributed: dict[str, Any] = {"dest": "distributed", "default": None}
     distributed("--distributed-tests", action="store_true", help="only files under test/distributed", **to_distributed)
@@ -165,7 +176,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--continue-through-error", "--keep-going", action="store_true", dest="keep_going", help="go on after a failure"
     )
     add("--device", metavar="DEVICE", help="device type, such as cpu (default: what torch finds)")
-    share = "ranks share accelerators where there are fewer; they communicate by gloo"
+    share = "ranks, and files at a time, share accelerators where there are fewer; ranks meet over gloo"
     add("--share-devices", action="store_true", help=share)
     add(
         "--world-size",

@@ -1,19 +1,22 @@
-"""The command that runs one test file: exactly what a developer would type. Pure."""
+"""The command that runs one test file: exactly what a developer would type. Pure, but for a look into files of
+PyTorch's, some of which pytest runs."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch_testing_shim._interpreter_flags import interpreter_flags
+from torch_testing_shim._warm.order import BY_PYTEST
 
 from .coverage_run import coverage_arguments
 from .discovery import test_path
 from .options import Options
 from .selection import FileSelection
-from .upstream_files import tests_folder
+from .test_names import node_id
+from .upstream_files import is_for_pytest, tests_folder
 
 __all__ = ["FileCommand", "build_command", "own_interpreter"]
 
@@ -33,6 +36,7 @@ class FileCommand:
         name: the file's name, see `discovery`.
         path: the file's path.
         arguments: what stands behind the path.
+        nodes: what stands in the path's place where pytest runs a part of the file: "FILE::Class::test".
         launcher: what stands between interpreter and path: "-m" with a module that runs the file, and its options.
         interpreter: the interpreter and its own options.
         variables: names and values of what the command sets in its environment, PYTHONPATH not among them.
@@ -43,6 +47,7 @@ class FileCommand:
     name: str
     path: str
     arguments: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = field(default=(), kw_only=True)
     launcher: tuple[str, ...] = ()
     interpreter: tuple[str, ...] = field(default_factory=own_interpreter)
     variables: tuple[tuple[str, str], ...] = ()
@@ -51,7 +56,13 @@ class FileCommand:
     @property
     def words(self) -> tuple[str, ...]:
         """The whole command line."""
-        return (*self.interpreter, *self.launcher, self.path, *self.arguments)
+        return (*self.interpreter, *self.launcher, *(self.nodes or (self.path,)), *self.arguments)
+
+    @property
+    def names_only(self) -> FileCommand:
+        """The command that tells the names of the tests in place of running them."""
+        option = "--collect-only" if BY_PYTEST in self.launcher else "--discover-tests"
+        return replace(self, arguments=(*self.arguments, option))
 
     def environment(self) -> dict[str, str]:
         """The variables that the command sets; PYTHONPATH is to be put in front of what is there."""
@@ -66,16 +77,24 @@ class FileCommand:
 
 def build_command(selection: FileSelection, options: Options, root: Path) -> FileCommand:
     """The command for `selection`, of the tree whose run_test.py lies in `root`."""
+    path = str(test_path(tests_folder(root, options.upstream), selection.name))
+    is_pytests = bool(options.upstream) and is_for_pytest(path)
     return FileCommand(
         name=selection.name,
-        path=str(test_path(tests_folder(root, options.upstream), selection.name)),
-        launcher=(*(coverage_arguments(root) if options.coverage else ()), *_harness_arguments(options)),
+        path=path,
+        nodes=tuple(node_id(path, test) for test in selection.tests) if is_pytests else (),
+        launcher=(
+            *(coverage_arguments(root) if options.coverage else ()),
+            *_harness_arguments(options),
+            *([BY_PYTEST] if is_pytests else []),
+        ),
         arguments=(
-            *selection.tests,
+            *(() if is_pytests else selection.tests),
             *_repeated("--exclude-test", selection.excluded),
-            *_repeated("-k", options.keywords),
+            *_repeated("--matching" if is_pytests else "-k", options.keywords),
+            *(f"--hw-classification={name}" for name in options.hw_classification),
             *(["-v"] if options.verbose else []),
-            *(["--locals"] if options.showlocals else []),
+            *(["--showlocals" if is_pytests else "--locals"] if options.showlocals else []),
             *options.file_arguments,
         ),
         variables=tuple(_variables(options).items()),

@@ -17,8 +17,11 @@ __all__ = ["find_test_names", "test_path"]
 SKIPPED_FOLDERS = frozenset({"benchmarks", "test-reports", "__pycache__"})
 
 
-def find_test_names(test_folder: Path) -> tuple[str, ...]:
+def find_test_names(test_folder: Path, *, as_pytest: bool = False) -> tuple[str, ...]:
     """The sorted names of all test files below `test_folder`; hidden folders are passed over.
+
+    Args:
+        as_pytest: also files that are called `*_test.py`, as pytest has it.
 
     Raises:
         UsageError: the folder or one below it cannot be read, or a test file's name cannot be printed on one line.
@@ -29,7 +32,7 @@ def find_test_names(test_folder: Path) -> tuple[str, ...]:
     for folder, subfolders, files in os.walk(test_folder, onerror=_refuse):
         subfolders[:] = [name for name in subfolders if name not in SKIPPED_FOLDERS and not name.startswith(".")]
         below = Path(folder).relative_to(test_folder)
-        names += [(below / name[: -len(".py")]).as_posix() for name in files if _is_test_file(name)]
+        names += [(below / name[: -len(".py")]).as_posix() for name in files if _is_test_file(name, as_pytest)]
     for name in names:
         if not name.isprintable():
             raise UsageError(f"the test file {name + '.py'!r} has characters in its name that cannot be printed")
@@ -41,8 +44,8 @@ def test_path(test_folder: Path, name: str) -> Path:
     return test_folder / f"{name}.py"
 
 
-def _is_test_file(name: str) -> bool:
-    return name.startswith("test_") and name.endswith(".py")
+def _is_test_file(name: str, as_pytest: bool) -> bool:
+    return (name.startswith("test_") and name.endswith(".py")) or (as_pytest and name.endswith("_test.py"))
 
 
 def _refuse(error: OSError) -> None:

@@ -9,6 +9,7 @@ fit its journal is a fault of the file, whatever its tests say.
 | ended before a planned test | "did not run", an error of that test |
 | ended by the runner when its limit was over | error of the test that ran then, and of those that never did |
 | no journal, exit status 0 | error of the file: a file that ran nothing is never a pass |
+| no journal, exit status 2, or 4 as pytest says it | the same: it refused its arguments, or the device |
 | no journal, other end | error of the file: it did not import, or crashed before its first test |
 | end and journal disagree | error of the file, beside what its tests say |
 | stopped by the user | what ended counts; what ran then is named, with where it stood, and neither passed nor failed |
@@ -29,20 +30,23 @@ from .retry import FinishedRun, RunKind, end_of, in_order, never_started, rerun_
 __all__ = ["fold", "fold_runs", "headline"]
 
 
+#: What pytest ends with where its command line is wrong.
+PYTESTS_USAGE = 4
+
 #: The label of what ran when the file's limit was over.
 TIMED_OUT = "timed out"
 
 
 def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
     """What `ending` and `journal` say together; the table above has the rules."""
-    result = FileResult(ending, journal.entries, device=journal.device)
+    result = FileResult(ending, journal.entries, device=journal.device, left_out=journal.left_out)
     if ending.is_stopped:
         return replace(result, interrupted=tuple(_interrupted(ending, journal)))
     if journal == JournalContents():
         return replace(
             result,
             faults=(_fault_without_journal(ending),),
-            is_refusal=ending.exit_code == ExitStatus.USAGE,
+            is_refusal=ending.exit_code in (ExitStatus.USAGE, PYTESTS_USAGE),
         )
     cut_short = (*_unfinished(ending, journal), *_never_started(ending, journal))
     disagreement = _disagreement(ending, journal, is_explained=bool(cut_short))
@@ -68,6 +72,7 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
         reruns=tuple(rerun_entry(run) for run in runs if _is_rerun(run)),
         flaky_fails=flaky_fails,
         device=next((result.device for result in results if result.device), ""),
+        left_out=max(result.left_out for result in results),
     )
 
 
@@ -115,6 +120,8 @@ def _together(first: Sequence[FileEnding], every: Sequence[FileEnding]) -> FileE
 def headline(output: str) -> str:
     """The line of a process's output that says best why it ended: the last exception's, or else the last line."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    if wrong_usage := [line for line in lines if line.startswith("ERROR: ")]:  # pytest's
+        return wrong_usage[-1]
     starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     if starts:
         for line in lines[starts[-1] + 1 :]:
@@ -160,7 +167,8 @@ def _disagreement(ending: FileEnding, journal: JournalContents, *, is_explained:
     """The fault of a file whose process ended otherwise than its journal; none where cut-short tests explain it."""
     how = end_of(ending, whose="its")
     failed = sum(entry.status.is_failure for entry in journal.entries)
-    nothing_selected = not journal.planned and not journal.entries and ending.exit_code == ExitStatus.NOTHING_RAN
+    all_skipped = all(entry.status.is_skip for entry in journal.entries)
+    nothing_ran = all_skipped and not is_explained and ending.exit_code == ExitStatus.NOTHING_RAN
     if not journal.is_finished:
         reason = "" if is_explained else f"{how} after its last test, before it had finished"
     elif ending.exit_code < 0 or ending.seconds_allowed is not None:
@@ -168,7 +176,7 @@ def _disagreement(ending: FileEnding, journal: JournalContents, *, is_explained:
     elif ending.exit_code == 0:
         reason = f"{how} although {failed} of its tests failed" if failed else ""
     else:
-        reason = "" if failed or is_explained or nothing_selected else f"{how} although no test failed"
+        reason = "" if failed or is_explained or nothing_ran else f"{how} although no test failed"
     label = "error" if ending.seconds_allowed is None else TIMED_OUT
     return [Failure(ending.file, "", label, reason, ending.output_tail)] if reason else []
 

@@ -26,6 +26,7 @@ class Options:
         exclude: the requests that leave files or parts of them out.
         upstream: PyTorch's test files, and folders of them, that run as they are in place of those under test/.
         report_surface: say which names those files import, and run nothing.
+        hw_classification: names of hardware, of which a test's class must say one; empty for all tests.
         keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `_keyword_expression`).
         distributed: True for only the files under test/distributed, False for only the others, None for both.
         shard: the part of the selection that is to run, or None for everything.
@@ -107,6 +108,7 @@ class Options:
     upstream: tuple[str, ...] = ()
     report_surface: bool = False
     keywords: tuple[str, ...] = ()
+    hw_classification: tuple[str, ...] = ()
     distributed: bool | None = None
     shard: Shard | None = None
     last_failed: bool = False

@@ -99,6 +99,7 @@ class FileResult:
         reruns: the later runs of tests that had failed, in their order.
         flaky_fails: a flaky test is a failure (`--fail-on-flaky`).
         device: the device type that it ran on; "" where its process has not told.
+        left_out: how many of its tests `--hw-classification` has left out.
     """
 
     ending: FileEnding
@@ -109,6 +110,7 @@ class FileResult:
     reruns: tuple[JournalEntry, ...] = ()
     flaky_fails: bool = False
     device: str = ""
+    left_out: int = 0
 
     @property
     def file(self) -> str:

@@ -72,7 +72,7 @@ def _judgement(selected: Sequence[FileSelection], options: Options, root: Path) 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> frozenset[str]:
     """The names of the files of which all tests were to run."""
-    if options.keywords or options.file_arguments:
+    if options.keywords or options.hw_classification or options.file_arguments:
         return frozenset()
     return frozenset(file.name for file in selected if not (file.tests or file.excluded))
 

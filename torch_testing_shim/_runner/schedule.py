@@ -15,7 +15,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch_testing_shim._journal import JournalContents, JournalEntry
@@ -142,9 +142,10 @@ class _Schedule:
             one.process.close()
 
     def _count_devices(self) -> int:
-        """How many accelerators are to be shared out: none where files run one after the other."""
+        """How many accelerators are to be leased: none where files run one after the other, or share them."""
         some_use_torch = any(facts.imports_torch for facts in self._facts.values())
-        if self._options.jobs == 1 or len(self._files) == 1 or self._options.device == "cpu" or not some_use_torch:
+        is_alone = self._options.jobs == 1 or len(self._files) == 1
+        if is_alone or self._options.share_devices or self._options.device == "cpu" or not some_use_torch:
             return 0
         first = self._plan.command_for(self._plan.files[0])
         counting = self._starter.count_devices(environment_of(first))
@@ -169,7 +170,8 @@ class _Schedule:
         for order in tuple(self._waiting):
             if len(self._running) >= self._options.jobs:
                 return
-            lease = self._budget.take(self._ranks(order.selection.name))
+            name = order.selection.name
+            lease = self._budget.take(self._ranks(name), uses_devices=self._facts[name].imports_torch)
             if lease is not None:
                 is_warm = self._is_worth_warm(order)
                 self._waiting.remove(order)
@@ -193,7 +195,7 @@ class _Schedule:
         self._started += 1
         command = self._plan.command_for(order.selection)
         if order.kind is RunKind.NAMES:
-            command = replace(command, arguments=(*command.arguments, "--discover-tests"))
+            command = command.names_only
         allowed = self._options.timeout
         file_order = FileOrder(
             command=command,

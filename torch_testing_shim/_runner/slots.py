@@ -4,7 +4,8 @@ A file takes as many slots as its largest test has ranks. A core has room for `R
 each other most of the time: two files of 4 ranks run at once on two cores, and ten do not, however many jobs are asked
 for. A file that needs more than there is runs alone.
 
-Accelerators are leased to one file at a time: as many as it has ranks, or all where there are fewer.
+Accelerators are leased to one file at a time: as many as it has ranks, or all where there are fewer. A file that does
+not import torch has none, and where ranks may share them, files do, too.
 """
 
 from __future__ import annotations
@@ -104,8 +105,7 @@ class Budget:
 
     Args:
         slots: how many rank slots there are.
-        devices: how many accelerators are to be shared out; 0 where there are none, or where only one file runs at a
-            time, so that it may use all.
+        devices: how many accelerators are to be leased; 0 where there are none, or where each file may use all.
     """
 
     def __init__(self, slots: int, devices: int = 0) -> None:
@@ -113,14 +113,14 @@ class Budget:
         self._device_count = devices
         self._free_devices = list(range(devices))
 
-    def take(self, ranks: int) -> Lease | None:
+    def take(self, ranks: int, *, uses_devices: bool = True) -> Lease | None:
         """A lease for a file of so many ranks, or None where there is too little left now."""
         slots = min(ranks, self._slots)
-        devices = min(ranks, self._device_count)
+        devices = min(ranks, self._device_count) if uses_devices else 0
         if slots > self._free_slots or devices > len(self._free_devices):
             return None
         self._free_slots -= slots
-        if not self._device_count:
+        if not devices:
             return Lease(slots)
         given, self._free_devices = self._free_devices[:devices], self._free_devices[devices:]
         return Lease(slots, tuple(given))

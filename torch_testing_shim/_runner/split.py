@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from .test_names import class_and_method
+
 __all__ = ["part_count", "split_tests"]
 
 #: A part is to take at least so long, in seconds: a process costs a start, and a file that is read again.
@@ -63,7 +65,7 @@ def _units(tests: Sequence[str], weights: Mapping[str, float], largest: float) -
     """What stays together: a class, or each test of a class that is larger than a part is to be."""
     classes: dict[str, list[str]] = {}
     for test in tests:
-        classes.setdefault(test.rpartition(".")[0], []).append(test)
+        classes.setdefault(class_and_method(test)[0], []).append(test)
     units = []
     for members in classes.values():
         is_too_large = sum(weights[test] for test in members) > largest

@@ -167,4 +167,5 @@ def _warm_order(order: StartOrder) -> WarmOrder:
     if command.interpreter != own_interpreter() or (command.launcher and not is_harness):
         raise WarmRefusal("its command is not `python FILE`")
     harness = command.launcher[2:] if is_harness else None
-    return WarmOrder(command.interpreter, command.path, command.arguments, order.environment, harness)
+    fixed = (command.interpreter, command.path, command.arguments, order.environment)
+    return WarmOrder(*fixed, harness, command.nodes)

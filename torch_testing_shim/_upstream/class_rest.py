@@ -1,46 +1,97 @@
 """What torch's own class has besides, of which this package has written a class of the same name: torch's, on ours.
 
-`TestCase` looks up here what it and its bases lack. What a process does is never taken over: a class that starts
-processes or judges them does not say `rest_is_torchs`.
+A class that says `rest_is_torchs = TorchsRest()` answers for the names that torch's class binds and ours does not, on
+the class, on an instance and by `super()`. What a process does is never taken over: a class that starts processes or
+judges them does not say so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_testing_shim._upstream.graft import graft_of, locked
+from torch_testing_shim._upstream.sources import source_file
+from torch_testing_shim._upstream.statements import SHIM
 
-__all__ = ["torchs_attribute", "torchs_class"]
+__all__ = ["TorchsRest", "torchs_class"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+#: What binds a name in the body of a class; read so, since it costs a millisecond and the statements may cost a second.
+_BINDING = re.compile(r"^    (?:def |class )?([a-zA-Z_]\w*)(?=\(|\s*[:=])", re.MULTILINE)
 
-def torchs_attribute(instance: object, name: str) -> Any:
-    """What torch's own class has by this name that a class of ours among those of `instance` stands for, on `instance`.
 
-    Asked are classes of faces whose body says `rest_is_torchs = True`. Where torch's has the name, ours gets all that
-    the instance lacks, since the methods use one another.
+class TorchsRest:
+    """Marks a class of a face whose rest is torch's, and puts a placeholder there for each name that it lacks.
 
-    Raises:
-        AttributeError: none of them has it.
+    Args:
+        older: the class that an older torch has instead.
+
+    Attributes:
+        name: the class that the installed torch has.
     """
-    classes = type(instance).__mro__
-    if any(name in vars(each) for each in classes):  # a property that raises an error of this kind
-        return object.__getattribute__(instance, name)
-    owners = [each for each in classes if "rest_is_torchs" in vars(each) and not name.startswith("__")]
-    with locked():
-        for owner in owners:
-            graft = graft_of(owner.__module__)
-            if graft.defines_in(owner.__name__, name):
-                for each, value in graft.made_aside(owner.__name__).items():
-                    if not hasattr(type(instance), each):
-                        setattr(owner, each, value)
-                return object.__getattribute__(instance, name)
-    raise AttributeError(f"{type(instance).__name__!r} object has no attribute {name!r}")
+
+    def __init__(self, older: str | None = None) -> None:
+        self._older = older
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        text = _source_of(owner.__module__)
+        names = [each for each in (owner.__name__, self._older) if each is not None]
+        self.name, body = next(((each, body) for each in names if (body := _body_of(each, text))), (owner.__name__, ""))
+        for each in set(_BINDING.findall(body)):
+            if not hasattr(owner, each) and not (each.startswith("__") and each.endswith("__")):
+                setattr(owner, each, _Placeholder(owner, each))
+
+
+class _Placeholder:
+    """Stands for what torch's class has, where no other class of ours has the name."""
+
+    def __init__(self, holder: type, name: str) -> None:
+        self._holder, self._name = holder, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        value = self._value(owner)
+        get = getattr(type(value), "__get__", None)
+        return value if get is None else get(value, instance, owner)
+
+    def _value(self, owner: type) -> Any:
+        """
+        Raises:
+            AttributeError: torch's class does not have it, for what it looked like in its source, or it is one that
+                another class of ours has which stands for the same class of torch's.
+        """
+        classes = owner.__mro__
+        found = _written_here(classes[classes.index(self._holder) + 1 :], self._name)
+        if found is not None:
+            return vars(found)[self._name]
+        named = vars(sys.modules[self._holder.__module__]).get(vars(self._holder)["rest_is_torchs"].name, object)
+        if _written_here(named.__mro__, self._name) is None and self._name in torchs_class(self._holder):
+            return torchs_class(self._holder)[self._name]
+        raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+
+
+def _written_here(classes: Sequence[type], name: str) -> type | None:
+    """The first of the classes that has the name, and not as a placeholder."""
+    have = (each for each in classes if name in vars(each))
+    return next((each for each in have if not isinstance(vars(each)[name], _Placeholder)), None)
 
 
 def torchs_class(ours: type) -> Mapping[str, Any]:
     """What torch's own class has that a class of a face stands for."""
+    rest: TorchsRest = vars(ours)["rest_is_torchs"]
     with locked():
-        return graft_of(ours.__module__).made_aside(ours.__name__)
+        return graft_of(ours.__module__).made_aside(rest.name)
+
+
+def _source_of(module: str) -> str:
+    source = source_file(module[len(SHIM) :].lstrip("."))
+    return source.read_text(encoding="utf-8") if source is not None else ""
+
+
+def _body_of(class_name: str, text: str) -> str:
+    found = re.search(rf"^class {class_name}\b.*\n(?:(?:[ \t#)].*)?\n)*", text, re.MULTILINE)
+    return found[0] if found is not None else ""

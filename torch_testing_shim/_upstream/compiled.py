@@ -20,7 +20,8 @@ from types import CodeType
 import torch
 
 from torch_testing_shim._settings import read_cache_folder
-from torch_testing_shim._upstream import dropped_results, statements
+from torch_testing_shim._upstream import driver_questions, dropped_results, statements
+from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
 
 __all__ = ["module_code", "module_statements"]
@@ -32,7 +33,8 @@ def module_code(below: str, source: Path) -> CodeType:
     Raises:
         OSError, SyntaxError: its source cannot be read.
     """
-    kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source))))
+    package = DYNAMO_CASES.rpartition(".")[0] if below == SERVED_DYNAMO_CASES else ""
+    kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source), package)))
     code: CodeType = marshal.loads(kept)
     return code
 
@@ -74,7 +76,8 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 @functools.cache
 def _code_stamp() -> tuple[str | int, ...]:
     """Stands for this package's version: what is kept depends on the code that made it."""
-    return (*_stamp(Path(statements.__file__)), *_stamp(Path(dropped_results.__file__)))
+    modules = (statements, dropped_results, driver_questions)
+    return tuple(part for module in modules for part in _stamp(Path(str(module.__file__))))
 
 
 def _folder() -> Path | None:

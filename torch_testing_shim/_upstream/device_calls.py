@@ -1,172 +1,203 @@
-"""What `torch.cuda.*`, or the module of another mapped device type, answers in a run that maps the type to another.
-
-| call | answer |
-| --- | --- |
-| `is_available` | True |
-| `device_count` | the number of simulated devices |
-| `current_device`, `set_device`, `device`, `device_of` | a number that is kept and means nothing |
-| `synchronize`, `empty_cache`, `ipc_collect`, `reset_*_memory_stats`, `_sleep` | nothing happens |
-| `Stream`, `Event`, `stream`, `current_stream`, `default_stream`, `set_stream` | objects that order nothing: calls on the other device follow each other anyway; `elapsed_time` is the wall clock's |
-| `manual_seed`, `manual_seed_all`, `seed`, `seed_all`, `get_rng_state`, `set_rng_state` | those of the other device |
-| `memory_allocated`, `max_memory_allocated`, `memory_reserved`, `max_memory_reserved` | 0 |
-| `get_device_name` | "cuda simulated on cpu" |
-
-Everything else (capabilities, properties, graphs, the allocator's snapshots) is as without the device: it fails, since
-no answer would be true.
-"""  # noqa: E501 - a table
+"""What `torch.cuda`, or the module of another mapped device type, and `torch.accelerator` answer: the rows of
+`device_table` that are functions of the simulation."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import ModuleType
+import functools
+import linecache
+import sys
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from torch_testing_shim._device_map import DeviceMap
-
-__all__ = ["SimulatedEvent", "SimulatedStream", "patch_device_calls"]
-
-
-_NOTHING_HAPPENS = (
-    "_sleep",
-    "empty_cache",
-    "ipc_collect",
-    "reset_accumulated_memory_stats",
-    "reset_max_memory_allocated",
-    "reset_peak_memory_stats",
-    "set_stream",
-    "synchronize",
+from torch_testing_shim._upstream.simulated_devices import (
+    CAPABILITY,
+    DeviceProperties,
+    SimulatedDevices,
+    SimulatedEvent,
+    SimulatedStream,
+    host_memory,
 )
-_ZERO = ("max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved")
+
+__all__ = ["AcceleratorCalls", "DeviceCalls"]
 
 
-class SimulatedStream:
-    """Orders nothing: what is put into it has run when the call returns."""
+class _Streams:
+    """Those of the thread that asks."""
 
-    def __init__(self, *_: object, **__: object) -> None:
-        self.device_index = 0
+    def __init__(self, simulated: SimulatedDevices) -> None:
+        self._simulated = simulated
+        self._map = simulated.map
 
-    def wait_stream(self, stream: object) -> None:
-        """Nothing to wait for."""
+    def device_count(self) -> int:
+        return self._map.count
 
-    def wait_event(self, event: object) -> None:
-        """Nothing to wait for."""
+    def current_stream(self, device: Any = None) -> torch.Stream:
+        return self._simulated.stream
 
-    def synchronize(self) -> None:
-        """Nothing to wait for."""
+    def set_stream(self, stream: torch.Stream | None) -> None:
+        self._simulated.stream = stream
 
-    def query(self) -> bool:
-        return True
+    def memory_stats(self, device: Any = None) -> Counter[str]:
+        return Counter()
 
-    def record_event(self, event: SimulatedEvent | None = None) -> SimulatedEvent:
-        event = event or SimulatedEvent()
-        event.record(self)
-        return event
-
-    def __enter__(self) -> SimulatedStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """It was not the current one, and the other is."""
+    def get_memory_info(self, device: Any = None) -> tuple[int, int]:
+        return host_memory()
 
 
-class SimulatedEvent:
-    """A point of time on the wall clock."""
+class DeviceCalls(_Streams):
+    """The functions of `torch.cuda` by their names; `nccl_version` is that of `torch.cuda.nccl`."""
 
-    def __init__(self, *_: object, **__: object) -> None:
-        self._at: float | None = None
+    Stream, Event = SimulatedStream, SimulatedEvent
 
-    def record(self, stream: object = None) -> None:
-        self._at = time.perf_counter()
+    def __init__(self, simulated: SimulatedDevices) -> None:
+        super().__init__(simulated)
+        target = self._map.target
+        self._random: Any = torch if target == "cpu" else torch.get_device_module(target)
+        # Not torch.manual_seed and torch.seed, which seed all devices and call what is replaced here.
+        self._generator: Any = torch.default_generator if target == "cpu" else self._random
+        self.manual_seed = self.manual_seed_all = self._generator.manual_seed
+        self.seed = self.seed_all = self._generator.seed
+        self.default_generators = (self._generator,) * self._map.count
+        self.device = self.device_of = self._DeviceGuard = simulated.chosen
+        self._exchange_device = self._maybe_exchange_device = simulated.choose
+        self.mem_get_info = self.get_memory_info
+        self.host_memory_stats = self.memory_stats
+        self.amp_custom_fwd = functools.partial(torch.amp.custom_fwd, device_type=target)
+        self.amp_custom_bwd = functools.partial(torch.amp.custom_bwd, device_type=target)
+        self._sync_debug_mode = 0
 
-    def wait(self, stream: object = None) -> None:
-        """What was recorded has run."""
-
-    def synchronize(self) -> None:
-        """What was recorded has run."""
-
-    def query(self) -> bool:
-        return True
-
-    def elapsed_time(self, end: SimulatedEvent) -> float:
-        """Milliseconds from this event to `end`.
+    def _lazy_init(self) -> None:
+        """Asked before a real device is used, by torch's C++ too: none is there, so the call is one that nobody knows.
 
         Raises:
-            RuntimeError: one of them has not been recorded.
+            NotImplementedError: always.
         """
-        if self._at is None or end._at is None:
-            raise RuntimeError("both events must be recorded before the time between them can be asked for")
-        return 1000 * (end._at - self._at)
+        caller = sys._getframe(2)  # behind the one that stands in for torch's function
+        line = linecache.getline(caller.f_code.co_filename, caller.f_lineno).strip()
+        raise NotImplementedError(f"--map-device {self._map} does not know a call in {line!r}, which needs the device")
+
+    def current_device(self) -> int:
+        return self._simulated.index
+
+    def set_device(self, device: Any) -> None:
+        self._simulated.choose(device)
+
+    def stream(self, stream: SimulatedStream | None) -> AbstractContextManager[Any]:
+        return nullcontext() if stream is None else stream
+
+    StreamContext = stream
+
+    def default_stream(self, device: Any = None) -> torch.Stream:
+        return self._simulated.default_stream
+
+    def initial_seed(self, device: Any = None) -> int:
+        return int(self._random.initial_seed())
+
+    def get_rng_state(self, device: Any = None) -> torch.Tensor:
+        state: torch.Tensor = self._random.get_rng_state()
+        return state
+
+    def set_rng_state(self, state: torch.Tensor, device: Any = None) -> None:
+        self._random.set_rng_state(state)
+
+    def get_rng_state_all(self) -> list[torch.Tensor]:
+        return [self.get_rng_state() for _ in range(self._map.count)]
+
+    def set_rng_state_all(self, states: list[torch.Tensor]) -> None:
+        for state in states:
+            self.set_rng_state(state)
+
+    def memory_stats_as_nested_dict(self, device: Any = None) -> dict[str, Any]:
+        return {}
+
+    host_memory_stats_as_nested_dict = memory_stats_as_nested_dict
+
+    def memory_snapshot(self, *_: object, **__: object) -> list[Any]:
+        return []
+
+    def memory_summary(self, device: Any = None, abbreviated: bool = False) -> str:
+        return f"{self.get_device_name()}: no memory of its own"
+
+    def get_device_name(self, device: Any = None) -> str:
+        return f"simulated {self._map.source} ({self._map.target})"
+
+    def get_device_capability(self, device: Any = None) -> tuple[int, int]:
+        return CAPABILITY
+
+    def get_device_properties(self, device: Any = None) -> DeviceProperties:
+        self._simulated.index_of(device)
+        return DeviceProperties(self.get_device_name(), host_memory()[1])
+
+    def get_arch_list(self) -> list[str]:
+        return []
+
+    def get_allocator_backend(self) -> str:
+        return "native"
+
+    def get_sync_debug_mode(self) -> int:
+        return self._sync_debug_mode
+
+    def set_sync_debug_mode(self, debug_mode: int | str) -> None:
+        modes = ("default", "warn", "error")
+        self._sync_debug_mode = modes.index(debug_mode) if isinstance(debug_mode, str) else debug_mode
+
+    def cudart(self) -> Any:
+        return _Runtime(self._map)
+
+    def check_error(self, res: int) -> None:
+        if res:
+            raise torch.cuda.CudaError(res)
+
+    def nccl_version(self) -> tuple[int, int, int]:
+        return (2, 20, 5)
 
 
-class _CurrentDevice:
-    """The number of the device that a process has chosen."""
+class AcceleratorCalls(_Streams):
+    """The functions of `torch.accelerator` by their names."""
 
-    def __init__(self) -> None:
-        self.index = 0
+    def __init__(self, simulated: SimulatedDevices) -> None:
+        super().__init__(simulated)
+        self.device_index = simulated.chosen
+        self.set_device_index = self.set_device_idx = DeviceCalls.set_device.__get__(self)
+        self.current_device_index = self.current_device_idx = DeviceCalls.current_device.__get__(self)
+        self.synchronize = self.empty_cache = self.empty_host_cache = _do_nothing
+        self.reset_accumulated_memory_stats = self.reset_peak_memory_stats = _do_nothing
+        self.memory_allocated = self.max_memory_allocated = _zero
+        self.memory_reserved = self.max_memory_reserved = _zero
+        same = DeviceCalls(simulated)
+        self.random_manual_seed, self.random_manual_seed_all = same.manual_seed, same.manual_seed_all
+        self.random_seed, self.random_seed_all, self.random_initial_seed = same.seed, same.seed_all, same.initial_seed
+        self.random_get_rng_state, self.random_get_rng_state_all = same.get_rng_state, same.get_rng_state_all
+        self.random_set_rng_state, self.random_set_rng_state_all = same.set_rng_state, same.set_rng_state_all
 
-    def choose(self, device: Any) -> None:
-        if isinstance(device, int) and device >= 0:
-            self.index = device
+    def is_available(self) -> bool:
+        return True
 
-    @contextmanager
-    def chosen(self, device: Any) -> Iterator[None]:
-        before = self.index
-        self.choose(device)
-        try:
-            yield
-        finally:
-            self.index = before
+    def current_accelerator(self, check_available: bool = False) -> torch.device:
+        return torch.device(self._map.target)
 
-
-def patch_device_calls(devices: DeviceMap) -> None:
-    """Replaces the calls of the table in the module of the mapped device type, if torch has one."""
-    module = getattr(torch, devices.source, None)
-    if isinstance(module, ModuleType):
-        for name, answer in _answers(devices).items():
-            setattr(module, name, answer)
-
-
-def _answers(devices: DeviceMap) -> dict[str, Callable[..., Any]]:
-    current, stream = _CurrentDevice(), SimulatedStream()
-    return {
-        **dict.fromkeys(_NOTHING_HAPPENS, _do_nothing),
-        **dict.fromkeys(_ZERO, lambda *_, **__: 0),
-        **_random_numbers(devices.target),
-        "is_available": lambda: True,
-        "device_count": lambda: devices.count,
-        "current_device": lambda: current.index,
-        "set_device": current.choose,
-        "device": current.chosen,
-        "device_of": current.chosen,
-        "get_device_name": lambda *_: f"{devices.source} simulated on {devices.target}",
-        "Stream": SimulatedStream,
-        "Event": SimulatedEvent,
-        "stream": lambda stream: stream or SimulatedStream(),
-        "current_stream": lambda *_: stream,
-        "default_stream": lambda *_: stream,
-    }
+    def get_device_capability(self, device: Any = None) -> dict[str, Any]:
+        return {"supported_dtypes": {value for value in vars(torch).values() if isinstance(value, torch.dtype)}}
 
 
-def _random_numbers(target: str) -> dict[str, Callable[..., Any]]:
-    """The generator of the device that tensors are really made on.
+class _Runtime(SimpleNamespace):
+    """The functions of the CUDA runtime that have nothing to do where all memory is the host's."""
 
-    The CPU's is seeded by itself: `torch.manual_seed` and `torch.seed` seed all devices and call what is replaced here.
-    """
-    other: Any = torch if target == "cpu" else torch.get_device_module(target)
-    seeded: Any = torch.default_generator if target == "cpu" else other
-    return {
-        "manual_seed": seeded.manual_seed,
-        "manual_seed_all": seeded.manual_seed,
-        "seed": seeded.seed,
-        "seed_all": seeded.seed,
-        "get_rng_state": lambda *_: other.get_rng_state(),
-        "set_rng_state": lambda state, *_: other.set_rng_state(state),
-    }
+    def __init__(self, devices: object) -> None:
+        done = ("cudaHostRegister", "cudaHostUnregister", "cudaProfilerStart", "cudaProfilerStop")
+        super().__init__(**dict.fromkeys(done, lambda *_: 0), _devices=devices)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotImplementedError(f"torch.cuda.cudart().{name}: --map-device {self._devices} does not know this call")
 
 
 def _do_nothing(*_: object, **__: object) -> None:
     """There is nothing to do."""
+
+
+def _zero(*_: object, **__: object) -> int:
+    return 0

@@ -1,29 +1,21 @@
-"""What torch.distributed is told in a run that maps one device type to another.
-
-| call | what is changed |
-| --- | --- |
-| `init_process_group`, `new_group` | `backend`: that of the mapped device type becomes that of the other ("nccl" -> "gloo", "cpu:gloo,cuda:nccl" -> "cpu:gloo"); `device_id` and `pg_options` are left out |
-| `barrier` | `device_ids` is left out |
-| `is_backend_available`, `is_nccl_available` and its kin | true for the mapped device type's backend |
-| `init_device_mesh`, `DeviceMesh` | the device type |
-| `DistributedDataParallel` | `device_ids` and `output_device` are left out |
-| `FullyShardedDataParallel` | `device_id` is the other device |
-"""  # noqa: E501 - a table
+"""What torch.distributed is told in a run that maps one device type to another: `device_table` has its rows."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from torch_testing_shim._device_map import DeviceMap
+from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 
 __all__ = ["mapped_backend", "patch_distributed_calls"]
 
@@ -50,7 +42,33 @@ def patch_distributed_calls(devices: DeviceMap) -> None:
     _wrap([device_mesh.DeviceMesh], "__init__", change_mesh)
     _wrap([DistributedDataParallel], "__init__", lambda _: {"device_ids": None, "output_device": None})
     _wrap([FullyShardedDataParallel], "__init__", lambda _: {"device_id": torch.device(devices.target)})
+    _run_unspread(DataParallel)
     _answer_availability(of_source)
+    if of_target == "gloo":
+        _wrap([distributed_c10d, dist], "_coalescing_manager", lambda _: {"device": None})
+        for owner in (dist, distributed_c10d):
+            setattr(owner, "split_group", _split_group)  # noqa: B010 - mypy knows no such name there
+        make_up_for_gloo()
+
+
+def _split_group(
+    parent_pg: dist.ProcessGroup | None = None,
+    split_ranks: list[list[int]] | None = None,
+    timeout: timedelta | None = None,
+    pg_options: object = None,
+    group_desc: str | None = None,
+    **_: object,
+) -> dist.ProcessGroup | None:
+    """The group of this rank among those that another is split into, as `torch.distributed.split_group`; gloo has no
+    such call."""
+    ranks = dist.get_process_group_ranks(parent_pg or dist.group.WORLD)
+    for part in split_ranks or []:
+        if dist.get_rank() in (members := [ranks[index] for index in part]):
+            group: dist.ProcessGroup = dist.new_group(
+                members, timeout=timeout, group_desc=group_desc, use_local_synchronization=True
+            )
+            return group
+    return None
 
 
 def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: Any) -> Any:
@@ -87,6 +105,18 @@ def _wrap(owners: list[Any], name: str, change: Change) -> None:
     for owner in owners:
         if getattr(owner, name, None) is original:
             setattr(owner, name, changed)
+
+
+def _run_unspread(kind: Any) -> None:
+    """Has DataParallel run its module where it lies, as it does where there is no device to spread over."""
+    begin = kind.__init__
+
+    @functools.wraps(begin)
+    def begin_unspread(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        self.device_ids = []
+
+    kind.__init__ = begin_unspread
 
 
 def _answer_availability(backend_of_source: str) -> None:

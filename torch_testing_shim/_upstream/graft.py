@@ -21,11 +21,13 @@ import sys
 import threading
 import unittest
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from types import CodeType, MappingProxyType, ModuleType
+from contextlib import contextmanager, suppress
+from types import MappingProxyType, ModuleType
 from typing import Any
 
+from torch_testing_shim._upstream.asking import is_prepared_for_absence
 from torch_testing_shim._upstream.compiled import module_statements
+from torch_testing_shim._upstream.driver_questions import asking
 from torch_testing_shim._upstream.missing import MissingName, importing_file
 from torch_testing_shim._upstream.sources import home_of, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
@@ -34,6 +36,7 @@ __all__ = [
     "GraftError",
     "assigned",
     "bound_names",
+    "bring_along",
     "graft_of",
     "grafted",
     "locked",
@@ -47,6 +50,8 @@ __all__ = [
 #: second goes on, and at worst runs a definition again.
 LOCK_SECONDS = 20.0
 _LOCK = threading.RLock()
+#: Libraries that torch's module imports where they are installed, and that others look for in `sys.modules`.
+_BROUGHT_ALONG = {f"{SHIM}.common_utils": ("pytest",)}
 _NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 #: Modules of this package -> names that they answer when they are asked.
 _LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
@@ -146,6 +151,13 @@ def graft_of(module: str) -> _Graft:
     return _GRAFTS[module]
 
 
+def bring_along(module: str) -> None:
+    """Imports what torch's module of this name would have imported, whatever of it is used."""
+    for library in _BROUGHT_ALONG.get(module, ()):
+        with suppress(ImportError):
+            importlib.import_module(library)
+
+
 def _below(module: str) -> str:
     return module[len(SHIM) :].lstrip(".")
 
@@ -158,6 +170,7 @@ def grafted(module: str, name: str) -> Any:
     """
     with locked():
         if graft_of(module).take(name):
+            bring_along(module)
             return vars(sys.modules[module])[name]
     return _found_elsewhere(module, name)
 
@@ -170,7 +183,7 @@ def _found_elsewhere(module: str, name: str) -> Any:
     home = home_of(name, below)
     if home is not None:
         return getattr(importlib.import_module(f"{SHIM}.{home}"), name)
-    if _FILES_MAY_LACK_NAMES:
+    if _FILES_MAY_LACK_NAMES and not is_prepared_for_absence():
         return MissingName(f"{UPSTREAM}.{below}.{name}", importing_file())
     raise AttributeError(f"module {module!r} has no attribute {name!r}, and neither has torch's module of that name")
 
@@ -204,12 +217,6 @@ class _Graft:
         if name not in names and name in self.taken:  # `mock.patch` deletes what it has not found in the module
             names[name] = self.taken[name]
         return name in names
-
-    def defines_in(self, class_name: str, name: str) -> bool:
-        """Whether torch's class of this name binds `name` in its body."""
-        code = marshal.loads(self._statements[self._by_name[class_name][-1]].code)
-        bodies = [each for each in code.co_consts if isinstance(each, CodeType)]
-        return any(name in body.co_names for body in bodies) and name in self.made_aside(class_name)
 
     def made_aside(self, class_name: str) -> Mapping[str, Any]:
         """What torch's class of this name has, which is ours in the face. Its functions use the names of the face."""
@@ -247,7 +254,8 @@ class _Graft:
     def _run(self, statement: Statement, names: dict[str, Any]) -> None:
         ours = {name: names[name] for name in statement.binds if name in names and name not in self.taken}
         try:
-            exec(marshal.loads(statement.code), names)
+            with asking():
+                exec(marshal.loads(statement.code), names)
         except ImportError as error:
             raise GraftError(f"{self._module}, as the installed torch has it: {error}") from error
         names.update(ours)

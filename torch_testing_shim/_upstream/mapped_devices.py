@@ -1,32 +1,47 @@
 """`--map-device cuda=cpu`: what a test asks for on one device type is made on another.
 
-Three layers, each of which sees what the ones before it cannot:
+What is answered how stands in `device_table`. The calls themselves are replaced, in all modules of torch that have
+them, so it holds in every thread, in C++ that calls Python, under `DisableTorchFunction` and in compiled code.
 
-* a `TorchFunctionMode` sees every call of torch that names a device: `torch.device("cuda:1")` is the other device, so
-  whatever is made of it is, too; and so are `device="cuda"`, `device=0`, `.to("cuda")`, `.to(0)` and `.cuda()`;
-* the table of `device_calls` answers `torch.cuda.*`;
-* the table of `distributed_calls` does the same for process groups, meshes and wrappers that take a device's name.
-
-What it does not see: `torch.Generator("cuda")`, which fails as it does without the device, and threads that a test
-starts by itself, which have no modes.
+* `torch.device("cuda:1")` is the other device, so whatever is made of it is, too (`type_slots`).
+* Functions that take a device have its name among their arguments replaced.
+* `device_calls` answers `torch.cuda` and `torch.accelerator`, `device_objects` what tensors are asked.
+* `distributed_calls` does the same for process groups, meshes and wrappers that take a device's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NoReturn
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.jit._builtins import _find_builtin, _register_builtin
 
 from torch_testing_shim._device_map import DeviceMap
-from torch_testing_shim._upstream.device_calls import patch_device_calls
+from torch_testing_shim._engine.driver import DRIVER
+from torch_testing_shim._upstream.device_calls import AcceleratorCalls, DeviceCalls
+from torch_testing_shim._upstream.device_names import DeviceNames, Replacement, rename_devices
+from torch_testing_shim._upstream.device_objects import (
+    TensorCalls,
+    TorchCalls,
+    cast_on_target,
+    load_to_target,
+    make_on_target,
+    pinned_as_asked,
+)
+from torch_testing_shim._upstream.device_table import TABLE, Row, Way
 from torch_testing_shim._upstream.distributed_calls import patch_distributed_calls
+from torch_testing_shim._upstream.simulated_devices import SimulatedDevices
 
-__all__ = ["install_device_map"]
+__all__ = ["found_call", "install_device_map"]
 
-#: Functions whose first argument after the tensor is a device where it is a string, a number or a device.
-_TAKES_DEVICE_FIRST = {torch.Tensor.to: 1, torch._C._nn._parse_to: 0}
+_CONSTANTS: Mapping[Way, Any] = {Way.NOTHING: None, Way.ZERO: 0, Way.YES: True, Way.NO: False}
+#: Modules of torch that importing torch does not import.
+_IMPORTED_LATE = ("torch.utils._triton", "torch.distributed.tensor")
 
 
 def install_device_map(devices: DeviceMap) -> None:
@@ -40,47 +55,108 @@ def install_device_map(devices: DeviceMap) -> None:
             torch.device(device_type)
         except RuntimeError:
             raise ValueError(f"--map-device {devices}: torch knows no device type {device_type!r}") from None
-    patch_device_calls(devices)
+    DRIVER.may_start = True  # there is none, and no other process is mapped
+    names = DeviceNames(devices)
     patch_distributed_calls(devices)
-    _Mapping(devices).__enter__()  # type: ignore[no-untyped-call]
+    cast_on_target(names)
+    load_to_target(names)
+    make_on_target(names)
+    _replace(_answers(names))
+    rename_devices(names)
 
 
-class _Mapping(TorchFunctionMode):
-    def __init__(self, devices: DeviceMap) -> None:
-        super().__init__()
-        self._source = devices.source
-        self._target = torch.device(devices.target)
+def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
+    """What has a call of the table, and its name there; None where this torch has it not.
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = dict(kwargs or {})
-        if func is torch.device:
-            found = torch.device(*args, **named)
-            return self._target if found.type == self._source else found
-        if getattr(func, "__name__", "") == self._source and args and isinstance(args[0], torch.Tensor):
-            return args[0].to(self._target, *args[2:], **{k: v for k, v in named.items() if k != "device"})
-        if func is torch.Tensor.pin_memory and self._target.type == "cpu":
-            return args[0]
-        if "device" in named:
-            named["device"] = self._mapped(named["device"])
-        if named.get("pin_memory") and self._target.type == "cpu":
-            named["pin_memory"] = False
-        first = _TAKES_DEVICE_FIRST.get(func)
-        if first is not None and len(args) > first:
-            args = (*args[:first], self._mapped(args[first]), *args[first + 1 :])
-        return func(*args, **named)
+    Args:
+        row: a row of the table.
+        name: one of its names.
+        source: the mapped device type.
+    """
+    if row.owner in _IMPORTED_LATE:
+        importlib.import_module(row.owner)
+    *owners, last = f"{row.owner}.{name}".replace("torch.cuda.", f"torch.{source}.").split(".")
+    try:
+        owner = functools.reduce(getattr, owners[1:], torch)
+    except AttributeError:
+        return None
+    return (owner, last) if hasattr(owner, last) else None
 
-    def _mapped(self, device: Any) -> Any:
-        """The other device for one that is meant by its name, or by its number; anything else as it is."""
-        if isinstance(device, int) and not isinstance(device, bool):
-            return self._target
-        if isinstance(device, str):
-            return self._target if device.partition(":")[0] == self._source else device
-        if isinstance(device, torch.device) and device.type == self._source:
-            return self._target
-        return device
+
+def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
+    """Each call of the table that this torch has and that is replaced, as (owner, name, answer)."""
+    simulated, target = SimulatedDevices(names.devices), names.devices.target
+    own: dict[str, Any] = {
+        "torch.cuda": DeviceCalls(simulated),
+        "torch.accelerator": AcceleratorCalls(simulated),
+        "torch": TorchCalls(names),
+        "torch.Tensor": TensorCalls(names),
+        "torch.cpu": DeviceCalls(simulated),
+    }
+    answers = []
+    for row in TABLE:
+        is_answered = row.way not in (Way.TORCH, Way.DISTRIBUTED) and (row.owner != "torch.cpu" or target == "cpu")
+        for name in row.names if is_answered else ():
+            if (found := found_call(row, name, names.devices.source)) is not None:
+                answers.append((*found, _answer(row, name, own.get(row.owner), getattr(*found), names)))
+    return answers
+
+
+def _answer(row: Row, name: str, own: Any, original: Any, names: DeviceNames) -> Any:
+    if row.way is Way.REFUSED:
+        refuse = _refusal(f"{row.owner}.{name}", names)
+        return _stand_in(original, refuse) if callable(original) else _Refused(refuse)
+    if row.way is Way.TARGET:
+        return functools.reduce(getattr, name.split("."), names.tensor_types)
+    if row.way is Way.MAPPED:
+        return _stand_in(original, pinned_as_asked(original, names))
+    if row.way in _CONSTANTS:
+        return _stand_in(original, functools.partial(_constant, _CONSTANTS[row.way]))
+    answer = getattr(own, name.replace(".", "_"))
+    stands = isinstance(answer, type | FunctionType) or not callable(answer)
+    return answer if stands else _stand_in(original, answer)
+
+
+def _stand_in(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
+    """What is called in place of a function, or of a class, which stays one for `isinstance` and annotations."""
+    if isinstance(original, type):
+        return type(original.__name__, (original,), {"__new__": lambda _, *args, **kwargs: call(*args, **kwargs)})
+    return Replacement(original, call)
+
+
+def _constant(answer: Any, *_: object, **__: object) -> Any:
+    return answer
+
+
+def _refusal(call: str, names: DeviceNames) -> Callable[..., NoReturn]:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise NotImplementedError(f"{call}: --map-device {names.devices} does not know this call")
+
+    return refuse
+
+
+class _Refused:
+    """Stands for a value whose attributes nobody knows."""
+
+    def __init__(self, refuse: Callable[..., NoReturn]) -> None:
+        self.__dict__["_refuse"] = refuse
+
+    def __getattr__(self, name: str) -> NoReturn:
+        self._refuse()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        self._refuse()
+
+
+def _replace(answers: list[tuple[Any, str, Any]]) -> None:
+    """Puts the answers in place of the calls, in all modules of torch that have them by now."""
+    replaced = {id(getattr(owner, name)): answer for owner, name, answer in answers if callable(getattr(owner, name))}
+    find_builtin: Any = _find_builtin  # untyped in torch
+    for owner, name, answer in answers:
+        if isinstance(answer, Replacement) and (operator := find_builtin(getattr(owner, name))) is not None:
+            _register_builtin(answer, operator)  # for TorchScript
+        setattr(owner, name, answer)
+    for module in [module for name, module in sys.modules.items() if name.partition(".")[0] == "torch"]:
+        for name, value in list(vars(module).items()):
+            if id(value) in replaced:
+                setattr(module, name, replaced[id(value)])

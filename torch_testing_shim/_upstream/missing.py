@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import sys
 import unittest
 from collections.abc import Callable
@@ -18,9 +17,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
-__all__ = ["MissingName", "MissingNameError", "importing_file"]
+from torch_testing_shim._upstream.asking import asking_frame
 
-_HERE = os.path.dirname(__file__)
+__all__ = ["MissingName", "MissingNameError", "importing_file"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -98,14 +97,9 @@ class MissingName:
 
 
 def importing_file() -> str:
-    """The file whose code the import machinery, or this package's part of it, is working for."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if os.path.dirname(file) != _HERE and not file.startswith("<frozen importlib") and "/importlib/" not in file:
-            return file
-        frame = frame.f_back
-    return "an unknown file"
+    """The file whose code asks for a name."""
+    frame = asking_frame()
+    return frame.f_code.co_filename if frame is not None else "an unknown file"
 
 
 def _is_loading(frame: FrameType) -> bool:

@@ -70,7 +70,9 @@ class _Loader(InspectLoader):
         return self._source.name == "__init__.py"
 
     def exec_module(self, module: ModuleType) -> None:
+        from torch_testing_shim._upstream.driver_questions import asking
         from torch_testing_shim._upstream.graft import served
 
-        super().exec_module(module)
+        with asking():
+            super().exec_module(module)
         vars(module).setdefault("__getattr__", served(module.__name__))

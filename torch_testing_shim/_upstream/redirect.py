@@ -13,22 +13,18 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
-from torch_testing_shim._upstream.graft import stand_in_for_missing
-from torch_testing_shim._upstream.sources import source_file
+from torch_testing_shim._upstream.graft import bring_along, stand_in_for_missing
+from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
 from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
 
 __all__ = ["has_face", "install", "is_installed", "shim_module_of"]
 
-#: A module of torch that defines test cases on its harness. Where it has been imported, they are built on torch's own.
-_DYNAMO, _DYNAMO_CASES = "torch._dynamo", "torch._dynamo.test_case"
-#: Modules that upstream's module imports too where they are installed, and that libraries look for.
-_BROUGHT_ALONG = {"common_utils": ("pytest",)}
+_DYNAMO = "torch._dynamo"
 
 
 def install() -> None:
@@ -37,7 +33,7 @@ def install() -> None:
         return
     sys.meta_path.insert(0, _Finder())
     stand_in_for_missing()
-    for name in [name for name in sys.modules if _is_upstreams(name) or name == _DYNAMO_CASES]:
+    for name in [name for name in sys.modules if _is_upstreams(name) or name == DYNAMO_CASES]:
         del sys.modules[name]
     if _DYNAMO in sys.modules:
         _answer_for_cases(sys.modules[_DYNAMO])
@@ -72,6 +68,8 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname == _DYNAMO:
             return _dynamo_spec(path)
+        if fullname == DYNAMO_CASES:
+            return ModuleSpec(fullname, _Alias(f"{SHIM}.{SERVED_DYNAMO_CASES}"))
         if not _is_upstreams(fullname):
             return None
         shim = shim_module_of(fullname)
@@ -87,9 +85,7 @@ class _Alias(Loader):
         self._shim = shim
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        for library in _BROUGHT_ALONG.get(self._shim[len(SHIM) + 1 :], ()):
-            with suppress(ImportError):
-                importlib.import_module(library)
+        bring_along(self._shim)
         module = importlib.import_module(self._shim)
         self._spec = module.__spec__
         return module
@@ -116,9 +112,9 @@ def _answer_for_cases(dynamo: ModuleType) -> None:
     them. Here they are imported when a file asks for them."""
 
     def __getattr__(name: str) -> ModuleType:
-        if f"{_DYNAMO}.{name}" == _DYNAMO_CASES:
-            return importlib.import_module(_DYNAMO_CASES)
+        if f"{_DYNAMO}.{name}" == DYNAMO_CASES:
+            return importlib.import_module(DYNAMO_CASES)
         raise AttributeError(f"module {_DYNAMO!r} has no attribute {name!r}")
 
-    vars(dynamo).pop(_DYNAMO_CASES.rpartition(".")[2], None)
+    vars(dynamo).pop(DYNAMO_CASES.rpartition(".")[2], None)
     vars(dynamo).setdefault("__getattr__", __getattr__)

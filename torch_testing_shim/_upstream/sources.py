@@ -7,7 +7,11 @@ import importlib.util
 import re
 from pathlib import Path
 
-__all__ = ["home_of", "source_file"]
+__all__ = ["DYNAMO_CASES", "SERVED_DYNAMO_CASES", "home_of", "source_file"]
+
+#: A module of torch's outside its harness that defines test cases on it, and the name below this package by which it is
+#: served. torch's own imports torch's harness, which starts an accelerator's driver.
+DYNAMO_CASES, SERVED_DYNAMO_CASES = "torch._dynamo.test_case", "_upstream.dynamo_test_case"
 
 
 @functools.cache
@@ -18,10 +22,12 @@ def _folder() -> Path | None:
 
 
 def source_file(below: str) -> Path | None:
-    """The file of `torch.testing._internal.<below>`; None where torch has no such module."""
+    """The file of `torch.testing._internal.<below>`, or of dynamo's test cases; None where torch has no such module."""
     folder = _folder()
     if folder is None:
         return None
+    if below == SERVED_DYNAMO_CASES:
+        return folder.parents[1] / "_dynamo" / "test_case.py"
     place = folder.joinpath(*below.split(".")) if below else folder
     candidates = [place / "__init__.py", *([place.with_name(f"{place.name}.py")] if below else [])]
     return next((path for path in candidates if path.is_file()), None)

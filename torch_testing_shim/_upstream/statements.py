@@ -1,7 +1,8 @@
 """A module of torch's harness as statements: which names each binds, changes and uses, and its compiled code.
 
 Whoever wants one name runs the statements that it needs, in their order, and no others. Imports of
-`torch.testing._internal` are written as imports of this package, so that what they bring is served in the same way.
+`torch.testing._internal`, and of the test cases that `torch._dynamo` builds on it, are written as imports of this
+package, so that what they bring is served in the same way; questions to a device's driver go where it may start.
 Pure: source in, statements out.
 """
 
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
+from torch_testing_shim._upstream.driver_questions import rewritten
 from torch_testing_shim._upstream.dropped_results import check_results
-from torch_testing_shim._upstream.sources import source_file
+from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
 
 __all__ = ["SHIM", "UPSTREAM", "Statement", "read_statements", "whole_code"]
 
@@ -43,13 +45,18 @@ class Statement:
     code: bytes
 
 
-def whole_code(source: str, path: str) -> CodeType:
-    """The code of the whole module, with its imports rewritten. `path` is what tracebacks show.
+def whole_code(source: str, path: str, package: str = "") -> CodeType:
+    """The code of the whole module, with its imports rewritten.
+
+    Args:
+        source: the module's.
+        path: what tracebacks show.
+        package: the module's package where it has to stay that; "" where this package stands for it.
 
     Raises:
         SyntaxError: the source is not Python.
     """
-    tree = _Rewriting().visit(ast.parse(source, path))
+    tree = _Rewriting(package).visit(ast.parse(source, path))
     check_results(tree)
     return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
@@ -104,7 +111,12 @@ def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
 class _Rewriting(ast.NodeTransformer):
     """`torch.testing._internal`, in imports and as an expression, becomes this package."""
 
+    def __init__(self, package: str = "") -> None:
+        self._package = package
+
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        if node.level == 1 and self._package:
+            node.module, node.level = f"{self._package}.{node.module or ''}".rstrip("."), 0
         if node.level == 0 and node.module is not None:
             node.module = _renamed(node.module)
         return node
@@ -119,11 +131,14 @@ class _Rewriting(ast.NodeTransformer):
         node.names = names
         return node
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        return self.generic_visit(rewritten(node))
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         text = ast.unparse(node)
-        below = text[len(UPSTREAM) :].lstrip(".")
-        if text == UPSTREAM or (text.startswith(f"{UPSTREAM}.") and source_file(below) is not None):
-            return ast.copy_location(_imported(_renamed(text)), node)
+        renamed = _renamed(text)
+        if renamed == SHIM or (renamed != text and source_file(renamed[len(SHIM) + 1 :]) is not None):
+            return ast.copy_location(_imported(renamed), node)
         return self.generic_visit(node)
 
 
@@ -133,6 +148,8 @@ def _imported(module: str) -> ast.expr:
 
 
 def _renamed(module: str) -> str:
+    if module == DYNAMO_CASES:
+        return f"{SHIM}.{SERVED_DYNAMO_CASES}"
     is_served = module == UPSTREAM or module.startswith(f"{UPSTREAM}.")
     return f"{SHIM}{module[len(UPSTREAM) :]}" if is_served else module
 

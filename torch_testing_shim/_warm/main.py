@@ -25,7 +25,7 @@ from torch_testing_shim._engine.threads import lasting_thread_count
 from torch_testing_shim._warm.huge_pages import use_huge_pages
 from torch_testing_shim._warm.order import PACKAGE, PACKET_BYTES, WarmOrder
 from torch_testing_shim._warm.script import become, run_script
-from torch_testing_shim._warm.source import FileSource, read_source
+from torch_testing_shim._warm.source import FileSource, preparing_conftest, read_source
 
 __all__ = ["main"]
 
@@ -114,10 +114,14 @@ class _Interpreter:
             source = read_source(stream.read())
         if source.prepares_imports:
             raise Refusal("it changes its environment before it imports torch")
-        shadowed = sorted(_modules_beside(order.path) & {name.split(".")[0] for name in sys.modules})
+        if order.is_by_pytest and (conftest := preparing_conftest(order.path)) is not None:
+            raise Refusal(f"{conftest} changes its environment")
+        folders = [os.path.dirname(os.path.realpath(order.path)), *([os.getcwd()] if order.is_by_pytest else [])]
+        beside = {name for folder in folders for name in _modules_in(folder)}
+        shadowed = sorted(beside & {name.split(".")[0] for name in sys.modules})
         if shadowed:
             raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
-        self._import_ahead(source.imports if order.harness is None else _served_imports(source, order.harness), source)
+        self._import_ahead(source.imports if order.harness is None else _served_imports(source, order), source)
         if (hazard := _fork_hazard()) is not None:
             raise Refusal(hazard)
         threads = lasting_thread_count()
@@ -147,15 +151,17 @@ class _Interpreter:
             self._requests.send(json.dumps(event).encode("ascii"))
 
 
-def _served_imports(source: FileSource, harness: Sequence[str]) -> list[str]:
+def _served_imports(source: FileSource, order: WarmOrder) -> list[str]:
     """What a file of PyTorch's imports, less PyTorch's harness: in its place what it is served, and what serves it."""
     from torch_testing_shim._upstream.redirect import shim_module_of
     from torch_testing_shim._upstream.statements import UPSTREAM
 
     is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
     served = [shim_module_of(name) if is_served[name] else name for name in source.imports]
-    program = [f"{PACKAGE}._upstream.program", *([f"{PACKAGE}._upstream.mapped_devices"] if harness else [])]
-    return [*(name for name in served if name is not None), *program]
+    modules = ["program"]
+    modules += ["mapped_devices"] if "--map-device" in (order.harness or ()) else []
+    modules += ["pytest_program", "under_pytest"] if order.is_by_pytest else []
+    return [*(name for name in served if name is not None), *(f"{PACKAGE}._upstream.{name}" for name in modules)]
 
 
 def _import_each(names: Iterable[str]) -> None:
@@ -166,9 +172,9 @@ def _import_each(names: Iterable[str]) -> None:
                 importlib.import_module(name)
 
 
-def _modules_beside(path: str) -> set[str]:
-    """The modules that a script's folder has to offer, which Python looks through first."""
-    with os.scandir(os.path.dirname(os.path.realpath(path))) as entries:
+def _modules_in(folder: str) -> set[str]:
+    """The modules that a folder has to offer, which Python looks through first."""
+    with os.scandir(folder) as entries:
         return {
             entry.name.removesuffix(".py")
             for entry in entries

@@ -16,10 +16,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["EMPTY_MARK", "MARK_VARIABLE", "PACKAGE", "PACKET_BYTES", "WarmOrder"]
+__all__ = ["BY_PYTEST", "EMPTY_MARK", "MARK_VARIABLE", "PACKAGE", "PACKET_BYTES", "WarmOrder"]
 
 #: What `python -m` runs for files of PyTorch's.
 PACKAGE = "torch_testing_shim"
+#: The option by which it has pytest run them.
+BY_PYTEST = "--pytest"
 #: The longest packet.
 PACKET_BYTES = 1 << 14
 
@@ -40,6 +42,7 @@ class WarmOrder:
         arguments: its command line, without the path.
         environment: the whole environment, MARK_VARIABLE included.
         harness: None for `python FILE`; for `python -m torch_testing_shim OPTION ... FILE`, the options before FILE.
+        nodes: what stands in FILE's place where pytest runs a part of it.
     """
 
     interpreter: tuple[str, ...]
@@ -47,12 +50,18 @@ class WarmOrder:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     harness: tuple[str, ...] | None = None
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def is_by_pytest(self) -> bool:
+        """pytest runs the file's tests."""
+        return BY_PYTEST in (self.harness or ())
 
     @property
     def argv(self) -> list[str]:
         """The command line behind the interpreter."""
         module = [] if self.harness is None else ["-m", PACKAGE, *self.harness]
-        return [*module, self.path, *self.arguments]
+        return [*module, *(self.nodes or (self.path,)), *self.arguments]
 
     def write(self, path: Path) -> None:
         """Writes the order to `path`.

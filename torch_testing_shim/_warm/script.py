@@ -49,7 +49,8 @@ def become(order: WarmOrder, output: int) -> None:
     sys.argv = [order.path, *order.arguments] if order.harness is None else order.argv[1:]
     sys.orig_argv = [*order.interpreter, *order.argv]
     if not getattr(sys.flags, "safe_path", False):
-        sys.path.insert(0, os.path.dirname(os.path.realpath(order.path)))
+        here = os.getcwd() if order.is_by_pytest else os.path.dirname(os.path.realpath(order.path))
+        sys.path.insert(0, here)
     generator = sys.modules.get("numpy.random")
     if generator is not None:  # a new interpreter has drawn another seed; Python's own generator does so at each fork
         generator.seed()

@@ -1,4 +1,4 @@
-"""What a test file's source says about running it in a warm interpreter. Pure: text in, records out.
+"""What a test file's source says about running it in a warm interpreter. Pure, but for looking for `conftest.py`.
 
 The file is not imported: what it imports at its top from torch and from this package is read off its syntax tree, and
 the interpreter imports it ahead, once for all files that want it. A file that prepares the environment before it
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch_testing_shim._engine.preload import names_in_code
 
-__all__ = ["FileSource", "read_source"]
+__all__ = ["FileSource", "preparing_conftest", "read_source"]
 
 #: The packages that are imported ahead: torch, and what is built on it here.
 AHEAD = ("torch", "torch_testing_shim")
@@ -51,6 +53,17 @@ def read_source(text: bytes) -> FileSource:
         names=frozenset(names),
         prepares_imports=any(_prepares(node) for node in before),
     )
+
+
+def preparing_conftest(path: str) -> str | None:
+    """The nearest `conftest.py` of a file that changes the environment or the process when pytest imports it, which is
+    before it imports the file; None where none does."""
+    for folder in Path(path).parents:
+        with suppress(OSError, SyntaxError, ValueError, RecursionError):
+            conftest = folder / "conftest.py"
+            if any(map(_prepares, ast.parse(conftest.read_bytes()).body)):
+                return str(conftest)
+    return None
 
 
 def _imports(node: ast.stmt) -> Iterator[str]:

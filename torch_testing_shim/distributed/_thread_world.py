@@ -47,6 +47,13 @@ class ThreadLocalWorld(threading.local):
         self.pg_to_tag: dict[dist.ProcessGroup, str] = {}
         self.pg_coalesce_state: dict[dist.ProcessGroup, list[Any]] = {}
         self.comms: list[Any] = []
+        self._others = c10d._World()
+
+    def __getattr__(self, name: str) -> Any:
+        """What this torch keeps besides: a `_World` of the thread's own has it."""
+        if name == "_others":
+            raise AttributeError(name)
+        return getattr(self._others, name)
 
 
 class _Installation:

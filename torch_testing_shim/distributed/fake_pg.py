@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch._C._distributed_c10d as c10d
 from torch.distributed import Backend
@@ -18,12 +18,20 @@ __all__ = ["FakeStore"]
 __getattr__ = served(__name__)
 
 
-class FakeStore(c10d.Store):
-    """A store that keeps nothing, for the `fake` backend, which asks nothing of it (upstream's `FakeStore`, torch
-    2.13)."""
+#: From torch 2.14 on, torch has the store, and its harness says how the groups are made.
+_IS_TORCHS = hasattr(c10d, "FakeStore")
+
+if TYPE_CHECKING or not _IS_TORCHS:
+
+    class FakeStore(c10d.Store):
+        """A store that keeps nothing, for the `fake` backend, which asks nothing of it (upstream's `FakeStore`)."""
+else:
+    FakeStore = c10d.FakeStore
 
 
 def _fake_group(options: Any, backend_options: Any) -> Any:
+    if _IS_TORCHS:
+        return __getattr__("_create_fake_pg")(options, backend_options)
     group_class: Any = c10d.FakeProcessGroup
     make = getattr(group_class, "_create_internal", group_class)  # before torch 2.9 the class itself was called
     return make(options.group_rank, options.group_size, backend_options)

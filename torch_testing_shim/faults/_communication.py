@@ -65,7 +65,9 @@ TRANSFERS: Mapping[str, str] = {
     "batch_p2p_ops": "batch_isend_irecv",
 }
 #: Operators there that communicate nothing by themselves.
-NO_COMMUNICATION = frozenset({"wait_tensor", "check_for_nan", "_wrap_tensor_autograd", "mesh_get_process_group"})
+NO_COMMUNICATION = frozenset(
+    {"wait_tensor", "wait_tensors", "check_for_nan", "_wrap_tensor_autograd", "mesh_get_process_group"}
+)
 
 _NAMESPACES = ("c10d", "_c10d_functional", "_dtensor")
 _C10D_FILE = dist.distributed_c10d.__file__
@@ -152,7 +154,8 @@ def _followed_threads(listener: Listener) -> Iterator[None]:
 
         def run_watched() -> None:
             # Not `with _Watch()`: what that keeps for torch.compile is the process's, and threads end in any order.
-            _push_mode(_Watch(listener))
+            watch = _Watch(listener)  # kept here: torch 2.6 frees what only its stack of modes holds too early
+            _push_mode(watch)
             try:
                 run()
             finally:

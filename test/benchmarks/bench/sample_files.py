@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.sample_verdicts import outcomes_of
 from torch_testing_shim._journal_reading import read_journal
+from torch_testing_shim._upstream.main_part import read_main_part
 
 __all__ = [
     "FOLDER",
@@ -74,13 +75,18 @@ def write_record(outcomes: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def run_upstream(path: Path) -> FileRun:
-    """Runs a file under PyTorch's own harness, with unittest's runner replaced by one that keeps a record."""
-    return _run(["-m", "bench.unittest_record", "{journal}", str(path)])
+    """Runs a file under PyTorch's own harness, by unittest or by pytest, which keep a record."""
+    recorder = "bench.pytest_record" if _is_for_pytest(path) else "bench.unittest_record"
+    return _run(["-m", recorder, "{journal}", str(path)])
 
 
 def run_ours(path: Path) -> FileRun:
     """Runs a file under the redirect, by the command that a user would type."""
-    return _run(["-m", "torch_testing_shim", str(path)])
+    return _run(["-m", "torch_testing_shim", *(["--pytest"] if _is_for_pytest(path) else []), str(path)])
+
+
+def _is_for_pytest(path: Path) -> bool:
+    return not read_main_part(path.read_bytes()).is_for_harness
 
 
 def _run(arguments: Sequence[str]) -> FileRun:

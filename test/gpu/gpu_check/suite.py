@@ -34,13 +34,15 @@ _LIMIT_SECONDS = 240.0
 
 
 class SuiteCheck:
-    """Runs them by `run_test.py`, as many at a time as there are cores."""
+    """Runs them by `run_test.py`, as many at a time as there are cores, which share the devices."""
 
     name = "suite"
 
     def rows(self, _: Machine) -> list[Row]:
         """The one row."""
-        run = run_python([str(ROOT / "run_test.py"), "--keep-going", "-j", "auto", *FILES], limit=_LIMIT_SECONDS)
+        run = run_python(
+            [str(ROOT / "run_test.py"), "--keep-going", "--share-devices", "-j", "auto", *FILES], limit=_LIMIT_SECONDS
+        )
         lines = run.output.rstrip().splitlines()
         failed = [
             line

@@ -4,8 +4,8 @@ import json
 
 import torch
 
-accelerator = torch.accelerator.current_accelerator()
-count = torch.accelerator.device_count() if accelerator is not None else 0
+count = torch.accelerator.device_count()
+accelerator = torch.accelerator.current_accelerator() if count else None
 told = {"device": accelerator.type if count else "", "count": count, "name": "", "torch": torch.__version__}
 if count:
     name = getattr(torch.get_device_module(accelerator), "get_device_name", lambda index: accelerator.type)

@@ -42,7 +42,7 @@ class TestPattern:
     @property
     def exact_names(self) -> frozenset[str]:
         """The tests of one file that it names in full; it may name others, too, by a glob."""
-        if is_glob(self.file) or "." not in self.test:
+        if is_glob(self.file) or not ("." in self.test or self.test.startswith("test")):
             return frozenset()
         return frozenset(filter(None, (self.test, _plain(self.test))))
 

@@ -19,7 +19,7 @@ from .floor import Floor, Speaker
 from .github_commands import command, failure_annotation, without_commands
 from .progress import Progress
 from .running import RunningProcess
-from .wording import NoteLines, counts_of, failures_to_list, shortened, stopped_lines
+from .wording import NoteLines, counts_of, failures_to_list, left_out_lines, shortened, stopped_lines
 
 __all__ = ["GitHubReport", "append_step_summary"]
 
@@ -106,6 +106,7 @@ class GitHubReport:
             lines += [_headline(failure), *([failure.detail.rstrip("\n")] if failure.detail else [])]
         lines += [f"FLAKY  {failure.where}  at first: {shortened(failure.reason)}" for failure in summary.flaky]
         lines += [f"UNMATCHED  {sentence}" for sentence in summary.unmatched]
+        lines += left_out_lines(summary)
         if summary.not_run:
             lines.append(f"not run: {', '.join(summary.not_run)} ({summary.why_not_run})")
         if len(lines) > 1:

@@ -35,6 +35,7 @@ from junitparser.xunit2 import (
 from torch_testing_shim._journal import JournalEntry, TestStatus
 
 from ..result import FileResult
+from ..test_names import class_and_method
 from ..usage_error import UsageError
 from .rows import TestRow, rows_of
 
@@ -96,7 +97,7 @@ def junit_document(result: FileResult) -> JUnitXml:
 
 def _case(dotted_file: str, row: TestRow) -> TestCase:
     """One <testcase>; a fault of the file itself gets the file's name as its class."""
-    class_name, _, method = row.test.rpartition(".")
+    class_name, method = class_and_method(row.test)
     suite = f"{dotted_file}.{class_name}" if class_name else dotted_file
     case = TestCase(_printable(method or dotted_file), _printable(suite), round(row.entry.seconds, 3))
     if row.is_failure:

@@ -24,7 +24,7 @@ from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .output import OutputSpeaker, ShownOutput
 from .progress import Progress
 from .running import RunningProcess
-from .wording import NoteLines, counts_of, failures_to_list, shortened, stopped_lines
+from .wording import NoteLines, counts_of, failures_to_list, left_out_lines, shortened, stopped_lines
 
 __all__ = ["OutputMode", "TerminalReport", "make_console"]
 
@@ -174,6 +174,8 @@ class TerminalReport:
             self._line(f"FLAKY  {failure.where}  passed when it was run again; at first: {shortened(failure.reason)}")
         for sentence in summary.unmatched:
             self._line(f"UNMATCHED  {sentence}", style="red")
+        for line in left_out_lines(summary):
+            self._line(line)
         if summary.not_run:
             count = "1 file" if len(summary.not_run) == 1 else f"{len(summary.not_run)} files"
             self._line(f"not run: {count} ({summary.why_not_run})", style="yellow")

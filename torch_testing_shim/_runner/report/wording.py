@@ -9,7 +9,7 @@ from torch_testing_shim._journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-__all__ = ["NoteLines", "counts_of", "failures_to_list", "shortened", "stopped_lines"]
+__all__ = ["NoteLines", "counts_of", "failures_to_list", "left_out_lines", "shortened", "stopped_lines"]
 
 #: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
 LISTED_NOT_RUN = 10
@@ -40,6 +40,13 @@ def counts_of(result: FileResult) -> str:
     """A file's counts: "3 passed, 1 failed, 1 flaky"; those that are none are left out."""
     counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped, "flaky": len(result.flaky)}
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no tests"
+
+
+def left_out_lines(summary: RunSummary) -> list[str]:
+    """How many tests the choice by hardware has left out; no line where it has left out none."""
+    counts = [file.left_out for file in summary.files if file.left_out]
+    files = "1 file" if len(counts) == 1 else f"{len(counts)} files"
+    return [f"left out by --hw-classification: {sum(counts)} tests of {files}"] if counts else []
 
 
 def stopped_lines(result: FileResult, *, with_detail: bool = True) -> list[str]:

@@ -19,6 +19,7 @@ from torch_testing_shim._process_group_end import keep_connections, run_in_group
 from torch_testing_shim._rank_free import skip_where
 from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import default_ranks, group_timeout
+from torch_testing_shim._upstream.class_rest import TorchsRest
 from torch_testing_shim._upstream.graft import assigned, served
 from torch_testing_shim.common_distributed import (
     DEFAULT_WORLD_SIZE,
@@ -55,7 +56,7 @@ def _device_type() -> str:
 class DTensorTestMixin:
     """What tests of DTensors in processes share (upstream's `DTensorTestMixin`, torch 2.13)."""
 
-    rest_is_torchs = True
+    rest_is_torchs = TorchsRest(older="DTensorTestBase")
     world_size: Any
     rank: int
 

@@ -24,7 +24,7 @@ def entered(guilty, others, then=DIED):
 
 #: What gloo does of data that it did not expect: the rank that gets them aborts, and its words and its line are told.
 ABORTED = (
-    r"\[rank [012]\] .*Is there a distributed collective mismatch in your code\?",
+    r"\[rank [012]\] .*(Is there a distributed collective mismatch in your code\?|enforce fail at .*op\.preamble)",
     r"\[rank [012]\]   File .*collectives.py",
     r"collective 2 of the default group:\n",
 )

@@ -22,7 +22,7 @@ def _leave_device(rank: int, world_size: int) -> None:
 
 backend = Backend(
     NAME,
-    capabilities=frozenset({"crystal_clock"}),
+    capabilities=frozenset({"crystal_clock", "dtype.bf16"}),
     before_rank=_take_device,
     after_rank=_leave_device,
 )

@@ -38,6 +38,7 @@ class QuartzLink(dist.ProcessGroup):
         self.host = dist.ProcessGroup(store, rank, size)
         self.host._register_backend(torch.device("cpu"), kinds.GLOO, gloo)
         self._register_backend(torch.device(NAME), kinds.CUSTOM, gloo)  # where torch keeps a group's name
+        self._set_default_backend(kinds.CUSTOM)  # torch 2.15 asks it for the name
 
     def getBackendName(self) -> str:
         return BACKEND

@@ -18,9 +18,9 @@ from torch_testing_shim._engine.devices import device_in_use, process_group_back
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._process_group_end import keep_connections, run_in_group
 from torch_testing_shim._rank_free import skip_where
-from torch_testing_shim._settings import read_settings
 from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, group_timeout
 from torch_testing_shim._upstream.graft import served
+from torch_testing_shim._upstream.redirect import is_installed
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 
 __all__ = ["TEST_GPU_NUM", "ShardedTensorTestBase", "with_comms"]
@@ -128,7 +128,7 @@ def with_comms(
 
 def _missing_devices(backend: str, case: Any) -> str | None:
     device, here = device_in_use(), _backend_here(backend)
-    if read_settings().upstream_file is not None and not device.chosen and here != backend:
+    if is_installed() and not device.chosen and here != backend:
         return f"needs a device that {backend} serves, found {device.type}"
     return missing_backend(here, case.world_size)
 

@@ -1,0 +1,168 @@
+"""Helpers of common_distributed in ranks: devices of gloo, logged errors of DDP, debug levels, captured output, queues."""
+
+import os
+import queue
+import sys
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+from torch.testing._internal import common_utils
+from torch.testing._internal.common_distributed import (
+    TIMEOUT_DEFAULT,
+    MultiProcessTestCase,
+    captured_output,
+    cleanup_temp_dir,
+    create_device,
+    create_tcp_store,
+    has_efa,
+    init_multigpu_helper,
+    initialize_temp_directories,
+    requires_gloo,
+    requires_multicast_support,
+    requires_nccl_version,
+    requires_ucc,
+    retrieve_result_from_completion_queue,
+    simple_sparse_reduce_tests,
+    skip_if_rocm_multiprocess,
+    skip_if_win32,
+    verify_ddp_error_logged,
+    with_dist_debug_levels,
+    with_nccl_blocking_wait,
+)
+from torch.testing._internal.common_utils import (
+    TEST_WITH_DEV_DBG_ASAN,
+    TEST_WITH_TSAN,
+    TestCase,
+    retry_on_connect_failures,
+    run_tests,
+    skip_but_pass_in_sandcastle,
+)
+
+if TEST_WITH_DEV_DBG_ASAN:
+    print("Skip dev-asan as torch + multiprocessing spawn have known issues", file=sys.stderr)
+    sys.exit(0)
+
+
+class HelpersTest(TestCase):
+    def test_store(self):
+        store = create_tcp_store(world_size=1)
+        store.set("key", "value")
+        self.assertEqual(store.get("key"), b"value")
+
+    @retry_on_connect_failures
+    def test_store_of_torchscript(self):
+        self.assertIsNotNone(create_tcp_store(jit_class=False, use_libuv=False))
+
+    def test_captured(self):
+        with captured_output() as (out, err):
+            print("out")
+            print("err", file=sys.stderr)
+        self.assertEqual((out.getvalue(), err.getvalue()), ("out\n", "err\n"))
+
+    def test_devices(self):
+        self.assertEqual(init_multigpu_helper(2, "gloo"), {0: [], 1: []})
+        self.assertIsNotNone(create_device(interface=None, lazy_init=True))
+        self.assertIsInstance(has_efa(), bool)
+        self.assertEqual(TIMEOUT_DEFAULT, 300)
+
+    def test_folders(self):
+        initialize_temp_directories()
+        self.assertTrue(os.environ["INIT_METHOD"].startswith("file://"))
+        folder = os.environ["TEMP_DIR"]
+        self.assertEqual(sorted(os.listdir(folder)), ["barrier", "init_dir", "test_dir"])
+        cleanup_temp_dir()
+        self.assertFalse(os.path.exists(folder))
+
+    def test_queue(self):
+        class Alive:
+            def is_alive(self):
+                return True
+
+        results = queue.Queue()
+        results.put("result")
+        self.assertEqual(retrieve_result_from_completion_queue(Alive(), results), "result")
+
+    @with_nccl_blocking_wait
+    def test_blocking(self):
+        self.assertEqual(os.environ["TORCH_NCCL_BLOCKING_WAIT"], "1")
+
+    @skip_but_pass_in_sandcastle("a bug")
+    def test_skipped(self):
+        self.fail("is skipped")
+
+    def test_sparse_sums(self):
+        inputs, outputs = simple_sparse_reduce_tests(0, 1)[0]
+        self.assertEqual(inputs[0].to_dense(), outputs[0].to_dense())
+
+    def test_wrong_folder(self):
+        self.assertIn("no_such_folder", os.listdir(os.getcwd()))
+
+
+class ReducerTest(MultiProcessTestCase):
+    @property
+    def world_size(self):
+        return 2
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+
+    def tearDown(self):
+        super().tearDown()
+        try:
+            os.remove(self.file_name)
+        except OSError:
+            pass
+
+    @contextmanager
+    def group(self):
+        options = dist.ProcessGroupGloo._Options()
+        options._devices = [create_device(interface="lo")]
+        store = dist.FileStore(self.file_name, self.world_size)
+        dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size)
+        self.assertIsNotNone(dist.ProcessGroupGloo(dist.PrefixStore("own", store), self.rank, self.world_size, options))
+        yield
+        dist.destroy_process_group()
+
+    @requires_gloo()
+    @skip_if_win32()
+    @skip_if_rocm_multiprocess
+    @with_dist_debug_levels(levels=["DETAIL"])
+    def test_unused_parameters(self):
+        with self.group():
+            model = DDP(nn.ModuleDict({"used": nn.Linear(2, 2), "unused": nn.Linear(2, 2)}))
+            model.module.forward = lambda x: model.module["used"](x)
+            model(torch.ones(1, 2)).sum().backward()
+            with self.assertRaisesRegex(RuntimeError, "unused.weight") as caught:
+                model(torch.ones(1, 2))
+            verify_ddp_error_logged(model, str(caught.exception))
+
+    @requires_gloo()
+    def test_error_that_is_not_logged(self):
+        with self.group():
+            model = DDP(nn.Linear(2, 2))
+            model(torch.ones(1, 2)).sum().backward()
+            verify_ddp_error_logged(model, "no such error")
+
+    @requires_gloo()
+    @common_utils.skipIfRocm
+    def test_errors_of_processes(self):
+        if TEST_WITH_TSAN:
+            sys.exit(0)
+        with self.group(), self.assertRaisesRegex(ValueError, "invalid"):
+            dist.broadcast(torch.ones(1), src=5)
+
+    @requires_ucc()
+    @requires_nccl_version((2, 10), "too old")
+    @requires_multicast_support()
+    def test_of_others(self):
+        self.fail("is not built in")
+
+
+if __name__ == "__main__":
+    if torch.cuda._initialized:
+        raise AssertionError("test_distributed must not have initialized CUDA context on main process")
+    run_tests()

@@ -1,0 +1,192 @@
+"""What other backends can and gloo cannot, made of what gloo can. For runs in which gloo stands for another backend:
+ranks that share devices, and devices that are mapped to the CPU.
+
+| another backend | gloo |
+| --- | --- |
+| `all_to_all` and `all_gather` of lists whose sizes differ | a message from each rank to each |
+| float8 | the same collective in float32, which holds every float8 |
+| a sum of values that are multiplied before (PREMUL_SUM) | they are multiplied before a plain sum |
+| `isend` and `irecv` within one rank | a queue in the rank |
+
+Kernels take the place of gloo's own in torch's dispatcher, so functional collectives and C++ have them, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
+
+from torch_testing_shim._engine.collective_copies import CopyingWork, call_on_copies, not_compiled
+from torch_testing_shim._engine.own_messages import OwnMessages, cpu_backend
+
+__all__ = ["make_up_for_gloo"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+_WIDENED = frozenset(dtype for name, dtype in vars(torch).items() if name.startswith("float8"))
+#: Functions of torch.distributed that take a reduction.
+_REDUCING = (
+    "all_reduce",
+    "all_reduce_coalesced",
+    "reduce",
+    "reduce_scatter",
+    "reduce_scatter_single",
+    "reduce_scatter_tensor",
+)
+#: Operators of `c10d`, each with the method of a backend that does it, and the options of the method.
+_METHODS = {
+    "allreduce_": ("allreduce", "AllreduceOptions"),
+    "allreduce_coalesced_": ("allreduce_coalesced", "AllreduceCoalescedOptions"),
+    "reduce_": ("reduce", "ReduceOptions"),
+    "broadcast_": ("broadcast", "BroadcastOptions"),
+    "allgather_": ("allgather", "AllgatherOptions"),
+    "_allgather_base_": ("_allgather_base", "AllgatherOptions"),
+    "gather_": ("gather", "GatherOptions"),
+    "scatter_": ("scatter", "ScatterOptions"),
+    "reduce_scatter_": ("reduce_scatter", "ReduceScatterOptions"),
+    "_reduce_scatter_base_": ("_reduce_scatter_base", "ReduceScatterOptions"),
+    "alltoall_base_": ("alltoall_base", "AllToAllOptions"),
+}
+#: What an argument of an operator is called among the options.
+_OPTIONS = {
+    "reduce_op": "reduceOp",
+    "root_rank": "rootRank",
+    "root_tensor": "rootTensor",
+    "async_op": "asyncOp",
+    "asyncOp": "asyncOp",
+    "timeout": "timeout",
+}
+#: The tag of messages that are part of a collective, which no test has.
+_EXCHANGE_TAG = 2**30
+#: The registrations last as long as these live.
+_LIBRARIES: list[Any] = []
+
+Kernel = Callable[..., Any]
+
+
+@functools.cache
+def make_up_for_gloo() -> None:
+    """Has collectives of CPU tensors do what gloo cannot, for the rest of this process."""
+    for name in _REDUCING:
+        if hasattr(dist, name):
+            _multiply_before(name)
+    gloo = {name: _kernel(name, *method) for name, method in _METHODS.items()}
+    messages, exchange = OwnMessages(), _Exchange(gloo["allgather_"])
+    kernels = {**gloo, "alltoall_": exchange.all_to_all, "allgather_": exchange.all_gather}
+    kernels = {name: functools.partial(_widened, kernel) for name, kernel in kernels.items()}
+    kernels |= {"send": messages.send, "recv_": messages.receive}
+    make_library: Any = torch.library.Library  # untyped in torch
+    library = make_library("c10d", "IMPL")
+    _LIBRARIES.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own kernels are replaced, of which it warns
+        for name, kernel in kernels.items():
+            library.impl(name, not_compiled(kernel), "CPU")
+
+
+def _kernel(name: str, method: str, options: str) -> Kernel:
+    """The operator as torch does it: by the group's own backend for the CPU.
+
+    Torch's own kernel, called from Python, would keep Python's lock while it waits for gloo's, whose holder may want
+    Python's.
+    """
+    schema = getattr(torch.ops.c10d, name).default._schema
+    arguments = [(argument.name, argument.default_value) for argument in schema.arguments]
+    first = [argument for argument, _ in arguments].index("process_group")
+
+    def call(*args: Any) -> Any:
+        values = [*args, *(default for _, default in arguments[len(args) :])]  # torch leaves out what is as by default
+        given = getattr(distributed_c10d, options)()
+        others = []
+        for (argument, _), value in zip(arguments[first + 1 :], values[first + 1 :], strict=True):
+            if argument in _OPTIONS:
+                _set_option(given, _OPTIONS[argument], value)
+            elif argument != "sparse_indices":
+                others.append(value)
+        work = getattr(cpu_backend(values[first]), method)(*values[:first], *others, given).boxed()
+        return (values[0], work) if len(schema.returns) > 1 else work
+
+    return call
+
+
+def _set_option(options: Any, name: str, value: Any) -> None:
+    if name == "reduceOp":
+        value = dist.ReduceOp(dist.ReduceOp.RedOpType(value.op()))
+    if name == "timeout":
+        if value < 0:
+            return
+        value = timedelta(milliseconds=value)
+    setattr(options, name, value)
+
+
+def _widened(kernel: Kernel, *args: Any) -> Any:
+    """Calls a kernel on float32 copies of what is float8."""
+    return call_on_copies(kernel, _widen, args, {})
+
+
+def _widen(tensor: torch.Tensor) -> torch.Tensor | None:
+    return tensor.float() if tensor.dtype in _WIDENED else None
+
+
+class _Exchange:
+    """Tensors from each rank to each, whose sizes may differ.
+
+    Not by gloo's own exchange of uneven sizes, which now and then aborts or hangs (torch 2.13 and 2.14).
+    """
+
+    def __init__(self, gather: Kernel) -> None:
+        self._gather = gather
+
+    def all_to_all(self, outputs: list[torch.Tensor], inputs: list[torch.Tensor], group: Any, *rest: Any) -> Any:
+        """Ranks do not see each other's sizes, so all take this way, even where their own sizes are alike."""
+        backend, own = cpu_backend(group), dist.ProcessGroup.unbox(group).rank()
+        copies = [(output, torch.empty_like(output, memory_format=torch.contiguous_format)) for output in outputs]
+        works: list[dist.Work] = []
+        for peer, (sent, (_, received)) in enumerate(zip(inputs, copies, strict=True)):
+            if peer == own:
+                received.copy_(sent.view_as(received))
+            else:
+                works += [backend.recv([received], peer, _EXCHANGE_TAG)] if received.numel() else []
+                works += [backend.send([sent.contiguous()], peer, _EXCHANGE_TAG)] if sent.numel() else []
+        return outputs, CopyingWork(works, copies).boxed()
+
+    def all_gather(self, outputs: list[Any], inputs: list[torch.Tensor], group: Any, *rest: Any) -> Any:
+        if len(outputs) != 1 or len({tensor.numel() for tensor in outputs[0]}) == 1:  # which all ranks see alike
+            return self._gather(outputs, inputs, group, *rest)
+        return outputs, self.all_to_all(outputs[0], inputs * len(outputs[0]), group)[1]
+
+
+def _multiply_before(name: str) -> None:
+    """Has a function of torch.distributed multiply by itself where its reduction is to."""
+    function = getattr(dist, name)
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def reduce(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        given = bound.arguments
+        if given.get("op") == dist.ReduceOp.PREMUL_SUM:
+            factor = given["op"].__getstate__()[1]
+            given["op"] = dist.ReduceOp.SUM
+            whole = next((each for each in ("input", "input_list") if each in given), None)
+            if whole is None:  # in place
+                _mapped(lambda tensor: tensor.mul_(factor), given.get("tensors", given.get("tensor")))
+            else:
+                given[whole] = _mapped(lambda tensor: tensor * factor, given[whole])
+        return function(*bound.args, **bound.kwargs)
+
+    for owner in (dist, distributed_c10d):
+        if getattr(owner, name, None) is function:
+            setattr(owner, name, reduce)
+
+
+def _mapped(change: Callable[[torch.Tensor], torch.Tensor], tensors: Any) -> Any:
+    return change(tensors) if isinstance(tensors, torch.Tensor) else [change(tensor) for tensor in tensors]

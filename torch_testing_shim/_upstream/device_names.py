@@ -1,0 +1,139 @@
+"""Names of the mapped device type among the arguments of torch's functions, and what `torch.device("cuda")` is."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+
+from torch_testing_shim._device_map import DeviceMap
+from torch_testing_shim._upstream.type_slots import made_by_type, replace_methods
+
+__all__ = ["DeviceNames", "Replacement", "rename_devices"]
+
+
+class DeviceNames:
+    """How devices are named in a run that maps one type to another.
+
+    Attributes:
+        devices: the map.
+        target: the other device, without an index.
+        tensor_types: the module that has the other device's `FloatTensor`.
+    """
+
+    def __init__(self, devices: DeviceMap) -> None:
+        self.devices = devices
+        self.target = torch.device(devices.target)
+        self.tensor_types: Any = torch if devices.target == "cpu" else getattr(torch, devices.target)
+        self._types = f"torch.{devices.source}."
+
+    def renamed(self, value: Any) -> Any:
+        """The other device for one that is given by its name or as a device; anything else as it is."""
+        if isinstance(value, str):
+            if value.partition(":")[0] == self.devices.source:
+                return self.devices.target
+            return f"torch.{value.removeprefix(self._types)}" if value.startswith(self._types) else value
+        if isinstance(value, torch.device) and value.index is not None and value.type == self.target.type:
+            return self.target
+        return value
+
+    def device(self, value: Any) -> Any:
+        """The same for what can only be a device, so that a number is one, too."""
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        return self.target if is_number and value >= 0 else self.renamed(value)
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Calls a function of torch with devices renamed among its arguments."""
+        for name, value in kwargs.items():
+            kwargs[name] = self.device(value) if name == "device" else self.renamed(value)
+        return function(*map(self.renamed, args), **kwargs)
+
+    def call_with_defaults(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The same where the function's own defaults may name a device."""
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self.call(function, *bound.args, **bound.kwargs)
+
+
+class Replacement:
+    """Stands for a function or a method of torch, and equals it: a handler of `__torch_function__` is given the one and
+    may know the other."""
+
+    def __init__(self, original: Callable[..., Any], call: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original, updated=())
+        self._original = original
+        self._call = call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self._original
+
+    def __hash__(self) -> int:
+        return hash(self._original)
+
+    def __reduce__(self) -> str:
+        return self._original.__name__
+
+
+def rename_devices(names: DeviceNames) -> None:
+    """Has torch make the other device, and the other's generators, of what names the mapped type.
+
+    An index is kept where the other device is the CPU, which has none: so `torch.device("cuda:3").index` is 3, and the
+    device equals the one that a tensor says it lies on.
+    """
+    devices, target = names.devices, names.target
+    make_device, make_generator = made_by_type(torch.device), made_by_type(torch.Generator)
+
+    def new_device(cls: type, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs and isinstance(args[0], int):
+            args = (devices.source, *args)
+        renamed = [_with_index(value, devices) for value in (*args, *kwargs.values())]
+        found = make_device(cls, tuple(renamed[: len(args)]), dict(zip(kwargs, renamed[len(args) :], strict=True)))
+        is_renamed = renamed != [*args, *kwargs.values()]
+        return target if is_renamed and target.type != "cpu" else found
+
+    def new_generator(cls: type, *args: Any, **kwargs: Any) -> Any:
+        return make_generator(cls, tuple(map(names.device, args)), {k: names.device(v) for k, v in kwargs.items()})
+
+    replace_methods(torch.device, {"__new__": new_device, **(_equal_with_any_index() if target.type == "cpu" else {})})
+    replace_methods(torch.Generator, {"__new__": new_generator})
+    make_storage: Any = torch.UntypedStorage.__new__
+    torch.UntypedStorage.__new__ = functools.partial(names.call, make_storage)  # type: ignore[method-assign]
+
+
+def _with_index(value: Any, devices: DeviceMap) -> Any:
+    """The name of the other device with the index that is given for the mapped one."""
+    if not isinstance(value, str):
+        return value
+    device_type, colon, index = value.partition(":")
+    return f"{devices.target}{colon}{index}" if device_type == devices.source else value
+
+
+def _equal_with_any_index() -> dict[str, Callable[..., Any]]:
+    """Comparison of devices by which the CPU with an index is the CPU."""
+    equal: Callable[..., Any] = torch.device.__eq__
+    hash_of: Callable[..., int] = torch.device.__hash__
+    same_hash = hash_of(torch.device("cpu"))
+
+    def is_equal(one: torch.device, other: object) -> Any:
+        if isinstance(other, torch.device) and one.type == other.type == "cpu" and None in (one.index, other.index):
+            return True
+        return equal(one, other)
+
+    def differs(one: torch.device, other: object) -> Any:
+        is_same = is_equal(one, other)
+        return is_same if is_same is NotImplemented else not is_same
+
+    def hashed(device: torch.device) -> int:
+        return same_hash if device.type == "cpu" else hash_of(device)
+
+    return {"__eq__": is_equal, "__ne__": differs, "__hash__": hashed}

@@ -1,0 +1,112 @@
+"""What torch's own modules ask an accelerator's driver: asked where a driver may start (see `_engine.driver`).
+
+Some of torch's modules ask as they are imported: its table of operators wants to know the device's capability. In the
+test process, in the runner's warm interpreter and wherever ranks are forked from, that would start a driver for good.
+So their calls are rewritten, and while they run, torch's functions that they call ask in the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from torch_testing_shim._engine.driver import DRIVER, accelerator_type
+
+__all__ = ["QUESTIONS", "ask", "asking", "rewritten"]
+
+#: Functions whose answer stays the same for as long as a process lives.
+QUESTIONS = frozenset(
+    {
+        "numba.cuda.is_available",
+        "torch.accelerator.device_count",
+        "torch.accelerator.is_available",
+        "torch.backends.cudnn.version",
+        "torch.cuda.can_device_access_peer",
+        "torch.cuda.device_count",
+        "torch.cuda.get_device_capability",
+        "torch.cuda.get_device_name",
+        "torch.cuda.get_device_properties",
+        "torch.cuda.is_available",
+        "torch.xpu.device_count",
+        "torch.xpu.get_device_capability",
+        "torch.xpu.get_device_properties",
+        "torch.xpu.is_available",
+    }
+)
+
+
+def rewritten(call: ast.Call) -> ast.Call:
+    """The call, through `ask` where it is one of `QUESTIONS`."""
+    if not isinstance(call.func, ast.Attribute) or (path := ast.unparse(call.func)) not in QUESTIONS:
+        return call
+    module = ast.parse(f"__import__({__name__!r}, None, None, ['ask']).ask", mode="eval").body
+    return ast.copy_location(ast.Call(module, [ast.Constant(path), *call.args], call.keywords), call)
+
+
+def ask(path: str, *arguments: Any, **named: Any) -> Any:
+    """What the function at `path` returns for the arguments.
+
+    A function that a test or the device map has put in torch's place is called here, as is one with named arguments.
+
+    Raises:
+        DeviceError: the driver cannot be asked.
+    """
+    function = getattr(*_place(path))
+    if not _is_librarys(function, path):
+        return function(*arguments, **named)
+    return _asked(path, function, *arguments, **named)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """While this lasts, whoever calls a function of `QUESTIONS` asks as `ask` does."""
+    with ExitStack() as replaced:
+        for path in QUESTIONS if accelerator_type() is not None else ():
+            if path.startswith("torch."):
+                module, name = _place(path)
+                function = getattr(module, name)
+                if _is_librarys(function, path):
+                    setattr(module, name, functools.partial(_asked, path, function))
+                    replaced.callback(setattr, module, name, function)
+        yield
+
+
+def _place(path: str) -> tuple[Any, str]:
+    module, _, name = path.rpartition(".")
+    return importlib.import_module(module), name
+
+
+def _is_librarys(function: object, path: str) -> bool:
+    return getattr(function, "__module__", "").partition(".")[0] == path.partition(".")[0]
+
+
+def _asked(path: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    if named or accelerator_type() is None:
+        return function(*arguments, **named)
+    question = _properties if path.endswith(".get_device_properties") else _answer
+    return DRIVER.ask(question, path, *arguments)
+
+
+def _answer(path: str, *arguments: Any) -> Any:
+    """In the process that may ask: what the function itself returns, whatever stands in its place."""
+    function = getattr(*_place(path))
+    if isinstance(function, functools.partial) and function.func is _asked:
+        function = function.args[1]
+    return function(*arguments)
+
+
+def _properties(path: str, *arguments: Any) -> SimpleNamespace:
+    """The properties of a device, which torch has no way to send between processes."""
+    module = torch.get_device_module(path.split(".")[1])
+    properties = module.get_device_properties(*arguments)
+    names = [name for name in dir(properties) if not name.startswith("_")]
+    return SimpleNamespace(
+        **{name: value for name in names if isinstance(value := getattr(properties, name), str | int | float | bool)}
+    )

@@ -134,7 +134,7 @@ class NothingIsLeft(SampleTestCase):
 
     def start_hanging(self, **extra):
         process = self.start([str(self.write_sample(self.HANGING))], **extra)
-        hanging = lambda: len(list((self.folder / "tmp").glob("*/t/hangs*"))) == 4  # noqa: E731
+        hanging = lambda: len(list((self.folder / "tmp").glob("*/tmp/hangs*"))) == 4  # noqa: E731
         self.assertTrue(wait_until(hanging), "the ranks never came to the point where they hang")
         return process
 

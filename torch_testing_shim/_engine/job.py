@@ -25,7 +25,7 @@ class ScratchFolder:
     @property
     def temporary(self) -> Path:
         """TMPDIR of every rank."""
-        return self.path / "t"  # short: see `_stamped_folders`
+        return self.path / "tmp"
 
     @property
     def shared(self) -> Path:

@@ -67,7 +67,7 @@ class ExtendedSuite(TestDistBackend, DistributedTest._DistTestBase):
     def test_groups_of_the_suite(self):
         group, _, rank = self._init_global_test()
         self.assertEqual((group, rank), ([0, 1], self.rank))
-        self.assertEqual(self.world_size, 2)
+        self.assertEqual(int(self.world_size), 2)
         self._barrier()
 
     def test_helpers(self):

@@ -1,7 +1,7 @@
 """What torch's TestCase sets for each test, puts back after it, and finds fault with."""
 
 import torch
-import torch._dynamo
+import torch._dynamo.testing
 from torch.overrides import TorchFunctionMode
 from torch.testing._internal.common_utils import (
     DeterministicGuard,

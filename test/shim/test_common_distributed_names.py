@@ -14,7 +14,7 @@ import torch.distributed as dist
 from harness_samples import SampleTestCase
 
 from torch_testing_shim import _communication_means, _distributed_names, _platform_skips, common_distributed
-from torch_testing_shim._engine import rank_device
+from torch_testing_shim._engine import devices, rank_device
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._journal import TestStatus
@@ -50,12 +50,12 @@ class Lazy(TestCase):
     def test_what_is_answered_for_the_device(self):
         names = ("HAS_ACCELERATOR", "DDP_RANK_DEVICES", "ACCELERATOR_DIST_BACKENDS", "PLATFORM_SUPPORTS_SYMM_MEM")
         with (
-            mock.patch.object(_distributed_names, "device_in_use", lambda: CPU),
+            mock.patch.object(devices, "device_in_use", lambda: CPU),
             mock.patch.object(_platform_skips, "device_in_use", lambda: CPU),
         ):
             self.assertEqual([False, [], [], False], list(map(name, names)))
         with (  # a machine with GPUs cannot be had here
-            mock.patch.object(_distributed_names, "device_in_use", lambda: gpus(2)),
+            mock.patch.object(devices, "device_in_use", lambda: gpus(2)),
             mock.patch.object(_platform_skips, "device_in_use", lambda: gpus(2)),
         ):
             self.assertEqual([True, ["cuda"], ["nccl"], True], list(map(name, names)))

@@ -64,8 +64,9 @@ class Kept(MultiProcContinuousTest):
         self.assertNotIn("IN_SET_UP", os.environ)  # though the interpreter was started while it was set
 """
 NOT_THERE = """
-if __name__ != "__main__":
-    raise OSError("only the test process has this file imported")
+if os.path.exists(__file__ + "-imported"):
+    raise OSError("the test process has imported this file, and nobody else can")
+open(__file__ + "-imported", "w").close()
 
 class One(DTensorTestBase):
     world_size = 1

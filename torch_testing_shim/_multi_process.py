@@ -76,7 +76,7 @@ class MultiProcessTestCase(TestCase):
 
     rank: int = MAIN_PROCESS_RANK
     file_name: str
-    processes: Sequence[RankProcess]
+    processes: Sequence[RankProcess] = ()
     pid_to_pipe: dict[int, Connection]
     special_return_code_checks: dict[Callable[..., Any], int]
     skip_return_code_checks: list[Callable[..., Any]]
@@ -212,6 +212,7 @@ class MultiProcessTestCase(TestCase):
             unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
+        require_set_up(self)
         began = time.monotonic()
         try:
             self._join(fn)
@@ -238,7 +239,6 @@ class MultiProcessTestCase(TestCase):
 
     def _join(self, fn: Callable[..., Any] | None = None) -> None:
         """Waits for the ranks. A class that checks exit codes by itself may have planned any, but no hang."""
-        require_set_up(self)
         if not self._ranks.are_started:
             raise no_rank(self, "_spawn_processes")
         self._expectation = ExitExpectation(

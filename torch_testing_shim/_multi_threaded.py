@@ -67,7 +67,7 @@ class MultiThreadedTestCase(TestCase):
         def in_its_role(instance: MultiThreadedTestCase) -> Any:
             if instance.rank != self.MAIN_THREAD_RANK:
                 return fn()
-            if not instance.threads:
+            if not getattr(instance, "threads", ()):
                 raise no_rank(self, "_spawn_threads")
             return instance._join_threads(instance.threads, fn)
 

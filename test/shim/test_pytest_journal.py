@@ -192,7 +192,7 @@ class ByRunner(SampleTestCase):
 
     def test_a_part_cold_and_the_limit_of_a_file(self):
         part = ("-i", "test_file::test_parameters[1.5]", "test_file::test_xfail", "test_file::TestFixture.TestInner")
-        run = self.run_test(*part, "test_file::TestLate.test_hangs", "--timeout", "20", "--cold", HANG="1")
+        run = self.run_test(*part, "test_file::TestLate.test_hangs", "--timeout", "10", "--cold", HANG="1")
         self.assertEqual(1, run.exit_code, run.output)
         last = run.output.splitlines()[-2:]
         self.assertRegex(last[0], "^TIMED OUT  test_file::TestLate.test_hangs  the file's limit of 20 s was over while")

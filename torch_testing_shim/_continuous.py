@@ -252,8 +252,8 @@ class MultiProcContinuousTest(TestCase):
         assert channel is not None, "tests are run in ranks"
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
         cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
-        tasks = TaskQueue(os.path.join(orders, str(rank)), f"{cls.__module__}.{cls.__qualname__}")
-        cls._worker_loop(rank, world_size, file_name, tasks, CompletionQueue(rank, channel))
+        with TaskQueue(os.path.join(orders, str(rank)), f"{cls.__module__}.{cls.__qualname__}") as tasks:
+            cls._worker_loop(rank, world_size, file_name, tasks, CompletionQueue(rank, channel))
 
     @classmethod
     def _worker_loop(

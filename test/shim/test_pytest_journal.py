@@ -195,7 +195,7 @@ class ByRunner(SampleTestCase):
         run = self.run_test(*part, "test_file::TestLate.test_hangs", "--timeout", "10", "--cold", HANG="1")
         self.assertEqual(1, run.exit_code, run.output)
         last = run.output.splitlines()[-2:]
-        self.assertRegex(last[0], "^TIMED OUT  test_file::TestLate.test_hangs  the file's limit of 20 s was over while")
+        self.assertRegex(last[0], "^TIMED OUT  test_file::TestLate.test_hangs  the file's limit of 10 s was over while")
         self.assertEqual("3 passed, 1 failed, 0 skipped", last[1])
 
     def test_choices_by_the_runners_own_words(self):

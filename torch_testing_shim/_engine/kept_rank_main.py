@@ -33,6 +33,12 @@ class TaskQueue:
         self._stream: IO[str] = open(orders)  # noqa: SIM115 - open until the rank ends
         self._owner = owner
 
+    def __enter__(self) -> TaskQueue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
     def get(self) -> str | None:
         """Waits for the next test and returns its id, "module.Class.test_x"; None once the controller has closed its
         end."""

@@ -57,6 +57,8 @@ _NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 _LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
 _GRAFTS: dict[str, _Graft] = {}
 _FILES_MAY_LACK_NAMES: list[bool] = []
+#: Names that most ported files use, and that ask for no library: pytest would cost them half a second.
+_PARAMETRIZATION = frozenset({"instantiate_parametrized_tests", "parametrize", "reparametrize", "subtest"})
 
 
 class GraftError(ImportError):
@@ -170,7 +172,8 @@ def grafted(module: str, name: str) -> Any:
     """
     with locked():
         if graft_of(module).take(name):
-            bring_along(module)
+            if name not in _PARAMETRIZATION:
+                bring_along(module)
             return vars(sys.modules[module])[name]
     return _found_elsewhere(module, name)
 

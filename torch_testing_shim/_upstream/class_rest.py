@@ -7,6 +7,7 @@ judges them does not say so.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ __all__ = ["TorchsRest", "torchs_class"]
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What binds a name in the body of a class; read so, since it costs a millisecond and the statements may cost a second.
-_BINDING = re.compile(r"^    (?:def |class )?([a-zA-Z_]\w*)(?=\(|\s*[:=])", re.MULTILINE)
+_BINDING = re.compile(r"^    (def |class )?([a-zA-Z_]\w*)(?=\(|\s*[:=])", re.MULTILINE)
 
 
 class TorchsRest:
@@ -42,21 +43,39 @@ class TorchsRest:
         text = _source_of(owner.__module__)
         names = [each for each in (owner.__name__, self._older) if each is not None]
         self.name, body = next(((each, body) for each in names if (body := _body_of(each, text))), (owner.__name__, ""))
-        for each in set(_BINDING.findall(body)):
+        for kind, each in set(_BINDING.findall(body)):
             if not hasattr(owner, each) and not (each.startswith("__") and each.endswith("__")):
-                setattr(owner, each, _Placeholder(owner, each))
+                setattr(owner, each, _Placeholder(owner, each, is_function=kind == "def "))
 
 
 class _Placeholder:
     """Stands for what torch's class has, where no other class of ours has the name."""
 
-    def __init__(self, holder: type, name: str) -> None:
-        self._holder, self._name = holder, name
+    def __init__(self, holder: type, name: str, *, is_function: bool) -> None:
+        self._holder, self._name, self._is_function = holder, name, is_function
 
     def __get__(self, instance: object, owner: type) -> Any:
+        # Whoever goes through all names of a class calls none of them, and is not to have torch's class made for it.
+        if instance is None and self._is_function and self._ours(owner) is None and self._is_torchs_alone():
+            return functools.partial(self._call, owner)
+        return self._bound(instance, owner)
+
+    def _call(self, owner: type, *args: Any, **kwargs: Any) -> Any:
+        return self._bound(None, owner)(*args, **kwargs)
+
+    def _bound(self, instance: object, owner: type) -> Any:
         value = self._value(owner)
         get = getattr(type(value), "__get__", None)
         return value if get is None else get(value, instance, owner)
+
+    def _ours(self, owner: type) -> type | None:
+        """The class of ours behind the holder that has the name, if there is one."""
+        classes = owner.__mro__
+        return _written_here(classes[classes.index(self._holder) + 1 :], self._name)
+
+    def _is_torchs_alone(self) -> bool:
+        named = vars(sys.modules[self._holder.__module__]).get(vars(self._holder)["rest_is_torchs"].name, object)
+        return _written_here(named.__mro__, self._name) is None
 
     def _value(self, owner: type) -> Any:
         """
@@ -64,12 +83,10 @@ class _Placeholder:
             AttributeError: torch's class does not have it, for what it looked like in its source, or it is one that
                 another class of ours has which stands for the same class of torch's.
         """
-        classes = owner.__mro__
-        found = _written_here(classes[classes.index(self._holder) + 1 :], self._name)
+        found = self._ours(owner)
         if found is not None:
             return vars(found)[self._name]
-        named = vars(sys.modules[self._holder.__module__]).get(vars(self._holder)["rest_is_torchs"].name, object)
-        if _written_here(named.__mro__, self._name) is None and self._name in torchs_class(self._holder):
+        if self._is_torchs_alone() and self._name in torchs_class(self._holder):
             return torchs_class(self._holder)[self._name]
         raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
 

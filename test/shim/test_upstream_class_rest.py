@@ -13,6 +13,17 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 ROOT = Path(__file__).resolve().parents[2]
 #: In a process of its own, since what one use has brought would be there for the next.
+GOES_THROUGH_ALL = """
+from torch_testing_shim._upstream.graft import graft_of
+from torch_testing_shim.common_utils import instantiate_parametrized_tests
+from torch_testing_shim.distributed._tensor import common_dtensor
+
+class Sample(common_dtensor.DTensorTestBase):
+    def test(self): pass
+
+instantiate_parametrized_tests(Sample)
+print(graft_of(common_dtensor.__name__)._aside)
+"""
 BY_CLASS_AND_SUPER = """
 import torch
 from torch_testing_shim.common_utils import TestCase
@@ -45,6 +56,10 @@ class Attributes(TestCase):
     def test_on_the_class_and_by_super(self):
         run = subprocess.run([sys.executable, "-c", BY_CLASS_AND_SUPER], cwd=ROOT, capture_output=True, text=True)
         self.assertEqual((run.returncode, run.stdout), (0, "from the child\n"), run.stderr)
+
+    def test_who_goes_through_all_names_has_no_class_of_torchs_made(self):
+        run = subprocess.run([sys.executable, "-c", GOES_THROUGH_ALL], cwd=ROOT, capture_output=True, text=True)
+        self.assertEqual((0, "{}\n"), (run.returncode, run.stdout), run.stderr)
 
     def test_ours_of_another_base_goes_before(self):
         self.assertNotIn("torch/testing/_internal", FSDPTestContinuous._run.__code__.co_filename)

@@ -4,7 +4,7 @@
 import sys
 from pathlib import Path
 
-from torch_testing_shim._runner.main import main
+from torch_testing_shim._runner.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(root=Path(__file__).resolve().parent))

@@ -1,5 +1,5 @@
-"""`python -m torch_testing_shim FILE [ARGUMENT ...]`: see `torch_testing_shim._upstream.program`."""
+"""`python -m torch_testing_shim FILE [ARGUMENT ...]`: see `torch_testing_shim._program.upstream_file`."""
 
-from torch_testing_shim._upstream.program import become_file
+from torch_testing_shim._program.upstream_file import become_file
 
 exec(become_file(globals()))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-
-from torch_testing_shim._engine.driver import DRIVER
-from torch_testing_shim._flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM, settings_or_default
-from torch_testing_shim._lazy_flag import LazyFlag
+from torch_testing_shim._skips.cuda_flags import (
+    PLATFORM_SUPPORTS_CUDNN_ATTENTION,
+    PLATFORM_SUPPORTS_FLASH_ATTENTION,
+    PLATFORM_SUPPORTS_FUSED_ATTENTION,
+    PLATFORM_SUPPORTS_MEM_EFF_ATTENTION,
+    SM80OrLater,
+    SM89OrLater,
+    SM90OrLater,
+)
+from torch_testing_shim._skips.flags import LAZY_FLAGS
 from torch_testing_shim._upstream.graft import served
 
 # What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
@@ -21,58 +24,6 @@ __all__ = [
     "SM89OrLater",
     "SM90OrLater",
 ]
-
-CUDNN_ATTENTION_VERSION = 90000
-
-
-def _capability_from(*least: int) -> bool:
-    """True where the current CUDA device has at least this compute capability."""
-    return LAZY_FLAGS["TEST_CUDA"]() and DRIVER.ask(torch.cuda.get_device_capability) >= least
-
-
-SM80OrLater = LazyFlag(lambda: _capability_from(8, 0))
-SM89OrLater = LazyFlag(lambda: _capability_from(8, 9))
-SM90OrLater = LazyFlag(lambda: _capability_from(9, 0))
-
-
-def _has_flash_attention() -> bool:
-    if LAZY_FLAGS["TEST_CUDA"]():
-        by_device = TEST_WITH_ROCM or (bool(SM80OrLater) and not IS_WINDOWS)
-        return by_device and torch.backends.cuda.is_flash_attention_available()
-    return LAZY_FLAGS["TEST_XPU"]() or _declares("flash_attention")
-
-
-def _has_efficient_attention() -> bool:
-    if settings_or_default().device_map is not None:
-        return False
-    return LAZY_FLAGS["TEST_CUDA"]() or LAZY_FLAGS["TEST_XPU"]() or _declares("memory_efficient_attention")
-
-
-def _declares(capability: str) -> bool:
-    """Whether another device's package says that it can do this."""
-    from torch_testing_shim._engine.devices import declares  # here, since it imports torch.distributed
-
-    return declares(capability)
-
-
-def _has_cudnn_attention() -> bool:
-    cudnn: Any = torch.backends.cudnn  # untyped in torch
-    if not SM80OrLater or TEST_WITH_ROCM:
-        return False
-    return bool((DRIVER.ask(cudnn.version) or 0) >= CUDNN_ATTENTION_VERSION)
-
-
-#: Kernels of attention that an accelerator has (upstream's names, torch 2.13), as torch or its package says; false on
-#: the CPU.
-PLATFORM_SUPPORTS_FLASH_ATTENTION = LazyFlag(_has_flash_attention)
-PLATFORM_SUPPORTS_MEM_EFF_ATTENTION = LazyFlag(_has_efficient_attention)
-PLATFORM_SUPPORTS_CUDNN_ATTENTION = LazyFlag(_has_cudnn_attention)
-PLATFORM_SUPPORTS_FUSED_ATTENTION = LazyFlag(
-    lambda: any(
-        (PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION, PLATFORM_SUPPORTS_CUDNN_ATTENTION)
-    )
-)
-
 
 __getattr__ = served(
     __name__,

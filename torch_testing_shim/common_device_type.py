@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._capabilities import Capability as _Capability
-from torch_testing_shim._capabilities import know_capabilities, requires_capabilities
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
+from torch_testing_shim._skips.capabilities import Capability as _Capability
+from torch_testing_shim._skips.capabilities import know_capabilities, requires_capabilities
 from torch_testing_shim._upstream.graft import bound_names, served
 
 __all__ = ["get_device_type_test_bases", "is_privateuse1_backend_available", "requires_capabilities"]

@@ -5,7 +5,16 @@ What is not here is where `_distributed_names` says.
 
 from __future__ import annotations
 
-from torch_testing_shim._backend_skips import (
+from torch_testing_shim._cases.continuous import MultiProcContinuousTest
+from torch_testing_shim._cases.lazy_names import LAZY_NAMES
+from torch_testing_shim._cases.limits import DEFAULT_WORLD_SIZE, get_timeout
+from torch_testing_shim._cases.multi_process import MultiProcessTestCase
+from torch_testing_shim._cases.subtests import run_subtests
+from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase, spawn_threads_and_init_comms
+from torch_testing_shim._engine.controller import RankError, RankFailure
+from torch_testing_shim._engine.rank_process import RankProcess
+from torch_testing_shim._engine.skip_codes import TEST_SKIPS, TestSkip
+from torch_testing_shim._skips.by_backend import (
     at_least_x_gpu,
     requires_accelerator_dist_backend,
     requires_gloo,
@@ -15,15 +24,6 @@ from torch_testing_shim._backend_skips import (
     skip_if_lt_x_gpu,
     skip_if_win32,
 )
-from torch_testing_shim._continuous import MultiProcContinuousTest
-from torch_testing_shim._distributed_names import LAZY_NAMES
-from torch_testing_shim._engine.controller import RankError, RankFailure
-from torch_testing_shim._engine.rank_process import RankProcess
-from torch_testing_shim._multi_process import MultiProcessTestCase
-from torch_testing_shim._multi_threaded import MultiThreadedTestCase, spawn_threads_and_init_comms
-from torch_testing_shim._skips import TEST_SKIPS, TestSkip
-from torch_testing_shim._subtests import run_subtests
-from torch_testing_shim._test_limits import DEFAULT_WORLD_SIZE, get_timeout
 from torch_testing_shim._upstream.graft import served
 
 __all__ = [

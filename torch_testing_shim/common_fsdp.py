@@ -19,9 +19,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from torch_testing_shim._engine.rank_device import bind_rank, rank_device
-from torch_testing_shim._fsdp.compiled import compiled_fsdp_test
-from torch_testing_shim._fsdp.fsdp_device import (
+from torch_testing_shim._cases.fsdp_compiled import compiled_fsdp_test
+from torch_testing_shim._cases.fsdp_device import (
     FSDP,
     device_count,
     device_type,
@@ -29,9 +28,10 @@ from torch_testing_shim._fsdp.fsdp_device import (
     reason_not_to_run,
     wrap,
 )
-from torch_testing_shim._process_group_end import keep_connections
-from torch_testing_shim._subtests import reset_dynamo
-from torch_testing_shim._test_limits import group_timeout
+from torch_testing_shim._cases.limits import group_timeout
+from torch_testing_shim._cases.process_group_end import keep_connections
+from torch_testing_shim._cases.subtests import reset_dynamo
+from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (

@@ -12,8 +12,14 @@ from typing import Any
 
 import pytest
 
-from torch_testing_shim._hardware import HARDWARE, HARDWARE_NAMES, HardwareChoice, HardwareError, choose_by_hardware
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._shared.hardware import (
+    HARDWARE,
+    HARDWARE_NAMES,
+    HardwareChoice,
+    HardwareError,
+    choose_by_hardware,
+)
+from torch_testing_shim._shared.settings import read_settings
 
 __all__: list[str] = []
 

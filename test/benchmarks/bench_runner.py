@@ -25,11 +25,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench_harness import describe_machine
-
 from bench.choice import measure_choices
 from bench.measure import Run, run_case
 from bench.plan import CONTENDERS, TINY, Case
+from bench_harness import describe_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How long one way may take, in seconds: cold, 20 files need a minute on two cores.

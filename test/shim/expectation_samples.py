@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
-from torch_testing_shim._runner.expectations.expectation import Expect, Expectation
 from torch_testing_shim._runner.result import Failure, FileEnding, FileResult
+from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 PASSED, FAILED, ERROR, SKIPPED = TestStatus.PASSED, TestStatus.FAILED, TestStatus.ERROR, TestStatus.SKIPPED
 XFAIL, SKIP, FLAKY = Expect.XFAIL, Expect.SKIP, Expect.FLAKY

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 from usual_signals import take_usual_signals
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
-from torch_testing_shim._journal_reading import read_journal
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase
 
 ROOT = Path(__file__).resolve().parents[2]

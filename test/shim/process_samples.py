@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_testing_shim._journal import JournalContents
-from torch_testing_shim._journal_reading import JournalNews
-from torch_testing_shim._runner.child_process import reap_strangers
-from torch_testing_shim._runner.command import FileCommand
-from torch_testing_shim._runner.file_process import FileOrder, FileProcess, Shown
+from torch_testing_shim._runner.process.child_process import reap_strangers
+from torch_testing_shim._runner.process.command import FileCommand
+from torch_testing_shim._runner.process.file_process import FileOrder, FileProcess, Shown
+from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.result import FileEnding
-from torch_testing_shim._runner.start import Starter
+from torch_testing_shim._shared.journal import JournalContents
+from torch_testing_shim._shared.journal_reading import JournalNews
 from torch_testing_shim.common_utils import TestCase
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import signal
 
-from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult, RunSummary
+from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 
 BEGIN = 1_790_000_000.0
 REPORT = """\

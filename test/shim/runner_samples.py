@@ -30,9 +30,9 @@ DYING_TIMEOUT = 5.0
 
 MINI_RUN = """
 import argparse, sys, time, traceback, unittest
-from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
-from torch_testing_shim._settings import read_settings
-from torch_testing_shim._stack_request import answer_stack_requests
+from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
+from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._shared.stack_request import answer_stack_requests
 
 journal = Journal(read_settings().journal)
 

@@ -10,7 +10,7 @@ from torch_testing_shim import backends
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import FoundBackend
 from torch_testing_shim._engine.driver import DRIVER
-from torch_testing_shim._rank_free import skip_reason
+from torch_testing_shim._skips.conditions import skip_reason
 from torch_testing_shim.backends import Backend, has_capability, requires_capability
 from torch_testing_shim.common_cuda import PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION
 from torch_testing_shim.common_distributed import evaluate_platform_supports_symm_mem, requires_multicast_support

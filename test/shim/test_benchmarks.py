@@ -18,7 +18,6 @@ BENCHMARKS = ROOT / "test" / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bench_harness  # noqa: E402
-
 from bench.measure import Run, run_case  # noqa: E402
 from bench.plan import CONTENDERS, Case  # noqa: E402
 from bench.report import CaseResult, as_data  # noqa: E402

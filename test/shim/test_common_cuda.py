@@ -6,9 +6,10 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim import _flags, common_cuda
+from torch_testing_shim import common_cuda
 from torch_testing_shim._engine.driver import DRIVER
-from torch_testing_shim._lazy_flag import LazyFlag
+from torch_testing_shim._skips import flags
+from torch_testing_shim._skips.cuda_flags import LazyFlag
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ATTENTION = [f"PLATFORM_SUPPORTS_{kind}_ATTENTION" for kind in ("FLASH", "MEM_EFF", "CUDNN", "FUSED")]
@@ -23,7 +24,7 @@ class Flags(TestCase):
         """Has torch find these devices until the test ends, and nobody know the answers."""
         device = None if accelerator is None else torch.device(accelerator)
         self.patch(mock.patch.object(torch.accelerator, "current_accelerator", return_value=device))
-        self.patch(mock.patch.object(_flags, "_accelerators", return_value=count))
+        self.patch(mock.patch.object(flags, "_accelerators", return_value=count))
         self.patch(mock.patch.multiple(DRIVER, may_start=True, _answers={}))
         self.patch(mock.patch.object(torch.cuda, "get_device_capability", return_value=capability))
         self.patch(mock.patch.object(torch.backends.cudnn, "version", return_value=cudnn))

@@ -3,7 +3,7 @@ rank and the cause; and what else upstream's `MultiProcessTestCase` documents.""
 
 from harness_samples import SampleTestCase
 
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
 BAD_ENDINGS = """

@@ -14,9 +14,10 @@ from torch.distributed.fsdp.wrap import enable_wrap
 from torch.distributed.tensor import DTensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from torch_testing_shim import _backend_needs, common_fsdp
-from torch_testing_shim._fsdp import compiled, fsdp_device
-from torch_testing_shim._torch_versions import ALL_GATHER, REDUCE_SCATTER
+from torch_testing_shim import common_fsdp
+from torch_testing_shim._cases import fsdp_compiled, fsdp_device
+from torch_testing_shim._engine.torch_versions import ALL_GATHER, REDUCE_SCATTER
+from torch_testing_shim._skips import needs
 from torch_testing_shim.common_fsdp import (
     MLP,
     AlwaysWrapNestedWrappedModule,
@@ -494,7 +495,7 @@ class Patches(TwoRanks):
                 fully_shard(module)
                 shards.append((type(module), isinstance(module, FSDPModule)))
 
-        with_triton = mock.patch.object(compiled, "_has_triton", return_value=True)
+        with_triton = mock.patch.object(fsdp_compiled, "_has_triton", return_value=True)
         with with_triton, mock.patch.object(nn.Module, "compile", autospec=True) as compile_module:
             test(self, width=4)
         self.assertEqual(1, compile_module.call_count)
@@ -502,7 +503,7 @@ class Patches(TwoRanks):
         self.assertEqual(4, len(shards))
         self.assertTrue(all(is_sharded for _, is_sharded in shards))
         self.assertIs(torch.distributed.fsdp.fully_shard, fully_shard)
-        without = mock.patch.object(compiled, "_has_triton", return_value=False)
+        without = mock.patch.object(fsdp_compiled, "_has_triton", return_value=False)
         with without, self.assertWarnsRegex(UserWarning, "no triton"):
             test(self, width=4)
         self.assertEqual(6, len(shards))
@@ -517,7 +518,7 @@ class Alone(TestCase):
     def test_more_ranks_than_accelerators_is_a_skip(self):
         from torch_testing_shim._engine.devices import DeviceInUse
 
-        one = mock.patch.object(_backend_needs, "device_in_use", return_value=DeviceInUse("cuda", 1))
+        one = mock.patch.object(needs, "device_in_use", return_value=DeviceInUse("cuda", 1))
         with one, mock.patch.object(common_fsdp, "DEVICE_TYPE", "cuda"):
             case = Base("test_process_group")
             with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 accelerators, found 1"):

@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ElementTree
 
 from harness_samples import ROOT, SampleTestCase
 
-from torch_testing_shim._journal import TestStatus
-from torch_testing_shim._journal_reading import read_journal
+from torch_testing_shim._shared.journal import TestStatus
+from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import run_tests
 
 SAMPLE = """

@@ -6,7 +6,7 @@ to come out as a failure that names the parameter and the rank.
 
 from harness_samples import ROOT, SampleTestCase
 
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
 SABOTAGED = f"""

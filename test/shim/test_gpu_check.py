@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_sample_backend import Package
 
 from torch_testing_shim._engine.devices import accelerator_count
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gpu"))

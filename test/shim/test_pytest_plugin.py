@@ -17,7 +17,7 @@ TIMEOUT = 120
 
 FILE = """
     import unittest
-    from torch_testing_shim._hardware import HardwareClassification
+    from torch_testing_shim._shared.hardware import HardwareClassification
 
     class TestCpu(unittest.TestCase):
         hw_classification = HardwareClassification.CPU

@@ -4,7 +4,7 @@ import re
 
 from harness_samples import ROOT, SampleTestCase
 
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
 README = (ROOT / "README.md").read_text()
@@ -27,7 +27,7 @@ class Readme(SampleTestCase):
         self.assertEqual([], [name for name in named if not (ROOT / name).exists()])
 
     def test_variables_that_it_names_are_read(self):
-        settings = (ROOT / "torch_testing_shim" / "_settings.py").read_text()
+        settings = (ROOT / "torch_testing_shim" / "_shared/settings.py").read_text()
         named = set(re.findall(r"`((?:TORCH_TESTING_SHIM|DISTRIBUTED_TESTS|PYTORCH|SLOW|DISABLED)_\w+)`", README))
         self.assertTrue(named)
         self.assertEqual([], [name for name in sorted(named) if name not in settings])

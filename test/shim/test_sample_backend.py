@@ -7,7 +7,7 @@ from harness_samples import ROOT
 from process_samples import ProcessTestCase
 from quartz_samples import Package, QuartzTestCase, needs_quartz
 
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 TESTS = """

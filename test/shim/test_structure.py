@@ -1,9 +1,10 @@
 """The structural rules of the package, read off its source and off a real interpreter.
 
-* `_runner` leaves torch out of `sys.modules`.
-* `_engine` imports no face.
-* Nothing but `_settings` reads the environment; modules that start a process may prepare the child's, and one looks
-  whether tests change it.
+* Each private folder imports only those that stand above it in the package's map, and no face; `_shared` imports the
+  standard library alone.
+* Nothing imports `_runner`, and it leaves torch out of `sys.modules`.
+* Nothing but `_shared.settings` reads the environment; modules that start a process may prepare the child's, and one
+  looks whether tests change it.
 * `torch.testing._internal` is never imported, and nothing is that `install_requires` does not bring.
 """
 
@@ -25,7 +26,12 @@ PACKAGE = ROOT / "torch_testing_shim"
 REQUIRED = {"torch", "expecttest", "hypothesis"}
 RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2", "packaging", "tomlkit"}
 #: Modules that are imported where pytest runs the tests, and nowhere else.
-UNDER_PYTEST = {"_pytest_journal.py", "_upstream/pytest_program.py", "_upstream/under_pytest.py", "pytest_plugin.py"}
+UNDER_PYTEST = {
+    "_program/pytest_journal.py",
+    "_program/upstream_pytest.py",
+    "_program/under_pytest.py",
+    "pytest_plugin.py",
+}
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
@@ -34,21 +40,27 @@ PREPARE_A_CHILD = {
     "_engine/zygote.py",
     "_engine/rank_main.py",
     "_engine/spawned_main.py",
-    "_run_environment.py",
-    "_runner/environment.py",
-    "_warm/script.py",
+    "_program/run_environment.py",
+    "_runner/process/environment.py",
+    "_runner/warm/script.py",
 }
 
 #: Modules that look whether a test has changed the environment, and take nothing from it.
-COMPARE_IT = {"_leaks.py"}
+COMPARE_IT = {"_isolation/leaks.py"}
 
-IMPORT_ALL_OF_RUNNER = """
+#: The private folders, lowest first: each may import those before it.
+LAYERS = ["_shared", "_assertions", "_engine", "_upstream", "_isolation", "_skips", "_program", "_cases"]
+#: What the warm interpreter itself runs, in which torch is imported.
+IN_WARM_INTERPRETER = ["interpreter", "script", "source"]
+
+IMPORT_ALL_OF_RUNNER = f"""
 import importlib, pkgutil, sys
 import torch_testing_shim._runner as runner
 
 names = [module.name for module in pkgutil.walk_packages(runner.__path__, runner.__name__ + ".")]
 for name in names:
-    importlib.import_module(name)
+    if name.rpartition("._runner.warm.")[2] not in {IN_WARM_INTERPRETER}:
+        importlib.import_module(name)
 print(len(names), "torch" in sys.modules)
 """
 
@@ -112,6 +124,20 @@ def environment_reads(source: str) -> list[int]:
     return lines
 
 
+def folder_of(name: str) -> str:
+    """The first part below the package of a dotted name: a private folder, or the name of a face or a public module."""
+    return f"{name}.".split(".")[1]
+
+
+def allowed_folders(module: str) -> set[str]:
+    """The folders that a module of a private folder may import, by the module's path inside the package."""
+    folder = module.partition("/")[0]
+    if folder == "_runner":
+        in_warm = module.startswith("_runner/warm/") and Path(module).stem in IN_WARM_INTERPRETER
+        return {"_runner", "_shared", *(LAYERS if in_warm else [])}
+    return set(LAYERS[: LAYERS.index(folder) + 1])
+
+
 def faces_among(names: set[str]) -> list[str]:
     """Those of `names` that lie in a face: a module of the package whose name is upstream's, so without underscore."""
     inside = (name.split(".") for name in names if name.split(".")[0] == "torch_testing_shim")
@@ -138,16 +164,35 @@ class StructureTest(TestCase):
         self.assertGreater(int(count), 0)
         self.assertEqual("False", has_torch)
 
-    def test_engine_imports_no_face(self) -> None:
-        files = [path for path in package_files() if relative(path).startswith("_engine/")]
-        self.assertTrue(files)
-        found = {relative(path): faces_among(imports(path.read_text(), relative(path))) for path in files}
-        self.assertEqual({}, {path: faces for path, faces in found.items() if faces})
+    def test_a_private_folder_imports_what_stands_above_it_and_no_face(self) -> None:
+        found = {}
+        for path in package_files():
+            module = relative(path)
+            if "/" in module and module.startswith("_"):
+                names = {name for name in imports(path.read_text(), module) if name.startswith("torch_testing_shim.")}
+                wrong = sorted(name for name in names if folder_of(name) not in allowed_folders(module))
+                found.update({module: wrong} if wrong else {})
+        self.assertEqual({}, found)
+        folders = {path.parent.name for path in PACKAGE.glob("_*/__init__.py")}
+        self.assertEqual({*LAYERS, "_runner"}, folders)
+
+    def test_shared_imports_the_standard_library_alone(self) -> None:
+        found = {}
+        for path in sorted((PACKAGE / "_shared").rglob("*.py")):
+            names = imports(path.read_text(), relative(path))
+            found[relative(path)] = undeclared_among(names, set())
+        self.assertEqual({}, {path: names for path, names in found.items() if names})
+
+    def test_only_run_test_and_the_runner_import_the_runner(self) -> None:
+        others = [path for path in package_files() if not relative(path).startswith("_runner/")]
+        self.assertTrue(others)
+        found = {relative(path): imports(path.read_text(), relative(path)) for path in others}
+        self.assertEqual([], [path for path, names in found.items() if "_runner" in map(folder_of, names)])
 
     def test_only_settings_reads_the_environment(self) -> None:
-        self.assertTrue(environment_reads((PACKAGE / "_settings.py").read_text()))
+        self.assertTrue(environment_reads((PACKAGE / "_shared/settings.py").read_text()))
         found = {relative(path): environment_reads(path.read_text()) for path in package_files()}
-        allowed = {"_settings.py", *PREPARE_A_CHILD, *COMPARE_IT}
+        allowed = {"_shared/settings.py", *PREPARE_A_CHILD, *COMPARE_IT}
         self.assertEqual({}, {path: lines for path, lines in found.items() if lines and path not in allowed})
 
     def test_upstream_harness_is_never_imported(self) -> None:
@@ -181,7 +226,11 @@ class CheckersTest(TestCase):
         self.assertEqual(expected, imports(source, "_engine/launcher.py"))
 
     def test_a_face_is_found_and_an_underscore_module_is_not(self) -> None:
-        names = {"torch_testing_shim.common_utils.TestCase", "torch_testing_shim._skips", "torch.distributed"}
+        names = {
+            "torch_testing_shim.common_utils.TestCase",
+            "torch_testing_shim._engine.skip_codes",
+            "torch.distributed",
+        }
         self.assertEqual(["torch_testing_shim.common_utils.TestCase"], faces_among(names))
 
     def test_upstream_is_found_in_each_spelling(self) -> None:

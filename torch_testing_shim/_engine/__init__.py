@@ -53,6 +53,9 @@
     rank_hooks     what such a package wants done in each rank, before and after
     parent_death   no orphans
     threads        which threads hinder a fork of this process
+    skip_codes  What means "skipped" in a rank: exceptions of unittest and pytest, and upstream's `TEST_SKIPS`, exit
+        codes that tests pass to `sys.exit`
+    torch_versions  What differs between versions of torch, asked of torch itself
 
 One test's processes, and what flows between them:
 

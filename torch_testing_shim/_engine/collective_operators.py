@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._torch_versions import reduction_of
+from torch_testing_shim._engine.torch_versions import reduction_of
 
 __all__ = ["OPERATORS", "Operator", "fields_of"]
 

@@ -22,7 +22,7 @@ from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scrat
 from torch_testing_shim._engine.testimony import take_testimonies
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._shared.settings import read_settings
 
 __all__ = ["RankError", "RankFailure", "TestRanks", "checked_world_size", "raise_verdict"]
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch_testing_shim._engine.backend_records import backend_record
 from torch_testing_shim._engine.device_error import DeviceError
 from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
-from torch_testing_shim._settings import Settings, read_settings
+from torch_testing_shim._shared.settings import Settings, read_settings
 
 __all__ = [
     "DeviceError",

@@ -23,10 +23,10 @@ import torch
 
 from torch_testing_shim._engine.device_error import DeviceError
 from torch_testing_shim._engine.new_interpreter import interpreter_command, program_with_package
-from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
-from torch_testing_shim._exit_status import describe_exit
-from torch_testing_shim._torch_versions import current_accelerator
+from torch_testing_shim._engine.torch_versions import current_accelerator
+from torch_testing_shim._shared.exit_status import describe_exit
+from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
 __all__ = [
     "DRIVER",

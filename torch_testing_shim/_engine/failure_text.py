@@ -18,7 +18,7 @@ from torch_testing_shim._engine.collectives import partings
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
 from torch_testing_shim._engine.verdict import Verdict
-from torch_testing_shim._repeated_frames import fold_repeated_frames
+from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 
 __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
 

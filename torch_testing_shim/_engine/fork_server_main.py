@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.likeness import become_alike, import_module
-from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
 __all__ = ["become_fork_server"]
 
@@ -43,7 +43,7 @@ def _prepare_for(job: RankJob) -> None:
     with suppress(Exception, SystemExit):  # the rank will try again, and report it
         import_module(job.module, job.module_file)
     from torch_testing_shim._engine.devices import DeviceError, fork_hazard
-    from torch_testing_shim._settings import SettingsError
+    from torch_testing_shim._shared.settings import SettingsError
 
     with suppress(DeviceError, SettingsError):
         if (hazard := fork_hazard()) is not None:

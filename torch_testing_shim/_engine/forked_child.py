@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from torch_testing_shim._exit_status import exit_code_of
+from torch_testing_shim._shared.exit_status import exit_code_of
 
 __all__ = ["ends_forked_children"]
 

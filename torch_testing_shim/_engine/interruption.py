@@ -11,8 +11,8 @@ from types import FrameType
 from torch_testing_shim._engine.failure_text import failure_report
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.verdict import verdict
-from torch_testing_shim._settings import read_settings
-from torch_testing_shim._stop_signals import StopSignals
+from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._shared.stop_signals import StopSignals
 
 __all__ = ["one_interrupt", "with_report"]
 

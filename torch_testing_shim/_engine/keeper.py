@@ -29,9 +29,9 @@ from torch_testing_shim._engine.leftovers import (
     is_tidying,
     remove_segments,
 )
-from torch_testing_shim._engine.parent_death import adopt_orphans, signal_on_parent_death
 from torch_testing_shim._engine.rank_signals import signal_rank
 from torch_testing_shim._engine.threads import lasting_thread_count
+from torch_testing_shim._shared.parent_death import adopt_orphans, signal_on_parent_death
 
 __all__ = ["MOST_DESCRIPTORS", "ORDER_BYTES", "Keeper"]
 

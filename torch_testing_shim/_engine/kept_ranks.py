@@ -14,8 +14,8 @@ from torch_testing_shim._engine.controller import RankError, TestRanks
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
-from torch_testing_shim._settings import read_settings
-from torch_testing_shim._stamped_folders import remove_folder
+from torch_testing_shim._shared.owned_folders import remove_folder
+from torch_testing_shim._shared.settings import read_settings
 
 __all__ = ["KeptRanks"]
 

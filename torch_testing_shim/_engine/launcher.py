@@ -22,8 +22,8 @@ from torch_testing_shim._engine.preload import modules_to_preload, names_in_modu
 from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks, too_few
 from torch_testing_shim._engine.spawned import Supervisor
 from torch_testing_shim._engine.zygote import Zygote
-from torch_testing_shim._settings import read_settings
-from torch_testing_shim._standard_streams import open_standard_streams
+from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._shared.standard_streams import open_standard_streams
 
 __all__ = [
     "STARTER",

@@ -6,7 +6,7 @@ import os
 from multiprocessing import spawn
 from pathlib import Path
 
-from torch_testing_shim._interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 
 __all__ = ["interpreter_command", "program_with_package"]
 

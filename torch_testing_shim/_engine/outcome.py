@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 
 from torch_testing_shim._engine.stacks import Place, main_thread, place_of
-from torch_testing_shim._exit_status import signal_name
+from torch_testing_shim._shared.exit_status import signal_name
 
 __all__ = ["LostPeerError", "PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
 

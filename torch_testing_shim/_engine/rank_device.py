@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from torch_testing_shim._engine.devices import DeviceError, device_in_use
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._shared.settings import read_settings
 
 __all__ = ["bind_rank", "rank_device"]
 

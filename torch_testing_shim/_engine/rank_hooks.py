@@ -12,7 +12,7 @@ from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import RankStatus
-from torch_testing_shim._skips import skip_message
+from torch_testing_shim._engine.skip_codes import skip_message
 
 __all__ = ["BackendHookError", "run_between_hooks"]
 

@@ -29,7 +29,6 @@ from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.likeness import become_child, import_module
 from torch_testing_shim._engine.loopback import listen_on_loopback
-from torch_testing_shim._engine.parent_death import signal_on_parent_death
 from torch_testing_shim._engine.prepared_call import unpack_call
 from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_hooks import run_between_hooks
@@ -42,8 +41,9 @@ from torch_testing_shim._engine.rank_outcomes import (
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._engine.shared_devices import share_devices
-from torch_testing_shim._exit_status import exit_code_of
-from torch_testing_shim._skips import skip_message
+from torch_testing_shim._engine.skip_codes import skip_message
+from torch_testing_shim._shared.exit_status import exit_code_of
+from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
 __all__ = ["STACKS_SIGNAL", "run_rank"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
-from torch_testing_shim._repeated_frames import fold_repeated_frames
-from torch_testing_shim._settings import Settings, SettingsError, read_settings
-from torch_testing_shim._skips import TEST_SKIPS, is_pytest_failure
+from torch_testing_shim._engine.skip_codes import TEST_SKIPS, is_pytest_failure
+from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
+from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 
 __all__ = ["TEST_ERROR_EXIT_CODE", "outcome_of_exception", "pass_outcome", "skip_outcome"]
 

@@ -16,9 +16,9 @@ from typing import Any
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
+from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_step
-from torch_testing_shim._exit_status import exit_code_of
-from torch_testing_shim._skips import skip_message, skip_reason_of
+from torch_testing_shim._shared.exit_status import exit_code_of
 
 __all__ = ["NO_MESSAGE", "STOPS_AT_SUBTEST", "RankSteps", "cleanup_steps", "current_steps", "end_after_failed_subtests"]
 

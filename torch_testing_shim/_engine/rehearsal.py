@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import torch
 
-from torch_testing_shim._comparison import ComparisonRules, differences
+from torch_testing_shim._assertions.comparison import ComparisonRules, differences
 from torch_testing_shim._engine.collective_log import rehearse_logging
 from torch_testing_shim._engine.loopback import loopback_interface
 

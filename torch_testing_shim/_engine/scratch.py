@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.running_ranks import LaunchError
-from torch_testing_shim._settings import read_settings
-from torch_testing_shim._stamped_folders import make_folder, remove_folder
+from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
+from torch_testing_shim._shared.settings import read_settings
 
 __all__ = ["check_scratch_folder", "make_scratch_folder", "remove_scratch_folder"]
 

@@ -17,7 +17,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.keeper import Keeper
 from torch_testing_shim._engine.likeness import become_alike, become_child
 from torch_testing_shim._engine.new_interpreter import program_with_package
-from torch_testing_shim._engine.parent_death import signal_on_parent_death
+from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
 __all__ = ["become_rank", "is_importing_main", "supervise"]
 

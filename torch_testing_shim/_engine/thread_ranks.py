@@ -23,7 +23,7 @@ from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.thread_meetings import Meetings
-from torch_testing_shim._exit_status import exit_code_of
+from torch_testing_shim._shared.exit_status import exit_code_of
 
 __all__ = ["ThreadRanks"]
 

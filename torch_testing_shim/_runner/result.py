@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._shared.journal import JournalEntry
 
 __all__ = ["DID_NOT_RUN", "FLAKY", "ExitStatus", "Failure", "FileEnding", "FileResult", "RunSummary"]
 

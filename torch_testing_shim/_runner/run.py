@@ -7,20 +7,20 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .command import build_command
-from .coverage_run import begin_coverage, combined_report
+from .cli.options import Options
 from .expectations.nothing_expected import NothingExpected, RunJudgement
-from .failed_files import begin_failed_list, write_failed_list
-from .failed_tests import failed_lines
-from .history import History
-from .options import Options
+from .history.failed_files import begin_failed_list, write_failed_list
+from .history.failed_tests import failed_lines
+from .history.tree_history import History
+from .plan.selection import FileSelection
+from .process.command import build_command
+from .process.coverage_run import begin_coverage, combined_report
+from .process.run_folder import scratch_folder
+from .process.schedule import RunPlan, run_all
+from .process.stop import StopRequest
 from .report.listings import skip_reasons, slowest_tests
 from .report.session import RunReports
 from .result import RunSummary
-from .schedule import RunPlan, run_all
-from .scratch import scratch_folder
-from .selection import FileSelection
-from .stop import StopRequest
 from .usage_error import UsageError
 
 __all__ = ["run"]

@@ -1,10 +1,5 @@
 """PyTorch's own test files as they are: their imports of `torch.testing._internal` are served from this package.
 
-program     `python -m torch_testing_shim FILE`: runs a file as `python FILE` would, with the redirect in place
-main_part   how a file runs its tests, read off its source: by itself, or by pytest
-pytest_program      `--pytest` in FILE's place: pytest's tests with the redirect, and their journal
-under_pytest        pytest's plugin for it, which its workers have too
-again       the same, in a process that the file starts by multiprocessing's spawn
 redirect    the import finder that serves the modules
 graft       names that a face lacks: the installed torch's own, built on ours
 modules     the same for modules that this package has no face for; class_rest: for what a class lacks

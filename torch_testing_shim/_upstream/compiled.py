@@ -19,7 +19,7 @@ from types import CodeType
 
 import torch
 
-from torch_testing_shim._settings import read_cache_folder
+from torch_testing_shim._shared.settings import read_cache_folder
 from torch_testing_shim._upstream import driver_questions, dropped_results, statements
 from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code

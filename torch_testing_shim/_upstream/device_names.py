@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._device_map import DeviceMap
+from torch_testing_shim._shared.device_map import DeviceMap
 from torch_testing_shim._upstream.type_slots import made_by_type, replace_methods
 
 __all__ = ["DeviceNames", "Replacement", "rename_devices"]

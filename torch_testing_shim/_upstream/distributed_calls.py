@@ -14,8 +14,8 @@ from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from torch_testing_shim._device_map import DeviceMap
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
+from torch_testing_shim._shared.device_map import DeviceMap
 
 __all__ = ["mapped_backend", "patch_distributed_calls"]
 

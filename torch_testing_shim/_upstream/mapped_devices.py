@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 import torch
 from torch.jit._builtins import _find_builtin, _register_builtin
 
-from torch_testing_shim._device_map import DeviceMap
 from torch_testing_shim._engine.driver import DRIVER
+from torch_testing_shim._shared.device_map import DeviceMap
 from torch_testing_shim._upstream.device_calls import AcceleratorCalls, DeviceCalls
 from torch_testing_shim._upstream.device_names import DeviceNames, Replacement, rename_devices
 from torch_testing_shim._upstream.device_objects import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._device_map import DeviceMap
+from torch_testing_shim._shared.device_map import DeviceMap
 
 __all__ = ["CAPABILITY", "DeviceProperties", "SimulatedDevices", "SimulatedEvent", "SimulatedStream", "host_memory"]
 

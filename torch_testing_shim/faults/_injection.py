@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch.distributed as dist
 
 from torch_testing_shim._engine.outcome import PeerFailedError, says_lost_peer
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim.faults._calls import watch_calls
 from torch_testing_shim.faults._communication import watch_communication
 from torch_testing_shim.faults._faults import Fault

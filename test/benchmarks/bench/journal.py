@@ -24,8 +24,8 @@ TARGET = 1.0
 #: One test in a hundred fails, with a report of 2,000 characters.
 FILE = """
 import sys, time
-from torch_testing_shim._journal import Journal, JournalEntry, TestStatus
-from torch_testing_shim._settings import read_settings
+from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
+from torch_testing_shim._shared.settings import read_settings
 
 journal, tests = Journal(read_settings().journal), [f"A.test_{{number}}" for number in range({tests})]
 journal.plan(tests, "cpu")

@@ -143,7 +143,7 @@ def started_case(case: Case, contender: Contender) -> Iterator[StartedCase]:
 
 
 def _environment(case: Case, sentinels: Path, temp: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(_ROOT), str(_ROOT / "test" / "benchmarks")])
+    path = os.pathsep.join(map(str, (_ROOT, _ROOT / "test" / "benchmarks", _ROOT / "test" / "conformance")))
     inherited = {name: value for name, value in os.environ.items() if name != _JOURNAL}
     return {
         **inherited,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "SOAK", "TINY", "Case", "Contender", "select_cases"]
+__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "TINY", "Case", "Contender", "select_cases"]
 
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 TINY = _BENCHMARKS / "cases" / "tiny.py"
-SOAK = _BENCHMARKS / "cases" / "soak.py"
 IDLE = _BENCHMARKS / "cases" / "idle.py"
 PORTED = _BENCHMARKS.parent / "distributed" / "checkpoint" / "test_fsdp_optim_state.py"
 

@@ -3,6 +3,7 @@
 import os
 
 from bench import sentinel
+
 from torch_testing_shim.common_utils import run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 

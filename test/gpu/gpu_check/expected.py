@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from gpu_check.row import Row, Verdict
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 __all__ = ["NOT_HERE", "Expected", "row_of"]
 

@@ -14,7 +14,7 @@ from gpu_check.row import Row
 from gpu_check.sample_run import ROOT, SAMPLES
 from gpu_check.samples import Said, SampleCheck
 from gpu_check.suite import SuiteCheck
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._shared.journal import TestStatus
 
 __all__ = ["Check", "checks_of"]
 

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_testing_shim._journal import JournalEntry
-from torch_testing_shim._journal_reading import read_journal
+from torch_testing_shim._shared.journal import JournalEntry
+from torch_testing_shim._shared.journal_reading import read_journal
 
 __all__ = ["ROOT", "SAMPLES", "SampleRun", "run_python"]
 

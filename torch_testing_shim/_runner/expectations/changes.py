@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
+from torch_testing_shim._shared.expectations.ids import escaped
+from torch_testing_shim._shared.expectations.lookup import Expectations
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 from ..result import FileResult
-from .choice import Expectations
-from .expectation import Expect, Expectation
 from .judgement import Judge
 from .named_cause import cause_as_regex
 from .reading import may_meet
-from .test_ids import escaped
 from .unmatched import Listed, is_listed
 
 __all__ = ["Addition", "Change", "NewError", "Removal", "RunContext", "changes_after"]

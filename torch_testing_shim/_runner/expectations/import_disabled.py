@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
+from torch_testing_shim._shared.expectations.ids import escaped
+
+from ..history.whole_file import write_whole
 from ..usage_error import UsageError
-from ..whole_file import write_whole
-from .expectation import Expect, Expectation
 from .rewriting import new_block
 from .test_classes import TestClasses, read_classes
-from .test_ids import escaped
 
 __all__ = ["DisabledTest", "expectations_of", "here", "import_disabled_tests", "read_disabled"]
 

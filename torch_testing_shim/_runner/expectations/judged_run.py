@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..choice import names_of
-from ..options import Options
+from torch_testing_shim._shared.expectations.expectation import Expectation
+from torch_testing_shim._shared.expectations.lookup import Expectations
+from torch_testing_shim._shared.expectations.skip_list import write_told
+
+from ..cli.options import Options
+from ..history.whole_file import write_whole
+from ..plan.choice import names_of
+from ..plan.selection import FileSelection
 from ..result import FileResult, RunSummary
-from ..selection import FileSelection
 from ..usage_error import UsageError
-from ..whole_file import write_whole
 from .changes import RunContext, changes_after
-from .choice import Expectations
-from .expectation import Expectation
 from .judgement import Judge
 from .reading import parse_expectations, read_text
 from .rewriting import check_rewritable, rewritten
-from .told import write_told
 from .unmatched import Listed, unmatched_entries
 from .versions import installed_torch, is_in_range
 

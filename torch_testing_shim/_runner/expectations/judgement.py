@@ -16,11 +16,11 @@ import functools
 import re
 from dataclasses import dataclass, field, replace
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
+from torch_testing_shim._shared.expectations.lookup import FileExpectations
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 from ..result import DID_NOT_RUN, Failure, FileResult
-from .choice import FileExpectations
-from .expectation import Expect, Expectation
 
 __all__ = ["FLAKY_RETRIES", "Judge"]
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
+from torch_testing_shim._shared.expectations.ids import read_id
+
 from ..usage_error import UsageError
-from .expectation import Expect, Expectation
-from .test_ids import read_id
 from .versions import check_range, ranges_meet
 
 __all__ = ["may_meet", "parse_expectations", "read_text", "toml_of"]

@@ -15,9 +15,10 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, String
 
+from torch_testing_shim._shared.expectations.expectation import Expectation
+
 from ..usage_error import UsageError
 from .changes import Addition, Change, NewError, Removal
-from .expectation import Expectation
 from .reading import parse_expectations, toml_of
 
 __all__ = ["check_rewritable", "new_block", "rewritten"]

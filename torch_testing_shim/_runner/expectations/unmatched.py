@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from torch_testing_shim._shared.expectations.expectation import Expectation
+from torch_testing_shim._shared.expectations.ids import is_glob
+
 from ..result import FileResult
-from .expectation import Expectation
-from .test_ids import is_glob
 
 __all__ = ["Listed", "is_listed", "tests_of", "unmatched_entries"]
 

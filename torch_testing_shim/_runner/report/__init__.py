@@ -1,6 +1,7 @@
 """Reports: what people read while a run goes on and after it, and what CI and other programs read.
 
     session     all reports of one run: what the runner knows of them
+    merge_reports  Runs of several machines as one: their JSON lines are read, and there is one verdict
 
 While it goes on:
 

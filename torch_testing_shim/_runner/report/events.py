@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..file_process import Watcher
+from ..process.file_process import Watcher
 from ..result import FileResult
 
 __all__ = ["RunReport"]

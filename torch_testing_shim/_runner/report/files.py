@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..history.whole_file import write_whole
 from ..usage_error import UsageError
-from ..whole_file import write_whole
 from .json_lines import to_json_lines
 from .recorded_run import RecordedRun
 from .trace import trace_json

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from torch_testing_shim._journal import JournalEntry
-from torch_testing_shim._settings import GitHubActions
+from torch_testing_shim._shared.journal import JournalEntry
+from torch_testing_shim._shared.settings import GitHubActions
 
-from ..discovery import test_path
-from ..file_process import Watcher
+from ..plan.discovery import test_path
+from ..process.file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .floor import Floor, Speaker
 from .github_commands import command, failure_annotation, without_commands

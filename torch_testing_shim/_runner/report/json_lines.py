@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
-from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 
 from ..result import Failure, FileEnding, FileResult, RunSummary
 from .recorded_run import RecordedRun, RunFacts

@@ -32,10 +32,10 @@ from junitparser.xunit2 import (
     TestSuite,
 )
 
-from torch_testing_shim._journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.node_ids import class_and_method
 
 from ..result import FileResult
-from ..test_names import class_and_method
 from ..usage_error import UsageError
 from .rows import TestRow, rows_of
 

@@ -13,7 +13,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from torch_testing_shim._journal import JournalEntry, RankRecord
+from torch_testing_shim._shared.journal import JournalEntry, RankRecord
 
 from ..result import DID_NOT_RUN, ExitStatus
 from .progress import short_duration

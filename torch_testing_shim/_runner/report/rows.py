@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 
 from ..result import FLAKY, FileResult
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from torch_testing_shim._journal import JournalEntry
-from torch_testing_shim._journal_reading import JournalNews
+from torch_testing_shim._shared.journal import JournalEntry
+from torch_testing_shim._shared.journal_reading import JournalNews
 
 __all__ = ["RunningProcess"]
 

@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from torch_testing_shim._interpreter_flags import interpreter_flags
-from torch_testing_shim._settings import read_github_actions
+from torch_testing_shim._shared.interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.settings import read_github_actions
 
-from ..options import Options
+from ..cli.options import Options
+from ..plan.upstream_files import tests_folder
 from ..result import FileResult, RunSummary
-from ..upstream_files import tests_folder
 from .files import ReportFiles
 from .github import GitHubReport, append_step_summary
 from .junit import JUnitReport

@@ -17,9 +17,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._shared.journal import JournalEntry
 
-from ..file_process import Watcher
+from ..process.file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .output import OutputSpeaker, ShownOutput
 from .progress import Progress

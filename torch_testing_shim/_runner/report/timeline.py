@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import FileResult
 from .recorded_run import RecordedRun

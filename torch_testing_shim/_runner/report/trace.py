@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import FileResult
 from .recorded_run import RecordedRun

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch_testing_shim._device_map import MAPPED, SHARED
-from torch_testing_shim._journal import JournalEntry
+from torch_testing_shim._shared.device_map import MAPPED, SHARED
+from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 

@@ -13,7 +13,7 @@ from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 from torch.distributed._shard.sharding_spec import _internals as splitting
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
-from torch_testing_shim._rank_placements import rank_placements
+from torch_testing_shim._cases.placements import rank_placements
 from torch_testing_shim._upstream.graft import served
 
 __all__ = [

@@ -1,0 +1,10 @@
+"""What the comparisons with upstream and the soak are made of.
+
+sample_files      runs a file in PyTorch's style under both harnesses
+unittest_record   in the process of such a file: records outcomes of unittest; pytest_record: of pytest
+sample_verdicts   what two sets of outcomes say
+soak_faults       the faults of the soak
+soak_verdicts     which verdicts of the soak are wrong
+flatness          whether memory and descriptors grow
+leftovers         what a run leaves on the machine
+"""

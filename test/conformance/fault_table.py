@@ -1,0 +1,71 @@
+"""Runs the catalogue of faults and prints what became of each: verdict, named cause, seconds from the fault to the
+verdict, seconds past the deadline of a hang, what was left.
+
+    python test/conformance/fault_table.py
+    python test/conformance/fault_table.py --only "hangs*" --json faults.json
+    python test/conformance/fault_table.py --upstream      the same through PyTorch's own harness, beside it: 40 minutes
+
+After each fault a test runs in the same process that has to find everything in order. Exit status: 0 where everything
+is right on this harness, 1 where something is wrong, 2 for wrong usage. Times count from the moment at which the fault
+happens to the end of its test, clean-up included. TORCH_TESTING_SHIM_START_METHOD=spawn runs it on spawned ranks, in
+half an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from faults.campaign import deadline_of, run_faults
+from faults.catalogue import catalogue
+from faults.fault import Fault
+from faults.judgement import judge
+from faults.table import as_data, print_report
+from faults.upstream import run_upstream
+from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    faults: tuple[Fault, ...]
+    upstream: bool
+    json_path: Path | None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse_options(arguments)
+    runnable = [fault for fault in options.faults if not fault.expected.needs()]
+    seen = run_faults(runnable)
+    judgements = [judge(fault, seen.get(fault.test), deadline_of(fault)) for fault in options.faults]
+    upstream = run_upstream(runnable) if options.upstream else None
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(f"torch {torch.__version__}, 3 ranks", highlight=False)
+    print_report(console, judgements, upstream)
+    if options.json_path is not None:
+        options.json_path.write_text(json.dumps(as_data(judgements, upstream), indent=2) + "\n")
+    return 1 if any(judgement.wrongs for judgement in judgements) else 0
+
+
+def parse_options(arguments: list[str] | None) -> Options:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="PATTERN", default="*", help='faults whose name fits, as in "deaths: sig*"')
+    parser.add_argument("--upstream", action="store_true", help="ask PyTorch's own harness, too")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write everything there")
+    chosen = parser.parse_args(arguments)
+    faults = tuple(fault for fault in catalogue() if fnmatch.fnmatchcase(fault.name, chosen.only))
+    if not faults:
+        parser.error(f"--only: no fault has a name like {chosen.only!r}")
+    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder {chosen.json.absolute().parent}")
+    return Options(faults, chosen.upstream, chosen.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Many tests on four ranks in one process, one in ten of them with a fault: is every verdict right, is nothing left,
+and does the process hold as much at the end as near the beginning?
+
+    python test/conformance/soak.py                  1,000 tests
+    python test/conformance/soak.py --tests 60 --json soak.json
+
+The tests and faults are in `cases/soak.py` and `bench/faults.py`; what counts as flat, and why, in `bench/flatness.py`.
+Exit status: 0 where all is well, 1 where anything is not, 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch_testing_shim._shared.journal_reading import read_journal
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from bench.holdings import read_notes
+from bench.measure import StartedCase, ends_within, started_case
+from bench.plan import CONTENDERS, Case
+from conform.flatness import Growth, growths, warm_up
+from conform.leftovers import leftovers
+from conform.soak_verdicts import wrong_verdicts
+
+#: The case that is run.
+SOAK = Path(__file__).with_name("soak_cases.py")
+
+_RANKS = 4
+#: A run needs two measurements after its warm-up, which are ten tests apart.
+_FEWEST_TESTS = 40
+#: What a test may take on average before the run is given up, in seconds; a tenth of it is usual.
+_SECONDS_A_TEST = 5.0
+_BYTES_PER_MIB = 1024.0 * 1024.0
+
+
+@dataclass(frozen=True)
+class SoakResult:
+    """What a soak showed.
+
+    Attributes:
+        tests: how many tests there were.
+        seconds: wall time.
+        statuses: how many tests ended how.
+        growths: how what the processes hold went.
+        problems: all that is wrong, a line each.
+    """
+
+    tests: int
+    seconds: float
+    statuses: dict[str, int]
+    growths: tuple[Growth, ...]
+    problems: tuple[str, ...]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tests", type=int, default=1000, help=f"how many tests, {_FEWEST_TESTS} at least")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
+    chosen = parser.parse_args(arguments)
+    if chosen.tests < _FEWEST_TESTS:
+        parser.error(f"--tests is {chosen.tests}; it must be at least {_FEWEST_TESTS}")
+    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder {chosen.json.absolute().parent}")
+    result = soak(chosen.tests)
+    print(format_result(result))
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    return 1 if result.problems else 0
+
+
+def soak(tests: int, source: Path = SOAK) -> SoakResult:
+    """Runs the case and judges it.
+
+    Args:
+        tests: how many tests.
+        source: the case's file.
+    """
+    case = Case("soak", "soak", source, tests=tests, ranks=_RANKS, journaled=True)
+    (ours,) = (contender for contender in CONTENDERS if contender.name == "ours")
+    with started_case(case, ours) as started:
+        if not ends_within(started.process, tests * _SECONDS_A_TEST):
+            return SoakResult(tests, tests * _SECONDS_A_TEST, {}, (), ("it did not end in time",))
+        seconds = time.perf_counter() - started.started
+        return _judged(started, tests, seconds)
+
+
+def _judged(started: StartedCase, tests: int, seconds: float) -> SoakResult:
+    """What is to be said of a case that has ended, while its files are still there."""
+    status = started.process.wait()
+    journal = read_journal(started.journal)
+    problems = [] if status == 1 else [f"exit status {status} instead of 1: some tests have to fail"]
+    problems += wrong_verdicts(journal, tests, _RANKS, started.sentinels)
+    problems += leftovers(started)
+    try:
+        found = growths(read_notes(started.folder / "notes"), tests)
+    except (OSError, ValueError) as error:
+        found = []
+        problems.append(f"nothing was measured: {error}")
+    problems += [f"not flat: {_growth_text(growth)}" for growth in found if not growth.is_flat]
+    if problems:
+        problems.append(f"last output:\n{started.output.read_text(errors='replace')[-2000:]}")
+    statuses = Counter(entry.status.value for entry in journal.entries)
+    return SoakResult(tests, round(seconds, 1), dict(statuses), tuple(found), tuple(problems))
+
+
+def format_result(result: SoakResult) -> str:
+    """A short table, and what is wrong."""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(result.statuses.items()))
+    lines = [f"{result.tests} tests on {_RANKS} ranks in {result.seconds:.0f} s: {counts}", ""]
+    lines.append(f"{'':27}{'test ' + str(warm_up(result.tests)):>10}{'end':>10}{'a test':>12}")
+    lines += [_growth_text(growth) for growth in result.growths if growth.what != "pid"]
+    lines += ["", *(result.problems or ("every verdict right, all flat, nothing left",))]
+    return "\n".join(lines)
+
+
+def _growth_text(growth: Growth) -> str:
+    name = f"{growth.role} {growth.what.replace('_', ' ')}"
+    if growth.what in ("pss", "private_dirty"):
+        first, last = (f"{size / _BYTES_PER_MIB:.1f} MiB" for size in (growth.first, growth.last))
+        return f"{name:27}{first:>10}{last:>10}{growth.a_test:>10.0f} B"
+    return f"{name:27}{growth.first:>10}{growth.last:>10}{growth.a_test:>12.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""What is equal, and what is said where it is not: `_comparison`, `_leaf_comparison` and `_normalization`."""
+
+from __future__ import annotations
+
+import collections
+import enum
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
+from torch_testing_shim.common_utils import (
+    TEST_NUMPY,
+    TestCase,
+    instantiate_parametrized_tests,
+    parametrize,
+    run_tests,
+    suppress_warnings,
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conformance"))
+
+from equality_table import all_pairs, outcome, read_table
+
+DTYPES = [
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex64,
+    torch.int32,
+    torch.uint8,
+    torch.bool,
+]
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+def is_equal(actual: Any, expected: Any, **rules: Any) -> bool:
+    return not differences(actual, expected, ComparisonRules(**rules))
+
+
+def places(actual: Any, expected: Any) -> list[str]:
+    return [difference.place for difference in differences(actual, expected, ComparisonRules())]
+
+
+def assert_close_agrees(actual: torch.Tensor, expected: torch.Tensor, **tolerances: float) -> bool:
+    try:
+        torch.testing.assert_close(actual, expected, equal_nan=True, check_device=False, **tolerances)
+    except AssertionError:
+        return False
+    return True
+
+
+numbers = st.floats(-100, 100, width=16) | st.sampled_from([math.nan, math.inf, -math.inf, 0.0])
+#: Relative nudges around every default tolerance, so that both verdicts come up.
+nudges = st.sampled_from([0.0, 1e-8, 5e-8, 2e-7, 1e-6, 1e-5, 2e-5, 1e-4, 2e-3, 1e-2, 0.1])
+
+
+@instantiate_parametrized_tests
+class AgreesWithTorchTest(TestCase):
+    @parametrize("dtype", DTYPES)
+    @given(values=st.lists(numbers, max_size=4), nudge=nudges, other_dtype=st.sampled_from(DTYPES) | st.none())
+    def test_tensors(
+        self, dtype: torch.dtype, values: list[float], nudge: float, other_dtype: torch.dtype | None
+    ) -> None:
+        if dtype in (torch.int32, torch.uint8, torch.bool):
+            values = [abs(int(value)) if math.isfinite(value) else 0 for value in values]
+        expected = torch.tensor(values, dtype=torch.float64).to(dtype)
+        moved = (torch.tensor(values, dtype=torch.float64) * (1 + nudge)).to(dtype)
+        actual = moved if other_dtype is None or dtype.is_complex else moved.to(other_dtype)
+        self.assertIs(is_equal(actual, expected), assert_close_agrees(actual, expected))
+
+    @given(values=st.lists(numbers, min_size=1, max_size=4), nudge=nudges, atol=nudges, rtol=nudges)
+    def test_tolerances(self, values: list[float], nudge: float, atol: float, rtol: float) -> None:
+        expected = torch.tensor(values, dtype=torch.float64)
+        actual = expected * (1 + nudge)
+        agreed = assert_close_agrees(actual, expected, atol=atol, rtol=rtol)
+        self.assertIs(is_equal(actual, expected, atol=atol, rtol=rtol), agreed)
+
+
+class LeavesTest(TestCase):
+    def test_numbers(self) -> None:
+        for actual, expected in [
+            (1, 1.0),
+            (True, 1),
+            (1.0 + 1e-7, 1.0),
+            (1j, 1j),
+            (math.inf, math.inf),
+            (10**400, 10**400),
+        ]:
+            self.assertTrue(is_equal(actual, expected), (actual, expected))
+        for actual, expected in [
+            (1, 2),
+            (True, 2),
+            (1.0, 1.001),
+            (math.inf, -math.inf),
+            (10**17, 10**17 + 1),
+            (0, False + 1),
+        ]:
+            self.assertFalse(is_equal(actual, expected), (actual, expected))
+
+    def test_nan_equals_nan_only_where_wanted(self) -> None:
+        for value in (math.nan, torch.tensor([math.nan]), [math.nan]):
+            self.assertTrue(is_equal(value, value))
+            self.assertFalse(is_equal(value, value, equal_nan=False))
+
+    def test_tensor_and_number(self) -> None:
+        self.assertTrue(is_equal(torch.tensor(3), 3))
+        self.assertTrue(is_equal(0.1, torch.tensor([0.1], dtype=torch.float16)))
+        self.assertFalse(is_equal(torch.tensor(3), 4))
+        self.assertFalse(is_equal(torch.tensor([3, 3]), 3))
+        self.assertFalse(is_equal(torch.tensor(2), True))
+
+    def test_tensor_and_sequence(self) -> None:
+        self.assertTrue(is_equal(torch.tensor([1.0, 2.0]), [1, 2]))
+        self.assertTrue(is_equal((1, 2), torch.tensor([1, 2])))
+        self.assertFalse(is_equal([torch.tensor([1, 2])], [[1, 2]]))  # inside, a list is a list, as upstream has it
+        self.assertFalse(is_equal(torch.tensor([1, 2]), [1.5, 2]))
+        self.assertFalse(is_equal(torch.tensor([1, 2]), [1]))
+
+    def test_a_sequence_that_is_no_tensor_is_a_wrong_comparison(self) -> None:
+        (difference,) = differences(torch.tensor([1, 2]), ["a", "b"], ComparisonRules())
+        self.assertIs(difference.error, ValueError)
+        self.assertIn("a tensor of torch.int64 and a list cannot be compared", difference.message)
+
+    def test_a_member_of_an_enum_is_no_number_unless_it_is_an_int(self) -> None:
+        self.assertFalse(is_equal(Color.RED, 1) or is_equal(1, Color.RED) or is_equal(Color.RED, Number.ONE))
+        self.assertTrue(is_equal(Color.RED, Color.RED) and is_equal(Number.ONE, 1) and is_equal(1, Number.ONE))
+
+    def test_none_is_only_none(self) -> None:
+        self.assertTrue(is_equal(None, None))
+        for value in (0, False, "", [], torch.tensor(0)):
+            self.assertFalse(is_equal(None, value) or is_equal(value, None), value)
+
+    def test_strings_sets_types_and_objects(self) -> None:
+        thing = object()
+        for value in ("a", b"a", {1, 2}, frozenset([1]), int, thing, torch.float32, torch.device("cpu")):
+            self.assertTrue(is_equal(value, value), value)
+        for actual, expected in [
+            ("a", "b"),
+            ({1}, {2}),
+            (int, float),
+            (object(), object()),
+            ("1", 1),
+            (torch.tensor(1), "a"),
+        ]:
+            self.assertFalse(is_equal(actual, expected), (actual, expected))
+
+    @suppress_warnings  # torch calls the one deprecated and the other a prototype
+    def test_storages_and_nested_tensors(self) -> None:
+        one, other = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
+        self.assertTrue(is_equal(one.storage(), one.clone().storage()))
+        self.assertFalse(is_equal(one.storage(), other.storage()))
+        nested = torch.nested.nested_tensor([one, torch.ones(3)])
+        self.assertTrue(is_equal(nested, nested.clone()))
+        self.assertFalse(is_equal(nested, torch.nested.nested_tensor([other, torch.ones(3)])))
+
+    def test_what_tensors_have_to_agree_in(self) -> None:
+        plain, wide = torch.ones(2, 3), torch.ones(2, 3, dtype=torch.float64)
+        strided, sparse = torch.ones(3, 2).t(), torch.ones(2, 3).to_sparse()
+        uncoalesced = torch.sparse_coo_tensor([[0, 1]], [1.0, 2.0], (2,))
+        for other, rule in [(wide, "dtype"), (strided, "stride"), (sparse, "layout")]:
+            self.assertFalse(is_equal(plain, other, **{"dtype": True, rule: True}), rule)
+            self.assertTrue(is_equal(plain, other, **{rule: False}), rule)
+        self.assertFalse(is_equal(uncoalesced, uncoalesced.coalesce(), is_coalesced=True))
+        self.assertTrue(is_equal(uncoalesced, uncoalesced.coalesce()))
+        self.assertFalse(is_equal(plain, torch.ones(6)))
+        self.assertFalse(is_equal(plain, plain.to("meta"), device=True))
+
+    def test_tensors_of_unrelated_subclasses(self) -> None:
+        class Marked(torch.Tensor):
+            pass
+
+        self.assertTrue(is_equal(torch.nn.Parameter(torch.ones(2)), torch.ones(2).as_subclass(Marked)))
+        self.assertFalse(is_equal(torch.nn.Parameter(torch.ones(2)), torch.zeros(2).as_subclass(Marked)))
+
+    def test_numpy(self) -> None:
+        if not TEST_NUMPY:
+            self.skipTest("numpy is not installed")
+        import numpy
+
+        array = numpy.arange(4.0)
+        self.assertTrue(is_equal(array, torch.arange(4.0, dtype=torch.float64)))
+        self.assertTrue(is_equal(array[::-1], [3.0, 2.0, 1.0, 0.0]))
+        self.assertTrue(is_equal(numpy.float32(1.5), 1.5) and is_equal(numpy.bool_(True), True))
+        self.assertTrue(is_equal(numpy.array(["a", "b"]), ["a", "b"]))
+        self.assertFalse(is_equal(numpy.array(["a", "b"]), ["a", "c"]))
+        self.assertFalse(is_equal(array, torch.zeros(4, dtype=torch.float64)))
+
+
+class EqualityTableTest(TestCase):
+    """What equals what among 88 kinds of values; `test/conformance/compare_equality.py` holds it against PyTorch's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # for DTensor and ShardedTensor
+        self.addCleanup(dist.destroy_process_group)
+
+    @suppress_warnings
+    def test_every_pair_compares_as_the_table_has_it(self) -> None:
+        table, found = read_table(), {}
+        for number, pair in enumerate(all_pairs()):  # in one order or the other: it makes no difference
+            found[pair] = outcome(self.assertEqual, pair, swapped=number % 2 == 1)
+        self.assertEqual(table.keys(), found.keys())
+        wrong = [f"{pair}: {found[pair]}, in the table {table[pair]}" for pair in table if found[pair] != table[pair]]
+        self.assertEqual([], wrong)
+
+
+class ContainersTest(TestCase):
+    def test_sequences_and_mappings_of_different_types(self) -> None:
+        self.assertTrue(is_equal([1, (2, [3])], (1, [2, (3,)])))
+        self.assertTrue(is_equal({"a": 1, 2: 3}, collections.OrderedDict([(2, 3), ("a", 1)])))
+        self.assertTrue(is_equal(torch.nn.ParameterList([torch.ones(2)]), [torch.ones(2)]))
+        self.assertFalse(is_equal([1], {0: 1}))
+
+    def test_every_difference_has_its_place(self) -> None:
+        actual = {"a": [1, torch.zeros(2)], "b": {"c": None}, "d": "same"}
+        expected = {"a": [2, torch.ones(2)], "b": {"c": 1}, "d": "same"}
+        self.assertEqual(places(actual, expected), ["['a'][0]", "['a'][1]", "['b']['c']"])
+        self.assertEqual(places([[1], [2, 3]], [[1], [2]]), ["[1]"])
+
+    def test_tensors_are_keys_by_their_identity(self) -> None:
+        one, other, parameter = torch.ones(2), torch.ones(2), torch.nn.Parameter(torch.ones(2))
+        self.assertTrue(is_equal({one: 1, parameter: 2}, {parameter: 2, one: 1}))
+        self.assertEqual(["[0]"], places([{one: 1}], [{other: 1}]))
+        self.assertEqual([f"[{one!r}]"], places({one: 1, parameter: 1}, {one: 2, parameter: 1}))
+
+    def test_what_cannot_be_compared_has_its_place(self) -> None:
+        with self.assertRaisesRegex(RuntimeError, r"at item \[1\]: cannot be compared: RuntimeError: Tensor.item"):
+            self.assertEqual([0, torch.ones(1, device="meta")], [0, 1])
+
+    def test_keys_that_have_no_order(self) -> None:
+        (difference,) = differences({"a": 1, 2: 1}, {"a": 1, None: 1, (3,): 1}, ComparisonRules())
+        self.assertExpectedInline(
+            difference.message, """the mappings have different keys; missing: None, (3,); not expected: 2"""
+        )
+
+    @given(
+        st.recursive(
+            st.integers() | st.text() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+        )
+    )
+    def test_plain_data_equals_itself(self, value: Any) -> None:
+        self.assertTrue(is_equal(value, value))
+
+    @given(st.dictionaries(st.text(), st.lists(st.integers(), min_size=1), min_size=1), st.data())
+    def test_one_changed_number_is_found(self, value: dict[str, list[int]], data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(value)))
+        index = data.draw(st.integers(0, len(value[key]) - 1))
+        changed = {**value, key: [number + (position == index) for position, number in enumerate(value[key])]}
+        self.assertEqual(places(changed, value), [f"[{key!r}][{index}]"])
+
+
+class ReportTest(TestCase):
+    def test_the_first_in_full_the_others_by_place(self) -> None:
+        found = differences(
+            [{"a": torch.tensor([1.0, 5.0])}, 3, "x"], [{"a": torch.ones(2)}, 3.5, "y"], ComparisonRules()
+        )
+        self.assertExpectedInline(
+            report(found),
+            """\
+at item [0]['a']: Tensor-likes are not close!
+
+Mismatched elements: 1 / 2 (50.0%)
+Greatest absolute difference: 4.0 at index (1,) (up to 1e-05 allowed)
+Greatest relative difference: 4.0 at index (1,) (up to 1.3e-06 allowed)
+
+Different too: [1], [2]""",
+        )
+
+    def test_many_places_are_counted(self) -> None:
+        text = report(differences(list(range(20)), list(range(1, 21)), ComparisonRules()))
+        self.assertTrue(
+            text.endswith("Different too: [1], [2], [3], [4], [5], [6], [7], [8], [9], [10] and 9 more"), text
+        )
+
+
+class RulesTest(TestCase):
+    def test_one_tolerance_alone_is_refused(self) -> None:
+        with self.assertRaisesRegex(ValueError, "atol is given without rtol"):
+            ComparisonRules(atol=1.0)
+        with self.assertRaisesRegex(ValueError, "rtol is given without atol"):
+            ComparisonRules(rtol=0.0)
+
+    def test_least_tolerances_only_widen(self) -> None:
+        self.assertTrue(is_equal(1.0, 1.1, least_atol=0.2))
+        self.assertTrue(is_equal(torch.tensor(1.0), torch.tensor(1.1), least_rtol=0.2))
+        self.assertTrue(is_equal(1.0, 1.1, atol=0.2, rtol=0.0, least_atol=0.01))
+        self.assertFalse(is_equal(1.0, 1.1, atol=0.0, rtol=0.0, least_atol=0.01))
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,297 @@
+"""A test file's process, through the real command: however it ends, the right test is charged and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+from torch_testing_shim._runner.process import file_process
+from torch_testing_shim._shared.journal import JournalEntry
+from torch_testing_shim._shared.stop_signals import ONE_SECONDS
+from torch_testing_shim.common_utils import run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from process_samples import ProcessTestCase
+from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
+
+#: How long a line of a journal is to be, in bytes: what else a process reads is little beside 100 of them.
+LINE_BYTES = 100_000
+
+#: A test that hangs, with two helpers that hang too: one in a group of its own, as ranks are, one in another session.
+HANG = """
+def test_a_quick(self): pass
+def test_b_hangs(self):
+    sleep = [sys.executable, "-c", "import time; time.sleep(300)"]
+    subprocess.Popen(sleep, preexec_fn=os.setpgrp)
+    subprocess.Popen(sleep, start_new_session=True)
+    open("started", "w").close()
+    time.sleep(300)
+def test_c_never(self): pass
+"""
+
+
+def table_of(output: str) -> str:
+    """What follows the line of the last file, where the table and the last line are."""
+    return re.split(r"^test_\w+  .*\ds\n", output, flags=re.MULTILINE)[-1].strip("\n")
+
+
+class DeathTest(RunnerTestCase):
+    def run_sample(self, body: str) -> subprocess.CompletedProcess[str]:
+        """Runs one sample file, which has to fail without a word on standard error."""
+        self.sample("test_x", body)
+        result = self.run_test()
+        self.assertEqual((1, ""), (result.returncode, result.stderr))
+        self.assertNothingLeft()
+        return result
+
+    def test_an_exit_in_the_middle_is_charged_to_the_test_that_ran(self) -> None:
+        result = self.run_sample(
+            """
+            def test_a(self): pass
+            def test_b(self):
+                print("the last words")
+                os._exit(3)
+            def test_c(self): pass
+            """
+        )
+        self.assertExpectedInline(
+            table_of(result.stdout),
+            """\
+CRASHED  test_x::SampleTest.test_b  the file's process ended with exit status 3 while this test ran
+2 passed, 1 failed, 0 skipped""",
+        )
+        self.assertIn("the last words", result.stdout)
+
+    def test_a_kill_and_a_segfault_are_named(self) -> None:
+        for name in ("SIGKILL", "SIGSEGV"):
+            result = self.run_sample(f"def test_a(self): os.kill(os.getpid(), signal.{name})")
+            expected = f"test_x::SampleTest.test_a  the file's process ended with {name} while this test ran"
+            self.assertIn(expected, table_of(result.stdout))
+
+    def test_a_clean_exit_in_the_middle_is_no_pass(self) -> None:
+        result = self.run_sample("def test_a(self): os._exit(0)")
+        self.assertIn("ended with exit status 0 while this test ran", result.stdout)
+
+    def test_a_file_that_kills_its_process_group_does_not_kill_the_runner(self) -> None:
+        result = self.run_sample("def test_a(self): os.killpg(0, signal.SIGKILL)")
+        self.assertIn("ended with SIGKILL while this test ran", result.stdout)
+
+    def test_an_exit_after_the_last_test(self) -> None:
+        self.write("test_x", "from mini_run import journal; journal.plan([]); journal.finish(); raise SystemExit(3)")
+        result = self.run_test()
+        self.assertEqual(1, result.returncode)
+        self.assertIn("ERROR  test_x  ended with exit status 3 although no test failed", result.stdout)
+
+    def test_a_file_that_does_not_import(self) -> None:
+        self.write("test_x", "import nothing_of_this_name\n")
+        result = self.run_test()
+        self.assertExpectedInline(
+            table_of(result.stdout),
+            """\
+ERROR  test_x  ModuleNotFoundError: No module named 'nothing_of_this_name'
+0 passed, 1 failed, 0 skipped""",
+        )
+        self.assertEqual((1, ""), (result.returncode, result.stderr))
+
+    def test_a_file_without_run_tests(self) -> None:
+        self.write("test_x", "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.fail()\n")
+        result = self.run_test()
+        self.assertEqual(1, result.returncode)
+        self.assertIn("NO TESTS  test_x  wrote no journal: does it end in `run_tests()`", result.stdout)
+
+    def test_what_a_passing_file_leaves_running_is_ended_and_told(self) -> None:
+        self.sample("test_x", "def test_a(self): subprocess.Popen(['sleep', '300'], start_new_session=True)")
+        result = self.run_test()
+        self.assertEqual(0, result.returncode)
+        self.assertIn("test_x left processes running, which were ended: 1\n", result.stdout)
+        self.assertNothingLeft()
+
+    def test_temporary_files_of_a_killed_file_are_removed(self) -> None:
+        self.run_sample(
+            """
+            def test_a(self):
+                import tempfile
+                open(os.path.join(tempfile.mkdtemp(), "large"), "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+            """
+        )
+
+    def test_a_file_reads_nothing_from_the_users_terminal(self) -> None:
+        self.sample("test_x", "def test_a(self): self.assertEqual('', sys.stdin.read())")
+        self.assertEqual(0, self.run_test().returncode)
+
+
+class JournalTest(ProcessTestCase):
+    def test_each_line_is_read_and_shown_once(self) -> None:
+        """The process is looked at in between: a reader that began anew each time would read 50 times as much."""
+        path = self.write(
+            f"""
+            import time
+            from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
+            from torch_testing_shim._shared.settings import read_settings
+            journal = Journal(read_settings().journal)
+            for number in range(100):
+                journal.end(JournalEntry(f"A.test_{{number}}", TestStatus.FAILED, 0.0, "why", "x" * {LINE_BYTES}))
+                time.sleep(0.005)
+            """
+        )
+        shown: list[str] = []
+
+        def show(entry: JournalEntry, device: str) -> JournalEntry:
+            shown.append(entry.test)
+            return replace(entry, reason="as shown")
+
+        read_before = bytes_read()
+        with mock.patch.object(file_process, "LOOK_INTERVAL", 0.0):
+            process, listener = self.start(path, shown=show)
+            run = self.finish(process, listener)
+        read = bytes_read() - read_before
+        tests = [f"A.test_{number}" for number in range(100)]
+        self.assertEqual(tests, shown)
+        self.assertEqual(tests, [entry.test for entry in run.journal.entries])
+        told = [entry for news in listener.news for entry in news.entries]
+        self.assertEqual(["as shown"] * 100, [entry.reason for entry in told])
+        self.assertGreater(len(listener.news), 10)
+        self.assertLess(read, 2 * 100 * LINE_BYTES)
+
+
+def bytes_read() -> int:
+    """How many bytes this process has read from anywhere."""
+    return int(re.findall(r"rchar: (\d+)", Path("/proc/self/io").read_text())[0])
+
+
+class StopTest(RunnerTestCase):
+    def stop(self, number: signal.Signals, *arguments: str) -> tuple[int, str]:
+        """Starts two files, the first of which hangs, sends a signal, and returns exit status and output."""
+        self.sample("test_a", HANG)
+        self.sample("test_b", "def test_a(self): pass")
+        process = self.start(*arguments)
+        self.wait_until((self.tree / "started").exists, "the hanging test started")
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        return process.returncode, output
+
+    def test_ctrl_c_names_the_test_and_leaves_nothing(self) -> None:
+        status, output = self.stop(signal.SIGINT)
+        self.assertNothingLeft()
+        self.assertEqual(130, status)
+        self.assertRegex(output, r"\Atest_a  1 passed  [\d.]+s\nstopped while test_a::SampleTest.test_b_hangs ran\n")
+        self.assertEqual(1, output.count("    time.sleep(300)\n"), output)
+        self.assertTrue(output.endswith("\nnot run: 1 file (SIGINT)\n1 passed, 0 failed, 0 skipped\n"), output)
+
+    def test_sigterm_is_told_apart_from_ctrl_c(self) -> None:
+        status, output = self.stop(signal.SIGTERM, "--keep-going")
+        self.assertNothingLeft()
+        self.assertEqual(143, status)
+        self.assertIn("not run: 1 file (SIGTERM)\n", output)
+
+    def test_one_interrupt_that_arrives_twice_is_one(self) -> None:
+        self.sample("test_a", HANG)
+        process = self.start("--json-lines", "run.jsonl")
+        self.wait_until((self.tree / "started").exists, "the hanging test started")
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+            time.sleep(0.02)
+        output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        self.assertNothingLeft()
+        self.assertEqual(129, process.returncode, output)
+        self.assertIn("stopped while test_a::SampleTest.test_b_hangs ran\n", output)
+        self.assertIn('"stopped_by": "SIGHUP"', (self.tree / "run.jsonl").read_text())
+
+    def test_under_nohup_the_end_of_the_terminal_is_nothing(self) -> None:
+        self.sample("test_a", "def test_a(self): [os.kill(pid, signal.SIGHUP) for pid in (os.getppid(), os.getpid())]")
+        command = ["nohup", sys.executable, str(self.tree / "run_test.py")]
+        done = subprocess.run(command, cwd=self.tree, env=self.environment(), capture_output=True, text=True)
+        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (done.returncode, last_line(done.stdout)))
+
+    def test_a_file_that_ignores_every_polite_signal_is_killed(self) -> None:
+        ignore = "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]"
+        self.sample("test_a", f"def test_a(self): {ignore}; open('started', 'w').close(); time.sleep(300)")
+        process = self.start()
+        self.wait_until((self.tree / "started").exists, "the test started")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        self.assertNothingLeft()
+        self.assertEqual(130, process.returncode)
+        self.assertIn("stopped while test_a::SampleTest.test_a ran", output)
+        self.assertRegex(
+            output, r'File ".*test_a.py", line \d+ in test_a'
+        )  # asked for, since it did not tell by itself
+
+    def test_a_second_ctrl_c_ends_at_once_without_a_report(self) -> None:
+        ignore = "signal.signal(signal.SIGINT, lambda *_: open('interrupted', 'w').close())"
+        self.sample("test_a", f"def test_a(self): {ignore}; open('started', 'w').close(); time.sleep(300)")
+        process = self.start()
+        self.wait_until((self.tree / "started").exists, "the test started")
+        process.send_signal(signal.SIGINT)
+        self.wait_until((self.tree / "interrupted").exists, "the first Ctrl-C reached the file")
+        time.sleep(ONE_SECONDS)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=RUN_TIMEOUT)
+        self.assertNothingLeft()
+        self.assertEqual((130, ""), (process.returncode, output))
+
+    def test_a_killed_runner_takes_its_file_along(self) -> None:
+        self.sample("test_a", "def test_a(self): open('started', 'w').close(); time.sleep(300)")
+        process = self.start()
+        self.wait_until((self.tree / "started").exists, "the test started")
+        process.kill()
+        process.wait()
+        self.wait_until(lambda: not self.processes_of_tree(), "the file died with its runner", seconds=5.0)
+
+
+class TemporaryFolderTest(RunnerTestCase):
+    def test_a_temporary_folder_that_is_not_there(self) -> None:
+        self.sample("test_x", "def test_a(self): pass")
+        result = self.run_test(env=self.environment(TMPDIR="/nowhere/at/all"))
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertRegex(
+            result.stderr, r"\Arun_test.py: error: cannot make a temporary folder .*'/nowhere/at/all.*'\n\Z"
+        )
+
+    def test_no_temporary_folder_can_be_written(self) -> None:
+        self.sample("test_x", "def test_a(self): pass")
+        environment = self.environment()
+        del environment["TMPDIR"]
+        result = subprocess.run(
+            [sys.executable, str(self.tree / "run_test.py")],
+            cwd=self.tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=RUN_TIMEOUT,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # no file may grow, as on a full disk
+        )
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertIn("run_test.py: error: cannot make a temporary folder", result.stderr)
+        self.assertNotIn("Traceback", result.stderr)
+        self.assertEqual([], [path for path in os.listdir(self.tree) if path.startswith("tmp")])
+
+
+class OutputTest(RunnerTestCase):
+    def test_only_the_end_of_a_long_output_is_shown(self) -> None:
+        self.sample("test_x", "def test_a(self): print('first'); print('x' * 10 ** 7); print('last'); os._exit(1)")
+        result = self.run_test()
+        self.assertEqual("0 passed, 1 failed, 0 skipped", last_line(result.stdout))
+        self.assertIn("last\n", result.stdout)
+        self.assertNotIn("first\n", result.stdout)
+        self.assertLess(len(result.stdout), 50_000)
+
+    def test_output_that_is_no_text_does_not_break_the_report(self) -> None:
+        self.sample("test_x", "def test_a(self): os.write(1, bytes(range(256)) + b'last words\\n'); os._exit(1)")
+        result = self.run_test(env=self.environment(PYTHONIOENCODING="ascii"))
+        self.assertEqual((1, ""), (result.returncode, result.stderr))
+        self.assertIn("last words\n", result.stdout)
+
+
+if __name__ == "__main__":
+    run_tests()

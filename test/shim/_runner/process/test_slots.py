@@ -1,0 +1,94 @@
+"""What files share while they run: rank slots and accelerators, and how many ranks a source asks for."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_testing_shim._runner.process.slots import Budget, Lease, ranks_in_source, slot_count
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+BASE = "class T(DTensorTestBase):\n"
+
+
+class BudgetTest(TestCase):
+    def test_two_files_of_4_ranks_run_on_two_cores_and_a_third_waits(self) -> None:
+        budget = Budget(slot_count(jobs=10, cores=2))
+        first, second = budget.take(4), budget.take(4)
+        assert first is not None and second is not None
+        self.assertIsNone(budget.take(4))
+        self.assertIsNotNone(budget.take(1))
+        budget.give_back(first)
+        self.assertIsNotNone(budget.take(4))
+
+    def test_every_job_has_a_slot(self) -> None:
+        self.assertEqual((8, 16, 4), (slot_count(2, 2), slot_count(16, 2), slot_count(1, 1)))
+
+    def test_what_is_larger_than_all_runs_alone(self) -> None:
+        budget = Budget(8)
+        large = budget.take(64)
+        assert large is not None
+        self.assertIsNone(budget.take(1))
+        budget.give_back(large)
+        self.assertIsNotNone(budget.take(8))
+
+    def test_accelerators_are_told_by_their_indices(self) -> None:
+        budget = Budget(16, devices=4)
+        one, two = budget.take(1), budget.take(2)
+        assert one is not None and two is not None
+        self.assertEqual(({"TORCH_TESTING_SHIM_DEVICE_INDICES": "0"}, (1, 2)), (one.variables, two.devices))
+        self.assertIsNone(budget.take(4))
+        self.assertEqual({}, Lease(3).variables)
+
+    def test_a_file_that_uses_no_accelerator_leaves_them_to_others(self) -> None:
+        budget = Budget(16, devices=1)
+        using, other = budget.take(4), budget.take(4, uses_devices=False)
+        assert using is not None and other is not None
+        self.assertEqual(({}, (0,), None), (other.variables, using.devices, budget.take(1)))
+        budget.give_back(other)
+        self.assertIsNone(budget.take(1))
+
+    @given(st.integers(1, 12), st.integers(0, 6), st.lists(st.tuples(st.integers(1, 9), st.booleans()), max_size=30))
+    def test_leases_never_meet_and_all_comes_back(
+        self, slots: int, devices: int, steps: list[tuple[int, bool]]
+    ) -> None:
+        budget, held = Budget(slots, devices), list[Lease]()
+        for ranks, gives_back in steps:
+            if gives_back and held:
+                budget.give_back(held.pop(0))
+            elif (lease := budget.take(ranks)) is not None:
+                held.append(lease)
+            leased = [index for lease in held for index in lease.devices or ()]
+            self.assertEqual(len(leased), len(set(leased)))
+            self.assertLessEqual(sum(lease.slots for lease in held), slots)
+            self.assertTrue(held or budget.take(ranks) is not None, "a file that nothing else runs beside has to start")
+            held = held or []
+            if not held:
+                budget = Budget(slots, devices)
+
+
+class SourceTest(TestCase):
+    def test_ranks_that_are_written_down(self) -> None:
+        cases = {
+            "import unittest\n": 1,
+            BASE + "    pass\n": 4,
+            BASE + "    world_size = 2\n": 2,
+            BASE + "    world_size: int = 8\n": 8,
+            BASE + "    @property\n    def world_size(self):\n        return 3\n": 3,
+            "RANKS = 6\n" + BASE + "    @property\n    def world_size(self) -> int:\n        return RANKS\n": 6,
+            BASE + "    world_size = 2\nclass U(T):\n    world_size = 16\n": 16,
+            BASE + "    @property\n    def world_size(self):\n        return torch.cuda.device_count()\n": 4,
+            "def f():\n    init_process_group(world_size=5)\n": 5,
+            BASE + "    world_size = True\n": 4,
+            "class T(DTensorTestBase:\n": 1,
+        }
+        for source, ranks in cases.items():
+            self.assertEqual(ranks, ranks_in_source(source.encode()), source)
+
+    @given(st.binary())
+    def test_any_file_needs_at_least_one(self, source: bytes) -> None:
+        self.assertGreaterEqual(ranks_in_source(b"world_size" + source), 1)
+
+
+if __name__ == "__main__":
+    run_tests()

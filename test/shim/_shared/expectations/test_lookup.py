@@ -1,0 +1,51 @@
+"""Which entry applies to a test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_testing_shim._shared.expectations.expectation import Expectation
+from torch_testing_shim._shared.expectations.lookup import Expectations
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from expectation_samples import entries, expectation
+
+
+class ChoiceTest(TestCase):
+    def chosen(self, *ids: str, test: str = "A.a", device: str = "cpu") -> str:
+        found = Expectations(expectation(*id.split(" on ")[:1], devices=tuple(id.split(" on ")[1:])) for id in ids)
+        entry = found.for_file("test_x").find(test, device)
+        return entry.id if entry is not None else ""
+
+    def test_an_exact_id_comes_before_globs_and_a_later_glob_before_an_earlier_one(self) -> None:
+        self.assertEqual("test_x::A.a", self.chosen("test_x::A.a", "test_x::A.*", "*::A.a"))
+        self.assertEqual("*::A.a", self.chosen("test_x::A.*", "*::A.a"))
+        self.assertEqual("test_x::A.*", self.chosen("*::A.a", "test_x", "test_x::A.*"))
+        self.assertEqual("test_x::A", self.chosen("test_x", "test_x::A", "test_y::A.a", "test_x::B"))
+        self.assertEqual("", self.chosen("test_y::A.a", "test_x::A.b", "y/*"))
+
+    def test_entries_of_another_device_are_passed_over(self) -> None:
+        self.assertEqual("test_x::A.*", self.chosen("test_x::A.*", "test_x::A.a on npu", "*::A.a on npu"))
+        self.assertEqual("test_x::A.a", self.chosen("test_x::A.*", "test_x::A.a on npu", device="npu"))
+        self.assertEqual("", self.chosen("test_x::A.a on npu", device=""))
+
+    @given(st.lists(entries(), max_size=8), st.sampled_from(["A.a", "A.b", "B.c"]), st.sampled_from(["cpu", "npu"]))
+    def test_the_quick_choice_is_the_plain_one(self, drawn: list[Expectation], test: str, device: str) -> None:
+        applying = [
+            entry
+            for entry in drawn
+            if entry.pattern.covers_file("test_x") and entry.pattern.covers_test(test) and entry.holds_on(device)
+        ]
+        exact = [entry for entry in applying if entry.pattern.is_exact]
+        expected = (exact or applying)[-1] if applying else None
+        self.assertEqual(expected, Expectations(drawn).for_file("test_x").find(test, device))
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,202 @@
+"""The settings: every variable, its default, and one sentence for a value that cannot be used."""
+
+from __future__ import annotations
+
+import os
+from unittest import mock
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torch_testing_shim._shared.settings import (
+    DEFAULT_TIMEOUT_SECONDS,
+    Settings,
+    SettingsError,
+    changed_environment,
+    read_settings,
+)
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+VARIABLES = [
+    "TORCH_TESTING_SHIM_DEVICE",
+    "TORCH_TESTING_SHIM_START_METHOD",
+    "TORCH_TESTING_SHIM_DEVICE_INDICES",
+    "WORLD_SIZE",
+    "TORCH_TESTING_SHIM_SEED",
+    "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
+    "TORCH_TESTING_SHIM_JOURNAL",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "CI",
+    "PYTORCH_HYPOTHESIS_PROFILE",
+    "PYTORCH_TEST_WITH_SLOW",
+    "PYTORCH_TEST_SKIP_FAST",
+    "PYTORCH_TEST_OMIT_SKIPPED",
+    "PYTORCH_PRINT_REPRO_ON_FAILURE",
+    "SLOW_TESTS_FILE",
+    "DISABLED_TESTS_FILE",
+    "TORCH_TESTING_SHIM_STALL_SECONDS",
+    "TORCH_TESTING_SHIM_FULL_TRACEBACK",
+    "TORCH_TESTING_SHIM_SHARE_DEVICES",
+    "TORCH_TESTING_SHIM_STRICT_LEAKS",
+    "RANK",
+    "TORCH_TESTING_SHIM_SHOWLOCALS",
+]
+
+
+class SettingsTest(TestCase):
+    def refusal(self, **environ: str) -> str:
+        with self.assertRaises(SettingsError) as caught:
+            read_settings(environ)
+        return str(caught.exception)
+
+    def test_an_empty_environment_gives_the_defaults(self) -> None:
+        self.assertEqual(Settings(), read_settings({}))
+        self.assertEqual(300.0, DEFAULT_TIMEOUT_SECONDS)
+
+    def test_empty_values_are_as_good_as_none(self) -> None:
+        empty = dict.fromkeys(VARIABLES, "")
+        # an empty flag is off, and this one is on by default
+        self.assertEqual(Settings(print_repro=False), read_settings(empty))
+
+    def test_every_variable_reaches_its_setting(self) -> None:
+        environ = {
+            "TORCH_TESTING_SHIM_DEVICE": "cpu",
+            "TORCH_TESTING_SHIM_START_METHOD": "spawn",
+            "TORCH_TESTING_SHIM_DEVICE_INDICES": "2, 0",
+            "WORLD_SIZE": "2",
+            "TORCH_TESTING_SHIM_SEED": "0",
+            "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": "12.5",
+            "TORCH_TESTING_SHIM_JOURNAL": "/a/journal",
+            "OMP_NUM_THREADS": "2",
+            "CI": "1",
+            "PYTORCH_HYPOTHESIS_PROFILE": "debug",
+            "PYTORCH_TEST_WITH_SLOW": "1",
+            "PYTORCH_TEST_SKIP_FAST": "true",
+            "PYTORCH_TEST_OMIT_SKIPPED": "1",
+            "PYTORCH_PRINT_REPRO_ON_FAILURE": "0",
+            "SLOW_TESTS_FILE": "slow.json",
+            "DISABLED_TESTS_FILE": "disabled.json",
+            "TORCH_TESTING_SHIM_STALL_SECONDS": "0",
+            "TORCH_TESTING_SHIM_FULL_TRACEBACK": "1",
+            "TORCH_TESTING_SHIM_SHARE_DEVICES": "1",
+            "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
+            "RANK": "3",
+            "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
+        }
+        expected = Settings(
+            device="cpu",
+            device_indices=(2, 0),
+            start_method="spawn",
+            world_size=2,
+            seed=0,
+            timeout_seconds=12.5,
+            journal="/a/journal",
+            thread_caps_set=True,
+            is_ci=True,
+            hypothesis_profile="debug",
+            with_slow=True,
+            skip_fast=True,
+            omit_skipped=True,
+            print_repro=False,
+            slow_tests_file="slow.json",
+            disabled_tests_file="disabled.json",
+            stall_seconds=0.0,
+            full_traceback=True,
+            share_devices=True,
+            strict_leaks=True,
+            rank=3,
+            showlocals=True,
+        )
+        self.assertEqual(expected, read_settings(environ))
+
+    def test_a_rank_that_is_no_number_is_not_torchruns(self) -> None:
+        self.assertIsNone(read_settings({"RANK": "sergeant"}).rank)
+
+    def test_either_thread_variable_says_that_the_user_has_chosen(self) -> None:
+        self.assertTrue(read_settings({"MKL_NUM_THREADS": "4"}).thread_caps_set)
+
+    def test_any_value_of_ci_is_true_and_picks_its_hypothesis_profile(self) -> None:
+        for value in ("1", "true", "false", "0"):
+            settings = read_settings({"CI": value})
+            self.assertTrue(settings.is_ci, value)
+            self.assertEqual("pytorch_ci", settings.hypothesis_profile)
+
+    def test_a_profile_chosen_by_hand_counts_on_ci_too(self) -> None:
+        self.assertEqual("dev", read_settings({"CI": "1", "PYTORCH_HYPOTHESIS_PROFILE": "dev"}).hypothesis_profile)
+
+    def test_the_environment_of_the_process_is_the_default_and_is_read_anew(self) -> None:
+        for device in ("cpu", "cuda"):
+            with mock.patch.dict(os.environ, {"TORCH_TESTING_SHIM_DEVICE": device}):
+                self.assertEqual(device, read_settings().device)
+
+    def test_a_choice_that_is_none_of_the_choices(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_START_METHOD="forkserver"),
+            """TORCH_TESTING_SHIM_START_METHOD is 'forkserver'; it must be one of fork, spawn""",
+        )
+
+    def test_a_timeout_that_is_no_positive_number(self) -> None:
+        for text in ("0", "-1", "inf", "nan", "soon"):
+            message = self.refusal(DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=text)
+            expected = f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT is {text!r}; it must be a positive number of seconds"
+            self.assertEqual(expected, message)
+
+    def test_a_number_that_is_no_number_or_too_large(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(WORLD_SIZE="0"), """WORLD_SIZE is '0'; it must be a whole number from 1"""
+        )
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_SEED="4294967296"),
+            """TORCH_TESTING_SHIM_SEED is '4294967296'; it must be a whole number from 0 to 4294967295""",
+        )
+        self.assertIn("must be a whole number", self.refusal(WORLD_SIZE="9" * 5000))
+
+    def test_indices_that_are_none_or_stand_twice(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_DEVICE_INDICES="0,-1"),
+            """TORCH_TESTING_SHIM_DEVICE_INDICES is '0,-1'; it must be different whole numbers with commas between""",
+        )
+        for text in ("1,1", "1,01", "0,", ",", "x", "9" * 5000):
+            self.assertIn("must be different", self.refusal(TORCH_TESTING_SHIM_DEVICE_INDICES=text))
+
+    def test_a_stall_time_that_is_less_than_0(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(TORCH_TESTING_SHIM_STALL_SECONDS="-1"),
+            """TORCH_TESTING_SHIM_STALL_SECONDS is '-1'; it must be 0 or a positive number of seconds""",
+        )
+
+    def test_a_flag_that_is_neither_on_nor_off(self) -> None:
+        self.assertExpectedInline(
+            self.refusal(PYTORCH_TEST_WITH_SLOW="maybe"), """PYTORCH_TEST_WITH_SLOW is 'maybe'; it must be 1 or 0"""
+        )
+
+    def test_what_a_launcher_tells(self) -> None:
+        settings = read_settings({"WORLD_SIZE": "8", "BACKEND": "mpi"})
+        self.assertEqual((8, "mpi"), (settings.world_size, settings.backend))
+        self.assertEqual("WORLD_SIZE is 'many'; it must be a whole number from 1", self.refusal(WORLD_SIZE="many"))
+
+    def test_a_changed_environment_is_put_back(self) -> None:
+        with mock.patch.dict(os.environ, {"SHIM_KEPT": "old", "SHIM_TAKEN": "old"}):
+            os.environ.pop("SHIM_NEW", None)
+            before = dict(os.environ)
+            values = {"SHIM_KEPT": "new", "SHIM_TAKEN": None, "SHIM_NEW": "new"}
+            with self.assertRaises(ZeroDivisionError), changed_environment(values):
+                self.assertEqual(("new", "new"), (os.environ["SHIM_KEPT"], os.environ["SHIM_NEW"]))
+                self.assertNotIn("SHIM_TAKEN", os.environ)
+                raise ZeroDivisionError
+            self.assertEqual(before, dict(os.environ))
+
+    @given(st.dictionaries(st.sampled_from(VARIABLES), st.text(max_size=8)))
+    def test_no_environment_causes_anything_but_settings_or_one_sentence(self, environ: dict[str, str]) -> None:
+        try:
+            settings = read_settings(environ)
+        except SettingsError as error:
+            self.assertTrue(any(str(error).startswith(f"{name} is ") for name in environ), str(error))
+            self.assertEqual(1, len(str(error).splitlines()))
+        else:
+            self.assertGreater(settings.timeout_seconds, 0)
+
+
+if __name__ == "__main__":
+    run_tests()

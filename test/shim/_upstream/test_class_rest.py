@@ -1,0 +1,90 @@
+"""What upstream's classes have and ours have not: torch's own, on ours."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from torch_testing_shim._upstream.class_rest import torchs_class
+from torch_testing_shim.common_fsdp import FSDPTestContinuous
+from torch_testing_shim.common_utils import TestCase, run_tests
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, DTensorTestMixin
+
+ROOT = Path(__file__).resolve().parents[3]
+#: In a process of its own, since what one use has brought would be there for the next.
+GOES_THROUGH_ALL = """
+from torch_testing_shim._upstream.graft import graft_of
+from torch_testing_shim.common_utils import instantiate_parametrized_tests
+from torch_testing_shim.distributed._tensor import common_dtensor
+
+class Sample(common_dtensor.DTensorTestBase):
+    def test(self): pass
+
+instantiate_parametrized_tests(Sample)
+print(graft_of(common_dtensor.__name__)._aside)
+"""
+BY_CLASS_AND_SUPER = """
+import torch
+from torch_testing_shim.common_utils import TestCase
+from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestMixin
+
+class Extending(TestCase):
+    def genSparseTensor(self, *args):
+        return super().genSparseTensor(*args)[0]
+
+assert Extending().genSparseTensor((3, 3), 2, 3, False, "cpu", torch.float32).is_sparse
+assert callable(DTensorTestMixin._test_op)
+print(TestCase.runWithPytorchAPIUsageStderr("import sys; sys.stderr.write('from the child')"))
+"""
+
+
+class Attributes(TestCase):
+    """What upstream's TestCase has and ours has not: torch's own, on ours."""
+
+    @property
+    def broken(self):
+        return self.maxDiff.no_such_name
+
+    def test_methods_work_on_this_test(self):
+        self.assertTrue(self.genSparseTensor((3, 3), 2, 3, False, "cpu", torch.float32)[0].is_sparse)
+        self.assertExpectedInlineMunged(KeyError, lambda: {}[1], """1""")
+        with self.assertRaises(AssertionError):
+            self.assertExpectedInlineMunged(KeyError, lambda: None, """1""")
+        self.assertIn("torch", self.runWithPytorchAPIUsageStderr("import torch"))  # uses another by the class
+
+    def test_on_the_class_and_by_super(self):
+        run = subprocess.run([sys.executable, "-c", BY_CLASS_AND_SUPER], cwd=ROOT, capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stdout), (0, "from the child\n"), run.stderr)
+
+    def test_who_goes_through_all_names_has_no_class_of_torchs_made(self):
+        run = subprocess.run([sys.executable, "-c", GOES_THROUGH_ALL], cwd=ROOT, capture_output=True, text=True)
+        self.assertEqual((0, "{}\n"), (run.returncode, run.stdout), run.stderr)
+
+    def test_ours_of_another_base_goes_before(self):
+        self.assertNotIn("torch/testing/_internal", FSDPTestContinuous._run.__code__.co_filename)
+
+    def test_values(self):
+        self.assertEqual((0, 0, False), (self._precision, self._rel_tol, self._ignore_not_implemented_error))
+
+    def test_what_neither_has(self):
+        self.assertFalse(hasattr(self, "init_pg"))
+        with self.assertRaisesRegex(AttributeError, "'Attributes' object has no attribute 'no_such_name'"):
+            _ = self.no_such_name
+
+    def test_an_error_in_a_property_is_shown(self):
+        with self.assertRaisesRegex(AttributeError, "'NoneType' object has no attribute 'no_such_name'"):
+            _ = self.broken
+
+    def test_a_mixin_that_is_marked(self):
+        self.assertIn("_test_op", torchs_class(DTensorTestMixin))
+        self.assertTrue(callable(DTensorTestBase()._test_op))
+
+    def test_what_processes_do_is_not_torchs(self):
+        for name in ("_start_processes", "_check_return_codes", "_event_listener"):
+            code = getattr(getattr(DTensorTestBase(), name, None), "__code__", None)
+            self.assertNotIn("torch/testing/_internal", code.co_filename if code is not None else "")
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,106 @@
+"""The ranks that are kept for a class, and what the class says of them, be it by a value, a property or a method."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import types
+from typing import Any
+
+import torch
+
+from torch_testing_shim._cases.limits import default_ranks
+from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._shared.settings import read_settings
+
+__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_wanted", "running_ranks_of", "start_ranks_of"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: The world size of a class that leaves it to the devices.
+UNSET = -2
+
+#: The ranks that are kept now, of one class at most.
+KEPT: dict[type, KeptRanks] = {}
+
+
+class OwnDevice:
+    """The device of a rank's tensors; a test case may set another in its place."""
+
+    def __get__(self, instance: Any, owner: type) -> torch.device:
+        rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
+        return rank_device(max(0, rank), str(class_value(owner, "device_type")))
+
+
+def running_ranks_of(cls: type) -> KeptRanks | None:
+    """The ranks of a test class that can run a test; None where there are none, and where those that are there run on
+    another device than the test is to run on."""
+    ranks = KEPT.get(cls)
+    is_usable = ranks is not None and ranks.are_running and ranks.device == read_settings().device
+    return ranks if is_usable else None
+
+
+def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> KeptRanks:
+    """Starts the ranks of a test class, with `cls.rdvz_file` as the file that they meet in.
+
+    Args:
+        cls: the class.
+        world_size: number of ranks, at least 1.
+        stops_at_subtest: tests end at the first subtest that fails.
+
+    Raises:
+        LaunchError: they cannot be started.
+    """
+    _end_all()
+    _end_all_at_exit()
+    ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
+    cls.rdvz_file = str(ranks.scratch.rendezvous)
+    if _leaves_ranks_to_devices(cls):
+        cls.world_size = cls._world_size_of_devices = world_size
+    return ranks
+
+
+def class_value(cls: type, name: str) -> Any:
+    """What a class says, be it by a value, a property, a class method or a method."""
+    found = getattr(cls, name)
+    if isinstance(found, property) and found.fget is not None:
+        return found.fget(object.__new__(cls))
+    if isinstance(found, types.FunctionType):
+        return found(object.__new__(cls))
+    return found() if callable(found) else found
+
+
+def ranks_wanted(cls: type) -> int:
+    """The number of ranks of a class.
+
+    Raises:
+        unittest.SkipTest: it is less than 1.
+        LaunchError: it is not an int.
+    """
+    wanted = default_ranks() if _leaves_ranks_to_devices(cls) else class_value(cls, "world_size")
+    return checked_world_size(wanted)
+
+
+def _leaves_ranks_to_devices(cls: type) -> bool:
+    """Whether the class sets no number of ranks, but for the one that it was given when its ranks were last started."""
+    return class_value(cls, "world_size") in (UNSET, getattr(cls, "_world_size_of_devices", UNSET))
+
+
+def _descriptors() -> frozenset[int]:
+    """What this process has open for kept ranks."""
+    return frozenset().union(*(ranks.descriptors for ranks in KEPT.values()))
+
+
+@functools.cache
+def _end_all_at_exit() -> None:
+    STARTER.kept_descriptors = _descriptors
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    """Ends all ranks that are kept, by force: another class's, or those of a class without its `tearDownClass`."""
+    while KEPT:
+        KEPT.popitem()[1].close()

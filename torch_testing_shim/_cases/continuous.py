@@ -1,0 +1,321 @@
+"""Tests of a class that share their ranks and their process group: `MultiProcContinuousTest`."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import types
+import unittest
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
+
+from torch_testing_shim._cases.base import TestCase
+from torch_testing_shim._cases.class_ranks import (
+    KEPT,
+    UNSET,
+    OwnDevice,
+    class_value,
+    ranks_wanted,
+    running_ranks_of,
+    start_ranks_of,
+)
+from torch_testing_shim._cases.limits import group_timeout, seconds_for
+from torch_testing_shim._program.notes import note_sharing
+from torch_testing_shim._cases.process_group_end import keep_connections
+from torch_testing_shim._cases.wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
+from torch_testing_shim._engine.channel import THIS_RANK
+from torch_testing_shim._engine.controller import raise_verdict
+from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
+from torch_testing_shim._engine.kept_rank_main import CompletionQueue, TaskQueue
+from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_device import bind_rank
+from torch_testing_shim._engine.rank_outcomes import skip_outcome
+from torch_testing_shim._engine.rank_process import RankProcess
+from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
+from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
+from torch_testing_shim._engine.unrun_body import checked_test
+from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._skips.conditions import skip_reason
+from torch_testing_shim._skips.needs import missing_backend, missing_device
+
+__all__ = ["MultiProcContinuousTest"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class MultiProcContinuousTest(TestCase):
+    """A test case whose methods run, one after the other, in the same `world_size` processes, with a process group that
+    is set up once (upstream's `MultiProcContinuousTest`, torch 2.13; `MultiProcContinousTest` in 2.4).
+
+    The ranks start with the first test of the class and end after its last. Where a test fails, the next one gets new
+    ranks. What a test leaves in a rank, its modules' state and its threads, the next test finds. `setUp` and `tearDown`
+    run in the controller alone.
+
+    Attributes:
+        rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
+        world_size: number of ranks; a class may set it, as a number or a property. By default one for each accelerator,
+            or 4 on the CPU.
+        device: the device of this rank.
+        rdvz_file: path of the file that the process group meets in.
+        pg: in a rank, the process group.
+        processes: in the controller, the ranks' processes.
+        timeout: how long a collective may take, where a class sets it; by default nearly as long as the test.
+    """
+
+    MAIN_PROCESS_RANK: ClassVar[int] = -1
+
+    world_size: int = UNSET
+    rank: int = UNSET
+    rdvz_file: str | None = None
+    timeout: timedelta = timedelta(seconds=120)
+    pg: dist.ProcessGroup
+    device: Any = OwnDevice()
+    #: Set by a subclass, no other test of it is run. A failure does not set it: the next test has new ranks.
+    poison_pill: bool = False
+    processes: Sequence[RankProcess] = ()
+    _is_joined = True
+    _ends_at_subtest = False
+    #: Upstream's; torch's test cases on LocalTensor, which have no ranks, set it.
+    _processes_spawned = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("torch_testing_shim."):
+            STARTER.expect(cls.__module__)
+
+    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
+        name = chosen_name(method_name, methodName)
+        super().__init__(name)
+        wrap_method(self, name, self._worker_run_main_wait)
+
+    # What subclasses override.
+
+    @classmethod
+    def device_type(cls) -> str:
+        """The type of the device in use; "cpu" where each rank of the class cannot have one of its own, or share it."""
+        device, ranks = device_in_use(), class_value(cls, "world_size")
+        return device.type if ranks == UNSET or device.has_room_for(ranks) else "cpu"
+
+    @classmethod
+    def opts(cls, high_priority_stream: bool = False) -> Any:
+        """Options of the process group, as its backend takes them; None for none."""
+        return None
+
+    @classmethod
+    def backend_str(cls) -> str | None:
+        """The process-group backend; None for what fits the device."""
+        return None
+
+    @classmethod
+    def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
+        """Binds the rank to its device and sets up the process group, in each rank before its first test. Where it
+        skips, all tests of the class do."""
+        own = bind_rank(rank, str(class_value(cls, "device_type")))
+        os.environ["LOCAL_RANK"] = str(rank if own.index is None else own.index)  # what torch takes a device by
+        assert rdvz_file is not None, "ranks are started with a file to meet in"
+        backend = class_value(cls, "backend_str")
+        if backend is None:  # of an accelerator, torch takes the one registered for it
+            backend = process_group_backend("cpu") if own.type == "cpu" else recorded_backend(own.type)
+        dist.init_process_group(
+            backend=backend,
+            world_size=world_size,
+            rank=rank,
+            store=FileStore(rdvz_file, world_size),
+            pg_options=cls.opts(),
+            timeout=cls.timeout,
+        )
+        cls.pg = dist.distributed_c10d._get_default_group()
+
+    # In the controller.
+
+    def setUp(self) -> None:
+        """Has the ranks begin with the test.
+
+        Raises:
+            unittest.SkipTest: the test cannot run here, as is known without its ranks.
+            LaunchError: the ranks cannot be started.
+            ValueError: torch does not know the backend.
+        """
+        super().setUp()
+        self.rank = self.MAIN_PROCESS_RANK
+        name = self._testMethodName
+        world_size = type(self)._get_world_size(str(class_value(type(self), "device_type")))
+        reason = skip_reason(self, getattr(type(self), name))
+        reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
+        reason = reason or missing_device(str(class_value(type(self), "device_type")), world_size)
+        if reason is not None:
+            raise unittest.SkipTest(reason)
+        if type(self).poison_pill:
+            raise unittest.SkipTest(f"{type(self).__name__}.poison_pill is set: no other test of the class is to run")
+        note_sharing(self, world_size)
+        type(self)._ends_at_subtest = self._stops_at_subtest
+        type(self)._ensure_processes_spawned()
+        ranks = self._ranks()
+        self._is_joined = False
+        self.addCleanup(self._end_unjoined)
+        ranks.order(name, seconds_for(self.id()))
+
+    @classmethod
+    def _get_world_size(cls, device_type: str) -> int:
+        """The number of ranks.
+
+        Raises:
+            unittest.SkipTest: it is less than 1.
+            LaunchError: it is not an int.
+        """
+        return ranks_wanted(cls)
+
+    @classmethod
+    def _ensure_processes_spawned(cls) -> None:
+        """Starts the ranks, where they do not wait for orders already."""
+        if running_ranks_of(cls) is None:
+            cls._spawn_processes(cls._get_world_size(str(class_value(cls, "device_type"))))
+
+    @classmethod
+    def _spawn_processes(cls, world_size: int) -> None:
+        """Starts the ranks.
+
+        Raises:
+            LaunchError: they cannot be started.
+        """
+        ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
+        cls.processes = ranks.processes
+
+    def _ranks(self) -> KeptRanks:
+        ranks = running_ranks_of(type(self))
+        if ranks is None:
+            name = type(self).__name__
+            raise LaunchError(f"no rank was started: {name}._spawn_processes has to call super()._spawn_processes(n)")
+        return ranks
+
+    def _worker_run_main_wait(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
+
+        @functools.wraps(fn)
+        def in_its_role(instance: MultiProcContinuousTest, *args: Any, **kwargs: Any) -> Any:
+            return instance._join() if current_steps() is None else fn(*args, **kwargs)
+
+        return types.MethodType(in_its_role, self)
+
+    def _join(self) -> None:
+        """Waits for the ranks and raises what they add up to.
+
+        Raises:
+            RankFailure: an assertion did not hold in a rank.
+            RankError: the test ended in another bad way.
+            unittest.SkipTest: every rank skipped.
+            LaunchError: no rank was started.
+        """
+        require_set_up(self)
+        ranks = KEPT[type(self)]
+        outcomes = ranks.outcomes()
+        self._is_joined = True
+        raise_verdict(outcomes, ExitExpectation())
+        if read_settings().show_output and (printed := ranks.printed()):
+            print(printed, flush=True)
+
+    def _end_unjoined(self) -> None:
+        """Ends ranks that run a test which nobody has waited for: what they say of it is not the next one's."""
+        if not self._is_joined and (ranks := KEPT.get(type(self))) is not None:
+            ranks.end_ranks()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        """Ends the ranks.
+
+        Raises:
+            RankError: one of them did not end well.
+        """
+        ranks = KEPT.pop(cls, None)
+        if ranks is not None:
+            ranks.finish()
+        super().tearDownClass()
+
+    # In a rank.
+
+    @classmethod
+    def _run(
+        cls, rank: int, test_name: str, file_name: str, parent_pipe: object, *, orders: str, world_size: int
+    ) -> None:
+        """Becomes a rank of the class, which runs the tests that are ordered."""
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
+        is_own = cls.timeout is not MultiProcContinuousTest.timeout
+        cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
+        with TaskQueue(os.path.join(orders, str(rank)), f"{cls.__module__}.{cls.__qualname__}") as tasks:
+            cls._worker_loop(rank, world_size, file_name, tasks, CompletionQueue(rank, channel))
+
+    @classmethod
+    def _worker_loop(
+        cls,
+        rank: int,
+        world_size: int,
+        rdvz_file: str,
+        task_queue: TaskQueue,
+        completion_queue: CompletionQueue,
+    ) -> None:
+        """Sets up the process group and runs the tests that come from `task_queue`. Subclasses override it to do more
+        around all tests of a rank.
+
+        Raises:
+            SystemExit: a test failed, or asked for it: the rank ends, for its peers to learn of it.
+        """
+        cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, rdvz_file
+        reason = cls._reason_not_to_start()
+        for test_id in task_queue:
+            outcome = cls._outcome_of(reason, test_id)
+            completion_queue.put(outcome)
+            if outcome.status.is_bad:
+                raise SystemExit(outcome.exit_code)
+        if dist.is_initialized():
+            if dist.get_backend() == "gloo":  # another backend may have more to do at its end
+                keep_connections()
+            dist.destroy_process_group()
+
+    @classmethod
+    def _reason_not_to_start(cls) -> str | None:
+        """Sets up the process group; returns why all tests are to skip, if they are."""
+        try:
+            cls._init_pg(cls.rank, cls.world_size, cls.rdvz_file)
+        except BaseException as end:
+            reason = skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
+            if reason is None:
+                raise
+            return reason
+        return None
+
+    @classmethod
+    def _outcome_of(cls, reason_to_skip: str | None, test_id: str) -> RankOutcome:
+        """Runs a test and tells how it ended. A `SystemExit` that means no skip passes through."""
+        if reason_to_skip is not None:
+            return skip_outcome(cls.rank, reason_to_skip)
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
+        steps = RankSteps(
+            cls.rank,
+            cls.failureException,
+            tell_subtest=channel.send_subtest,
+            is_expected=is_expected_failure(cls, test_id.rpartition(".")[2]),
+        )
+        return steps.take([functools.partial(cls._run_test_given_id, test_id)])
+
+    @classmethod
+    def _run_test_given_id(cls, test_id: str, **kwargs: Any) -> None:
+        """Runs the test of this id on an instance of its own, with its cleanups; `kwargs` go to the test method."""
+        name = test_id.rpartition(".")[2]
+        self = cls(name)
+        set_rng_seed()
+        steps = current_steps()
+        assert steps is not None, "a rank runs its test as one of its steps"
+        body = functools.partial(checked_test(getattr(self, name)), **kwargs)
+        steps.take(itertools.chain([body], cleanup_steps(self)))

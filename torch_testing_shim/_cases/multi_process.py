@@ -1,0 +1,326 @@
+"""`MultiProcessTestCase`: tests that run in several processes, fresh ones for each test.
+
+It lives twice. In the controller it starts one process per rank for each test method, waits for them and raises what
+their outcomes add up to. In each rank an instance of the same class runs the method.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+import types
+import unittest
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch.distributed as dist
+
+from torch_testing_shim._cases.base import TestCase
+from torch_testing_shim._cases.hooks import is_overridden, refuse_hooks, takes
+from torch_testing_shim._cases.limits import default_world_size, seconds_for
+from torch_testing_shim._program.notes import note_sharing
+from torch_testing_shim._cases.rank_call import RankCall, calls_of_its_own, make_pipes
+from torch_testing_shim._cases.wrapped_method import (
+    chosen_name,
+    is_expected_failure,
+    no_rank,
+    require_set_up,
+    wrap_method,
+)
+from torch_testing_shim._engine.channel import THIS_RANK
+from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
+from torch_testing_shim._engine.failure_text import left_text
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
+from torch_testing_shim._engine.rank_process import RankProcess
+from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps
+from torch_testing_shim._engine.unrun_body import checked_test
+from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._program.rank_records import rank_records
+from torch_testing_shim._shared.journal import RankRecord
+from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._skips.conditions import skip_reason
+
+__all__ = ["MultiProcessTestCase"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: What subclasses cannot have called -> what is done instead.
+NOT_CALLED = {"_event_listener": "a rank tells where it stands by itself"}
+#: What of a traceback goes into a pipe that nobody may read, which takes some 200 kB.
+_PIPE_CHARACTERS = 32_000
+
+
+class MultiProcessTestCase(TestCase):
+    """A test case whose methods run in `world_size` processes (upstream's `MultiProcessTestCase`, torch 2.13).
+
+    A subclass calls `self._spawn_processes()` at the end of its `setUp`. Ranks get fresh processes for every test
+    method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
+
+    A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
+    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    are in ranks as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture
+    sets is not there, as in upstream's ranks. A variable that a library reads when it is imported (TORCH_LOGS) has been
+    read before, unless ranks are spawned.
+
+    Attributes:
+        rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
+        file_name: path of the file in which the process group of the test's ranks meets.
+        processes: in the controller, the ranks' processes.
+        pid_to_pipe: in the controller, process ids of ranks -> this end of the pipe whose other end `_run` is given.
+        special_return_code_checks: test functions -> the exit code that their rank 0 has to end with.
+        skip_return_code_checks: test functions whose ranks may end with any exit code.
+    """
+
+    MAIN_PROCESS_RANK = -1
+    TEST_ERROR_EXIT_CODE = TEST_ERROR_EXIT_CODE
+
+    rank: int = MAIN_PROCESS_RANK
+    file_name: str
+    processes: Sequence[RankProcess] = ()
+    pid_to_pipe: dict[int, Connection]
+    special_return_code_checks: dict[Callable[..., Any], int]
+    skip_return_code_checks: list[Callable[..., Any]]
+    _ranks: TestRanks
+    _outcomes: tuple[RankOutcome, ...] = ()
+    _expectation = ExitExpectation()
+    _rank_records: tuple[RankRecord, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__module__.startswith("torch_testing_shim."):
+            STARTER.expect(cls.__module__)
+
+    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
+        name = chosen_name(method_name, methodName)
+        super().__init__(name)
+        wrap_method(self, name, self.join_or_run)
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks: 4, or what WORLD_SIZE says; a subclass that overrides this fixes it."""
+        return read_settings().world_size or default_world_size()
+
+    @property
+    def destroy_pg_upon_exit(self) -> bool:
+        """Whether a rank destroys the process group that its test has left."""
+        return True
+
+    @property
+    def is_master(self) -> bool:
+        return self.rank == 0
+
+    def join_or_run(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
+
+        @functools.wraps(fn)
+        def in_its_role(instance: MultiProcessTestCase) -> Any:
+            if instance.rank == self.MAIN_PROCESS_RANK:
+                return instance._join_processes(fn)
+            returned = fn()
+            THIS_RANK.has_run_body = returned is None
+            return returned
+
+        return types.MethodType(in_its_role, self)
+
+    # In the controller.
+
+    def _should_stop_test_suite(self) -> bool:
+        return False
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._ranks = TestRanks()
+        self.addCleanup(self._ranks.close)
+        self.file_name = str(self._ranks.scratch.rendezvous)
+        self.rank = self.MAIN_PROCESS_RANK
+        self.processes = []
+        self.pid_to_pipe = {}
+        self.addCleanup(self._close_pipes)
+        self.skip_return_code_checks = []
+        self.special_return_code_checks = {}
+
+    def tearDown(self) -> None:
+        super().tearDown()
+        for process in self.processes:
+            process.terminate()
+        self.processes = []
+
+    def _close_pipes(self) -> None:
+        for pipe in self.pid_to_pipe.values():
+            pipe.close()
+
+    def _current_test_name(self) -> str:
+        return self.id().rpartition(".")[2]
+
+    def _spawn_processes(self) -> None:
+        """Starts the ranks, in the way that is fastest and safe here.
+
+        Raises:
+            unittest.SkipTest: the test cannot run here, as is known without its ranks.
+            LaunchError: the ranks cannot be started.
+        """
+        self._start_processes(RankCall)
+
+    def _fork_processes(self) -> None:
+        """Upstream's other way to start ranks; here both are the same."""
+        self._spawn_processes()
+
+    def _start_processes(self, proc: Callable[..., Any]) -> None:
+        """Starts the ranks, as `_spawn_processes` does, each to run what `proc` makes.
+
+        Args:
+            proc: is called once for each rank with what `multiprocessing.Process` takes, and returns such a process,
+                not started, with other arguments perhaps. Ranks are not its children, whatever its kind: only its
+                `run` is called, in a rank.
+        """
+        require_set_up(self)
+        refuse_hooks(type(self), MultiProcessTestCase, NOT_CALLED)
+        name = self._current_test_name()
+        reason = skip_reason(self, getattr(type(self), name))
+        if reason is not None:
+            raise unittest.SkipTest(reason)
+        world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
+        pipes = make_pipes(world_size)
+        arguments = {"fake_pg": getattr(self, "fake_pg", False)}
+        plain = [(rank, name, self.file_name, end) for rank, (_, end) in enumerate(pipes)]
+        calls = calls_of_its_own(proc, type(self)._run, plain, arguments)
+        try:
+            pids = self._ranks.start(
+                type(self),
+                name,
+                world_size,
+                timeout=seconds_for(self.id()),
+                rendezvous_file=self.file_name,
+                run_arguments=arguments,
+                stops_at_subtest=self._stops_at_subtest,
+                pipes=[end.fileno() for _, end in pipes],
+                calls=calls,
+            )
+        finally:
+            for _, end in pipes:
+                end.close()
+        self.processes = self._ranks.processes
+        self.pid_to_pipe = {pid: ours for pid, (ours, _) in zip(pids, pipes, strict=True)}
+
+    def _join_processes(self, fn: Callable[..., Any]) -> None:
+        """Waits for the ranks and raises what they add up to.
+
+        Raises:
+            RankFailure: an assertion did not hold in a rank.
+            RankError: the test ended in another bad way.
+            unittest.SkipTest: every rank skipped.
+            LaunchError: no rank was started.
+        """
+        require_set_up(self)
+        began = time.monotonic()
+        try:
+            self._join(fn)
+            self._check(fn, time.monotonic() - began)
+        finally:
+            self._close_pipes()
+        if read_settings().show_output:
+            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.processes_left))):
+                print(text, flush=True)
+
+    def _check(self, fn: Callable[..., Any], seconds: float) -> None:
+        """Calls `_check_return_codes`; what a class's own one raises is told with what the ranks say."""
+        check: Callable[..., None] = self._check_return_codes
+        try:
+            check(fn, seconds) if takes(check, fn, seconds) else check(seconds)  # torch 2.4's
+        except (RankFailure, RankError, unittest.SkipTest):
+            raise
+        except Exception as error:
+            try:
+                self._judge()
+            except (RankFailure, RankError) as report:
+                raise error from report
+            raise
+
+    def _join(self, fn: Callable[..., Any] | None = None) -> None:
+        """Waits for the ranks. A class that checks exit codes by itself may have planned any, but no hang."""
+        if not self._ranks.are_started:
+            raise no_rank(self, "_spawn_processes")
+        self._expectation = ExitExpectation(
+            code=self.special_return_code_checks.get(fn) if fn is not None else None,
+            ignored=fn in self.skip_return_code_checks,
+        )
+        checks_itself = is_overridden(type(self), MultiProcessTestCase, "_check_return_codes")
+        has_own_look = is_overridden(type(self), MultiProcessTestCase, "_get_timedout_process_traceback")
+        self._outcomes = self._ranks.join(
+            ExitExpectation(ignored=True) if checks_itself else self._expectation,
+            self._get_timedout_process_traceback if has_own_look else _do_nothing,
+        )
+        self._rank_records = rank_records(self._outcomes, self._ranks.started)
+        if any(outcome.status.is_hang for outcome in self._outcomes):
+            self._judge()
+
+    def _judge(self) -> None:
+        if not self._outcomes:
+            self._join()
+        raise_verdict(self._outcomes, self._expectation, self._ranks.processes_left)
+
+    def _check_return_codes(self, fn: Callable[..., Any], elapsed_time: float = 0.0) -> None:
+        """Raises what the ranks add up to, as `_join_processes` does, which calls it when they have ended. A subclass
+        that overrides it judges by `self.processes[rank].exitcode`, and its word counts, but after a hang."""
+        self._check_no_test_errors(elapsed_time) if self._expectation.ignored else self._judge()
+
+    def _check_no_test_errors(self, elapsed_time: float) -> None:
+        """The same for a test of `skip_return_code_checks`, whose exit codes do not count (torch 2.4)."""
+        self._judge()
+
+    def _get_timedout_process_traceback(self) -> None:
+        """Prints where the ranks that still run stand. The report of a hang has it in any case, so that it is called at
+        the deadline only where a subclass has another."""
+        print(self._ranks.stacks(), flush=True)
+
+    # In a rank.
+
+    @classmethod
+    def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: Connection, **kwargs: Any) -> None:
+        """Builds the rank's instance and runs the test on it. Subclasses override it to do more around the test."""
+        self = cls(test_name)
+        self.rank = rank
+        self.file_name = file_name
+        self.run_test(test_name, parent_pipe)
+
+    def run_test(self, test_name: str, parent_pipe: Connection) -> None:
+        """Runs the test method in this rank and reports how it ended. The traceback of an exception goes into
+        `parent_pipe`, too.
+
+        Raises:
+            SystemExit: the test failed or skipped; what `_run` wanted to do after it is not done, as upstream.
+        """
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
+        set_rng_seed()
+        test = getattr(self, test_name)
+        steps = RankSteps(
+            self.rank,
+            self.failureException,
+            tell=lambda found: channel.send(found) if found.status.is_exception else None,
+            tell_subtest=channel.send_subtest,
+            is_expected=is_expected_failure(type(self), test_name),
+        )
+        outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
+        if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash
+            channel.send(outcome)
+        else:
+            with suppress(OSError, ValueError):  # closed
+                parent_pipe.send(outcome.traceback[-_PIPE_CHARACTERS:])
+        if not outcome.status.is_bad:
+            channel.await_others()
+        if outcome.exit_code:
+            raise SystemExit(outcome.exit_code)
+        if self.destroy_pg_upon_exit and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _do_nothing() -> None:
+    """There is nothing to do."""

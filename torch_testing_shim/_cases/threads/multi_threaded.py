@@ -1,0 +1,234 @@
+"""Tests whose ranks are threads of the test process: `MultiThreadedTestCase`, and a decorator for a single method."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import types
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch._C._distributed_c10d import Store
+
+from torch_testing_shim._cases.base import TestCase
+from torch_testing_shim._cases.limits import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
+from torch_testing_shim._program.notes import note_sharing
+from torch_testing_shim._cases.threads.thread_run import Failure, ThreadedRun, threaded_process_group
+from torch_testing_shim._cases.wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
+from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
+from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.unrun_body import checked_step, checked_test
+from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS
+from torch_testing_shim._skips.conditions import skip_reason
+
+__all__ = ["MultiThreadedTestCase", "spawn_threads_and_init_comms"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class MultiThreadedTestCase(TestCase):
+    """A test case whose methods run in `world_size` threads of the test process, with a process group between them
+    (upstream's `MultiThreadedTestCase`, torch 2.13).
+
+    A subclass calls `self._spawn_threads()` at the end of its `setUp`. `setUp` and `tearDown` run once, in the main
+    thread; `perThreadSetUp` and `perThreadTearDown` run in each rank. Modules, globals and the CPU's random generator
+    are shared by all ranks.
+
+    Attributes:
+        rank: the rank, or `MAIN_THREAD_RANK` in the main thread.
+        threads: in the main thread, the ranks' threads.
+        global_store: while the ranks run, the store that their process group was made with.
+    """
+
+    MAIN_THREAD_RANK = -1
+
+    rank: int = MAIN_THREAD_RANK
+    threads: list[threading.Thread]
+    global_store: Store
+    _run_of_threads: ThreadedRun | None = None
+
+    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
+        name = chosen_name(method_name, methodName)
+        super().__init__(name)
+        wrap_method(self, name, self.join_or_run)
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return default_world_size()
+
+    def join_or_run(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """A method that runs `fn` in a rank, and in the main thread waits for the ranks that do."""
+
+        @functools.wraps(fn)
+        def in_its_role(instance: MultiThreadedTestCase) -> Any:
+            if instance.rank != self.MAIN_THREAD_RANK:
+                return fn()
+            if not getattr(instance, "threads", ()):
+                raise no_rank(self, "_spawn_threads")
+            return instance._join_threads(instance.threads, fn)
+
+        return types.MethodType(in_its_role, self)
+
+    # In the main thread.
+
+    @property
+    def _current_test_name(self) -> str:
+        return self.id().rpartition(".")[2]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rank = self.MAIN_THREAD_RANK
+        self.threads = []
+
+    def tearDown(self) -> None:
+        super().tearDown()
+        self.threads = []
+
+    def _spawn_threads(self) -> None:
+        """Starts the ranks.
+
+        Raises:
+            unittest.SkipTest: the test cannot run here, or would run on no rank.
+            LaunchError: `world_size` is no int.
+        """
+        require_set_up(self)
+        name = self._current_test_name
+        reason = skip_reason(self, getattr(type(self), name))
+        if reason is not None:
+            raise unittest.SkipTest(reason)
+        world_size = checked_world_size(self.world_size)
+        note_sharing(self, world_size)
+        run = ThreadedRun(world_size, seconds_for(self.id()), stops_at_subtest=self._stops_at_subtest)
+        self.addCleanup(run.close)
+        for attribute, value in (("global_store", run.store), ("_run_of_threads", run)):
+            setattr(type(self), attribute, value)
+            self.addCleanup(delattr, type(self), attribute)
+        run.start(lambda rank: type(self)._run(name, rank, world_size))
+        self.threads = run.threads
+
+    @classmethod
+    def _join_threads(cls, threads: list[threading.Thread], fn: Callable[..., Any]) -> None:
+        """Waits for the ranks and raises what they add up to.
+
+        Raises:
+            RankFailure: an assertion did not hold in a rank.
+            RankError: the test ended in another bad way.
+            unittest.SkipTest: every rank skipped.
+            LaunchError: other threads were started.
+        """
+        run = cls._run_of_threads
+        if run is None or not {*threads} <= {*run.threads}:
+            raise LaunchError(
+                f"{cls.__name__} has other threads than this harness's: "
+                "its _spawn_threads has to call super()._spawn_threads()"
+            )
+        cls._check_return_codes(run.wait(), run.timeout, fn)
+
+    @classmethod
+    def _check_return_codes(
+        cls, failed_ranks: list[tuple[int, Failure]], timeout: float, fn: Callable[..., Any]
+    ) -> None:
+        """Raises what the ranks add up to, as `_join_threads` does, which calls it when they have ended. A subclass
+        that overrides it judges by `failed_ranks`, and its word counts, but after a hang.
+
+        Args:
+            failed_ranks: each rank that has ended with an exception, a skip included, and the exception.
+            timeout: seconds that the test could take.
+            fn: the test method.
+        """
+        assert cls._run_of_threads is not None, "ranks have been waited for"
+        cls._run_of_threads.judge()
+
+    # In a rank.
+
+    def perThreadSetUp(self) -> None:
+        """For subclasses: runs in each rank before the test, inside the process group."""
+
+    def perThreadTearDown(self) -> None:
+        """For subclasses: runs in each rank after the test, outside of the process group."""
+
+    @classmethod
+    def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
+        """Builds the rank's instance and runs the test on it. Subclasses override it to do more around the test."""
+        self = cls(test_name)
+        self.rank = rank
+        self.run_test_with_threaded_pg(test_name, rank, world_size)
+
+    def run_test_with_threaded_pg(self, test_name: str, rank: int, world_size: int) -> None:
+        """Runs the test method in this rank, with its set-up, its cleanups and its tear-down."""
+
+        steps = current_steps()
+        assert steps is not None, "a rank's thread has been started by ThreadRanks"
+
+        def taken() -> Iterator[Callable[[], object]]:
+            with threaded_process_group(rank, world_size, type(self).global_store):
+                yield checked_step(self.perThreadSetUp)
+                if not steps.has_ended:
+                    yield checked_test(getattr(self, test_name))
+                yield from cleanup_steps(self)
+            yield checked_step(self.perThreadTearDown)
+
+        steps.take(taken())
+
+    def assertEqualOnRank(self, x: Any, y: Any, msg: Any = None, *, rank: int = 0) -> None:
+        """`assertEqual` on one rank alone, for what draws random numbers: all ranks share one generator."""
+        if self.rank == rank:
+            self.assertEqual(x, y, msg)
+
+    def assertNotEqualOnRank(self, x: Any, y: Any, msg: Any = None, *, rank: int = 0) -> None:
+        """`assertNotEqual` on one rank alone."""
+        if self.rank == rank:
+            self.assertNotEqual(x, y, msg)
+
+
+def _subtest_of_rank(msg: Any = NO_MESSAGE, **params: Any) -> AbstractContextManager[None]:
+    steps = current_steps()
+    return nullcontext() if steps is None else steps.subtest(msg, params)
+
+
+def spawn_threads_and_init_comms(
+    func: Callable[..., Any] | None = None,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    world_size: int = DEFAULT_WORLD_SIZE,
+) -> Callable[..., Any]:
+    """Runs a test method in threads with a process group between them (upstream's name, torch 2.13). For methods of
+    any test case; all ranks share its instance.
+
+    Args:
+        func: the method, where the decorator is used bare.
+        timeout: seconds that it may take; 300 stands for what every test may take
+            (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
+        world_size: number of ranks.
+
+    The decorated method raises what `MultiThreadedTestCase` does: `RankFailure`, `RankError`, `unittest.SkipTest`.
+    """
+    if func is None:
+        return functools.partial(spawn_threads_and_init_comms, timeout=timeout, world_size=world_size)
+    test = func
+
+    @functools.wraps(test)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        size = checked_world_size(world_size)
+        seconds = seconds_for(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
+        run = ThreadedRun(size, seconds, stops_at_subtest=getattr(self, "_stops_at_subtest", False))
+
+        def body(rank: int) -> None:
+            steps = current_steps()
+            assert steps is not None, "a rank's thread has been started by ThreadRanks"
+            with threaded_process_group(rank, size, run.store):
+                steps.take([functools.partial(checked_test(test), self, *args, **kwargs)])
+
+        self.subTest = _subtest_of_rank  # unittest's would have all ranks share one state
+        try:
+            run.start(body)
+            run.wait()
+            run.judge()
+        finally:
+            del self.subTest
+            run.close()
+
+    return wrapper

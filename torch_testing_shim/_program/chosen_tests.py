@@ -1,0 +1,115 @@
+"""Which tests a command line names: the tests of a module, their names, and the choice among them."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import unittest
+from collections.abc import Callable, Iterator, Sequence
+
+from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
+
+__all__ = ["SelectionError", "class_name", "load", "select", "test_name"]
+
+SUGGESTIONS = 3
+
+
+class SelectionError(ValueError):
+    """A name on the command line is no test's, or a pattern is none; the message is one sentence for each."""
+
+
+def class_name(test: unittest.TestCase) -> str:
+    """The name of a test's class: "Class", or "Outer.Inner" for a nested one."""
+    return type(test).__qualname__.rpartition("<locals>.")[2]
+
+
+def test_name(test: unittest.TestCase) -> str:
+    """A test's name on command lines and in the journal: "Class.method"; of what is no method "DocTestCase.name"
+    and "FunctionTestCase.name"."""
+    method, own_id = test._testMethodName, test.id()
+    if method == "runTest" and not own_id.endswith(f".{method}"):
+        return f"{class_name(test)}.{own_id.removeprefix('__main__.')}"
+    return f"{class_name(test)}.{method}"
+
+
+test_name.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest makes of its name
+
+
+def load(module: types.ModuleType, *, omit_skipped: bool = False) -> list[unittest.TestCase]:
+    """The tests of a module, in unittest's order, each a new instance.
+
+    Args:
+        omit_skipped: leave out those that were marked as skipped when their class was made (PYTORCH_TEST_OMIT_SKIPPED).
+    """
+    tests = _flat(unittest.TestLoader().loadTestsFromModule(module))
+    return [test for test in tests if not (omit_skipped and _is_marked_skipped(test))]
+
+
+def _is_marked_skipped(test: unittest.TestCase) -> bool:
+    """Whether unittest's decorators have marked a test's method; what its class says does not count."""
+    method = getattr(type(test), test._testMethodName, None)
+    return bool(getattr(method, "__unittest_skip__", False))
+
+
+def select(
+    tests: Sequence[unittest.TestCase], names: Sequence[str], patterns: Sequence[str], excluded: Sequence[str] = ()
+) -> list[unittest.TestCase]:
+    """Those of `tests` that are named (all, where no names are given), match one of the patterns (if there are any) and
+    are not excluded.
+
+    Args:
+        names: "Class" or "Class.method", also with the module in front.
+        patterns: `-k`'s, which see "module.Class.method"; see `_keyword_expression`.
+        excluded: names, as above.
+
+    Raises:
+        SelectionError: a name is no test's and no class's, or a pattern cannot be read.
+    """
+    wanted = [_without_module(name, tests) for name in names]
+    unwanted = [_without_module(name, tests) for name in excluded]
+    _check([*wanted, *unwanted], tests)
+    try:
+        matchers = [read_keyword(pattern) for pattern in patterns]
+    except KeywordError as error:
+        raise SelectionError(str(error)) from None
+    is_wanted, is_unwanted = _naming(wanted, tests), _naming(unwanted, tests)
+    named = [test for test in tests if not wanted or is_wanted(test)]
+    return [test for test in named if _matches(test, matchers) and not is_unwanted(test)]
+
+
+def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
+    if isinstance(suite, unittest.TestCase):
+        yield suite
+        return
+    for item in suite:
+        yield from _flat(item)
+
+
+def _without_module(name: str, tests: Sequence[unittest.TestCase]) -> str:
+    modules = {"__main__", *(type(test).__module__ for test in tests)}
+    return next((name[len(module) + 1 :] for module in modules if name.startswith(f"{module}.")), name)
+
+
+def _naming(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> Callable[[unittest.TestCase], bool]:
+    """A function that says whether a test is named, itself or by its class. A test's name names no other test, though
+    another's may begin with it and a dot."""
+    alone = frozenset(wanted)
+    classes = tuple(f"{name}." for name in alone.difference(map(test_name, tests)))
+    return lambda test: test_name(test) in alone or test_name(test).startswith(classes)
+
+
+def _matches(test: unittest.TestCase, matchers: Sequence[Callable[[str], bool]]) -> bool:
+    full_name = f"{type(test).__module__}.{test_name(test)}"
+    return not matchers or any(matches(full_name) for matches in matchers)
+
+
+def _check(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> None:
+    known = dict.fromkeys([*(class_name(test) for test in tests), *(test_name(test) for test in tests)])
+    problems = []
+    for name in wanted:
+        if name not in known and not any(one.startswith(f"{name}.") for one in known):
+            nearest = difflib.get_close_matches(name, known, SUGGESTIONS)
+            hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
+            problems.append(f"there is no test {name!r}{hint}")
+    if problems:
+        raise SelectionError("\n".join(problems))

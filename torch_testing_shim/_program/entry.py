@@ -1,0 +1,237 @@
+"""`run_tests`: what `python test_file.py ...` does.
+
+    options > settings > load > select > run (here, in children, by pytest) > report > exit status
+
+Whichever way the tests run, each leaves one entry in the `TestLog`, and the exit status follows from those entries.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import shlex
+import sys
+import types
+import unittest
+from collections.abc import Mapping, Sequence, Set
+
+from torch_testing_shim._engine.devices import DeviceError, checked_device
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.scratch import check_scratch_folder
+from torch_testing_shim._engine.spawned_main import is_importing_main
+from torch_testing_shim._program.child_runs import run_in_children
+from torch_testing_shim._program.chosen_tests import SelectionError, load, select, test_name
+from torch_testing_shim._program.file_options import ProgramOptions, parse_arguments
+from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
+from torch_testing_shim._program.junit_file import ReportError, check_reportable, write_report
+from torch_testing_shim._program.log import LogError, TestLog
+from torch_testing_shim._program.pytest_run import PytestMissing, run_with_pytest
+from torch_testing_shim._program.run_environment import export, take_expectations, take_journal
+from torch_testing_shim._program.skipped_tests import ToldError, leave_out, tests_to_skip
+from torch_testing_shim._program.unittest_result import Fixtures, JournalingResult
+from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
+from torch_testing_shim._shared.running_script import pytest_arguments
+from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
+from torch_testing_shim._shared.stack_request import answer_stack_requests
+from torch_testing_shim._shared.standard_streams import open_standard_streams
+from torch_testing_shim._skips.lists import TestListError, check_test_lists
+
+__all__ = ["run_tests"]
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+PASSED, FAILED, WRONG_USAGE, NOTHING_RAN = 0, 1, 2, 5
+
+_USAGE_ERRORS = (
+    SettingsError,
+    TestListError,
+    ToldError,
+    SelectionError,
+    LogError,
+    ReportError,
+    PytestMissing,
+    DeviceError,
+    HardwareError,
+    LaunchError,
+)
+
+
+def run_tests(argv: list[str] | None = None) -> None:
+    """Runs the tests of the main module as the command line says, and ends the process (upstream: `run_tests`,
+    torch 2.13). `-h` lists the options.
+
+    Args:
+        argv: the command line with the program's name; `sys.argv` by default.
+
+    Raises:
+        SystemExit: always, but in a rank that imports the file; 0 where all tests passed or skipped, 1 where one
+            failed, 2 where the command line or the environment is wrong, 5 where there was nothing to run, 130 where
+            Ctrl-C stopped the run, 143 where SIGTERM did, 129 where SIGHUP did.
+    """
+    if is_importing_main():  # a file that does not ask for its __name__ first
+        return
+    arguments = sys.argv if argv is None else argv
+    script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
+    open_standard_streams()
+    answer_stack_requests()
+    with Interrupts() as interrupts:
+        try:
+            status = _run(parse_arguments(arguments[1:], script), script, interrupts)
+        except _USAGE_ERRORS as error:
+            print(error, file=sys.stderr)
+            status = WRONG_USAGE
+        except KeyboardInterrupt as interrupt:
+            status = _interrupted(interrupt, interrupts)
+    sys.stdout.flush()
+    _settle_last_collection()
+    raise SystemExit(status)
+
+
+def _settle_last_collection() -> None:
+    """Has Python collect nothing at its end, which takes as long as a small test; what is still there goes with the
+    process. Where nanobind is loaded (triton's, from torch 2.15 on), it would list all of that as leaked."""
+    has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
+    gc.unfreeze() if has_nanobind else gc.freeze()
+
+
+def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
+    """Ends what the run was doing; returns the exit status."""
+    end_what_is_left()
+    interrupts.ignore()
+    how = f"ended by {interrupt.signal.name}" if isinstance(interrupt, Terminated) else "interrupted"
+    print(how, file=sys.stderr)
+    return exit_status(interrupt)
+
+
+def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
+    export(options)
+    settings = read_settings()
+    check_test_lists(settings)
+    device = checked_device(settings).type
+    check_scratch_folder()
+    if options.save_xml is not None:
+        check_reportable(options.save_xml)
+    choice = _choice(options)
+    if options.hw_classification:
+        print(choice, file=sys.stderr)
+    names = [test_name(test) for test in choice.chosen]
+    skipped = tests_to_skip(take_expectations(settings), names, device)
+    log = TestLog(take_journal(settings))
+    log.plan(names, device, len(choice.left_out))
+    if options.discover:
+        print("\n".join(names))
+        log.finish()
+        return PASSED
+    if not names:
+        print("no test matches" if _has_choice(options) else _why_no_tests(script, settings), file=sys.stderr)
+        log.finish()
+        return NOTHING_RAN
+    return _run_and_report(names, skipped, options, script, log, interrupts)
+
+
+def _why_no_tests(script: str, settings: Settings) -> str:
+    names = vars(sys.modules["__main__"]).items()
+    if not any(name.startswith("test") and isinstance(value, types.FunctionType) for name, value in names):
+        return "there are no tests"
+    command = shlex.join(["python", *pytest_arguments(settings), script])
+    return f"there are no tests in classes; pytest runs functions: {command}"
+
+
+def _has_choice(options: ProgramOptions) -> bool:
+    return bool(options.names or options.patterns or options.excluded or options.hw_classification)
+
+
+def _choice(options: ProgramOptions) -> HardwareChoice[unittest.TestCase]:
+    """The tests that the command line asks for, each a new instance."""
+    loaded = load(sys.modules["__main__"], omit_skipped=read_settings().omit_skipped)
+    tests = select(loaded, options.names, options.patterns, options.excluded)
+    if not options.hw_classification:
+        return HardwareChoice((), tuple(tests), (), ())
+    return choose_by_hardware(tests, options.hw_classification, type)
+
+
+def _run_and_report(
+    names: Sequence[str],
+    skipped: Mapping[str, str],
+    options: ProgramOptions,
+    script: str,
+    log: TestLog,
+    interrupts: Interrupts,
+) -> int:
+    status = None
+    try:
+        for _ in range(options.repeat):
+            left = leave_out(names, skipped, log)
+            if left:
+                _run_once(left, options, script, log, interrupts)
+            if log.has_failures:
+                break
+        log.finish()
+    except KeyboardInterrupt as interrupt:
+        status = _interrupted(interrupt, interrupts)
+    if options.subprocess or options.run_parallel > 1:
+        print(_summary(log), file=sys.stderr)
+    if options.save_xml is not None:
+        write_report([*log.entries, *log.interrupted], script, options.save_xml)
+    return _exit_status(log) if status is None else status
+
+
+def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog, interrupts: Interrupts) -> None:
+    if options.subprocess:
+        run_in_children([[name] for name in names], 1, script, options, log)
+    elif options.run_parallel > 1:
+        batches = [names[first :: options.run_parallel] for first in range(min(options.run_parallel, len(names)))]
+        run_in_children(batches, len(batches), script, options, log)
+    elif options.use_pytest:
+        run_with_pytest(names, script, options, log)
+    else:
+        _run_here(frozenset(names), options, log, interrupts)
+
+
+def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts: Interrupts) -> None:
+    """Runs tests in this process, by unittest's own runner.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.
+    """
+    stopped_by: list[KeyboardInterrupt] = []
+    tests = [test for test in _choice(options).chosen if test_name(test) in names]
+    suite, fixtures = unittest.TestSuite(tests), Fixtures(tests)
+    del tests  # the suite lets go of each test when it has run, with all that the test holds
+
+    def run_suite(result: JournalingResult) -> None:
+        STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
+        try:
+            suite(result)
+        except KeyboardInterrupt as interrupt:
+            result.interrupt(interrupt)
+            stopped_by.append(interrupt)
+
+    unittest.TextTestRunner(
+        verbosity=options.verbosity,
+        failfast=options.failfast,
+        buffer=options.buffer,
+        tb_locals=options.showlocals,
+        warnings=None if sys.warnoptions else "default",
+        resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures, swallowed=interrupts.swallowed),
+    ).run(run_suite)  # type: ignore[arg-type]
+    if stopped_by:
+        raise stopped_by[0]
+
+
+def _summary(log: TestLog) -> str:
+    """What all child processes together came to."""
+    failures = [
+        f"{entry.status.value}: {entry.test}: {entry.reason}" for entry in log.entries if entry.status.is_failure
+    ]
+    return "\n".join(["", *failures, log.summary()])
+
+
+def _exit_status(log: TestLog) -> int:
+    if log.has_failures:
+        return FAILED
+    if log.never_ended:  # silence is no pass
+        print(f"these tests were to run and did not: {', '.join(log.never_ended)}", file=sys.stderr)
+        return FAILED
+    return PASSED

@@ -1,0 +1,165 @@
+"""The command line of a test file: upstream's options and unittest's, as one frozen `ProgramOptions`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch_testing_shim._isolation.seeds import SEED
+from torch_testing_shim._shared.hardware import HARDWARE, HARDWARE_NAMES
+from torch_testing_shim._shared.settings import LARGEST_SEED
+
+__all__ = ["ProgramOptions", "parse_arguments"]
+
+DEFAULT_SLOW_TESTS_FILE = "slow_tests.json"
+DEFAULT_DISABLED_TESTS_FILE = ".pytorch-disabled-tests.json"
+DEFAULT_REPORT_FOLDER = "test-reports"
+
+
+@dataclass(frozen=True)
+class ProgramOptions:
+    """What the user asks of a test file.
+
+    Attributes:
+        names: "Class" or "Class.method"; empty for all.
+        excluded: "Class" or "Class.method": what is left out of the chosen tests.
+        patterns: unittest's -k.
+        hw_classification: names of `HardwareClassification`, of which a test's class must say one; empty for all tests.
+        verbosity: 0 quiet, 1 normal, 2 a line per test.
+        failfast, buffer, showlocals: as unittest's -f, -b, --locals.
+        full_traceback: tracebacks and stacks of ranks keep the harness's own frames.
+        strict_leaks: a test that leaves something in the test process has failed.
+        discover: only print the names of the tests.
+        repeat: how many times to run, until one fails.
+        subprocess: every test in a process of its own.
+        run_parallel: in how many processes to run at once.
+        use_pytest: let pytest run the tests.
+        save_xml: path of the JUnit report, or None.
+        slow_tests_file, disabled_tests_file: paths, or None.
+        accept: rewrite expected output with what comes out.
+        seed: what every test's random numbers start from, or None for `SEED`.
+    """
+
+    names: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    hw_classification: tuple[str, ...] = ()
+    verbosity: int = 1
+    failfast: bool = False
+    buffer: bool = False
+    showlocals: bool = False
+    full_traceback: bool = False
+    strict_leaks: bool = False
+    discover: bool = False
+    repeat: int = 1
+    subprocess: bool = False
+    run_parallel: int = 1
+    use_pytest: bool = False
+    save_xml: Path | None = None
+    slow_tests_file: str | None = None
+    disabled_tests_file: str | None = None
+    accept: bool = False
+    seed: int | None = None
+
+
+def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
+    """Reads a command line, without the program's name.
+
+    Args:
+        script: path of the test file.
+
+    Raises:
+        SystemExit: with status 2 where the command line is wrong, 0 for -h; the parser has printed why.
+    """
+    parser = _parser(Path(script).name)
+    found = parser.parse_args(arguments)
+    ways = [way for way in ("subprocess", "use_pytest") if getattr(found, way)] + ["run_parallel"] * (
+        found.run_parallel > 1
+    )
+    if len(ways) > 1:
+        parser.error(" and ".join(f"--{way.replace('_', '-')}" for way in ways) + " cannot be combined")
+    return ProgramOptions(
+        names=tuple(found.names),
+        excluded=tuple(found.exclude_test),
+        patterns=tuple(found.k),
+        hw_classification=tuple(dict.fromkeys(found.hw_classification)),
+        verbosity=found.verbosity,
+        failfast=found.failfast,
+        buffer=found.buffer,
+        showlocals=found.showlocals,
+        full_traceback=found.full_traceback,
+        strict_leaks=found.strict_leaks,
+        discover=found.discover_tests,
+        repeat=found.repeat,
+        subprocess=found.subprocess,
+        run_parallel=found.run_parallel,
+        use_pytest=found.use_pytest,
+        save_xml=_report_path(found.save_xml, script),
+        slow_tests_file=found.import_slow_tests,
+        disabled_tests_file=found.import_disabled_tests,
+        accept=found.accept,
+        seed=found.seed,
+    )
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, allow_abbrev=False)
+    tests = parser.add_argument_group("unittest's options")
+    add = tests.add_argument
+    add("names", nargs="*", metavar="Class[.method]", help="run only these")
+    add(
+        "-k",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="run only tests that it matches: a part of a name, a glob, or words with and, or, not",
+    )
+    add("-v", "--verbose", dest="verbosity", action="store_const", const=2, default=1, help="a line per test")
+    add("-q", "--quiet", dest="verbosity", action="store_const", const=0, help="only failures and the summary")
+    add("-f", "--failfast", action="store_true", help="stop at the first failure")
+    add("-b", "--buffer", action="store_true", help="show output only of tests that fail")
+    add("-c", "--catch", action="store_true", help="accepted: Ctrl-C always ends with a report of what ran")
+    harness = parser.add_argument_group("upstream's options").add_argument
+    harness("--showlocals", "--locals", action="store_true", help="show local variables in tracebacks")
+    harness("--full-traceback", action="store_true", help="show the harness's own frames of ranks, too")
+    harness("--strict-leaks", action="store_true", help="fail tests that leave something in the test process")
+    harness("--discover-tests", action="store_true", help="print the names of the tests and run none")
+    harness("--repeat", type=_count, default=1, metavar="N", help="run N times, until a run fails")
+    harness("--subprocess", action="store_true", help="run each test in a process of its own")
+    harness("--run-parallel", type=_count, default=1, metavar="N", help="share the tests out to N processes")
+    harness("--use-pytest", action="store_true", help="let pytest run the tests")
+    harness("--save-xml", nargs="?", const=DEFAULT_REPORT_FOLDER, metavar="PATH", help="write a JUnit report")
+    hardware: dict[str, Any] = {"type": str.upper, "choices": HARDWARE}
+    hardware |= {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
+    lists: dict[str, Any] = {"nargs": "?", "metavar": "FILE"}
+    harness("--import-slow-tests", const=DEFAULT_SLOW_TESTS_FILE, help="JSON file of slow tests", **lists)
+    harness("--import-disabled-tests", const=DEFAULT_DISABLED_TESTS_FILE, help="JSON file of tests to skip", **lists)
+    harness("--hw-classification", help=f"run only tests of classes that say {HARDWARE_NAMES}", **hardware)
+    harness("--accept", action="store_true", help="rewrite expected output with what comes out")
+    harness("--seed", type=_seed, metavar="N", help=f"what each test's random numbers start from, by default {SEED}")
+    leave_out: dict[str, Any] = {"action": "append", "default": [], "metavar": "Class[.method]"}
+    parser.add_argument_group("our own").add_argument("--exclude-test", help="leave out (repeatable)", **leave_out)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_SEED}")
+    return int(text)
+
+
+def _report_path(given: str | None, script: str) -> Path | None:
+    """A path that ends in .xml is the report's own; any other is the folder that it is written to."""
+    if given is None:
+        return None
+    path = Path(given)
+    return path if path.suffix == ".xml" else path / f"{Path(script).stem}.xml"

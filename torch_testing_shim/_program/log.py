@@ -1,0 +1,110 @@
+"""What a run of a test file keeps of its tests: one entry for each, written to the journal as it comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
+from torch_testing_shim._shared.settings import read_settings
+
+__all__ = ["UNEXPECTED_SUCCESS", "LogError", "TestLog", "headline", "interrupt_report"]
+
+#: Why a test that passed has failed.
+UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
+
+
+class LogError(ValueError):
+    """The journal cannot be written; the message is one sentence."""
+
+
+class TestLog:
+    """The entries of a run.
+
+    Attributes:
+        planned: names of the tests that were to run.
+        entries: one per test that ended, in order.
+        interrupted: one per test that was interrupted, with where it stood.
+
+    Raises:
+        LogError: from every method that adds something, where the journal cannot be written.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        devices = read_settings().device_map
+        self._marks = (devices.mark,) if devices is not None else ()
+        self.planned: list[str] = []
+        self.entries: list[JournalEntry] = []
+        self.interrupted: list[JournalEntry] = []
+        self._journal = journal
+
+    def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:
+        """Says which tests are to run, on which device type, and how many the choice by hardware has left out."""
+        self.planned.extend(names)
+        self._write(lambda journal: journal.plan(list(names), device, left_out))
+
+    def start(self, name: str) -> None:
+        """Says that a test starts now."""
+        self._write(lambda journal: journal.start(name))
+
+    def end(self, entry: JournalEntry) -> None:
+        """Takes the entry of a test that has ended."""
+        entry = replace(entry, notes=tuple(dict.fromkeys((*self._marks, *entry.notes))))
+        self.entries.append(entry)
+        self._write(lambda journal: journal.end(entry))
+
+    def interrupt(self, name: str, report: str, detail: str) -> None:
+        """Takes where a test stood when the run was interrupted.
+
+        Args:
+            report: that of its ranks; "" where there is none.
+            detail: that, or else what is known otherwise.
+        """
+        entry = JournalEntry(name, TestStatus.ERROR, 0.0, report.partition("\n")[0], detail)
+        self.interrupted.append(entry)
+        self._write(lambda journal: journal.interrupt(entry))
+
+    def finish(self) -> None:
+        """Says that nothing more will come."""
+        self._write(lambda journal: journal.finish())
+
+    def _write(self, write: Callable[[Journal], None]) -> None:
+        if self._journal is None:
+            return
+        try:
+            write(self._journal)
+        except OSError as error:
+            raise LogError(f"cannot write the journal {self._journal.path}: {error.strerror}") from None
+
+    @property
+    def has_failures(self) -> bool:
+        return any(entry.status.is_failure for entry in self.entries)
+
+    def summary(self) -> str:
+        """How many tests ended how, in one line: "3 passed, 1 failed"."""
+        counts = Counter(entry.status for entry in self.entries)
+        return ", ".join(f"{counts[status]} {status.value}" for status in TestStatus if counts[status])
+
+    @property
+    def never_ended(self) -> list[str]:
+        """The planned tests that have no entry."""
+        ended = {entry.test for entry in self.entries}
+        return [name for name in self.planned if name not in ended]
+
+
+def interrupt_report(interrupt: KeyboardInterrupt) -> str:
+    """What an interrupt tells of the ranks that it came to (see `_engine.interruption`); "" where there were none."""
+    return str(interrupt.args[0]) if interrupt.args else ""
+
+
+def headline(error: BaseException) -> str:
+    """One line for an exception: its type, and the first line of its message that says something. Of an exception that
+    is a report over ranks (`is_report`) the type says nothing more."""
+    name = type(error).__name__
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if said and getattr(error, "is_report", False):
+        return said
+    return f"{name}: {said}" if said else name

@@ -1,0 +1,48 @@
+"""Tests that this run is told to skip: they are left out before anything of them is set up, and logged as skipped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch_testing_shim._program.log import TestLog
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+
+__all__ = ["ToldError", "leave_out", "tests_to_skip"]
+
+
+class ToldError(ValueError):
+    """What the run is told cannot be read; the message is one sentence."""
+
+
+def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[str, str]:
+    """Those of the tests that are to be skipped on a device type, each with its reason.
+
+    Args:
+        path: the file that says so (see `_runner.expectations.told`); None where there is none.
+
+    Raises:
+        ToldError: it cannot be read.
+    """
+    if path is None:
+        return {}
+    from torch_testing_shim._shared.expectations.skip_list import (
+        reasons_to_skip,  # only here: few runs are told anything
+    )
+
+    try:
+        return reasons_to_skip(path, names, device)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ToldError(f"cannot read which tests to skip from {path}: {error}") from None
+
+
+def leave_out(names: Sequence[str], skipped: Mapping[str, str], log: TestLog) -> list[str]:
+    """Logs the tests that are skipped; returns the others."""
+    for name in names:
+        if name in skipped:
+            log.start(name)
+            log.end(JournalEntry(name, TestStatus.SKIPPED, 0.0, skipped[name], started_at=time.time()))
+            print(f"{name} ... skipped {skipped[name]!r}", file=sys.stderr)
+    return [name for name in names if name not in skipped]

@@ -1,0 +1,114 @@
+"""`python -m torch_testing_shim --pytest [ARGUMENT ...]`: pytest, with PyTorch's harness served from this package.
+
+Where run_test.py has started the process, each test has its entry in the journal.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from torch_testing_shim._engine.devices import DeviceError, checked_device
+from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.scratch import check_scratch_folder
+from torch_testing_shim._program.interrupts import Interrupts, end_what_is_left
+from torch_testing_shim._program.log import TestLog
+from torch_testing_shim._program.pytest_journal import PytestJournal, name_of_node
+from torch_testing_shim._program.run_environment import take_expectations, take_journal
+from torch_testing_shim._program.skipped_tests import ToldError, tests_to_skip
+from torch_testing_shim._shared.journal import Journal
+from torch_testing_shim._shared.settings import SettingsError, read_settings
+from torch_testing_shim._shared.stack_request import answer_stack_requests
+from torch_testing_shim._shared.standard_streams import open_standard_streams
+from torch_testing_shim._skips.lists import TestListError, check_test_lists
+
+__all__ = ["run_pytest"]
+
+PLUGINS = ("torch_testing_shim._program.under_pytest", "torch_testing_shim.pytest_plugin")
+WRONG_USAGE = 2
+_USAGE_ERRORS = (SettingsError, TestListError, ToldError, DeviceError, LaunchError)
+
+
+def run_pytest(arguments: Sequence[str]) -> int:
+    """Runs pytest in this process.
+
+    Args:
+        arguments: pytest's.
+
+    Returns:
+        pytest's exit status; 2 where the environment is wrong.
+    """
+    open_standard_streams()
+    answer_stack_requests()
+    try:
+        settings = read_settings()
+        check_test_lists(settings)
+        device = checked_device(settings).type
+        check_scratch_folder()
+        told, journal = take_expectations(settings), take_journal(settings)
+    except _USAGE_ERRORS as error:
+        print(error, file=sys.stderr)
+        return WRONG_USAGE
+    plugins = [RunJournal(journal, device, told)] if journal is not None else []
+    gc.freeze()  # torch: pytest collects again and again at its end
+    with Interrupts():
+        try:
+            status = int(pytest.main([*(f"-p{name}" for name in PLUGINS), *arguments], plugins=plugins))
+        except KeyboardInterrupt:  # before pytest takes it
+            status = int(pytest.ExitCode.INTERRUPTED)
+        if status == pytest.ExitCode.INTERRUPTED:
+            end_what_is_left()
+    sys.stdout.flush()
+    gc.freeze()  # what is still there goes with the process
+    return status
+
+
+class RunJournal(PytestJournal):
+    """The journal of a whole run: its plan, its tests, its end.
+
+    Args:
+        journal: where it is written.
+        device: the device type that the tests run on.
+        told: the file that says which tests are to be skipped, or None.
+    """
+
+    def __init__(self, journal: Journal, device: str, told: Any) -> None:
+        log = TestLog(journal)
+        super().__init__(log)
+        self._plan = log
+        self._device = device
+        self._told = told
+        self._uncollected: list[str] = []
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if not report.passed:
+            self._uncollected.append(name_of_node(report.nodeid))
+        super().pytest_collectreport(report)
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Marks the tests that are to be skipped."""
+        names = {item: name_of_node(item.nodeid) for item in items}
+        reasons = tests_to_skip(self._told, list(names.values()), self._device)
+        for item, name in names.items():
+            if name in reasons:
+                item.add_marker(pytest.mark.skip(reason=reasons[name]))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: Any) -> None:
+        names = [*self._uncollected, *(name_of_node(item.nodeid) for item in session.items)]
+        if names:
+            self._plan.plan(names, self._device)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:
+        """pytest-xdist's hook: each worker has collected all tests."""
+        if not self._plan.planned:
+            self._plan.plan([*self._uncollected, *map(name_of_node, ids)], self._device)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # which is as if it had not begun
+            self._plan.finish()

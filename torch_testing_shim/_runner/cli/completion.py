@@ -1,0 +1,60 @@
+"""Completion of the command line in the user's shell, by argcomplete where that is installed.
+
+The shell runs `run_test.py` with the line so far in its environment; the answer goes to a descriptor that argcomplete
+knows, and the process ends.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch_testing_shim._shared.settings import asked_to_complete
+
+from ..plan.discovery import find_test_names
+from ..usage_error import UsageError
+from .arguments import make_parser
+
+__all__ = ["answer_shell"]
+
+#: The options whose values name test files, by their fields.
+NAMES_FILES = ("names", "include", "exclude", "first", "last", "bring_to_front")
+
+
+def answer_shell(root: Path) -> None:
+    """Answers the shell and ends the process where it asks for completions; else returns.
+
+    Args:
+        root: the folder that holds run_test.py and the folder `test`.
+
+    Raises:
+        SystemExit: the answer has been given.
+    """
+    if not asked_to_complete():
+        return
+    try:
+        import argcomplete
+    except ImportError:
+        raise SystemExit(1) from None  # which tells the shell to complete as it likes
+    parser = make_parser()
+
+    def complete_names(prefix: str, **others: object) -> list[str]:
+        return matching_names(prefix, root / "test", os.getcwd())
+
+    for action in parser._actions:
+        if action.dest in NAMES_FILES:
+            action.completer = complete_names  # type: ignore[attr-defined]  # where argcomplete looks for it
+        elif action.dest == "jobs":
+            action.completer = lambda **others: ["auto"]  # type: ignore[attr-defined]
+    argcomplete.autocomplete(parser)
+    raise SystemExit(1)
+
+
+def matching_names(prefix: str, test_folder: Path, working_folder: str) -> list[str]:
+    """The names of test files that begin with `prefix`, or where none does, their paths that do."""
+    try:
+        names = find_test_names(test_folder)
+    except UsageError:
+        return []
+    paths = (f"{os.path.relpath(test_folder, working_folder)}/{name}.py" for name in names)
+    return [name for name in names if name.startswith(prefix)] or [path for path in paths if path.startswith(prefix)]

@@ -1,0 +1,114 @@
+"""The runner from beginning to end: options, choice of files, a list or a dry run or the run, the exit status."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from torch_testing_shim._shared.standard_streams import open_standard_streams
+
+from ..history.times_file import merge_times_files
+from ..history.tree_history import History, default_times_path
+from ..plan.choice import choose, names_of
+from ..plan.discovery import test_path
+from ..plan.upstream_files import report_surface, tests_folder
+from ..process.command import build_command
+from ..process.stop import StopNow, StopRequest
+from ..result import ExitStatus
+from ..usage_error import UsageError
+from .arguments import parse_options
+from .completion import answer_shell
+from .options import Options
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
+    """Runs test files and returns the exit status.
+
+    Args:
+        arguments: the command line without the program's name (default: the process's own).
+        root: the absolute folder that holds run_test.py and the folder `test`.
+    """
+    open_standard_streams()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
+        sys.stdout.reconfigure(errors="backslashreplace")
+    answer_shell(root)
+    options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    with StopRequest() as stop:
+        try:
+            return _do(options, root, stop)
+        except UsageError as error:
+            _tell("error", str(error).splitlines())
+            return ExitStatus.USAGE
+        except BrokenPipeError:
+            # or the interpreter would complain when it flushes what is left at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitStatus.OUTPUT_CLOSED
+        except StopNow:
+            assert stop.signal is not None
+            return 128 + stop.signal
+
+
+def _do(options: Options, root: Path, stop: StopRequest) -> int:
+    """What the options ask for."""
+    _tell("note", options.notes)
+    times_path = options.times or default_times_path(root)
+    if options.merge_times or options.merge_reports:
+        return _merge(options, times_path)
+    if options.import_disabled_tests:
+        return _import_disabled(options, root)
+    if options.report_surface:
+        return report_surface(root, options.upstream)
+    only_shows = options.list_names or options.dry_run
+    history, unread = History.read(root, times_path, needs_times=options.shard is not None or not only_shows)
+    selected, notes = choose(options, root, history)
+    _tell("note", [*unread, *notes])
+    if options.list_names:
+        return _print_lines(file.name for file in selected)
+    if options.dry_run:
+        return _print_lines(str(build_command(file, options, root)) for file in selected)
+    try:
+        from ..run import run  # only here: `--list` is quick because it does not need what a run needs
+    except ModuleNotFoundError as error:
+        raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return run(selected, options, root, history, stop)
+
+
+def _merge(options: Options, times_path: Path) -> int:
+    """Merges what several runs have written; returns the verdict over all of them, where reports are merged."""
+    if options.merge_times:
+        _tell("note", merge_times_files(options.merge_times, times_path))
+    if not options.merge_reports:
+        return ExitStatus.PASSED
+    try:
+        from .merge_command import merge_reports
+    except ModuleNotFoundError as error:
+        raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    return merge_reports(options.merge_reports, options.report_html)
+
+
+def _import_disabled(options: Options, root: Path) -> int:
+    """Makes expectations of PyTorch's list of disabled tests."""
+    assert options.import_disabled_tests is not None
+    try:
+        from ..expectations.import_disabled import import_disabled_tests
+    except ModuleNotFoundError as error:
+        raise UsageError(f"expectations need {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    files = {name: test_path(tests_folder(root, options.upstream), name) for name in names_of(options, root)}
+    return _print_lines([import_disabled_tests(*options.import_disabled_tests, options.platforms, files)])
+
+
+def _tell(kind: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"run_test.py: {kind}: {line}", file=sys.stderr)
+
+
+def _print_lines(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line)
+    sys.stdout.flush()
+    return ExitStatus.PASSED

@@ -1,0 +1,65 @@
+"""Which tests failed, as lines that the command line takes: `file::Class.test`, `file::Class` or `file`. Pure.
+
+A class stands for its fixtures: where `setUpClass` failed, the class is what has to run again. A file stands for what
+no test of it can be blamed for: it did not import, say. A class also stands for a test whose name is not one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from torch_testing_shim._shared.node_ids import class_of, covers, is_line, is_name
+
+from ..process.retry import what_to_run
+from ..result import Failure, FileResult, RunSummary
+
+__all__ = ["failed_lines", "failures_known_after", "tests_by_file"]
+
+
+def failed_lines(summary: RunSummary) -> tuple[str, ...]:
+    """What failed in a run, each once, in the order of the failures."""
+    return tuple(dict.fromkeys(_line(failure) for failure in summary.failures))
+
+
+def tests_by_file(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The files of the lines, each with its tests; () where the whole file is named."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        file, _, test = line.partition("::")
+        known = found.get(file)
+        found[file] = () if not test or known == () else (*(known or ()), test)
+    return found
+
+
+def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files: Collection[str]) -> tuple[str, ...]:
+    """The lines that are to be remembered after a run, sorted: what failed in it, and of the lines known before it
+    those whose tests have not run.
+
+    Args:
+        known: the lines known before.
+        summary: the run.
+        whole_files: the names of the files of which nothing was left out: what is known of them is out of date even
+            where its test is no more.
+    """
+    ran: dict[str, list[FileResult]] = {}
+    for result in summary.files:
+        ran.setdefault(result.file, []).append(result)
+    kept = [line for line in known if not _is_settled(line, ran, whole_files)]
+    return tuple(sorted({*kept, *failed_lines(summary)}))
+
+
+def _line(failure: Failure) -> str:
+    (test,) = what_to_run(failure.test) or ("",)
+    if not is_name(test):
+        return failure.file
+    return f"{failure.file}::{test if is_line(test) else class_of(test)}"
+
+
+def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collection[str]) -> bool:
+    """True where a run has shown anew what became of the line's tests."""
+    file, _, test = line.partition("::")
+    results = ran.get(file, [])
+    if file in whole_files and results and not any(result.ending.is_stopped for result in results):
+        return True
+    tests = [entry.test for result in results for entry in result.entries]
+    return bool(tests) if not test else any(covers(test, name) for name in tests)

@@ -1,0 +1,168 @@
+"""The times file: how long files and their tests took, and on how many ranks. Runs write it, sharding reads it.
+
+    {"version": 1,
+     "files": {"distributed/test_x": {"seconds": 9.5, "at": 1790000000.0,
+                                      "tests": {"Class.test_a": {"seconds": 1.5, "ranks": 4, "at": 1790000001.0}}}}}
+
+Seconds are wall time; `at` is when the file or test started, in seconds since the epoch; `ranks` is 0 for a test
+without ranks. A file's `seconds` is null until it has run as a whole.
+
+Several times files are merged by what is newest: of each file and each test the latest time counts, and a test that is
+older than the last whole run of its file is gone from the file. The order in which files are merged does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from ..plan.selection import FileSelection
+from ..result import FileResult, RunSummary
+
+__all__ = ["FileTime", "TestTime", "Times", "merge_times", "parse_times", "times_of"]
+
+#: The version of the format that this module writes, and the only one that it reads.
+VERSION = 1
+
+
+@dataclass(frozen=True, order=True)
+class TestTime:
+    """How long a test took; the later of two is the greater.
+
+    Attributes:
+        at: when it started, in seconds since the epoch.
+        seconds: its wall time.
+        ranks: on how many ranks it ran; 0 for a test without ranks.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    at: float
+    seconds: float
+    ranks: int = 0
+
+
+@dataclass(frozen=True)
+class FileTime:
+    """How long a file took.
+
+    Attributes:
+        at: when the last whole run started, in seconds since the epoch; 0 where there was none.
+        seconds: its wall time, or None where the file never ran as a whole.
+        tests: the file's tests by name, "Class.test".
+    """
+
+    at: float = 0.0
+    seconds: float | None = None
+    tests: Mapping[str, TestTime] = field(default_factory=dict)
+
+    @property
+    def ranks(self) -> int:
+        """The most ranks that one of its tests had."""
+        return max((test.ranks for test in self.tests.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Times:
+    """What is known of how long files take, by their names."""
+
+    files: Mapping[str, FileTime] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        files = {name: asdict(file) for name, file in sorted(self.files.items())}
+        return json.dumps({"version": VERSION, "files": files}, indent=1) + "\n"
+
+    def expected(self, selected: Iterable[FileSelection]) -> dict[str, float]:
+        """The seconds that the selected files will take, by name; a file of which nothing is known is left out."""
+        found = {selection.name: self._seconds(selection) for selection in selected}
+        return {name: seconds for name, seconds in found.items() if seconds is not None}
+
+    def _seconds(self, selection: FileSelection) -> float | None:
+        file = self.files.get(selection.name, FileTime())
+        chosen = {name for name in file.tests if selection.has(name)}
+        if selection.tests or file.seconds is None:
+            return sum(file.tests[name].seconds for name in chosen) if chosen else file.seconds
+        return max(0.0, file.seconds - sum(test.seconds for name, test in file.tests.items() if name not in chosen))
+
+
+def merge_times(several: Iterable[Times]) -> Times:
+    """One `Times` of several: the newest of everything."""
+    by_name: dict[str, FileTime] = {}
+    for times in several:
+        for name, file in times.files.items():
+            by_name[name] = _merge_files(by_name[name], file) if name in by_name else file
+    return Times(by_name)
+
+
+def _merge_files(one: FileTime, other: FileTime) -> FileTime:
+    whole = max(one, other, key=lambda file: (file.seconds is not None, file.at, file.seconds or 0.0))
+    tests: dict[str, TestTime] = dict(one.tests)
+    for name, test in other.tests.items():
+        tests[name] = max(tests.get(name, test), test)
+    return FileTime(whole.at, whole.seconds, {name: test for name, test in tests.items() if test.at >= whole.at})
+
+
+def times_of(summary: RunSummary, whole: Collection[str], now: float) -> Times:
+    """What a run has shown.
+
+    Args:
+        summary: the run.
+        whole: the names of the files that were to run all their tests, as far as they did.
+        now: the present, in seconds since the epoch, for what has no start time.
+    """
+    return Times({file.file: _file_time(file, file.file in whole, now) for file in summary.files})
+
+
+def _file_time(result: FileResult, is_whole: bool, now: float) -> FileTime:
+    """Tests that were cut short or skipped, and files that were, say nothing of how long they take."""
+    ending = result.ending
+    at = ending.started_at or now - ending.seconds
+    tests = {
+        entry.test: TestTime(max(at, entry.started_at), entry.seconds, len(entry.ranks))
+        for entry in result.entries
+        if not entry.status.is_skip
+    }
+    if not is_whole or ending.is_stopped or result.faults:
+        return FileTime(tests=tests)
+    return FileTime(at, ending.seconds, tests)
+
+
+def parse_times(text: str | bytes) -> Times:
+    """Reads what `Times.to_json` wrote.
+
+    Raises:
+        ValueError: the text is something else; the message says what, in a few words.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is not JSON") from error
+    if not isinstance(content, dict) or "version" not in content:
+        raise ValueError("it is not a times file")
+    if content["version"] != VERSION:
+        raise ValueError(f"its version is {content['version']!r}, not {VERSION}")
+    try:
+        return Times({str(name): _parse_file(file) for name, file in content["files"].items()})
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError("it has a record that is no time") from error
+
+
+def _parse_file(record: dict[str, object]) -> FileTime:
+    tests: dict[str, dict[str, object]] = record["tests"]  # type: ignore[assignment]
+    seconds = record["seconds"]
+    return FileTime(
+        at=0.0 if seconds is None else _number(record["at"]),
+        seconds=None if seconds is None else _number(seconds),
+        tests={
+            str(name): TestTime(_number(test["at"]), _number(test["seconds"]), int(_number(test["ranks"])))
+            for name, test in tests.items()
+        },
+    )
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise TypeError(value)
+    return float(value)

@@ -1,0 +1,127 @@
+"""The choice: from the options to the files that run, in their order.
+
+names on disk > include, exclude > distributed > failed before > first, last > shard > order
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..cli.options import Options
+from ..history.failed_files import FailedRecord, read_failed_list
+from ..history.failed_tests import tests_by_file
+from ..history.times import Times
+from ..history.tree_history import History
+from ..usage_error import UsageError
+from .discovery import find_test_names
+from .order import begin_at, bring_to_front, end_with
+from .request import Place, Request, read_all
+from .selection import FileSelection, only_distributed, restrict, select
+from .sharding import take_shard
+from .upstream_files import find_upstream_names, tests_folder
+
+__all__ = ["choose", "names_of"]
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """What the texts of the command line name, all of them read before any of them is used."""
+
+    include: list[Request]
+    exclude: list[Request]
+    front: list[Request]
+    first: list[Request]
+    last: list[Request]
+    failed: list[Request]
+
+
+def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
+    """The files that this command line is about, and sentences that the user should read about the choice.
+
+    Args:
+        options: the command line.
+        root: the folder that holds run_test.py and the folder `test`.
+        history: what failed the last time, and how long files took, for the plan of shards.
+
+    Raises:
+        UsageError: a text names nothing.
+    """
+    folder = tests_folder(root, options.upstream)
+    names = names_of(options, root)
+    requests = _read_requests(options, names, _place(folder))
+    selected = select(names, requests.include, requests.exclude)
+    if options.distributed is not None:
+        selected = only_distributed(selected, wanted=options.distributed)
+    if options.failed_from is not None:
+        selected = restrict(selected, _tests_of(requests.failed))
+    record = history.failed
+    notes = [record.problem] if record.problem and (options.last_failed or options.failed_first) else []
+    if options.last_failed:
+        failed = restrict(selected, tests_by_file(record.lines))
+        if not failed:
+            notes.append("nothing of this failed the last time; all of it is selected")
+        selected = failed or selected
+    for first in requests.first:
+        selected = begin_at(selected, first)
+    for last in requests.last:
+        selected = end_with(selected, last)
+    return _ordered(_shard(selected, options, history.times), requests.front, options, record), notes
+
+
+def names_of(options: Options, root: Path) -> tuple[str, ...]:
+    """The names of all files that can be chosen from."""
+    folder = tests_folder(root, options.upstream)
+    return find_upstream_names(folder, options.upstream) if options.upstream else find_test_names(folder)
+
+
+def _place(test_folder: Path) -> Place:
+    try:
+        return Place(test_folder=str(test_folder.resolve()), working_folder=os.getcwd())
+    except FileNotFoundError as error:
+        raise UsageError("the folder that you are in is not there any more") from error
+
+
+def _read_requests(options: Options, names: Sequence[str], place: Place) -> _Requests:
+    failed = () if options.failed_from is None else read_failed_list(options.failed_from)
+    groups: list[Sequence[str]] = [
+        options.include,
+        options.exclude,
+        options.bring_to_front,
+        [text for text in (options.first,) if text is not None],
+        [text for text in (options.last,) if text is not None],
+        failed,
+    ]
+    texts = [_without_links(text) for group in groups for text in group]
+    read = iter(read_all(texts, names, place))
+    return _Requests(*([next(read) for _ in group] for group in groups))
+
+
+def _without_links(text: str) -> str:
+    """An absolute path without symbolic links, as requests are compared; anything else as it is."""
+    return os.path.realpath(text) if os.path.isabs(text) else text
+
+
+def _tests_of(requests: Iterable[Request]) -> dict[str, tuple[str, ...]]:
+    lines = (f"{name}::{request.test}" if request.test else name for request in requests for name in request.files)
+    return tests_by_file(lines)
+
+
+def _shard(selected: tuple[FileSelection, ...], options: Options, times: Times) -> tuple[FileSelection, ...]:
+    """This shard's part, in the order of the selection: a plan of shards does not depend on it."""
+    if options.shard is None:
+        return selected
+    mine = set(take_shard(selected, options.shard, times.expected(selected)))
+    return tuple(file for file in selected if file in mine)
+
+
+def _ordered(
+    selected: tuple[FileSelection, ...], front: Iterable[Request], options: Options, record: FailedRecord
+) -> tuple[FileSelection, ...]:
+    """What failed before comes first, and before it what is brought to the front."""
+    failed = tests_by_file(record.lines) if options.failed_first else {}
+    in_front = [name for request in front for name in request.files]
+    failed_here = [file.name for file in selected if file.name in failed]
+    return bring_to_front(selected, list(dict.fromkeys([*in_front, *failed_here])))

@@ -1,0 +1,98 @@
+"""Selection: which files run, and which of their tests. Pure: requests in, records out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch_testing_shim._shared.node_ids import covers
+
+from .request import Request
+
+__all__ = ["FileSelection", "only_distributed", "restrict", "select"]
+
+
+@dataclass(frozen=True, order=True)
+class FileSelection:
+    """One test file that is to run.
+
+    Attributes:
+        name: the file's name, see `discovery`.
+        tests: the tests of it that were asked for, as `Class.test` or `Class`; empty for all of them.
+        excluded: the tests that are left out of these, likewise.
+    """
+
+    name: str
+    tests: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def without(self, excluded: Sequence[str]) -> FileSelection | None:
+        """This selection less some tests of the file; None where nothing can be left."""
+        left = tuple(test for test in self.tests if not any(covers(name, test) for name in excluded))
+        if self.tests and not left:
+            return None
+        names = dict.fromkeys((*self.excluded, *excluded))
+        telling = (name for name in names if not left or any(covers(test, name) for test in left))
+        return FileSelection(self.name, left, tuple(telling))
+
+    def has(self, test: str) -> bool:
+        """True for a test, "Class.test", that is among these."""
+        is_wanted = not self.tests or any(covers(name, test) for name in self.tests)
+        return is_wanted and not any(covers(name, test) for name in self.excluded)
+
+    def only(self, tests: Sequence[str]) -> FileSelection | None:
+        """What this selection and `tests` have in common, where () is all tests; None for nothing."""
+        if not tests or not self.tests:
+            both = tuple(tests) or self.tests
+        else:
+            inner = [
+                mine if covers(other, mine) else other for mine in self.tests for other in tests if _meet(mine, other)
+            ]
+            both = tuple(dict.fromkeys(inner))
+            if not both:
+                return None
+        return replace(self, tests=both, excluded=()).without(self.excluded)
+
+
+def select(names: Sequence[str], include: Sequence[Request], exclude: Iterable[Request]) -> tuple[FileSelection, ...]:
+    """The files to run: what `include` asks for in its order (all `names` where it is empty) less what `exclude` names.
+
+    A file asked for twice runs once; asked for as a whole and in part, it runs as a whole.
+    """
+    wanted: dict[str, tuple[str, ...]] = {} if include else dict.fromkeys(names, ())
+    for request in include:
+        for name in request.files:
+            wanted[name] = _merge(wanted.get(name), (request.test,) if request.test else ())
+    left_out: dict[str, list[str]] = {}
+    for request in exclude:
+        for name in request.files:
+            if request.test:
+                left_out.setdefault(name, []).append(request.test)
+            else:
+                wanted.pop(name, None)
+    selected = (FileSelection(name, tests).without(left_out.get(name, ())) for name, tests in wanted.items())
+    return tuple(file for file in selected if file is not None)
+
+
+def restrict(selected: Iterable[FileSelection], tests: Mapping[str, Sequence[str]]) -> tuple[FileSelection, ...]:
+    """What of `selected` lies in `tests` too: names of files -> their tests, where () is all tests of a file."""
+    both = (file.only(tests[file.name]) for file in selected if file.name in tests)
+    return tuple(file for file in both if file is not None)
+
+
+def only_distributed(selected: Iterable[FileSelection], *, wanted: bool) -> tuple[FileSelection, ...]:
+    """The files under test/distributed, or those that lie elsewhere where `wanted` is False."""
+    return tuple(file for file in selected if file.name.startswith("distributed/") is wanted)
+
+
+def _merge(known: tuple[str, ...] | None, more: tuple[str, ...]) -> tuple[str, ...]:
+    """The union of two sets of tests of one file, where () is the set of all."""
+    if known is None:
+        return more
+    if not known or not more:
+        return ()
+    return tuple(dict.fromkeys(known + more))
+
+
+def _meet(one: str, other: str) -> bool:
+    return covers(one, other) or covers(other, one)

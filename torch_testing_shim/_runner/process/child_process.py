@@ -1,0 +1,97 @@
+"""The process of a test file as the runner sees it, whoever has forked it: a child that is waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+
+from torch_testing_shim._shared.child_setup import die_with_this_process
+
+__all__ = ["ChildProcess", "reap_strangers", "start_child"]
+
+
+class ChildProcess:
+    """A child of this process that leads a session.
+
+    Attributes:
+        pid: its process id.
+        exit_code: None while it runs; then its exit status, or minus the number of the signal that ended it.
+        descriptor: becomes readable when it ends; None after that, and where the system has no such descriptors.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.exit_code: int | None = None
+        self.descriptor = _open_process(pid)
+
+    def has_ended(self) -> bool:
+        """Looks without waiting."""
+        if self.exit_code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+                if self.descriptor is not None:
+                    os.close(self.descriptor)
+                    self.descriptor = None
+        return self.exit_code is not None
+
+    def signal(self, number: int) -> None:
+        """Signals its process group, or the process alone where that has left its group."""
+        if not self.has_ended():
+            with suppress(ProcessLookupError):
+                try:
+                    os.killpg(self.pid, number)
+                except ProcessLookupError:
+                    os.kill(self.pid, number)
+
+
+def _open_process(pid: int) -> int | None:
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel before 5.3, or no more descriptors: its end is noticed a little later
+            return os.pidfd_open(pid)
+    return None
+
+
+def start_child(
+    arguments: Sequence[str], environment: Mapping[str, str], output: int, pass_fds: Sequence[int] = ()
+) -> ChildProcess:
+    """Starts a program that leads a session, reads nothing, and dies with this process.
+
+    Args:
+        output: the descriptor that it prints to.
+        pass_fds: descriptors that it gets besides.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = subprocess.Popen(
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=die_with_this_process(),
+        env=dict(environment),
+        pass_fds=pass_fds,
+    )
+    process.returncode = 0  # from here on `ChildProcess` waits for it, and subprocess is not to complain that it runs
+    return ChildProcess(process.pid)
+
+
+def reap_strangers(own: Container[int | None]) -> None:
+    """Collects the ended children that this process did not start: orphans that it has adopted. Linux only.
+
+    Args:
+        own: the ids of the children that somebody else waits for; where one of them has ended, strangers wait for it.
+    """
+    while sys.platform == "linux":
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid in own:
+            return
+        os.waitpid(ended.si_pid, 0)

@@ -1,0 +1,240 @@
+"""One test file in a child process of its own: started, watched, and ended with everything that it has started.
+
+The child leads a session, reads nothing, prints to a file and dies with the runner. Its temporary files go into a
+folder that is removed when it has ended, for a killed test file cannot tidy up. A `FileProcess` never waits: it is
+looked at again and again, so that one loop can have many of them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from torch_testing_shim._runner.warm.fork_order import MARK_VARIABLE
+from torch_testing_shim._shared.journal import JournalContents, JournalEntry
+from torch_testing_shim._shared.journal_reading import JournalNews, JournalReader
+
+from ..result import FileEnding
+from ..usage_error import UsageError
+from .child_process import ChildProcess
+from .command import FileCommand
+from .early_end import ask_for_stacks, end_early
+from .environment import environment_of
+from .output_file import OutputFile
+from .process_tree import ProcessTree
+from .start import Starter, StartOrder
+
+__all__ = ["FileOrder", "FileProcess", "Shown", "Watcher"]
+
+#: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
+LOOK_INTERVAL = 0.05
+#: How long what a file started may outlive it before it is ended, in seconds: helpers that see its end need a moment.
+LEFTOVER_GRACE = 1.0
+
+#: A disk with less room than this is full, in bytes.
+FULL_BYTES = 1 << 16
+
+#: What waits by yielding, and returns its result.
+Waiting = Generator[None, None, None]
+
+#: A test's entry and the device type that it ran on -> the entry as people are to see it.
+Shown = Callable[[JournalEntry, str], JournalEntry]
+
+
+class Watcher(Protocol):
+    """What sees a file's progress."""
+
+    def on_output(self, chunk: bytes) -> None:
+        """The file has printed `chunk`."""
+
+    def on_journal(self, news: JournalNews) -> None:
+        """The journal has grown."""
+
+    def on_look(self) -> None:
+        """Time has passed."""
+
+
+@contextmanager
+def _removed_at_the_end(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class FileOrder:
+    """What one process is to do.
+
+    Attributes:
+        command: what it runs.
+        folder: a folder of its own, which does not exist yet; it is removed at the end.
+        variables: what its environment has besides what the command sets.
+        seconds: how long it may take; None for as long as it likes.
+        is_warm: it is worth a warm interpreter.
+    """
+
+    command: FileCommand
+    folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    is_warm: bool = False
+
+
+class FileProcess:
+    """A process with its output and journal.
+
+    Args:
+        order: what it is to do.
+        starter: starts it.
+        watcher: sees its progress.
+        shown: makes of each test's entry, once, what the watcher is told.
+
+    Attributes:
+        ending: how it ended; None before.
+    """
+
+    def __init__(
+        self, order: FileOrder, starter: Starter, watcher: Watcher, shown: Shown = lambda entry, device: entry
+    ) -> None:
+        self._child: ChildProcess | None = None
+        self.ending: FileEnding | None = None
+        self._order = order
+        self._starter = starter
+        self._watcher, self._shown = watcher, shown
+        self._journal_path = order.folder / "journal.jsonl"
+        self._journal = JournalReader(self._journal_path)
+        self._looked = 0.0
+        self._is_to_stop = False
+        self._life = self._live()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None before it has started."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def journal(self) -> JournalContents:
+        """Its journal, as far as it has been read."""
+        return self._journal.contents()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What becomes readable when there is a step to do, as far as a descriptor can tell."""
+        if self._child is None:
+            return self._starter.descriptors
+        return [] if self._child.descriptor is None else [self._child.descriptor]
+
+    def step(self, *, is_to_stop: bool = False) -> bool:
+        """Does what is to be done now; True once the process has ended.
+
+        Args:
+            is_to_stop: the user wants the run to stop.
+
+        Raises:
+            UsageError: the folder cannot be made or the process not be started.
+        """
+        self._is_to_stop = is_to_stop
+        try:
+            next(self._life)
+        except StopIteration:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Kills what still runs, for the case that the process did not come to its end."""
+        self._life.close()
+
+    def _live(self) -> Waiting:
+        with _removed_at_the_end(self._order.folder):
+            try:
+                (self._order.folder / "tmp").mkdir(mode=0o700, parents=True)
+                output = OutputFile(self._order.folder / "output.txt")
+            except OSError as error:
+                raise UsageError(f"cannot start {self._order.command.name}: {error}") from error
+            with closing(output), closing(self._journal):
+                yield from self._live_with(output)
+
+    def _live_with(self, output: OutputFile) -> Waiting:
+        mark = uuid.uuid4().hex
+        tree = ProcessTree(session=-1, mark=mark)
+        try:
+            self._child = child = yield from self._starter.start(self._start_order(output, mark))
+            started_at, began = time.time(), time.monotonic()  # the first one's wait for the interpreter is not its own
+            tree = ProcessTree(session=child.pid, mark=mark)
+            how = yield from self._watch(child, output, began)
+            seconds = time.monotonic() - began
+            if how == "timed out":
+                yield from ask_for_stacks(child)
+            if how:
+                yield from end_early(child, tree)
+            left = yield from tree.end(LEFTOVER_GRACE)
+        except BaseException:
+            tree.kill()
+            if self._child is not None:
+                self._child.has_ended()  # collects it
+            raise
+        self._look(output, is_last=True)
+        exit_code = -signal.SIGKILL if child.exit_code is None else child.exit_code
+        self.ending = FileEnding(
+            file=self._order.command.name,
+            exit_code=exit_code,
+            seconds=seconds,
+            output_tail="\n".join([output.tail(), *_full_disk(self._order.folder)]).strip("\n"),
+            is_stopped=how == "stopped",
+            processes_left=0 if how else left,
+            started_at=started_at,
+            seconds_allowed=self._order.seconds if how == "timed out" else None,
+        )
+
+    def _watch(self, child: ChildProcess, output: OutputFile, began: float) -> Generator[None, None, str]:
+        """Yields until the process has ended; returns why it has to be ended, "" where it has by itself."""
+        allowed = self._order.seconds
+        while not child.has_ended():
+            if self._is_to_stop:
+                return "stopped"
+            if allowed is not None and time.monotonic() - began > allowed:
+                return "timed out"
+            if time.monotonic() - self._looked >= LOOK_INTERVAL:
+                self._look(output)
+            yield
+        return ""
+
+    def _look(self, output: OutputFile, *, is_last: bool = False) -> None:
+        """Tells the watcher what is new."""
+        self._looked = time.monotonic()
+        for chunk in output.read_new():
+            self._watcher.on_output(chunk)
+        news = self._journal.read_to_end() if is_last else self._journal.read_new()
+        if news is not None:
+            shown = tuple(self._shown(entry, news.device) for entry in news.entries)
+            self._watcher.on_journal(replace(news, entries=shown))
+        self._watcher.on_look()
+
+    def _start_order(self, output: OutputFile, mark: str) -> StartOrder:
+        environment = {
+            **environment_of(self._order.command),
+            **self._order.variables,
+            "TORCH_TESTING_SHIM_JOURNAL": str(self._journal_path),
+            MARK_VARIABLE: mark,
+            "TMPDIR": str(self._order.folder / "tmp"),
+        }
+        return StartOrder(self._order.command, environment, output.descriptor, self._order.folder, self._order.is_warm)
+
+
+def _full_disk(folder: Path) -> list[str]:
+    """A line where the disk of `folder` is full: a process that fills it cannot print what became of it."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return []
+    is_full = disk.f_bavail * disk.f_frsize < FULL_BYTES
+    return [f"the disk is full that its temporary files lie on (TMPDIR chooses where): {folder}"] if is_full else []

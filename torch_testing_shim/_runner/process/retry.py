@@ -1,0 +1,227 @@
+"""What runs next of a file once one of its processes has ended. Pure.
+
+    a process that died   the rest of its tests go on in a new process, as long as each process gets on by a test
+    a test that failed    runs again, alone, in a new process, until it passes or the retries are used up
+    a list of tests       the parts of a large file
+
+A failure is never made good by silence: only a run in which the test itself passes, and nothing else fails, is a pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from torch_testing_shim._shared.exit_status import describe_exit
+from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
+
+from ..plan.selection import FileSelection
+from ..result import FileEnding
+
+__all__ = [
+    "FinishedRun",
+    "Retries",
+    "RunKind",
+    "RunOrder",
+    "again_after",
+    "end_of",
+    "failed_runs",
+    "in_order",
+    "never_started",
+    "rerun_entry",
+    "rest_of",
+    "unfinished_entry",
+    "what_to_run",
+]
+
+#: The names that failures of shared fixtures go by; what is run again for them is what shares them.
+CLASS_FIXTURES = frozenset({"setUpClass", "tearDownClass"})
+MODULE_FIXTURES = frozenset({"setUpModule", "tearDownModule"})
+
+#: A failed run of a test -> how many times the test is run again at most.
+Retries = Callable[[JournalEntry], int]
+
+
+class RunKind(Enum):
+    """What a process is for."""
+
+    #: The tests of a file, or of a part of it, for the first time.
+    FIRST = "first"
+    #: The tests that another process was to run and did not live to.
+    REST = "rest"
+    #: One test that has failed.
+    AGAIN = "again"
+    #: The names of the tests, for the file to be split.
+    NAMES = "names"
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """One process of a file.
+
+    Attributes:
+        kind: what it is for.
+        selection: what it runs.
+        number: the how manieth time this is that the file runs, from 1 (`--repeat`).
+        part: the how manieth part of the file this is, from 1; 0 where the file is not split.
+        parts: in how many parts it is split.
+        test: the test that is run again; "" for other kinds.
+        attempt: the how manieth time it is run again, from 1.
+        seconds_used: what the processes took whose rest this is, in seconds.
+    """
+
+    kind: RunKind
+    selection: FileSelection
+    number: int = 1
+    part: int = 0
+    parts: int = 0
+    test: str = ""
+    attempt: int = 0
+    seconds_used: float = 0.0
+
+    @property
+    def is_first(self) -> bool:
+        """What it runs has not been run before."""
+        return self.kind in (RunKind.FIRST, RunKind.REST)
+
+    def __str__(self) -> str:
+        """What of the file it runs, as people read it; "" for all of it."""
+        if self.kind is RunKind.AGAIN:
+            return f"{self.test} again"
+        if self.kind is RunKind.NAMES:
+            return "names of its tests"
+        words = [f"run {self.number}"] if self.number > 1 else []
+        words += [f"part {self.part} of {self.parts}"] if self.parts else []
+        words += ["the rest"] if self.kind is RunKind.REST else []
+        return ", ".join(words)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One process of a file, and what came of it."""
+
+    order: RunOrder
+    ending: FileEnding
+    journal: JournalContents
+
+
+def rest_of(run: FinishedRun) -> RunOrder | None:
+    """The order for the tests that a process left when it died; None where there are none, where it was ended on
+    purpose, or where it had not got on, so that another would come no further."""
+    missing = never_started(run.journal)
+    has_got_on = run.journal.entries or run.journal.unfinished
+    is_on_purpose = run.ending.is_stopped or run.ending.seconds_allowed is not None
+    if not run.order.is_first or run.journal.is_finished or is_on_purpose or not has_got_on or not missing:
+        return None
+    return replace(
+        run.order,
+        kind=RunKind.REST,
+        selection=FileSelection(run.order.selection.name, tuple(dict.fromkeys(missing))),
+        seconds_used=run.order.seconds_used + run.ending.seconds,
+    )
+
+
+def again_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retries) -> tuple[RunOrder, ...]:
+    """The orders to run tests again after this process.
+
+    Args:
+        failed: the runs of tests that count as failed of this process (see `failed_runs`).
+        retries: how many times the test of such a run is run again at most.
+    """
+    order = run.order
+    if run.ending.is_stopped:
+        return ()
+    again = [entry for entry in failed if order.attempt < retries(entry)]
+    if order.kind is RunKind.AGAIN:
+        return tuple(replace(order, attempt=order.attempt + 1) for _ in again)
+    if not order.is_first:
+        return ()
+    file = order.selection.name
+    return tuple(
+        RunOrder(RunKind.AGAIN, FileSelection(file, what_to_run(entry.test)), order.number, test=entry.test, attempt=1)
+        for entry in again
+    )
+
+
+def failed_runs(run: FinishedRun, judge: Callable[[JournalEntry], JournalEntry]) -> tuple[JournalEntry, ...]:
+    """The tests that failed, and those that never ended; a test that did so twice stands here twice.
+
+    Args:
+        judge: what the result of a test counts as.
+    """
+    if run.order.kind is RunKind.AGAIN:
+        runs = [judge(rerun_entry(run))]
+        return tuple(entry for entry in runs if not entry.status.is_pass)
+    cut_short = (unfinished_entry(test, run.ending) for test in run.journal.unfinished)
+    return tuple(entry for entry in map(judge, (*run.journal.entries, *cut_short)) if entry.status.is_failure)
+
+
+def unfinished_entry(test: str, ending: FileEnding) -> JournalEntry:
+    """What a test came to that ran when its process ended."""
+    return JournalEntry(test, TestStatus.ERROR, 0.0, f"{end_of(ending)} while this test ran", ending.output_tail)
+
+
+def end_of(ending: FileEnding, whose: str = "the file's") -> str:
+    """The end of a process as the beginning of a sentence."""
+    if ending.seconds_allowed is not None:
+        return f"{whose} limit of {ending.seconds_allowed:g} s was over"
+    verb = "ended" if whose == "its" else f"{whose} process ended"
+    return f"{verb} with {describe_exit(ending.exit_code)}"
+
+
+def never_started(journal: JournalContents) -> tuple[str, ...]:
+    """The planned tests without a start; a test may be planned several times."""
+    seen = Counter((*(entry.test for entry in journal.entries), *journal.unfinished))
+    missing = []
+    for test in journal.planned:
+        if seen[test] > 0:
+            seen[test] -= 1
+        else:
+            missing.append(test)
+    return tuple(missing)
+
+
+def rerun_entry(run: FinishedRun) -> JournalEntry:
+    """What came of running a test again, as one entry of that test."""
+    test, journal, ending = run.order.test, run.journal, run.ending
+    own = [entry for entry in journal.entries if entry.test == test or _is_fixture(test)]
+    failed = [entry for entry in journal.entries if entry.status.is_failure]
+    if failed:
+        worst = next((entry for entry in failed if entry.test == test), failed[0])
+        return replace(worst, test=test)
+    how = describe_exit(ending.exit_code)
+    if ending.seconds_allowed is not None:
+        return _error(test, ending, f"ran again, and its limit of {ending.seconds_allowed:g} s was over")
+    if journal.unfinished:
+        return _error(test, ending, f"ran again, and its process ended with {how}")
+    if not own:
+        return _error(test, ending, f"was to run again, and its process ended with {how} without it")
+    if ending.exit_code != 0 or not journal.is_finished or journal.broken_lines:
+        return _error(test, ending, f"ran again, and its process ended with {how} after it")
+    passed = [entry for entry in own if entry.status.is_pass]
+    return replace((passed or own)[0], test=test)
+
+
+def _error(test: str, ending: FileEnding, reason: str) -> JournalEntry:
+    return JournalEntry(
+        test, TestStatus.ERROR, ending.seconds, reason, ending.output_tail, started_at=ending.started_at
+    )
+
+
+def _is_fixture(test: str) -> bool:
+    return test.rpartition(".")[2] in CLASS_FIXTURES | MODULE_FIXTURES
+
+
+def what_to_run(test: str) -> tuple[str, ...]:
+    """The tests to run again for a failure that goes by the name `test`; () for the whole file."""
+    owner, _, name = test.rpartition(".")
+    if name in MODULE_FIXTURES:
+        return ()
+    return (owner,) if name in CLASS_FIXTURES and owner else (test,)
+
+
+def in_order(runs: Iterable[FinishedRun]) -> Sequence[FinishedRun]:
+    """The runs as a person would list them: by repetition, then by part, otherwise as they ended."""
+    return sorted(runs, key=lambda run: (run.order.number, run.order.part))

@@ -1,0 +1,119 @@
+"""Runs of several machines as one: their JSON lines are read, and there is one verdict.
+
+The reports of one group of shards lie in one folder. A group is whole when each of its shards has exactly one report
+that can be read to its end; whatever is missing is a failure, never a gap.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..result import ExitStatus, RunSummary
+from .json_lines import RecordsError, read_json_lines
+from .recorded_run import RecordedRun
+
+__all__ = ["MergedRuns", "missing_shards", "one_verdict", "read_groups"]
+
+#: How a report's name ends; the folders may hold other files.
+SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True)
+class MergedRuns:
+    """Runs that belong together.
+
+    Attributes:
+        runs: all that could be read, by group and shard.
+        problems: one sentence for each report that is missing, torn or too many.
+    """
+
+    runs: tuple[RecordedRun, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """The verdict over all of them."""
+        if self.problems:
+            return ExitStatus.FAILED
+        return one_verdict(run.facts.exit_status for run in self.runs)
+
+    def __str__(self) -> str:
+        """The last line of the output: what all runs came to together."""
+        return str(RunSummary(tuple(file for run in self.runs for file in run.summary.files)))
+
+
+def one_verdict(exit_statuses: Iterable[int]) -> ExitStatus:
+    """The exit status of several runs together: one that was stopped decides, then one that failed in whatever way;
+    nothing ran where nothing ran anywhere."""
+    found = set(exit_statuses)
+    for status in (ExitStatus.TERMINATED, ExitStatus.INTERRUPTED):
+        if status in found:
+            return status
+    if found - {ExitStatus.PASSED, ExitStatus.NOTHING_RAN}:
+        return ExitStatus.FAILED
+    return ExitStatus.PASSED if ExitStatus.PASSED in found else ExitStatus.NOTHING_RAN
+
+
+def read_groups(folders: Sequence[Path]) -> MergedRuns:
+    """Reads the reports below each of `folders`, a group each, which its folder's name names."""
+    runs: list[RecordedRun] = []
+    problems: list[str] = []
+    for folder in folders:
+        group = folder.resolve().name
+        found = []
+        paths = sorted(folder.rglob(f"*{SUFFIX}"))
+        for path in paths:
+            try:
+                with path.open("rb") as stream:
+                    found.append(replace(read_json_lines(stream), group=group))
+            except RecordsError as error:
+                problems.append(f"{group}: the report {str(path)!r} cannot be read: {error}")
+            except OSError as error:
+                problems.append(f"{group}: the report {str(path)!r} cannot be read: {error.strerror}")
+        if not paths:
+            problems.append(f"{group}: there is no report in the folder {str(folder)!r}")
+        problems += [f"{group}: {problem}" for problem in missing_shards([run.facts.shard for run in found])]
+        problems += [f"{group}: {problem}" for problem in _twice(found)]
+        problems += [problem for run in found if (problem := _contradiction(run))]
+        runs += sorted(found, key=lambda run: run.facts.shard or (0, 0))
+    return MergedRuns(tuple(runs), tuple(problems))
+
+
+def missing_shards(shards: Sequence[tuple[int, int] | None]) -> Iterator[str]:
+    """What is wrong with a group that has reports of these shards, (which, of how many); None for no shard."""
+    if not shards:
+        return
+    if None in shards:
+        if len(shards) > 1:
+            yield f"{len(shards)} reports lie together, and not all are of shards"
+        return
+    counts = {shard[1] for shard in shards if shard is not None}
+    if len(counts) > 1:
+        yield f"reports of {' and of '.join(map(str, sorted(counts)))} shards lie together"
+        return
+    count = counts.pop()
+    for index in range(1, count + 1):
+        reports = shards.count((index, count))
+        if reports == 0:
+            yield f"the report of shard {index} of {count} is missing"
+        elif reports > 1:
+            yield f"shard {index} of {count} has {reports} reports"
+
+
+def _twice(runs: Sequence[RecordedRun]) -> Iterator[str]:
+    """Files that several shards have taken: those have not planned alike, and some other file may be in none."""
+    counts = Counter(name for run in runs for name in {*(f.file for f in run.summary.files), *run.summary.not_run})
+    for name, count in sorted(counts.items()):
+        if count > 1:
+            yield f"{name} is in {count} shards: they were not planned by the same times or from the same files"
+
+
+def _contradiction(run: RecordedRun) -> str:
+    """A report that calls a run passed which has failures was not written by a run of ours, or not whole."""
+    failed = sum(file.failed for file in run.summary.files)
+    if failed and run.facts.exit_status in (ExitStatus.PASSED, ExitStatus.NOTHING_RAN):
+        return f"{run.name}: the report has {failed} failures and the exit status {run.facts.exit_status}"
+    return ""

@@ -1,0 +1,209 @@
+"""The runner's handle on its warm interpreter, which test files are forked from (see the folder's `__init__`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from torch_testing_shim._runner.warm.fork_order import EMPTY_MARK, MARK_VARIABLE, PACKET_BYTES, WarmOrder
+from torch_testing_shim._runner.warm.huge_pages import environment_for_huge_pages
+from torch_testing_shim._shared.parent_death import adopt_orphans
+
+from ..process.child_process import ChildProcess, start_child
+from ..process.command import own_interpreter
+from ..process.output_file import OutputFile
+
+__all__ = ["PRELOAD", "WarmInterpreter", "WarmRefusal"]
+
+#: What the interpreter imports before it is ready: what nearly every test file imports.
+PRELOAD = ("torch", "torch.distributed", "torch_testing_shim.common_utils", "torch_testing_shim.common_distributed")
+#: How long it may take to be ready, or to start a file, in seconds: torch is read from a cold disk in less.
+START_SECONDS = 120.0
+
+#: Without a folder on its import path that `python FILE` would not have.
+PROGRAM = """
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+from torch_testing_shim._runner.warm.interpreter import main
+main(sys.argv[1:])
+"""
+
+#: What differs from file to file, and is read when a test needs it and not when the interpreter or torch starts.
+PER_FILE = frozenset(
+    {
+        MARK_VARIABLE,
+        "TORCH_TESTING_SHIM_JOURNAL",
+        "TORCH_TESTING_SHIM_EXPECTATIONS",
+        "TORCH_TESTING_SHIM_DEVICE_INDICES",
+        "TMPDIR",
+    },
+)
+
+
+class WarmRefusal(Exception):
+    """A file cannot be forked from the interpreter; the message says why in one line."""
+
+
+class WarmInterpreter:
+    """A started interpreter; it may still be importing.
+
+    Attributes:
+        device_count: accelerators that files will use, as torch finds them; None until it is ready.
+        is_usable: it has neither ended nor fallen silent.
+    """
+
+    def __init__(
+        self, process: ChildProcess, requests: socket.socket, output: OutputFile, environment: Mapping[str, str]
+    ):
+        self.device_count: int | None = None
+        self.is_usable = True
+        self._process = process
+        self._requests = requests
+        self._output = output
+        self._environment = environment
+        self._answers: dict[int, dict[str, object]] = {}
+        self._sent = 0
+        self._pending: set[int] = set()
+        self._started = time.monotonic()
+
+    @classmethod
+    def start(cls, environment: Mapping[str, str], output: Path, preload: Sequence[str] = PRELOAD) -> WarmInterpreter:
+        """Starts an interpreter in the working folder.
+
+        Args:
+            environment: that of the files that are to run in it, but for what differs from file to file.
+            output: a path for what the interpreter prints.
+            preload: modules that it imports before it is ready.
+
+        Raises:
+            WarmRefusal: there is none on this system, or it cannot be started.
+        """
+        if sys.platform != "linux":
+            raise WarmRefusal(f"fork is not safe on {sys.platform}")
+        adopt_orphans()  # so that what the interpreter forks twice is this process's child
+        own = {name: value for name, value in environment.items() if name not in PER_FILE}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            printed = OutputFile(output)
+            command = [*own_interpreter(), "-c", PROGRAM, str(theirs.fileno()), str(os.getpid()), *preload]
+            own[MARK_VARIABLE] = EMPTY_MARK
+            process = start_child(command, environment_for_huge_pages(own), printed.descriptor, [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise WarmRefusal(f"no interpreter could be started ({error.strerror})") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        return cls(process, ours, printed, own)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def descriptor(self) -> int:
+        """Becomes readable when it has something to say."""
+        return self._requests.fileno()
+
+    @property
+    def is_starting_a_file(self) -> bool:
+        """A fork may be there whose process id has not been told yet."""
+        return bool(self._pending)
+
+    def differences(self, environment: Mapping[str, str]) -> list[str]:
+        """The variables that the interpreter has started with other values of, and that its forks may not change."""
+        names = {*environment, *self._environment} - PER_FILE
+        return sorted(name for name in names if environment.get(name) != self._environment.get(name))
+
+    def make_ready(self) -> Iterator[None]:
+        """Yields until the interpreter is ready.
+
+        Raises:
+            WarmRefusal: it cannot be used.
+        """
+        while self.device_count is None:
+            self._receive()
+            if self.device_count is None:
+                self._check(self._started)
+                yield
+
+    def launch(self, order: WarmOrder, order_path: Path, output: int) -> Generator[None, None, ChildProcess]:
+        """Yields until the file's process has started; returns it. The interpreter has to be ready.
+
+        Args:
+            order_path: where the order may be written.
+            output: the descriptor that the file prints to.
+
+        Raises:
+            WarmRefusal: it was not started.
+        """
+        self._sent = number = self._sent + 1
+        try:
+            order.write(order_path)
+        except OSError as error:
+            raise WarmRefusal(f"its order cannot be written ({error.strerror})") from error
+        try:
+            packet = json.dumps({"id": number, "order": str(order_path)}).encode("ascii")
+            socket.send_fds(self._requests, [packet], [output])
+        except OSError as error:
+            self.is_usable = False
+            raise WarmRefusal(
+                f"the interpreter that files are forked from takes no orders ({error.strerror})"
+            ) from error
+        self._pending.add(number)
+        sent = time.monotonic()
+        try:
+            while number not in self._answers:
+                self._receive()
+                if number not in self._answers:
+                    self._check(sent)
+                    yield
+        finally:
+            self._pending.discard(number)
+        answer = self._answers.pop(number)
+        if answer["event"] == "refused":
+            raise WarmRefusal(str(answer["reason"]))
+        return ChildProcess(int(str(answer["pid"])))
+
+    def close(self) -> None:
+        """Ends the interpreter. What was forked from it runs on."""
+        self.is_usable = False
+        self._requests.close()
+        self._output.close()
+        self._process.signal(signal.SIGKILL)
+        deadline = time.monotonic() + 5.0
+        while not self._process.has_ended() and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    def _receive(self) -> None:
+        if not self.is_usable:
+            return
+        with suppress(BlockingIOError, ConnectionError):
+            while packet := self._requests.recv(PACKET_BYTES):
+                event = json.loads(packet)
+                if event["event"] == "ready":
+                    self.device_count = int(event["devices"])
+                else:
+                    self._answers[event["id"]] = event
+
+    def _check(self, since: float) -> None:
+        """Raises WarmRefusal where the interpreter has ended, or takes too long."""
+        if not self.is_usable:
+            raise WarmRefusal("the interpreter that files are forked from was given up")
+        if self._process.has_ended():
+            self.is_usable = False
+            for _ in self._output.read_new():
+                pass
+            lines = self._output.tail().splitlines()
+            why = f": {lines[-1].strip()}" if lines else ""
+            raise WarmRefusal(f"the interpreter that files are forked from has ended{why}")
+        if time.monotonic() - since > START_SECONDS:
+            self.is_usable = False
+            raise WarmRefusal(f"the interpreter that files are forked from has not answered for {START_SECONDS:g} s")

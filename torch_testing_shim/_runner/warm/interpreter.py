@@ -1,0 +1,211 @@
+"""The warm interpreter's own code: take orders from the runner, import ahead, fork.
+
+It stays pristine: it runs no test, starts no thread and touches no accelerator, so that a fork of it starts as a new
+interpreter that has done its imports. It checks its threads before each fork, and refuses where there are any. It may
+import torch and all of torch_testing_shim but the runner.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from torch_testing_shim._engine.preload import modules_to_preload
+from torch_testing_shim._engine.threads import lasting_thread_count
+from torch_testing_shim._runner.warm.fork_order import PACKET_BYTES, WarmOrder
+from torch_testing_shim._shared.main_part import PACKAGE
+from torch_testing_shim._runner.warm.huge_pages import use_huge_pages
+from torch_testing_shim._runner.warm.script import become, run_script
+from torch_testing_shim._runner.warm.source import FileSource, preparing_conftest, read_source
+from torch_testing_shim._shared.parent_death import signal_on_parent_death
+
+__all__ = ["main"]
+
+
+class Refusal(Exception):
+    """A file cannot be run from this interpreter; the message says why in one line."""
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Runs the interpreter until the runner closes its end; in each fork of it, a test file.
+
+    Args:
+        arguments: the descriptor of this end of the socket, the runner's process id, and modules to import.
+    """
+    descriptor, runner_pid, *modules = arguments
+    gc.disable()  # what modules make stays, and would be looked through again and again
+    for module in modules:
+        importlib.import_module(module)
+    gc.enable()
+    interpreter = _Interpreter(socket.socket(fileno=int(descriptor)), int(runner_pid))
+    run_script(interpreter.serve())
+
+
+class _Interpreter:
+    def __init__(self, requests: socket.socket, runner_pid: int) -> None:
+        self._requests = requests
+        self._runner_pid = runner_pid
+        self._known: set[str] = set()
+
+    def serve(self) -> WarmOrder:
+        """Takes requests until the runner is gone. Returns in the forks alone: each its order."""
+        self._settle()
+        self._tell({"event": "ready", "devices": _device_count()})
+        while True:
+            packet, descriptors = b"", list[int]()
+            with suppress(ConnectionError):
+                packet, descriptors, _, _ = socket.recv_fds(self._requests, PACKET_BYTES, 1)
+            if not packet:
+                os._exit(0)
+            request = json.loads(packet)
+            order = self._take(request["id"], request["order"], descriptors[0])
+            if order is not None:
+                return order
+            os.close(descriptors[0])
+
+    def _take(self, number: int, path: str, output: int) -> WarmOrder | None:
+        """Starts one file; the order in the file's own process, None in this one."""
+        try:
+            order = WarmOrder.read(path)
+            self._prepare(order)
+            between = os.fork()
+        except (OSError, Refusal) as error:
+            self._tell({"event": "refused", "id": number, "reason": str(error)})
+            return None
+        if between:
+            os.waitpid(between, 0)
+            return None
+        self._fork_again(number)
+        become(order, output)
+        self._tell({"event": "started", "id": number, "pid": os.getpid()})
+        self._requests.close()
+        return order
+
+    def _fork_again(self, number: int) -> None:
+        """In the process between: forks the file's process and ends, whereby the runner becomes its parent."""
+        between = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._tell({"event": "refused", "id": number, "reason": str(error)})
+            os._exit(1)
+        if pid:
+            os._exit(0)
+        while os.getppid() == between:
+            time.sleep(0.0005)
+        signal_on_parent_death(self._runner_pid, signal.SIGKILL)
+        os.setsid()
+
+    def _prepare(self, order: WarmOrder) -> None:
+        """Imports ahead what the file would import.
+
+        Raises:
+            Refusal: what this interpreter has imported, or how, is not what the file would get from a new one.
+        """
+        with open(order.path, "rb") as stream:
+            source = read_source(stream.read())
+        if source.prepares_imports:
+            raise Refusal("it changes its environment before it imports torch")
+        if order.is_by_pytest and (conftest := preparing_conftest(order.path)) is not None:
+            raise Refusal(f"{conftest} changes its environment")
+        folders = [os.path.dirname(os.path.realpath(order.path)), *([os.getcwd()] if order.is_by_pytest else [])]
+        beside = {name for folder in folders for name in _modules_in(folder)}
+        shadowed = sorted(beside & {name.split(".")[0] for name in sys.modules})
+        if shadowed:
+            raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
+        self._import_ahead(source.imports if order.harness is None else _served_imports(source, order), source)
+        if (hazard := _fork_hazard()) is not None:
+            raise Refusal(hazard)
+        threads = lasting_thread_count()
+        if threads > 1:
+            raise Refusal(f"{threads} threads run in the interpreter that files are forked from")
+
+    def _import_ahead(self, imports: Sequence[str], source: FileSource) -> None:
+        """Imports what is new; what cannot be imported is left to the file, which will say so."""
+        known = len(sys.modules)
+        _import_each(name for name in imports if name not in self._known)
+        self._known.update(imports)
+        _import_each(modules_to_preload(source.names, sys.modules))
+        if len(sys.modules) != known:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Makes this process ready to be forked after imports.
+
+        What is here is never collected, so forks do not copy its pages by collecting.
+        """
+        gc.collect()
+        gc.freeze()
+        use_huge_pages()
+
+    def _tell(self, event: dict[str, object]) -> None:
+        with suppress(OSError):  # the runner is gone; what was started for it dies with it
+            self._requests.send(json.dumps(event).encode("ascii"))
+
+
+def _served_imports(source: FileSource, order: WarmOrder) -> list[str]:
+    """What a file of PyTorch's imports, less PyTorch's harness: in its place what it is served, and what serves it."""
+    from torch_testing_shim._upstream.redirect import shim_module_of
+    from torch_testing_shim._upstream.statements import UPSTREAM
+
+    is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
+    served = [shim_module_of(name) if is_served[name] else name for name in source.imports]
+    modules = ["_program.upstream_file"]
+    modules += ["_upstream.mapped_devices"] if "--map-device" in (order.harness or ()) else []
+    modules += ["_program.upstream_pytest", "_program.under_pytest"] if order.is_by_pytest else []
+    return [*(name for name in served if name is not None), *(f"{PACKAGE}.{name}" for name in modules)]
+
+
+def _import_each(names: Iterable[str]) -> None:
+    for name in names:
+        above, _, last = name.rpartition(".")
+        if name not in sys.modules and not hasattr(sys.modules.get(above), last):
+            with suppress(Exception):
+                importlib.import_module(name)
+
+
+def _modules_in(folder: str) -> set[str]:
+    """The modules that a folder has to offer, which Python looks through first."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name.removesuffix(".py")
+            for entry in entries
+            if entry.name.endswith(".py") or os.path.exists(os.path.join(entry.path, "__init__.py"))
+        }
+
+
+def _fork_hazard() -> str | None:
+    """Why the device that the files will use does not bear a fork of this interpreter. None also where the device or
+    the settings are wrong, which each file says of itself."""
+    if "torch" not in sys.modules:
+        return None
+    from torch_testing_shim._engine.devices import DeviceError, fork_hazard
+    from torch_testing_shim._shared.settings import SettingsError
+
+    try:
+        return fork_hazard()
+    except (DeviceError, SettingsError):
+        return None
+
+
+def _device_count() -> int:
+    """Accelerators that the files will use; 0 where they run on the CPU, or where the settings are wrong, which each
+    file says of itself."""
+    if "torch" not in sys.modules:
+        return 0
+    from torch_testing_shim._engine.devices import DeviceError, device_in_use
+    from torch_testing_shim._shared.settings import SettingsError
+
+    try:
+        return device_in_use().count
+    except (DeviceError, SettingsError):
+        return 0

@@ -1,0 +1,174 @@
+"""From a fork of the warm interpreter to what `python FILE ARGUMENTS` would be, or `python -m torch_testing_shim FILE`.
+
+The process gets the descriptors, environment, command line and import path that a new interpreter would have, a new
+`__main__`, and runs the file as that. Exceptions, exit codes, threads, `atexit` and the ends of objects go their usual
+ways.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import ctypes
+import gc
+import io
+import os
+import sys
+import sysconfig
+import tempfile
+import threading
+import types
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.machinery import SourceFileLoader
+from typing import Any, NoReturn
+
+from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._runner.warm.fork_order import EMPTY_MARK, MARK_VARIABLE, WarmOrder
+from torch_testing_shim._shared.exit_status import exit_code_of
+
+__all__ = ["become", "run_script"]
+
+
+def become(order: WarmOrder, output: int) -> None:
+    """Gives this process, a fresh fork, what a new interpreter would have.
+
+    Args:
+        output: the descriptor that the file prints to, both ways; it is closed.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor, name in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, name)
+    for descriptor in (nothing, output):
+        os.close(descriptor)
+    _mark(order.environment[MARK_VARIABLE])
+    os.environ.clear()
+    os.environ.update(order.environment)
+    tempfile.tempdir = None  # it is TMPDIR's to say
+    sys.argv = [order.path, *order.arguments] if order.harness is None else order.argv[1:]
+    sys.orig_argv = [*order.interpreter, *order.argv]
+    if not getattr(sys.flags, "safe_path", False):
+        here = os.getcwd() if order.is_by_pytest else os.path.dirname(os.path.realpath(order.path))
+        sys.path.insert(0, here)
+    generator = sys.modules.get("numpy.random")
+    if generator is not None:  # a new interpreter has drawn another seed; Python's own generator does so at each fork
+        generator.seed()
+
+
+def run_script(order: WarmOrder) -> NoReturn:
+    """Runs the order's file as `__main__`, and ends as Python does; called where nothing is left to do but to return.
+
+    Raises:
+        SystemExit: at the file's end, its own or after its exception was reported.
+        KeyboardInterrupt: it was interrupted, which has been reported.
+    """
+    libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
+    try:
+        _execute(order)
+        code: object = 0
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
+    except BaseException as error:
+        traceback = _below_this_file(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+        if isinstance(error, KeyboardInterrupt):  # Python ends itself by the signal, once it has tidied up
+            sys.excepthook = lambda *_: None
+            raise
+        code = 1
+    if isinstance(code, int):
+        _end_without_torch(exit_code_of(SystemExit(code)), libraries, modules, finalizers)
+    raise SystemExit(code)
+
+
+def _execute(order: WarmOrder) -> None:
+    main = _new_main(order.path)
+    if order.harness is None:
+        with io.open_code(order.path) as stream:
+            code = compile(stream.read(), order.path, "exec", dont_inherit=True)
+    else:
+        from torch_testing_shim._program.upstream_file import become_file  # imports torch, which others may do without
+
+        code = become_file(vars(main))
+    exec(code, vars(main))
+
+
+def _end_without_torch(
+    code: int, libraries: frozenset[str], modules: set[str], finalizers: Sequence[weakref.finalize[..., Any]]
+) -> None:
+    """Ends the process as Python does, but for torch's own tear-down, which takes longer than a small test.
+
+    It does nothing else than Python would where the file may have given that tear-down something to do, or has one of
+    its own: where threads run still, an accelerator's driver is there, or a shared library has been loaded.
+
+    Args:
+        code: the exit status.
+        libraries: the shared libraries that were there before the file ran.
+        modules: the modules that were imported then.
+        finalizers: what was then to be called at Python's end: for each library of operators, what takes it out.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    torch_finalizers = [one for one in map(weakref.finalize.detach, finalizers) if one is not None]
+    atexit._run_exitfuncs()
+    if thread_count() > 1 or _shared_libraries() - libraries or _has_accelerator():
+        for _, finalize, arguments, keywords in torch_finalizers:
+            finalize(*arguments, **keywords)
+        return
+    for name in [*(name for name in sys.modules if name not in modules), "__main__"]:
+        del sys.modules[name]
+    gc.collect()  # objects of the file hear of their end
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
+            stream.flush()
+    os._exit(code)
+
+
+def _finalizers() -> list[weakref.finalize[..., Any]]:
+    """What is to be called when an object, or else Python, ends."""
+    return list(weakref.finalize._registry)  # type: ignore[attr-defined]
+
+
+def _has_accelerator() -> bool:
+    if "torch" not in sys.modules:
+        return False
+    from torch_testing_shim._engine.driver import initialized_accelerator
+
+    return initialized_accelerator() is not None
+
+
+def _shared_libraries() -> frozenset[str]:
+    """The shared libraries in this process, without Python's own."""
+    with open("/proc/self/maps") as maps:
+        paths = {line.split(maxsplit=5)[-1].rstrip("\n") for line in maps if ".so" in line}
+    own = sysconfig.get_path("stdlib") + "/lib-dynload/"
+    return frozenset(path for path in paths if not path.startswith(own))
+
+
+def _new_main(path: str) -> types.ModuleType:
+    main = types.ModuleType("__main__")
+    vars(main).update(
+        __annotations__={},
+        __builtins__=builtins,
+        __cached__=None,
+        __file__=path,
+        __loader__=SourceFileLoader("__main__", path),
+    )
+    sys.modules["__main__"] = main
+    return main
+
+
+def _below_this_file(traceback: types.TracebackType | None) -> types.TracebackType | None:
+    """The traceback from the test file's own frame on."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _mark(mark: str) -> None:
+    """Writes the mark over the interpreter's own, where the system shows a process's environment to others: what a fork
+    sets in its environment does not show there, and its children are forks too."""
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_void_p
+    address = getenv(MARK_VARIABLE.encode("ascii"))
+    if address and len(mark) == len(EMPTY_MARK) == len(ctypes.string_at(address)):
+        ctypes.memmove(address, mark.encode("ascii"), len(mark))

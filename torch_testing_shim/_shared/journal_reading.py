@@ -1,0 +1,215 @@
+"""Reads journals (see `_journal`), also torn ones and those that are still being written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from torch_testing_shim._shared.journal import JournalContents, JournalEntry, RankRecord, TestStatus
+
+__all__ = ["JournalNews", "JournalReader", "read_journal"]
+
+
+@dataclass(frozen=True)
+class JournalNews:
+    """What has come to a journal since the last look.
+
+    Attributes:
+        entries: the tests that have ended since then, in order of ending.
+        ended: how many have ended in all.
+        planned: how many are to run in all.
+        now: the test that started last and has not ended; "" for none.
+        device: the device type that the tests run on; "" where the process has not told.
+    """
+
+    entries: tuple[JournalEntry, ...] = ()
+    ended: int = 0
+    planned: int = 0
+    now: str = ""
+    device: str = ""
+
+
+@dataclass
+class _Reading:
+    planned: list[str] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    is_finished: bool = False
+    broken_lines: int = 0
+    device: str = ""
+    interrupted: list[JournalEntry] = field(default_factory=list)
+    left_out: int = 0
+
+    def take_line(self, line: bytes) -> None:
+        """Takes a line, or counts it as broken; an empty one says nothing."""
+        if not line:
+            return
+        try:
+            self._take(json.loads(line))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            self.broken_lines += 1
+
+    def contents(self) -> JournalContents:
+        return JournalContents(
+            tuple(self.planned),
+            tuple(self.entries),
+            tuple(self.running),
+            self.is_finished,
+            self.broken_lines,
+            self.device,
+            tuple(self.interrupted),
+            self.left_out,
+        )
+
+    def _take(self, record: dict[str, object]) -> None:
+        event = record["event"]
+        if event == "plan":
+            self.planned.extend(str(test) for test in record["tests"])  # type: ignore[attr-defined]
+            self.device = str(record.get("device", self.device))
+            self.left_out += int(_number(record.get("left_out", 0)))
+        elif event == "start":
+            self.running.append(str(record["test"]))
+        elif event == "end":
+            entry = _entry(record)
+            self.entries.append(entry)
+            if entry.test in self.running:
+                self.running.remove(entry.test)
+        elif event == "interrupt":
+            test, reason, detail = (str(record[name]) for name in ("test", "reason", "detail"))
+            self.interrupted.append(JournalEntry(test, TestStatus.ERROR, 0.0, reason, detail))
+        elif event == "finish":
+            self.is_finished = True
+        else:
+            raise ValueError(event)
+
+
+def _entry(record: dict[str, object]) -> JournalEntry:
+    return JournalEntry(
+        test=str(record["test"]),
+        status=TestStatus(record["status"]),
+        seconds=_number(record["seconds"]),
+        reason=str(record["reason"]),
+        detail=str(record["detail"]),
+        started_at=_number(record.get("started_at", 0.0)),
+        ranks=tuple(_rank_record(rank) for rank in record.get("ranks", ())),  # type: ignore[attr-defined]
+        notes=tuple(str(note) for note in record.get("notes", ())),  # type: ignore[attr-defined]
+    )
+
+
+def _rank_record(record: dict[str, object]) -> RankRecord:
+    """Takes nothing on trust: a value of another type makes the line a broken one.
+
+    Raises:
+        KeyError, TypeError, ValueError: this is not the record of a rank.
+    """
+    made = RankRecord(**record)  # type: ignore[arg-type]
+    if not all(isinstance(text, str) for text in (made.status, made.headline, made.output)):
+        raise TypeError(record)
+    for value in (made.rank, made.pid, made.started_at, made.seconds, made.exit_code or 0):
+        _number(value)
+    return made
+
+
+def _number(value: object) -> float:
+    """A finite number, as reports can draw it.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none.
+    """
+    if not isinstance(value, int | float):
+        raise TypeError(value)
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
+
+
+class JournalReader:
+    """Reads a journal that is still being written, each line once. It has to be closed.
+
+    A journal that was removed, replaced or emptied is read anew; one that is gone, or no file, is one broken line.
+
+    Args:
+        path: the journal's path; before there is a file, the journal is empty.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._descriptor = -1  # kept open, so that another file cannot get its inode number
+        self._offset = 0
+        self._torn = b""
+        self._reading = _Reading()
+        self._told = 0  # how many entries have been passed on
+
+    def close(self) -> None:
+        """Closes the file; what was read stays."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def read_new(self) -> JournalNews | None:
+        """What has come since the last call; None where nothing has. A last line without an end waits for its end."""
+        return self._news() if self._read() else None
+
+    def read_to_end(self) -> JournalNews | None:
+        """The same of a journal that nobody writes to any more: its last line counts, whole or torn."""
+        has_more = self._read() or bool(self._torn)
+        self._reading.take_line(self._torn)
+        self._torn = b""
+        return self._news() if has_more else None
+
+    def contents(self) -> JournalContents:
+        """All that has been read."""
+        return self._reading.contents()
+
+    def _news(self) -> JournalNews:
+        reading = self._reading
+        new, self._told = tuple(reading.entries[self._told :]), len(reading.entries)
+        now = reading.running[-1] if reading.running else ""
+        return JournalNews(new, self._told, len(reading.planned), now, reading.device)
+
+    def _read(self) -> bool:
+        """Takes the whole lines that are new; True where anything is."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return self._descriptor >= 0 and self._is_lost()
+        if not self._is_open_at(found):
+            self._start_over()
+            if not stat.S_ISREG(found.st_mode):
+                return self._is_lost()
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if found.st_size <= self._offset:
+            return False
+        new = os.pread(self._descriptor, found.st_size - self._offset, self._offset)
+        self._offset += len(new)
+        *lines, self._torn = (self._torn + new).split(b"\n")
+        for line in lines:
+            self._reading.take_line(line)
+        return True
+
+    def _is_open_at(self, found: os.stat_result) -> bool:
+        """True where the file at the path is the one that is being read, and has lost nothing."""
+        if self._descriptor < 0 or found.st_size < self._offset:
+            return False
+        return os.path.samestat(found, os.fstat(self._descriptor))
+
+    def _start_over(self) -> None:
+        self.close()
+        self._offset, self._torn, self._reading, self._told = 0, b"", _Reading(), 0
+
+    def _is_lost(self) -> bool:
+        self._start_over()
+        self._reading.broken_lines = 1
+        return True
+
+
+def read_journal(path: str | os.PathLike[str]) -> JournalContents:
+    """Reads a journal, also a torn one. A file that is not there is an empty journal; lines that are no journal
+    lines are counted in `broken_lines`, and the others still count."""
+    with closing(JournalReader(path)) as reader:
+        reader.read_to_end()
+        return reader.contents()

@@ -1,0 +1,93 @@
+"""The line that a failure ends with: the command that runs exactly this test again."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import shlex
+import sys
+import unittest
+from collections.abc import Iterator
+
+from torch_testing_shim._shared.running_script import interpreter_arguments, pytest_arguments
+from torch_testing_shim._shared.settings import Settings
+
+__all__ = ["RERUN_HEADING", "repro_command", "repro_on_failure", "settings_as_assignments"]
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+#: What stands above the command.
+RERUN_HEADING = "To run this test again:"
+
+
+def repro_command(test_class: type, method_name: str, settings: Settings, *, is_pytests: bool = False) -> str | None:
+    """The command that runs one test again with the same settings; None where no command can, or the user wants none.
+
+    The path is relative where the test file lies below the working folder.
+
+    Args:
+        is_pytests: pytest runs the test.
+    """
+    if "<locals>" in test_class.__qualname__ or not settings.print_repro:
+        return None
+    try:
+        path = os.path.abspath(inspect.getfile(test_class))
+    except (OSError, TypeError):
+        return None
+    inside = _relative(path)
+    shown = path if inside.startswith(os.pardir) else inside
+    names = [*test_class.__qualname__.split("."), method_name]
+    if is_pytests:
+        arguments = ["python", *pytest_arguments(settings), "::".join([shown, *names])]
+    else:
+        arguments = ["python", *interpreter_arguments(path, settings), shown, ".".join(names)]
+    return " ".join([*settings_as_assignments(settings), *map(shlex.quote, arguments)])
+
+
+def _relative(path: str) -> str:
+    """The path from the working folder; as it is where the test has removed that folder."""
+    with contextlib.suppress(OSError):
+        return os.path.relpath(path)
+    return path
+
+
+@contextlib.contextmanager
+def repro_on_failure(command: str | None) -> Iterator[None]:
+    """Has an exception that leaves the body say how to run the test again."""
+    try:
+        yield
+    except unittest.SkipTest:
+        raise
+    except Exception as error:
+        if command is not None:
+            _append(error, f"{RERUN_HEADING}\n    {command}")
+        raise
+
+
+def settings_as_assignments(settings: Settings) -> Iterator[str]:
+    """What is set and could matter to a test, as a shell assigns it: "NAME=value"."""
+    default = Settings()
+    if settings.device is not None:
+        yield f"TORCH_TESTING_SHIM_DEVICE={shlex.quote(settings.device)}"
+    if settings.share_devices:
+        yield "TORCH_TESTING_SHIM_SHARE_DEVICES=1"
+    if settings.start_method is not None:
+        yield f"TORCH_TESTING_SHIM_START_METHOD={settings.start_method}"
+    if settings.world_size is not None:
+        yield f"WORLD_SIZE={settings.world_size}"
+    if settings.seed is not None:
+        yield f"TORCH_TESTING_SHIM_SEED={settings.seed}"
+    if settings.timeout_seconds != default.timeout_seconds:
+        yield f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT={settings.timeout_seconds:g}"
+    if settings.hypothesis_profile != default.hypothesis_profile:
+        yield f"PYTORCH_HYPOTHESIS_PROFILE={settings.hypothesis_profile}"
+    if settings.with_slow:
+        yield "PYTORCH_TEST_WITH_SLOW=1"
+
+
+def _append(error: Exception, note: str) -> None:
+    if sys.version_info >= (3, 11):
+        error.add_note(f"\n{note}")
+    elif error.args:  # Python 3.10 has no notes: the message is all that a report shows
+        error.args = (f"{error.args[0]}\n\n{note}", *error.args[1:])

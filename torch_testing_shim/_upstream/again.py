@@ -1,9 +1,0 @@
-"""What multiprocessing's spawn runs for the main module of `python -m torch_testing_shim FILE`: the file once more.
-
-It runs no main module that is called `__main__`, so `program` gives it this one.
-"""
-
-from torch_testing_shim._upstream.program import become_file
-
-if __name__ == "__mp_main__":
-    exec(become_file(globals()))

@@ -13,7 +13,6 @@ from typing import Any
 from torch_testing_shim._assertions.expected_output import ExpectedOutput
 from torch_testing_shim._assertions.tensors import TensorAssertions
 from torch_testing_shim._cases.unittest_assertions import UnittestAssertions
-from torch_testing_shim._program.notes import note
 from torch_testing_shim._engine.driver import lost_accelerator
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
@@ -33,6 +32,7 @@ from torch_testing_shim._isolation.torch_state import (
     kept_torch_state,
 )
 from torch_testing_shim._program.chosen_tests import test_name
+from torch_testing_shim._program.notes import note
 from torch_testing_shim._program.suite_stop import stop_suite
 from torch_testing_shim._shared.rerun_command import repro_command, repro_on_failure
 from torch_testing_shim._shared.settings import changed_environment, read_settings
@@ -47,7 +47,6 @@ from torch_testing_shim._skips.marks import (
 )
 from torch_testing_shim._upstream.class_rest import TorchsRest
 
-# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
 __all__ = ["TestCase"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks

@@ -25,7 +25,6 @@ from torch_testing_shim._cases.class_ranks import (
     start_ranks_of,
 )
 from torch_testing_shim._cases.limits import group_timeout, seconds_for
-from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._cases.process_group_end import keep_connections
 from torch_testing_shim._cases.wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
 from torch_testing_shim._engine.channel import THIS_RANK
@@ -44,6 +43,7 @@ from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.conditions import skip_reason
 from torch_testing_shim._skips.needs import missing_backend, missing_device

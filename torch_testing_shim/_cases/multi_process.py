@@ -21,7 +21,6 @@ import torch.distributed as dist
 from torch_testing_shim._cases.base import TestCase
 from torch_testing_shim._cases.hooks import is_overridden, refuse_hooks, takes
 from torch_testing_shim._cases.limits import default_world_size, seconds_for
-from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._cases.rank_call import RankCall, calls_of_its_own, make_pipes
 from torch_testing_shim._cases.wrapped_method import (
     chosen_name,
@@ -41,6 +40,7 @@ from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._program.rank_records import rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings

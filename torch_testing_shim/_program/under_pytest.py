@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from torch_testing_shim._program.pytest_journal import ReportDetails, name_of_node
+from torch_testing_shim._program.upstream_file import serve_under_pytest
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 from torch_testing_shim._shared.settings import read_settings
-from torch_testing_shim._program.upstream_file import serve_under_pytest
 
 #: Tests are matched with the module's name in front, as where a file is run as a script.
 _MODULE = "__main__"

@@ -15,9 +15,8 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
 
-from torch_testing_shim._shared.main_part import BY_PYTEST
 from torch_testing_shim._shared.device_map import DeviceMap, parse_device_map
-from torch_testing_shim._shared.main_part import read_main_part
+from torch_testing_shim._shared.main_part import BY_PYTEST, read_main_part
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._upstream.device_table import table_text
 from torch_testing_shim._upstream.redirect import install, is_installed

@@ -8,8 +8,8 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch_testing_shim._shared.main_part import BY_PYTEST
 from torch_testing_shim._shared.interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.main_part import BY_PYTEST
 from torch_testing_shim._shared.node_ids import node_id
 
 from ..cli.options import Options

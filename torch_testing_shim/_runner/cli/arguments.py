@@ -11,10 +11,9 @@ from torch_testing_shim._shared.hardware import HARDWARE, HARDWARE_NAMES
 
 from ..expectations.arguments import EXPECTATIONS_HEADING, FORMAT, add_expectation_arguments, wrong_use
 from ..plan.sharding import Shard
-from ..plan.upstream_files import add_upstream_arguments
 from .argument_types import as_count, as_jobs, as_keyword, as_natural, as_path, as_seconds, as_seed
 from .options import DEFAULT_FILE_TIMEOUT, Options
-from .upstream_options import add_upstream_options
+from .upstream_options import add_upstream_arguments, add_upstream_options
 
 __all__ = ["make_parser", "parse_options"]
 

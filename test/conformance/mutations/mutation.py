@@ -88,7 +88,8 @@ class _Reader:
             left, right = node.values[0], node.values[1]
             yield from self._operator(self._end(left), self._start(right), text, other, function)
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            yield self._mutation(self._start(node), self._start(node.operand), "bool ", function)
+            operand = self._source[self._start(node.operand) : self._end(node.operand)]
+            yield self._mutation(self._start(node), self._end(node), f"bool({operand})", function)
         elif isinstance(node, ast.Constant):
             yield from self._constant(node, function)
         elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):

@@ -85,7 +85,7 @@ class Noticed(TestCase):
             self.assertIs(Outcome.PASSED, copies.run_unchanged("part"))
         survivors = [text for text, outcome in outcomes.items() if outcome is Outcome.PASSED]
         self.assertEqual(SOURCE, (folder / "toy" / "part.py").read_text())
-        self.assertEqual(["0 -> 1", "False -> True"], survivors)
+        self.assertEqual(["0 -> 1", "False -> True", "not exact -> bool(exact)"], survivors)
 
 
 class CommandLine(TestCase):

@@ -20,13 +20,14 @@ from torch_testing_shim._runner.expectations.nothing_expected import NothingExpe
 from torch_testing_shim._runner.history.recorded_durations import Expected
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.tree import Tree
-from torch_testing_shim._runner.process import schedule
+from torch_testing_shim._runner.process import file_process, schedule
 from torch_testing_shim._runner.process.command import FileCommand
 from torch_testing_shim._runner.process.file_process import Watcher
 from torch_testing_shim._runner.process.schedule import RunPlan, run_all
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.process.stop import StopRequest
 from torch_testing_shim._runner.result import FileResult, RunSummary
+from torch_testing_shim._shared import journal_reading
 from torch_testing_shim._shared.expectations.lookup import FileExpectations
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -54,6 +55,22 @@ class T(unittest.TestCase):
 
 run_tests()
 """
+
+
+#: Writes the journal of 100 tests, so slowly that it is read many times.
+JOURNAL = """
+from mini_run import *
+
+tests = [f"T.test_{n}" for n in range(100)]
+journal.plan(tests)
+for test in tests:
+    journal.start(test)
+    journal.end(JournalEntry(test, TestStatus.PASSED, 0.0))
+    time.sleep(0.003)
+journal.finish()
+"""
+
+TAKE_LINE = journal_reading._Reading.take_line
 
 
 class Report:
@@ -174,6 +191,17 @@ class ScheduleTest(TestCase):
         self.assertEqual([TestStatus.EXPECTED_FAILURE, TestStatus.FAILED], [known.status, new.status])
         self.assertIn("To run this test again:\n    ", new.detail)
         self.assertEqual(1, new.detail.count("T.test_new\n"))
+
+    def test_each_journal_line_is_read_once_and_each_entry_judged_once_to_show_it(self) -> None:
+        """However often the process is looked at; the second judgement is at its end, for the tests to run again."""
+        (self.folder / "test_a.py").write_text(JOURNAL)
+        read = mock.patch.object(journal_reading._Reading, "take_line", autospec=True, side_effect=TAKE_LINE)
+        judged = mock.patch.object(Judge, "entry", autospec=True, side_effect=lambda judge, entry, device: entry)
+        with mock.patch.object(file_process, "LOOK_INTERVAL", 0.0), read as lines, judged as entries:
+            summary = self.run_files("test_a")
+        self.assertEqual(100, summary.files[0].passed)
+        self.assertGreater(len(self.report.watchers[0].news), 3)
+        self.assertEqual((202, 200), (sum(bool(call.args[1]) for call in lines.mock_calls), len(entries.mock_calls)))
 
     def test_a_run_that_breaks_off_kills_what_runs(self) -> None:
         self.write("test_a", seconds=300)

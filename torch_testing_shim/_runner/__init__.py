@@ -9,6 +9,7 @@
     report         what people and CI read
     run            one run with its reports, and what is kept of it for the next
     result         `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    atomic_write   files that are written as a whole or not at all
     usage_error    the error that wrong usage ends in
 
 The processes, and what flows between them:

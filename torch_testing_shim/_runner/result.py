@@ -12,8 +12,6 @@ from enum import IntEnum
 
 from torch_testing_shim._shared.journal import JournalEntry
 
-__all__ = ["DID_NOT_RUN", "FLAKY", "ExitStatus", "Failure", "FileEnding", "FileResult", "RunSummary"]
-
 #: The label of a planned test that never started; reports shorten long rows of them.
 DID_NOT_RUN = "did not run"
 #: The label of a test that passed only when it was run again, where that is a failure.

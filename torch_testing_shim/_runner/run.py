@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
+from torch_testing_shim._shared.settings import read_temporary_folder
 
 from .cli.options import Options
-from .expectations.nothing_expected import NothingExpected, RunJudgement
-from .history.failed_files import begin_failed_list, write_failed_list
-from .history.failed_tests import failed_lines
+from .expectations.judgement import NothingExpected, RunJudgement
+from .history.failed_tests import begin_failed_list, failed_lines, write_failed_list
 from .history.tree_history import History
 from .plan.selection import FileSelection
 from .plan.tree import Tree
 from .process.coverage_run import begin_coverage, combined_report
-from .process.run_folder import scratch_folder
 from .process.schedule import RunPlan, run_all
 from .process.stop import StopRequest
-from .report.listings import skip_reasons, slowest_tests
 from .report.session import RunReports
+from .report.wording import skip_reasons, slowest_tests
 from .result import RunSummary
 from .usage_error import UsageError
-
-__all__ = ["run"]
 
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
@@ -46,7 +47,7 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
     expected = history.expected(selected)
     reports = RunReports(options, tree, expected.seconds)
     plan = RunPlan(selected, tree, options, expected, judged, reports.finish_file)
-    with scratch_folder() as scratch, reports:
+    with _scratch_folder() as scratch, reports:
         summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
     summary, changes = judged.conclude(summary, reports.finish_file)
@@ -88,3 +89,20 @@ def _listings(summary: RunSummary, options: Options, tree: Tree) -> list[str]:
 
 def _note(line: str) -> None:
     print(f"run_test.py: note: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A private folder for outputs and journals, removed at the end, or by the next run where this one is killed.
+
+    Raises:
+        UsageError: there is no place for temporary files: TMPDIR names none, or the disk is full.
+    """
+    try:
+        folder = make_folder(read_temporary_folder())
+    except OSError as error:
+        raise UsageError(f"cannot make a temporary folder (TMPDIR chooses where): {error}") from error
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["UsageError", "why"]
-
 
 class UsageError(ValueError):
     """The user asked for what cannot be done; the message says so in one sentence (one line per problem)."""

@@ -1,6 +1,6 @@
 """What the program, the engine and the runner share. Standard library only.
 
-child_setup         what runs in the child between fork and exec
+cores               the number of cores that this process may use
 device_map          which device stands for which in a run: `cuda=cpu`
 exit_status         exit codes in words, for the runner, for `run_tests` and for the engine
 hardware            the hardware that a class of tests is for, as it says itself: `hw_classification`, and the

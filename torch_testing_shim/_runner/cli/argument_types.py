@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
+from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 
 __all__ = [
@@ -47,7 +47,7 @@ def as_seed(text: str) -> int:
 
 def as_jobs(text: str) -> int:
     if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return core_count()
     if not _is_number(text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 nor auto")
     return int(text)

@@ -7,13 +7,14 @@ no test of it can be blamed for: it did not import, say. A class also stands for
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from torch_testing_shim._shared.node_ids import class_of, covers, is_line, is_name
 
+from ..atomic_write import write_whole
 from ..process.retry import what_to_run
 from ..result import Failure, FileResult, RunSummary
-
-__all__ = ["failed_lines", "failures_known_after", "tests_by_file"]
+from ..usage_error import UsageError, why
 
 
 def failed_lines(summary: RunSummary) -> tuple[str, ...]:
@@ -63,3 +64,48 @@ def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collec
         return True
     tests = [entry.test for result in results for entry in result.entries]
     return bool(tests) if not test else any(covers(test, name) for name in tests)
+
+
+def read_failed_list(path: Path) -> tuple[str, ...]:
+    """The lines of a list that are not empty.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = why(error) if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"cannot read --failed-from {str(path)!r}: {reason}") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def begin_failed_list(path: Path) -> None:
+    """Makes sure before a run that its list can be written, and takes an old one away: where the run is killed there
+    is no list, for an empty one would say that nothing failed.
+
+    Raises:
+        UsageError: the list cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, [])
+        path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_failed_list(path: Path, lines: Sequence[str]) -> None:
+    """Writes a list; an empty one where nothing failed.
+
+    Raises:
+        UsageError: it cannot be written any more.
+    """
+    try:
+        write_whole(path, (f"{line}\n" for line in lines))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write --write-failed {str(path)!r}: {why(error)}")

@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass, field
 from ..plan.selection import FileSelection
 from ..result import FileResult, RunSummary
 
-__all__ = ["FileTime", "TestTime", "Times", "merge_times", "parse_times", "times_of"]
-
 #: The version of the format that this module writes, and the only one that it reads.
 VERSION = 1
 
@@ -166,3 +164,18 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise TypeError(value)
     return float(value)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What was recorded, by file name. A file that is not recorded is not in it.
+
+    Attributes:
+        seconds: what the file took, all of its processes together.
+        tests: what each of its tests took, in seconds, by "Class.test".
+        ranks: the most ranks that one of its tests had.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tests: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)

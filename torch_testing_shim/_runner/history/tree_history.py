@@ -5,20 +5,126 @@ It lies in `test/test-reports`, unless `--times` says where the times are. Nothi
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..atomic_write import write_whole
 from ..plan.selection import FileSelection
 from ..result import RunSummary
-from .failed_files import FailedRecord
+from ..usage_error import UsageError, why
 from .failed_tests import failures_known_after
-from .recorded_durations import Expected
-from .times import Times, times_of
-from .times_file import read_times, record_times
+from .times import Expected, Times, merge_times, parse_times, times_of
 
-__all__ = ["History"]
+#: What is put behind the name of a file that is put aside.
+ASIDE = ".unreadable"
+
+
+def read_times(path: Path) -> tuple[Times, str]:
+    """What the times file at `path` says, and a one-line note where it cannot be read. No file is no times."""
+    try:
+        return parse_times(path.read_bytes()), ""
+    except FileNotFoundError:
+        return Times(), ""
+    except (OSError, ValueError) as error:
+        return Times(), f"the times file {str(path)!r} counts as empty: {_why(error)}"
+
+
+def record_times(path: Path, new: Times) -> list[str]:
+    """Merges `new` into the times file at `path`; folders that are missing are made.
+
+    Returns:
+        One-line notes, of a file that could not be read and was put aside, or of one that could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.parent):
+            old, note = read_times(path)
+            notes = []
+            if note:
+                os.replace(path, f"{path}{ASIDE}")
+                notes.append(f"{note}; it was put aside as {path.name + ASIDE!r}")
+            write_whole(path, [merge_times([old, new]).to_json()])
+            return notes
+    except OSError as error:
+        return [f"the times file {str(path)!r} could not be written: {_why(error)}"]
+
+
+def merge_times_files(sources: Sequence[Path], target: Path) -> list[str]:
+    """Merges times files into `target`, which counts too where it is there.
+
+    Returns:
+        One-line notes, as those of `record_times`.
+
+    Raises:
+        UsageError: a source is not there or cannot be read; nothing has been written.
+    """
+    found = []
+    for path in sources:
+        times, note = read_times(path)
+        if note or not path.exists():
+            raise UsageError(note or f"there is no times file at {str(path)!r}")
+        found.append(times)
+    return record_times(target, merge_times(found))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else writes a times file in this folder meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system without locks: the last writer wins, as everywhere on it
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+class FailedRecord:
+    """What failed the last time that it ran, in a tree.
+
+    Attributes:
+        lines: `file::Class.test`, `file::Class` or `file`, sorted.
+        problem: one sentence where the record could not be read, which is then as good as none; else None.
+    """
+
+    def __init__(self, reports: Path) -> None:
+        """Reads the record in the folder `reports`."""
+        self._path = reports / "last-failed.json"
+        self.lines: tuple[str, ...] = ()
+        self.problem: str | None = None
+        try:
+            self.lines = _checked(json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, RecursionError) as error:
+            reason = why(error) if isinstance(error, OSError) else "it is damaged"
+            self.problem = f"cannot read what failed last time from {str(self._path)!r}: {reason}"
+
+    def write(self, lines: Sequence[str]) -> str | None:
+        """Replaces the record at once, so that no reader sees half of it; returns one sentence where that failed."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._path, [json.dumps({"failed": list(lines)}, indent=1) + "\n"])
+        except OSError as error:
+            return f"cannot record what failed in {str(self._path)!r}: {why(error)}"
+        return None
+
+
+def _checked(record: object) -> tuple[str, ...]:
+    lines = record["failed"] if isinstance(record, dict) and "failed" in record else None
+    if not isinstance(lines, list) or not all(isinstance(line, str) and line for line in lines):
+        raise ValueError("no list of failed tests")
+    return tuple(lines)
 
 
 @dataclass(frozen=True)

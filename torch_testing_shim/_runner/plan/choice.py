@@ -11,18 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cli.options import Options
-from ..history.failed_files import FailedRecord, read_failed_list
-from ..history.failed_tests import tests_by_file
+from ..history.failed_tests import read_failed_list, tests_by_file
 from ..history.times import Times
-from ..history.tree_history import History
+from ..history.tree_history import FailedRecord, History
 from ..usage_error import UsageError
-from .order import begin_at, bring_to_front, end_with
 from .request import Place, Request, read_all
-from .selection import FileSelection, only_distributed, restrict, select
+from .selection import FileSelection, begin_at, bring_to_front, end_with, only_distributed, restrict, select
 from .sharding import take_shard
 from .tree import Tree
-
-__all__ = ["choose"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["FileFacts", "read_facts"]
-
 #: An import of torch, or of a module of this package that imports torch: those without an underscore.
 TORCH_IMPORT = re.compile(rb"^\s*(import|from)\s+(torch\b|torch_testing_shim\.[a-z])", re.MULTILINE)
 #: The ranks of a test that does not write their number down: what the harness starts by default.

@@ -23,8 +23,6 @@ from torch_testing_shim._shared.node_ids import dotted, is_name
 
 from ..usage_error import UsageError
 
-__all__ = ["Place", "Request", "read_all", "read_request"]
-
 #: How many near names an error suggests, and how near: all names share `test_`, so difflib's usual 0.6 is too little.
 SUGGESTIONS, NEARNESS = 3, 0.7
 

@@ -15,8 +15,6 @@ from types import MappingProxyType
 
 from .selection import FileSelection
 
-__all__ = ["Shard", "plan_shards", "take_shard"]
-
 NO_TIMES: Mapping[str, float] = MappingProxyType({})
 
 

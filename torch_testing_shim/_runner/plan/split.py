@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim._shared.node_ids import class_and_method
 
-__all__ = ["part_count", "split_tests"]
-
 #: A part is to take at least so long, in seconds: a process costs a start, and a file that is read again.
 PART_SECONDS = 20.0
 #: A part of a file whose times are not known is to have at least so many tests.

@@ -18,8 +18,6 @@ from pathlib import Path
 
 from ..usage_error import UsageError
 
-__all__ = ["Tree", "find_test_names"]
-
 #: Folders below the tests' folder that hold no tests: measurements, written reports, Python's caches.
 SKIPPED_FOLDERS = frozenset({"benchmarks", "conformance", "test-reports", "__pycache__"})
 

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 
-from torch_testing_shim._shared.child_setup import die_with_this_process
-
-__all__ = ["ChildProcess", "reap_strangers", "start_child"]
+from torch_testing_shim._shared.parent_death import die_with_this_process
 
 
 class ChildProcess:

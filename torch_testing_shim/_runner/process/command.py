@@ -17,16 +17,6 @@ from typing import Any
 from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 from torch_testing_shim._shared.main_part import BY_PYTEST, PACKAGE
 
-__all__ = [
-    "EMPTY_MARK",
-    "MARK_VARIABLE",
-    "PACKET_BYTES",
-    "FileCommand",
-    "own_interpreter",
-    "read_command",
-    "write_command",
-]
-
 #: Set in a test file's environment to a value that no other file of this or another run has: it marks the file's
 #: processes. Nothing reads it but the runner, which looks for it in the environments of all processes.
 MARK_VARIABLE = "TORCH_TESTING_SHIM_RUNNER_MARK"

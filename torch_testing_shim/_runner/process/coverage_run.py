@@ -12,8 +12,6 @@ from pathlib import Path
 
 from ..usage_error import UsageError, why
 
-__all__ = ["begin_coverage", "combined_report", "coverage_arguments"]
-
 #: The first version that can measure processes which end by os._exit, as ranks do.
 OLDEST = (7, 10)
 CONFIGURATION = Path(__file__).with_name("coverage.cfg")

@@ -15,8 +15,6 @@ from ..result import FileResult
 from .fold import fold_runs
 from .retry import FinishedRun, RunKind, RunOrder, again_after, failed_runs, rest_of
 
-__all__ = ["FileLife"]
-
 
 class FileLife:
     """What has become of a file so far.

@@ -16,21 +16,18 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
-from torch_testing_shim._shared.journal_reading import JournalNews, JournalReader
+from torch_testing_shim._shared.journal_reading import JournalReader
 
+from ..report.events import Watcher
 from ..result import FileEnding
 from ..usage_error import UsageError
 from .child_process import ChildProcess
 from .command import MARK_VARIABLE, FileCommand
-from .early_end import ask_for_stacks, end_early
 from .output_file import OutputFile
-from .process_tree import ProcessTree
+from .process_tree import ProcessTree, ask_for_stacks, end_early
 from .start import Starter
-
-__all__ = ["FileProcess", "Shown", "Watcher"]
 
 #: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
@@ -45,19 +42,6 @@ Waiting = Generator[None, None, None]
 
 #: A test's entry and the device type that it ran on -> the entry as people are to see it.
 Shown = Callable[[JournalEntry, str], JournalEntry]
-
-
-class Watcher(Protocol):
-    """What sees a file's progress."""
-
-    def on_output(self, chunk: bytes) -> None:
-        """The file has printed `chunk`."""
-
-    def on_journal(self, news: JournalNews) -> None:
-        """The journal has grown."""
-
-    def on_look(self) -> None:
-        """Time has passed."""
 
 
 @contextmanager

@@ -27,9 +27,6 @@ from torch_testing_shim._shared.journal import JournalContents, JournalEntry, Te
 from ..result import DID_NOT_RUN, ExitStatus, Failure, FileEnding, FileResult
 from .retry import FinishedRun, RunKind, end_of, in_order, never_started, rerun_entry, unfinished_entry
 
-__all__ = ["fold", "fold_runs", "headline"]
-
-
 #: What pytest ends with where its command line is wrong.
 PYTESTS_USAGE = 4
 

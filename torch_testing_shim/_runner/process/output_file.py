@@ -11,8 +11,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["OutputFile"]
-
 #: How much that was read may lie on the disk, in bytes.
 KEPT_BYTES = 1 << 24
 #: How much is passed on at one look; the rest of what came is left out.

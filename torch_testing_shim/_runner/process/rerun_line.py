@@ -20,8 +20,6 @@ from .build_command import build_command
 from .command import FileCommand
 from .retry import what_to_run
 
-__all__ = ["RerunLines", "rerun_line"]
-
 
 def rerun_line(command: FileCommand) -> str:
     """The command with the settings of the runner's own environment, since another shell may not have them."""

@@ -20,22 +20,6 @@ from torch_testing_shim._shared.journal import JournalContents, JournalEntry, Te
 from ..plan.selection import FileSelection
 from ..result import FileEnding
 
-__all__ = [
-    "FinishedRun",
-    "Retries",
-    "RunKind",
-    "RunOrder",
-    "again_after",
-    "end_of",
-    "failed_runs",
-    "in_order",
-    "never_started",
-    "rerun_entry",
-    "rest_of",
-    "unfinished_entry",
-    "what_to_run",
-]
-
 #: The names that failures of shared fixtures go by; what is run again for them is what shares them.
 CLASS_FIXTURES = frozenset({"setUpClass", "tearDownClass"})
 MODULE_FIXTURES = frozenset({"setUpModule", "tearDownModule"})

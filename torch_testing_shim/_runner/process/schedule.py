@@ -10,7 +10,6 @@ and when the user asks to stop; only the last ends what runs.
 
 from __future__ import annotations
 
-import os
 import selectors
 import time
 from collections import deque
@@ -18,31 +17,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
 from ..cli.options import Options
-from ..expectations.nothing_expected import NothingExpected, RunJudgement
-from ..history.recorded_durations import Expected
+from ..expectations.judgement import NothingExpected, RunJudgement
+from ..history.times import Expected
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
 from ..plan.split import part_count
 from ..plan.tree import Tree
-from ..report.events import RunReport
+from ..report.events import RunReport, Watcher
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
 from .build_command import build_command
 from .child_process import reap_strangers
 from .command import FileCommand
 from .file_life import FileLife
-from .file_process import FileProcess, Shown, Watcher
+from .file_process import FileProcess, Shown
 from .rerun_line import RerunLines
 from .retry import FinishedRun, RunKind, RunOrder
-from .slots import Budget, Lease, slot_count
+from .slots import Budget, Lease, StartRules, slot_count
 from .start import Starter
-from .start_rules import StartRules
 from .stop import StopRequest
-
-__all__ = ["RunPlan", "run_all"]
 
 #: How long the loop waits for something to happen before it goes round again, in seconds.
 LOOP_INTERVAL = 0.05
@@ -108,7 +105,7 @@ class _Schedule:
         self._started = 0
         self._lines = RerunLines(plan.options, plan.tree)
         self._rules = StartRules(plan.options, plan.expected.seconds)
-        self._budget = Budget(slot_count(self._options.jobs, _core_count()))
+        self._budget = Budget(slot_count(self._options.jobs, core_count()))
 
     def _life(self, file: FileSelection) -> FileLife:
         parts = 1
@@ -122,7 +119,7 @@ class _Schedule:
         self._report.run_started(tuple(self._files))
         for file in self._files.values():
             self._waiting.extend(file.begin())
-        self._budget = Budget(slot_count(self._options.jobs, _core_count()), self._count_devices())
+        self._budget = Budget(slot_count(self._options.jobs, core_count()), self._count_devices())
         while self._running or self._waiting:
             self._drop_what_may_not_start()
             self._start_what_fits()
@@ -267,7 +264,3 @@ class _Schedule:
             file.result = self._plan.finish(self._plan.judged.judge(lined))
             self._rules.has_failed = self._rules.has_failed or bool(file.result.failed)
             self._report.file_ended(file.result)
-
-
-def _core_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,8 +16,6 @@ from ..warm.handle import PRELOAD, WarmInterpreter, WarmRefusal
 from .child_process import ChildProcess, start_child
 from .command import FileCommand, own_interpreter
 
-__all__ = ["Starter", "environment_of"]
-
 
 def environment_of(command: FileCommand) -> dict[str, str]:
     """The environment of every process that runs `command`: this process's own, with the variables of the command."""

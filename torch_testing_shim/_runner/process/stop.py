@@ -11,8 +11,6 @@ from types import FrameType, TracebackType
 
 from torch_testing_shim._shared.stop_signals import STOP_SIGNALS, StopSignals
 
-__all__ = ["StopNow", "StopRequest"]
-
 
 class StopNow(BaseException):
     """The user asked a second time; no `except Exception` may hold this up."""

@@ -15,17 +15,16 @@ from pathlib import Path
 from unittest import mock
 
 from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.expectations.judgement import Judge
-from torch_testing_shim._runner.expectations.nothing_expected import NothingExpected
-from torch_testing_shim._runner.history.recorded_durations import Expected
+from torch_testing_shim._runner.expectations.judgement import Judge, NothingExpected
+from torch_testing_shim._runner.history.times import Expected
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.process import file_process, schedule
 from torch_testing_shim._runner.process.command import FileCommand
-from torch_testing_shim._runner.process.file_process import Watcher
 from torch_testing_shim._runner.process.schedule import RunPlan, run_all
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.process.stop import StopRequest
+from torch_testing_shim._runner.report.events import Watcher
 from torch_testing_shim._runner.result import FileResult, RunSummary
 from torch_testing_shim._shared import journal_reading
 from torch_testing_shim._shared.expectations.lookup import FileExpectations
@@ -127,7 +126,7 @@ class ScheduleTest(TestCase):
         with (
             mock.patch.dict(os.environ, environment),
             mock.patch.object(Starter, "count_devices", count),
-            mock.patch.object(schedule, "_core_count", lambda: 2),
+            mock.patch.object(schedule, "core_count", lambda: 2),
             StopRequest() as stop,
         ):
             summary = run_all(plan, scratch=self.folder / "scratch", stop=stop, report=self.report, say=self.fail)

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["write_whole"]
-
 
 def write_whole(path: Path, parts: Iterable[str]) -> None:
     """Writes `parts` to `path`, one after the other.

@@ -89,5 +89,7 @@ What everything shares:
 
 from torch_testing_shim._upstream import modules as _modules
 
+__version__ = "0.1.0"
+
 _modules.install()
 __getattr__ = _modules.below(__name__)

@@ -1,10 +1,13 @@
 """The project's texts are true where that can be checked: the sample runs, and files, links and variables exist."""
 
+import dataclasses
 import re
 
 from harness_samples import ROOT, SampleTestCase
 
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._journal import JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._runner.report.recorded_run import RunFacts
+from torch_testing_shim._runner.result import Failure, FileEnding
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 README = (ROOT / "README.md").read_text()
@@ -59,6 +62,12 @@ class Texts(TestCase):
     def test_links_lead_somewhere(self):
         broken = [f"{path}: {link}" for path in TEXTS for link in broken_links(path)]
         self.assertFalse(broken, broken)
+
+    def test_the_fields_of_reports_are_described(self):
+        text = (ROOT / "docs" / "reports.md").read_text()
+        kinds = (FileEnding, Failure, JournalEntry, RankRecord, RunFacts)
+        fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+        self.assertEqual([], sorted(name for name in fields if f"`{name}`" not in text))
 
     def test_variables_that_they_name_are_read(self):
         settings = (ROOT / "torch_testing_shim" / "_settings.py").read_text()

@@ -73,10 +73,12 @@ class UpstreamRuns(SampleTestCase):
 
 class Names(TestCase):
     def test_names_start_at_what_paths_have_in_common(self):
-        here = Path(__file__).resolve().parent
+        here = Path(__file__).resolve().parents[2]
         folder = tests_folder(Path("/root/of/tree"), [str(here), str(here.parent / "distributed")])
         self.assertEqual(here.parent, folder)
-        names = find_upstream_names(folder, [str(here / "test_device_map.py"), str(here.parent / "distributed")])
+        names = find_upstream_names(
+            folder, [str(here / "_shared" / "test_device_map.py"), str(here.parent / "distributed")]
+        )
         self.assertIn("shim/_shared/test_device_map", names)
         self.assertIn("distributed/checkpoint/test_fsdp_optim_state", names)
         with tempfile.TemporaryDirectory() as place:

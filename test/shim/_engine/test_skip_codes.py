@@ -120,8 +120,8 @@ class Skips(TestCase):
 
     def test_pytest_is_not_imported(self):
         script = (
-            "import sys; from torch_testing_shim._engine.skip_codes import skip_reason_of; skip_reason_of(ValueError()); "
-            "print('_pytest' in sys.modules)"
+            "import sys; from torch_testing_shim._engine.skip_codes import skip_reason_of; "
+            "skip_reason_of(ValueError()); print('_pytest' in sys.modules)"
         )
         found = subprocess.run([sys.executable, "-c", script], capture_output=True)
         self.assertEqual(b"False\n", found.stdout)

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 from torch_testing_shim._shared.main_part import BY_PYTEST
 from torch_testing_shim._shared.node_ids import node_id
+from torch_testing_shim._shared.settings import as_variables
 
 from ..cli.options import Options
 from ..plan.discovery import test_path
@@ -97,7 +98,7 @@ def build_command(selection: FileSelection, options: Options, root: Path) -> Fil
             *(["--showlocals" if is_pytests else "--locals"] if options.showlocals else []),
             *options.file_arguments,
         ),
-        variables=tuple(_variables(options).items()),
+        variables=tuple(as_variables(options.settings).items()),
         package_folder=str(root) if (root / "torch_testing_shim").is_dir() else None,
     )
 
@@ -112,16 +113,3 @@ def _harness_arguments(options: Options) -> list[str]:
 
 def _repeated(option: str, values: tuple[str, ...]) -> list[str]:
     return [argument for value in values for argument in (option, value)]
-
-
-def _variables(options: Options) -> dict[str, str]:
-    """What the file's ranks have to know too: it goes through the environment, which they inherit."""
-    values = {
-        "TORCH_TESTING_SHIM_DEVICE": options.device,
-        "TORCH_TESTING_SHIM_SHARE_DEVICES": 1 if options.share_devices else None,
-        "WORLD_SIZE": options.world_size,
-        "TORCH_TESTING_SHIM_SEED": options.seed,
-        "TORCH_TESTING_SHIM_STRICT_LEAKS": 1 if options.strict_leaks else None,
-        "TORCH_TESTING_SHIM_SHOW_OUTPUT": 1 if options.verbosity > 1 else None,
-    }
-    return {name: str(value) for name, value in values.items() if value is not None}

@@ -145,7 +145,8 @@ class _Schedule:
         """How many accelerators are to be leased: none where files run one after the other, or share them."""
         some_use_torch = any(facts.imports_torch for facts in self._facts.values())
         is_alone = self._options.jobs == 1 or len(self._files) == 1
-        if is_alone or self._options.share_devices or self._options.device == "cpu" or not some_use_torch:
+        settings = self._options.settings
+        if is_alone or settings.share_devices or settings.device == "cpu" or not some_use_torch:
             return 0
         first = self._plan.command_for(self._plan.files[0])
         counting = self._starter.count_devices(environment_of(first))
@@ -180,7 +181,7 @@ class _Schedule:
     def _ranks(self, name: str) -> int:
         """How many ranks the file has at once: as recorded, or as its source tells."""
         recorded = self._plan.expected.ranks.get(name)
-        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.world_size or 1)
+        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
 
     def _is_worth_warm(self, order: RunOrder) -> bool:
         """True where several processes of this run import torch, so that one import can serve them."""

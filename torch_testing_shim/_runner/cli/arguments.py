@@ -17,9 +17,8 @@ from torch_testing_shim._shared.values import as_argument, seconds, whole_number
 
 from ..expectations.arguments import EXPECTATIONS_HEADING, FORMAT, add_expectation_arguments, wrong_use
 from ..plan.sharding import Shard
-from ..plan.upstream_files import add_upstream_arguments
 from .options import DEFAULT_FILE_TIMEOUT, Options
-from .upstream_options import add_upstream_options
+from .upstream_options import add_upstream_arguments, add_upstream_options
 
 __all__ = ["make_parser", "parse_options"]
 

@@ -41,7 +41,7 @@ PREPARE_A_CHILD = {
     "_engine/rank_main.py",
     "_engine/new_interpreter_main.py",
     "_program/run_environment.py",
-    "_runner/process/environment.py",
+    "_runner/process/start.py",
     "_runner/warm/script.py",
 }
 

@@ -48,7 +48,8 @@ class JudgedRun:
         assert options.expectations is not None
         self._path, self._is_update = options.expectations, options.update_expectations
         self._listed = listed
-        self._context = RunContext(datetime.date.today().isoformat(), installed_torch() or "", options.device or "")
+        today, device = datetime.date.today().isoformat(), options.settings.device or ""
+        self._context = RunContext(today, installed_torch() or "", device)
         self._text = self._read()
         self._entries = parse_expectations(self._text, self._name)
         if self._is_update:

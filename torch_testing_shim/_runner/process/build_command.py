@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch_testing_shim._shared.main_part import BY_PYTEST, read_main_part
 from torch_testing_shim._shared.node_ids import node_id
+from torch_testing_shim._shared.settings import as_variables
 
 from ..cli.options import Options
 from ..plan.selection import FileSelection
@@ -35,7 +36,7 @@ def build_command(selection: FileSelection, options: Options, tree: Tree) -> Fil
             *(["--showlocals" if is_pytests else "--locals"] if options.showlocals else []),
             *options.file_arguments,
         ),
-        variables=_variables(options),
+        variables=as_variables(options.settings),
         package=None if tree.package is None else str(tree.package),
     )
 
@@ -56,16 +57,3 @@ def _harness_options(options: Options, *, is_pytests: bool) -> tuple[str, ...]:
 
 def _repeated(option: str, values: Iterable[str]) -> list[str]:
     return [argument for value in values for argument in (option, value)]
-
-
-def _variables(options: Options) -> dict[str, str]:
-    """The options that the file's ranks need too: they inherit the environment."""
-    values = {
-        "TORCH_TESTING_SHIM_DEVICE": options.device,
-        "TORCH_TESTING_SHIM_SHARE_DEVICES": 1 if options.share_devices else None,
-        "WORLD_SIZE": options.world_size,
-        "TORCH_TESTING_SHIM_SEED": options.seed,
-        "TORCH_TESTING_SHIM_STRICT_LEAKS": 1 if options.strict_leaks else None,
-        "TORCH_TESTING_SHIM_SHOW_OUTPUT": 1 if options.verbosity > 1 else None,
-    }
-    return {name: str(value) for name, value in values.items() if value is not None}

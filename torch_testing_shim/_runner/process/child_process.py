@@ -79,7 +79,7 @@ def start_child(
     return ChildProcess(process.pid)
 
 
-def reap_strangers(own: Container[int | None]) -> None:
+def reap_orphans(own: Container[int | None]) -> None:
     """Collects the ended children that this process did not start: orphans that it has adopted. Linux only.
 
     Args:

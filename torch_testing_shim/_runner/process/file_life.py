@@ -13,7 +13,7 @@ from ..plan.selection import FileSelection
 from ..plan.split import split_tests
 from ..result import FileResult
 from .fold import fold_runs
-from .retry import FinishedRun, RunKind, RunOrder, again_after, failed_runs, rest_of
+from .retry import FinishedRun, RunKind, RunOrder, failed_runs, resume_after, retries_after
 
 
 class FileLife:
@@ -56,7 +56,7 @@ class FileLife:
         self._number += 1
         self._left += 1
         if self._parts > 1:
-            return [RunOrder(RunKind.NAMES, self.selection, self._number, parts=self._parts)]
+            return [RunOrder(RunKind.DISCOVER, self.selection, self._number, parts=self._parts)]
         return [RunOrder(RunKind.FIRST, self.selection, self._number)]
 
     @property
@@ -67,16 +67,16 @@ class FileLife:
     def drop(self, order: RunOrder) -> None:
         """The order will not be carried out."""
         self._left -= 1
-        if order.is_first or order.kind is RunKind.NAMES:
+        if order.is_first or order.kind is RunKind.DISCOVER:
             self._is_cut_short = True
 
     def take(self, run: FinishedRun) -> list[RunOrder]:
         """Takes a process that has ended; the orders that follow from it."""
-        if run.order.kind is RunKind.NAMES:
+        if run.order.kind is RunKind.DISCOVER:
             orders = self._split(run)
         else:
             self._runs.append(run)
-            rest = rest_of(run)
+            rest = resume_after(run)
             orders = [*([rest] if rest else []), *self._again(run)]
         self._left += len(orders) - 1
         return orders
@@ -109,7 +109,7 @@ class FileLife:
         def retries(entry: JournalEntry) -> int:
             return self._judge.retries(entry, device, self._options.retries)
 
-        return again_after(run, failed_runs(run, judge), retries)
+        return retries_after(run, failed_runs(run, judge), retries)
 
     def _fold(self, runs: Sequence[FinishedRun]) -> FileResult:
         return fold_runs(runs, flaky_fails=self._options.fail_on_flaky)

@@ -55,7 +55,7 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
     """What all processes of one file say together.
 
     Args:
-        runs: at least one that is not an AGAIN, in the order in which they ended.
+        runs: at least one that is not a RETRY, in the order in which they ended.
         flaky_fails: a flaky test is a failure.
     """
     first = [run for run in in_order(runs) if run.order.is_first]
@@ -74,7 +74,7 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
 
 
 def _is_rerun(run: FinishedRun) -> bool:
-    return run.order.kind is RunKind.AGAIN and not run.ending.is_stopped
+    return run.order.kind is RunKind.RETRY and not run.ending.is_stopped
 
 
 def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
@@ -84,11 +84,11 @@ def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
     taken_over = {
         test
         for other in first
-        if other.order.kind is RunKind.REST and _is_same_part(other, run) and other is not run
+        if other.order.kind is RunKind.RESUME and _is_same_part(other, run) and other is not run
         for test in other.order.selection.tests
     }
     faults = [fault for fault in result.faults if fault.label != DID_NOT_RUN or fault.test not in taken_over]
-    is_named = run.order.kind is RunKind.REST or run.order.parts > 0
+    is_named = run.order.kind is RunKind.RESUME or run.order.parts > 0
     if is_named and not run.ending.is_stopped:
         reason = f"{end_of(run.ending)} before it"
         planned = frozenset(run.journal.planned)

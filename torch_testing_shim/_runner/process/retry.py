@@ -34,11 +34,11 @@ class RunKind(Enum):
     #: The tests of a file, or of a part of it, for the first time.
     FIRST = "first"
     #: The tests that another process was to run and did not live to.
-    REST = "rest"
+    RESUME = "resume"
     #: One test that has failed.
-    AGAIN = "again"
+    RETRY = "retry"
     #: The names of the tests, for the file to be split.
-    NAMES = "names"
+    DISCOVER = "discover"
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ class RunOrder:
     @property
     def is_first(self) -> bool:
         """What it runs has not been run before."""
-        return self.kind in (RunKind.FIRST, RunKind.REST)
+        return self.kind in (RunKind.FIRST, RunKind.RESUME)
 
     def __str__(self) -> str:
         """What of the file it runs, as people read it; "" for all of it."""
-        if self.kind is RunKind.AGAIN:
+        if self.kind is RunKind.RETRY:
             return f"{self.test} again"
-        if self.kind is RunKind.NAMES:
+        if self.kind is RunKind.DISCOVER:
             return "names of its tests"
         words = [f"run {self.number}"] if self.number > 1 else []
         words += [f"part {self.part} of {self.parts}"] if self.parts else []
-        words += ["the rest"] if self.kind is RunKind.REST else []
+        words += ["the rest"] if self.kind is RunKind.RESUME else []
         return ", ".join(words)
 
 
@@ -91,7 +91,7 @@ class FinishedRun:
     journal: JournalContents
 
 
-def rest_of(run: FinishedRun) -> RunOrder | None:
+def resume_after(run: FinishedRun) -> RunOrder | None:
     """The order for the tests that a process left when it died; None where there are none, where it was ended on
     purpose, or where it had not got on, so that another would come no further."""
     missing = never_started(run.journal)
@@ -101,13 +101,13 @@ def rest_of(run: FinishedRun) -> RunOrder | None:
         return None
     return replace(
         run.order,
-        kind=RunKind.REST,
+        kind=RunKind.RESUME,
         selection=FileSelection(run.order.selection.name, tuple(dict.fromkeys(missing))),
         seconds_used=run.order.seconds_used + run.ending.seconds,
     )
 
 
-def again_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retries) -> tuple[RunOrder, ...]:
+def retries_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retries) -> tuple[RunOrder, ...]:
     """The orders to run tests again after this process.
 
     Args:
@@ -118,13 +118,13 @@ def again_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retri
     if run.ending.is_stopped:
         return ()
     again = [entry for entry in failed if order.attempt < retries(entry)]
-    if order.kind is RunKind.AGAIN:
+    if order.kind is RunKind.RETRY:
         return tuple(replace(order, attempt=order.attempt + 1) for _ in again)
     if not order.is_first:
         return ()
     file = order.selection.name
     return tuple(
-        RunOrder(RunKind.AGAIN, FileSelection(file, what_to_run(entry.test)), order.number, test=entry.test, attempt=1)
+        RunOrder(RunKind.RETRY, FileSelection(file, what_to_run(entry.test)), order.number, test=entry.test, attempt=1)
         for entry in again
     )
 
@@ -135,7 +135,7 @@ def failed_runs(run: FinishedRun, judge: Callable[[JournalEntry], JournalEntry])
     Args:
         judge: what the result of a test counts as.
     """
-    if run.order.kind is RunKind.AGAIN:
+    if run.order.kind is RunKind.RETRY:
         runs = [judge(rerun_entry(run))]
         return tuple(entry for entry in runs if not entry.status.is_pass)
     cut_short = (unfinished_entry(test, run.ending) for test in run.journal.unfinished)

@@ -31,7 +31,7 @@ from ..report.events import RunReport, Watcher
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
 from .build_command import build_command
-from .child_process import reap_strangers
+from .child_process import reap_orphans
 from .command import FileCommand
 from .file_life import FileLife
 from .file_process import FileProcess, Shown
@@ -125,7 +125,7 @@ class _Schedule:
             self._start_what_fits()
             has_room = self._look_at_what_runs()
             if not self._starter.is_starting:
-                reap_strangers(self._starter.own_pids | {one.process.pid for one in self._running})
+                reap_orphans(self._starter.own_pids | {one.process.pid for one in self._running})
             if not has_room:
                 self._wait()
         return RunSummary(
@@ -144,7 +144,8 @@ class _Schedule:
         """How many accelerators are to be leased: none where files run one after the other, or share them."""
         some_use_torch = any(facts.imports_torch for facts in self._facts.values())
         is_alone = self._options.jobs == 1 or len(self._files) == 1
-        if is_alone or self._options.share_devices or self._options.device == "cpu" or not some_use_torch:
+        settings = self._options.settings
+        if is_alone or settings.share_devices or settings.device == "cpu" or not some_use_torch:
             return 0
         counting = self._starter.count_devices(self._command(self._plan.files[0]))
         while self._stop.signal is None:
@@ -178,21 +179,21 @@ class _Schedule:
     def _ranks(self, name: str) -> int:
         """How many ranks the file has at once: as recorded, or as its source tells."""
         recorded = self._plan.expected.ranks.get(name)
-        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.world_size or 1)
+        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
 
     def _is_worth_warm(self, order: RunOrder) -> bool:
         """True where several processes of this run import torch, so that one import can serve them."""
         if not self._facts[order.selection.name].imports_torch:
             return False
         waiting = sum(self._facts[one.selection.name].imports_torch for one in self._waiting)
-        return waiting > 1 or self._starter.is_warm or order.kind is RunKind.NAMES or self._options.repeat != 1
+        return waiting > 1 or self._starter.is_warm or order.kind is RunKind.DISCOVER or self._options.repeat != 1
 
     def _start(self, order: RunOrder, lease: Lease, is_warm: bool) -> None:
         name = order.selection.name
         self._files[name].has_started = True
         self._started += 1
         command = self._command(order.selection)
-        command = command.names_only if order.kind is RunKind.NAMES else command
+        command = command.names_only if order.kind is RunKind.DISCOVER else command
         command = command.setting({**lease.variables, **self._plan.judged.variables(name, self._scratch)})
         allowed = self._options.timeout
         watcher = self._report.process_started(name, str(order))

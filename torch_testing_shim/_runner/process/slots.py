@@ -110,8 +110,8 @@ class StartRules:
         """
         if is_stopped:
             return True
-        is_new = not file.has_started or (order.number > 1 and order.kind is not RunKind.AGAIN and file.is_waiting)
-        if self._is_too_late(file) and (is_new or order.kind is RunKind.AGAIN):
+        is_new = not file.has_started or (order.number > 1 and order.kind is not RunKind.RETRY and file.is_waiting)
+        if self._is_too_late(file) and (is_new or order.kind is RunKind.RETRY):
             self.is_late = self.is_late or not file.has_started
             return True
         return is_new and self.has_failed and not self._options.keep_going

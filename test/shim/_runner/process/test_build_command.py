@@ -12,6 +12,7 @@ from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.process.build_command import build_command
 from torch_testing_shim._shared.device_map import parse_device_map
+from torch_testing_shim._shared.settings import Settings
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 TREE = Tree.of_repository(Path("/repo"))
@@ -47,7 +48,8 @@ class BuildTest(TestCase):
             self.assertEqual((*whole.words, "--collect-only"), whole.names_only.words)
 
     def test_what_ranks_have_to_know_goes_through_the_environment(self) -> None:
-        options = Options(device="cpu", share_devices=True, world_size=2, seed=0, strict_leaks=True, verbosity=2)
+        settings = Settings(device="cpu", share_devices=True, world_size=2, seed=0, strict_leaks=True, show_output=True)
+        options = Options(settings=settings)
         self.assertExpectedInline(
             str(build_command(FileSelection("test_x"), options, TREE)).partition(sys.executable)[0],
             """TORCH_TESTING_SHIM_DEVICE=cpu TORCH_TESTING_SHIM_SHARE_DEVICES=1 WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=0 TORCH_TESTING_SHIM_STRICT_LEAKS=1 TORCH_TESTING_SHIM_SHOW_OUTPUT=1 """,  # noqa: E501

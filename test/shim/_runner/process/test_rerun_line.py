@@ -14,12 +14,14 @@ from torch_testing_shim._runner.process.command import own_interpreter
 from torch_testing_shim._runner.process.rerun_line import RerunLines, rerun_line
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.settings import Settings
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 TREE = Tree.of_repository(Path("/repo"))
 PYTHON = shlex.join(own_interpreter())
-COMMAND = build_command(FileSelection("test x"), Options(world_size=3), TREE)
-LINES = RerunLines(Options(world_size=3), TREE)
+OPTIONS = Options(settings=Settings(world_size=3))
+COMMAND = build_command(FileSelection("test x"), OPTIONS, TREE)
+LINES = RerunLines(OPTIONS, TREE)
 
 
 class Lines(TestCase):

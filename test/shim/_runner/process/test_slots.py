@@ -105,7 +105,7 @@ class StartRulesTest(TestCase):
         rules.has_failed = True
         self.assertTrue(self.forbidden(rules, RunKind.FIRST))
         self.assertTrue(self.forbidden(rules, RunKind.FIRST, has_started=True, number=2), "its next repetition")
-        for kind in (RunKind.REST, RunKind.AGAIN):
+        for kind in (RunKind.RESUME, RunKind.RETRY):
             self.assertFalse(self.forbidden(rules, kind, has_started=True), kind)
         going_on = StartRules(Options(keep_going=True), {})
         going_on.has_failed = True
@@ -121,8 +121,8 @@ class StartRulesTest(TestCase):
 
     def test_after_the_deadline_the_rest_of_a_file_runs_and_no_test_again(self) -> None:
         rules = StartRules(Options(deadline=0.0), {})
-        self.assertFalse(self.forbidden(rules, RunKind.REST, has_started=True))
-        self.assertTrue(self.forbidden(rules, RunKind.AGAIN, has_started=True))
+        self.assertFalse(self.forbidden(rules, RunKind.RESUME, has_started=True))
+        self.assertTrue(self.forbidden(rules, RunKind.RETRY, has_started=True))
         self.assertFalse(rules.is_late, "every file has started")
 
 

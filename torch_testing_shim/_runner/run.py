@@ -44,9 +44,9 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
         begin_failed_list(options.write_failed)
     if options.coverage:
         begin_coverage(tree.reports)
-    expected = history.expected(selected)
-    reports = RunReports(options, tree, expected.seconds)
-    plan = RunPlan(selected, tree, options, expected, judged, reports.finish_file)
+    recorded = history.recorded(selected)
+    reports = RunReports(options, tree, recorded.seconds)
+    plan = RunPlan(selected, tree, options, recorded, judged, reports.finish_file)
     with _scratch_folder() as scratch, reports:
         summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)

@@ -1,4 +1,4 @@
-"""What earlier runs tell of files and tests.
+"""The history of earlier runs: durations and failures.
 
 tree_history  the history of a tree: read before a run, brought up to date after it, and its two files
 times         how long files and tests took, and on how many ranks (pure)

@@ -1,7 +1,9 @@
-"""Which tests failed, as lines that the command line takes: `file::Class.test`, `file::Class` or `file`. Pure.
+"""Failed tests as lines that the command line takes: `file::Class.test`, `file::Class` or `file`; and lists of them.
 
-A class stands for its fixtures: where `setUpClass` failed, the class is what has to run again. A file stands for what
-no test of it can be blamed for: it did not import, say. A class also stands for a test whose name is not one line.
+A class stands for its fixtures: where `setUpClass` failed, the class runs again. It also stands for a test whose name
+is not one line. A file stands for a failure that belongs to no test: it did not import, say.
+
+`--write-failed` and `--failed-from` name lists: text files with one such line for each failure.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from ..usage_error import UsageError, why
 
 
 def failed_lines(summary: RunSummary) -> tuple[str, ...]:
-    """What failed in a run, each once, in the order of the failures."""
+    """The failures of a run as lines, each once, in their order."""
     return tuple(dict.fromkeys(_line(failure) for failure in summary.failures))
 
 
 def tests_by_file(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The files of the lines, each with its tests; () where the whole file is named."""
+    """The files that the lines name, each with its tests; () where the whole file is named."""
     found: dict[str, tuple[str, ...]] = {}
     for line in lines:
         file, _, test = line.partition("::")
@@ -33,14 +35,13 @@ def tests_by_file(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files: Collection[str]) -> tuple[str, ...]:
-    """The lines that are to be remembered after a run, sorted: what failed in it, and of the lines known before it
-    those whose tests have not run.
+    """Return the lines to remember after a run, sorted: its failures, and the known lines whose tests have not run.
 
     Args:
         known: the lines known before.
         summary: the run.
-        whole_files: the names of the files of which nothing was left out: what is known of them is out of date even
-            where its test is no more.
+        whole_files: the names of the files that ran as a whole: their known lines are out of date, even those of tests
+            that are gone.
     """
     ran: dict[str, list[FileResult]] = {}
     for result in summary.files:
@@ -57,7 +58,7 @@ def _line(failure: Failure) -> str:
 
 
 def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collection[str]) -> bool:
-    """True where a run has shown anew what became of the line's tests."""
+    """True where a run has a new result of the line's tests."""
     file, _, test = line.partition("::")
     results = ran.get(file, [])
     if file in whole_files and results and not any(result.ending.is_stopped for result in results):
@@ -67,7 +68,7 @@ def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collec
 
 
 def read_failed_list(path: Path) -> tuple[str, ...]:
-    """The lines of a list that are not empty.
+    """Read a list, less its empty lines.
 
     Raises:
         UsageError: the file cannot be read.
@@ -81,8 +82,8 @@ def read_failed_list(path: Path) -> tuple[str, ...]:
 
 
 def begin_failed_list(path: Path) -> None:
-    """Makes sure before a run that its list can be written, and takes an old one away: where the run is killed there
-    is no list, for an empty one would say that nothing failed.
+    """Check before a run that its list can be written, and remove an old one: a run that is killed must leave no list,
+    since an empty one would say that nothing failed.
 
     Raises:
         UsageError: the list cannot be written.
@@ -96,10 +97,10 @@ def begin_failed_list(path: Path) -> None:
 
 
 def write_failed_list(path: Path, lines: Sequence[str]) -> None:
-    """Writes a list; an empty one where nothing failed.
+    """Write a list; an empty one where nothing failed.
 
     Raises:
-        UsageError: it cannot be written any more.
+        UsageError: the list cannot be written.
     """
     try:
         write_whole(path, (f"{line}\n" for line in lines))

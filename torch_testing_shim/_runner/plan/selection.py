@@ -1,4 +1,4 @@
-"""Selection: which files run, and which of their tests. Pure: requests in, records out."""
+"""Selection: which files run, in which order, and which of their tests. Pure: requests in, records out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .request import Request
 
 @dataclass(frozen=True, order=True)
 class FileSelection:
-    """One test file that is to run.
+    """One test file that runs.
 
     Attributes:
-        name: the file's name, see `discovery`.
+        name: the file's name (see `tree`).
         tests: the tests of it that were asked for, as `Class.test` or `Class`; empty for all of them.
-        excluded: the tests that are left out of these, likewise.
+        excluded: the tests that are left out of these, named in the same way.
     """
 
     name: str
@@ -26,7 +26,7 @@ class FileSelection:
     excluded: tuple[str, ...] = ()
 
     def without(self, excluded: Sequence[str]) -> FileSelection | None:
-        """This selection less some tests of the file; None where nothing can be left."""
+        """This selection less some tests of the file; None where it becomes empty."""
         left = tuple(test for test in self.tests if not any(covers(name, test) for name in excluded))
         if self.tests and not left:
             return None
@@ -40,7 +40,7 @@ class FileSelection:
         return is_wanted and not any(covers(name, test) for name in self.excluded)
 
     def only(self, tests: Sequence[str]) -> FileSelection | None:
-        """What this selection and `tests` have in common, where () is all tests; None for nothing."""
+        """The intersection of this selection and `tests`, where () is all tests; None where it is empty."""
         if not tests or not self.tests:
             both = tuple(tests) or self.tests
         else:
@@ -54,9 +54,9 @@ class FileSelection:
 
 
 def select(names: Sequence[str], include: Sequence[Request], exclude: Iterable[Request]) -> tuple[FileSelection, ...]:
-    """The files to run: what `include` asks for in its order (all `names` where it is empty) less what `exclude` names.
+    """Return the files to run: those of `include` in its order (all `names` where it is empty) less those of `exclude`.
 
-    A file asked for twice runs once; asked for as a whole and in part, it runs as a whole.
+    A file that is named twice runs once. A file that is named as a whole and in part runs as a whole.
     """
     wanted: dict[str, tuple[str, ...]] = {} if include else dict.fromkeys(names, ())
     for request in include:
@@ -74,7 +74,7 @@ def select(names: Sequence[str], include: Sequence[Request], exclude: Iterable[R
 
 
 def restrict(selected: Iterable[FileSelection], tests: Mapping[str, Sequence[str]]) -> tuple[FileSelection, ...]:
-    """What of `selected` lies in `tests` too: names of files -> their tests, where () is all tests of a file."""
+    """Return the part of `selected` that lies in `tests`: names of files -> their tests, where () is all tests."""
     both = (file.only(tests[file.name]) for file in selected if file.name in tests)
     return tuple(file for file in both if file is not None)
 

@@ -22,7 +22,7 @@ from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
 from ..cli.options import Options
 from ..expectations.judgement import NothingExpected, RunJudgement
-from ..history.times import Expected
+from ..history.times import Recorded
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
 from ..plan.split import part_count
@@ -53,7 +53,7 @@ class RunPlan:
         files: what runs, in order; each file once.
         tree: the tree that they lie in.
         options: how to run it.
-        expected: what earlier runs tell.
+        recorded: durations and ranks of earlier runs.
         judged: what is expected of tests, and what their results count as for that.
         finish: what is to be done with a file's result before it is reported, as writing a file about it.
     """
@@ -61,7 +61,7 @@ class RunPlan:
     files: Sequence[FileSelection]
     tree: Tree
     options: Options = field(default_factory=Options)
-    expected: Expected = field(default_factory=Expected)
+    recorded: Recorded = field(default_factory=Recorded)
     judged: RunJudgement = field(default_factory=NothingExpected)
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
@@ -104,15 +104,15 @@ class _Schedule:
         self._running: list[_Running] = []
         self._started = 0
         self._lines = RerunLines(plan.options, plan.tree)
-        self._rules = StartRules(plan.options, plan.expected.seconds)
+        self._rules = StartRules(plan.options, plan.recorded.seconds)
         self._budget = Budget(slot_count(self._options.jobs, core_count()))
 
     def _life(self, file: FileSelection) -> FileLife:
         parts = 1
         if self._options.jobs > 1 and self._facts[file.name].imports_torch:
             names = [one.name for one in self._plan.files]
-            parts = part_count(file.name, names, self._plan.expected.seconds, self._options.jobs)
-        seconds = self._plan.expected.tests.get(file.name)
+            parts = part_count(file.name, names, self._plan.recorded.seconds, self._options.jobs)
+        seconds = self._plan.recorded.tests.get(file.name)
         return FileLife(file, self._options, parts, seconds, self._plan.judged.judge_of(file.name))
 
     def run(self) -> RunSummary:
@@ -178,7 +178,7 @@ class _Schedule:
 
     def _ranks(self, name: str) -> int:
         """How many ranks the file has at once: as recorded, or as its source tells."""
-        recorded = self._plan.expected.ranks.get(name)
+        recorded = self._plan.recorded.ranks.get(name)
         return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
 
     def _is_worth_warm(self, order: RunOrder) -> bool:

@@ -1,4 +1,4 @@
-"""One run: its files run with all that reports on them, and what is kept of them for the next run."""
+"""One run: its files run, their reports are written, and the history is brought up to date."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .usage_error import UsageError
 
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
-    """Runs the files with their reports and returns the exit status.
+    """Run the files with their reports and return the exit status.
 
     Args:
-        selected: what runs, in order.
+        selected: the files, in order.
         options: the command line.
-        tree: the tree that it lies in.
-        history: what earlier runs have shown; it is brought up to date.
+        tree: the tree that they lie in.
+        history: the history of earlier runs; it is brought up to date.
         stop: the user's wish to stop.
 
     Raises:
-        UsageError: something that the run needs cannot be had.
+        UsageError: the run cannot get something that it needs.
     """
     judged = _judgement(selected, options, tree)
     if options.write_failed is not None:
@@ -69,14 +69,14 @@ def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) 
 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> frozenset[str]:
-    """The names of the files of which all tests were to run."""
+    """The names of the files of which all tests are selected."""
     if options.keywords or options.hw_classification or options.file_arguments:
         return frozenset()
     return frozenset(file.name for file in selected if not (file.tests or file.excluded))
 
 
 def _listings(summary: RunSummary, options: Options, tree: Tree) -> list[str]:
-    """What the user asked to read at the end."""
+    """The lines that the user asked to read at the end."""
     lines = [combined_report(tree.root, tree.reports)] if options.coverage else []
     if options.durations is not None:
         lines += slowest_tests(summary, options.durations)

@@ -3,7 +3,7 @@
 From the plan to a process there are three records, each frozen:
 
     FileSelection  which tests of which file: the plan's
-    RunOrder       one process of a file, and what it is for: the first one, the rest, a test again
+    RunOrder       one process of a file, and its kind: the first, one that resumes, a retry
     FileCommand    its command line and variables, as a developer would type them; a new interpreter runs it, or the
                    warm interpreter reads it as JSON and becomes it
 

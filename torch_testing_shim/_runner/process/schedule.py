@@ -1,11 +1,11 @@
 """The schedule: which process runs when, and when the run stops.
 
-One loop looks at all running processes in turn; nothing waits for anything. It starts what waits as soon as a job is
-free and the budget has room, hands what ended to `retry`, which says what runs next of the file, and folds a file's
-processes when none is left.
+One loop steps all running processes in turn and waits for none of them. It starts waiting orders as soon as a job is
+free and the budget has room, hands each process that has ended to the life of its file, which orders the processes that
+follow, and folds a file's processes when none is left.
 
-New files are no longer started after the first file that failed, unless the run is to keep going, after the deadline,
-and when the user asks to stop; only the last ends what runs.
+No new file starts after the first file that failed, unless the run keeps going, after the deadline, or once the user
+asks to stop. Only the user's wish ends running processes.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from .slots import Budget, Lease, StartRules, slot_count
 from .start import Starter
 from .stop import StopRequest
 
-#: How long the loop waits for something to happen before it goes round again, in seconds.
+#: The longest wait of the loop between two rounds, in seconds.
 LOOP_INTERVAL = 0.05
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is to do.
+    """The plan of a run.
 
     Attributes:
-        files: what runs, in order; each file once.
+        files: the files that run, in order; each file once.
         tree: the tree that they lie in.
-        options: how to run it.
+        options: the command line.
         recorded: durations and ranks of earlier runs.
-        judged: what is expected of tests, and what their results count as for that.
-        finish: what is to be done with a file's result before it is reported, as writing a file about it.
+        judged: judges results by the expectations.
+        finish: gets a file's result before it is reported, to write a report about it, and returns it.
     """
 
     files: Sequence[FileSelection]
@@ -69,12 +69,12 @@ class RunPlan:
 def run_all(
     plan: RunPlan, *, scratch: Path, stop: StopRequest, report: RunReport, say: Callable[[str], None]
 ) -> RunSummary:
-    """Runs the files, and reports each as it ends.
+    """Run the files, and report each as it ends.
 
     Args:
         scratch: a folder in which every process has one of its own while it runs.
         stop: the user's wish to stop.
-        report: told what happens.
+        report: sees the progress.
         say: prints one line about how files are run.
     """
     starter = Starter(scratch, say, is_cold=plan.options.cold)
@@ -136,12 +136,12 @@ class _Schedule:
         )
 
     def close(self) -> None:
-        """Kills what still runs, for the case that `run` did not come to its end."""
+        """Kill the processes that still run, where `run` breaks off."""
         for one in self._running:
             one.process.close()
 
     def _count_devices(self) -> int:
-        """How many accelerators are to be leased: none where files run one after the other, or share them."""
+        """The number of accelerators to lease: none where files run one after the other, or share them."""
         some_use_torch = any(facts.imports_torch for facts in self._facts.values())
         is_alone = self._options.jobs == 1 or len(self._files) == 1
         settings = self._options.settings
@@ -165,7 +165,7 @@ class _Schedule:
                 self._end_if_over(file)
 
     def _start_what_fits(self) -> None:
-        """Starts what has room, first come first served; what is small may overtake what is large."""
+        """Start the orders that have room, in their order; a small file may overtake a large one."""
         for order in tuple(self._waiting):
             if len(self._running) >= self._options.jobs:
                 return
@@ -177,7 +177,7 @@ class _Schedule:
                 self._start(order, lease, is_warm)
 
     def _ranks(self, name: str) -> int:
-        """How many ranks the file has at once: as recorded, or as its source tells."""
+        """The most ranks that the file has at once: as recorded, or by its source."""
         recorded = self._plan.recorded.ranks.get(name)
         return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
 
@@ -212,7 +212,7 @@ class _Schedule:
         return build_command(selection, self._options, self._plan.tree)
 
     def _shown(self, name: str) -> Shown:
-        """Results of a file's tests are shown as they come with their lines, and as they are judged."""
+        """Judge the results of a file's tests as they come, and add their rerun lines."""
         judge = self._plan.judged.judge_of(name)
 
         def shown(entry: JournalEntry, device: str) -> JournalEntry:
@@ -221,14 +221,14 @@ class _Schedule:
         return shown
 
     def _wait(self) -> None:
-        """Waits until a process has ended or started; not for long, since other things are not told by descriptors."""
+        """Wait until a process has ended or started; not for long, since descriptors do not tell everything."""
         with selectors.DefaultSelector() as selector:
             for descriptor in {descriptor for one in self._running for descriptor in one.process.descriptors}:
                 selector.register(descriptor, selectors.EVENT_READ)
             selector.select(LOOP_INTERVAL)
 
     def _look_at_what_runs(self) -> bool:
-        """Looks at each process; True where one has ended."""
+        """Step each process; return True where one has ended."""
         running = tuple(self._running)
         for one in running:
             run = self._step(one)
@@ -242,7 +242,7 @@ class _Schedule:
         return len(self._running) < len(running)
 
     def _step(self, one: _Running) -> FinishedRun | None:
-        """Looks at a process; None while it runs."""
+        """Step a process; return None while it runs."""
         try:
             if not one.process.step(is_to_stop=self._stop.signal is not None):
                 return None
@@ -253,7 +253,7 @@ class _Schedule:
         return FinishedRun(one.order, one.process.ending, one.process.journal)
 
     def _end_if_over(self, file: FileLife) -> None:
-        """Reports a file when nothing of it is left, or has it run once more."""
+        """Report a file when none of its processes is left, or run it once more."""
         if not file.is_between:
             return
         if file.is_to_repeat:

@@ -1,11 +1,13 @@
-"""What files that run at the same time share: rank slots and accelerators. Pure but for the `Budget`'s own counts.
+"""Which processes may start: those with room in the budget of rank slots and accelerators, until the run's end comes.
 
 A file takes as many slots as its largest test has ranks. A core has room for `RANKS_PER_CORE` ranks, which wait for
 each other most of the time: two files of 4 ranks run at once on two cores, and ten do not, however many jobs are asked
 for. A file that needs more than there is runs alone.
 
 Accelerators are leased to one file at a time: as many as it has ranks, or all where there are fewer. A file that does
-not import torch has none, and where ranks may share them, files do, too.
+not import torch gets none, and where ranks may share them, files do, too.
+
+The run's end has come when the user stops it, its time is up, or a file has failed.
 """
 
 from __future__ import annotations
@@ -18,22 +20,22 @@ from ..cli.options import Options
 from .file_life import FileLife
 from .retry import RunKind, RunOrder
 
-#: How many ranks a core has room for.
+#: The number of ranks that a core has room for.
 RANKS_PER_CORE = 4
 
 
 def slot_count(jobs: int, cores: int) -> int:
-    """How many rank slots there are: what the cores have room for, but at least one for each job."""
+    """The number of rank slots: as many as the cores have room for, and at least one for each job."""
     return max(jobs, RANKS_PER_CORE * cores)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """What one process has been given.
+    """The share of one process.
 
     Attributes:
-        slots: how many rank slots.
-        devices: the indices of its accelerators; None where all are free to use.
+        slots: the number of its rank slots.
+        devices: the indices of its accelerators; None where it may use all.
     """
 
     slots: int
@@ -41,18 +43,18 @@ class Lease:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a process is told of it."""
+        """The variables by which the process learns its accelerators."""
         if self.devices is None:
             return {}
         return {"TORCH_TESTING_SHIM_DEVICE_INDICES": ",".join(map(str, self.devices))}
 
 
 class Budget:
-    """What there is, less what is leased.
+    """Rank slots and accelerators, less the leased ones.
 
     Args:
-        slots: how many rank slots there are.
-        devices: how many accelerators are to be leased; 0 where there are none, or where each file may use all.
+        slots: the number of rank slots.
+        devices: the number of accelerators to lease; 0 where there are none, or where each file may use all.
     """
 
     def __init__(self, slots: int, devices: int = 0) -> None:
@@ -61,7 +63,7 @@ class Budget:
         self._free_devices = list(range(devices))
 
     def take(self, ranks: int, *, uses_devices: bool = True) -> Lease | None:
-        """A lease for a file of so many ranks, or None where there is too little left now."""
+        """Return a lease for a file of so many ranks, or None where too little is free now."""
         slots = min(ranks, self._slots)
         devices = min(ranks, self._device_count) if uses_devices else 0
         if slots > self._free_slots or devices > len(self._free_devices):
@@ -73,13 +75,13 @@ class Budget:
         return Lease(slots, tuple(given))
 
     def give_back(self, lease: Lease) -> None:
-        """Ends a lease."""
+        """End a lease."""
         self._free_slots += lease.slots
         self._free_devices = sorted([*self._free_devices, *(lease.devices or ())])
 
 
 class StartRules:
-    """The rules of one run, which begins now.
+    """Forbids starts once the end of the run has come. The run begins when this is made.
 
     Args:
         options: the deadline, and whether the run goes on after a failure.
@@ -98,14 +100,14 @@ class StartRules:
         self._began = time.monotonic()
 
     def forbid(self, order: RunOrder, file: FileLife, *, is_stopped: bool) -> bool:
-        """True where the end of the run has come for an order.
+        """True where an order may not start any more.
 
-        The rest of a file that has started is no new file, so that no test of it is lost; but a file is not repeated
-        then, nor a test run again.
+        A file that has started runs its other tests, so that none of them is lost; but no file is repeated, and after
+        the deadline no test runs again.
 
         Args:
-            order: the process that waits.
-            file: the file that it is of.
+            order: the waiting order.
+            file: its file.
             is_stopped: the user wants the run to stop.
         """
         if is_stopped:

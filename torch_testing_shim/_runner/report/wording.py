@@ -64,7 +64,7 @@ def stopped_lines(result: FileResult, *, with_detail: bool = True) -> list[str]:
 
 
 class NoteLines:
-    """The notes of a run's tests as lines of a log; a note of mapped or shared devices comes once, as every test has it."""
+    """The notes of a run's tests as lines of a log; every test has a note of mapped or shared devices, shown once."""
 
     def __init__(self) -> None:
         self._marks: set[str] = set()

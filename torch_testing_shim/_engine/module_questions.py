@@ -14,8 +14,6 @@ import sys
 import tokenize
 from collections.abc import Iterator
 
-__all__ = ["module_question", "question_in"]
-
 #: What multiprocessing answers otherwise in a child.
 _ASKED = ("current_process", "parent_process")
 #: What stands in every module that asks: most need not be parsed.

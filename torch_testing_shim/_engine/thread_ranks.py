@@ -25,8 +25,6 @@ from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-__all__ = ["ThreadRanks"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: How long the others may go on after a rank has ended badly, in seconds; those that wait for it are told at once.

@@ -15,8 +15,6 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["asking_frame", "is_prepared_for_absence"]
-
 _HERE = os.path.dirname(__file__)
 _CATCHES_ALL = {"Exception", "BaseException"}
 

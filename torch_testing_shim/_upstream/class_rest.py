@@ -17,8 +17,6 @@ from torch_testing_shim._upstream.graft import graft_of, locked
 from torch_testing_shim._upstream.sources import source_file
 from torch_testing_shim._upstream.statements import SHIM
 
-__all__ = ["TorchsRest", "torchs_class"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What binds a name in the body of a class; read so, since it costs a millisecond and the statements may cost a second.

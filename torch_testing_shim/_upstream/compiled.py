@@ -24,8 +24,6 @@ from torch_testing_shim._upstream import driver_questions, dropped_results, stat
 from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
 
-__all__ = ["module_code", "module_statements"]
-
 
 def module_code(below: str, source: Path) -> CodeType:
     """The code of `torch.testing._internal.<below>` as a whole.

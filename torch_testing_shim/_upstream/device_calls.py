@@ -22,8 +22,6 @@ from torch_testing_shim._upstream.simulated_devices import (
     host_memory,
 )
 
-__all__ = ["AcceleratorCalls", "DeviceCalls"]
-
 
 class _Streams:
     """Those of the thread that asks."""

@@ -17,8 +17,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 from torch_testing_shim._shared.device_map import DeviceMap
 
-__all__ = ["mapped_backend", "patch_distributed_calls"]
-
 #: From the arguments of a call, by their names, to those that are to be others.
 Change = Callable[[Mapping[str, Any]], dict[str, Any]]
 

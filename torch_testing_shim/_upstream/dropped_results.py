@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import ast
 
-__all__ = ["check_results"]
-
 _CHECK = """__import__("torch_testing_shim._engine.unrun_body", None, None, ["__name__"]).checked_test"""
 
 

@@ -37,8 +37,6 @@ from torch_testing_shim._upstream.device_table import TABLE, Row, Way
 from torch_testing_shim._upstream.distributed_calls import patch_distributed_calls
 from torch_testing_shim._upstream.simulated_devices import SimulatedDevices
 
-__all__ = ["found_call", "install_device_map"]
-
 _CONSTANTS: Mapping[Way, Any] = {Way.NOTHING: None, Way.ZERO: 0, Way.YES: True, Way.NO: False}
 #: Modules of torch that importing torch does not import.
 _IMPORTED_LATE = ("torch.utils._triton", "torch.distributed.tensor")

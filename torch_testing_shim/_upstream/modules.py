@@ -17,8 +17,6 @@ from types import CodeType, ModuleType
 
 from torch_testing_shim._upstream.sources import source_file
 
-__all__ = ["below", "install"]
-
 _SHIM = __package__.partition(".")[0]
 
 

@@ -13,8 +13,6 @@ import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["made_by_type", "replace_methods"]
-
 _SLOT_OF_METHOD = {"__new__": "new", "__eq__": "richcompare", "__ne__": "richcompare", "__hash__": "hash"}
 #: The slots of a type, in the order of CPython's `PyTypeObject`, behind the head that every object has.
 _SLOTS = (

@@ -1,5 +1,5 @@
-"""A controller keeps nothing of tests that have run, neither the test cases nor, of one that is kept, its ranks. A test's
-time begins with its ranks, and its report with a public name."""
+"""A controller keeps nothing of tests that have run, neither the test cases nor, of one that is kept, its ranks. A
+test's time begins with its ranks, and its report with a public name."""
 
 import subprocess
 import sys

@@ -9,8 +9,6 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from harness_samples import NO_DEVICE_CHOSEN
-from quartz_samples import InstalledQuartzTestCase
 
 from torch_testing_shim._cases.communication import init_multigpu_helper
 from torch_testing_shim._cases.limits import default_ranks
@@ -38,7 +36,8 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness_samples import NO_DEVICE_CHOSEN
+from quartz_samples import InstalledQuartzTestCase
 
 #: Each test holds that its rank was bound once, to the accelerator that is leased to it.
 TESTS = """

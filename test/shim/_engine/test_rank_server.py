@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
@@ -24,12 +23,13 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness_samples import SampleTestCase, wait_until
+
 #: What a rank holds on to.
 KEPT = []
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(3600)"]
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 #: Leads a group of its own with two children.
 FAMILY = "sleep 3600 & sleep 3600 & wait"

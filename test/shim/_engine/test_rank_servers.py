@@ -14,7 +14,6 @@ from pathlib import Path
 from unittest import mock
 
 import psutil
-from harness_samples import SAMPLE_HEAD, SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
@@ -26,6 +25,8 @@ from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SAMPLE_HEAD, SampleTestCase, wait_until
 
 #: Runs its tests without asking for its __name__, as old test files do, and has changed what a rank might see.
 SAMPLE = """
@@ -51,9 +52,6 @@ class Spawned(DTensorTestBase):
 run_tests()
 """
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 SAID = "torch_testing_shim: ranks are forked from a new interpreter, not from the test process: "
 

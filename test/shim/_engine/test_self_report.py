@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 import torch._C._distributed_c10d as c10d
 import torch.distributed as dist
-from stuck_ranks import SOON, StuckRanksTestCase
 
 from torch_testing_shim._engine.self_report import _answer, ask, collectives_in, read_reports
 from torch_testing_shim._engine.stacks import OWN_THREAD
@@ -17,6 +16,8 @@ from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from stuck_ranks import SOON, StuckRanksTestCase
 
 GROUP = "the default group"
 

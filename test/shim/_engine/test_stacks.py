@@ -9,13 +9,16 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as functional
-from stuck_ranks import FOREVER, SOON, StuckRanksTestCase
 from torch.nn.parallel import DistributedDataParallel
 
 import torch_testing_shim
 from torch_testing_shim._engine.self_report import ask, read_reports
 from torch_testing_shim._engine.stacks import ENTRY, Frame, Place, Wait, main_thread, place_of, stacks_text, wait_of
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from stuck_ranks import FOREVER, SOON, StuckRanksTestCase
 
 TORCH = Path(torch.__file__).parent
 
@@ -24,8 +27,6 @@ DISTRIBUTED = f"{TORCH}/distributed/distributed_c10d.py"
 LOGGER = f"{TORCH}/distributed/c10d_logger.py"
 
 HARNESS = f"{Path(torch_testing_shim.__file__).parent}/_engine/rank_main.py"
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def frames(*lines):

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from torch_testing_shim._engine.controller import RankError as RankError
     from torch_testing_shim._engine.controller import RankFailure as RankFailure
 
+__version__ = "0.1.0"
+
 _modules.install()
 _module_below = _modules.below(__name__)
 

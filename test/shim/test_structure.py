@@ -39,7 +39,7 @@ PREPARE_A_CHILD = {
     "_engine/process_state.py",
     "_engine/rank_main.py",
     "_program/run_environment.py",
-    "_runner/process/environment.py",
+    "_runner/process/start.py",
     "_runner/warm/script.py",
 }
 

@@ -211,7 +211,7 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts
         verbosity=options.verbosity,
         failfast=options.failfast,
         buffer=options.buffer,
-        tb_locals=options.showlocals,
+        tb_locals=options.settings.showlocals,
         warnings=None if sys.warnoptions else "default",
         resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures, swallowed=interrupts.swallowed),
     ).run(run_suite)  # type: ignore[arg-type]

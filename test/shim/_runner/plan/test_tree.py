@@ -1,4 +1,4 @@
-"""Discovery: which files of a real folder are test files, and what cannot be one."""
+"""A tree's folders, and which files of a real folder are test files and which cannot be one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from torch_testing_shim._runner.plan.discovery import find_test_names, test_path
+from torch_testing_shim._runner.plan.tree import Tree, find_test_names
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -37,8 +37,9 @@ class DiscoveryTest(TestCase):
 
     def test_a_name_leads_back_to_its_file(self) -> None:
         self.touch("a/test_x.py")
-        (name,) = find_test_names(self.folder)
-        self.assertTrue(test_path(self.folder, name).is_file())
+        tree = Tree(self.folder, self.folder, self.folder)
+        (name,) = tree.names
+        self.assertTrue(tree.path(name).is_file())
 
     def test_a_folder_that_links_to_its_parent_is_not_followed(self) -> None:
         self.touch("a/test_x.py")
@@ -77,6 +78,35 @@ class DiscoveryTest(TestCase):
             self.addCleanup(os.seteuid, 0)
         with self.assertRaisesRegex(UsageError, "cannot read the folder '.*closed': Permission denied"):
             find_test_names(Path("."))
+
+
+class TreeTest(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name).resolve()
+
+    def test_a_repository_puts_its_own_package_first(self) -> None:
+        self.assertIsNone(Tree.of_repository(self.folder).package)
+        (self.folder / "torch_testing_shim").mkdir()
+        tests = self.folder / "test"
+        self.assertEqual(Tree(self.folder, tests, tests / "test-reports", self.folder), Tree.of_repository(self.folder))
+
+    def test_names_of_upstream_files_start_at_what_paths_have_in_common(self) -> None:
+        for path in ("a/test_x.py", "a/b/test_y.py", "a/b/z_test.py", "a/b/test.py", "a/b/c_tests.py", "test_no.py"):
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).touch()
+        own = Tree.of_repository(self.folder)
+        self.assertIs(own, own.with_upstream([]))
+        paths = [str(self.folder / "a" / "test_x.py"), str(self.folder / "a" / "b")]
+        tree = own.with_upstream(paths)
+        self.assertEqual((self.folder / "a", own.reports), (tree.tests, tree.reports))
+        self.assertEqual(("b/test_y", "b/z_test", "test_x"), tree.names)
+        whole = [one.is_whole for one in (own, tree, own.with_upstream(paths[:1]), own.with_upstream(paths[1:]))]
+        self.assertEqual([True, False, False, True], whole)
+        with self.assertRaisesRegex(UsageError, "--upstream: there is no file or folder 'no such path'"):
+            own.with_upstream(["no such path"])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,11 @@
 """`run_test.py --upstream`: PyTorch's own files by the real command, from wherever they lie."""
 
 import sys
-import tempfile
 from pathlib import Path
 
-from torch_testing_shim._runner.plan.upstream_files import find_upstream_names, tests_folder
-from torch_testing_shim._runner.usage_error import UsageError
-from torch_testing_shim.common_utils import TestCase, run_tests
+from torch_testing_shim.common_utils import run_tests
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import ROOT, SampleTestCase
 
@@ -69,23 +66,6 @@ class UpstreamRuns(SampleTestCase):
                 self.assertEqual(2, run.exit_code, run.output)
                 self.assertIn(message, run.output)
                 self.assertNotIn("Traceback", run.output)
-
-
-class Names(TestCase):
-    def test_names_start_at_what_paths_have_in_common(self):
-        here = Path(__file__).resolve().parent
-        folder = tests_folder(Path("/root/of/tree"), [str(here), str(here.parent / "distributed")])
-        self.assertEqual(here.parent, folder)
-        names = find_upstream_names(folder, [str(here / "test_device_map.py"), str(here.parent / "distributed")])
-        self.assertIn("shim/_shared/test_device_map", names)
-        self.assertIn("distributed/checkpoint/test_fsdp_optim_state", names)
-        with tempfile.TemporaryDirectory() as place:
-            for name in ("test_a.py", "b_test.py", "test.py", "c_tests.py", "conftest.py"):
-                Path(place, name).touch()
-            self.assertEqual(("b_test", "test_a"), find_upstream_names(Path(place), [place]))
-        self.assertEqual(Path("/root/of/tree/test"), tests_folder(Path("/root/of/tree"), []))
-        with self.assertRaisesRegex(UsageError, "there is no file or folder"):
-            tests_folder(here, ["no such path"])
 
 
 if __name__ == "__main__":

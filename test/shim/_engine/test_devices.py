@@ -1,6 +1,9 @@
-"""The device in use, on this machine and as torch would answer elsewhere.
+"""The device in use, on this machine and as torch would answer elsewhere; and in every base class, a rank has the
+accelerator that was leased.
 
-Accelerators are simulated: torch's answers are replaced, since a machine without one is to pass this test too.
+Accelerators are simulated, since a machine without one passes this test too: torch's answers are replaced, or the
+sample backend's devices are used. Torch's Python device guard binds nothing, so the test checks what the harness asks
+torch for.
 """
 
 import os

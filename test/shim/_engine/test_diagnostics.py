@@ -1,4 +1,4 @@
-"""What real ranks tell before they are ended, the stuck ones included."""
+"""Diagnostics of real ranks, the stuck ones included. A stand-in on PATH gives native stacks: py-spy is an extra."""
 
 import os
 import sys

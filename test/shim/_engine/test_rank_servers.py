@@ -1,4 +1,11 @@
-"""Spawned ranks are like the test process: its arguments, folder and environment as they are now, its main module."""
+"""The three rank servers.
+
+* The zygote refuses to be forked beside threads, reports ends, leaves nothing, and survives Ctrl-C.
+* The fork server forks ranks where threads run in the test process, with the real pytest-xdist too; tests end as in
+  ranks
+  that are forked from the test process.
+* The supervisor's spawned ranks are like the test process: its arguments, folder and environment, its main module.
+"""
 
 import importlib.util
 import os

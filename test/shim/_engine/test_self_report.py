@@ -1,4 +1,4 @@
-"""Self reports of real ranks."""
+"""Self reports of real ranks, and the collectives in dumps of torch's Flight Recorder."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Where a rank stands, read off stacks in faulthandler's form."""
+"""Where a rank stands, read off stacks in faulthandler's form, and what its threads wait for."""
 
 import sys
 import threading

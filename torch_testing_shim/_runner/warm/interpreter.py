@@ -155,7 +155,7 @@ class _Interpreter:
 def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
     """What a file of PyTorch's imports, less PyTorch's harness: in its place what it is served, and what serves it."""
     from torch_testing_shim._upstream.redirect import shim_module_of
-    from torch_testing_shim._upstream.statements import UPSTREAM
+    from torch_testing_shim._upstream.rewriting import UPSTREAM
 
     is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
     served = [shim_module_of(name) if is_served[name] else name for name in source.imports]

@@ -5,11 +5,13 @@ import textwrap
 import unittest
 from pathlib import Path
 
-from harness_samples import SampleTestCase
-
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._upstream.missing import MissingName, MissingNameError
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase
 
 missing = MissingName("upstream.name", "test_x.py")
 
@@ -20,7 +22,6 @@ value_of_the_file = missing(3)
 
 attribute_of_the_file = missing.attribute
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 FILE = """
     import contextlib

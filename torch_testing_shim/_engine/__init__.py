@@ -53,7 +53,9 @@ Watching them:
     stall                 recognises a certain deadlock before the deadline
     diagnostics           stacks of running ranks, taken before they are ended
     self_report           a rank's report on itself
-    stacks                where a rank stands, and what it waits for
+    stacks                where a rank stands
+    waits                 what a thread waits for
+    flight_recorder       the collectives that a rank is in, by torch's Flight Recorder
     collectives           where ranks parted, by their logs
 
 Devices:

@@ -15,7 +15,8 @@ from pathlib import Path
 from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import ask, read_reports
-from torch_testing_shim._engine.stacks import ENTRY, Wait, main_thread, stacks_text
+from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
+from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["Diagnostics", "native_stacks", "take_diagnostics"]
 

@@ -5,9 +5,6 @@
 
 The thread costs a rank some 100 us at its start and nothing after. It is started below `threading`, so that it is not
 in that module's lists. It cannot answer where a C++ function holds the interpreter's lock: then there is no report.
-
-A report holds a dump of torch's Flight Recorder, which torch has since 2.13 and which records gloo's collectives too,
-but not gloo's send and recv. It tells what `collective_log` does not: whether a collective is over, and its time-out.
 """
 
 from __future__ import annotations
@@ -27,11 +24,11 @@ from types import FrameType
 
 import torch.distributed as dist
 
-from torch_testing_shim._engine.collectives import group_title
 from torch_testing_shim._engine.job import ScratchFolder
-from torch_testing_shim._engine.stacks import Frame, Wait, wait_of
+from torch_testing_shim._engine.stacks import Frame
+from torch_testing_shim._engine.waits import Wait, wait_of
 
-__all__ = ["Collective", "SelfReport", "ask", "collectives_in", "flight_dump", "read_reports", "start_answering"]
+__all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
 
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
@@ -161,38 +158,3 @@ def flight_dump() -> str:
     """Dumps torch's Flight Recorder as JSON; empty where this torch has none, or no process group was made."""
     dump = getattr(sys.modules.get("torch._C._distributed_c10d"), "_dump_fr_trace_json", None)
     return dump(True, False).decode() if dump is not None else ""
-
-
-@dataclass(frozen=True)
-class Collective:
-    """A collective that a rank has entered.
-
-    Attributes:
-        group: its process group, as people know it.
-        number: its number in the group, by the recorder's count, which has more than one for some.
-        is_done: whether the rank is through with it.
-        created_ns: when the rank entered it, in nanoseconds of the wall clock.
-        timeout_seconds: the time after which it fails by itself.
-    """
-
-    group: str
-    number: int
-    is_done: bool = False
-    created_ns: int = 0
-    timeout_seconds: float = 0.0
-
-
-def collectives_in(dump: str) -> tuple[Collective, ...]:
-    """Reads the collectives in a dump of the Flight Recorder, in their order; none from an empty text."""
-    entries = json.loads(dump).get("entries", []) if dump else []
-    return tuple(
-        Collective(
-            group=group_title(*entry["process_group"]),
-            number=entry["collective_seq_id"],
-            is_done=entry["retired"],
-            created_ns=entry["time_created_ns"],
-            timeout_seconds=entry["timeout_ms"] / 1000,
-        )
-        for entry in entries
-        if not entry["is_p2p"]
-    )

@@ -12,7 +12,8 @@ from enum import Enum
 
 from torch_testing_shim._engine.collectives import Parting, partings
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
-from torch_testing_shim._engine.stacks import Place, Wait
+from torch_testing_shim._engine.stacks import Place
+from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["ExitExpectation", "Verdict", "VerdictKind", "verdict"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 from torch_testing_shim._engine.diagnostics import native_stacks, take_diagnostics
-from torch_testing_shim._engine.stacks import Wait
+from torch_testing_shim._engine.waits import Wait
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -12,8 +12,9 @@ import torch
 
 from torch_testing_shim._engine.collectives import partings
 from torch_testing_shim._engine.self_report import SelfReport
-from torch_testing_shim._engine.stacks import Frame, Wait
+from torch_testing_shim._engine.stacks import Frame
 from torch_testing_shim._engine.stall import _cpu_seconds, _has_children, _sleeps, is_deadlocked, standing
+from torch_testing_shim._engine.waits import Wait
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

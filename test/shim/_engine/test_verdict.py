@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
-from torch_testing_shim._engine.stacks import Wait
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
+from torch_testing_shim._engine.waits import Wait
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

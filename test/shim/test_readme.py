@@ -5,9 +5,9 @@ import re
 
 from harness_samples import ROOT, SampleTestCase
 
-from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._runner.report.recorded_run import RunFacts
 from torch_testing_shim._runner.result import Failure, FileEnding
+from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 README = (ROOT / "README.md").read_text()

@@ -56,7 +56,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
     own, file_arguments = _split_at_dashes(arguments)
     parser = make_parser()
     given: dict[str, Any] = vars(parser.parse_intermixed_args(own))
-    settings = dataclasses.replace(take_settings(given), show_output=given["verbosity"] > 1)
+    settings = dataclasses.replace(take_settings(given, in_runner=True), show_output=given["verbosity"] > 1)
     if settings.device is not None and not settings.device.isidentifier():
         parser.error(f"--device {settings.device!r} is not a device type; write one such as cpu or cuda")
     try:

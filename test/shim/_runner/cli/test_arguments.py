@@ -95,7 +95,8 @@ class OptionsTest(TestCase):
         self.assertEqual(expected, parse_options(line.split()))
 
     def test_every_option_has_a_field_and_every_field_an_option(self) -> None:
-        options = {action.dest for action in make_parser()._actions} - {"help", "names"} - SETTINGS.keys()
+        of_settings = {name for name, row in SETTINGS.items() if row.option is not None and row.option.in_runner}
+        options = {action.dest for action in make_parser()._actions} - {"help", "names"} - of_settings
         self.assertEqual(options, set(Options.__dataclass_fields__) - {"file_arguments", "xml_folder", "settings"})
 
     def test_options_that_exclude_one_another(self) -> None:
@@ -208,7 +209,7 @@ class OptionsTest(TestCase):
             try:
                 with contextlib.redirect_stderr(io.StringIO()) as errors:
                     options = parse_options([option])
-                    value = getattr(options.settings if field in SETTINGS else options, field)
+                    value = getattr(options if hasattr(options, field) else options.settings, field)
             except SystemExit as leave:
                 self.assertEqual((2, 2), (leave.code, errors.getvalue().count("\n")), option)
             else:

@@ -12,7 +12,7 @@ from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.subtests import run_subtests
 from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase, spawn_threads_and_init_comms
 from torch_testing_shim._engine.controller import RankError, RankFailure
-from torch_testing_shim._engine.rank_process import RankProcess
+from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.skip_codes import TEST_SKIPS, TestSkip
 from torch_testing_shim._skips.by_backend import (
     at_least_x_gpu,

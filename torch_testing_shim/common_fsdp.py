@@ -31,7 +31,7 @@ from torch_testing_shim._cases.fsdp_device import (
 from torch_testing_shim._cases.limits import group_timeout
 from torch_testing_shim._cases.process_group_end import keep_connections
 from torch_testing_shim._cases.subtests import reset_dynamo
-from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._engine.devices import bind_rank, rank_device
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (

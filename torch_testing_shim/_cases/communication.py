@@ -6,8 +6,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from torch_testing_shim._engine.devices import device_in_use
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.devices import device_in_use, rank_device
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._skips.flags import FILE_SCHEMA
 

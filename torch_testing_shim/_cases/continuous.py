@@ -29,16 +29,15 @@ from torch_testing_shim._cases.process_group_end import keep_connections
 from torch_testing_shim._cases.wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
-from torch_testing_shim._engine.kept_rank_main import CompletionQueue, TaskQueue
-from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_device import bind_rank
+from torch_testing_shim._engine.persistent_rank_main import CompletionQueue, TaskQueue
+from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
-from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
@@ -191,7 +190,7 @@ class MultiProcContinuousTest(TestCase):
         ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
         cls.processes = ranks.processes
 
-    def _ranks(self) -> KeptRanks:
+    def _ranks(self) -> PersistentRanks:
         ranks = running_ranks_of(type(self))
         if ranks is None:
             name = type(self).__name__

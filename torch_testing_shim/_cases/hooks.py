@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.job import LaunchError
 
 __all__ = ["is_overridden", "refuse_hooks", "takes"]
 

@@ -6,7 +6,7 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.job import LaunchError
 
 __all__ = ["chosen_name", "is_expected_failure", "no_rank", "require_set_up", "wrap_method"]
 

@@ -17,8 +17,8 @@ from torch_testing_shim._cases.limits import DEFAULT_WORLD_SIZE, default_world_s
 from torch_testing_shim._cases.threads.thread_run import Failure, ThreadedRun, threaded_process_group
 from torch_testing_shim._cases.wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
 from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS

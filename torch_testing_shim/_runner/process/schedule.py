@@ -30,11 +30,12 @@ from ..plan.tree import Tree
 from ..report.events import RunReport
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
-from .build_command import RerunLines, build_command
+from .build_command import build_command
 from .child_process import reap_strangers
 from .command import FileCommand
 from .file_life import FileLife
 from .file_process import FileProcess, Shown, Watcher
+from .rerun_line import RerunLines
 from .retry import FinishedRun, RunKind, RunOrder
 from .slots import Budget, Lease, slot_count
 from .start import Starter

@@ -19,7 +19,7 @@ from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from process_samples import ROOT, ProcessRun, ProcessTestCase
+from process_samples import ProcessRun, ProcessTestCase
 
 #: What a process can see of itself, but for what every process has another of.
 PROBE = '''
@@ -185,7 +185,8 @@ class BothWays(ProcessTestCase):
             "early": "del operators.library\nprint('body')\n",
         }.items():
             path = self.write(f"import operators\n{more}", f"test_{name}.py")
-            run = self.run_file(path, is_warm=True, variables={"PYTHONPATH": f"{modules}{os.pathsep}{ROOT}"})
+            with mock.patch.dict(os.environ, {"PYTHONPATH": str(modules)}):
+                run = self.run_file(path, is_warm=True)
             told[name] = (run.exit_code, run.output)
         self.assertEqual([], self.said, "it did not run warm")
         self.assertEqual({"quick": (0, ""), "daemon": (0, "taken out\n"), "early": (0, "taken out\nbody\n")}, told)

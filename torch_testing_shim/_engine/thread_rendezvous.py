@@ -13,7 +13,7 @@ from typing import Any
 
 from torch_testing_shim._engine.outcome import LostPeerError, ranks_text
 
-__all__ = ["Call", "CollectiveMismatchError", "Meetings"]
+__all__ = ["Call", "CollectiveMismatchError", "Rendezvous"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -80,7 +80,7 @@ class _Meeting:
         return f"ranks disagree on {self.title}: {parties}"
 
 
-class Meetings:
+class Rendezvous:
     """All meetings of one test. Ranks are global ranks."""
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Meetings:
             raise meeting.error(rank)
 
     def leave(self, rank: int, how: str) -> None:
-        """Takes note that a rank comes to no more meetings: who waits for it, or will, is told at once.
+        """Takes note that a rank comes to no more rendezvous: who waits for it, or will, is told at once.
 
         Args:
             rank: the rank.

@@ -1,4 +1,4 @@
-"""The rehearsal before ranks are forked: it leaves nothing that a test could see."""
+"""The warm-up before ranks are forked: it leaves nothing that a test could see."""
 
 import os
 import random
@@ -7,14 +7,14 @@ from unittest import mock
 import numpy
 import torch
 
-from torch_testing_shim._engine import rehearsal
-from torch_testing_shim._engine.rehearsal import rehearse
+from torch_testing_shim._engine import zygote_main
 from torch_testing_shim._engine.threads import thread_count
+from torch_testing_shim._engine.zygote_main import warm_up
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
 def state():
-    """What a rehearsal could change."""
+    """What a warm-up could change."""
     return {
         "torch": torch.random.get_rng_state().tolist(),
         "random": random.getstate(),
@@ -25,11 +25,11 @@ def state():
     }
 
 
-class RehearsalTest(TestCase):
+class WarmUpTest(TestCase):
     def test_it_leaves_nothing(self):
-        rehearse()  # what it fills for good is filled now
+        warm_up()  # what it fills for good is filled now
         before = state()
-        rehearse()
+        warm_up()
         self.assertEqual(before, state())
 
     def test_it_compares_on_the_cpu_whatever_is_the_default(self):
@@ -37,8 +37,8 @@ class RehearsalTest(TestCase):
         self.addCleanup(torch.set_default_dtype, torch.get_default_dtype())
         torch.set_default_device("meta")
         torch.set_default_dtype(torch.float64)
-        with mock.patch.object(rehearsal, "differences", wraps=rehearsal.differences) as compared:
-            rehearse()
+        with mock.patch.object(zygote_main, "differences", wraps=zygote_main.differences) as compared:
+            warm_up()
         (actual, expected, _), _ = compared.call_args
         for tensor in (actual, expected):
             self.assertEqual(("cpu", torch.float32), (tensor.device.type, tensor.dtype))
@@ -50,7 +50,7 @@ class RehearsalTest(TestCase):
 
         for name in ("ones", "full", "isclose"):
             with self.subTest(name), mock.patch.object(torch, name, broken):
-                rehearse()
+                warm_up()
 
 
 if __name__ == "__main__":

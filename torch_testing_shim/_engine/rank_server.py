@@ -1,10 +1,11 @@
-"""The parent of ranks, whichever way they are started: takes orders from the controller, starts ranks, reports how they
-end, and ends what they leave.
+"""The rank server, parent of all ranks: takes orders from the controller, starts ranks, reports how they end, and ends
+what they leave.
 
-A keeper is one thread that does nothing else, so that it may fork. What ranks start and leave, in sessions of their
-own too, becomes its child; when the controller is gone it ends all of it, and then itself. It imports no torch.
+It is one thread that does nothing else, so that it may fork. Processes that ranks start and leave become its children,
+also those in sessions of their own. When the controller is gone, it ends all of them, and then itself. It imports no
+torch.
 
-    controller --{"order": "start", "job": ...} + channel--> keeper --fork--> rank
+    controller --{"order": "start", "job": ...} + channel--> server --fork--> rank
                --{"order": "signal", ...}----------------->
                <--{"event": "started" | "refused" | "ended"}
 """
@@ -29,11 +30,10 @@ from torch_testing_shim._engine.leftovers import (
     is_tidying,
     remove_segments,
 )
-from torch_testing_shim._engine.rank_signals import signal_rank
 from torch_testing_shim._engine.threads import lasting_thread_count
 from torch_testing_shim._shared.parent_death import adopt_orphans, signal_on_parent_death
 
-__all__ = ["MOST_DESCRIPTORS", "ORDER_BYTES", "Keeper"]
+__all__ = ["MOST_DESCRIPTORS", "ORDER_BYTES", "RankServer", "signal_rank"]
 
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
@@ -43,18 +43,18 @@ MOST_DESCRIPTORS = 253
 _TIDYING_SECONDS = 1.0
 #: How long what ranks have left may take to end once it is killed, in seconds.
 _ORPHAN_SECONDS = 1.0
-#: How long after the controller's end, in seconds: all has to be gone within 2.
+#: How long the same may take after the controller's end, in seconds: all has to be gone within 2.
 _LAST_TIDYING_SECONDS = 0.5
 
 
-class Keeper:
-    """Keeps ranks in this process.
+class RankServer:
+    """The rank server that this process is.
 
     Args:
         orders: its end of the socket to the controller.
         controller_pid: the process whose death ends this one.
-        enter: what becomes of a forked process: carries out a job in it, given its channel with the job's descriptors,
-            and the keeper's pid.
+        enter: carries out a job in a forked process, given its channel with the job's descriptors, and the server's
+            pid.
         prepare: makes this process ready to be forked for a job; raises OSError where it must not be.
     """
 
@@ -75,7 +75,7 @@ class Keeper:
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the controller's to handle
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
         self._hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as is its end
         self._controller_pid = controller_pid
         signal.signal(signal.SIGTERM, self._take_sigterm)
@@ -131,18 +131,18 @@ class Keeper:
         self._tell({"event": "started", "rank": job.rank, "pid": pid})
 
     def _fork(self, job: RankJob, descriptors: Sequence[int]) -> int:
-        """Forks a rank. It has no signal handler of the keeper's: a SIGTERM would make it end the other ranks."""
-        keeper_pid = os.getpid()
+        """Forks a rank, without the server's signal handlers: a SIGTERM would make it end the other ranks."""
+        server_pid = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             pid = os.fork()
             if pid == 0:
-                self._become_rank(job, descriptors, keeper_pid, before)
+                self._become_rank(job, descriptors, server_pid, before)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
 
-    def _become_rank(self, job: RankJob, descriptors: Sequence[int], keeper_pid: int, mask: Iterable[int]) -> NoReturn:
+    def _become_rank(self, job: RankJob, descriptors: Sequence[int], server_pid: int, mask: Iterable[int]) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -151,13 +151,13 @@ class Keeper:
             for descriptor in (self._orders.fileno(), self._wake, self._waker):
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            self._enter(job, descriptors, keeper_pid)
+            self._enter(job, descriptors, server_pid)
         finally:
             os._exit(1)
 
     def _signal(self, pid: int, number: int, *, alone: bool) -> None:
-        """Signals a rank. Only one that has not been reaped, so the id is certainly its own. SIGKILL is for the rank
-        alone: what it leaves is ended once it has ended, in the order that this takes."""
+        """Signals a rank that has not been reaped, so that the id is certainly its own. SIGKILL is for the rank alone:
+        what it leaves is ended once it has ended, in the order that this takes."""
         if pid in self._ranks:
             signal_rank(pid, number, alone=alone or number == signal.SIGKILL)
 
@@ -184,14 +184,14 @@ class Keeper:
             self._left.clear()
 
     def _has_orphans(self, *ended: int) -> bool:
-        """Whether there is anything that ranks have left, besides those that have `ended` and were not reaped yet;
-        where the system does not tell, there may be."""
+        """Whether ranks have left any process, besides ranks that have `ended` and were not reaped yet. True where the
+        system does not tell."""
         children = children_of_this_process()
         return not children or any(pid not in self._ranks and pid not in ended for pid in children)
 
     def _end_orphans(self, patience: float) -> set[int]:
-        """Ends what ranks have left, in their groups and outside, when no rank is left; returns what that was. What
-        tidies up has `patience` seconds."""
+        """Ends what ranks have left, in their groups and outside, once no rank runs; returns which processes. Those
+        that tidy up have `patience` seconds."""
         ended: set[int] = set()
         give_up = time.monotonic() + _ORPHAN_SECONDS
         while doomed := [pid for pid in children_of_this_process() if pid not in self._tidying]:
@@ -209,7 +209,7 @@ class Keeper:
         return ended
 
     def _end_overdue(self) -> None:
-        """Kills what should have tidied up by now; `_reap` takes it away."""
+        """Kills processes that should have tidied up by now; `_reap` takes them away."""
         for pid, until in self._tidying.items():
             if time.monotonic() >= until:
                 with suppress(ProcessLookupError):
@@ -222,8 +222,8 @@ class Keeper:
             self._end()
 
     def _take_sigterm(self, *_: object) -> None:
-        """It comes at the controller's end. One to the whole process group, as `timeout` sends it, is the controller's
-        to handle: it wants to know first where the ranks stand."""
+        """Ends all where the controller has ended. A SIGTERM to the whole process group, as `timeout` sends it, is left
+        to the controller, which first wants to know where the ranks stand."""
         if os.getppid() != self._controller_pid:
             self._end()
 
@@ -268,3 +268,23 @@ def _ended_child() -> int | None:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return ended.si_pid if ended else None
     return None
+
+
+def signal_rank(pid: int, number: int, *, alone: bool = False) -> None:
+    """Signals the rank `pid`, a child that has not been reaped yet, and the process group that it has made.
+
+    A rank leads a process group, so that what its test starts is ended with it. A test may take its rank out of that
+    group and leave the group to its children, so the two are not the same.
+
+    Args:
+        pid: the rank's process id.
+        number: the signal.
+        alone: leaves out the others in its group: the signal that asks a rank for its stacks would end a program that
+            the rank waits for.
+    """
+    with suppress(ProcessLookupError):
+        if alone or os.getpgid(pid) != pid:
+            os.kill(pid, number)
+    if not alone:
+        with suppress(ProcessLookupError):  # the group is empty, or not made yet
+            os.killpg(pid, number)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_testing_shim._engine.native_stacks import native_stacks
 from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import ask, read_reports
 from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
 from torch_testing_shim._engine.waits import Wait
 
-__all__ = ["Testimony", "take_testimonies"]
+__all__ = ["Diagnostics", "native_stacks", "take_diagnostics"]
 
 #: How long ranks may take to write their stacks; faulthandler takes milliseconds, a loaded machine some more.
 _STACKS_SECONDS = 0.4
@@ -28,7 +29,7 @@ _POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Diagnostics:
     """What one rank told; each text is empty where it could not.
 
     Attributes:
@@ -44,7 +45,7 @@ class Testimony:
     wait: Wait = Wait.UNKNOWN
 
 
-def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Testimony]:
+def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:
     """Asks running ranks, the stuck ones included.
 
     Args:
@@ -61,7 +62,7 @@ def take_testimonies(ranks: RunningRanks, asked: Collection[int], *, native: boo
     stacks.update({rank: stacks_text(reports[rank].threads) for rank in reports if not stacks[rank]})
     natives = native_stacks({r: ranks.pids[r] for r in _at_different_places(stacks)}, _NATIVE_SECONDS) if native else {}
     waits = {rank: report.waits[0] for rank, report in reports.items() if report.waits}
-    return {rank: Testimony(stacks[rank], natives.get(rank, ""), waits.get(rank, Wait.UNKNOWN)) for rank in asked}
+    return {rank: Diagnostics(stacks[rank], natives.get(rank, ""), waits.get(rank, Wait.UNKNOWN)) for rank in asked}
 
 
 def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
@@ -84,3 +85,43 @@ def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
     """One rank, the lowest, for each place at which ranks stand."""
     first = {main_thread(stacks[rank]): rank for rank in sorted(stacks, reverse=True)}
     return sorted(first.values())
+
+
+def native_stacks(pids: Mapping[int, int], seconds: float) -> dict[int, str]:
+    """What `py-spy dump --native` tells of the processes, or in one line why it does not; empty without py-spy.
+
+    Args:
+        pids: process ids by rank.
+        seconds: how long all of it may take.
+    """
+    program = shutil.which("py-spy")
+    if program is None:
+        return {}
+    give_up = time.monotonic() + seconds
+    runs = {rank: _start_py_spy(program, pid) for rank, pid in pids.items()}
+    return {rank: run if isinstance(run, str) else _output_of_py_spy(run, give_up) for rank, run in runs.items()}
+
+
+def _start_py_spy(program: str, pid: int) -> subprocess.Popen[str] | str:
+    try:
+        return subprocess.Popen(
+            [program, "dump", "--native", "--pid", str(pid)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        return f"py-spy cannot be run: {error.strerror}"
+
+
+def _output_of_py_spy(run: subprocess.Popen[str], give_up: float) -> str:
+    try:
+        text, _ = run.communicate(timeout=max(0.0, give_up - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.communicate()
+        return "py-spy took too long"
+    text = text.strip()
+    return text if run.returncode == 0 else f"py-spy failed: {text.splitlines()[-1] if text else run.returncode}"

@@ -17,7 +17,7 @@ from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.owned_folders import remove_folder
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["KeptRanks"]
+__all__ = ["PersistentRanks"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -27,7 +27,7 @@ _END_SECONDS = 10.0
 _TOGETHER_SECONDS = 0.5
 
 
-class KeptRanks(TestRanks):
+class PersistentRanks(TestRanks):
     """The ranks of one class. After `close` they are gone.
 
     Attributes:

@@ -8,18 +8,22 @@ notices; where torch 2.13 leaves one, an expected failure says so.
 
 import inspect
 import logging
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
 import torch
 import torch.distributed.checkpoint as dcp
-from harness_samples import SampleTestCase
 from torch.distributed.checkpoint.api import CheckpointException
 
 from torch_testing_shim._engine.devices import accelerator_count
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase
 
 #: Every value of the checkpoint that a folder held before, and of the one that is being saved.
 OLD, NEW = 1.0, 2.0

@@ -1,4 +1,4 @@
-"""The controller's handle on a keeper of ranks (see `keeper`): gives it orders and hears how ranks end."""
+"""The controller's handle on a rank server (see `rank_server`): gives it orders and hears how ranks end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.keeper import ORDER_BYTES
 from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.rank_server import ORDER_BYTES
 
-__all__ = ["ForkRefusedError", "KeeperLink", "RankExit"]
+__all__ = ["ForkRefusedError", "RankExit", "RankServerClient"]
 
-#: How long a keeper may take to end once its socket is closed: it only has to kill what is left, and waits half a
-#: second at most for what tidies up.
+#: How long a rank server may take to end once its socket is closed, in seconds: it only has to kill what is left, and
+#: waits half a second at most for what tidies up.
 _END_SECONDS = 2.0
 
 
@@ -34,7 +34,7 @@ class RankExit:
         pid: its process id: other ranks, of another test, may have the same number.
         exit_code: its exit code; negative for a signal.
         at: when, on the monotonic clock, in seconds.
-        left: how many processes that ranks left have been ended since the last end that was told.
+        left: how many processes that ranks left were ended since the end that was reported before.
     """
 
     rank: int
@@ -44,16 +44,16 @@ class RankExit:
     left: int = 0
 
 
-class KeeperLink:
-    """A running keeper, a child of this process; `close` ends it and all that it started.
+class RankServerClient:
+    """A running rank server, a child of this process; `close` ends it and all that it started.
 
     Attributes:
         pid: its process id.
-        state: what its ranks start with by themselves; None where that is not known.
+        state: the state in which its ranks start by themselves; None where that is not known.
     """
 
     _name = "the parent process of the ranks"
-    #: How long it may take to start a rank, in seconds; None for ever.
+    #: How long it may take to start a rank, in seconds; None for any time.
     _patience: float | None = None
 
     def __init__(self, pid: int, orders: socket.socket, state: ProcessState | None = None) -> None:
@@ -81,7 +81,7 @@ class KeeperLink:
         the job's descriptors.
 
         Raises:
-            ForkRefusedError: the keeper cannot fork, has died or does not answer.
+            ForkRefusedError: the server cannot fork, has died or does not answer.
         """
         order = json.dumps({"order": "start", "job": job.to_json()}).encode("ascii")
         try:
@@ -112,7 +112,7 @@ class KeeperLink:
         """The ranks' ends that have been reported since the last call, without waiting.
 
         Raises:
-            ForkRefusedError: the keeper has died, and with it every rank.
+            ForkRefusedError: the server has died, and with it every rank.
         """
         self._orders.setblocking(False)
         try:
@@ -129,7 +129,7 @@ class KeeperLink:
         return exits
 
     def close(self) -> None:
-        """Ends the keeper, every rank and all that ranks have left, and waits for the keeper's end."""
+        """Ends the server, every rank and all that ranks have left, and waits for the server's end."""
         if self._orders.fileno() < 0:
             return
         self._orders.close()
@@ -145,7 +145,7 @@ class KeeperLink:
                 time.sleep(0.002)
 
     def _receive(self) -> dict[str, object] | None:
-        """The next event; None when the keeper is gone."""
+        """The next event; None when the server is gone."""
         try:
             message = self._orders.recv(ORDER_BYTES)
         except ConnectionError:

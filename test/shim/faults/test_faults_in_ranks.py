@@ -2,16 +2,17 @@
 what the report of a struck test says. Verdicts over struck ranks are the journal's of a sample file.
 """
 
+import sys
 import textwrap
 import threading
 import time
 import unittest
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as functional
 import torch.distributed.checkpoint as dcp
-from harness_samples import SampleTestCase
 from torch.distributed.checkpoint import SavePlanner
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
@@ -37,6 +38,10 @@ from torch_testing_shim.faults import (
     transfer,
     write,
 )
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase
 
 #: gloo has `reduce_scatter`, as it has since torch 2.7 or 2.8.
 GLOO_SCATTERS = "async_op" in str(torch.ops.c10d.allreduce_.default._schema)

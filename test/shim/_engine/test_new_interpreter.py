@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from unittest import mock
 
-from torch_testing_shim._engine.likeness import import_module
+from torch_testing_shim._engine.new_interpreter import import_module
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torch_testing_shim._engine.outcome import LostPeerError
-from torch_testing_shim._engine.thread_meetings import Call, CollectiveMismatchError, Meetings
+from torch_testing_shim._engine.thread_rendezvous import Call, CollectiveMismatchError, Rendezvous
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 SUM = Call("sum", "of numbers")
@@ -32,8 +32,8 @@ def run_threads(bodies):
     return results
 
 
-class MeetingsTest(TestCase):
-    def come_to(self, meetings, rank, number=0, call=SUM, members=(0, 1, 2), group="0", work=None):
+class RendezvousTest(TestCase):
+    def come_to(self, rendezvous, rank, number=0, call=SUM, members=(0, 1, 2), group="0", work=None):
         box = [rank]
 
         def add(brought):
@@ -41,42 +41,44 @@ class MeetingsTest(TestCase):
             for each in brought:
                 each[0] = total
 
-        meetings.meet(group, number, members, rank, call, box, work or add)
+        rendezvous.meet(group, number, members, rank, call, box, work or add)
         return box[0]
 
     @settings(deadline=None)
     @given(st.permutations(range(3)), st.integers(1, 4))
     def test_all_get_the_result_of_each_meeting(self, order, count):
-        meetings = Meetings()
-        bodies = [lambda rank=rank: [self.come_to(meetings, rank, number) for number in range(count)] for rank in order]
+        rendezvous = Rendezvous()
+        bodies = [
+            lambda rank=rank: [self.come_to(rendezvous, rank, number) for number in range(count)] for rank in order
+        ]
         self.assertEqual([[3] * count] * 3, run_threads(bodies))
 
     def test_what_is_brought_is_in_the_order_of_members(self):
-        seen, meetings = [], Meetings()
+        seen, rendezvous = [], Rendezvous()
         bodies = [
-            lambda rank=rank: self.come_to(meetings, rank, members=(2, 0, 1), work=seen.extend) for rank in range(3)
+            lambda rank=rank: self.come_to(rendezvous, rank, members=(2, 0, 1), work=seen.extend) for rank in range(3)
         ]
         run_threads(bodies)
         self.assertEqual([[2], [0], [1]], seen)
 
     def test_a_disagreement_ends_all_waits_also_of_who_comes_later(self):
-        meetings = Meetings()
+        rendezvous = Rendezvous()
         other = Call("sum", "of words", ("words",))
-        errors = run_threads([lambda: self.come_to(meetings, 0), lambda: self.come_to(meetings, 1, call=other)])
-        errors.append(run_threads([lambda: self.come_to(meetings, 2)])[0])
+        errors = run_threads([lambda: self.come_to(rendezvous, 0), lambda: self.come_to(rendezvous, 1, call=other)])
+        errors.append(run_threads([lambda: self.come_to(rendezvous, 2)])[0])
         message = "ranks disagree on collective 0 of the default group: rank 0 sum of numbers, rank 1 sum of words"
         for error in errors:
             self.assertIsInstance(error, CollectiveMismatchError)
             self.assertEqual(message, str(error))
 
     def test_who_leaves_is_not_waited_for_before_or_after(self):
-        meetings = Meetings()
-        arrived = threading.Thread(target=lambda: early.extend(run_threads([lambda: self.come_to(meetings, 0)])))
+        rendezvous = Rendezvous()
+        arrived = threading.Thread(target=lambda: early.extend(run_threads([lambda: self.come_to(rendezvous, 0)])))
         early = []
         arrived.start()
-        meetings.leave(1, "failed")
+        rendezvous.leave(1, "failed")
         arrived.join()
-        late = run_threads([lambda: self.come_to(meetings, 2, group="7")])
+        late = run_threads([lambda: self.come_to(rendezvous, 2, group="7")])
         self.assertIsInstance(early[0], LostPeerError)
         message = "sum of numbers (collective 0 of the default group) waits in vain for rank 1, which failed"
         self.assertEqual(message, str(early[0]))
@@ -85,10 +87,10 @@ class MeetingsTest(TestCase):
         )
 
     def test_who_has_come_may_leave(self):
-        meetings = Meetings()
-        meetings.come("0", 0, (0, 1), 0, SUM, [1], lambda _: None)
-        meetings.leave(0, "has ended")
-        self.assertEqual([5], run_threads([lambda: self.come_to(meetings, 1, members=(0, 1), work=self.set_five)]))
+        rendezvous = Rendezvous()
+        rendezvous.come("0", 0, (0, 1), 0, SUM, [1], lambda _: None)
+        rendezvous.leave(0, "has ended")
+        self.assertEqual([5], run_threads([lambda: self.come_to(rendezvous, 1, members=(0, 1), work=self.set_five)]))
 
     @staticmethod
     def set_five(brought):
@@ -96,42 +98,42 @@ class MeetingsTest(TestCase):
             each[0] = 5
 
     def test_work_that_fails_is_told_to_all(self):
-        meetings = Meetings()
+        rendezvous = Rendezvous()
 
         def fail(_):
             raise ValueError("cannot add")
 
-        results = run_threads([lambda rank=rank: self.come_to(meetings, rank, work=fail) for rank in range(3)])
+        results = run_threads([lambda rank=rank: self.come_to(rendezvous, rank, work=fail) for rank in range(3)])
         kinds = sorted(type(result).__name__ for result in results)
         self.assertEqual(["LostPeerError", "LostPeerError", "ValueError"], kinds)
         for result in results:
             self.assertRegex(str(result), r"^(cannot add|sum of numbers waits in vain for rank \d: it failed)$")
 
     def test_the_end_ends_all_waits(self):
-        meetings, errors = Meetings(), []
-        thread = threading.Thread(target=lambda: errors.extend(run_threads([lambda: self.come_to(meetings, 0)])))
+        rendezvous, errors = Rendezvous(), []
+        thread = threading.Thread(target=lambda: errors.extend(run_threads([lambda: self.come_to(rendezvous, 0)])))
         thread.start()
-        meetings.end()
+        rendezvous.end()
         thread.join()
         self.assertIn("was given up: the test has ended", str(errors[0]))
-        self.assertIn("was given up", str(run_threads([lambda: self.come_to(meetings, 1, number=4)])[0]))
+        self.assertIn("was given up", str(run_threads([lambda: self.come_to(rendezvous, 1, number=4)])[0]))
 
     def test_who_waits_for_whom(self):
-        meetings = Meetings()
-        thread = threading.Thread(target=run_threads, args=([lambda: self.come_to(meetings, 0)],), daemon=True)
-        self.assertFalse(meetings.all_wait([]))
-        self.assertEqual("", meetings.waits_for(threading.get_ident()))
+        rendezvous = Rendezvous()
+        thread = threading.Thread(target=run_threads, args=([lambda: self.come_to(rendezvous, 0)],), daemon=True)
+        self.assertFalse(rendezvous.all_wait([]))
+        self.assertEqual("", rendezvous.waits_for(threading.get_ident()))
         thread.start()
-        while not meetings._waiting:
+        while not rendezvous._waiting:
             pass
-        (waiting,) = meetings._waiting
+        (waiting,) = rendezvous._waiting
         self.assertEqual(
-            "ranks 1, 2 in sum of numbers (collective 0 of the default group)", meetings.waits_for(waiting)
+            "ranks 1, 2 in sum of numbers (collective 0 of the default group)", rendezvous.waits_for(waiting)
         )
-        self.assertTrue(meetings.all_wait([waiting]))
-        self.assertFalse(meetings.all_wait([waiting, threading.get_ident()]))
-        meetings.end()
-        self.assertFalse(meetings.all_wait([waiting]))
+        self.assertTrue(rendezvous.all_wait([waiting]))
+        self.assertFalse(rendezvous.all_wait([waiting, threading.get_ident()]))
+        rendezvous.end()
+        self.assertFalse(rendezvous.all_wait([waiting]))
         thread.join()
 
 

@@ -6,29 +6,33 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from multiprocessing import shared_memory
 from pathlib import Path
 
 import psutil
 import torch
+from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import THIS_RANK, make_channel
-from torch_testing_shim._engine.fork_server import ForkServer
-from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.rank_outcomes import pass_outcome
-from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
-from torch_testing_shim._engine.spawned import Supervisor
-from torch_testing_shim._engine.zygote import Zygote
+from torch_testing_shim._engine.rank_server import signal_rank
+from torch_testing_shim._engine.rank_servers import ForkServerClient, SupervisorClient, ZygoteClient
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness_samples import SampleTestCase, wait_until
-
 #: What a rank holds on to.
 KEPT = []
+
 SLEEP = [sys.executable, "-c", "import time; time.sleep(3600)"]
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+#: Leads a group of its own with two children.
+FAMILY = "sleep 3600 & sleep 3600 & wait"
 
 
 def segments_of(pid):
@@ -87,13 +91,13 @@ class WhatRanksLeave(TestCase):
         self.assertTrue(wait_until(lambda: not psutil.Process(keeper.pid).children(), 10), "processes")
 
     def test_of_the_zygote(self):
-        self.check(lambda _: Zygote.start())
+        self.check(lambda _: ZygoteClient.start())
 
     def test_of_the_fork_server(self):
-        self.check(lambda scratch: ForkServer.start(scratch, ()))
+        self.check(lambda scratch: ForkServerClient.start(scratch, ()))
 
     def test_of_the_supervisor(self):
-        self.check(Supervisor.start)
+        self.check(SupervisorClient.start)
 
 
 class ToldInReports(SampleTestCase):
@@ -121,6 +125,54 @@ class ToldInReports(SampleTestCase):
         self.assertIn("\nthe ranks left 4 processes, which were ended\n", detail)
         self.assertIn("the ranks left 1 process, which was ended\n", run.output)
         self.assertEqual(2, run.output.count("the ranks left"), run.output)
+
+
+class RankSignals(TestCase):
+    def start_family(self):
+        leader = subprocess.Popen(["sh", "-c", FAMILY], preexec_fn=os.setpgrp)
+        self.addCleanup(leader.wait)
+        self.addCleanup(self.end, leader)
+        self.assertTrue(wait_until(lambda: len(self.children(leader)) == 2))
+        return leader
+
+    def end(self, leader):
+        with suppress(ProcessLookupError):
+            os.killpg(leader.pid, signal.SIGKILL)
+
+    def children(self, leader):
+        with open(f"/proc/{leader.pid}/task/{leader.pid}/children") as children:
+            return [int(child) for child in children.read().split()]
+
+    def test_the_whole_group(self):
+        leader = self.start_family()
+        children = self.children(leader)
+        signal_rank(leader.pid, signal.SIGKILL)
+        self.assertEqual(-signal.SIGKILL, leader.wait())
+        self.assertTrue(wait_until(lambda: not any(os.path.exists(f"/proc/{pid}/fd/0") for pid in children)))
+
+    def test_the_rank_alone(self):
+        leader = self.start_family()
+        children = self.children(leader)
+        signal_rank(leader.pid, signal.SIGSTOP, alone=True)
+        self.assertTrue(wait_until(lambda: self.state(leader.pid) == "T"))
+        self.assertEqual(["S", "S"], [self.state(child) for child in children])
+
+    def state(self, pid):
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+
+    def test_a_rank_that_is_not_in_its_group(self):
+        leader = self.start_family()
+        stray = subprocess.Popen(["sleep", "3600"], preexec_fn=lambda: os.setpgid(0, leader.pid))
+        self.addCleanup(stray.kill)
+        signal_rank(stray.pid, signal.SIGKILL)
+        self.assertEqual(-signal.SIGKILL, stray.wait())
+        self.assertIsNone(leader.poll(), "the group is another's")
+
+    def test_a_process_that_has_ended_is_passed_over(self):
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        signal_rank(ended.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

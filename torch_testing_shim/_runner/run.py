@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from .cli.options import Options
 from .expectations.nothing_expected import NothingExpected, RunJudgement
@@ -47,13 +48,13 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
     reports = RunReports(options, tree, expected.seconds)
     plan = RunPlan(selected, tree, options, expected, judged, reports.finish_file)
     with scratch_folder() as scratch, reports:
-        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
+        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=partial(_note, options.program))
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
     summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:
         write_failed_list(options.write_failed, failed_lines(summary))
     for problem in history.take(summary, _whole_files(selected, options)):
-        _note(problem)
+        _note(options.program, problem)
     return reports.finish(summary, [*_listings(summary, options, tree), *changes])
 
 
@@ -86,5 +87,5 @@ def _listings(summary: RunSummary, options: Options, tree: Tree) -> list[str]:
     return lines
 
 
-def _note(line: str) -> None:
-    print(f"run_test.py: note: {line}", file=sys.stderr, flush=True)
+def _note(program: str, line: str) -> None:
+    print(f"{program}: note: {line}", file=sys.stderr, flush=True)

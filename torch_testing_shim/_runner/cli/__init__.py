@@ -1,5 +1,9 @@
 """The command line: arguments in, an exit status out.
 
+console           the console script `torch-testing-shim`: `run`, `list` and `merge` in any repository
+project           the project's folder, and its tree
+project_table     the table [tool.torch_testing_shim] of pyproject.toml
+parser            the options, as argparse has them, and their help
 arguments         the command line: arguments in, one frozen `Options` out
 completion        completion of the command line in the user's shell, by argcomplete where that is installed
 main              the runner from beginning to end: options, choice of files, a list or a dry run or the run,

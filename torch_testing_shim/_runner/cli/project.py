@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +61,7 @@ def with_writable_reports(tree: Tree, *, only_shows: bool) -> tuple[Tree, list[s
     """
     if _can_be_written(tree.reports):
         return tree, []
-    name = hashlib.sha256(os.fsencode(tree.reports)).hexdigest()[:16]
+    name = f"{tree.root.name}-{zlib.crc32(os.fsencode(tree.reports)):08x}"
     caches = read_cache_folder()
     reports = tree.reports if caches is None else Path(caches, "torch_testing_shim", "reports", name)
     if only_shows:

@@ -44,9 +44,12 @@ def read_table(project: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, or a key or a value in the table is wrong.
     """
     path = project / FILE
+    table = _table_of(path)
+    if not table:
+        return {}
     values: dict[str, Any] = {}
     actions = {name: action for action in make_parser()._actions for name in _keys(action)}
-    for key, value in _table_of(path).items():
+    for key, value in table.items():
         where = f"{str(path)!r}: [tool.{TABLE}] {key}"
         if key not in actions:
             near = difflib.get_close_matches(key, actions, 1)

@@ -31,7 +31,7 @@ Processes:
     stop_signals        the signals by which people and machines stop a run
     stack_request       a signal has a process print the Python stacks of its threads
     standard_streams    opens the streams that a process was started without
-    child_setup         runs in a child between fork and exec
+    cores               the number of cores that this process may use
     parent_death        a signal from the kernel when the parent dies
     process_identity    a stamp that names one process for good
     owned_folders       folders that go with the process that made them

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
-from ..history.times_file import merge_times_files
-from ..history.tree_history import History
+from ..history.tree_history import History, merge_times_files
 from ..plan.choice import choose
 from ..plan.tree import Tree
 from ..process.build_command import build_command

@@ -10,12 +10,11 @@ from pathlib import Path
 from torch_testing_shim._shared.settings import read_github_actions
 
 from ..report.files import ReportFiles
-from ..report.github import append_step_summary
-from ..report.github_commands import command, without_commands
-from ..report.markdown import markdown_of
+from ..report.github import command, without_commands
+from ..report.markdown import append_step_summary, markdown_of
 from ..report.merge_reports import read_groups
 from ..report.recorded_run import RecordedRun
-from ..report.wording import failures_to_list, shortened
+from ..report.wording import failure_line, failures_to_list
 from ..result import ExitStatus
 
 __all__ = ["merge_reports"]
@@ -53,4 +52,4 @@ def _lines(run: RecordedRun) -> Iterator[str]:
     for sentence in run.summary.unmatched:
         yield f"UNMATCHED  {sentence}"
     for failure in failures_to_list(run.summary):
-        yield f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}"
+        yield failure_line(failure)

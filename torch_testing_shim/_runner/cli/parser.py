@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.hardware import add_hardware_option
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 from torch_testing_shim._shared.setting_options import add_setting_options
@@ -89,7 +89,7 @@ def as_keyword(text: str) -> str:
 
 def as_jobs(text: str) -> int:
     if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return core_count()
     try:
         return as_count(text)
     except argparse.ArgumentTypeError:

@@ -19,8 +19,6 @@ from pathlib import Path
 
 from ..usage_error import UsageError
 
-__all__ = ["DEFAULT_PATTERNS", "Tree", "find_test_names"]
-
 #: How test files are called, where nobody says otherwise, and how pytest has it.
 DEFAULT_PATTERNS = ("test_*.py",)
 _PYTESTS_PATTERNS = (*DEFAULT_PATTERNS, "*_test.py")

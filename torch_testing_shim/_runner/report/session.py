@@ -22,13 +22,11 @@ from ..cli.options import Options
 from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from .files import ReportFiles
-from .github import GitHubReport, append_step_summary
+from .github import GitHubReport
 from .junit import JUnitReport
-from .markdown import markdown_of
+from .markdown import append_step_summary, markdown_of
 from .recorded_run import RecordedRun, RunFacts, describe_machine
 from .terminal import OutputMode, TerminalReport, make_console
-
-__all__ = ["RunReports"]
 
 
 class RunReports:

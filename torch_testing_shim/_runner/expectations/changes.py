@@ -12,6 +12,7 @@ A test whose process crashed has no verdict, and changes nothing; neither does a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,11 +25,8 @@ from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 from ..result import FileResult
 from .judgement import Judge
-from .named_cause import cause_as_regex
 from .reading import may_meet
 from .unmatched import Listed, is_listed
-
-__all__ = ["Addition", "Change", "NewError", "Removal", "RunContext", "changes_after"]
 
 
 @dataclass(frozen=True)
@@ -175,3 +173,29 @@ def _without_conflicts(
             new = replace(new, torch=f"=={Version(context.torch).base_version}")
         if not any(may_meet(new, other) for other in others):
             yield Addition(new)
+
+
+#: Which rank was first is chance, and so are process ids, addresses and temporary folders.
+RANK = re.compile(r"^rank \d+ (?:failed|errored): ")
+CHANGING = re.compile(
+    r"(?P<pid>\bpid \d+)|(?P<address>\b0x[0-9a-fA-F]{6,})|(?P<path>(?<![\w.])/(?:tmp|dev/shm)/[^\s'\":]+)"
+)
+MARKS = {"pid": r"pid \d+", "address": r"0x[0-9a-fA-F]+", "path": r"\S+"}
+#: What of a line is taken, in characters; some messages are a page in one line.
+MOST_CHARACTERS = 200
+
+
+def cause_as_regex(reason: str) -> str:
+    """The regular expression, to be searched for, of a failure's reason; "" where there is none."""
+    line = next(iter(reason.splitlines()), "")
+    text = RANK.sub("", line)[:MOST_CHARACTERS].strip()
+    made, end = [], 0
+    for found in CHANGING.finditer(text):
+        made += [_escaped(text[end : found.start()]), MARKS[found.lastgroup or ""]]
+        end = found.end()
+    return "".join([*made, _escaped(text[end:])])
+
+
+def _escaped(text: str) -> str:
+    """The text without what means something in an expression; blanks and quotes stay, for people to read."""
+    return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text)

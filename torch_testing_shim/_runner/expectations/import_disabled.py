@@ -9,10 +9,11 @@ not name files: a test goes to the files here that hold its class, and one witho
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,9 @@ from typing import Any
 from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
 from torch_testing_shim._shared.expectations.ids import escaped
 
-from ..history.whole_file import write_whole
+from ..atomic_write import write_whole
 from ..usage_error import UsageError
 from .rewriting import new_block
-from .test_classes import TestClasses, read_classes
-
-__all__ = ["DisabledTest", "expectations_of", "here", "import_disabled_tests", "read_disabled"]
 
 ENTRY = re.compile(r"(?P<method>\S.*) \((?P<where>[\w.]+)\)", re.DOTALL)
 #: Device types as generic tests' names end in them, and dtypes likewise.
@@ -159,3 +157,40 @@ def _source(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+#: What makes the classes of a generic one; its first argument is that class.
+MAKER = "instantiate_device_type_tests"
+
+
+@dataclass(frozen=True)
+class TestClasses:
+    """The classes of one file.
+
+    Attributes:
+        names: all of them.
+        generic: those that are made again for each device type: Class -> ClassCPU, ClassCUDA.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    names: frozenset[str] = frozenset()
+    generic: frozenset[str] = frozenset()
+
+
+def read_classes(source: str) -> TestClasses:
+    """The classes in a file's source; none where it is no Python."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return TestClasses()
+    names = frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return TestClasses(names, frozenset(_generic(tree)))
+
+
+def _generic(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Name):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name == MAKER:
+                yield node.args[0].id

@@ -11,20 +11,17 @@ from torch_testing_shim._shared.expectations.expectation import Expectation
 from torch_testing_shim._shared.expectations.lookup import Expectations
 from torch_testing_shim._shared.expectations.skip_list import write_told
 
+from ..atomic_write import write_whole
 from ..cli.options import Options
-from ..history.whole_file import write_whole
 from ..plan.selection import FileSelection
 from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from ..usage_error import UsageError
 from .changes import RunContext, changes_after
 from .judgement import Judge
-from .reading import parse_expectations, read_text
+from .reading import installed_torch, is_in_range, parse_expectations, read_text
 from .rewriting import check_rewritable, rewritten
 from .unmatched import Listed, unmatched_entries
-from .versions import installed_torch, is_in_range
-
-__all__ = ["JudgedRun", "what_is_listed"]
 
 #: The variable that names the file in which a process reads what it is told.
 VARIABLE = "TORCH_TESTING_SHIM_EXPECTATIONS"

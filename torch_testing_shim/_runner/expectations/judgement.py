@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
 from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
 from torch_testing_shim._shared.expectations.lookup import FileExpectations
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-from ..result import DID_NOT_RUN, Failure, FileResult
-
-__all__ = ["FLAKY_RETRIES", "Judge"]
+from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
 #: How many times a test runs again that is expected to be flaky, where `--retries` asks for no more.
 FLAKY_RETRIES = 2
@@ -101,3 +102,51 @@ def _is_by(entry: JournalEntry, found: Expectation) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _compiled(error: str) -> re.Pattern[str]:
     return re.compile(error)
+
+
+class RunJudgement(Protocol):
+    """The expectations of one run."""
+
+    def judge_of(self, file: str) -> Judge:
+        """What judges the tests of a file."""
+
+    def variables(self, file: str, folder: Path) -> dict[str, str]:
+        """What a process of a file finds in its environment.
+
+        Args:
+            folder: where what it is told is written, once for each file.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+
+    def judge(self, result: FileResult) -> FileResult:
+        """A file's result as the expectations have it."""
+
+    def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
+        """Says which entries match no test, and updates the file where that was asked for; the run is then judged by
+        what the file says now.
+
+        Args:
+            summary: the run, judged.
+            finish: what is done with the result of a file that is now judged otherwise.
+
+        Returns:
+            The summary, and lines about what was changed.
+        """
+
+
+class NothingExpected:
+    """A run without expectations (a `RunJudgement`)."""
+
+    def judge_of(self, file: str) -> Judge:
+        return Judge()
+
+    def variables(self, file: str, folder: Path) -> dict[str, str]:
+        return {}
+
+    def judge(self, result: FileResult) -> FileResult:
+        return result
+
+    def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
+        return summary, []

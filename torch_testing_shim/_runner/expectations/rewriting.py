@@ -21,8 +21,6 @@ from ..usage_error import UsageError
 from .changes import Addition, Change, NewError, Removal
 from .reading import parse_expectations, toml_of
 
-__all__ = ["check_rewritable", "new_block", "rewritten"]
-
 HEADER = re.compile(r"[ \t]*\[\[[ \t]*test[ \t]*\]\]")
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
 

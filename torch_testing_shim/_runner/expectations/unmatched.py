@@ -14,8 +14,6 @@ from torch_testing_shim._shared.expectations.ids import is_glob
 
 from ..result import FileResult
 
-__all__ = ["Listed", "is_listed", "tests_of", "unmatched_entries"]
-
 
 @dataclass(frozen=True)
 class Listed:

@@ -1,9 +1,9 @@
-"""Sharding: which part of a selection one of N machines runs. Pure.
+"""Sharding: the part of a selection that one of N machines runs. Pure.
 
-The file that takes longest goes first, each to the shard that has least to do; of equals the name decides, then the
-shard's number. Files whose time nobody knows are then dealt so that each shard has as many of them as any other, or one
-more. Every machine computes the same plan from the same selection and the same times, whatever order the selection was
-typed in, and the shards 1 to N cover everything exactly once.
+Files are placed longest first, each on the shard with the least load; ties go by the file's name, then by the shard's
+number. Files without a recorded time are then dealt out evenly, to the least loaded shards first. Every machine
+computes the same plan from the same selection and the same times, whatever order the selection was typed in, and the
+shards 1 to N cover everything exactly once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from .selection import FileSelection
-
-__all__ = ["Shard", "plan_shards", "take_shard"]
 
 NO_TIMES: Mapping[str, float] = MappingProxyType({})
 
@@ -44,7 +42,7 @@ def take_shard(
     Args:
         selected: the files of all shards together.
         shard: which of them.
-        seconds: files' names -> how long they are expected to take; see `Times.expected`.
+        seconds: files' names -> the seconds that they are expected to take (see `Times.expected`).
     """
     return plan_shards(selected, shard.count, seconds)[shard.index - 1]
 

@@ -1,7 +1,7 @@
-"""A large file in parts that run at the same time. Pure: names and times in, parts out.
+"""Split a large file into parts that run at the same time. Pure: names and times in, parts out.
 
-Classes stay whole where they can, since what their tests share is set up once in each process. Every test is in exactly
-one part, and the tests of a part are in the file's order.
+Classes stay whole where they can, since their fixtures are set up once in each process. Every test is in exactly one
+part, and the tests of a part are in the file's order.
 """
 
 from __future__ import annotations
@@ -11,23 +11,21 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim._shared.node_ids import class_and_method
 
-__all__ = ["part_count", "split_tests"]
-
-#: A part is to take at least so long, in seconds: a process costs a start, and a file that is read again.
+#: The least length of a part, in seconds: each process costs a start, and reads the file again.
 PART_SECONDS = 20.0
-#: A part of a file whose times are not known is to have at least so many tests.
+#: The least number of tests in a part of a file whose times are not known.
 PART_TESTS = 10
 
 
 def part_count(file: str, files: Sequence[str], seconds: Mapping[str, float], jobs: int) -> int:
-    """Into how many parts `file` is to be split; 1 for not at all.
+    """Return the number of parts to split `file` into; 1 for a file that stays whole.
 
-    A file is split that would take longer than a job's share of the whole run, and one of unknown size where there are
-    more jobs than files.
+    A file is split where it would take longer than a job's share of the whole run. A file of unknown length is split
+    where there are more jobs than files.
 
     Args:
         files: all files of the run.
-        seconds: what they took before, as far as it is known.
+        seconds: recorded durations of these, as far as they are known.
         jobs: how many processes run at a time.
     """
     if file not in seconds:
@@ -37,12 +35,12 @@ def part_count(file: str, files: Sequence[str], seconds: Mapping[str, float], jo
 
 
 def split_tests(tests: Sequence[str], seconds: Mapping[str, float], count: int) -> tuple[tuple[str, ...], ...]:
-    """The tests in `count` parts of about the same length, or in fewer where there are too few tests; never an empty
-    part.
+    """Return the tests in `count` parts of about the same length, or in fewer where there are too few tests; no part is
+    empty.
 
     Args:
-        tests: "Class.test", in order; one that is planned twice counts once.
-        seconds: what they took before; one that is not in it takes as long as the others on average.
+        tests: "Class.test", in order; a test that is planned twice counts once.
+        seconds: recorded durations; a test without one counts as the mean of the others.
     """
     tests = tuple(dict.fromkeys(tests))
     known = [seconds[test] for test in tests if test in seconds]
@@ -62,7 +60,7 @@ def split_tests(tests: Sequence[str], seconds: Mapping[str, float], count: int) 
 
 
 def _units(tests: Sequence[str], weights: Mapping[str, float], largest: float) -> list[list[str]]:
-    """What stays together: a class, or each test of a class that is larger than a part is to be."""
+    """The units that stay together: a class, or each test of a class that is larger than a part."""
     classes: dict[str, list[str]] = {}
     for test in tests:
         classes.setdefault(class_and_method(test)[0], []).append(test)

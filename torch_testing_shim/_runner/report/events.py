@@ -15,10 +15,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..process.file_process import Watcher
+from torch_testing_shim._shared.journal_reading import JournalNews
+
 from ..result import FileResult
 
-__all__ = ["RunReport"]
+
+class Watcher(Protocol):
+    """What sees a file's progress."""
+
+    def on_output(self, chunk: bytes) -> None:
+        """The file has printed `chunk`."""
+
+    def on_journal(self, news: JournalNews) -> None:
+        """The journal has grown."""
+
+    def on_look(self) -> None:
+        """Time has passed."""
 
 
 class RunReport(Protocol):

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..history.whole_file import write_whole
+from ..atomic_write import write_whole
 from ..usage_error import UsageError
 from .json_lines import to_json_lines
 from .recorded_run import RecordedRun
 from .trace import trace_json
-
-__all__ = ["ReportFiles"]
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,7 @@ from typing import Any, TypeVar
 from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 
 from ..result import Failure, FileEnding, FileResult, RunSummary
-from .recorded_run import RecordedRun, RunFacts
-from .rows import rows_of
-
-__all__ = ["RecordsError", "read_json_lines", "to_json_lines"]
+from .recorded_run import RecordedRun, RunFacts, rows_of
 
 VERSION = 1
 #: Of more shards than this nobody has machines; a number beyond it is a broken record.

@@ -37,9 +37,7 @@ from torch_testing_shim._shared.node_ids import class_and_method
 
 from ..result import FileResult
 from ..usage_error import UsageError
-from .rows import TestRow, rows_of
-
-__all__ = ["JUnitReport", "junit_document"]
+from .recorded_run import TestRow, rows_of
 
 #: Characters that XML 1.0 has no way to write.
 NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

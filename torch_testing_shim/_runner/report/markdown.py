@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ..result import RunSummary
-from .recorded_run import RecordedRun
-from .rows import noted_rows, rows_of
-from .wording import failures_to_list, shortened
+from torch_testing_shim._shared.settings import GitHubActions
 
-__all__ = ["markdown_of"]
+from ..result import RunSummary
+from .recorded_run import RecordedRun, noted_rows, rows_of
+from .wording import failures_to_list, shortened
 
 #: GitHub takes no more than a megabyte; nobody reads half of that.
 ROWS, SLOWEST = 100, 10
@@ -81,3 +80,15 @@ def _plain(text: str) -> str:
     """The text as it is: nothing in it is Markdown or HTML, and it stays on one line."""
     one_line = "".join(character if character.isprintable() else " " for character in text)
     return re.sub(r"[^A-Za-z0-9 ./\u0080-\U0010ffff]", lambda found: f"&#{ord(found.group())};", one_line)
+
+
+def append_step_summary(actions: GitHubActions, text: str) -> list[str]:
+    """Adds Markdown to the summary of the job; returns one sentence where it could not be written."""
+    if actions.step_summary is None:
+        return []
+    try:
+        with open(actions.step_summary, "a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+    except OSError as error:
+        return [f"the summary of the job could not be written to {actions.step_summary!r}: {error.strerror}"]
+    return []

@@ -15,8 +15,6 @@ from ..result import ExitStatus, RunSummary
 from .json_lines import RecordsError, read_json_lines
 from .recorded_run import RecordedRun
 
-__all__ = ["MergedRuns", "missing_shards", "one_verdict", "read_groups"]
-
 #: How a report's name ends; the folders may hold other files.
 SUFFIX = ".jsonl"
 

@@ -17,11 +17,8 @@ from torch_testing_shim._shared.journal import JournalEntry, RankRecord
 
 from ..result import DID_NOT_RUN, ExitStatus
 from .progress import short_duration
-from .recorded_run import RecordedRun
-from .rows import TestRow, noted_rows, rows_of
+from .recorded_run import RecordedRun, TestRow, noted_rows, rows_of
 from .timeline import timeline_of
-
-__all__ = ["page_html"]
 
 SLOWEST = 20
 #: What is shown of one report or output, and of a name, in characters, half of it from each end; what is left out is

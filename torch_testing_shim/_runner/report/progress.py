@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from .running import RunningProcess
-
-__all__ = ["Progress", "seconds_left", "short_duration"]
+from torch_testing_shim._shared.journal import JournalEntry
+from torch_testing_shim._shared.journal_reading import JournalNews
 
 
 def seconds_left(
@@ -93,3 +92,49 @@ def _line(process: RunningProcess) -> str:
     news = process.news
     now = news.now or ("ending" if news.planned else "starting")
     return f"{process.name}  {news.ended}/{news.planned}  {now}  {time.monotonic() - process.started:.0f}s"
+
+
+class RunningProcess:
+    """One process of a file.
+
+    Args:
+        file: the file's name.
+        part: what of it the process runs; empty for all of it.
+        take_tests: gets the tests that have ended since it was last called.
+        take_output: gets what the process prints.
+        take_look: called now and then.
+
+    Attributes:
+        started: when it started, in seconds of the monotonic clock.
+        news: what its journal has told last.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        part: str,
+        take_tests: Callable[[RunningProcess, Sequence[JournalEntry]], object],
+        take_output: Callable[[bytes], object] | None = None,
+        take_look: Callable[[], object] | None = None,
+    ) -> None:
+        self.file, self.part = file, part
+        self.started = time.monotonic()
+        self.news = JournalNews()
+        self._take_output, self._take_tests, self._take_look = take_output, take_tests, take_look
+
+    @property
+    def name(self) -> str:
+        """The file's name, with the part where there is one."""
+        return f"{self.file} ({self.part})" if self.part else self.file
+
+    def on_output(self, chunk: bytes) -> None:
+        if self._take_output is not None:
+            self._take_output(chunk)
+
+    def on_journal(self, news: JournalNews) -> None:
+        self.news = news
+        self._take_tests(self, news.entries)
+
+    def on_look(self) -> None:
+        if self._take_look is not None:
+            self._take_look()

@@ -22,13 +22,11 @@ from ..cli.options import Options
 from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from .files import ReportFiles
-from .github import GitHubReport, append_step_summary
+from .github import GitHubReport
 from .junit import JUnitReport
-from .markdown import markdown_of
+from .markdown import append_step_summary, markdown_of
 from .recorded_run import RecordedRun, RunFacts, describe_machine
 from .terminal import OutputMode, TerminalReport, make_console
-
-__all__ = ["RunReports"]
 
 
 class RunReports:
@@ -91,7 +89,7 @@ class RunReports:
         notes = append_step_summary(self._actions, markdown_of([run], problems)) if self._actions is not None else []
         for kind, lines in (("error", problems), ("note", notes)):
             for line in lines:
-                print(f"run_test.py: {kind}: {line}", file=sys.stderr, flush=True)
+                print(f"{self._options.program}: {kind}: {line}", file=sys.stderr, flush=True)
         if lists:
             self.display.lines(lists)
         self.display.finished(summary)

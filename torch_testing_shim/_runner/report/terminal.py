@@ -19,14 +19,11 @@ from rich.text import Text
 
 from torch_testing_shim._shared.journal import JournalEntry
 
-from ..process.file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .output import OutputSpeaker, ShownOutput
-from .progress import Progress
-from .running import RunningProcess
-from .wording import NoteLines, counts_of, failures_to_list, left_out_lines, shortened, stopped_lines
-
-__all__ = ["OutputMode", "TerminalReport", "make_console"]
+from .events import Watcher
+from .output import ProcessOutput, ShownOutput
+from .progress import Progress, RunningProcess
+from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
 
 #: How often the live lines are drawn at most, in seconds.
 DRAW_INTERVAL = 0.1
@@ -83,7 +80,7 @@ class TerminalReport:
         self._notes = NoteLines()
         self._progress = Progress(expected or {}, jobs)
         self._lock = threading.RLock()
-        self._speakers: dict[RunningProcess, OutputSpeaker] = {}
+        self._outputs: dict[RunningProcess, ProcessOutput] = {}
 
     def __enter__(self) -> TerminalReport:
         if self._live is not None:
@@ -104,12 +101,12 @@ class TerminalReport:
         """A process starts for `file`."""
         with self._lock:
             number, total = self._progress.place(file)
-            speaker = self._output.join(file) if self._output is not None else None
-            process = RunningProcess(file, part, speaker.write if speaker else _drop, self._tests_ended, self._draw)
+            output = self._output.open(file) if self._output is not None else None
+            process = RunningProcess(file, part, self._tests_ended, output.write if output else None, self._draw)
             self._progress.processes.append(process)
-            if speaker is not None:
-                self._speakers[process] = speaker
-                speaker.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
+            if output is not None:
+                self._outputs[process] = output
+                output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
             return process
 
     def process_ended(self, watcher: Watcher) -> None:
@@ -117,8 +114,8 @@ class TerminalReport:
         assert isinstance(watcher, RunningProcess)
         with self._lock:
             self._progress.processes.remove(watcher)
-            if watcher in self._speakers:
-                self._speakers.pop(watcher).finish()
+            if watcher in self._outputs:
+                self._outputs.pop(watcher).finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Prints what the runner found about the file and the file's line."""
@@ -184,7 +181,7 @@ class TerminalReport:
     def _table(self, failures: list[Failure]) -> None:
         if not self._console.is_terminal:  # one line each, whole and easy to search
             for failure in failures:
-                self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}")
+                self._line(failure_line(failure))
             return
         table = Table("what", "where", "why", title="failed", title_justify="left")
         for failure in failures:
@@ -194,7 +191,7 @@ class TerminalReport:
         self._console.print(table)
 
     def _failure(self, failure: Failure, *, with_detail: bool = True) -> None:
-        self._line(f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}", style="red")
+        self._line(failure_line(failure), style="red")
         if with_detail and failure.detail:
             self._line(failure.detail.rstrip("\n"))
 
@@ -210,7 +207,3 @@ class TerminalReport:
         with self._console.capture() as captured:
             self._console.print(Text(text, style=style), soft_wrap=True, end="")
         return captured.get()
-
-
-def _drop(chunk: bytes) -> None:
-    """What happens to output that is not shown."""

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import FileResult
-from .recorded_run import RecordedRun
-from .rows import TestRow, rows_of
-
-__all__ = ["Bar", "Lane", "Tick", "Timeline", "timeline_of"]
+from .recorded_run import RecordedRun, TestRow, rows_of
 
 WIDTH = 1000.0
 #: Heights of the rows of a lane, with the gap below each, in pixels.

@@ -15,10 +15,7 @@ from typing import Any
 from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import FileResult
-from .recorded_run import RecordedRun
-from .rows import TestRow, rows_of
-
-__all__ = ["trace_json"]
+from .recorded_run import RecordedRun, TestRow, rows_of
 
 #: A number that no process has: 0 is the system's own.
 FIRST_NUMBER = 1

@@ -9,8 +9,6 @@ from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-__all__ = ["NoteLines", "counts_of", "failures_to_list", "left_out_lines", "shortened", "stopped_lines"]
-
 #: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
 LISTED_NOT_RUN = 10
 #: What the table shows of a reason; some messages are a page in one line.
@@ -34,6 +32,11 @@ def failures_to_list(summary: RunSummary) -> list[Failure]:
 def shortened(reason: str) -> str:
     """A reason that fits a table; the whole of it stands in the report above."""
     return reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 4]} ..."
+
+
+def failure_line(failure: Failure) -> str:
+    """A failure on one line, as logs show it: "FAILED  file::Class.test  the reason"."""
+    return f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}"
 
 
 def counts_of(result: FileResult) -> str:
@@ -73,3 +76,32 @@ class NoteLines:
             elif note not in self._marks:
                 self._marks.add(note)
                 yield f"NOTE  {note}"
+
+
+#: How many tests with one reason are named; decorators of a whole file can skip hundreds.
+NAMED_TESTS = 3
+
+
+def slowest_tests(summary: RunSummary, count: int) -> list[str]:
+    """A headline and the `count` slowest tests, slowest first; all of them where `count` is 0."""
+    timed = [(entry.seconds, f"{file.file}::{entry.test}") for file in summary.files for entry in file.entries]
+    timed.sort(key=lambda test: (-test[0], test[1]))
+    shown = timed[:count] if count else timed
+    headline = f"slowest {len(shown)} of {len(timed)} tests:"
+    return [headline, *(f"{seconds:9.3f}s  {where}" for seconds, where in shown)]
+
+
+def skip_reasons(summary: RunSummary) -> list[str]:
+    """One line for each reason, with the number of tests that it skipped and the first of them; commonest first."""
+    tests: dict[str, list[str]] = {}
+    for file in summary.files:
+        for entry in file.entries:
+            if entry.status.is_skip:
+                tests.setdefault(entry.reason or "no reason", []).append(f"{file.file}::{entry.test}")
+    commonest = sorted(tests.items(), key=lambda reason: -len(reason[1]))
+    return [_line(reason, names) for reason, names in commonest] or ["no test was skipped"]
+
+
+def _line(reason: str, names: list[str]) -> str:
+    more = [f"and {len(names) - NAMED_TESTS} more"] if len(names) > NAMED_TESTS else []
+    return f"SKIPPED  {len(names)}  {reason}  ({', '.join([*names[:NAMED_TESTS], *more])})"

@@ -26,8 +26,6 @@ from ..process.command import (
 from ..process.output_file import OutputFile
 from .huge_pages import environment_for_huge_pages
 
-__all__ = ["PRELOAD", "WarmInterpreter", "WarmRefusal"]
-
 #: What the interpreter imports before it is ready: what nearly every test file imports.
 PRELOAD = ("torch", "torch.distributed", "torch_testing_shim.common_utils", "torch_testing_shim.common_distributed")
 #: How long it may take to be ready, or to start a file, in seconds: torch is read from a cold disk in less.

@@ -12,8 +12,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["environment_for_huge_pages", "huge_ranges", "use_huge_pages"]
-
 #: Has glibc's malloc (2.35 and newer) ask for huge pages from the start, which saves collecting them later.
 TUNABLES_VARIABLE = "GLIBC_TUNABLES"
 MALLOC_IN_HUGE_PAGES = "glibc.malloc.hugetlb=1"

@@ -28,8 +28,6 @@ from torch_testing_shim._runner.warm.source import FileSource, preparing_conftes
 from torch_testing_shim._shared.main_part import PACKAGE
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
-__all__ = ["main"]
-
 
 class Refusal(Exception):
     """A file cannot be run from this interpreter; the message says why in one line."""

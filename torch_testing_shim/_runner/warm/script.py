@@ -28,8 +28,6 @@ from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE, FileCommand
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-__all__ = ["become", "run_script"]
-
 
 def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:
     """Gives this process, a fresh fork, what a new interpreter would have.

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from torch_testing_shim._engine.preload import names_in_code
 
-__all__ = ["FileSource", "preparing_conftest", "read_source"]
-
 #: The packages that are imported ahead: torch, and what is built on it here.
 AHEAD = ("torch", "torch_testing_shim")
 #: Names by which a file changes what an import of torch would read.

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
@@ -48,13 +49,13 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
     reports = RunReports(options, tree, recorded.seconds)
     plan = RunPlan(selected, tree, options, recorded, judged, reports.finish_file)
     with _scratch_folder() as scratch, reports:
-        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
+        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=partial(_note, options.program))
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
     summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:
         write_failed_list(options.write_failed, failed_lines(summary))
     for problem in history.take(summary, _whole_files(selected, options)):
-        _note(problem)
+        _note(options.program, problem)
     return reports.finish(summary, [*_listings(summary, options, tree), *changes])
 
 
@@ -87,8 +88,8 @@ def _listings(summary: RunSummary, options: Options, tree: Tree) -> list[str]:
     return lines
 
 
-def _note(line: str) -> None:
-    print(f"run_test.py: note: {line}", file=sys.stderr, flush=True)
+def _note(program: str, line: str) -> None:
+    print(f"{program}: note: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -215,7 +215,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return Receipt(self._come_alone(src, self._rank, tag, "recv", tensors))
 
     def _come_alone(self, src: int, dst: int, tag: int, name: str, tensors: list[torch.Tensor]) -> Callable[[], None]:
-        """Comes to the next meeting of a sender and a receiver, who are members of this group; returns how to wait."""
+        """Comes to the next meeting of a sender and a receiver of this group. Returns a function that waits for it."""
         route = (src, dst, tag)
         number = next(self._routes.setdefault(route, itertools.count(1)))
         members, me = (self._members[src], self._members[dst]), self._members[self._rank]

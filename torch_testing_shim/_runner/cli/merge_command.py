@@ -20,12 +20,13 @@ from ..result import ExitStatus
 __all__ = ["merge_reports"]
 
 
-def merge_reports(folders: Sequence[Path], page: Path | None) -> int:
+def merge_reports(folders: Sequence[Path], page: Path | None, program: str) -> int:
     """Merges the reports below each of `folders` and returns the exit status: the verdict over all runs.
 
     Args:
         folders: a folder for each group of shards.
         page: where the HTML page is to be written, or None.
+        program: how the command is called.
 
     Raises:
         UsageError: the page cannot be written.
@@ -40,7 +41,7 @@ def merge_reports(folders: Sequence[Path], page: Path | None) -> int:
     lines = "\n".join(line for run in merged.runs for line in _lines(run))
     print(lines if actions is None else without_commands(lines, secrets.token_hex(16)).rstrip("\n"))
     for problem in (*merged.problems, *unwritten):
-        print(command("error", problem) if actions is not None else f"run_test.py: error: {problem}", file=sys.stderr)
+        print(command("error", problem) if actions is not None else f"{program}: error: {problem}", file=sys.stderr)
     print(merged)
     sys.stdout.flush()
     return ExitStatus.FAILED if unwritten and merged.exit_status == ExitStatus.PASSED else merged.exit_status

@@ -89,7 +89,7 @@ class RunReports:
         notes = append_step_summary(self._actions, markdown_of([run], problems)) if self._actions is not None else []
         for kind, lines in (("error", problems), ("note", notes)):
             for line in lines:
-                print(f"run_test.py: {kind}: {line}", file=sys.stderr, flush=True)
+                print(f"{self._options.program}: {kind}: {line}", file=sys.stderr, flush=True)
         if lists:
             self.display.lines(lists)
         self.display.finished(summary)

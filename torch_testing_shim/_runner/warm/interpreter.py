@@ -152,7 +152,7 @@ def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
     """The imports of a file of PyTorch's, with modules of this package in place of PyTorch's harness, and the modules
     that serve these."""
     from torch_testing_shim._upstream.redirect import shim_module_of
-    from torch_testing_shim._upstream.statements import UPSTREAM
+    from torch_testing_shim._upstream.rewriting import UPSTREAM
 
     is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
     served = [shim_module_of(name) if is_served[name] else name for name in source.imports]

@@ -55,7 +55,7 @@ answer_in_new_interpreter({order!r}, {answers}, {parent})
 
 
 def current_accelerator() -> torch.device | None:
-    """Return the accelerator that this torch was built or extended for, whether or not there is one. Start no driver."""
+    """Return the accelerator that this torch was built or extended for, present or not. Start no driver."""
     if _ANSWERS_BY_BUILD or torch.accelerator.current_accelerator is not _TORCHS:
         return torch.accelerator.current_accelerator()
     extension = torch._C._get_privateuse1_backend_name()

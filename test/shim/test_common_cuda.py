@@ -9,7 +9,7 @@ import torch
 from torch_testing_shim import common_cuda
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._skips import flags
-from torch_testing_shim._skips.cuda_flags import LazyFlag
+from torch_testing_shim._skips.capabilities import LazyFlag
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ATTENTION = [f"PLATFORM_SUPPORTS_{kind}_ATTENTION" for kind in ("FLASH", "MEM_EFF", "CUDNN", "FUSED")]

@@ -4,8 +4,7 @@ base                   `TestCase`, which all test classes of the harness build o
                        test process
 class_ranks            the ranks that are kept for a class, and what the class says of them, be it by a value, a
                        property or a method
-communication          which accelerators ranks are to use, and folders for them to meet in;
-                       `common_distributed` has the names
+surroundings           accelerators for ranks, folders to meet in, debug settings; `common_distributed` has the names
 continuous             tests of a class that share their ranks and their process group:
                        `MultiProcContinuousTest`
 debug_settings         settings of torch.distributed that a test runs under, and what DDP has logged;

@@ -45,8 +45,8 @@ from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.seeds import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 from torch_testing_shim._skips.conditions import skip_reason
-from torch_testing_shim._skips.needs import missing_backend, missing_device
 
 __all__ = ["MultiProcContinuousTest"]
 

@@ -11,7 +11,7 @@ from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._shared.settings import changed_environment
-from torch_testing_shim._skips.needs import skip_without_backend
+from torch_testing_shim._skips.by_ranks import skip_without_backend
 
 __all__ = ["DistributedTestBase"]
 

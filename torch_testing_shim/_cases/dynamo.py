@@ -22,7 +22,7 @@ from torch_testing_shim._cases.limits import default_ranks, group_timeout
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
-from torch_testing_shim._skips.needs import skip_without_backend
+from torch_testing_shim._skips.by_ranks import skip_without_backend
 
 __all__ = [
     "DynamoDistributedMultiProcTestCase",

@@ -14,7 +14,7 @@ from torch.distributed.fsdp.wrap import wrap as torchs_wrap
 
 from torch_testing_shim._cases.limits import default_ranks
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._skips.needs import missing_backend, missing_device
+from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 from torch_testing_shim._upstream.graft import assigned
 
 __all__ = [

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch_testing_shim._shared.settings import Settings
 from torch_testing_shim._skips import flags
-from torch_testing_shim._skips.marks import SLOW_REASON
+from torch_testing_shim._skips.by_machine import SLOW_REASON
 
 __all__ = ["TestListError", "check_test_lists", "reason_not_to_run"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from unittest import mock
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared.settings import (
     DEFAULT_TIMEOUT_SECONDS,

@@ -17,8 +17,8 @@ from torch_testing_shim._cases.process_group_end import keep_connections, run_in
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._skips.by_ranks import missing_backend, missing_device, skip_without_backend
 from torch_testing_shim._skips.conditions import skip_where
-from torch_testing_shim._skips.needs import missing_backend, missing_device, skip_without_backend
 from torch_testing_shim._upstream.class_rest import TorchsRest
 from torch_testing_shim._upstream.graft import assigned, served
 from torch_testing_shim.common_distributed import (

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.expectations.named_cause import cause_as_regex
 from torch_testing_shim.common_utils import TestCase, run_tests

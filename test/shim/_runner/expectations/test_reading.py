@@ -7,8 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.expectations.reading import may_meet, parse_expectations, read_text
 from torch_testing_shim._runner.usage_error import UsageError

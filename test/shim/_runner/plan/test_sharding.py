@@ -6,8 +6,7 @@ import itertools
 import random
 import time
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.sharding import Shard, plan_shards, take_shard

@@ -7,8 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.split import part_count, split_tests
 from torch_testing_shim.common_utils import TestCase, run_tests

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.process.slots import Budget, Lease, ranks_in_source, slot_count
 from torch_testing_shim.common_utils import TestCase, run_tests

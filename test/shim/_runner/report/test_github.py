@@ -10,8 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report.github import GitHubReport, append_step_summary
 from torch_testing_shim._runner.report.github_commands import command, failed_line, failure_annotation

@@ -7,8 +7,7 @@ import tempfile
 import threading
 from unittest import mock
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report import floor as floor_module
 from torch_testing_shim._runner.report.floor import Floor

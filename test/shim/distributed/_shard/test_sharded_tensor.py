@@ -15,8 +15,12 @@ from torch_testing_shim._engine.rank_device import rank_device
 from torch_testing_shim._skips.conditions import skip_reason
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed._shard import sharded_tensor as face
-from torch_testing_shim.distributed._shard.sharded_tensor import TEST_GPU_NUM, ShardedTensorTestBase, with_comms
-from torch_testing_shim.distributed._shard.sharded_tensor import _test_st_common as st_common
+from torch_testing_shim.distributed._shard.sharded_tensor import (
+    TEST_GPU_NUM,
+    ShardedTensorTestBase,
+    _test_st_common as st_common,
+    with_comms,
+)
 from torch_testing_shim.distributed._shard.sharded_tensor._test_ops_common import (
     clone_module_parameter,
     gen_binary_op_func,
@@ -117,7 +121,7 @@ class Alone(TestCase):
         """Why a test with `with_comms` would be skipped on this device, as is known without ranks."""
         with (
             mock.patch.object(face, "device_in_use", return_value=device),
-            mock.patch("torch_testing_shim._skips.needs.device_in_use", return_value=device),
+            mock.patch("torch_testing_shim._skips.by_ranks.device_in_use", return_value=device),
             mock.patch.object(dist, "is_backend_available", return_value=True),
         ):
             return skip_reason(Ranks("test_rpc"), with_comms(**arguments)(lambda case: None))

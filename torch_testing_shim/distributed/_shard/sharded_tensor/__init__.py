@@ -17,8 +17,8 @@ from torch_testing_shim._cases.limits import DEFAULT_WORLD_SIZE, group_timeout
 from torch_testing_shim._cases.process_group_end import keep_connections, run_in_group
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._skips.by_ranks import missing_backend
 from torch_testing_shim._skips.conditions import skip_where
-from torch_testing_shim._skips.needs import missing_backend
 from torch_testing_shim._upstream.graft import served
 from torch_testing_shim._upstream.redirect import is_installed
 from torch_testing_shim.common_distributed import MultiProcessTestCase

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 from torch.distributed._shard.metadata import ShardMetadata
-from torch.distributed._shard.sharding_spec import ChunkShardingSpec
-from torch.distributed._shard.sharding_spec import _internals as splitting
+from torch.distributed._shard.sharding_spec import ChunkShardingSpec, _internals as splitting
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
 from torch_testing_shim._cases.placements import rank_placements

@@ -1,19 +1,27 @@
-"""Decorators that skip a test, by what the machine, the build or the run is like.
+"""Decorators that skip a test by what the machine, the build of torch or the run is like.
 
-Conditions are asked when the test is about to run (see `_rank_free`), those of a class when it is decorated. Each
-keeps the name, signature and meaning of upstream's decorator (torch 2.13).
+`common_utils` and `common_distributed` have them. A condition is asked when the test is about to run (see
+`conditions`); `lazy_skip_if` asks that of a class when it is decorated. Each keeps the name, signature and meaning of
+upstream's decorator (torch 2.13).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
+import torch
+import torch.distributed as dist
+
+from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._shared.settings import runs_under_pytest
+from torch_testing_shim._skips.capabilities import has_multicast_memory, rocm_arch
 from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._skips.flags import (
+    IS_WINDOWS,
     LAZY_FLAGS,
     TEST_WITH_ROCM,
     TEST_WITH_TORCHDYNAMO,
@@ -22,19 +30,30 @@ from torch_testing_shim._skips.flags import (
 )
 
 __all__ = [
+    "import_transformers_or_skip",
     "lazy_skip_if",
     "requires_accelerator",
     "requires_cuda",
+    "requires_multicast_support",
     "requires_multigpu",
+    "requires_nccl_shrink",
+    "requires_nccl_version",
     "serialTest",
     "skipIfRocm",
     "skipIfTorchDynamo",
     "skip_but_pass_in_sandcastle",
     "skip_but_pass_in_sandcastle_if",
     "skip_if_pytest",
+    "skip_if_rocm",
+    "skip_if_rocm_arch_multiprocess",
+    "skip_if_rocm_multiprocess",
+    "skip_if_rocm_ver_lessthan_multiprocess",
+    "skip_if_win32",
     "slowTest",
     "slowTestIf",
 ]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Item = TypeVar("Item", bound=Callable[..., Any])  # a test method or a class of tests
 Decorator = Callable[[Item], Item]
@@ -72,12 +91,82 @@ def requires_multigpu(fn: Item) -> Item:
     return _marked("multigpu", skipping(fn))
 
 
+def requires_nccl_version(version: tuple[int, ...], msg: str) -> Callable[[Item], Item]:
+    """Skips a test on CUDA where NCCL is missing or older than `version`; on other devices it runs (upstream's name,
+    torch 2.13).
+
+    Args:
+        version: the oldest that would do, as `torch.cuda.nccl.version()` gives it: (2, 27).
+        msg: why.
+    """
+
+    def condition(_: unittest.TestCase) -> str | None:
+        if device_in_use().type != "cuda":
+            return None
+        if not dist.is_nccl_available():
+            return "torch was built without NCCL"
+        found = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+        return None if found >= tuple(version) else f"needs NCCL {_dotted(version)}, found {_dotted(found)}: {msg}"
+
+    return skip_where(condition)
+
+
+def requires_nccl_shrink() -> Callable[[Item], Item]:
+    """Skips a test on CUDA where NCCL cannot shrink a group, which came with 2.27 (upstream's name, torch 2.13)."""
+    return requires_nccl_version((2, 27), "an older one cannot shrink a group")
+
+
+def requires_multicast_support() -> Callable[[Item], Item]:
+    """Skips where the device has no multicast memory (upstream's name, torch 2.13)."""
+    return skip_where(lambda _: None if has_multicast_memory() else "needs a device with multicast memory")
+
+
 def skipIfRocm(
     func: Item | None = None, *, msg: str = "test doesn't currently work on the ROCm stack"
 ) -> Item | Callable[[Item], Item]:
     """Skips where torch was built for ROCm; used bare or with a message."""
     decorate: Callable[[Item], Item] = lazy_skip_if(lambda: TEST_WITH_ROCM, f"skipIfRocm: {msg}")
     return decorate if func is None else decorate(func)
+
+
+def skip_if_rocm_multiprocess(func: Item) -> Item:
+    """Skips on ROCm (upstream's name, torch 2.13)."""
+    return unittest.skipIf(TEST_WITH_ROCM, "does not run on ROCm")(func)
+
+
+skip_if_rocm = skip_if_rocm_multiprocess  # the name of torch 2.4
+
+
+def skip_if_rocm_arch_multiprocess(arch: Sequence[str]) -> Callable[[Item], Item]:
+    """Skips on ROCm GPUs of the architectures given, "gfx90a" for example (upstream's name, torch 2.13)."""
+
+    def condition(_: unittest.TestCase) -> str | None:
+        return f"does not run on {rocm_arch()}" if TEST_WITH_ROCM and rocm_arch() in arch else None
+
+    return skip_where(condition)
+
+
+def skip_if_rocm_ver_lessthan_multiprocess(version: Sequence[int] | None = None) -> Callable[[Item], Item]:
+    """Skips on a ROCm older than `version`, or on any where that is None (upstream's name, torch 2.13)."""
+    found = tuple(int(part) for part in str(torch.version.hip).partition("-")[0].split(".")) if TEST_WITH_ROCM else ()
+    is_too_old = TEST_WITH_ROCM and (version is None or found < tuple(version))
+    wanted = "another platform" if version is None else f"ROCm {_dotted(version)}"
+    return unittest.skipIf(is_too_old, f"needs {wanted}, found ROCm {_dotted(found)}")
+
+
+def skip_if_win32() -> Callable[[Item], Item]:
+    """Skips on Windows (upstream's `skip_if_win32`, torch 2.13)."""
+    return unittest.skipIf(IS_WINDOWS, "does not run on Windows")
+
+
+def import_transformers_or_skip() -> Callable[[Item], Item]:
+    """Skips where the package `transformers` is not installed (upstream's name, torch 2.13)."""
+
+    def condition(_: unittest.TestCase) -> str | None:
+        found = importlib.util.find_spec("transformers")
+        return None if found is not None else "the package transformers is not installed"
+
+    return skip_where(condition)
 
 
 def skipIfTorchDynamo(msg: str = "test doesn't currently work with dynamo") -> Callable[[Item], Item]:
@@ -129,3 +218,7 @@ def serialTest(condition: bool = True) -> Callable[[Item], Item]:
 def _marked(mark: str, item: Item) -> Item:
     pytest = sys.modules.get("pytest")  # where pytest does not run the tests, nobody reads its marks
     return cast(Item, getattr(pytest.mark, mark)(item)) if pytest is not None else item
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))

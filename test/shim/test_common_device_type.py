@@ -11,6 +11,7 @@ import torch
 
 from torch_testing_shim import common_device_type
 from torch_testing_shim._engine.devices import DeviceInUse
+from torch_testing_shim._skips import capabilities
 from torch_testing_shim.common_device_type import (
     Capability,
     DeviceTypeTestBase,

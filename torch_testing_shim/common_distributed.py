@@ -10,15 +10,10 @@ import functools
 import importlib
 from typing import Any
 
+from torch_testing_shim._cases.body import run_subtests as run_subtests
 from torch_testing_shim._cases.continuous import MultiProcContinuousTest as MultiProcContinuousTest
 from torch_testing_shim._cases.distributed_test_base import DistributedTestBase as DistributedTestBase
-from torch_testing_shim._cases.limits import (
-    DEFAULT_WORLD_SIZE as DEFAULT_WORLD_SIZE,
-    TIMEOUT_OVERRIDE as TIMEOUT_OVERRIDE,
-    get_timeout as get_timeout,
-)
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase as MultiProcessTestCase
-from torch_testing_shim._cases.subtests import run_subtests as run_subtests
 from torch_testing_shim._cases.surroundings import (
     accelerators,
     cleanup_temp_dir as cleanup_temp_dir,
@@ -32,6 +27,11 @@ from torch_testing_shim._cases.surroundings import (
 from torch_testing_shim._cases.threads.multi_threaded import (
     MultiThreadedTestCase as MultiThreadedTestCase,
     spawn_threads_and_init_comms as spawn_threads_and_init_comms,
+)
+from torch_testing_shim._cases.world import (
+    DEFAULT_WORLD_SIZE as DEFAULT_WORLD_SIZE,
+    TIMEOUT_OVERRIDE as TIMEOUT_OVERRIDE,
+    get_timeout as get_timeout,
 )
 from torch_testing_shim._engine.controller import RankError as RankError, RankFailure as RankFailure
 from torch_testing_shim._engine.devices import process_group_backend

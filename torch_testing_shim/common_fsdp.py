@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from torch_testing_shim._cases.body import reset_dynamo
 from torch_testing_shim._cases.fsdp_compiled import compiled_fsdp_test
 from torch_testing_shim._cases.fsdp_device import (
     FSDP,
@@ -28,9 +29,7 @@ from torch_testing_shim._cases.fsdp_device import (
     reason_not_to_run,
     wrap,
 )
-from torch_testing_shim._cases.limits import group_timeout
-from torch_testing_shim._cases.process_group_end import keep_connections
-from torch_testing_shim._cases.subtests import reset_dynamo
+from torch_testing_shim._cases.world import group_timeout, keep_connections
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import grafted, served

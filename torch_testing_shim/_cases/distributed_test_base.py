@@ -6,8 +6,8 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from torch_testing_shim._cases.limits import group_timeout
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
+from torch_testing_shim._cases.world import group_timeout
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank, rank_device
 from torch_testing_shim._shared.settings import changed_environment

@@ -12,7 +12,7 @@ import torch.nn as nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import wrap as torchs_wrap
 
-from torch_testing_shim._cases.limits import default_ranks
+from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 from torch_testing_shim._upstream.graft import assigned

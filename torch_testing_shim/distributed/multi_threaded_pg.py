@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from torch_testing_shim._cases.threads.process_group import (
-    ProcessLocalGroup as ProcessLocalGroup,
-    create_threaded_pg,
-    install_threaded_pg,
-    uninstall_threaded_pg,
-)
-from torch_testing_shim._cases.threads.thread_world import ThreadLocalWorld as ThreadLocalWorld
-from torch_testing_shim._cases.threads.threaded_collectives import (
+from torch_testing_shim._cases.threads.collectives import (
     AllGather as AllGather,
     AllReduce as AllReduce,
     AllToAll as AllToAll,
@@ -21,8 +14,15 @@ from torch_testing_shim._cases.threads.threaded_collectives import (
     binop_reduce as binop_reduce,
     bitwise_reduce as bitwise_reduce,
     flatten_list as flatten_list,
+    ret_work as ret_work,
 )
-from torch_testing_shim._cases.threads.threaded_works import ret_work as ret_work
+from torch_testing_shim._cases.threads.process_group import (
+    ProcessLocalGroup as ProcessLocalGroup,
+    create_threaded_pg,
+    install_threaded_pg,
+    uninstall_threaded_pg,
+)
+from torch_testing_shim._cases.threads.thread_world import ThreadLocalWorld as ThreadLocalWorld
 from torch_testing_shim._upstream.graft import served
 
 __getattr__ = served(__name__)

@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim._cases.limits import default_ranks
+from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import Backend, FoundBackend
 from torch_testing_shim._engine.devices import (

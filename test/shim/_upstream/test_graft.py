@@ -16,7 +16,7 @@ import torch
 
 import torch_testing_shim
 from torch_testing_shim import common_distributed, common_fsdp, common_utils
-from torch_testing_shim._cases.limits import seconds_for
+from torch_testing_shim._cases.world import seconds_for
 from torch_testing_shim._upstream import graft
 from torch_testing_shim._upstream.graft import GraftError, served
 from torch_testing_shim._upstream.sources import home_of, source_file

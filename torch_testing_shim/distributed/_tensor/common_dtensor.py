@@ -12,8 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from torch_testing_shim._cases.limits import default_ranks, group_timeout
-from torch_testing_shim._cases.process_group_end import keep_connections, run_in_group
+from torch_testing_shim._cases.world import default_ranks, group_timeout, keep_connections, run_in_group
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
 from torch_testing_shim._engine.rank_device import bind_rank
 from torch_testing_shim._shared.settings import read_settings

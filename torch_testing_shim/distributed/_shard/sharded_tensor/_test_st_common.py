@@ -12,8 +12,8 @@ import torch.nn as nn
 from torch.distributed._shard import sharded_tensor
 from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 
-from torch_testing_shim._cases.limits import DEFAULT_WORLD_SIZE
 from torch_testing_shim._cases.placements import rank_placements
+from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE
 from torch_testing_shim._upstream.graft import served
 
 # What is ours, besides the names that are answered when asked; a graft takes no other definition of them.

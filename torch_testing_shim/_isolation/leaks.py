@@ -4,8 +4,8 @@ A test that failed is not asked: its traceback may hold what it opened. What the
 
 A first use of torch or Python opens things that stay for good, which no test is to blame for. They are known by what
 they are: devices and the kernel's anonymous files, threads of C++ libraries and of torch, helper processes that run a
-module of torch or multiprocessing, the pipes to these, one event loop of gloo (see `_gloo_descriptors`), one pipe of
-libuv (see `_libuv_descriptors`), and what an accelerator's driver opens (see `_driver_descriptors`).
+module of torch or multiprocessing, the pipes to these, one event loop of gloo, one pipe of libuv, and what an
+accelerator's driver opens (see `library_descriptors`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,15 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._isolation.driver_descriptors import DriverState, driver_state, held_by_python
-from torch_testing_shim._isolation.gloo_descriptors import event_loops
-from torch_testing_shim._isolation.libuv_descriptors import signal_pipes
+from torch_testing_shim._isolation.library_descriptors import (
+    DriverState,
+    descriptor_targets,
+    driver_state,
+    event_loops,
+    held_by_python,
+    open_descriptors,
+    signal_pipes,
+)
 
 __all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
 
@@ -122,12 +128,9 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
 
 
 def _descriptors() -> Iterator[tuple[int, int, int]]:
-    with suppress(OSError):  # no /proc
-        for name in os.listdir("/proc/self/fd"):
-            with suppress(OSError):  # the one that listed them
-                found = os.fstat(int(name))
-                if stat.S_IFMT(found.st_mode) in _COUNTED_KINDS:
-                    yield int(name), found.st_dev, found.st_ino
+    for number, found in open_descriptors():
+        if stat.S_IFMT(found.st_mode) in _COUNTED_KINDS:
+            yield number, found.st_dev, found.st_ino
 
 
 def _children() -> Iterator[int]:
@@ -162,7 +165,7 @@ def _new_descriptors(
     new: Collection[tuple[int, int, int]], helpers: Collection[int], harness_descriptors: Collection[int]
 ) -> Iterator[str]:
     """Less what the harness has, and the pipes and sockets whose other end a helper has."""
-    ends_of_helpers = {target for pid in helpers for target in _targets(f"/proc/{pid}/fd")} if new else set()
+    ends_of_helpers = {target for pid in helpers for _, target in descriptor_targets(pid)} if new else set()
     for number, _, _ in sorted(new):
         with suppress(OSError):
             target = os.readlink(f"/proc/self/fd/{number}")
@@ -193,13 +196,6 @@ def _is_pipe_or_socket(descriptor: int) -> bool:
         mode = os.fstat(descriptor).st_mode
         return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
     return True
-
-
-def _targets(folder: str) -> Iterator[str]:
-    with suppress(OSError):
-        for name in os.listdir(folder):
-            with suppress(OSError):
-                yield os.readlink(f"{folder}/{name}")
 
 
 def _is_torchs(thread: threading.Thread) -> bool:

@@ -17,7 +17,7 @@ FILES = (
     "shim/distributed/_tensor/test_common_dtensor",
     "shim/test_common_fsdp",
     "shim/_cases/test_continuous",
-    "shim/_isolation/test_driver_descriptors",
+    "shim/_isolation/test_library_descriptors",
     "shim/_engine/test_devices",
     "shim/_engine/test_driver",
     "shim/_engine/test_rank_device",

@@ -3,13 +3,13 @@
 Linux shows them in /proc; elsewhere none is found. Three libraries are known:
 
 * gloo. Torch keeps the first process group for good in which a functional collective has run, as every DTensor's do,
-  and with it the group's event loop (torch 2.13). A loop is an epoll instance that watches a pipe both of whose ends are
-  this process's: gloo wakes its own thread by it.
+  and with it the group's event loop (torch 2.13). A loop is an epoll instance that watches a pipe both of whose ends
+  are this process's: gloo wakes its own thread by it.
 * libuv. The first `TCPStore` of a process opens the pipe that guards libuv's signal handling (torch 2.13). Both of its
   ends are this process's, and it holds one byte, which whoever has the lock takes out.
-* An accelerator's driver. It opens pipes and sockets when it starts and when it gets more to do: in a test that uses the
-  device in the test process, as thread ranks do, and already where torch only looks for devices, as `dist.barrier` does
-  there. It is seen at work by what torch says of the device and by the device nodes that are open. Which pipes and
+* An accelerator's driver. It opens pipes and sockets when it starts and when it gets more to do: in a test that uses
+  the device in the test process, as thread ranks do, and already where torch only looks for devices, as `dist.barrier`
+  does there. It is seen at work by what torch says of the device and by the device nodes that are open. Which pipes and
   sockets are the driver's cannot be seen, so all that appear in such a test count as its own, except those that a
   Python object holds. What such a test leaves as a bare number (of `os.pipe`), or in C++, is therefore not reported.
 """

@@ -45,5 +45,7 @@ and `__main__`, which is `python -m torch_testing_shim FILE`.
 
 from torch_testing_shim._upstream import modules as _modules
 
+__version__ = "0.1.0"
+
 _modules.install()
 __getattr__ = _modules.below(__name__)

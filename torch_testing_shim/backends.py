@@ -46,8 +46,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from torch_testing_shim._engine.backend_records import Backend
-from torch_testing_shim._engine.devices import DeviceError, declares, device_in_use
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.devices import DeviceError, declares, device_in_use, rank_device
 from torch_testing_shim._engine.rank_hooks import BackendHookError
 from torch_testing_shim._skips.capabilities import (
     PLATFORM_SUPPORTS_FLASH_ATTENTION,

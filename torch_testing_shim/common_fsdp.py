@@ -30,7 +30,7 @@ from torch_testing_shim._cases.fsdp_device import (
     wrap,
 )
 from torch_testing_shim._cases.world import group_timeout, keep_connections
-from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._engine.devices import bind_rank, rank_device
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import grafted, served
 from torch_testing_shim.common_distributed import (

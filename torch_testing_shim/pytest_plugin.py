@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from torch_testing_shim._shared.hardware import (
-    HARDWARE,
-    HARDWARE_NAMES,
     HardwareChoice,
     HardwareError,
+    add_hardware_option,
     choose_by_hardware,
 )
 from torch_testing_shim._shared.settings import read_settings
@@ -29,16 +28,7 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any) -> Iterator[No
     """Adds the option after the conftests, one of which may have it."""
     yield
     try:
-        parser.addoption(
-            "--hw-classification",
-            nargs="+",
-            action="extend",
-            default=[],
-            type=str.upper,
-            choices=HARDWARE,
-            metavar="NAME",
-            help=f"run only tests of classes that say {HARDWARE_NAMES}",
-        )
+        add_hardware_option(parser.addoption)
     except ValueError:
         return
     early_config.pluginmanager.register(_ByHardware(), "torch_testing_shim_by_hardware")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch_testing_shim._runner.process.child_process import reap_strangers
 from torch_testing_shim._runner.process.command import FileCommand
-from torch_testing_shim._runner.process.file_process import FileOrder, FileProcess, Shown
+from torch_testing_shim._runner.process.file_process import FileProcess, Shown
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.result import FileEnding
 from torch_testing_shim._shared.journal import JournalContents
@@ -88,14 +88,22 @@ class ProcessTestCase(TestCase):
         is_warm: bool = False,
         seconds: float | None = None,
         variables: Mapping[str, str] | None = None,
-        before: Sequence[str] = (),
+        harness: Sequence[str] | None = None,
         shown: Shown | None = None,
     ) -> tuple[FileProcess, Listener]:
         self._count += 1
-        command = FileCommand("test_x", str(path), arguments, tuple(before), package_folder=str(ROOT))
-        order = FileOrder(command, self.folder / str(self._count), variables or {}, seconds, is_warm)
+        command = FileCommand(
+            "test_x",
+            str(path),
+            arguments,
+            harness=None if harness is None else tuple(harness),
+            variables=variables or {},
+            package=str(ROOT),
+        )
         listener = Listener()
-        process = FileProcess(order, self.starter, listener, *([shown] if shown else []))
+        more = [shown] if shown else []
+        folder = self.folder / str(self._count)
+        process = FileProcess(command, folder, self.starter, listener, *more, seconds=seconds, is_warm=is_warm)
         self.addCleanup(process.close)
         return process, listener
 
@@ -114,10 +122,10 @@ class ProcessTestCase(TestCase):
         is_warm: bool = False,
         seconds: float | None = None,
         variables: Mapping[str, str] | None = None,
-        before: Sequence[str] = (),
+        harness: Sequence[str] | None = None,
     ) -> ProcessRun:
-        """Runs `python BEFORE ... PATH ARGUMENT ...` to its end."""
+        """Runs `python PATH ARGUMENT ...` to its end, with `harness` by `python -m torch_testing_shim HARNESS ...`."""
         process, listener = self.start(
-            path, *arguments, is_warm=is_warm, seconds=seconds, variables=variables, before=before
+            path, *arguments, is_warm=is_warm, seconds=seconds, variables=variables, harness=harness
         )
         return self.finish(process, listener)

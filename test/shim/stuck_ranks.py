@@ -9,9 +9,8 @@ import torch
 import torch.distributed as dist
 from harness_samples import wait_until
 
-from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.launcher import RankStarter
-from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim.common_utils import TestCase
 
 #: Longer than any wait of these tests may take, in seconds, and far shorter than the sleeps of the ranks.

@@ -22,8 +22,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from torch_testing_shim import common_fsdp
 from torch_testing_shim._cases import fsdp_compiled, fsdp_device
-from torch_testing_shim._engine.torch_versions import ALL_GATHER, REDUCE_SCATTER
-from torch_testing_shim._skips import needs
+from torch_testing_shim._skips import by_ranks
 from torch_testing_shim.common_fsdp import (
     MLP,
     AlwaysWrapNestedWrappedModule,
@@ -62,6 +61,9 @@ from torch_testing_shim.common_fsdp import (
 )
 from torch_testing_shim.common_utils import TestCase, run_tests
 
+#: Names in `torch.distributed` of the collectives on one tensor that FSDP calls; renamed in torch 2.13.
+ALL_GATHER = "all_gather_single" if hasattr(dist, "all_gather_single") else "all_gather_into_tensor"
+REDUCE_SCATTER = "reduce_scatter_single" if hasattr(dist, "reduce_scatter_single") else "reduce_scatter_tensor"
 #: `fully_shard` works on the CPU, as it does from torch 2.7 on at the latest.
 needs_fully_shard = unittest.skipUnless(hasattr(torch.cpu.Stream, "record_event"), "this torch cannot on the CPU")
 
@@ -524,7 +526,7 @@ class Alone(TestCase):
     def test_more_ranks_than_accelerators_is_a_skip(self):
         from torch_testing_shim._engine.devices import DeviceInUse
 
-        one = mock.patch.object(needs, "device_in_use", return_value=DeviceInUse("cuda", 1))
+        one = mock.patch.object(by_ranks, "device_in_use", return_value=DeviceInUse("cuda", 1))
         with one, mock.patch.object(common_fsdp, "DEVICE_TYPE", "cuda"):
             case = Base("test_process_group")
             with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 accelerators, found 1"):

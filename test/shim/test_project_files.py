@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch_testing_shim
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,9 @@ sys.path.insert(0, str(ROOT / "test" / "environments"))
 import make  # noqa: E402
 
 SH_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+#: What builds the site of docs/, and fails on a broken link.
+SITE_COMMAND = "mkdocs build --strict"
 
 
 def readme_commands() -> list[str]:
@@ -57,6 +61,21 @@ class MetadataTest(TestCase):
         self.assertEqual(expected, extras["runner"].split())
         self.assertLessEqual(set(extras["runner"].split()), set(extras["dev"].split()))
 
+    def test_the_version_stands_in_one_place_and_the_changelog_knows_it(self) -> None:
+        self.assertEqual("attr: torch_testing_shim.__version__", setup_cfg()["metadata"]["version"])
+        headings = re.findall(r"^## \[(.*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+        self.assertEqual(["Unreleased", torch_testing_shim.__version__], headings[:2])
+
+    def test_files_that_are_not_python_are_part_of_the_package(self) -> None:
+        listed = {
+            Path(*package.split("."), name)
+            for package, names in setup_cfg()["options.package_data"].items()
+            for name in names.split()
+        }
+        package = ROOT / "torch_testing_shim"
+        found = {path for path in package.rglob("*.*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        self.assertEqual(listed, {path.relative_to(ROOT) for path in found})
+
     def test_pyproject_only_names_the_build_backend(self) -> None:
         text = (ROOT / "pyproject.toml").read_text()
         self.assertEqual(["build-system"], re.findall(r"^\[(.*)\]$", text, re.MULTILINE))
@@ -69,8 +88,9 @@ class MetadataTest(TestCase):
         self.assertEqual([], [line for line in lines if not re.fullmatch(rf"[a-z0-9-]+==[0-9.]+{marker}", line)])
         pinned = {line.split("==")[0] for line in lines}
         config = setup_cfg()
-        wanted = config["options"]["install_requires"].split() + config["options.extras_require"]["dev"].split()
-        self.assertEqual(set(), set(wanted) - pinned)
+        extras = config["options.extras_require"]
+        wanted = [config["options"]["install_requires"], extras["dev"], extras["docs"]]
+        self.assertEqual(set(), set(" ".join(wanted).split()) - pinned)
         self.assertIn("torch==2.13.0", lines)
 
 
@@ -85,6 +105,12 @@ class ReadmeTest(TestCase):
 
 
 class CiRunTest(TestCase):
+    def test_it_builds_the_site_as_contributing_says(self) -> None:
+        for name in (".ci/run", "CONTRIBUTING.md"):
+            text = (ROOT / name).read_text()
+            self.assertIn("pip install -c constraints.txt -e '.[docs]'", text)
+            self.assertIn(SITE_COMMAND, text)
+
     def test_command_is_the_second_of_the_readme(self) -> None:
         result = ci_run(ROOT)
         self.assertEqual((0, readme_commands()[1] + "\n", ""), (result.returncode, result.stdout, result.stderr))
@@ -122,7 +148,9 @@ class WorkflowTest(TestCase):
         text = WORKFLOW.read_text()
         install = "pip install -c constraints.txt -e '.[dev]'"
         self.assertIn(install, readme_commands()[1])
-        self.assertEqual(text.count("pip install"), text.count(install))
+        of_docs = install.replace("dev", "docs")
+        self.assertEqual(text.count("pip install"), text.count(install) + text.count(of_docs))
+        self.assertIn(SITE_COMMAND, text)
         self.assertIn("python run_test.py --shard ${{ matrix.shard }} 2 --save-xml --keep-going", text)
 
     def test_the_verdict_is_over_every_torch_that_is_tested(self) -> None:

@@ -37,11 +37,11 @@ ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 PREPARE_A_CHILD = {
     "_engine/launcher.py",
     "_engine/process_state.py",
-    "_engine/zygote.py",
+    "_engine/rank_servers.py",
     "_engine/rank_main.py",
-    "_engine/spawned_main.py",
+    "_engine/new_interpreter_main.py",
     "_program/run_environment.py",
-    "_runner/process/environment.py",
+    "_runner/process/start.py",
     "_runner/warm/script.py",
 }
 

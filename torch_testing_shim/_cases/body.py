@@ -12,10 +12,10 @@ import torch.distributed as dist
 
 from torch_testing_shim._cases.base import TestCase
 from torch_testing_shim._engine.channel import THIS_RANK
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, RankSteps, current_steps
-from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._skips.conditions import skip_reason
 
 __all__ = ["RankTestCase", "reset_dynamo", "run_subtests"]

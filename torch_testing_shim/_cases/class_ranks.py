@@ -11,9 +11,9 @@ import torch
 
 from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine.controller import checked_world_size
-from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.devices import rank_device
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._shared.settings import read_settings
 
 __all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_wanted", "running_ranks_of", "start_ranks_of"]
@@ -24,7 +24,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 UNSET = -2
 
 #: The ranks that are kept now, of one class at most.
-KEPT: dict[type, KeptRanks] = {}
+KEPT: dict[type, PersistentRanks] = {}
 
 
 class OwnDevice:
@@ -35,7 +35,7 @@ class OwnDevice:
         return rank_device(max(0, rank), str(class_value(owner, "device_type")))
 
 
-def running_ranks_of(cls: type) -> KeptRanks | None:
+def running_ranks_of(cls: type) -> PersistentRanks | None:
     """The ranks of a test class that can run a test; None where there are none, and where those that are there run on
     another device than the test is to run on."""
     ranks = KEPT.get(cls)
@@ -43,7 +43,7 @@ def running_ranks_of(cls: type) -> KeptRanks | None:
     return ranks if is_usable else None
 
 
-def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> KeptRanks:
+def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> PersistentRanks:
     """Starts the ranks of a test class, with `cls.rdvz_file` as the file that they meet in.
 
     Args:
@@ -56,7 +56,7 @@ def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False)
     """
     _end_all()
     _end_all_at_exit()
-    ranks = KEPT[cls] = KeptRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
+    ranks = KEPT[cls] = PersistentRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
     cls.rdvz_file = str(ranks.scratch.rendezvous)
     if _leaves_ranks_to_devices(cls):
         cls.world_size = cls._world_size_of_devices = world_size

@@ -27,15 +27,14 @@ from torch_testing_shim._cases.class_ranks import (
 from torch_testing_shim._cases.world import group_timeout, keep_connections, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend, recorded_backend
-from torch_testing_shim._engine.kept_rank_main import CompletionQueue, TaskQueue
-from torch_testing_shim._engine.kept_ranks import KeptRanks
+from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_device import bind_rank
+from torch_testing_shim._engine.persistent_rank_main import CompletionQueue, TaskQueue
+from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
-from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import LaunchError
+from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
@@ -178,7 +177,7 @@ class MultiProcContinuousTest(RankTestCase):
         ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
         cls.processes = ranks.processes
 
-    def _ranks(self) -> KeptRanks:
+    def _ranks(self) -> PersistentRanks:
         ranks = running_ranks_of(type(self))
         if ranks is None:
             name = type(self).__name__

@@ -8,8 +8,7 @@ from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.world import group_timeout
-from torch_testing_shim._engine.devices import process_group_backend
-from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._engine.devices import bind_rank, process_group_backend, rank_device
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._skips.by_ranks import skip_without_backend
 

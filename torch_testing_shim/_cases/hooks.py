@@ -15,7 +15,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from torch_testing_shim._engine.running_ranks import LaunchError, too_few
+from torch_testing_shim._engine.job import LaunchError
+from torch_testing_shim._engine.running_ranks import too_few
 
 __all__ = ["RankCall", "calls_of_its_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.devices import rank_device
 
 __all__ = ["rank_placements"]
 

@@ -15,8 +15,7 @@ from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 
-from torch_testing_shim._engine.devices import accelerator_in_use, device_in_use
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.devices import accelerator_in_use, device_in_use, rank_device
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._skips.flags import FILE_SCHEMA
 

@@ -42,7 +42,7 @@
     verdict        what the outcomes of all ranks make of their test: a pure fold
     controller     one test in the controller, from its scratch folder to its verdict
     failure_text   the report of a test that did not pass; interruption: of one that was interrupted
-    thread_ranks   the other kind of ranks: threads of the controller; thread_meetings: where they meet
+    thread_ranks   the other kind of ranks: threads of the controller; thread_rendezvous: where they meet
     devices        the device in use and its process-group backend, asked of torch; device_error: why it cannot be used
     rank_device    which device is a rank's; binds it
     driver         asks the accelerator's driver without starting it here

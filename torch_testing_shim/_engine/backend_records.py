@@ -8,15 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from torch_testing_shim._engine.device_error import DeviceError
-
-__all__ = ["ENTRY_POINT_GROUP", "Backend", "FoundBackend", "backend_record", "installed_records", "load_records"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Backend",
+    "DeviceError",
+    "FoundBackend",
+    "backend_record",
+    "installed_records",
+    "load_records",
+]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Where packages name their records.
 ENTRY_POINT_GROUP = "torch_testing_shim.backends"
-
 #: Called in a rank with its number and the number of ranks.
 RankHook = Callable[[int, int], object]
 
@@ -119,3 +124,7 @@ def _load(point: EntryPoint) -> FoundBackend:
     if not isinstance(record, Backend):
         raise DeviceError(f"{which} is no torch_testing_shim.backends.Backend but {record!r}")
     return FoundBackend(record, source)
+
+
+class DeviceError(ValueError):
+    """The device that was asked for cannot be used; the message is one sentence."""

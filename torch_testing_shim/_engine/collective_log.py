@@ -1,4 +1,4 @@
-"""Writes down each collective as a rank enters it, where no death of the rank can take it.
+"""Logs each collective as a rank enters it, into a file that survives the rank. `collectives` reads the logs.
 
     rank  --one line, before the collective begins-->  a file mapped into memory  <--read--  controller
 
@@ -14,9 +14,11 @@ import ctypes
 import functools
 import mmap
 import os
+import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,19 +27,21 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.collective_operators import OPERATORS, Operator, fields_of
 from torch_testing_shim._engine.collectives import HEADER_BYTES, INCOMPLETE, LINE_BYTES, LINES, GroupHeader
 
-__all__ = ["rehearse_logging", "start_logging"]
+__all__ = ["OPERATORS", "Operator", "fields_of", "start_logging", "warm_up_logging"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+#: How many tensors of a collective are written down with their shapes, and how much of them.
+_TENSORS_SHOWN, _SHAPES_CHARACTERS, _TYPES_CHARACTERS = 4, 100, 40
+
 
 class _GroupLog:
-    """The part of a rank's file that belongs to one process group: a header, then its last collectives."""
+    """The part of a rank's log for one process group: a header, then the group's last collectives."""
 
     def __init__(self, path: Path) -> None:
-        """Adds a part to the file, which is made if it is not there.
+        """Appends a part to the file, which is made if it does not exist.
 
         Raises:
             OSError: there is no room for it.
@@ -54,12 +58,12 @@ class _GroupLog:
         self.members: tuple[int, ...] = ()
 
     def begin(self, header: GroupHeader) -> None:
-        """Makes it the log of this group."""
+        """Makes this part the log of a group."""
         self.members = header.members
         self._bytes[:HEADER_BYTES] = header.to_line()
 
     def mark_incomplete(self) -> None:
-        """Makes the whole file no evidence any more."""
+        """Marks the whole file as incomplete, so that nothing is concluded from it."""
         self._bytes[: len(INCOMPLETE)] = INCOMPLETE
 
     def write(self, fields: str) -> None:
@@ -69,12 +73,12 @@ class _GroupLog:
         self._bytes[start : start + LINE_BYTES] = line.ljust(LINE_BYTES - 1) + b"\n"
 
 
-#: Parts have to begin where a page of memory does.
+#: An empty part; each begins where a page of memory does.
 _EMPTY_PART = b"\n" * (-(-(HEADER_BYTES + LINES * LINE_BYTES) // mmap.PAGESIZE) * mmap.PAGESIZE)
 
 
 class CollectiveLog:
-    """What this rank enters, group by group."""
+    """The log of the collectives that this rank enters, group by group."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -93,7 +97,7 @@ class CollectiveLog:
         self._path, self._pid = path, os.getpid()
 
     def note(self, operator: Operator, arguments: tuple[Any, ...]) -> None:
-        """Writes down that this rank enters a collective. What a process enters that the rank has forked is not its."""
+        """Logs that this rank enters a collective. Processes that the rank has forked log nothing."""
         if self._path is None or self._pid != os.getpid():
             return
         group = dist.ProcessGroup.unbox(arguments[operator.group])
@@ -125,7 +129,7 @@ _LOG = CollectiveLog()
 
 
 def start_logging(path: Path) -> None:
-    """Has this process's collectives logged into the file, which is made; nothing happens where that cannot be.
+    """Logs this process's collectives into the file, which is made; does nothing where that is not possible.
 
     Args:
         path: `ScratchFolder.collectives` of the rank.
@@ -135,14 +139,14 @@ def start_logging(path: Path) -> None:
         _LOG.start(path)
 
 
-def rehearse_logging() -> None:
-    """Puts the kernels in place and does once what a rank does at its first collective. Nothing is left of it but the
-    kernels and a page of memory."""
+def warm_up_logging() -> None:
+    """Puts the kernels in place and does once what a rank does at its first collective. It leaves the kernels and a
+    page of memory."""
     _watch_collectives()
     ones, group = torch.ones((2,), dtype=torch.float32, device="cpu"), dist.ProcessGroup(0, 1)  # type: ignore[call-arg]
     with suppress(RuntimeError):  # the group has no backend; but the call comes through the kernel
         group.allreduce([ones], dist.AllreduceOptions())
-    file = os.memfd_create("rehearsal")
+    file = os.memfd_create("warm-up")
     try:
         log = _GroupLog(Path(f"/proc/self/fd/{file}"))
     finally:
@@ -173,7 +177,7 @@ def _kernel(operator: Operator, overload: Any) -> Callable[..., Any]:
         try:
             if not keys.has(torch._C.DispatchKey.Meta):  # a trace communicates nothing
                 _LOG.note(operator, args)
-        except Exception:  # what cannot be written down is entered nevertheless
+        except Exception:  # a collective that cannot be logged is entered nevertheless
             pass
         return call(keys & below, *args, **kwargs)
 
@@ -189,7 +193,7 @@ def _system_mmap() -> Callable[..., int | None]:
 
 
 def _mapped(descriptor: int, start: int, size: int) -> memoryview:
-    """A part of the file, shared with whoever reads it. Python's `mmap` would keep a descriptor of its own.
+    """Maps a part of the file, shared with its readers. Python's `mmap` would keep a descriptor of its own.
 
     Raises:
         OSError: it cannot be mapped.
@@ -198,3 +202,84 @@ def _mapped(descriptor: int, start: int, size: int) -> memoryview:
     if address in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "cannot map a file")
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of `c10d`, and the numbers of its arguments; None for an argument that it does not have.
+
+    Attributes:
+        name: the name of the collective in `torch.distributed`.
+        shown: the argument whose tensors are shown to people.
+        agreed: the argument that holds as many elements on every rank.
+        group: the process group.
+        reduction: the reduction.
+        root: the root's rank in the group.
+    """
+
+    name: str
+    shown: int | None = 0
+    agreed: int | None = 0
+    group: int = 1
+    reduction: int | None = None
+    root: int | None = None
+
+
+#: The operators of `c10d` that all ranks of a group enter together.
+OPERATORS = {
+    "allreduce_": Operator("all_reduce", reduction=2),
+    "allreduce_coalesced_": Operator("all_reduce_coalesced", reduction=2),
+    "reduce_": Operator("reduce", reduction=2, root=3),
+    "broadcast_": Operator("broadcast", root=2),
+    "allgather_": Operator("all_gather", shown=1, group=2),
+    "_allgather_base_": Operator("all_gather_into_tensor", shown=1, group=2),
+    "allgather_coalesced_": Operator("all_gather_coalesced", shown=1, group=2),
+    "allgather_into_tensor_coalesced_": Operator("all_gather_into_tensor_coalesced", shown=1, group=2),
+    "gather_": Operator("gather", shown=1, group=2, agreed=1, root=3),
+    "gather_into_tensor_": Operator("gather_into_tensor", shown=1, group=2, agreed=1, root=3),  # torch 2.14
+    "scatter_": Operator("scatter", group=2, root=3),
+    "reduce_scatter_": Operator("reduce_scatter", agreed=1, group=2, reduction=3),
+    "_reduce_scatter_base_": Operator("reduce_scatter_tensor", shown=1, group=2, agreed=1, reduction=3),
+    "reduce_scatter_tensor_coalesced_": Operator(
+        "reduce_scatter_tensor_coalesced", shown=1, group=2, agreed=1, reduction=3
+    ),
+    "alltoall_": Operator("all_to_all", shown=1, group=2, agreed=None),
+    "alltoall_base_": Operator("all_to_all_single", shown=1, group=2, agreed=None),
+    "barrier": Operator("barrier", shown=None, agreed=None),
+    "monitored_barrier_": Operator("monitored_barrier", shown=None, agreed=None),
+}
+
+
+def fields_of(operator: Operator, arguments: Sequence[Any], members: Sequence[int]) -> str:
+    """Formats a log entry: a checksum of what all ranks have alike, the name, details, types and shapes."""
+    shown = [] if operator.shown is None else _tensors(arguments[operator.shown])
+    agreed = [] if operator.agreed is None else _tensors(arguments[operator.agreed])
+    checksum = zlib.crc32(str([tensor.numel() for tensor in agreed]).encode())
+    details = []
+    if operator.reduction is not None:
+        details += _reduction_of(arguments[operator.reduction])
+    if operator.root is not None:
+        details.append(f"root {members[arguments[operator.root]]}")
+    types = " ".join(sorted({str(tensor.dtype)[len("torch.") :] for tensor in shown}))[:_TYPES_CHARACTERS]
+    shapes = ", ".join([str(list(tensor.shape)) for tensor in shown[:_TENSORS_SHOWN]])[:_SHAPES_CHARACTERS]
+    if len(shown) > _TENSORS_SHOWN:
+        shapes += f" and {len(shown) - _TENSORS_SHOWN} more"
+    return f"{checksum}\t{operator.name}\t{', '.join(details)}\t{types}\t{shapes}"
+
+
+def _tensors(argument: Any) -> Sequence[torch.Tensor]:
+    """Returns the tensors of an argument, which is one, a list, or a list of lists."""
+    if isinstance(argument, torch.Tensor):
+        return [argument]
+    is_flat = not argument or isinstance(argument[0], torch.Tensor)
+    return argument if is_flat else [tensor for tensors in argument for tensor in tensors]
+
+
+def _reduction_of(operand: Any) -> list[str]:
+    """Returns the name of an operator's reduction; nothing on torch 2.6, which does not tell it."""
+    return [_reductions()[operand.op()]] if hasattr(operand, "op") else []
+
+
+@functools.cache
+def _reductions() -> dict[int, str]:
+    return {value.value: name for name, value in dist.ReduceOp.RedOpType.__members__.items()}

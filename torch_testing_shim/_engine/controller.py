@@ -11,15 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.diagnostics import take_diagnostics
 from torch_testing_shim._engine.failure_text import failure_report, output_report
-from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.prepared_call import pack_call
-from torch_testing_shim._engine.rank_process import RankProcess
-from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks
-from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
-from torch_testing_shim._engine.testimony import take_testimonies
+from torch_testing_shim._engine.running_ranks import RankProcess, RunningRanks
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.settings import read_settings
@@ -165,7 +163,7 @@ class TestRanks:
         running = self._running
         if running is None or not running.living:
             return ""
-        told = take_testimonies(running, running.living, native=False)
+        told = take_diagnostics(running, running.living, native=False)
         return "\n".join(f"rank {rank}:\n{told[rank].stacks}" for rank in sorted(told))
 
     @property

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.backend_records import backend_record
-from torch_testing_shim._engine.device_error import DeviceError
+from torch_testing_shim._engine.backend_records import DeviceError, backend_record
 from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
 from torch_testing_shim._shared.settings import Settings, read_settings
 
@@ -17,15 +16,16 @@ __all__ = [
     "DeviceInUse",
     "accelerator_count",
     "accelerator_in_use",
+    "bind_rank",
     "checked_device",
     "declares",
     "device_hazard",
     "device_in_use",
     "fork_hazard",
     "process_group_backend",
+    "rank_device",
     "recorded_backend",
 ]
-
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -202,3 +202,35 @@ def accelerator_count() -> int:
         DeviceError: their driver cannot be asked.
     """
     return 0 if accelerator_type() is None else DRIVER.ask(torch.accelerator.device_count)
+
+
+def rank_device(rank: int, device_type: str | None = None) -> torch.device:
+    """The device of a rank's tensors: "cpu", or an accelerator with its index.
+
+    Args:
+        rank: the rank; where there are fewer accelerators than ranks, they take turns.
+        device_type: the type that the test names, with or without an index; by default that of the device in use.
+
+    Raises:
+        DeviceError: the test names a device that is not in use here.
+    """
+    device = device_in_use()
+    wanted = device.type if device_type is None else torch.device(device_type).type  # which --map-device may change
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if wanted != device.type:
+        raise DeviceError(f"the test runs on {wanted!r}, which is not there: the device in use is {device.type!r}")
+    return torch.device(wanted, device.index_of(rank))
+
+
+def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
+    """Makes a rank's accelerator the current one of this process, or of this thread; returns the rank's device.
+
+    The arguments and errors are those of `rank_device`.
+    """
+    device = rank_device(rank, device_type)
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(device.index)
+    elif (devices := read_settings().device_map) is not None:
+        torch.accelerator.set_device_index(rank % devices.count)
+    return device

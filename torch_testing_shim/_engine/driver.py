@@ -10,6 +10,7 @@ from then on no rank can be forked. So somebody else asks, once for each questio
 
 from __future__ import annotations
 
+import inspect
 import os
 import pickle
 import signal
@@ -21,10 +22,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from torch_testing_shim._engine.device_error import DeviceError
+from torch_testing_shim._engine.backend_records import DeviceError
 from torch_testing_shim._engine.new_interpreter import interpreter_command, program_with_package
 from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
-from torch_testing_shim._engine.torch_versions import current_accelerator
 from torch_testing_shim._shared.exit_status import describe_exit
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
@@ -33,6 +33,7 @@ __all__ = [
     "Driver",
     "accelerator_type",
     "answer_in_new_interpreter",
+    "current_accelerator",
     "initialized_accelerator",
     "lost_accelerator",
 ]
@@ -41,11 +42,30 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 Answer = TypeVar("Answer")
 
+_TORCHS = torch.accelerator.current_accelerator
+#: Before torch 2.7 the question starts the driver, and raises where there is no accelerator.
+_ANSWERS_BY_BUILD = "check_available" in inspect.signature(_TORCHS).parameters
+_UNNAMED = "privateuseone"
+
 _PROGRAM = """
 sys.path[:] = {path!r}
 from torch_testing_shim._engine.driver import answer_in_new_interpreter
 answer_in_new_interpreter({order!r}, {answers}, {parent})
 """
+
+
+def current_accelerator() -> torch.device | None:
+    """Return the accelerator that this torch was built or extended for, whether or not there is one. Start no driver."""
+    if _ANSWERS_BY_BUILD or torch.accelerator.current_accelerator is not _TORCHS:
+        return torch.accelerator.current_accelerator()
+    extension = torch._C._get_privateuse1_backend_name()
+    built = {
+        extension: extension != _UNNAMED,
+        "cuda": torch.version.cuda is not None or torch.version.hip is not None,
+        "xpu": torch._C._has_xpu,
+        "mps": torch._C._has_mps,
+    }
+    return next((torch.device(device_type) for device_type, is_there in built.items() if is_there), None)
 
 
 def accelerator_type() -> str | None:

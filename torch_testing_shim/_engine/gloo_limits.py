@@ -24,8 +24,13 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from torch_testing_shim._engine.collective_copies import CopyingWork, call_on_copies, not_compiled
-from torch_testing_shim._engine.own_messages import OwnMessages, cpu_backend
+from torch_testing_shim._engine.collective_works import (
+    CopyingWork,
+    OwnMessages,
+    call_on_copies,
+    cpu_backend,
+    not_compiled,
+)
 
 __all__ = ["make_up_for_gloo"]
 

@@ -1,4 +1,7 @@
-"""The order for one rank: a frozen `RankJob`, made by the controller and carried out by `rank_main`."""
+"""The order for one rank, and its test's scratch folder: what lies where in it, how it is made and removed.
+
+The controller makes both; ranks carry out the order (see `rank_main`). Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-__all__ = ["RankJob", "ScratchFolder"]
+from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
+from torch_testing_shim._shared.settings import read_settings
+
+__all__ = [
+    "LaunchError",
+    "RankJob",
+    "ScratchFolder",
+    "check_scratch_folder",
+    "make_scratch_folder",
+    "remove_scratch_folder",
+]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class LaunchError(RuntimeError):
+    """A test's ranks could not be started; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class ScratchFolder:
-    """The private folder of one test, and what lies where in it. The controller makes and removes it."""
+    """The private folder of one test, and the paths in it."""
 
     path: Path
 
@@ -34,12 +53,12 @@ class ScratchFolder:
 
     @property
     def preparation(self) -> Path:
-        """What a spawned rank needs to become like the test process."""
+        """The likeness that a new interpreter takes on of the test process (see `new_interpreter`)."""
         return self.path / "preparation"
 
     @property
     def state(self) -> Path:
-        """What every rank takes on of the test process (see `process_state`)."""
+        """The state that every rank takes on of the test process (see `process_state`)."""
         return self.path / "state"
 
     @property
@@ -48,11 +67,11 @@ class ScratchFolder:
         return self.path / "common_end"
 
     def call(self, rank: int) -> Path:
-        """What a rank is to call in place of its class's `_run`, as `prepared_call` packs it."""
+        """The call that a rank makes in place of its class's `_run`, as `prepared_call` packs it."""
         return self.path / f"rank{rank}.call"
 
     def output(self, rank: int) -> Path:
-        """What a rank prints, stdout and stderr together."""
+        """A rank's output, stdout and stderr together."""
         return self.path / f"rank{rank}.output"
 
     def warnings(self, rank: int) -> Path:
@@ -60,25 +79,25 @@ class ScratchFolder:
         return self.path / f"rank{rank}.warnings"
 
     def stacks(self, rank: int) -> Path:
-        """Where faulthandler writes a rank's stacks when it is asked for them."""
+        """The file to which faulthandler writes a rank's stacks when the rank is asked for them."""
         return self.path / f"rank{rank}.stacks"
 
     def collectives(self, rank: int) -> Path:
-        """Where a rank logs the collectives that it enters."""
+        """A rank's log of the collectives that it enters."""
         return self.path / f"rank{rank}.collectives"
 
     def question(self, rank: int) -> Path:
-        """The FIFO that the controller opens to have a rank report on itself."""
+        """The FIFO that the controller opens to make a rank report on itself."""
         return self.path / f"rank{rank}.question"
 
     def report(self, rank: int) -> Path:
-        """Where the rank reports on itself."""
+        """The rank's report on itself."""
         return self.path / f"rank{rank}.report"
 
 
 @dataclass(frozen=True)
 class RankJob:
-    """What one rank is to do.
+    """The order for one rank.
 
     Attributes:
         module: name of the module that defines the test class; "__main__" for a file that is run directly.
@@ -92,8 +111,8 @@ class RankJob:
         threads: intra-op threads of the rank, or None to leave them as they are.
         run_arguments: keyword arguments for the test class's `_run`.
         stops_at_subtest: the test ends at the first subtest that fails.
-        descriptors: those of the controller that the rank is to have, besides its channel; in the rank they have other
-            numbers. The first is its end of the pipe that upstream's `_run` is given.
+        descriptors: the controller's descriptors that the rank gets besides its channel, under other numbers. The first
+            is its end of the pipe that upstream's `_run` is given.
         controller_pid: the process that runs the test.
     """
 
@@ -122,3 +141,37 @@ class RankJob:
     def from_json(cls, text: str) -> RankJob:
         fields = json.loads(text)
         return cls(**fields | {"descriptors": tuple(fields["descriptors"])})
+
+
+def make_scratch_folder() -> ScratchFolder:
+    """Makes the private folder of one test. What a killed run has left is removed by the next (see `owned_folders`).
+
+    Raises:
+        LaunchError: the temporary folder cannot be written.
+    """
+    place = read_settings().temporary_folder
+    where = place or "the system's temporary folder"
+    try:
+        folder = ScratchFolder(make_folder(place))
+    except OSError as error:
+        raise LaunchError(f"cannot make a scratch folder in {where}: {error.strerror}") from None
+    try:
+        folder.temporary.mkdir(mode=0o700)
+    except OSError as error:
+        remove_scratch_folder(folder)
+        raise LaunchError(f"cannot write a scratch folder in {where}: {error.strerror}") from None
+    return folder
+
+
+def check_scratch_folder() -> None:
+    """Makes sure that scratch folders can be made, so that a run that cannot have any ends before its first test.
+
+    Raises:
+        LaunchError: the temporary folder cannot be written.
+    """
+    remove_scratch_folder(make_scratch_folder())
+
+
+def remove_scratch_folder(folder: ScratchFolder) -> None:
+    """Removes the folder and all in it, also what a test has made read-only."""
+    remove_folder(folder.path)

@@ -1,7 +1,6 @@
-"""From jobs to running ranks: forked from the zygote where that is safe, or else from a fork server; spawned where
-neither is.
+"""Starts ranks: forked from the zygote where that is safe, else from a fork server, and spawned where neither is safe.
 
-`RankStarter` decides how, once per controller process, and says in one line why when it cannot fork.
+`RankStarter` decides how, once per controller process, and says in one line why it cannot fork.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ from contextlib import suppress
 from typing import TypeVar
 
 from torch_testing_shim._engine.devices import DeviceError, device_hazard, fork_hazard
-from torch_testing_shim._engine.fork_server import ForkServer
-from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.keeper_link import ForkRefusedError
+from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.module_questions import module_question
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
-from torch_testing_shim._engine.running_ranks import LaunchError, RunningRanks, too_few
-from torch_testing_shim._engine.spawned import Supervisor
-from torch_testing_shim._engine.zygote import Zygote
+from torch_testing_shim._engine.rank_server_client import ForkRefusedError
+from torch_testing_shim._engine.rank_servers import ForkServerClient, SupervisorClient, ZygoteClient
+from torch_testing_shim._engine.running_ranks import RunningRanks, too_few
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
@@ -33,11 +30,11 @@ __all__ = [
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-Kept = TypeVar("Kept", Zygote, ForkServer)
+Kept = TypeVar("Kept", ZygoteClient, ForkServerClient)
 
 
 def threads_per_rank(world_size: int) -> int | None:
-    """Intra-op threads of each of `world_size` ranks on this machine; None where the user has set them."""
+    """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
     if read_settings().thread_caps_set:
         return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -45,11 +42,11 @@ def threads_per_rank(world_size: int) -> int | None:
 
 
 class RankStarter:
-    """Starts ranks in this controller process: keeps its zygote or fork server, and knows why it has none."""
+    """Starts the ranks of this controller process; holds its zygote or fork server, and knows why it has none."""
 
     def __init__(self) -> None:
-        self._zygote: Zygote | ForkServer | None = None
-        self._not_served: set[str] = set()  # modules whose tests no fork server can fork ranks for
+        self._zygote: ZygoteClient | ForkServerClient | None = None
+        self._not_served: set[str] = set()  # modules of tests for which no fork server can fork ranks
         self._ranks: RunningRanks | None = None  # those of the last test
         self._test_modules: set[str] = set()
         self._prepared = False
@@ -57,13 +54,13 @@ class RankStarter:
         self.kept_descriptors: Callable[[], frozenset[int]] = frozenset
 
     def expect(self, module: str) -> None:
-        """Takes note that tests with ranks are defined in the module of this name."""
+        """Notes that the module of this name defines tests with ranks."""
         self._test_modules.add(module)
 
     def prepare(self) -> None:
-        """Forks the zygote if tests with ranks are expected; once, and not if ranks are to be spawned.
+        """Forks the zygote once, if tests with ranks are expected and ranks are not to be spawned.
 
-        To be called when the test modules are loaded and no test has run yet, since a test may start threads.
+        Call it when the test modules are loaded and no test has run yet, since a test may start threads.
         """
         open_standard_streams()
         if self._prepared or not self._test_modules or read_settings().start_method == "spawn":
@@ -73,7 +70,7 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Starts the ranks of one test, after the end of another's that still run.
+        """Starts the ranks of one test, after ending those of another that still run.
 
         Args:
             jobs: one per rank, in order.
@@ -97,7 +94,7 @@ class RankStarter:
 
     @property
     def kept(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Process ids and descriptors that stay from test to test: the zygote's, and those of ranks that are kept."""
+        """Process ids and descriptors that stay from test to test: the zygote's, and those of persistent ranks."""
         descriptors = self.kept_descriptors()
         if self._zygote is None:
             return frozenset(), descriptors
@@ -111,7 +108,7 @@ class RankStarter:
         self._close_zygote()
 
     def abandon(self) -> None:
-        """Ends ranks and zygote from whatever point the process has come to, as a signal handler has to."""
+        """Ends ranks and zygote at whatever point the process is, as a signal handler has to."""
         if self._ranks is not None:
             self._ranks.kill()
         self._close_zygote()
@@ -127,7 +124,7 @@ class RankStarter:
         return ranks
 
     def _forked(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Ranks forked from the zygote, or from a fork server where there can be no zygote.
+        """Forks ranks from the zygote, or from a fork server where there can be no zygote.
 
         Raises:
             ForkRefusedError: they cannot be forked; the message says why not from a zygote.
@@ -151,17 +148,17 @@ class RankStarter:
 
     def _spawned(self, jobs: Sequence[RankJob]) -> RunningRanks:
         try:
-            supervisor = Supervisor.start(jobs[0].folder)
+            supervisor = SupervisorClient.start(jobs[0].folder)
         except OSError as error:
             raise LaunchError(too_few(error, 0, len(jobs))) from None
         try:
-            return self._started(RunningRanks(jobs, supervisor, is_last_of_keeper=True))
+            return self._started(RunningRanks(jobs, supervisor, owns_server=True))
         except ForkRefusedError as error:
             raise LaunchError(f"ranks cannot be started: {error}") from None
 
-    def _zygote_with(self, module: str) -> Zygote | ForkServer:
-        """The zygote or the fork server in its place; a new zygote where there is none, or where it was forked before
-        `module` was loaded."""
+    def _zygote_with(self, module: str) -> ZygoteClient | ForkServerClient:
+        """Returns the zygote or the fork server in its place; a new zygote where there is none, or where it was forked
+        before `module` was loaded."""
         zygote = self._zygote
         if zygote is not None and (not zygote.is_usable or not zygote.can_have(module)):
             self._close_zygote()
@@ -170,16 +167,18 @@ class RankStarter:
             zygote = self._start_zygote({module})
         return zygote
 
-    def _start_zygote(self, test_modules: Iterable[str]) -> Zygote:
+    def _start_zygote(self, test_modules: Iterable[str]) -> ZygoteClient:
         if (hazard := fork_hazard()) is not None:
             raise ForkRefusedError(hazard)
-        return self._keep(Zygote.start(_modules_to_preload(test_modules)))
+        return self._keep(ZygoteClient.start(_modules_to_preload(test_modules)))
 
-    def _start_fork_server(self, job: RankJob) -> ForkServer:
+    def _start_fork_server(self, job: RankJob) -> ForkServerClient:
         if sys.platform != "linux":
             raise ForkRefusedError(f"fork is not safe on {sys.platform}")
         try:
-            return self._keep(ForkServer.start(job.folder, _modules_to_preload({job.module, *self._test_modules})))
+            return self._keep(
+                ForkServerClient.start(job.folder, _modules_to_preload({job.module, *self._test_modules}))
+            )
         except OSError as error:
             raise LaunchError(too_few(error, 0, job.world_size)) from None
 

@@ -27,8 +27,8 @@ from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.likeness import become_child, import_module
 from torch_testing_shim._engine.loopback import listen_on_loopback
+from torch_testing_shim._engine.new_interpreter import become_child, import_module
 from torch_testing_shim._engine.prepared_call import unpack_call
 from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_hooks import run_between_hooks

@@ -1,4 +1,4 @@
-"""What a started test has: its ranks, which can be asked and signalled. `close` leaves no process and no descriptor."""
+"""The started ranks of a test, which can be asked and signalled, and one of them with multiprocessing's names."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ import time
 from collections.abc import Sequence
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
-from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.keeper_link import ForkRefusedError, KeeperLink, RankExit
+from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.rank_server_client import ForkRefusedError, RankExit, RankServerClient
 
-__all__ = ["LaunchError", "RunningRanks", "too_few"]
+__all__ = ["RankProcess", "RunningRanks", "too_few"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How long ranks may take to end after their keeper has died, in seconds; it takes the kernel milliseconds.
+#: How long ranks may take to end after their server has died, in seconds; it takes the kernel milliseconds.
 _ORPHAN_SECONDS = 1.0
 
 
-class LaunchError(RuntimeError):
-    """A test's ranks could not be started; the message is one sentence."""
-
-
 class RunningRanks:
-    """The started ranks of one test; a context manager that ends what still runs.
+    """The started ranks of one test; a context manager that ends what still runs. `close` leaves no process and no
+    descriptor.
 
     Attributes:
         jobs: their jobs, by rank.
@@ -35,16 +32,16 @@ class RunningRanks:
         started: when each was started, in seconds of the monotonic clock, by rank.
         readers: the controller's ends of their channels, by rank.
         exit_codes: of the ranks whose end is known, by rank.
-        processes_left: how many processes the ranks that have ended have left; they have been ended, too.
-        is_closed: they have been ended, and their channels closed.
+        processes_left: how many processes the ended ranks have left; these have been ended, too.
+        is_closed: the ranks have been ended, and their channels closed.
 
     Args:
         jobs: one per rank, in order.
-        keeper: what starts them.
-        is_last_of_keeper: the keeper is for these ranks alone and ends with them.
+        server: starts them.
+        owns_server: the server is for these ranks alone and ends with them.
     """
 
-    def __init__(self, jobs: Sequence[RankJob], keeper: KeeperLink, *, is_last_of_keeper: bool = False) -> None:
+    def __init__(self, jobs: Sequence[RankJob], server: RankServerClient, *, owns_server: bool = False) -> None:
         self.jobs = tuple(jobs)
         self.pids: list[int] = []
         self.started: list[float] = []
@@ -52,8 +49,8 @@ class RunningRanks:
         self.exit_codes: dict[int, int] = {}
         self.processes_left = 0
         self.is_closed = False
-        self._keeper = keeper
-        self._is_last_of_keeper = is_last_of_keeper
+        self._server = server
+        self._owns_server = owns_server
         self._live: set[int] = set()
         self._unread: list[RankExit] = []
 
@@ -61,18 +58,18 @@ class RunningRanks:
         """Starts every rank, in the state that this process is in.
 
         Raises:
-            ForkRefusedError: the keeper cannot fork; what was started has been ended.
+            ForkRefusedError: the server cannot fork; what was started has been ended.
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
-            changes = ProcessState.of_this_process().changes_since(self._keeper.state)
+            changes = ProcessState.of_this_process().changes_since(self._server.state)
             self.jobs[0].folder.state.write_text(json.dumps(changes))
             for job in self.jobs:
                 self.started.append(time.monotonic())
                 reader, rank_end = make_channel()
                 self.readers.append(reader)
                 try:
-                    self.pids.append(self._keeper.start_rank(job, rank_end))
+                    self.pids.append(self._server.start_rank(job, rank_end))
                 finally:
                     os.close(rank_end)
                 self._live.add(job.rank)
@@ -90,20 +87,20 @@ class RunningRanks:
 
     def exit_filenos(self) -> list[int]:
         """Descriptors that become readable when a rank ends."""
-        return [self._keeper.fileno()]
+        return [self._server.fileno()]
 
     def read_exits(self) -> list[RankExit]:
-        """The ranks that have ended since the last call, without waiting. If the keeper has died, all have."""
+        """The ranks that have ended since the last call, without waiting. If the server has died, all have."""
         self.note_exits()
         unread, self._unread = self._unread, []
         return unread
 
     def note_exits(self) -> bool:
-        """Takes note of the ranks that have ended, without waiting. Returns whether there are any to be read."""
+        """Takes note of the ranks that have ended, without waiting. Returns whether `read_exits` has any to return."""
         if not self._live:
             return bool(self._unread)
         try:
-            exits = self._keeper.read_exits()
+            exits = self._server.read_exits()
         except ForkRefusedError as error:
             raise LaunchError(str(error)) from None
         mine = [end for end in exits if end.rank in self._live and end.pid == self.pids[end.rank]]
@@ -125,20 +122,20 @@ class RunningRanks:
     def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
         """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
         if rank in self._live:
-            self._keeper.signal(self.pids[rank], number, alone=alone)
+            self._server.signal(self.pids[rank], number, alone=alone)
 
     def kill(self) -> None:
         """Kills the ranks that still run, from whatever point the process has come to."""
         for rank in tuple(self._live):
             self.signal(rank, signal.SIGKILL)
-        if self._is_last_of_keeper:
-            self._keeper.close()
+        if self._owns_server:
+            self._server.close()
 
     def close(self) -> None:
         """Kills the ranks that still run, waits for their end, and closes the channels."""
         self.is_closed = True
         self.kill()
-        if self._is_last_of_keeper:
+        if self._owns_server:
             self._live.clear()
         while self._live:
             select.select(self.exit_filenos(), [], [])
@@ -150,7 +147,7 @@ class RunningRanks:
             self.readers.pop().close()
 
     def _await_orphans(self) -> None:
-        """Waits for ranks whose keeper has died: the kernel kills them, but tells nobody that it has."""
+        """Waits for ranks whose server has died: the kernel kills them, but does not tell when it has."""
         give_up = time.monotonic() + _ORPHAN_SECONDS
         while time.monotonic() < give_up and any(os.path.exists(f"/proc/{self.pids[rank]}") for rank in self._live):
             time.sleep(0.01)
@@ -166,3 +163,61 @@ class RunningRanks:
 def too_few(error: OSError, started: int, wanted: int) -> str:
     """Says that not all ranks could be started, and why."""
     return f"no more ranks could be started ({error.strerror}); {started} of {wanted} ranks were started"
+
+
+class RankProcess:
+    """A started rank's process as its test's code in the controller sees it.
+
+    Attributes:
+        rank: the rank.
+        name: upstream's, "process 0".
+        pid: its process id.
+
+    Args:
+        ranks: those of its test.
+        rank: the rank.
+        deadline: when the test is out of time, on the monotonic clock, in seconds.
+    """
+
+    def __init__(self, ranks: RunningRanks, rank: int, deadline: float) -> None:
+        self.rank = rank
+        self.name = f"process {rank}"
+        self.pid = ranks.pids[rank]
+        self._ranks = ranks
+        self._deadline = deadline
+
+    @property
+    def ident(self) -> int:
+        return self.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it runs; then its exit code, negative for a signal.
+
+        Raises:
+            LaunchError: the process that the ranks were started from has died, and the ranks with it.
+        """
+        self._ranks.note_exits()
+        return self._ranks.exit_codes.get(self.rank)
+
+    def is_alive(self) -> bool:
+        return self.exitcode is None
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until it has ended, `timeout` seconds at most, and not beyond the test's deadline."""
+        until = self._deadline if timeout is None else min(self._deadline, time.monotonic() + timeout)
+        self._ranks.await_end(self.rank, until)
+
+    def terminate(self) -> None:
+        """Sends it SIGTERM; nothing happens where it has ended."""
+        self._ranks.signal(self.rank, signal.SIGTERM, alone=True)
+
+    def kill(self) -> None:
+        """Sends it SIGKILL; nothing happens where it has ended."""
+        self._ranks.signal(self.rank, signal.SIGKILL, alone=True)
+
+    def close(self) -> None:
+        """There is nothing to let go of: the test does it."""
+
+    def __repr__(self) -> str:
+        return f"<RankProcess {self.name!r} pid={self.pid} exitcode={self._ranks.exit_codes.get(self.rank)}>"

@@ -24,11 +24,12 @@ from types import FrameType
 
 import torch.distributed as dist
 
+from torch_testing_shim._engine.collectives import group_title
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.stacks import Frame
 from torch_testing_shim._engine.waits import Wait, wait_of
 
-__all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
+__all__ = ["Collective", "SelfReport", "ask", "collectives_in", "flight_dump", "read_reports", "start_answering"]
 
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
@@ -68,9 +69,6 @@ class SelfReport:
         )
 
 
-# In the controller.
-
-
 def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
     """Asks the ranks for new reports and does not wait for them. A rank that cannot be asked gives none."""
     for rank in ranks:
@@ -92,9 +90,6 @@ def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) ->
             break
         time.sleep(_POLL_SECONDS)
     return found
-
-
-# In a rank.
 
 
 def start_answering(folder: ScratchFolder, rank: int) -> None:
@@ -164,3 +159,38 @@ def flight_dump() -> str:
     """What torch's Flight Recorder holds, as JSON; empty where this torch has none, or no process group was made."""
     dump = getattr(sys.modules.get("torch._C._distributed_c10d"), "_dump_fr_trace_json", None)
     return dump(True, False).decode() if dump is not None else ""
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One collective that a rank has entered.
+
+    Attributes:
+        group: its process group, as people know it.
+        number: which collective of the group it is, by the recorder's count, which has more than one for some.
+        is_done: the rank is through with it.
+        created_ns: when the rank entered it, in nanoseconds of the wall clock.
+        timeout_seconds: after this it fails by itself.
+    """
+
+    group: str
+    number: int
+    is_done: bool = False
+    created_ns: int = 0
+    timeout_seconds: float = 0.0
+
+
+def collectives_in(dump: str) -> tuple[Collective, ...]:
+    """The collectives that a dump of the Flight Recorder holds, in their order; none in an empty text."""
+    entries = json.loads(dump).get("entries", []) if dump else []
+    return tuple(
+        Collective(
+            group=group_title(*entry["process_group"]),
+            number=entry["collective_seq_id"],
+            is_done=entry["retired"],
+            created_ns=entry["time_created_ns"],
+            timeout_seconds=entry["timeout_ms"] / 1000,
+        )
+        for entry in entries
+        if not entry["is_p2p"]
+    )

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from torch_testing_shim._engine.collective_copies import call_on_copies, not_compiled
+from torch_testing_shim._engine.collective_works import call_on_copies, not_compiled
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 

@@ -25,9 +25,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from torch_testing_shim._engine.collectives import Parting, partings, read_log
-from torch_testing_shim._engine.flight_recorder import collectives_in
 from torch_testing_shim._engine.running_ranks import RunningRanks
-from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
+from torch_testing_shim._engine.self_report import SelfReport, ask, collectives_in, read_reports
 from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["StallWatch", "is_deadlocked", "standing"]

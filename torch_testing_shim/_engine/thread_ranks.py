@@ -18,11 +18,11 @@ from types import FrameType
 
 import torch
 
-from torch_testing_shim._engine import thread_meetings
+from torch_testing_shim._engine import thread_rendezvous
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
-from torch_testing_shim._engine.thread_meetings import Meetings
+from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 from torch_testing_shim._shared.exit_status import exit_code_of
 
 __all__ = ["ThreadRanks"]
@@ -41,7 +41,7 @@ class ThreadRanks:
     """The ranks of one test, as threads. `start`, `join` and `close` are for the thread that runs the test.
 
     Attributes:
-        meetings: where they meet.
+        rendezvous: where they meet.
         threads: by rank; empty before `start`.
         errors: the exceptions that ranks have ended with, by rank.
     """
@@ -53,7 +53,7 @@ class ThreadRanks:
             timeout: seconds from the start to the deadline.
             stops_at_subtest: a rank's test ends at the first subtest that fails.
         """
-        self.meetings = Meetings()
+        self.rendezvous = Rendezvous()
         self.threads: list[threading.Thread] = []
         self.errors: dict[int, BaseException] = {}
         self._world_size = world_size
@@ -111,7 +111,7 @@ class ThreadRanks:
 
     def close(self) -> None:
         """Ends what still runs, as far as threads can be ended."""
-        self.meetings.end()
+        self.rendezvous.end()
         self._wait_until(time.monotonic() + _UNWIND_SECONDS)
         for rank in self._living():
             _tell_to_end(self.threads[rank])
@@ -129,7 +129,9 @@ class ThreadRanks:
         )
         with torch.autograd.set_multithreading_enabled(False):  # or backward would run outside of the rank's world
             outcome = _observed(rank, steps, body)
-        self.meetings.leave(rank, outcome.status.value if outcome.status.is_bad else f"has ended ({_ending(outcome)})")
+        self.rendezvous.leave(
+            rank, outcome.status.value if outcome.status.is_bad else f"has ended ({_ending(outcome)})"
+        )
         with self._changed:
             if steps.error is not None:
                 self.errors[rank] = steps.error
@@ -139,7 +141,7 @@ class ThreadRanks:
     def _leave(self, rank: int, outcome: RankOutcome) -> None:
         """Tells the others at once that this rank will not come any more, whatever it does until it ends."""
         raised = f"raised {outcome.headline.partition(':')[0]}"
-        self.meetings.leave(rank, raised if outcome.status.is_exception else _ending(outcome))
+        self.rendezvous.leave(rank, raised if outcome.status.is_exception else _ending(outcome))
 
     def _living(self) -> list[int]:
         return [rank for rank in range(len(self.threads)) if rank not in self._outcomes]
@@ -155,13 +157,13 @@ class ThreadRanks:
         living = self._living()
         strangers = set(threading.enumerate()) - self._others - set(self.threads)
         idents = [ident for rank in living if (ident := self.threads[rank].ident) is not None]
-        return not strangers and len(idents) == len(living) and self.meetings.all_wait(idents)
+        return not strangers and len(idents) == len(living) and self.rendezvous.all_wait(idents)
 
     def _stopped_outcome(self, rank: int, status: RankStatus) -> RankOutcome:
         thread = self.threads[rank]
         frame = sys._current_frames().get(thread.ident or 0)
         stacks = _stacks(thread, frame) if frame is not None else ""
-        awaited = self.meetings.waits_for(thread.ident)
+        awaited = self.rendezvous.waits_for(thread.ident)
         told = f"waiting for {awaited}\n{stacks}" if awaited else stacks
         return RankOutcome(rank, status, time.monotonic(), pid=os.getpid(), stacks=told)
 
@@ -186,7 +188,7 @@ def _tell_to_end(thread: threading.Thread) -> None:
 def _stacks(thread: threading.Thread, innermost: FrameType) -> str:
     """The thread's frames in faulthandler's words, without how the harness waits in them and what started them."""
     frames = list(_frames(innermost))
-    waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_meetings.__file__]
+    waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_rendezvous.__file__]
     if waits:  # what called the meeting is the process group's method, itself the harness's
         frames = frames[waits[-1] + 1 :]
         while frames and "__unittest" in frames[0].f_globals:

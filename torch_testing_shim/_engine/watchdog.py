@@ -18,11 +18,11 @@ from pathlib import Path
 
 from torch_testing_shim._engine.collectives import read_log
 from torch_testing_shim._engine.common_end import call_off_common_end
+from torch_testing_shim._engine.diagnostics import Diagnostics, take_diagnostics
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
-from torch_testing_shim._engine.testimony import Testimony, take_testimonies
 from torch_testing_shim._engine.verdict import ExitExpectation
 
 __all__ = ["supervise"]
@@ -169,16 +169,16 @@ class _Watch:
         ended_by_us, said = frozenset(self.living), dict(self._messages)
         if not ended_by_us:
             return
-        testimonies = take_testimonies(self._ranks, ended_by_us, native=status.is_hang)
+        diagnostics = take_diagnostics(self._ranks, ended_by_us, native=status.is_hang)
         for number, seconds in ((signal.SIGTERM, _TERMINATE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
             for rank in self.living:
                 self._ranks.signal(rank, number)
             self.wait_all(time.monotonic() + seconds)
         for rank in ended_by_us:
-            self._final[rank] = self._outcome_of_ended(rank, status, said.get(rank), testimonies[rank])
+            self._final[rank] = self._outcome_of_ended(rank, status, said.get(rank), diagnostics[rank])
 
     def _outcome_of_ended(
-        self, rank: int, status: RankStatus, said: RankOutcome | None, told: Testimony
+        self, rank: int, status: RankStatus, said: RankOutcome | None, told: Diagnostics
     ) -> RankOutcome:
         end = self._final.get(rank)  # None where not even SIGKILL ended it
         ended_at, exit_code = (time.monotonic(), None) if end is None else (end.ended_at, end.exit_code)

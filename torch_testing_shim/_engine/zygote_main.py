@@ -1,8 +1,8 @@
-"""The zygote's own code: a keeper (see `keeper`) that ranks are forked from.
+"""The zygote's own code: a rank server (see `rank_server`) that ranks are forked from.
 
-The zygote stays pristine: it runs no test, starts no thread and touches no accelerator, so that what it forks starts
-like a new interpreter that has done its imports, and what all ranks do first (see `rehearsal`). The keeper checks this
-before each fork and refuses where it does not hold.
+The zygote stays pristine: it runs no test, starts no thread and touches no accelerator. So a rank that is forked from
+it starts like a new interpreter that has done its imports and its warm-up. The rank server checks this before each
+fork, and refuses where it does not hold.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+import torch
+
+from torch_testing_shim._assertions.comparison import ComparisonRules, differences
+from torch_testing_shim._engine.collective_log import warm_up_logging
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.keeper import Keeper
+from torch_testing_shim._engine.loopback import loopback_interface
 from torch_testing_shim._engine.process_state import read_environment_again
 from torch_testing_shim._engine.rank_main import run_rank
-from torch_testing_shim._engine.rehearsal import rehearse
-
-__all__ = ["serve"]
+from torch_testing_shim._engine.rank_server import RankServer
 
 
 def serve(
@@ -42,23 +44,43 @@ def serve(
     """
     imported = set(sys.modules)
     try:
-        keeper = Keeper(orders, controller_pid, run_rank, prepare)
+        server = RankServer(orders, controller_pid, run_rank, prepare)
         for name in preload:
             with suppress(ImportError):  # this torch does not have it; a test that wants it will say so
                 importlib.import_module(name)
         read_environment_again()
-        rehearse()
+        warm_up()
         gc.freeze()  # what is here now is never collected, so ranks do not copy its pages by collecting
-        keeper.run()
+        server.run()
     finally:
         with suppress(OSError):
             _remove_temporary_folders(set(sys.modules) - imported)
         os._exit(0)
 
 
+def warm_up() -> None:
+    """Does once what nearly every rank does first: compares two small tensors, opens a stream, puts the kernels in
+    place that log collectives, and looks for the loopback interface.
+
+    Python and torch fill caches at the first use of many things. A rank that finds them filled writes to fewer of the
+    pages that it shares with the others, and gets a copy of each page that it writes to.
+
+    The warm-up draws no random number, starts no thread and touches no accelerator, whatever device the test's module
+    has made the default. It does nothing where that module has put something of its own in torch's place.
+    """
+    with suppress(Exception):
+        twos = torch.full((2,), 2.0, dtype=torch.float32, device="cpu")
+        differences(torch.ones((2,), dtype=torch.float32, device="cpu") * 2, twos, ComparisonRules())
+    with suppress(Exception):
+        warm_up_logging()
+    with suppress(Exception):
+        open(os.devnull, "w", buffering=1, errors="backslashreplace").close()
+    loopback_interface()
+
+
 def _remove_temporary_folders(modules: Iterable[str]) -> None:
-    """Removes the folders that modules have made for themselves (torch 2.6: torch.distributed.nn), which Python would
-    at the end of a process that ends of itself."""
+    """Removes the folders that modules have made for themselves (torch 2.6: torch.distributed.nn). Python removes them
+    only where a process ends by itself."""
     for name in modules:
         for value in list(vars(sys.modules[name]).values()):
             if isinstance(value, tempfile.TemporaryDirectory):

@@ -129,6 +129,6 @@ def _take(child: _Child, log: TestLog) -> None:
 
 
 def _passed_on(options: ProgramOptions) -> list[str]:
-    flags = {"-f": options.failfast, "-b": options.buffer, "--showlocals": options.showlocals}
+    flags = {"-f": options.failfast, "-b": options.buffer, "--showlocals": options.settings.showlocals}
     verbosity = {0: ["-q"], 2: ["-v"]}.get(options.verbosity, [])
     return [*verbosity, *(flag for flag, is_set in flags.items() if is_set)]

@@ -16,10 +16,9 @@ import unittest
 from collections.abc import Mapping, Sequence, Set
 
 from torch_testing_shim._engine.devices import DeviceError, checked_device
+from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.running_ranks import LaunchError
-from torch_testing_shim._engine.scratch import check_scratch_folder
-from torch_testing_shim._engine.spawned_main import is_importing_main
+from torch_testing_shim._engine.new_interpreter_main import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
 from torch_testing_shim._program.chosen_tests import SelectionError, load, select, test_name
 from torch_testing_shim._program.file_options import ProgramOptions, parse_arguments
@@ -212,7 +211,7 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts
         verbosity=options.verbosity,
         failfast=options.failfast,
         buffer=options.buffer,
-        tb_locals=options.showlocals,
+        tb_locals=options.settings.showlocals,
         warnings=None if sys.warnoptions else "default",
         resultclass=functools.partial(JournalingResult, log=log, fixtures=fixtures, swallowed=interrupts.swallowed),
     ).run(run_suite)  # type: ignore[arg-type]

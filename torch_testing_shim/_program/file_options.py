@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_testing_shim._isolation.seeds import SEED
-from torch_testing_shim._shared.hardware import HARDWARE, HARDWARE_NAMES
-from torch_testing_shim._shared.settings import LARGEST_SEED
+from torch_testing_shim._shared.hardware import add_hardware_option
+from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
+from torch_testing_shim._shared.settings import DEFAULTS, Settings
+from torch_testing_shim._shared.values import as_argument, whole_number
 
 __all__ = ["ProgramOptions", "parse_arguments"]
 
-DEFAULT_SLOW_TESTS_FILE = "slow_tests.json"
-DEFAULT_DISABLED_TESTS_FILE = ".pytorch-disabled-tests.json"
 DEFAULT_REPORT_FOLDER = "test-reports"
 
 
@@ -29,18 +28,15 @@ class ProgramOptions:
         patterns: unittest's -k.
         hw_classification: names of `HardwareClassification`, of which a test's class must say one; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
-        failfast, buffer, showlocals: as unittest's -f, -b, --locals.
-        full_traceback: tracebacks and stacks of ranks keep the harness's own frames.
-        strict_leaks: a test that leaves something in the test process has failed.
+        failfast, buffer: as unittest's -f, -b.
+        settings: what the options set, here and in child processes (see `setting_options`), all else at its default.
         discover: only print the names of the tests.
         repeat: how many times to run, until one fails.
         subprocess: every test in a process of its own.
         run_parallel: in how many processes to run at once.
         use_pytest: let pytest run the tests.
         save_xml: path of the JUnit report, or None.
-        slow_tests_file, disabled_tests_file: paths, or None.
         accept: rewrite expected output with what comes out.
-        seed: what every test's random numbers start from, or None for `SEED`.
     """
 
     names: tuple[str, ...] = ()
@@ -50,19 +46,14 @@ class ProgramOptions:
     verbosity: int = 1
     failfast: bool = False
     buffer: bool = False
-    showlocals: bool = False
-    full_traceback: bool = False
-    strict_leaks: bool = False
+    settings: Settings = DEFAULTS
     discover: bool = False
     repeat: int = 1
     subprocess: bool = False
     run_parallel: int = 1
     use_pytest: bool = False
     save_xml: Path | None = None
-    slow_tests_file: str | None = None
-    disabled_tests_file: str | None = None
     accept: bool = False
-    seed: int | None = None
 
 
 def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
@@ -89,26 +80,21 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         verbosity=found.verbosity,
         failfast=found.failfast,
         buffer=found.buffer,
-        showlocals=found.showlocals,
-        full_traceback=found.full_traceback,
-        strict_leaks=found.strict_leaks,
+        settings=take_settings(vars(found)),
         discover=found.discover_tests,
         repeat=found.repeat,
         subprocess=found.subprocess,
         run_parallel=found.run_parallel,
         use_pytest=found.use_pytest,
         save_xml=_report_path(found.save_xml, script),
-        slow_tests_file=found.import_slow_tests,
-        disabled_tests_file=found.import_disabled_tests,
         accept=found.accept,
-        seed=found.seed,
     )
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=program, allow_abbrev=False)
     tests = parser.add_argument_group("unittest's options")
-    add = tests.add_argument
+    add, count = tests.add_argument, as_argument(whole_number(1))
     add("names", nargs="*", metavar="Class[.method]", help="run only these")
     add(
         "-k",
@@ -122,39 +108,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("-f", "--failfast", action="store_true", help="stop at the first failure")
     add("-b", "--buffer", action="store_true", help="show output only of tests that fail")
     add("-c", "--catch", action="store_true", help="accepted: Ctrl-C always ends with a report of what ran")
-    harness = parser.add_argument_group("upstream's options").add_argument
-    harness("--showlocals", "--locals", action="store_true", help="show local variables in tracebacks")
-    harness("--full-traceback", action="store_true", help="show the harness's own frames of ranks, too")
-    harness("--strict-leaks", action="store_true", help="fail tests that leave something in the test process")
+    group = parser.add_argument_group("upstream's options")
+    add_setting_options(group, in_runner=False)
+    add_hardware_option(group.add_argument)
+    harness = group.add_argument
     harness("--discover-tests", action="store_true", help="print the names of the tests and run none")
-    harness("--repeat", type=_count, default=1, metavar="N", help="run N times, until a run fails")
+    harness("--repeat", type=count, default=1, metavar="N", help="run N times, until a run fails")
     harness("--subprocess", action="store_true", help="run each test in a process of its own")
-    harness("--run-parallel", type=_count, default=1, metavar="N", help="share the tests out to N processes")
+    harness("--run-parallel", type=count, default=1, metavar="N", help="share the tests out to N processes")
     harness("--use-pytest", action="store_true", help="let pytest run the tests")
     harness("--save-xml", nargs="?", const=DEFAULT_REPORT_FOLDER, metavar="PATH", help="write a JUnit report")
-    hardware: dict[str, Any] = {"type": str.upper, "choices": HARDWARE}
-    hardware |= {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME"}
-    lists: dict[str, Any] = {"nargs": "?", "metavar": "FILE"}
-    harness("--import-slow-tests", const=DEFAULT_SLOW_TESTS_FILE, help="JSON file of slow tests", **lists)
-    harness("--import-disabled-tests", const=DEFAULT_DISABLED_TESTS_FILE, help="JSON file of tests to skip", **lists)
-    harness("--hw-classification", help=f"run only tests of classes that say {HARDWARE_NAMES}", **hardware)
     harness("--accept", action="store_true", help="rewrite expected output with what comes out")
-    harness("--seed", type=_seed, metavar="N", help=f"what each test's random numbers start from, by default {SEED}")
     leave_out: dict[str, Any] = {"action": "append", "default": [], "metavar": "Class[.method]"}
     parser.add_argument_group("our own").add_argument("--exclude-test", help="leave out (repeatable)", **leave_out)
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {LARGEST_SEED}")
-    return int(text)
 
 
 def _report_path(given: str | None, script: str) -> Path | None:

@@ -40,7 +40,7 @@ def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, 
 def _flags(options: ProgramOptions) -> list[str]:
     flags = {
         "-x": options.failfast,
-        "--showlocals": options.showlocals,
+        "--showlocals": options.settings.showlocals,
         "-q": options.verbosity == _QUIET,
         "-v": options.verbosity == _VERBOSE,
     }

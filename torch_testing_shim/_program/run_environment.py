@@ -9,25 +9,14 @@ import expecttest
 
 from torch_testing_shim._program.file_options import ProgramOptions
 from torch_testing_shim._shared.journal import Journal
-from torch_testing_shim._shared.settings import Settings
+from torch_testing_shim._shared.settings import Settings, as_variables
 
 __all__ = ["child_environment", "export", "take_expectations", "take_journal"]
 
 
 def export(options: ProgramOptions) -> None:
     """Puts options into this process's environment, where settings are read and whence child processes inherit them."""
-    if options.slow_tests_file is not None:
-        os.environ["SLOW_TESTS_FILE"] = os.path.abspath(options.slow_tests_file)
-    if options.disabled_tests_file is not None:
-        os.environ["DISABLED_TESTS_FILE"] = os.path.abspath(options.disabled_tests_file)
-    if options.full_traceback:
-        os.environ["TORCH_TESTING_SHIM_FULL_TRACEBACK"] = "1"
-    if options.showlocals:
-        os.environ["TORCH_TESTING_SHIM_SHOWLOCALS"] = "1"
-    if options.strict_leaks:
-        os.environ["TORCH_TESTING_SHIM_STRICT_LEAKS"] = "1"
-    if options.seed is not None:
-        os.environ["TORCH_TESTING_SHIM_SEED"] = str(options.seed)
+    os.environ.update(as_variables(options.settings))
     if options.accept:
         os.environ["EXPECTTEST_ACCEPT"] = "1"
         expecttest.ACCEPT = "1"  # what expecttest has read from the environment when it was imported

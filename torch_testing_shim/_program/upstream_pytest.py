@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from torch_testing_shim._engine.devices import DeviceError, checked_device
-from torch_testing_shim._engine.running_ranks import LaunchError
-from torch_testing_shim._engine.scratch import check_scratch_folder
+from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._program.interrupts import Interrupts, end_what_is_left
 from torch_testing_shim._program.log import TestLog
 from torch_testing_shim._program.pytest_journal import PytestJournal, name_of_node

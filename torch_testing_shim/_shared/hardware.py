@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeVar
 
 __all__ = [
     "HARDWARE",
-    "HARDWARE_NAMES",
     "HardwareChoice",
     "HardwareClassification",
     "HardwareError",
+    "add_hardware_option",
     "choose_by_hardware",
     "filter_by_hw_classification",
     "get_hw_classification",
@@ -42,9 +42,8 @@ class HardwareClassification(Enum):
     XPU = "xpu"
 
 
-#: What `--hw-classification` takes, and its help on that.
+#: The values of `--hw-classification`.
 HARDWARE = tuple(HardwareClassification.__members__)
-HARDWARE_NAMES = f"hw_classification = {', '.join(HARDWARE[:-1])} or {HARDWARE[-1]}"
 
 
 class HardwareError(TypeError):
@@ -76,6 +75,13 @@ class HardwareChoice(Generic[Item]):
         names = " ".join(self.names)
         other, silent = f"{len(self.otherwise)} for other hardware", f"{len(self.unclassified)} that name none"
         return f"--hw-classification {names}: {len(self.left_out)} tests left out, of classes {other} and {silent}"
+
+
+def add_hardware_option(add: Callable[..., Any]) -> None:
+    """Adds `--hw-classification` to a command line; `add` is argparse's `add_argument` or pytest's `addoption`."""
+    values: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": str.upper, "choices": HARDWARE}
+    says = f"hw_classification = {', '.join(HARDWARE[:-1])} or {HARDWARE[-1]}"
+    add("--hw-classification", metavar="NAME", help=f"run only tests of classes that say {says}", **values)
 
 
 def get_hw_classification(test_case_cls: type) -> HardwareClassification | None:

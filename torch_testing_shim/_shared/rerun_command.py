@@ -11,7 +11,7 @@ import unittest
 from collections.abc import Iterator
 
 from torch_testing_shim._shared.running_script import interpreter_arguments, pytest_arguments
-from torch_testing_shim._shared.settings import Settings
+from torch_testing_shim._shared.settings import Settings, as_variables
 
 __all__ = ["RERUN_HEADING", "repro_command", "repro_on_failure", "settings_as_assignments"]
 
@@ -66,24 +66,9 @@ def repro_on_failure(command: str | None) -> Iterator[None]:
 
 
 def settings_as_assignments(settings: Settings) -> Iterator[str]:
-    """What is set and could matter to a test, as a shell assigns it: "NAME=value"."""
-    default = Settings()
-    if settings.device is not None:
-        yield f"TORCH_TESTING_SHIM_DEVICE={shlex.quote(settings.device)}"
-    if settings.share_devices:
-        yield "TORCH_TESTING_SHIM_SHARE_DEVICES=1"
-    if settings.start_method is not None:
-        yield f"TORCH_TESTING_SHIM_START_METHOD={settings.start_method}"
-    if settings.world_size is not None:
-        yield f"WORLD_SIZE={settings.world_size}"
-    if settings.seed is not None:
-        yield f"TORCH_TESTING_SHIM_SEED={settings.seed}"
-    if settings.timeout_seconds != default.timeout_seconds:
-        yield f"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT={settings.timeout_seconds:g}"
-    if settings.hypothesis_profile != default.hypothesis_profile:
-        yield f"PYTORCH_HYPOTHESIS_PROFILE={settings.hypothesis_profile}"
-    if settings.with_slow:
-        yield "PYTORCH_TEST_WITH_SLOW=1"
+    """What is set and may change an outcome, as a shell assigns it: "NAME=value"."""
+    for name, value in as_variables(settings, only_repeated=True).items():
+        yield f"{name}={shlex.quote(value)}"
 
 
 def _append(error: Exception, note: str) -> None:

@@ -1,4 +1,8 @@
-"""The one reader of the environment: variables in, a frozen `Settings` out.
+"""The one reader of the environment, and the table of all settings: variables in, a frozen `Settings` out.
+
+`Settings` is the table. `setting(...)` declares a field with all that there is to know of it: its variable, how its
+text is read, its default, its meaning, the option that sets it, and whether a rerun line repeats it. The options of
+test files and of run_test.py (`setting_options`), the rerun line (`rerun_command`) and docs/settings.md come from it.
 
 Nothing else in the package reads test configuration from `os.environ`. Settings are read where they are
 needed and passed on; they are never cached, so a test may change the environment and read them again. What torch's own
@@ -10,35 +14,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+from torch_testing_shim._shared import values
 from torch_testing_shim._shared.device_map import DeviceMap, parse_device_map
+from torch_testing_shim._shared.setting_rows import Option, Setting, setting
 
-__all__ = [
-    "DEFAULT_TIMEOUT_SECONDS",
-    "LARGEST_SEED",
-    "GitHubActions",
-    "Settings",
-    "SettingsError",
-    "asked_to_complete",
-    "changed_environment",
-    "read_cache_folder",
-    "read_github_actions",
-    "read_settings",
-    "read_temporary_folder",
-    "runs_under_pytest",
-]
-
-#: What one distributed test may take, in seconds, where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
+#: Seconds that one distributed test may take where DISTRIBUTED_TESTS_DEFAULT_TIMEOUT does not say (as upstream).
 DEFAULT_TIMEOUT_SECONDS = 300.0
-#: How long ranks have to stand still before a certain deadlock ends their test, in seconds.
+#: Seconds that ranks have to stand still before a certain deadlock ends their test.
 DEFAULT_STALL_SECONDS = 30.0
 #: The largest seed that all generators take; numpy's takes no more.
 LARGEST_SEED = 2**32 - 1
-
-START_METHODS = ("fork", "spawn")
-HYPOTHESIS_PROFILES = ("dev", "debug", "pytorch_ci")
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
 class SettingsError(ValueError):
@@ -47,75 +35,202 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says about this run.
+    """What the environment says about this run. Each field's row says what it means."""
 
-    Attributes:
-        device: device type chosen by hand (TORCH_TESTING_SHIM_DEVICE), or None to take what torch finds.
-        device_indices: the accelerators that this process may use, of those that torch finds
-            (TORCH_TESTING_SHIM_DEVICE_INDICES, "0,2"; run_test.py leases them), or None for all.
-        share_devices: a test may have more ranks than accelerators, which they share
-            (TORCH_TESTING_SHIM_SHARE_DEVICES).
-        start_method: "fork" or "spawn" chosen by hand (TORCH_TESTING_SHIM_START_METHOD), or None for what works best.
-        world_size: ranks of the tests that do not fix their number (WORLD_SIZE, as upstream), or None.
-        seed: what every test's random numbers start from (TORCH_TESTING_SHIM_SEED), or None.
-        timeout_seconds: from the start of a test's ranks to its deadline (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
-        journal: path that a line is appended to as each test starts and ends (TORCH_TESTING_SHIM_JOURNAL), or None.
-        expectations: path of the file that says which tests this process is to skip (TORCH_TESTING_SHIM_EXPECTATIONS,
-            which run_test.py sets by itself), or None.
-        thread_caps_set: the user has set OMP_NUM_THREADS or MKL_NUM_THREADS, so ranks keep their hands off.
-        is_ci: CI has any non-empty value.
-        hypothesis_profile: PYTORCH_HYPOTHESIS_PROFILE; "pytorch_ci" on CI and "dev" elsewhere where it is not set.
-        with_slow: also run what `slowTest` marks (PYTORCH_TEST_WITH_SLOW).
-        skip_fast: run nothing else (PYTORCH_TEST_SKIP_FAST).
-        omit_skipped: leave out the tests that were marked as skipped when their class was made
-            (PYTORCH_TEST_OMIT_SKIPPED).
-        print_repro: print the command that runs a failed test alone (PYTORCH_PRINT_REPRO_ON_FAILURE, on by default).
-        slow_tests_file: path of a JSON file naming slow tests (SLOW_TESTS_FILE), or None.
-        disabled_tests_file: path of a JSON file naming disabled tests (DISABLED_TESTS_FILE), or None.
-        temporary_folder: where scratch folders are made (TMPDIR), or None for the system's choice. Python passes over a
-            TMPDIR that it cannot write; here that is an error, since a full disk is not to be hidden.
-        stall_seconds: after this long without progress a certain deadlock ends its test
-            (TORCH_TESTING_SHIM_STALL_SECONDS); 0 for never.
-        full_traceback: tracebacks and stacks keep the harness's own frames (TORCH_TESTING_SHIM_FULL_TRACEBACK).
-        showlocals: tracebacks of ranks show local variables (TORCH_TESTING_SHIM_SHOWLOCALS).
-        strict_leaks: a test that leaves something in the test process has failed (TORCH_TESTING_SHIM_STRICT_LEAKS).
-        upstream_file: path of the test file of PyTorch's that this process and those that it starts run as it is
-            (TORCH_TESTING_SHIM_UPSTREAM_FILE, which the harness sets by itself), or None.
-        device_map: what is asked for on one device type is made on another (TORCH_TESTING_SHIM_MAP_DEVICE, which
-            `--map-device` sets), or None.
-        backend: the process-group backend that a launcher has told (BACKEND), or None.
-        show_output: print what ranks printed also when their test passed (TORCH_TESTING_SHIM_SHOW_OUTPUT).
-        rank: which rank this process is, where torchrun has started it (RANK), or None.
-    """
+    device: str | None = setting(
+        "TORCH_TESTING_SHIM_DEVICE",
+        values.text,
+        None,
+        "device type to run on; by default the accelerator that torch finds, else the CPU",
+        is_repeated=True,
+        option=Option(("--device",), "device type, such as cpu (default: what torch finds)", "DEVICE", in_files=False),
+    )
+    share_devices: bool = setting(
+        "TORCH_TESTING_SHIM_SHARE_DEVICES",
+        values.flag,
+        False,
+        "1 lets ranks share accelerators where there are fewer",
+        is_repeated=True,
+        option=Option(
+            ("--share-devices",),
+            "ranks, and files at a time, share accelerators where there are fewer; ranks meet over gloo",
+            in_files=False,
+        ),
+    )
+    start_method: str | None = setting(
+        "TORCH_TESTING_SHIM_START_METHOD",
+        values.one_of("fork", "spawn"),
+        None,
+        "`fork` or `spawn`; by default forked where that is safe, and a line says so where it is not",
+        is_repeated=True,
+    )
+    world_size: int | None = setting(
+        "WORLD_SIZE",
+        values.whole_number(1),
+        None,
+        "ranks of the tests that do not fix their number",
+        is_repeated=True,
+        option=Option(
+            ("--world-size",), "ranks of tests that do not fix their number (default: 4)", "N", in_files=False
+        ),
+    )
+    seed: int | None = setting(
+        "TORCH_TESTING_SHIM_SEED",
+        values.whole_number(0, LARGEST_SEED),
+        None,
+        "what each test's random numbers start from; by default 1234",
+        is_repeated=True,
+        option=Option(("--seed",), "what each test's random numbers start from (default: 1234)", "N"),
+    )
+    timeout_seconds: float = setting(
+        "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
+        values.seconds(),
+        DEFAULT_TIMEOUT_SECONDS,
+        "seconds that a test may take, from the start of its ranks",
+        is_repeated=True,
+    )
+    stall_seconds: float = setting(
+        "TORCH_TESTING_SHIM_STALL_SECONDS",
+        values.seconds(zero_allowed=True),
+        DEFAULT_STALL_SECONDS,
+        "how long ranks stand still before a certain deadlock ends their test; 0 for never",
+        is_repeated=True,
+    )
+    strict_leaks: bool = setting(
+        "TORCH_TESTING_SHIM_STRICT_LEAKS",
+        values.flag,
+        False,
+        "1 makes what a test leaves in the test process a failure; by default a line says so",
+        is_repeated=True,
+        option=Option(("--strict-leaks",), "fail tests that leave something in the test process"),
+    )
+    show_output: bool = setting(
+        "TORCH_TESTING_SHIM_SHOW_OUTPUT",
+        values.flag,
+        False,
+        "1 prints what ranks printed also where their test passed, as `run_test.py -v -v` does",
+    )
+    full_traceback: bool = setting(
+        "TORCH_TESTING_SHIM_FULL_TRACEBACK",
+        values.flag,
+        False,
+        "1 keeps the harness's own frames in the tracebacks and stacks of ranks",
+        option=Option(("--full-traceback",), "show the harness's own frames of ranks, too", in_runner=False),
+    )
+    showlocals: bool = setting(
+        "TORCH_TESTING_SHIM_SHOWLOCALS",
+        values.flag,
+        False,
+        "1 shows local variables in the tracebacks of ranks",
+        option=Option(("--showlocals", "--locals"), "show local variables in tracebacks", in_runner=False),
+    )
+    print_repro: bool = setting(
+        "PYTORCH_PRINT_REPRO_ON_FAILURE", values.flag, True, "0 leaves out the command that runs a failed test again"
+    )
+    with_slow: bool = setting(
+        "PYTORCH_TEST_WITH_SLOW", values.flag, False, "1 also runs what `slowTest` marks", is_repeated=True
+    )
+    skip_fast: bool = setting(
+        "PYTORCH_TEST_SKIP_FAST", values.flag, False, "1 runs nothing else than slow tests", is_repeated=True
+    )
+    omit_skipped: bool = setting(
+        "PYTORCH_TEST_OMIT_SKIPPED",
+        values.flag,
+        False,
+        "1 leaves out the tests that were marked as skipped when their class was made",
+        is_repeated=True,
+    )
+    slow_tests_file: str | None = setting(
+        "SLOW_TESTS_FILE",
+        values.absolute_path,
+        None,
+        "JSON file that names slow tests",
+        is_repeated=True,
+        option=Option(("--import-slow-tests",), "JSON file of slow tests", "FILE", "slow_tests.json", in_runner=False),
+    )
+    disabled_tests_file: str | None = setting(
+        "DISABLED_TESTS_FILE",
+        values.absolute_path,
+        None,
+        "JSON file that names tests to skip",
+        is_repeated=True,
+        option=Option(
+            ("--import-disabled-tests",),
+            "JSON file of tests to skip",
+            "FILE",
+            ".pytorch-disabled-tests.json",
+            in_runner=False,
+        ),
+    )
+    hypothesis_profile: str = setting(
+        "PYTORCH_HYPOTHESIS_PROFILE",
+        values.one_of("dev", "debug", "pytorch_ci"),
+        "dev",
+        "`dev`, `debug` or `pytorch_ci`, which is the default where CI is set",
+        is_repeated=True,
+    )
+    omp_threads: str | None = setting(
+        "OMP_NUM_THREADS", values.text, None, "threads of each rank, which else get cores/ranks", is_repeated=True
+    )
+    mkl_threads: str | None = setting("MKL_NUM_THREADS", values.text, None, "the same", is_repeated=True)
+    is_ci: bool = setting("CI", values.is_set, False, "any value: the run is part of CI")
+    # Not repeated: on CI it is often a folder of the job's, which is gone when somebody runs the test again. Python
+    # passes over a TMPDIR that it cannot write; here that is an error, since a full disk must not be hidden.
+    temporary_folder: str | None = setting("TMPDIR", values.text, None, "where scratch folders are made")
+    backend: str | None = setting(
+        "BACKEND",
+        values.text,
+        None,
+        "process-group backend that the launcher has chosen",
+        is_repeated=True,
+        is_ours=True,
+    )
+    rank: int | None = setting(
+        "RANK", values.decimal_or_none, None, "which rank this process is, where torchrun has started it", is_ours=True
+    )
+    device_indices: tuple[int, ...] | None = setting(
+        "TORCH_TESTING_SHIM_DEVICE_INDICES",
+        values.indices,
+        None,
+        "accelerators that the process may use, such as `0,2`; `run_test.py -j` leases them",
+        is_repeated=True,
+        is_ours=True,
+    )
+    # Not repeated: the command itself says `--map-device`.
+    device_map: DeviceMap | None = setting(  # noqa: RUF009  # no value is made before it is read
+        "TORCH_TESTING_SHIM_MAP_DEVICE",
+        parse_device_map,
+        None,
+        "`cuda=cpu`: what is asked for on one device type is made on another; `--map-device` sets it",
+        is_ours=True,
+    )
+    upstream_file: str | None = setting(
+        "TORCH_TESTING_SHIM_UPSTREAM_FILE",
+        values.text,
+        None,
+        "PyTorch's test file that this process and those that it starts run as it is",
+        is_ours=True,
+    )
+    journal: str | None = setting(
+        "TORCH_TESTING_SHIM_JOURNAL",
+        values.text,
+        None,
+        "file that gets a line as each test starts and ends",
+        is_ours=True,
+    )
+    expectations: str | None = setting(
+        "TORCH_TESTING_SHIM_EXPECTATIONS", values.text, None, "file that says which tests to skip", is_ours=True
+    )
 
-    device: str | None = None
-    device_indices: tuple[int, ...] | None = None
-    share_devices: bool = False
-    start_method: str | None = None
-    world_size: int | None = None
-    seed: int | None = None
-    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
-    journal: str | None = None
-    expectations: str | None = None
-    thread_caps_set: bool = False
-    is_ci: bool = False
-    hypothesis_profile: str = "dev"
-    with_slow: bool = False
-    skip_fast: bool = False
-    omit_skipped: bool = False
-    print_repro: bool = True
-    slow_tests_file: str | None = None
-    disabled_tests_file: str | None = None
-    temporary_folder: str | None = None
-    stall_seconds: float = DEFAULT_STALL_SECONDS
-    full_traceback: bool = False
-    showlocals: bool = False
-    strict_leaks: bool = False
-    upstream_file: str | None = None
-    device_map: DeviceMap | None = None
-    show_output: bool = False
-    rank: int | None = None
-    backend: str | None = None
+    @property
+    def thread_caps_set(self) -> bool:
+        """The user has set the number of threads, so that the harness does not."""
+        return bool(self.omp_threads or self.mkl_threads)
+
+
+DEFAULTS = Settings()
+#: The table's rows, by the names of the fields.
+SETTINGS: Mapping[str, Setting] = {one.name: one.metadata["setting"] for one in fields(Settings)}
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -125,46 +240,36 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         SettingsError: a variable has a value that cannot be used.
     """
     env = os.environ if environ is None else environ
-    is_ci = bool(env.get("CI"))
-    default_profile = "pytorch_ci" if is_ci else "dev"
-    return Settings(
-        device=env.get("TORCH_TESTING_SHIM_DEVICE") or None,
-        device_indices=_indices(env, "TORCH_TESTING_SHIM_DEVICE_INDICES"),
-        share_devices=_flag(env, "TORCH_TESTING_SHIM_SHARE_DEVICES"),
-        start_method=_choice(env, "TORCH_TESTING_SHIM_START_METHOD", START_METHODS),
-        world_size=_whole_number(env, "WORLD_SIZE", smallest=1),
-        seed=_whole_number(env, "TORCH_TESTING_SHIM_SEED", largest=LARGEST_SEED),
-        timeout_seconds=_seconds(env, "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT", DEFAULT_TIMEOUT_SECONDS, zero_allowed=False),
-        journal=env.get("TORCH_TESTING_SHIM_JOURNAL") or None,
-        expectations=env.get("TORCH_TESTING_SHIM_EXPECTATIONS") or None,
-        thread_caps_set=bool(env.get("OMP_NUM_THREADS") or env.get("MKL_NUM_THREADS")),
-        is_ci=is_ci,
-        hypothesis_profile=_choice(env, "PYTORCH_HYPOTHESIS_PROFILE", HYPOTHESIS_PROFILES) or default_profile,
-        with_slow=_flag(env, "PYTORCH_TEST_WITH_SLOW"),
-        skip_fast=_flag(env, "PYTORCH_TEST_SKIP_FAST"),
-        omit_skipped=_flag(env, "PYTORCH_TEST_OMIT_SKIPPED"),
-        print_repro=_flag(env, "PYTORCH_PRINT_REPRO_ON_FAILURE", default=True),
-        slow_tests_file=env.get("SLOW_TESTS_FILE") or None,
-        disabled_tests_file=env.get("DISABLED_TESTS_FILE") or None,
-        temporary_folder=read_temporary_folder(env),
-        stall_seconds=_seconds(env, "TORCH_TESTING_SHIM_STALL_SECONDS", DEFAULT_STALL_SECONDS),
-        full_traceback=_flag(env, "TORCH_TESTING_SHIM_FULL_TRACEBACK"),
-        showlocals=_flag(env, "TORCH_TESTING_SHIM_SHOWLOCALS"),
-        strict_leaks=_flag(env, "TORCH_TESTING_SHIM_STRICT_LEAKS"),
-        device_map=_device_map(env),
-        upstream_file=env.get("TORCH_TESTING_SHIM_UPSTREAM_FILE") or None,
-        show_output=_flag(env, "TORCH_TESTING_SHIM_SHOW_OUTPUT"),
-        rank=int(env["RANK"]) if env.get("RANK", "").isdecimal() else None,  # else it is not torchrun's
-        backend=env.get("BACKEND") or None,
-    )
+    found: dict[str, Any] = {name: _read(row, env.get(row.variable)) for name, row in SETTINGS.items()}
+    settings = Settings(**found)
+    if settings.is_ci and not env.get(SETTINGS["hypothesis_profile"].variable):
+        settings = replace(settings, hypothesis_profile="pytorch_ci")
+    return settings
 
 
-def _device_map(env: Mapping[str, str]) -> DeviceMap | None:
-    text = env.get("TORCH_TESTING_SHIM_MAP_DEVICE")
+def _read(row: Setting, text: str | None) -> object:
+    if not text:  # an empty flag is off
+        return False if text == "" and isinstance(row.default, bool) else row.default
     try:
-        return parse_device_map(text) if text else None
+        return row.read(text)
+    except values.Unusable as error:
+        raise SettingsError(f"{row.variable} is {text!r}; it must be {error}") from None
     except ValueError as error:
-        raise SettingsError(f"TORCH_TESTING_SHIM_MAP_DEVICE: {error}") from None
+        raise SettingsError(f"{row.variable}: {error}") from None
+
+
+def as_variables(settings: Settings, *, only_repeated: bool = False) -> dict[str, str]:
+    """The variables of the settings that are not at their defaults, from which `read_settings` reads them again.
+
+    Args:
+        only_repeated: only what a rerun line repeats.
+    """
+    found = {
+        row.variable: (getattr(settings, name), row.default)
+        for name, row in SETTINGS.items()
+        if row.is_repeated or not only_repeated
+    }
+    return {variable: values.as_text(value) for variable, (value, default) in found.items() if value != default}
 
 
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
@@ -228,59 +333,3 @@ def _set_environment(values: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
-    value = env.get(name)
-    if not value:
-        return None
-    if value not in choices:
-        raise SettingsError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
-    return value
-
-
-def _whole_number(env: Mapping[str, str], name: str, *, smallest: int = 0, largest: int | None = None) -> int | None:
-    text = env.get(name)
-    if not text:
-        return None
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else -1
-    if number < smallest or (largest is not None and number > largest):
-        wanted = f"a whole number from {smallest}" + (f" to {largest}" if largest is not None else "")
-        raise SettingsError(f"{name} is {text!r}; it must be {wanted}")
-    return number
-
-
-def _indices(env: Mapping[str, str], name: str) -> tuple[int, ...] | None:
-    text = env.get(name)
-    if not text:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    is_sound = all(part.isascii() and part.isdigit() and len(part) <= 5 for part in parts)
-    if not is_sound or len(set(map(int, parts))) < len(parts):
-        raise SettingsError(f"{name} is {text!r}; it must be different whole numbers with commas between")
-    return tuple(map(int, parts))
-
-
-def _seconds(env: Mapping[str, str], name: str, default: float, *, zero_allowed: bool = True) -> float:
-    text = env.get(name)
-    if not text:
-        return default
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf") or (seconds == 0 and not zero_allowed):
-        wanted = "0 or a positive number" if zero_allowed else "a positive number"
-        raise SettingsError(f"{name} is {text!r}; it must be {wanted} of seconds")
-    return seconds
-
-
-def _flag(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:
-    text = env.get(name)
-    if text is None:
-        return default
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() in _FALSE:
-        return False
-    raise SettingsError(f"{name} is {text!r}; it must be 1 or 0")

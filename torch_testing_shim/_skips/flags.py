@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._engine.torch_versions import current_accelerator
+from torch_testing_shim._engine.driver import current_accelerator
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._upstream.graft import assigned
 

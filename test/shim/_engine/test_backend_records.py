@@ -9,8 +9,13 @@ import textwrap
 from importlib.metadata import distributions
 from pathlib import Path
 
-from torch_testing_shim._engine.backend_records import ENTRY_POINT_GROUP, Backend, FoundBackend, load_records
-from torch_testing_shim._engine.device_error import DeviceError
+from torch_testing_shim._engine.backend_records import (
+    ENTRY_POINT_GROUP,
+    Backend,
+    DeviceError,
+    FoundBackend,
+    load_records,
+)
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 MODULE = """

@@ -17,8 +17,7 @@ import torch.distributed._functional_collectives as functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torch_testing_shim._engine.collective_log import _LOG
-from torch_testing_shim._engine.collective_operators import OPERATORS
+from torch_testing_shim._engine.collective_log import _LOG, OPERATORS
 from torch_testing_shim._engine.collectives import LINES, partings, read_log
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import run_tests

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from torch_testing_shim._engine.common_end import CommonEnd, call_off_common_end
-from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._engine.job import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 

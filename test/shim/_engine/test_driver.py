@@ -17,7 +17,7 @@ from unittest import mock
 import torch
 
 from torch_testing_shim._engine import driver
-from torch_testing_shim._engine.device_error import DeviceError
+from torch_testing_shim._engine.backend_records import DeviceError
 from torch_testing_shim._engine.driver import Driver
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests

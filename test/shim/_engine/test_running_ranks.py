@@ -5,10 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._engine.rank_servers import ZygoteClient
 from torch_testing_shim._engine.running_ranks import RunningRanks
-from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
-from torch_testing_shim._engine.zygote import Zygote
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -36,7 +35,7 @@ class Ends(TestCase):
         return ranks
 
     def test_of_ranks_of_another_test(self):
-        zygote = Zygote.start()
+        zygote = ZygoteClient.start()
         self.addCleanup(zygote.close)
         first = self.start(zygote)
         first.signal(0, signal.SIGKILL)

@@ -119,8 +119,11 @@ class Skips(TestCase):
             self.assertIsNone(skip_reason_of(error))
 
     def test_pytest_is_not_imported(self):
-        script = "import sys; from torch_testing_shim._engine.skip_codes import skip_reason_of; skip_reason_of(ValueError()); "
-        found = subprocess.run([sys.executable, "-c", f"{script}print('_pytest' in sys.modules)"], capture_output=True)
+        script = (
+            "import sys; from torch_testing_shim._engine.skip_codes import skip_reason_of; "
+            "skip_reason_of(ValueError()); print('_pytest' in sys.modules)"
+        )
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True)
         self.assertEqual(b"False\n", found.stdout)
 
 

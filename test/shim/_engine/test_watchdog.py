@@ -7,11 +7,10 @@ import sys
 import time
 
 from torch_testing_shim._engine.channel import THIS_RANK
-from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.launcher import RankStarter
 from torch_testing_shim._engine.outcome import RankStatus
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
-from torch_testing_shim._engine.scratch import make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim.common_utils import TestCase, run_tests

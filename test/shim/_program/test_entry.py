@@ -351,7 +351,7 @@ class WrongUsageTest(ProgramTestCase):
 
     def test_bad_options(self) -> None:
         self.check(2, "--subprocess and --use-pytest cannot be combined", "--use-pytest", "--subprocess")
-        self.check(2, "'0' is not a positive whole number", "--repeat", "0")
+        self.check(2, "'0' is not a whole number from 1", "--repeat", "0")
 
     def test_missing_list(self) -> None:
         self.check(2, "cannot read the list of tests", "--import-slow-tests", "nowhere.json")

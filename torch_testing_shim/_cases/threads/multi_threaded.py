@@ -15,8 +15,8 @@ from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.threads.thread_run import Failure, ThreadedRun, threaded_process_group
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
 from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import LaunchError
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS

@@ -1,7 +1,7 @@
 """A process group whose ranks are threads of one process.
 
 Each thread has its own world: its default group, its groups, their names. Groups of the same name meet, whichever
-thread they belong to, and a collective is through once all of them have come (`_engine.thread_meetings`).
+thread they belong to, and a collective is through once all of them have come (`_engine.thread_rendezvous`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from torch_testing_shim._cases.threads.collectives import (
 from torch_testing_shim._cases.threads.thread_world import (
     ThreadLocalWorld,
     install_world,
-    meetings_of_this_world,
+    rendezvous_of_this_world,
     uninstall_world,
 )
 from torch_testing_shim._engine.devices import device_in_use
-from torch_testing_shim._engine.thread_meetings import Call, Meetings
+from torch_testing_shim._engine.thread_rendezvous import Call, Rendezvous
 
 __all__ = [
     "ProcessLocalGroup",
@@ -60,7 +60,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         world_size: number of ranks.
         name: the group's name, the same in all its threads.
         members: its ranks as global ranks, in its order; by default all up to `world_size`.
-        meetings: where its ranks meet; by default those of the thread's world.
+        rendezvous: where its ranks meet; by default those of the thread's world.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         world_size: int,
         name: str = "0",
         members: Sequence[int] = (),
-        meetings: Meetings | None = None,
+        rendezvous: Rendezvous | None = None,
     ) -> None:
         super().__init__(rank, world_size)
         self._rank = rank
         self._world_size = world_size
         self._name = name
         self._members = tuple(members) or tuple(range(world_size))
-        self._meetings = meetings or meetings_of_this_world()
+        self._rendezvous = rendezvous or rendezvous_of_this_world()
         self._numbers = itertools.count()
         self._routes: dict[tuple[int, int, int], itertools.count[int]] = {}
 
@@ -103,7 +103,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _meet(self, call: Call, brought: Any, work: Callable[[list[Any]], object]) -> dist.Work:
         rank = self._members[self._rank]
-        self._meetings.meet(self._name, next(self._numbers), self._members, rank, call, brought, work)
+        self._rendezvous.meet(self._name, next(self._numbers), self._members, rank, call, brought, work)
         return ret_work(brought)
 
     def _alike(self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "") -> dist.Work:
@@ -227,7 +227,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         text, compared = described(tensors)
         call = Call("point to point:", f"{name} {text}", compared)
         name = f"{self._name}, from rank {members[0]} to rank {members[1]} with tag {tag}"
-        return self._meetings.come(name, number, members, me, call, tensors, Broadcast(0).work)
+        return self._rendezvous.come(name, number, members, me, call, tensors, Broadcast(0).work)
 
     def _start_coalescing(self, device: torch.device) -> None:
         """Nothing is gained by coalescing here: what comes is done at once."""
@@ -252,13 +252,13 @@ def create_threaded_pg(options: Any, _: object = None) -> ProcessLocalGroup:
     return group
 
 
-def install_threaded_pg(meetings: Meetings | None = None) -> ThreadLocalWorld:
+def install_threaded_pg(rendezvous: Rendezvous | None = None) -> ThreadLocalWorld:
     """Gives each thread a world of its own, and torch the backend "threaded", until `uninstall_threaded_pg`; returns
     what now holds the worlds."""
     if _BACKEND not in dist.Backend.backend_list:
         devices = sorted({"cpu", "cuda", device_in_use().type})
         dist.Backend.register_backend(_BACKEND, create_threaded_pg, extended_api=True, devices=devices)
-    return install_world(meetings)
+    return install_world(rendezvous)
 
 
 def uninstall_threaded_pg() -> None:

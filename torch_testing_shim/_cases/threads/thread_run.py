@@ -32,7 +32,7 @@ class ThreadedRun:
     def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
         self._ranks = ThreadRanks(world_size, timeout, stops_at_subtest=stops_at_subtest)
         self._world_size = world_size
-        self._world: ThreadLocalWorld | None = install_threaded_pg(self._ranks.meetings)
+        self._world: ThreadLocalWorld | None = install_threaded_pg(self._ranks.rendezvous)
         self.store = HashStore()
         self.timeout = timeout
         self._outcomes: tuple[RankOutcome, ...] = ()

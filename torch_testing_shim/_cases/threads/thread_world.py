@@ -12,14 +12,14 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d as c10d
 
-from torch_testing_shim._engine.thread_meetings import Meetings
+from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 
 __all__ = [
     "ThreadLocalWorld",
     "after_thread_ranks",
     "has_thread_ranks",
     "install_world",
-    "meetings_of_this_world",
+    "rendezvous_of_this_world",
     "uninstall_world",
 ]
 
@@ -30,13 +30,13 @@ class ThreadLocalWorld(threading.local):
     """What `torch.distributed` knows of process groups, for each thread apart; takes the place of its `_World`.
 
     Attributes:
-        meetings: where the threads meet, one for all.
+        rendezvous: where the threads meet, one for all.
     """
 
     pg_config_info = c10d._World.pg_config_info
 
-    def __init__(self, meetings: Meetings | None = None) -> None:  # called in each thread, with the same arguments
-        self.meetings = meetings or Meetings()
+    def __init__(self, rendezvous: Rendezvous | None = None) -> None:  # called in each thread, with the same arguments
+        self.rendezvous = rendezvous or Rendezvous()
         self.default_pg: dist.ProcessGroup | None = None
         self.pg_map: dict[dist.ProcessGroup, tuple[str, object]] = {}
         self.pg_names: dict[dist.ProcessGroup, str] = {}
@@ -77,9 +77,9 @@ class _Installation:
 _INSTALLED: list[_Installation] = []
 
 
-def install_world(meetings: Meetings | None) -> ThreadLocalWorld:
+def install_world(rendezvous: Rendezvous | None) -> ThreadLocalWorld:
     """Gives each thread a world of its own, until `uninstall_world`; returns what holds the worlds."""
-    world = ThreadLocalWorld(meetings or Meetings())
+    world = ThreadLocalWorld(rendezvous or Rendezvous())
     _INSTALLED.append(_Installation(world))
     return world
 
@@ -99,7 +99,7 @@ def after_thread_ranks(callback: Callable[..., object], *args: Any, **kwargs: An
     _INSTALLED[-1].callbacks.callback(callback, *args, **kwargs)
 
 
-def meetings_of_this_world() -> Meetings:
+def rendezvous_of_this_world() -> Rendezvous:
     """Where the threads of the world that holds now meet.
 
     Raises:
@@ -108,7 +108,7 @@ def meetings_of_this_world() -> Meetings:
     world: Any = c10d._world
     if not isinstance(world, ThreadLocalWorld):
         raise RuntimeError("the threaded backend is for tests whose ranks are threads (MultiThreadedTestCase)")
-    return world.meetings
+    return world.rendezvous
 
 
 def _isolate_threads(on: bool) -> None:

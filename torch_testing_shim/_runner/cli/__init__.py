@@ -1,6 +1,5 @@
 """The command line: arguments in, an exit status out.
 
-argument_types    what single arguments of the command line may be; each refusal is one sentence
 arguments         the command line: arguments in, one frozen `Options` out
 completion        completion of the command line in the user's shell, by argcomplete where that is installed
 main              the runner from beginning to end: options, choice of files, a list or a dry run or the run,

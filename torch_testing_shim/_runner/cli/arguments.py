@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch_testing_shim._shared.device_map import parse_device_map
-from torch_testing_shim._shared.hardware import HARDWARE, HARDWARE_NAMES
+from torch_testing_shim._shared.hardware import add_hardware_option
+from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
+from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
+from torch_testing_shim._shared.values import as_argument, seconds, whole_number
 
 from ..expectations.arguments import EXPECTATIONS_HEADING, FORMAT, add_expectation_arguments, wrong_use
 from ..plan.sharding import Shard
-from ..plan.upstream_files import add_upstream_arguments
-from .argument_types import as_count, as_jobs, as_keyword, as_natural, as_path, as_seconds, as_seed
 from .options import DEFAULT_FILE_TIMEOUT, Options
-from .upstream_options import add_upstream_options
+from .upstream_options import add_upstream_arguments, add_upstream_options
 
 __all__ = ["make_parser", "parse_options"]
+
+as_count = as_argument(whole_number(1))
+as_natural = as_argument(whole_number(0))
+as_seconds = as_argument(seconds())
 
 EPILOG = f"""\
 {EXPECTATIONS_HEADING}:
@@ -48,8 +56,9 @@ def parse_options(arguments: Sequence[str]) -> Options:
     own, file_arguments = _split_at_dashes(arguments)
     parser = make_parser()
     given: dict[str, Any] = vars(parser.parse_intermixed_args(own))
-    if given["device"] is not None and not given["device"].isidentifier():
-        parser.error(f"--device {given['device']!r} is not a device type; write one such as cpu or cuda")
+    settings = dataclasses.replace(take_settings(given), show_output=given["verbosity"] > 1)
+    if settings.device is not None and not settings.device.isidentifier():
+        parser.error(f"--device {settings.device!r} is not a device type; write one such as cpu or cuda")
     try:
         given["shard"] = Shard(*given["shard"]) if given["shard"] else None
     except ValueError as error:
@@ -70,7 +79,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         given["timeout"] = DEFAULT_FILE_TIMEOUT
     given["cold"] = given["cold"] or given["coverage"]  # coverage.py starts with the interpreter
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Options(**fields, file_arguments=file_arguments)
+    return Options(**fields, settings=settings, file_arguments=file_arguments)
 
 
 def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -102,6 +111,29 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def as_keyword(text: str) -> str:
+    try:
+        read_keyword(text)
+    except KeywordError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def as_jobs(text: str) -> int:
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return as_count(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 nor auto") from None
+
+
+def as_path(text: str) -> Path:
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no path")
+    return Path(text)
+
+
 def _add_choosing(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     requests = "names, folders, globs, paths, or FILE::Class.test"
@@ -117,16 +149,7 @@ def _add_choosing(group: argparse._ArgumentGroup) -> None:
         type=as_keyword,
         help="only tests that PATTERN matches: a part of a name, a glob, or words with and, or, not (repeatable)",
     )
-    add(
-        "--hw-classification",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=str.upper,
-        choices=HARDWARE,
-        metavar="NAME",
-        help=f"only tests of classes that say {HARDWARE_NAMES}",
-    )
+    add_hardware_option(add)
     distributed = group.add_mutually_exclusive_group().add_argument
     to_distributed: dict[str, Any] = {"dest": "distributed", "default": None}
     distributed("--distributed-tests", action="store_true", help="only files under test/distributed", **to_distributed)
@@ -167,17 +190,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     add(
         "--continue-through-error", "--keep-going", action="store_true", dest="keep_going", help="go on after a failure"
     )
-    add("--device", metavar="DEVICE", help="device type, such as cpu (default: what torch finds)")
-    share = "ranks, and files at a time, share accelerators where there are fewer; ranks meet over gloo"
-    add("--share-devices", action="store_true", help=share)
-    add(
-        "--world-size",
-        type=as_count,
-        metavar="N",
-        help="ranks of tests that do not fix their number (default: 4)",
-    )
-    add("--seed", type=as_seed, metavar="N", help="what each test's random numbers start from (default: 1234)")
-    add("--strict-leaks", action="store_true", help="fail tests that leave something in the test process")
+    add_setting_options(group, in_runner=True)
     add("--showlocals", action=argparse.BooleanOptionalAction, default=False, help="local variables in tracebacks")
     add("-c", "--coverage", action="store_true", help="run under coverage.py and report on all files together")
     add("--timeout", type=as_seconds, metavar="SECONDS", help="how long a file may take")

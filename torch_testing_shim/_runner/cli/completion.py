@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch_testing_shim._shared.settings import asked_to_complete
 
-from ..plan.discovery import find_test_names
+from ..plan.tree import find_test_names
 from ..usage_error import UsageError
 from .arguments import make_parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,11 +12,10 @@ from pathlib import Path
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
 from ..history.times_file import merge_times_files
-from ..history.tree_history import History, default_times_path
-from ..plan.choice import choose, names_of
-from ..plan.discovery import test_path
-from ..plan.upstream_files import report_surface, tests_folder
-from ..process.command import build_command
+from ..history.tree_history import History
+from ..plan.choice import choose
+from ..plan.tree import Tree
+from ..process.build_command import build_command
 from ..process.stop import StopNow, StopRequest
 from ..result import ExitStatus
 from ..usage_error import UsageError
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
     with StopRequest() as stop:
         try:
-            return _do(options, root, stop)
+            return _do(options, Tree.of_repository(root), stop)
         except UsageError as error:
             _tell("error", str(error).splitlines())
             return ExitStatus.USAGE
@@ -53,29 +53,31 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
             return 128 + stop.signal
 
 
-def _do(options: Options, root: Path, stop: StopRequest) -> int:
-    """What the options ask for."""
+def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
+    """Does what the options ask for."""
     _tell("note", options.notes)
-    times_path = options.times or default_times_path(root)
+    times_path = options.times or tree.reports / "times.json"
     if options.merge_times or options.merge_reports:
         return _merge(options, times_path)
+    tree = tree.with_upstream(options.upstream)
     if options.import_disabled_tests:
-        return _import_disabled(options, root)
+        return _import_disabled(options, tree)
     if options.report_surface:
-        return report_surface(root, options.upstream)
+        return _report_surface(tree)
     only_shows = options.list_names or options.dry_run
-    history, unread = History.read(root, times_path, needs_times=options.shard is not None or not only_shows)
-    selected, notes = choose(options, root, history)
+    needs_times = options.shard is not None or not only_shows
+    history, unread = History.read(tree.reports, times_path, needs_times=needs_times)
+    selected, notes = choose(options, tree, history)
     _tell("note", [*unread, *notes])
     if options.list_names:
         return _print_lines(file.name for file in selected)
     if options.dry_run:
-        return _print_lines(str(build_command(file, options, root)) for file in selected)
+        return _print_lines(str(build_command(file, options, tree)) for file in selected)
     try:
         from ..run import run  # only here: `--list` is quick because it does not need what a run needs
     except ModuleNotFoundError as error:
         raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
-    return run(selected, options, root, history, stop)
+    return run(selected, options, tree, history, stop)
 
 
 def _merge(options: Options, times_path: Path) -> int:
@@ -91,15 +93,22 @@ def _merge(options: Options, times_path: Path) -> int:
     return merge_reports(options.merge_reports, options.report_html)
 
 
-def _import_disabled(options: Options, root: Path) -> int:
+def _import_disabled(options: Options, tree: Tree) -> int:
     """Makes expectations of PyTorch's list of disabled tests."""
     assert options.import_disabled_tests is not None
     try:
         from ..expectations.import_disabled import import_disabled_tests
     except ModuleNotFoundError as error:
         raise UsageError(f"expectations need {error.name}: pip install 'torch-testing-shim[runner]'") from error
-    files = {name: test_path(tests_folder(root, options.upstream), name) for name in names_of(options, root)}
+    files = {name: tree.path(name) for name in tree.names}
     return _print_lines([import_disabled_tests(*options.import_disabled_tests, options.platforms, files)])
+
+
+def _report_surface(tree: Tree) -> int:
+    """Prints which names PyTorch's files import and which of them are missing: in a process of its own, since it has to
+    ask modules that import torch."""
+    command = [sys.executable, "-m", "torch_testing_shim", "--report-surface", *map(os.path.abspath, tree.upstream)]
+    return subprocess.run(command, cwd=tree.root, check=False).returncode
 
 
 def _tell(kind: str, lines: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch_testing_shim._shared.device_map import DeviceMap
+from torch_testing_shim._shared.settings import DEFAULTS, Settings
 
 from ..plan.sharding import Shard
 
@@ -47,12 +48,8 @@ class Options:
         jobs: how many files run at a time, 1 or more.
         cold: a new interpreter for each file, instead of a fork of one that has imported torch.
         keep_going: go on after a file that failed.
-        device: device type that the tests are to run on, or None for what torch finds.
-        share_devices: a test may have more ranks than accelerators, which they share.
+        settings: what the options set for the files and their ranks (see `setting_options`), all else at its default.
         map_device: what is asked for on one device type is made on another, "cuda=cpu"; or None.
-        world_size: ranks of the tests that do not fix their number, or None for what they take by themselves.
-        seed: what every test's random numbers start from, or None for the harness's own seed.
-        strict_leaks: a test that leaves something in the test process has failed.
         showlocals: tracebacks show local variables.
         coverage: run the files under coverage.py and report on all of them together; `cold` then holds too.
         timeout: seconds that a file may take, or None for as long as it likes.
@@ -124,12 +121,8 @@ class Options:
     jobs: int = 1
     cold: bool = False
     keep_going: bool = False
-    device: str | None = None
-    share_devices: bool = False
+    settings: Settings = DEFAULTS
     map_device: DeviceMap | None = None
-    world_size: int | None = None
-    seed: int | None = None
-    strict_leaks: bool = False
     showlocals: bool = False
     coverage: bool = False
     timeout: float | None = None

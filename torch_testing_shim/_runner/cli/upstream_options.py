@@ -1,6 +1,7 @@
-"""Options of upstream's `run_test.py` that mean nothing here: accepted, so that a command line carries over, and noted.
+"""Options about PyTorch's test files, and options of upstream's `run_test.py` that mean nothing here.
 
-They choose among PyTorch's own suites, rewire torch's compiler for a whole run, or talk to PyTorch's CI.
+The latter are accepted and noted, so that a command line carries over. They choose among PyTorch's own suites, rewire
+torch's compiler for a whole run, or talk to PyTorch's CI.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["add_upstream_options"]
+__all__ = ["add_upstream_arguments", "add_upstream_options"]
 
 _FLAGS = (
     # PyTorch's own suites
@@ -40,6 +41,21 @@ _FLAGS = (
 )
 _WITH_A_VALUE = ("--determine-from", "--use-specified-test-cases-by", "--xdoctest-command")
 _WITH_OR_WITHOUT_A_VALUE = ("--export-past-test-times", "--run-specified-test-cases", "--use-specified-test-cases")
+
+
+def add_upstream_arguments(group: argparse._ArgumentGroup) -> None:
+    """Adds the options about runs of PyTorch's own test files."""
+    add = group.add_argument
+    add(
+        "--upstream",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="run these files and folders, by pytest where they do not use run_tests",
+    )
+    add("--map-device", metavar="FROM=TO", help="make on TO what the files ask for on FROM, as cuda=cpu")
+    add("--report-surface", action="store_true", help="list the names that the files import, and run nothing")
 
 
 class _Note(argparse.Action):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from torch_testing_shim._shared.expectations.skip_list import write_told
 
 from ..cli.options import Options
 from ..history.whole_file import write_whole
-from ..plan.choice import names_of
 from ..plan.selection import FileSelection
+from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from ..usage_error import UsageError
 from .changes import RunContext, changes_after
@@ -31,13 +30,10 @@ __all__ = ["JudgedRun", "what_is_listed"]
 VARIABLE = "TORCH_TESTING_SHIM_EXPECTATIONS"
 
 
-def what_is_listed(
-    options: Options, root: Path, selected: Sequence[FileSelection], whole_files: frozenset[str]
-) -> Listed:
-    """What a run can tell of which tests there are: of `--upstream`, one folder is a whole tree."""
-    names = names_of(options, root)
-    is_tree = not options.upstream or (len(options.upstream) == 1 and os.path.isdir(options.upstream[0]))
-    return Listed(names, whole_files, is_tree and {file.name for file in selected} == set(names) == whole_files)
+def what_is_listed(tree: Tree, selected: Sequence[FileSelection], whole_files: frozenset[str]) -> Listed:
+    """The tests that a run of the selected files lists."""
+    is_whole = tree.is_whole and {file.name for file in selected} == set(tree.names) == whole_files
+    return Listed(tree.names, whole_files, is_whole)
 
 
 class JudgedRun:
@@ -55,7 +51,8 @@ class JudgedRun:
         assert options.expectations is not None
         self._path, self._is_update = options.expectations, options.update_expectations
         self._listed = listed
-        self._context = RunContext(datetime.date.today().isoformat(), installed_torch() or "", options.device or "")
+        today, device = datetime.date.today().isoformat(), options.settings.device or ""
+        self._context = RunContext(today, installed_torch() or "", device)
         self._text = self._read()
         self._entries = parse_expectations(self._text, self._name)
         if self._is_update:

@@ -24,9 +24,9 @@ class FailedRecord:
         problem: one sentence where the record could not be read, which is then as good as none; else None.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Reads the record of the tree whose run_test.py lies in `root`."""
-        self._path = root / "test" / "test-reports" / "last-failed.json"
+    def __init__(self, reports: Path) -> None:
+        """Reads the record in the folder `reports`."""
+        self._path = reports / "last-failed.json"
         self.lines: tuple[str, ...] = ()
         self.problem: str | None = None
         try:

@@ -18,12 +18,7 @@ from .recorded_durations import Expected
 from .times import Times, times_of
 from .times_file import read_times, record_times
 
-__all__ = ["History", "default_times_path"]
-
-
-def default_times_path(root: Path) -> Path:
-    """The times file of the tree whose run_test.py lies in `root`."""
-    return root / "test" / "test-reports" / "times.json"
+__all__ = ["History"]
 
 
 @dataclass(frozen=True)
@@ -41,11 +36,11 @@ class History:
     times: Times = field(default_factory=Times)
 
     @classmethod
-    def read(cls, root: Path, times_path: Path, *, needs_times: bool) -> tuple[History, list[str]]:
-        """Reads the history of the tree whose run_test.py lies in `root`; returns it and sentences about what could
+    def read(cls, reports: Path, times_path: Path, *, needs_times: bool) -> tuple[History, list[str]]:
+        """Reads the history of a tree from its folder `reports`; returns it and sentences about what could
         not be read, which is then as good as none."""
         times, note = read_times(times_path) if needs_times else (Times(), "")
-        return cls(FailedRecord(root), times_path, times), [note] if note else []
+        return cls(FailedRecord(reports), times_path, times), [note] if note else []
 
     def expected(self, selected: Sequence[FileSelection]) -> Expected:
         """What earlier runs tell of the files that are to run."""

@@ -16,14 +16,13 @@ from ..history.failed_tests import tests_by_file
 from ..history.times import Times
 from ..history.tree_history import History
 from ..usage_error import UsageError
-from .discovery import find_test_names
 from .order import begin_at, bring_to_front, end_with
 from .request import Place, Request, read_all
 from .selection import FileSelection, only_distributed, restrict, select
 from .sharding import take_shard
-from .upstream_files import find_upstream_names, tests_folder
+from .tree import Tree
 
-__all__ = ["choose", "names_of"]
+__all__ = ["choose"]
 
 
 @dataclass(frozen=True)
@@ -38,21 +37,19 @@ class _Requests:
     failed: list[Request]
 
 
-def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
+def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
     """The files that this command line is about, and sentences that the user should read about the choice.
 
     Args:
         options: the command line.
-        root: the folder that holds run_test.py and the folder `test`.
+        tree: the tree that the files lie in.
         history: what failed the last time, and how long files took, for the plan of shards.
 
     Raises:
         UsageError: a text names nothing.
     """
-    folder = tests_folder(root, options.upstream)
-    names = names_of(options, root)
-    requests = _read_requests(options, names, _place(folder))
-    selected = select(names, requests.include, requests.exclude)
+    requests = _read_requests(options, tree.names, _place(tree.tests))
+    selected = select(tree.names, requests.include, requests.exclude)
     if options.distributed is not None:
         selected = only_distributed(selected, wanted=options.distributed)
     if options.failed_from is not None:
@@ -69,12 +66,6 @@ def choose(options: Options, root: Path, history: History) -> tuple[tuple[FileSe
     for last in requests.last:
         selected = end_with(selected, last)
     return _ordered(_shard(selected, options, history.times), requests.front, options, record), notes
-
-
-def names_of(options: Options, root: Path) -> tuple[str, ...]:
-    """The names of all files that can be chosen from."""
-    folder = tests_folder(root, options.upstream)
-    return find_upstream_names(folder, options.upstream) if options.upstream else find_test_names(folder)
 
 
 def _place(test_folder: Path) -> Place:

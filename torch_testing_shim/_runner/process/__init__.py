@@ -1,24 +1,33 @@
-"""Test files in processes: started, watched, ended, and what they came to.
+"""Test files in processes: started, watched, ended, and folded into results.
 
-child_process  the process of a test file as the runner sees it, whoever has forked it: a child that is waited
-               for
-command        the command that runs one test file: exactly what a developer would type
-coverage_run   coverage: test files run under coverage.py, and one report about all of them
-early_end      how a test file's process is ended before it ends by itself: asked first, then by force
-environment    the environment that a test file's process starts with
-file_life      one file from its first process to its result: which of its processes are still to come
-file_process   one test file in a child process of its own: started, watched, and ended with everything that it
-               has started
-fold           the fold: what a file's journal and the end of its process say together
-output_file    what a test file prints: a file that its processes write to, read as it grows, and kept small
-process_tree   which processes a test file has started, and how they are ended: whatever it started goes with it
-rerun_line     the line that a failure ends with: the command that runs exactly this test again, in any shell
-retry          what runs next of a file once one of its processes has ended
-run_folder     the folder of one run: outputs, journals and temporary files of all its test files lie below it
-schedule       the schedule: which process runs when, and when the run stops
-slots          what files that run at the same time share: rank slots and accelerators
-start          how a test file's process starts: forked from a warm interpreter, or as a new one
-start_rules    which processes of a run may not start any more: the user has stopped it, its time is up, or a
-               file has failed
-stop           ctrl-C, SIGTERM and SIGHUP: the first one asks the run to stop, the second one ends it at once
+From the plan to a process there are three records, each frozen:
+
+    FileSelection  which tests of which file: the plan's
+    RunOrder       one process of a file, and what it is for: the first one, the rest, a test again
+    FileCommand    its command line and variables, as a developer would type them; a new interpreter runs it, or the
+                   warm interpreter reads it as JSON and becomes it
+
+The loop, and what it asks:
+
+    schedule       which process runs when, and when the run stops
+    slots          rank slots and accelerators that files share (pure)
+    start_rules    which processes may not start any more (pure)
+    stop           Ctrl-C, SIGTERM and SIGHUP
+    file_life      one file from its first process to its result
+    retry          what runs next of a file once one of its processes has ended (pure)
+    fold           what a file's journal and the end of its process say together (pure)
+
+One process:
+
+    command        `FileCommand`, and the interpreter that it runs in
+    build_command  from a selection to its command
+    rerun_line     the line that runs a failed test again
+    coverage_run   commands that run under coverage.py, and the report about all of them
+    file_process   a file's process with its output and journal: started, watched, ended
+    start          forked from the warm interpreter, or a new interpreter
+    child_process  a child that is waited for, whoever has forked it
+    process_tree   which processes belong to a test file, and how they are ended
+    early_end      how a process is ended early: asked first, then by force
+    output_file    what a file prints, read as it grows and kept small
+    run_folder     the folder of one run
 """

@@ -1,24 +1,40 @@
-"""The command that runs one test file: exactly what a developer would type. Pure, but for a look into files of
-PyTorch's, some of which pytest runs."""
+"""The command that runs one test file: exactly what a developer would type.
+
+The schedule starts it in a new interpreter, or writes it down for the warm interpreter, which becomes it in a fork.
+Standard library only, since the warm interpreter imports this module.
+"""
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from torch_testing_shim._shared.interpreter_flags import interpreter_flags
-from torch_testing_shim._shared.main_part import BY_PYTEST
-from torch_testing_shim._shared.node_ids import node_id
+from torch_testing_shim._shared.main_part import BY_PYTEST, PACKAGE
 
-from ..cli.options import Options
-from ..plan.discovery import test_path
-from ..plan.selection import FileSelection
-from ..plan.upstream_files import is_for_pytest, tests_folder
-from .coverage_run import coverage_arguments
+__all__ = [
+    "EMPTY_MARK",
+    "MARK_VARIABLE",
+    "PACKET_BYTES",
+    "FileCommand",
+    "own_interpreter",
+    "read_command",
+    "write_command",
+]
 
-__all__ = ["FileCommand", "build_command", "own_interpreter"]
+#: Set in a test file's environment to a value that no other file of this or another run has: it marks the file's
+#: processes. Nothing reads it but the runner, which looks for it in the environments of all processes.
+MARK_VARIABLE = "TORCH_TESTING_SHIM_RUNNER_MARK"
+#: The warm interpreter's own mark. It is as long as every other, so that a fork can write its own over it.
+EMPTY_MARK = "0" * 32
+
+#: The longest packet between the runner and the warm interpreter, in bytes.
+PACKET_BYTES = 1 << 14
 
 
 def own_interpreter() -> tuple[str, ...]:
@@ -30,98 +46,83 @@ def own_interpreter() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FileCommand:
-    """A test file's command line.
+    """A test file's command line, and what it sets in its environment.
 
     Attributes:
-        name: the file's name, see `discovery`.
+        name: the file's name (see `plan.tree`).
         path: the file's path.
-        arguments: what stands behind the path.
-        nodes: what stands in the path's place where pytest runs a part of the file: "FILE::Class::test".
-        launcher: what stands between interpreter and path: "-m" with a module that runs the file, and its options.
+        arguments: the words behind the path.
+        nodes: the words in the path's place where pytest runs a part of the file: "FILE::Class::test".
+        harness: None for `python FILE`; for `python -m torch_testing_shim OPTION ... FILE`, the options before FILE.
+        measured_by: the words that run the file under coverage.py; empty for a file that is not measured.
         interpreter: the interpreter and its own options.
-        variables: names and values of what the command sets in its environment, PYTHONPATH not among them.
-        package_folder: folder put first on PYTHONPATH, so that the file imports the same torch_testing_shim as the
-            runner that lies beside it, or None to leave PYTHONPATH as it is.
+        variables: names and values that the command sets in its environment, PYTHONPATH not among them.
+        package: folder put first on PYTHONPATH, or None to leave PYTHONPATH as it is (see `Tree`).
     """
 
     name: str
     path: str
     arguments: tuple[str, ...] = ()
     nodes: tuple[str, ...] = field(default=(), kw_only=True)
-    launcher: tuple[str, ...] = ()
-    interpreter: tuple[str, ...] = field(default_factory=own_interpreter)
-    variables: tuple[tuple[str, str], ...] = ()
-    package_folder: str | None = None
+    harness: tuple[str, ...] | None = field(default=None, kw_only=True)
+    measured_by: tuple[str, ...] = field(default=(), kw_only=True)
+    interpreter: tuple[str, ...] = field(default_factory=own_interpreter, kw_only=True)
+    variables: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    package: str | None = field(default=None, kw_only=True)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line behind the interpreter."""
+        module = () if self.harness is None else ("-m", PACKAGE, *self.harness)
+        return (*self.measured_by, *module, *(self.nodes or (self.path,)), *self.arguments)
 
     @property
     def words(self) -> tuple[str, ...]:
         """The whole command line."""
-        return (*self.interpreter, *self.launcher, *(self.nodes or (self.path,)), *self.arguments)
+        return (*self.interpreter, *self.argv)
+
+    @property
+    def is_by_pytest(self) -> bool:
+        """True where pytest runs the file's tests."""
+        return BY_PYTEST in (self.harness or ())
 
     @property
     def names_only(self) -> FileCommand:
         """The command that tells the names of the tests in place of running them."""
-        option = "--collect-only" if BY_PYTEST in self.launcher else "--discover-tests"
+        option = "--collect-only" if self.is_by_pytest else "--discover-tests"
         return replace(self, arguments=(*self.arguments, option))
 
-    def environment(self) -> dict[str, str]:
-        """The variables that the command sets; PYTHONPATH is to be put in front of what is there."""
-        package = {} if self.package_folder is None else {"PYTHONPATH": self.package_folder}
-        return {**dict(self.variables), **package}
+    def setting(self, variables: Mapping[str, str]) -> FileCommand:
+        """The command that sets more variables."""
+        return replace(self, variables={**self.variables, **variables})
+
+    def assignments(self) -> dict[str, str]:
+        """The variables that the command sets; PYTHONPATH goes in front of the one that is there."""
+        return {**self.variables, **({} if self.package is None else {"PYTHONPATH": self.package})}
 
     def __str__(self) -> str:
         """The command as it is typed in a shell."""
-        assignments = [f"{name}={shlex.quote(value)}" for name, value in self.environment().items()]
+        assignments = [f"{name}={shlex.quote(value)}" for name, value in self.assignments().items()]
         return " ".join([*assignments, shlex.join(self.words)])
 
 
-def build_command(selection: FileSelection, options: Options, root: Path) -> FileCommand:
-    """The command for `selection`, of the tree whose run_test.py lies in `root`."""
-    path = str(test_path(tests_folder(root, options.upstream), selection.name))
-    is_pytests = bool(options.upstream) and is_for_pytest(path)
-    return FileCommand(
-        name=selection.name,
-        path=path,
-        nodes=tuple(node_id(path, test) for test in selection.tests) if is_pytests else (),
-        launcher=(
-            *(coverage_arguments(root) if options.coverage else ()),
-            *_harness_arguments(options),
-            *([BY_PYTEST] if is_pytests else []),
-        ),
-        arguments=(
-            *(() if is_pytests else selection.tests),
-            *_repeated("--exclude-test", selection.excluded),
-            *_repeated("--matching" if is_pytests else "-k", options.keywords),
-            *(f"--hw-classification={name}" for name in options.hw_classification),
-            *(["-v"] if options.verbose else []),
-            *(["--showlocals" if is_pytests else "--locals"] if options.showlocals else []),
-            *options.file_arguments,
-        ),
-        variables=tuple(_variables(options).items()),
-        package_folder=str(root) if (root / "torch_testing_shim").is_dir() else None,
-    )
+def write_command(path: Path, command: FileCommand, environment: Mapping[str, str]) -> None:
+    """Write a command and the whole environment of its process, for the warm interpreter.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    path.write_text(json.dumps({"command": asdict(command), "environment": dict(environment)}), encoding="ascii")
 
 
-def _harness_arguments(options: Options) -> list[str]:
-    """What serves PyTorch's own files; other files import the package by themselves."""
-    if not options.upstream:
-        return []
-    devices = options.map_device
-    return ["-m", "torch_testing_shim", *(["--map-device", str(devices)] if devices is not None else [])]
+def read_command(path: str) -> tuple[FileCommand, dict[str, str]]:
+    """Read what `write_command` has written.
 
-
-def _repeated(option: str, values: tuple[str, ...]) -> list[str]:
-    return [argument for value in values for argument in (option, value)]
-
-
-def _variables(options: Options) -> dict[str, str]:
-    """What the file's ranks have to know too: it goes through the environment, which they inherit."""
-    values = {
-        "TORCH_TESTING_SHIM_DEVICE": options.device,
-        "TORCH_TESTING_SHIM_SHARE_DEVICES": 1 if options.share_devices else None,
-        "WORLD_SIZE": options.world_size,
-        "TORCH_TESTING_SHIM_SEED": options.seed,
-        "TORCH_TESTING_SHIM_STRICT_LEAKS": 1 if options.strict_leaks else None,
-        "TORCH_TESTING_SHIM_SHOW_OUTPUT": 1 if options.verbosity > 1 else None,
-    }
-    return {name: str(value) for name, value in values.items() if value is not None}
+    Raises:
+        OSError: `path` cannot be read.
+    """
+    with open(path, encoding="ascii") as stream:
+        content = json.load(stream)
+    fields: dict[str, Any] = content["command"]
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return FileCommand(**{**fields, **lists}), content["environment"]

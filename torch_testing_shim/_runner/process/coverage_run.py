@@ -19,19 +19,19 @@ OLDEST = (7, 10)
 CONFIGURATION = Path(__file__).with_name("coverage.cfg")
 
 
-def coverage_arguments(root: Path) -> tuple[str, ...]:
+def coverage_arguments(reports: Path) -> tuple[str, ...]:
     """What stands between the interpreter and a test file's path so that the file is measured."""
-    return ("-m", "coverage", "run", f"--rcfile={CONFIGURATION}", f"--data-file={_data_file(root)}")
+    return ("-m", "coverage", "run", f"--rcfile={CONFIGURATION}", f"--data-file={_data_file(reports)}")
 
 
-def begin_coverage(root: Path) -> None:
+def begin_coverage(reports: Path) -> None:
     """Makes room for the data of a run and takes away that of the last one.
 
     Raises:
         UsageError: coverage.py is not installed or too old, or the folder cannot be written.
     """
     _coverage()
-    data = _data_file(root)
+    data = _data_file(reports)
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
         for old in data.parent.glob(f"{data.name}*"):
@@ -40,11 +40,11 @@ def begin_coverage(root: Path) -> None:
         raise UsageError(f"cannot write coverage data to {str(data.parent)!r}: {why(error)}") from error
 
 
-def combined_report(root: Path) -> str:
+def combined_report(root: Path, reports: Path) -> str:
     """Combines what the processes have measured; returns coverage.py's table of the files below `root`, or one sentence
     where there is none."""
     coverage = _coverage()
-    measured = coverage.Coverage(data_file=str(_data_file(root)), config_file=str(CONFIGURATION))
+    measured = coverage.Coverage(data_file=str(_data_file(reports)), config_file=str(CONFIGURATION))
     table = io.StringIO()
     try:
         measured.combine()
@@ -65,5 +65,5 @@ def _coverage() -> types.ModuleType:
     return coverage
 
 
-def _data_file(root: Path) -> Path:
-    return root / "test" / "test-reports" / "coverage" / "data"
+def _data_file(reports: Path) -> Path:
+    return reports / "coverage" / "data"

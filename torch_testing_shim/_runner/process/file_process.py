@@ -12,27 +12,25 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from torch_testing_shim._runner.warm.fork_order import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 from torch_testing_shim._shared.journal_reading import JournalNews, JournalReader
 
 from ..result import FileEnding
 from ..usage_error import UsageError
 from .child_process import ChildProcess
-from .command import FileCommand
+from .command import MARK_VARIABLE, FileCommand
 from .early_end import ask_for_stacks, end_early
-from .environment import environment_of
 from .output_file import OutputFile
 from .process_tree import ProcessTree
-from .start import Starter, StartOrder
+from .start import Starter
 
-__all__ = ["FileOrder", "FileProcess", "Shown", "Watcher"]
+__all__ = ["FileProcess", "Shown", "Watcher"]
 
 #: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
@@ -70,47 +68,38 @@ def _removed_at_the_end(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class FileOrder:
-    """What one process is to do.
-
-    Attributes:
-        command: what it runs.
-        folder: a folder of its own, which does not exist yet; it is removed at the end.
-        variables: what its environment has besides what the command sets.
-        seconds: how long it may take; None for as long as it likes.
-        is_warm: it is worth a warm interpreter.
-    """
-
-    command: FileCommand
-    folder: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
-    seconds: float | None = None
-    is_warm: bool = False
-
-
 class FileProcess:
     """A process with its output and journal.
 
     Args:
-        order: what it is to do.
+        command: what it runs.
+        folder: a folder of its own, which does not exist yet; it is removed at the end.
         starter: starts it.
         watcher: sees its progress.
-        shown: makes of each test's entry, once, what the watcher is told.
+        shown: makes of each test's entry, once, the entry that the watcher sees.
+        seconds: how long it may take; None for as long as it likes.
+        is_warm: it is worth a warm interpreter.
 
     Attributes:
         ending: how it ended; None before.
     """
 
     def __init__(
-        self, order: FileOrder, starter: Starter, watcher: Watcher, shown: Shown = lambda entry, device: entry
+        self,
+        command: FileCommand,
+        folder: Path,
+        starter: Starter,
+        watcher: Watcher,
+        shown: Shown = lambda entry, device: entry,
+        *,
+        seconds: float | None = None,
+        is_warm: bool = False,
     ) -> None:
-        self._child: ChildProcess | None = None
         self.ending: FileEnding | None = None
-        self._order = order
-        self._starter = starter
-        self._watcher, self._shown = watcher, shown
-        self._journal_path = order.folder / "journal.jsonl"
+        self._child: ChildProcess | None = None
+        self._command, self._folder, self._seconds, self._is_warm = command, folder, seconds, is_warm
+        self._starter, self._watcher, self._shown = starter, watcher, shown
+        self._journal_path = folder / "journal.jsonl"
         self._journal = JournalReader(self._journal_path)
         self._looked = 0.0
         self._is_to_stop = False
@@ -154,12 +143,12 @@ class FileProcess:
         self._life.close()
 
     def _live(self) -> Waiting:
-        with _removed_at_the_end(self._order.folder):
+        with _removed_at_the_end(self._folder):
             try:
-                (self._order.folder / "tmp").mkdir(mode=0o700, parents=True)
-                output = OutputFile(self._order.folder / "output.txt")
+                (self._folder / "tmp").mkdir(mode=0o700, parents=True)
+                output = OutputFile(self._folder / "output.txt")
             except OSError as error:
-                raise UsageError(f"cannot start {self._order.command.name}: {error}") from error
+                raise UsageError(f"cannot start {self._command.name}: {error}") from error
             with closing(output), closing(self._journal):
                 yield from self._live_with(output)
 
@@ -167,7 +156,7 @@ class FileProcess:
         mark = uuid.uuid4().hex
         tree = ProcessTree(session=-1, mark=mark)
         try:
-            self._child = child = yield from self._starter.start(self._start_order(output, mark))
+            self._child = child = yield from self._start(output, mark)
             started_at, began = time.time(), time.monotonic()  # the first one's wait for the interpreter is not its own
             tree = ProcessTree(session=child.pid, mark=mark)
             how = yield from self._watch(child, output, began)
@@ -185,19 +174,19 @@ class FileProcess:
         self._look(output, is_last=True)
         exit_code = -signal.SIGKILL if child.exit_code is None else child.exit_code
         self.ending = FileEnding(
-            file=self._order.command.name,
+            file=self._command.name,
             exit_code=exit_code,
             seconds=seconds,
-            output_tail="\n".join([output.tail(), *_full_disk(self._order.folder)]).strip("\n"),
+            output_tail="\n".join([output.tail(), *_full_disk(self._folder)]).strip("\n"),
             is_stopped=how == "stopped",
             processes_left=0 if how else left,
             started_at=started_at,
-            seconds_allowed=self._order.seconds if how == "timed out" else None,
+            seconds_allowed=self._seconds if how == "timed out" else None,
         )
 
     def _watch(self, child: ChildProcess, output: OutputFile, began: float) -> Generator[None, None, str]:
         """Yields until the process has ended; returns why it has to be ended, "" where it has by itself."""
-        allowed = self._order.seconds
+        allowed = self._seconds
         while not child.has_ended():
             if self._is_to_stop:
                 return "stopped"
@@ -219,15 +208,14 @@ class FileProcess:
             self._watcher.on_journal(replace(news, entries=shown))
         self._watcher.on_look()
 
-    def _start_order(self, output: OutputFile, mark: str) -> StartOrder:
-        environment = {
-            **environment_of(self._order.command),
-            **self._order.variables,
+    def _start(self, output: OutputFile, mark: str) -> Generator[None, None, ChildProcess]:
+        own = {
             "TORCH_TESTING_SHIM_JOURNAL": str(self._journal_path),
             MARK_VARIABLE: mark,
-            "TMPDIR": str(self._order.folder / "tmp"),
+            "TMPDIR": str(self._folder / "tmp"),
         }
-        return StartOrder(self._order.command, environment, output.descriptor, self._order.folder, self._order.is_warm)
+        command = self._command.setting(own)
+        return self._starter.start(command, output.descriptor, self._folder, is_warm=self._is_warm)
 
 
 def _full_disk(folder: Path) -> list[str]:

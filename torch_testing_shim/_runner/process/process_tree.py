@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from torch_testing_shim._runner.warm.fork_order import MARK_VARIABLE
+from .command import MARK_VARIABLE
 
 __all__ = ["ProcessTree"]
 

@@ -1,20 +1,22 @@
 """The line that a failure ends with: the command that runs exactly this test again, in any shell.
 
-A test of the package's own `TestCase` reports such a line itself, and the runner adds it where there is none: to
-crashes, to what ran into a limit, and to failures of other test cases.
+A test of the package's own `TestCase` reports such a line itself. The runner adds it where there is none: to crashes,
+to tests that ran into a limit, and to failures of other test cases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.rerun_command import RERUN_HEADING, settings_as_assignments
 from torch_testing_shim._shared.settings import SettingsError, read_settings
 
+from ..cli.options import Options
 from ..plan.selection import FileSelection
+from ..plan.tree import Tree
 from ..result import DID_NOT_RUN, Failure, FileResult
+from .build_command import build_command
 from .command import FileCommand
 from .retry import what_to_run
 
@@ -22,42 +24,46 @@ __all__ = ["RerunLines", "rerun_line"]
 
 
 def rerun_line(command: FileCommand) -> str:
-    """The command with what the runner's own environment says about tests, since another shell may not."""
+    """The command with the settings of the runner's own environment, since another shell may not have them."""
     try:
-        said = tuple(settings_as_assignments(read_settings()))
+        settings = tuple(settings_as_assignments(read_settings()))
     except SettingsError:  # each file says so, and that is its failure
-        said = ()
-    own = command.environment()
-    return " ".join([*(one for one in said if one.partition("=")[0] not in own), str(command)])
+        settings = ()
+    own = command.assignments()
+    return " ".join([*(one for one in settings if one.partition("=")[0] not in own), str(command)])
 
 
 @dataclass(frozen=True)
 class RerunLines:
-    """Puts the line into the reports of one file's failures.
+    """Puts the line into the reports of failures.
 
     Attributes:
-        file: the file's name.
-        command_for: the command that runs a selection.
+        options: the command line.
+        tree: the tree that the files lie in.
     """
 
-    file: str
-    command_for: Callable[[FileSelection], FileCommand]
+    options: Options
+    tree: Tree
 
     def in_result(self, result: FileResult) -> FileResult:
         """The result with a line in each failure's report."""
-        entries = tuple(map(self.in_entry, result.entries))
+        entries = tuple(self.in_entry(entry, result.file) for entry in result.entries)
         return replace(result, entries=entries, faults=tuple(map(self._in_fault, result.faults)))
 
-    def in_entry(self, entry: JournalEntry) -> JournalEntry:
-        """The same for one test, for failures that are shown as they happen."""
-        return replace(entry, detail=self._in_detail(entry.detail, entry.test)) if entry.status.is_failure else entry
+    def in_entry(self, entry: JournalEntry, file: str) -> JournalEntry:
+        """The entry of a test of `file` with its line, for failures that are shown as they happen."""
+        if not entry.status.is_failure:
+            return entry
+        return replace(entry, detail=self._in_detail(entry.detail, file, entry.test))
 
     def _in_fault(self, fault: Failure) -> Failure:
-        return fault if fault.label == DID_NOT_RUN else replace(fault, detail=self._in_detail(fault.detail, fault.test))
+        if fault.label == DID_NOT_RUN:
+            return fault
+        return replace(fault, detail=self._in_detail(fault.detail, fault.file, fault.test))
 
-    def _in_detail(self, detail: str, test: str) -> str:
+    def _in_detail(self, detail: str, file: str, test: str) -> str:
         if RERUN_HEADING in detail:
             return detail
-        selection = FileSelection(self.file, what_to_run(test) if test else ())
-        line = rerun_line(self.command_for(selection))
+        selection = FileSelection(file, what_to_run(test) if test else ())
+        line = rerun_line(build_command(selection, self.options, self.tree))
         return f"{detail.rstrip()}\n\n{RERUN_HEADING}\n    {line}\n".lstrip("\n")

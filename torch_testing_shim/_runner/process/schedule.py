@@ -26,14 +26,15 @@ from ..history.recorded_durations import Expected
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
 from ..plan.split import part_count
+from ..plan.tree import Tree
 from ..report.events import RunReport
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
+from .build_command import build_command
 from .child_process import reap_strangers
 from .command import FileCommand
-from .environment import environment_of
 from .file_life import FileLife
-from .file_process import FileOrder, FileProcess, Shown, Watcher
+from .file_process import FileProcess, Shown, Watcher
 from .rerun_line import RerunLines
 from .retry import FinishedRun, RunKind, RunOrder
 from .slots import Budget, Lease, slot_count
@@ -53,7 +54,7 @@ class RunPlan:
 
     Attributes:
         files: what runs, in order; each file once.
-        command_for: the command that runs a selection.
+        tree: the tree that they lie in.
         options: how to run it.
         expected: what earlier runs tell.
         judged: what is expected of tests, and what their results count as for that.
@@ -61,7 +62,7 @@ class RunPlan:
     """
 
     files: Sequence[FileSelection]
-    command_for: Callable[[FileSelection], FileCommand]
+    tree: Tree
     options: Options = field(default_factory=Options)
     expected: Expected = field(default_factory=Expected)
     judged: RunJudgement = field(default_factory=NothingExpected)
@@ -100,11 +101,12 @@ class _Schedule:
     def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: RunReport, starter: Starter) -> None:
         self._plan, self._options = plan, plan.options
         self._scratch, self._stop, self._report, self._starter = scratch, stop, report, starter
-        self._facts = {file.name: read_facts(file, plan.command_for) for file in plan.files}
+        self._facts = {file.name: read_facts(plan.tree.path(file.name)) for file in plan.files}
         self._files = {file.name: self._life(file) for file in plan.files}
         self._waiting: deque[RunOrder] = deque()
         self._running: list[_Running] = []
         self._started = 0
+        self._lines = RerunLines(plan.options, plan.tree)
         self._rules = StartRules(plan.options, plan.expected.seconds)
         self._budget = Budget(slot_count(self._options.jobs, _core_count()))
 
@@ -145,10 +147,10 @@ class _Schedule:
         """How many accelerators are to be leased: none where files run one after the other, or share them."""
         some_use_torch = any(facts.imports_torch for facts in self._facts.values())
         is_alone = self._options.jobs == 1 or len(self._files) == 1
-        if is_alone or self._options.share_devices or self._options.device == "cpu" or not some_use_torch:
+        settings = self._options.settings
+        if is_alone or settings.share_devices or settings.device == "cpu" or not some_use_torch:
             return 0
-        first = self._plan.command_for(self._plan.files[0])
-        counting = self._starter.count_devices(environment_of(first))
+        counting = self._starter.count_devices(self._command(self._plan.files[0]))
         while self._stop.signal is None:
             try:
                 next(counting)
@@ -180,7 +182,7 @@ class _Schedule:
     def _ranks(self, name: str) -> int:
         """How many ranks the file has at once: as recorded, or as its source tells."""
         recorded = self._plan.expected.ranks.get(name)
-        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.world_size or 1)
+        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
 
     def _is_worth_warm(self, order: RunOrder) -> bool:
         """True where several processes of this run import torch, so that one import can serve them."""
@@ -193,32 +195,33 @@ class _Schedule:
         name = order.selection.name
         self._files[name].has_started = True
         self._started += 1
-        command = self._plan.command_for(order.selection)
-        if order.kind is RunKind.NAMES:
-            command = command.names_only
+        command = self._command(order.selection)
+        command = command.names_only if order.kind is RunKind.NAMES else command
+        command = command.setting({**lease.variables, **self._plan.judged.variables(name, self._scratch)})
         allowed = self._options.timeout
-        file_order = FileOrder(
-            command=command,
-            folder=self._scratch / str(self._started),
-            variables={**lease.variables, **self._plan.judged.variables(name, self._scratch)},
+        watcher = self._report.process_started(name, str(order))
+        process = FileProcess(
+            command,
+            self._scratch / str(self._started),
+            self._starter,
+            watcher,
+            self._shown(name),
             seconds=None if allowed is None else max(0.0, allowed - order.seconds_used),
             is_warm=is_warm,
         )
-        watcher = self._report.process_started(name, str(order))
-        process = FileProcess(file_order, self._starter, watcher, self._shown(name))
         self._running.append(_Running(order, process, watcher, lease))
+
+    def _command(self, selection: FileSelection) -> FileCommand:
+        return build_command(selection, self._options, self._plan.tree)
 
     def _shown(self, name: str) -> Shown:
         """Results of a file's tests are shown as they come with their lines, and as they are judged."""
-        lines, judge = self._lines(name), self._plan.judged.judge_of(name)
+        judge = self._plan.judged.judge_of(name)
 
         def shown(entry: JournalEntry, device: str) -> JournalEntry:
-            return judge.entry(lines.in_entry(entry), device)
+            return judge.entry(self._lines.in_entry(entry, name), device)
 
         return shown
-
-    def _lines(self, name: str) -> RerunLines:
-        return RerunLines(name, self._plan.command_for)
 
     def _wait(self) -> None:
         """Waits until a process has ended or started; not for long, since other things are not told by descriptors."""
@@ -261,7 +264,7 @@ class _Schedule:
             return
         result = file.end()
         if result is not None:
-            lined = self._lines(result.file).in_result(result)
+            lined = self._lines.in_result(result)
             file.result = self._plan.finish(self._plan.judged.judge(lined))
             self._rules.has_failed = self._rules.has_failed or bool(file.result.failed)
             self._report.file_ended(file.result)

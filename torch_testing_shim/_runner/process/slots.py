@@ -10,74 +10,17 @@ not import torch has none, and where ranks may share them, files do, too.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Budget", "Lease", "ranks_in_source", "slot_count"]
+__all__ = ["Budget", "Lease", "slot_count"]
 
 #: How many ranks a core has room for.
 RANKS_PER_CORE = 4
-#: The ranks of a test whose number is not written down: what the harness starts by default.
-DEFAULT_RANKS = 4
-#: What only files with ranks say: it is how their number is told and asked for.
-WORLD_SIZE = "world_size"
 
 
 def slot_count(jobs: int, cores: int) -> int:
     """How many rank slots there are: what the cores have room for, but at least one for each job."""
     return max(jobs, RANKS_PER_CORE * cores)
-
-
-def ranks_in_source(source: bytes) -> int:
-    """The ranks of a file's largest test, as far as its source tells: 1 for a file without ranks.
-
-    A number that is assigned to or returned from a `world_size` counts; where none is written, the harness's default.
-    """
-    if WORLD_SIZE.encode() not in source and b"DTensorTestBase" not in source and b"MultiProc" not in source:
-        return 1
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return 1
-    constants = dict(_constants(tree))
-    numbers = [number for value in _world_sizes(tree) if (number := _number(value, constants)) is not None]
-    return max(1, *numbers) if numbers else DEFAULT_RANKS
-
-
-def _constants(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """The whole numbers that have names at the top of the module."""
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and (number := _number(node.value, {})) is not None:
-            yield from ((target.id, number) for target in node.targets if isinstance(target, ast.Name))
-
-
-def _world_sizes(tree: ast.Module) -> Iterator[ast.expr]:
-    """What is assigned to, or returned from, something called `world_size`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name == WORLD_SIZE:
-            yield from (one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None)
-        value = getattr(node, "value", None)
-        if isinstance(value, ast.expr) and WORLD_SIZE in _targets(node):
-            yield value
-
-
-def _targets(node: ast.AST) -> list[str]:
-    """The names that a node gives its value to."""
-    if isinstance(node, ast.keyword):
-        return [node.arg or ""]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [_name(target) for target in targets]
-
-
-def _name(node: ast.expr) -> str:
-    return str(getattr(node, "id", "") or getattr(node, "attr", ""))
-
-
-def _number(node: ast.expr, constants: dict[str, int]) -> int | None:
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return node.value
-    return constants.get(_name(node))
 
 
 @dataclass(frozen=True)

@@ -7,47 +7,25 @@ cold   a new interpreter, where nothing would be saved, where the user wants it 
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from torch_testing_shim._runner.warm.fork_order import WarmOrder
-from torch_testing_shim._shared.main_part import PACKAGE
 
 from ..usage_error import UsageError
 from ..warm.handle import PRELOAD, WarmInterpreter, WarmRefusal
 from .child_process import ChildProcess, start_child
 from .command import FileCommand, own_interpreter
 
-__all__ = ["StartOrder", "Starter", "imports_torch"]
-
-#: An import of torch, or of a module of this package that imports torch: those without an underscore.
-TORCH_IMPORT = re.compile(rb"^\s*(import|from)\s+(torch\b|torch_testing_shim\.[a-z])", re.MULTILINE)
+__all__ = ["Starter", "environment_of"]
 
 
-def imports_torch(source: bytes) -> bool:
-    """True for a test file that imports torch itself, as far as its source tells."""
-    return TORCH_IMPORT.search(source) is not None
-
-
-@dataclass(frozen=True)
-class StartOrder:
-    """One process to start.
-
-    Attributes:
-        command: what it runs.
-        environment: its whole environment.
-        output: the descriptor that it prints to.
-        folder: its private folder.
-        is_warm: it is worth a warm interpreter.
-    """
-
-    command: FileCommand
-    environment: Mapping[str, str]
-    output: int
-    folder: Path
-    is_warm: bool = False
+def environment_of(command: FileCommand) -> dict[str, str]:
+    """The environment of every process that runs `command`: this process's own, with the variables of the command."""
+    environment = {**os.environ, **command.assignments()}
+    if command.package is not None and os.environ.get("PYTHONPATH"):
+        environment["PYTHONPATH"] = os.pathsep.join([command.package, os.environ["PYTHONPATH"]])
+    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed last must not die in its buffer
+    return environment
 
 
 class Starter:
@@ -89,27 +67,37 @@ class Starter:
         """What becomes readable when a start goes on that waits for the warm interpreter."""
         return [] if self._warm is None else [self._warm.descriptor]
 
-    def start(self, order: StartOrder) -> Generator[None, None, ChildProcess]:
-        """Yields until the process has started; returns it.
+    def start(
+        self, command: FileCommand, output: int, folder: Path, *, is_warm: bool = False
+    ) -> Generator[None, None, ChildProcess]:
+        """Yield until the process has started; return it.
+
+        Args:
+            command: what it runs.
+            output: the descriptor that it prints to.
+            folder: its private folder.
+            is_warm: it is worth a warm interpreter.
 
         Raises:
             UsageError: it cannot be started in either way.
         """
-        if order.is_warm and not self._is_cold:
+        environment = environment_of(command)
+        if is_warm and not self._is_cold:
             try:
-                return (yield from self._start_warm(order))
+                return (yield from self._start_warm(command, environment, output, folder))
             except WarmRefusal as refusal:
                 if not self._is_cold:  # which has been said
-                    self._say(f"{order.command.name} runs in a new interpreter: {refusal}")
+                    self._say(f"{command.name} runs in a new interpreter: {refusal}")
         try:
-            return start_child(order.command.words, order.environment, order.output)
+            return start_child(command.words, environment, output)
         except (OSError, ValueError) as error:  # a word of the command has a NUL in it, as a test's name may
-            raise UsageError(f"cannot start {order.command.name}: {error}") from error
+            raise UsageError(f"cannot start {command.name}: {error}") from error
 
-    def count_devices(self, environment: Mapping[str, str]) -> Generator[None, None, int]:
-        """Yields until a warm interpreter has counted the accelerators that files will use; 0 where it cannot."""
+    def count_devices(self, command: FileCommand) -> Generator[None, None, int]:
+        """Yield until a warm interpreter has counted the accelerators that files such as the command's will use; 0
+        where it cannot."""
         try:
-            warm = self._interpreter(environment)
+            warm = self._interpreter(environment_of(command))
             yield from warm.make_ready()
             return warm.device_count or 0
         except WarmRefusal as refusal:
@@ -125,20 +113,23 @@ class Starter:
             self._warm.close()
             self._warm = None
 
-    def _start_warm(self, order: StartOrder) -> Generator[None, None, ChildProcess]:
-        warm_order = _warm_order(order)
-        if any(name.startswith("COVERAGE_") for name in order.environment):
+    def _start_warm(
+        self, command: FileCommand, environment: Mapping[str, str], output: int, folder: Path
+    ) -> Generator[None, None, ChildProcess]:
+        if command.interpreter != own_interpreter() or command.measured_by:
+            raise WarmRefusal("its command is not `python FILE`")
+        if any(name.startswith("COVERAGE_") for name in environment):
             raise WarmRefusal("coverage has to see its imports")
         try:
-            warm = self._interpreter(order.environment)
+            warm = self._interpreter(environment)
             yield from warm.make_ready()
         except WarmRefusal as refusal:
             self._give_up(refusal)
             raise
-        if different := warm.differences(order.environment):
+        if different := warm.differences(environment):
             raise WarmRefusal(f"it has another {', '.join(different)} than the interpreter that files are forked from")
         try:
-            return (yield from warm.launch(warm_order, order.folder / "order.json", order.output))
+            return (yield from warm.launch(command, environment, folder / "order.json", output))
         except WarmRefusal as refusal:
             if not warm.is_usable:
                 self._give_up(refusal)
@@ -155,18 +146,3 @@ class Starter:
             self._say(f"test files run in new interpreters: {why}")
         self._is_cold = True
         self.close()
-
-
-def _warm_order(order: StartOrder) -> WarmOrder:
-    """The same for a warm interpreter.
-
-    Raises:
-        WarmRefusal: its command is neither `python FILE` nor `python -m torch_testing_shim ... FILE`.
-    """
-    command = order.command
-    is_harness = command.launcher[:2] == ("-m", PACKAGE)
-    if command.interpreter != own_interpreter() or (command.launcher and not is_harness):
-        raise WarmRefusal("its command is not `python FILE`")
-    harness = command.launcher[2:] if is_harness else None
-    fixed = (command.interpreter, command.path, command.arguments, order.environment)
-    return WarmOrder(*fixed, harness, command.nodes)

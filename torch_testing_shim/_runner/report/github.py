@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.settings import GitHubActions
 
-from ..plan.discovery import test_path
+from ..plan.tree import Tree
 from ..process.file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 from .floor import Floor, Speaker
@@ -30,16 +29,13 @@ class GitHubReport:
     Args:
         stream: standard output.
         actions: what GitHub says of the step.
-        root: the folder that holds run_test.py; paths outside the checkout are told from there.
-        tests: the folder that names of test files start at.
+        tree: the tree whose files run; paths outside the checkout are told from its root.
         is_verbose: groups hold what the files print; otherwise a line for each test and the reports of failures.
     """
 
-    def __init__(
-        self, stream: BinaryIO, actions: GitHubActions, root: Path, tests: Path, *, is_verbose: bool = False
-    ) -> None:
+    def __init__(self, stream: BinaryIO, actions: GitHubActions, tree: Tree, *, is_verbose: bool = False) -> None:
         self._stream, self._actions, self._is_verbose = stream, actions, is_verbose
-        self._root, self._tests = root, tests
+        self._tree = tree
         self._floor = Floor(self._write)
         self._token = secrets.token_hex(16)
         self._progress = Progress({})
@@ -125,8 +121,8 @@ class GitHubReport:
 
     def _path_in_repository(self, file: str) -> str:
         """The test file as an annotation names it: from the folder of the checkout."""
-        path = test_path(self._tests, file)
-        for folder in (self._actions.workspace, self._root):
+        path = self._tree.path(file)
+        for folder in (self._actions.workspace, self._tree.root):
             if folder is not None and path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()
         return path.as_posix()

@@ -19,7 +19,7 @@ from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 from torch_testing_shim._shared.settings import read_github_actions
 
 from ..cli.options import Options
-from ..plan.upstream_files import tests_folder
+from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from .files import ReportFiles
 from .github import GitHubReport, append_step_summary
@@ -36,7 +36,7 @@ class RunReports:
 
     Args:
         options: which reports, and what is shown.
-        root: the folder that holds run_test.py and the folder `test`.
+        tree: the tree whose files run.
         expected: files -> the seconds that they took before; for the time left.
 
     Attributes:
@@ -46,21 +46,20 @@ class RunReports:
         UsageError: a report cannot be written.
     """
 
-    def __init__(self, options: Options, root: Path, expected: Mapping[str, float]) -> None:
+    def __init__(self, options: Options, tree: Tree, expected: Mapping[str, float]) -> None:
         self._options = options
         self._files = ReportFiles(options.report_html, options.trace, options.json_lines)
         self._files.check()
-        default_folder = root / "test" / "test-reports" / "python-unittest"
-        self._junit = JUnitReport(Path(options.xml_folder or default_folder)) if options.save_xml else None
+        xml_folder = Path(options.xml_folder or tree.reports / "python-unittest")
+        self._junit = JUnitReport(xml_folder) if options.save_xml else None
         self._actions = read_github_actions()
         self._started_at, self._started = time.time(), time.monotonic()
-        self.display = self._display(root, expected)
+        self.display = self._display(tree, expected)
 
-    def _display(self, root: Path, expected: Mapping[str, float]) -> TerminalReport | GitHubReport:
+    def _display(self, tree: Tree, expected: Mapping[str, float]) -> TerminalReport | GitHubReport:
         options = self._options
         if self._actions is not None and not options.pipe_logs:
-            tests = tests_folder(root, options.upstream)
-            return GitHubReport(sys.stdout.buffer, self._actions, root, tests, is_verbose=options.verbose)
+            return GitHubReport(sys.stdout.buffer, self._actions, tree, is_verbose=options.verbose)
         raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
         mode = OutputMode.PREFIXED if options.pipe_logs else None
         return TerminalReport(make_console(), raw_output, mode=mode, expected=expected, jobs=options.jobs)

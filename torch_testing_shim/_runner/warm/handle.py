@@ -12,13 +12,19 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from torch_testing_shim._runner.warm.fork_order import EMPTY_MARK, MARK_VARIABLE, PACKET_BYTES, WarmOrder
-from torch_testing_shim._runner.warm.huge_pages import environment_for_huge_pages
 from torch_testing_shim._shared.parent_death import adopt_orphans
 
 from ..process.child_process import ChildProcess, start_child
-from ..process.command import own_interpreter
+from ..process.command import (
+    EMPTY_MARK,
+    MARK_VARIABLE,
+    PACKET_BYTES,
+    FileCommand,
+    own_interpreter,
+    write_command,
+)
 from ..process.output_file import OutputFile
+from .huge_pages import environment_for_huge_pages
 
 __all__ = ["PRELOAD", "WarmInterpreter", "WarmRefusal"]
 
@@ -134,11 +140,15 @@ class WarmInterpreter:
                 self._check(self._started)
                 yield
 
-    def launch(self, order: WarmOrder, order_path: Path, output: int) -> Generator[None, None, ChildProcess]:
-        """Yields until the file's process has started; returns it. The interpreter has to be ready.
+    def launch(
+        self, command: FileCommand, environment: Mapping[str, str], order_path: Path, output: int
+    ) -> Generator[None, None, ChildProcess]:
+        """Yield until the file's process has started; return it. The interpreter has to be ready.
 
         Args:
-            order_path: where the order may be written.
+            command: what the process runs.
+            environment: its whole environment, MARK_VARIABLE included.
+            order_path: where the command may be written.
             output: the descriptor that the file prints to.
 
         Raises:
@@ -146,7 +156,7 @@ class WarmInterpreter:
         """
         self._sent = number = self._sent + 1
         try:
-            order.write(order_path)
+            write_command(order_path, command, environment)
         except OSError as error:
             raise WarmRefusal(f"its order cannot be written ({error.strerror})") from error
         try:

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from torch_testing_shim._engine.preload import modules_to_preload
 from torch_testing_shim._engine.threads import lasting_thread_count
-from torch_testing_shim._runner.warm.fork_order import PACKET_BYTES, WarmOrder
+from torch_testing_shim._runner.process.command import PACKET_BYTES, FileCommand, read_command
 from torch_testing_shim._runner.warm.huge_pages import use_huge_pages
 from torch_testing_shim._runner.warm.script import become, run_script
 from torch_testing_shim._runner.warm.source import FileSource, preparing_conftest, read_source
@@ -56,8 +56,8 @@ class _Interpreter:
         self._runner_pid = runner_pid
         self._known: set[str] = set()
 
-    def serve(self) -> WarmOrder:
-        """Takes requests until the runner is gone. Returns in the forks alone: each its order."""
+    def serve(self) -> FileCommand:
+        """Take requests until the runner is gone. Returns in the forks alone: each its command."""
         self._settle()
         self._tell({"event": "ready", "devices": _device_count()})
         while True:
@@ -67,16 +67,16 @@ class _Interpreter:
             if not packet:
                 os._exit(0)
             request = json.loads(packet)
-            order = self._take(request["id"], request["order"], descriptors[0])
-            if order is not None:
-                return order
+            command = self._take(request["id"], request["order"], descriptors[0])
+            if command is not None:
+                return command
             os.close(descriptors[0])
 
-    def _take(self, number: int, path: str, output: int) -> WarmOrder | None:
-        """Starts one file; the order in the file's own process, None in this one."""
+    def _take(self, number: int, path: str, output: int) -> FileCommand | None:
+        """Start one file; returns its command in the file's own process, None in this one."""
         try:
-            order = WarmOrder.read(path)
-            self._prepare(order)
+            command, environment = read_command(path)
+            self._prepare(command)
             between = os.fork()
         except (OSError, Refusal) as error:
             self._tell({"event": "refused", "id": number, "reason": str(error)})
@@ -85,10 +85,10 @@ class _Interpreter:
             os.waitpid(between, 0)
             return None
         self._fork_again(number)
-        become(order, output)
+        become(command, environment, output)
         self._tell({"event": "started", "id": number, "pid": os.getpid()})
         self._requests.close()
-        return order
+        return command
 
     def _fork_again(self, number: int) -> None:
         """In the process between: forks the file's process and ends, whereby the runner becomes its parent."""
@@ -105,24 +105,24 @@ class _Interpreter:
         signal_on_parent_death(self._runner_pid, signal.SIGKILL)
         os.setsid()
 
-    def _prepare(self, order: WarmOrder) -> None:
+    def _prepare(self, command: FileCommand) -> None:
         """Imports ahead what the file would import.
 
         Raises:
             Refusal: what this interpreter has imported, or how, is not what the file would get from a new one.
         """
-        with open(order.path, "rb") as stream:
+        with open(command.path, "rb") as stream:
             source = read_source(stream.read())
         if source.prepares_imports:
             raise Refusal("it changes its environment before it imports torch")
-        if order.is_by_pytest and (conftest := preparing_conftest(order.path)) is not None:
+        if command.is_by_pytest and (conftest := preparing_conftest(command.path)) is not None:
             raise Refusal(f"{conftest} changes its environment")
-        folders = [os.path.dirname(os.path.realpath(order.path)), *([os.getcwd()] if order.is_by_pytest else [])]
+        folders = [os.path.dirname(os.path.realpath(command.path)), *([os.getcwd()] if command.is_by_pytest else [])]
         beside = {name for folder in folders for name in _modules_in(folder)}
         shadowed = sorted(beside & {name.split(".")[0] for name in sys.modules})
         if shadowed:
             raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
-        self._import_ahead(source.imports if order.harness is None else _served_imports(source, order), source)
+        self._import_ahead(source.imports if command.harness is None else _served_imports(source, command), source)
         if (hazard := _fork_hazard()) is not None:
             raise Refusal(hazard)
         threads = lasting_thread_count()
@@ -152,7 +152,7 @@ class _Interpreter:
             self._requests.send(json.dumps(event).encode("ascii"))
 
 
-def _served_imports(source: FileSource, order: WarmOrder) -> list[str]:
+def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
     """What a file of PyTorch's imports, less PyTorch's harness: in its place what it is served, and what serves it."""
     from torch_testing_shim._upstream.redirect import shim_module_of
     from torch_testing_shim._upstream.statements import UPSTREAM
@@ -160,8 +160,8 @@ def _served_imports(source: FileSource, order: WarmOrder) -> list[str]:
     is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
     served = [shim_module_of(name) if is_served[name] else name for name in source.imports]
     modules = ["_program.upstream_file"]
-    modules += ["_upstream.mapped_devices"] if "--map-device" in (order.harness or ()) else []
-    modules += ["_program.upstream_pytest", "_program.under_pytest"] if order.is_by_pytest else []
+    modules += ["_upstream.mapped_devices"] if "--map-device" in (command.harness or ()) else []
+    modules += ["_program.upstream_pytest", "_program.under_pytest"] if command.is_by_pytest else []
     return [*(name for name in served if name is not None), *(f"{PACKAGE}.{name}" for name in modules)]
 
 

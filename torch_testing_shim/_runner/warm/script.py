@@ -19,22 +19,24 @@ import tempfile
 import threading
 import types
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from typing import Any, NoReturn
 
 from torch_testing_shim._engine.threads import thread_count
-from torch_testing_shim._runner.warm.fork_order import EMPTY_MARK, MARK_VARIABLE, WarmOrder
+from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE, FileCommand
 from torch_testing_shim._shared.exit_status import exit_code_of
 
 __all__ = ["become", "run_script"]
 
 
-def become(order: WarmOrder, output: int) -> None:
+def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:
     """Gives this process, a fresh fork, what a new interpreter would have.
 
     Args:
+        command: what the process becomes.
+        environment: its whole environment.
         output: the descriptor that the file prints to, both ways; it is closed.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -42,22 +44,22 @@ def become(order: WarmOrder, output: int) -> None:
         os.dup2(descriptor, name)
     for descriptor in (nothing, output):
         os.close(descriptor)
-    _mark(order.environment[MARK_VARIABLE])
+    _mark(environment[MARK_VARIABLE])
     os.environ.clear()
-    os.environ.update(order.environment)
+    os.environ.update(environment)
     tempfile.tempdir = None  # it is TMPDIR's to say
-    sys.argv = [order.path, *order.arguments] if order.harness is None else order.argv[1:]
-    sys.orig_argv = [*order.interpreter, *order.argv]
+    sys.argv = [command.path, *command.arguments] if command.harness is None else [*command.argv[1:]]
+    sys.orig_argv = [*command.words]
     if not getattr(sys.flags, "safe_path", False):
-        here = os.getcwd() if order.is_by_pytest else os.path.dirname(os.path.realpath(order.path))
+        here = os.getcwd() if command.is_by_pytest else os.path.dirname(os.path.realpath(command.path))
         sys.path.insert(0, here)
     generator = sys.modules.get("numpy.random")
     if generator is not None:  # a new interpreter has drawn another seed; Python's own generator does so at each fork
         generator.seed()
 
 
-def run_script(order: WarmOrder) -> NoReturn:
-    """Runs the order's file as `__main__`, and ends as Python does; called where nothing is left to do but to return.
+def run_script(command: FileCommand) -> NoReturn:
+    """Run the command's file as `__main__`, and ends as Python does; called where nothing is left to do but to return.
 
     Raises:
         SystemExit: at the file's end, its own or after its exception was reported.
@@ -65,7 +67,7 @@ def run_script(order: WarmOrder) -> NoReturn:
     """
     libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
     try:
-        _execute(order)
+        _execute(command)
         code: object = 0
     except SystemExit as end:
         code = 0 if end.code is None else end.code
@@ -81,11 +83,11 @@ def run_script(order: WarmOrder) -> NoReturn:
     raise SystemExit(code)
 
 
-def _execute(order: WarmOrder) -> None:
-    main = _new_main(order.path)
-    if order.harness is None:
-        with io.open_code(order.path) as stream:
-            code = compile(stream.read(), order.path, "exec", dont_inherit=True)
+def _execute(command: FileCommand) -> None:
+    main = _new_main(command.path)
+    if command.harness is None:
+        with io.open_code(command.path) as stream:
+            code = compile(stream.read(), command.path, "exec", dont_inherit=True)
     else:
         from torch_testing_shim._program.upstream_file import become_file  # imports torch, which others may do without
 

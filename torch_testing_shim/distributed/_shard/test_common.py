@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.devices import rank_device
 from torch_testing_shim._upstream.graft import served
 
 __all__ = ["SimpleMegatronLM"]

@@ -13,8 +13,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._cases.world import default_ranks, group_timeout, keep_connections, run_in_group
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._engine.rank_device import bind_rank
+from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device, skip_without_backend
 from torch_testing_shim._skips.conditions import skip_where

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from torch_testing_shim._runner.cli.arguments import make_parser, parse_options
 from torch_testing_shim._runner.cli.options import DEFAULT_FILE_TIMEOUT, Options
 from torch_testing_shim._runner.plan.sharding import Shard
+from torch_testing_shim._shared.settings import SETTINGS, Settings
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -48,11 +49,9 @@ class OptionsTest(TestCase):
             jobs=3,
             cold=True,
             keep_going=True,
-            device="cpu",
-            world_size=2,
-            seed=0,
-            share_devices=True,
-            strict_leaks=True,
+            settings=Settings(
+                device="cpu", world_size=2, seed=0, share_devices=True, strict_leaks=True, show_output=True
+            ),
             showlocals=True,
             coverage=True,
             timeout=1.5,
@@ -95,8 +94,8 @@ class OptionsTest(TestCase):
         self.assertEqual(expected, parse_options(line.split()))
 
     def test_every_option_has_a_field_and_every_field_an_option(self) -> None:
-        options = {action.dest for action in make_parser()._actions} - {"help", "names"}
-        self.assertEqual(options, set(Options.__dataclass_fields__) - {"file_arguments", "xml_folder"})
+        options = {action.dest for action in make_parser()._actions} - {"help", "names"} - SETTINGS.keys()
+        self.assertEqual(options, set(Options.__dataclass_fields__) - {"file_arguments", "xml_folder", "settings"})
 
     def test_options_that_exclude_one_another(self) -> None:
         self.assertIs(False, parse_options(["--exclude-distributed-tests"]).distributed)
@@ -207,7 +206,8 @@ class OptionsTest(TestCase):
             option = f"--{field.replace('_', '-')}={text}"
             try:
                 with contextlib.redirect_stderr(io.StringIO()) as errors:
-                    value = getattr(parse_options([option]), field)
+                    options = parse_options([option])
+                    value = getattr(options.settings if field in SETTINGS else options, field)
             except SystemExit as leave:
                 self.assertEqual((2, 2), (leave.code, errors.getvalue().count("\n")), option)
             else:

@@ -23,7 +23,8 @@ class FilesTestCase(TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root = Path(folder.name)
-        self.path = self.root / "test" / "test-reports" / "last-failed.json"
+        self.reports = self.root / "test" / "test-reports"
+        self.path = self.reports / "last-failed.json"
 
     def files(self) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
@@ -31,28 +32,28 @@ class FilesTestCase(TestCase):
 
 class RecordTest(FilesTestCase):
     def test_no_record_is_no_failure_and_no_problem(self) -> None:
-        record = FailedRecord(self.root)
+        record = FailedRecord(self.reports)
         self.assertEqual(((), None), (record.lines, record.problem))
 
     def test_what_was_written_is_read_and_nothing_lies_beside_it(self) -> None:
-        self.assertIsNone(FailedRecord(self.root).write(["x::A.a", "y"]))
-        self.assertEqual(("x::A.a", "y"), FailedRecord(self.root).lines)
+        self.assertIsNone(FailedRecord(self.reports).write(["x::A.a", "y"]))
+        self.assertEqual(("x::A.a", "y"), FailedRecord(self.reports).lines)
         self.assertEqual(["test/test-reports/last-failed.json"], self.files())
 
     def test_a_damaged_record_is_as_good_as_none_and_told(self) -> None:
         self.path.parent.mkdir(parents=True)
         for text in ("", "{", "[]", '{"failed": "x"}', '{"failed": [1]}', '{"failed": [""]}', "[" * 100_000, "\udc80"):
             self.path.write_text(text, errors="surrogateescape")
-            record = FailedRecord(self.root)
+            record = FailedRecord(self.reports)
             self.assertEqual((), record.lines, text[:20])
             expected = f"cannot read what failed last time from {str(self.path)!r}: it is damaged"
             self.assertEqual(expected, record.problem, text[:20])
             self.assertIsNone(record.write(["x"]))
-            self.assertEqual(("x",), FailedRecord(self.root).lines)
+            self.assertEqual(("x",), FailedRecord(self.reports).lines)
 
     def test_a_record_that_cannot_be_read_or_written_is_told(self) -> None:
         self.path.mkdir(parents=True)
-        record = FailedRecord(self.root)
+        record = FailedRecord(self.reports)
         self.assertIn("last-failed.json': Is a directory", record.problem or "")
         self.assertIn("cannot record what failed in ", record.write(["x"]) or "")
         self.assertEqual([], self.files())

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from torch_testing_shim._runner.history.recorded_durations import Expected
-from torch_testing_shim._runner.history.tree_history import History, default_times_path
+from torch_testing_shim._runner.history.tree_history import History
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
@@ -30,11 +30,11 @@ class HistoryTest(TestCase):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name)
-        self.times_path = default_times_path(self.root)
+        self.reports = Path(folder.name) / "test" / "test-reports"
+        self.times_path = self.reports / "times.json"
 
     def read(self, *, needs_times: bool = True) -> History:
-        history, notes = History.read(self.root, self.times_path, needs_times=needs_times)
+        history, notes = History.read(self.reports, self.times_path, needs_times=needs_times)
         self.assertEqual([], notes)
         return history
 
@@ -56,12 +56,12 @@ class HistoryTest(TestCase):
         self.times_path.parent.mkdir(parents=True)
         self.times_path.write_text("{damaged")
         self.assertEqual(Expected(), self.read(needs_times=False).expected([X]))
-        _, notes = History.read(self.root, self.times_path, needs_times=True)
+        _, notes = History.read(self.reports, self.times_path, needs_times=True)
         self.assertEqual([f"the times file {str(self.times_path)!r} counts as empty: it is not JSON"], notes)
 
     def test_what_cannot_be_written_is_told_and_the_rest_is_written(self) -> None:
-        (self.root / "test" / "test-reports" / "last-failed.json").mkdir(parents=True)
-        history, _ = History.read(self.root, self.times_path, needs_times=True)
+        (self.reports / "last-failed.json").mkdir(parents=True)
+        history, _ = History.read(self.reports, self.times_path, needs_times=True)
         (problem,) = history.take(ran(A_a=TestStatus.FAILED), {"x"})
         self.assertIn("cannot record what failed in ", problem)
         self.assertEqual({"x": 4.0}, self.read().expected([X]).seconds)

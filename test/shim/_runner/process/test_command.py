@@ -1,73 +1,24 @@
-"""The command of a test file: what a developer would type, argument for argument."""
+"""The command of a test file, as a shell and the warm interpreter read it."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, strategies as st
 
-from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.plan.selection import FileSelection
-from torch_testing_shim._runner.process.command import FileCommand, build_command
-from torch_testing_shim._shared.device_map import parse_device_map
+from torch_testing_shim._runner.process.command import FileCommand, read_command, write_command
 from torch_testing_shim.common_utils import TestCase, run_tests
 
-ROOT = Path("/repo")
-MAP = parse_device_map("cuda=cpu")
+WORDS = st.lists(st.text(st.characters(exclude_characters="\0"))).map(tuple)
 
 
 class CommandTest(TestCase):
-    def test_a_plain_file(self) -> None:
-        command = build_command(FileSelection("distributed/test_x"), Options(), ROOT)
-        self.assertEqual((sys.executable, "/repo/test/distributed/test_x.py"), command.words)
-        self.assertEqual({}, command.environment())
-
-    def test_every_option_that_the_file_is_to_know(self) -> None:
-        options = Options(keywords=("one", "t*o"), verbosity=1, showlocals=True, file_arguments=("--failfast",))
-        command = build_command(FileSelection("test_x", ("A", "B"), ("A.a", "B.b")), options, ROOT)
-        self.assertExpectedInline(
-            " ".join(command.words[1:]),
-            """/repo/test/test_x.py A B --exclude-test A.a --exclude-test B.b -k one -k t*o -v --locals --failfast""",
-        )
-
-    def test_files_for_pytest(self) -> None:
-        options = Options(keywords=("t*o",), verbosity=1, showlocals=True, file_arguments=("-x",), map_device=MAP)
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "test_x.py").write_text("def test_a(): pass\n")
-            options = replace(options, upstream=(folder,))
-            command = build_command(FileSelection("test_x", ("A.B", "test_a[1.5]"), ("A.a",)), options, ROOT)
-            self.assertExpectedInline(
-                " ".join(command.words[1:]).replace(folder, "F"),
-                """-m torch_testing_shim --map-device cuda=cpu --pytest F/test_x.py::A::B F/test_x.py::test_a[1.5] --exclude-test A.a --matching t*o -v --showlocals -x""",  # noqa: E501
-            )
-            whole = build_command(FileSelection("test_x"), replace(options, file_arguments=()), ROOT)
-            self.assertEqual((f"{folder}/test_x.py", "--matching"), whole.words[6:8])
-            self.assertEqual((*whole.words, "--collect-only"), whole.names_only.words)
-
-    def test_what_ranks_have_to_know_goes_through_the_environment(self) -> None:
-        options = Options(device="cpu", share_devices=True, world_size=2, seed=0, strict_leaks=True, verbosity=2)
-        self.assertExpectedInline(
-            str(build_command(FileSelection("test_x"), options, ROOT)).partition(sys.executable)[0],
-            """TORCH_TESTING_SHIM_DEVICE=cpu TORCH_TESTING_SHIM_SHARE_DEVICES=1 WORLD_SIZE=2 TORCH_TESTING_SHIM_SEED=0 TORCH_TESTING_SHIM_STRICT_LEAKS=1 TORCH_TESTING_SHIM_SHOW_OUTPUT=1 """,  # noqa: E501
-        )
-
-    def test_coverage_stands_before_the_path(self) -> None:
-        command = build_command(FileSelection("test_x"), Options(coverage=True), ROOT)
-        self.assertEqual(("-m", "coverage", "run"), command.words[1:4])
-        self.assertEqual("/repo/test/test_x.py", command.words[-1])
-
-    def test_a_checkout_puts_its_own_package_first(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "torch_testing_shim").mkdir()
-            command = build_command(FileSelection("test_x"), Options(), Path(folder))
-            self.assertEqual({"PYTHONPATH": folder}, command.environment())
-
     def test_a_command_reads_as_typed_in_a_shell(self) -> None:
-        command = FileCommand("test_x", "/a b/test_x.py", ("-k", "a*"), (), ("python",), (("A", "b c"),), "/a b")
+        command = FileCommand(
+            "test_x", "/a b/test_x.py", ("-k", "a*"), interpreter=("python",), variables={"A": "b c"}, package="/a b"
+        )
         self.assertExpectedInline(
             str(command),
             """A='b c' PYTHONPATH='/a b' python '/a b/test_x.py' -k 'a*'""",
@@ -77,6 +28,15 @@ class CommandTest(TestCase):
     def test_a_shell_reads_back_every_argument(self, arguments: list[str]) -> None:
         command = FileCommand("test_x", "test_x.py", tuple(arguments), interpreter=("python",))
         self.assertEqual(["python", "test_x.py", *arguments], shlex.split(str(command)))
+
+    @given(WORDS, WORDS, st.none() | WORDS, st.dictionaries(st.text(), st.text(st.characters(categories=["L", "Cs"]))))
+    def test_a_command_that_was_written_is_read_as_it_was(
+        self, arguments: tuple[str, ...], nodes: tuple[str, ...], harness: tuple[str, ...] | None, names: dict[str, str]
+    ) -> None:
+        command = FileCommand("test_x", "/test_x.py", arguments, nodes=nodes, harness=harness, variables=names)
+        with tempfile.TemporaryDirectory() as folder:
+            write_command(Path(folder, "order.json"), command, names)
+            self.assertEqual((command, names), read_command(f"{folder}/order.json"))
 
 
 if __name__ == "__main__":

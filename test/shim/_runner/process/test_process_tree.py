@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._runner.process.process_tree import ProcessTree
-from torch_testing_shim._runner.warm.fork_order import MARK_VARIABLE
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ROOT = Path(__file__).resolve().parents[4]

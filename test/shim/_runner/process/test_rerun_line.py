@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from unittest import mock
 
+from torch_testing_shim._runner.cli.options import Options
 from torch_testing_shim._runner.plan.selection import FileSelection
-from torch_testing_shim._runner.process.command import FileCommand
+from torch_testing_shim._runner.plan.tree import Tree
+from torch_testing_shim._runner.process.build_command import build_command
+from torch_testing_shim._runner.process.command import own_interpreter
 from torch_testing_shim._runner.process.rerun_line import RerunLines, rerun_line
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.settings import Settings
 from torch_testing_shim.common_utils import TestCase, run_tests
 
-
-def command_for(selection: FileSelection) -> FileCommand:
-    return FileCommand(
-        selection.name, "test/test x.py", selection.tests, interpreter=("python",), variables=(("WORLD_SIZE", "3"),)
-    )
-
-
-LINES = RerunLines("test x", command_for)
+TREE = Tree.of_repository(Path("/repo"))
+PYTHON = shlex.join(own_interpreter())
+OPTIONS = Options(settings=Settings(world_size=3))
+COMMAND = build_command(FileSelection("test x"), OPTIONS, TREE)
+LINES = RerunLines(OPTIONS, TREE)
 
 
 class Lines(TestCase):
     def assertLine(self, detail: str, *tests: str) -> None:
         heading, command = detail.splitlines()[-2:]
         self.assertEqual("To run this test again:", heading)
-        self.assertEqual(" ".join(["    WORLD_SIZE=3 python 'test/test x.py'", *tests]), command)
+        self.assertEqual(" ".join([f"    WORLD_SIZE=3 {PYTHON} '/repo/test/test x.py'", *tests]), command)
 
     def setUp(self) -> None:
         super().setUp()
@@ -37,13 +40,13 @@ class Lines(TestCase):
         values = {"WORLD_SIZE": "8", "TORCH_TESTING_SHIM_SEED": "5", "TORCH_TESTING_SHIM_DEVICE": "cpu"}
         with mock.patch.dict("os.environ", values):
             self.assertEqual(
-                "TORCH_TESTING_SHIM_DEVICE=cpu TORCH_TESTING_SHIM_SEED=5 WORLD_SIZE=3 python 'test/test x.py'",
-                rerun_line(command_for(FileSelection("test x"))),
+                f"TORCH_TESTING_SHIM_DEVICE=cpu TORCH_TESTING_SHIM_SEED=5 WORLD_SIZE=3 {PYTHON} '/repo/test/test x.py'",
+                rerun_line(COMMAND),
             )
 
     def test_settings_that_cannot_be_read_are_left_out(self) -> None:
         with mock.patch.dict("os.environ", {"TORCH_TESTING_SHIM_SEED": "many"}):
-            self.assertEqual("WORLD_SIZE=3 python 'test/test x.py'", rerun_line(command_for(FileSelection("test x"))))
+            self.assertEqual(f"WORLD_SIZE=3 {PYTHON} '/repo/test/test x.py'", rerun_line(COMMAND))
 
     def test_failures_have_a_line_and_others_none(self) -> None:
         entries = (
@@ -69,7 +72,7 @@ class Lines(TestCase):
     def test_a_report_that_has_its_line_keeps_it(self) -> None:
         said = "report\n\nTo run this test again:\n    mine\n"
         entry = JournalEntry("A.fails", TestStatus.FAILED, 0.1, "why", said)
-        self.assertEqual(entry, LINES.in_entry(entry))
+        self.assertEqual(entry, LINES.in_entry(entry, "test x"))
 
 
 if __name__ == "__main__":

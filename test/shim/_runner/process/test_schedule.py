@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from unittest import mock
 
@@ -19,6 +19,7 @@ from torch_testing_shim._runner.expectations.judgement import Judge
 from torch_testing_shim._runner.expectations.nothing_expected import NothingExpected
 from torch_testing_shim._runner.history.recorded_durations import Expected
 from torch_testing_shim._runner.plan.selection import FileSelection
+from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.process import schedule
 from torch_testing_shim._runner.process.command import FileCommand
 from torch_testing_shim._runner.process.file_process import Watcher
@@ -95,17 +96,13 @@ class ScheduleTest(TestCase):
     def run_files(
         self, *names: str, devices: int = 0, expected: Expected | None = None, **options: object
     ) -> RunSummary:
-        def command_for(selection: FileSelection) -> FileCommand:
-            path = str(self.folder / f"{selection.name}.py")
-            return FileCommand(selection.name, path, selection.tests)
-
-        def count(starter: Starter, environment: Mapping[str, str]) -> Generator[None, None, int]:
+        def count(starter: Starter, command: FileCommand) -> Generator[None, None, int]:
             yield
             return devices
 
         plan = RunPlan(
             [FileSelection(name) for name in names],
-            command_for,
+            Tree(self.folder, self.folder, self.folder),
             Options(cold=True, keep_going=True, **options),  # type: ignore[arg-type]
             expected or Expected(),
         )

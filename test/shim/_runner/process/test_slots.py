@@ -1,13 +1,11 @@
-"""What files share while they run: rank slots and accelerators, and how many ranks a source asks for."""
+"""What files share while they run: rank slots and accelerators."""
 
 from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from torch_testing_shim._runner.process.slots import Budget, Lease, ranks_in_source, slot_count
+from torch_testing_shim._runner.process.slots import Budget, Lease, slot_count
 from torch_testing_shim.common_utils import TestCase, run_tests
-
-BASE = "class T(DTensorTestBase):\n"
 
 
 class BudgetTest(TestCase):
@@ -64,29 +62,6 @@ class BudgetTest(TestCase):
             held = held or []
             if not held:
                 budget = Budget(slots, devices)
-
-
-class SourceTest(TestCase):
-    def test_ranks_that_are_written_down(self) -> None:
-        cases = {
-            "import unittest\n": 1,
-            BASE + "    pass\n": 4,
-            BASE + "    world_size = 2\n": 2,
-            BASE + "    world_size: int = 8\n": 8,
-            BASE + "    @property\n    def world_size(self):\n        return 3\n": 3,
-            "RANKS = 6\n" + BASE + "    @property\n    def world_size(self) -> int:\n        return RANKS\n": 6,
-            BASE + "    world_size = 2\nclass U(T):\n    world_size = 16\n": 16,
-            BASE + "    @property\n    def world_size(self):\n        return torch.cuda.device_count()\n": 4,
-            "def f():\n    init_process_group(world_size=5)\n": 5,
-            BASE + "    world_size = True\n": 4,
-            "class T(DTensorTestBase:\n": 1,
-        }
-        for source, ranks in cases.items():
-            self.assertEqual(ranks, ranks_in_source(source.encode()), source)
-
-    @given(st.binary())
-    def test_any_file_needs_at_least_one(self, source: bytes) -> None:
-        self.assertGreaterEqual(ranks_in_source(b"world_size" + source), 1)
 
 
 if __name__ == "__main__":

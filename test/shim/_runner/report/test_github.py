@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hypothesis import given, strategies as st
 
+from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.report.github import GitHubReport, append_step_summary
 from torch_testing_shim._runner.report.github_commands import command, failed_line, failure_annotation
 from torch_testing_shim._runner.report.markdown import markdown_of
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from report_samples import CRASHED, REPORT, STATE, good_run, hostile_run, sample_run
 
-ROOT = Path("/repo")
+TREE = Tree(Path("/repo"), Path("/repo/test"), Path("/repo/test/test-reports"))
 
 
 def decoded(line: str) -> tuple[str, dict[str, str], str]:
@@ -101,15 +102,15 @@ class GitHubReportTest(TestCase):
         super().setUp()
         self.stream = io.BytesIO()
 
-    def report(self, tests: Path = ROOT / "test", *, is_verbose: bool = False) -> GitHubReport:
-        return GitHubReport(self.stream, GitHubActions(workspace="/repo"), ROOT, tests, is_verbose=is_verbose)
+    def report(self, tree: Tree = TREE, *, is_verbose: bool = False) -> GitHubReport:
+        return GitHubReport(self.stream, GitHubActions(workspace="/repo"), tree, is_verbose=is_verbose)
 
     def shown(self) -> str:
         return re.sub(r"\b[0-9a-f]{32}\b", "TOKEN", self.stream.getvalue().decode())
 
     def test_files_that_lie_elsewhere(self) -> None:
         for tests, path in ((Path("/repo/pytorch"), "pytorch/shim/"), (Path("/other"), "/other/shim/")):
-            self.report(tests).file_ended(CRASHED)
+            self.report(dataclasses.replace(TREE, tests=tests)).file_ended(CRASHED)
             self.assertIn(f"::error file={path}test_crash.py,", self.shown())
 
     def test_a_run(self) -> None:

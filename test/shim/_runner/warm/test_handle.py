@@ -12,7 +12,7 @@ import psutil
 
 from torch_testing_shim._engine.leftovers import children_of_this_process
 from torch_testing_shim._runner.process.child_process import reap_strangers
-from torch_testing_shim._runner.process.start import Starter, imports_torch
+from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -168,23 +168,6 @@ class RealTest(RunnerTestCase):
 
     def made(self) -> list[str]:
         return sorted(path.name for path in self.tree.iterdir() if path.suffix in (".warm", ".cold"))
-
-
-class SourceTest(ProcessTestCase):
-    def test_which_sources_import_torch(self) -> None:
-        for source in (
-            b"import torch\n",
-            b"x = 1\nfrom torch.distributed import y",
-            b"import torch_testing_shim.common_utils",
-        ):
-            self.assertTrue(imports_torch(source), source)
-        for source in (
-            b"import torchvision_like",
-            b"# import torch",
-            b"from torch_testing_shim._shared.journal import J",
-            b"",
-        ):
-            self.assertFalse(imports_torch(source), source)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,15 @@ import re
 import signal
 import sys
 from pathlib import Path
+from unittest import mock
 
+from torch_testing_shim._runner.process import start
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from process_samples import ROOT, ProcessRun, ProcessTestCase
+from process_samples import ProcessRun, ProcessTestCase
 
 #: What a process can see of itself, but for what every process has another of.
 PROBE = '''
@@ -115,7 +117,7 @@ def anonymous(output: str) -> str:
     output = re.sub(r"0x[0-9a-f]+|(?<=pid=)\d+|(?<=repeated )\d+", "...", output)
     # below the file's own frame, a fork shows those of the interpreter that it was forked from
     return re.sub(
-        r'(?m)^  File ".*/_warm/\w+\.py", line \d+ in .*\n|^  File "<string>", line \d+ in <module>\n', "", output
+        r'(?m)^  File ".*/warm/\w+\.py", line \d+ in .*\n|^  File "<string>", line \d+ in <module>\n', "", output
     )
 
 
@@ -183,7 +185,8 @@ class BothWays(ProcessTestCase):
             "early": "del operators.library\nprint('body')\n",
         }.items():
             path = self.write(f"import operators\n{more}", f"test_{name}.py")
-            run = self.run_file(path, is_warm=True, variables={"PYTHONPATH": f"{modules}{os.pathsep}{ROOT}"})
+            with mock.patch.dict(os.environ, {"PYTHONPATH": str(modules)}):
+                run = self.run_file(path, is_warm=True)
             told[name] = (run.exit_code, run.output)
         self.assertEqual([], self.said, "it did not run warm")
         self.assertEqual({"quick": (0, ""), "daemon": (0, "taken out\n"), "early": (0, "taken out\nbody\n")}, told)
@@ -239,8 +242,8 @@ class Upstream(ProcessTestCase):
 
     def test_a_file_of_pytorch_is_served_alike(self) -> None:
         path = self.write(UPSTREAM)
-        before = ("-m", "torch_testing_shim", "--map-device", "cuda=cpu")
-        cold, warm = (self.run_file(path, "-v", is_warm=is_warm, before=before) for is_warm in (False, True))
+        harness = ("--map-device", "cuda=cpu")
+        cold, warm = (self.run_file(path, "-v", is_warm=is_warm, harness=harness) for is_warm in (False, True))
         self.assertEqual([], self.said, "it did not run warm")
         facts, *lines = re.sub(r"\d\.\d+s", "0s", cold.output).splitlines()
         self.assertEqual([str(path), "-v"], json.loads(facts)[0], cold.output)
@@ -252,13 +255,14 @@ class Upstream(ProcessTestCase):
 
     def test_wrong_usage_is_told_alike(self) -> None:
         path = self.write("import torch\n")
-        before = ("-m", "torch_testing_shim", "--map-device", "cuda")
-        cold, warm = (self.run_file(path, is_warm=is_warm, before=before) for is_warm in (False, True))
+        harness = ("--map-device", "cuda")
+        cold, warm = (self.run_file(path, is_warm=is_warm, harness=harness) for is_warm in (False, True))
         self.assertEqual((2, cold.output), (warm.exit_code, warm.output))
         self.assertIn("--map-device", warm.output)
 
-    def test_another_module_is_not_run_warm(self) -> None:
-        run = self.run_file(self.write("print('ran')"), is_warm=True, before=("-X", "dev"))
+    def test_another_interpreter_is_not_run_warm(self) -> None:
+        with mock.patch.object(start, "own_interpreter", lambda: (sys.executable, "-X", "dev")):
+            run = self.run_file(self.write("print('ran')"), is_warm=True)
         self.assertEqual("ran\n", run.output)
         self.assertEqual(["test_x runs in a new interpreter: its command is not `python FILE`"], self.said)
 

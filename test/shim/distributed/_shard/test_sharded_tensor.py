@@ -10,8 +10,7 @@ from torch.distributed import rpc
 from torch.distributed._shard import shard_parameter, sharded_tensor
 
 from torch_testing_shim._cases.placements import rank_placements
-from torch_testing_shim._engine.devices import DeviceInUse
-from torch_testing_shim._engine.rank_device import rank_device
+from torch_testing_shim._engine.devices import DeviceInUse, rank_device
 from torch_testing_shim._skips.conditions import skip_reason
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed._shard import sharded_tensor as face
@@ -39,7 +38,7 @@ ACCELERATORS = DeviceInUse("cuda", 4)
 
 def on(device):
     """A context in which placements are those of this device."""
-    return mock.patch("torch_testing_shim._engine.rank_device.device_in_use", return_value=device)
+    return mock.patch("torch_testing_shim._engine.devices.device_in_use", return_value=device)
 
 
 class Ranks(ShardedTensorTestBase):

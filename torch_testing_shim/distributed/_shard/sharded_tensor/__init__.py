@@ -14,8 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
-from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._engine.rank_device import bind_rank, rank_device
+from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
 from torch_testing_shim._skips.by_ranks import missing_backend
 from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._upstream.graft import served

@@ -1,0 +1,72 @@
+"""The repositories below `examples/` work for their owners: each is copied, and its tests run as its README says."""
+
+import re
+import shutil
+import sys
+import unittest
+from pathlib import Path
+
+from harness_samples import ROOT, SampleTestCase
+from test_project_files import check_workflow
+
+import torch_testing_shim
+from torch_testing_shim._journal import TestStatus
+from torch_testing_shim.common_utils import run_tests
+
+#: Where the package under test lies: this checkout, or the environment that its wheel is installed in.
+PACKAGE_FOLDER = Path(torch_testing_shim.__file__).parents[1]
+SCRIPT = Path(sys.executable).with_name("torch-testing-shim")
+
+
+class Example(SampleTestCase):
+    """One example in a folder of its own; `pip install -e .` is an entry of the import path here."""
+
+    name = ""
+
+    def setUp(self):
+        super().setUp()
+        shutil.copytree(ROOT / "examples" / self.name, self.folder, dirs_exist_ok=True)
+
+    def environment(self, **extra):
+        return super().environment(**{"PYTHONPATH": f"{self.folder}:{PACKAGE_FOLDER}", **extra})
+
+    def run_as_owner(self, *command):
+        """Runs a command of the README in the example's folder; nothing is left of it."""
+        run = self.run_command(*command)
+        self.assertEqual(0, run.exit_code, run.output)
+        self.assert_nothing_left()
+        return run
+
+
+class UnittestSuite(Example):
+    name = "unittest_suite"
+
+    def test_by_file(self):
+        run = self.run_as_owner("tests/test_average.py")
+        self.assertEqual([TestStatus.PASSED] * 5, [entry.status for entry in run.entries.values()], run.output)
+
+    @unittest.skipUnless(SCRIPT.exists(), "the console script is not installed")
+    def test_by_console_script(self):
+        run = self.run_as_owner(str(SCRIPT), "run", "tests")
+        self.assertRegex(run.output, r"(?m)^8 passed, 0 failed, 0 skipped$")
+
+    def test_workflow_is_valid_and_does_what_the_readme_says(self):
+        path = self.folder / ".github" / "workflows" / "tests.yml"
+        found = check_workflow(path)
+        self.assertEqual(0, found.returncode, found.stdout + found.stderr)
+        readme = (self.folder / "README.md").read_text()
+        commands = re.findall(r"- run: (pip .*|torch-testing-shim run \S+)", path.read_text())
+        self.assertEqual(2, len(commands))
+        self.assertEqual([], [command for command in commands if command not in readme])
+
+
+class CheckpointLibrary(Example):
+    name = "checkpoint_library"
+
+    def test_by_pytest(self):
+        run = self.run_as_owner("-m", "pytest", "-p", "no:cacheprovider", "tests")
+        self.assertRegex(run.output, r"\b8 passed in ")
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,127 @@
+"""What a running rank has to tell before it is ended: its Python stacks and its native stacks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+from torch_testing_shim._engine.running_ranks import RunningRanks
+from torch_testing_shim._engine.self_report import ask, read_reports
+from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
+from torch_testing_shim._engine.waits import Wait
+
+__all__ = ["Diagnostics", "native_stacks", "take_diagnostics"]
+
+#: How long ranks may take to write their stacks; faulthandler takes milliseconds, a loaded machine some more.
+_STACKS_SECONDS = 0.4
+#: How long ranks may take for their own reports, which take milliseconds, too.
+_REPORT_SECONDS = 0.2
+#: How long py-spy may take for all ranks together; one takes half a second, most of it CPU time. With what the
+#: watchdog allows, a hang is told within 2 s.
+_NATIVE_SECONDS = 1.2
+#: How often a file of stacks is looked at while it is being written.
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What one rank told; each text is empty where it could not.
+
+    Attributes:
+        stacks: its Python stacks.
+        native_stacks: its native stacks, or why there are none.
+        wait: what its main thread waits for.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    stacks: str = ""
+    native_stacks: str = ""
+    wait: Wait = Wait.UNKNOWN
+
+
+def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:
+    """Asks running ranks, the stuck ones included.
+
+    Args:
+        ranks: the started ranks.
+        asked: those to ask, by rank.
+        native: also take native stacks, of one rank of those that stand at the same place.
+    """
+    folder = ranks.jobs[0].folder
+    for rank in asked:
+        ranks.signal(rank, STACKS_SIGNAL, alone=True)
+    stacks = _wait_for_stacks({rank: folder.stacks(rank) for rank in asked})
+    ask(folder, asked)  # now, or the stacks would show the thread that answers
+    reports = read_reports(folder, asked, _REPORT_SECONDS)
+    stacks.update({rank: stacks_text(reports[rank].threads) for rank in reports if not stacks[rank]})
+    natives = native_stacks({r: ranks.pids[r] for r in _at_different_places(stacks)}, _NATIVE_SECONDS) if native else {}
+    waits = {rank: report.waits[0] for rank, report in reports.items() if report.waits}
+    return {rank: Diagnostics(stacks[rank], natives.get(rank, ""), waits.get(rank, Wait.UNKNOWN)) for rank in asked}
+
+
+def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
+    """The stacks that the ranks write, once each has come to its end, or as far as they are when the time is up."""
+    give_up = time.monotonic() + _STACKS_SECONDS
+    while True:
+        time.sleep(_POLL_SECONDS)
+        stacks = {rank: path.read_text(errors="replace") if path.exists() else "" for rank, path in paths.items()}
+        if all(map(_is_whole, stacks.values())) or time.monotonic() >= give_up:
+            return stacks
+
+
+def _is_whole(stacks: str) -> bool:
+    """faulthandler writes line by line and the main thread last, whose lowest frames of interest are the rank's entry;
+    of a stack that is too deep it says that it left some out. A loaded machine may pause it anywhere."""
+    return f"in {ENTRY}\n" in stacks or stacks.endswith("...\n")
+
+
+def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
+    """One rank, the lowest, for each place at which ranks stand."""
+    first = {main_thread(stacks[rank]): rank for rank in sorted(stacks, reverse=True)}
+    return sorted(first.values())
+
+
+def native_stacks(pids: Mapping[int, int], seconds: float) -> dict[int, str]:
+    """What `py-spy dump --native` tells of the processes, or in one line why it does not; empty without py-spy.
+
+    Args:
+        pids: process ids by rank.
+        seconds: how long all of it may take.
+    """
+    program = shutil.which("py-spy")
+    if program is None:
+        return {}
+    give_up = time.monotonic() + seconds
+    runs = {rank: _start_py_spy(program, pid) for rank, pid in pids.items()}
+    return {rank: run if isinstance(run, str) else _output_of_py_spy(run, give_up) for rank, run in runs.items()}
+
+
+def _start_py_spy(program: str, pid: int) -> subprocess.Popen[str] | str:
+    try:
+        return subprocess.Popen(
+            [program, "dump", "--native", "--pid", str(pid)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        return f"py-spy cannot be run: {error.strerror}"
+
+
+def _output_of_py_spy(run: subprocess.Popen[str], give_up: float) -> str:
+    try:
+        text, _ = run.communicate(timeout=max(0.0, give_up - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        run.kill()
+        run.communicate()
+        return "py-spy took too long"
+    text = text.strip()
+    return text if run.returncode == 0 else f"py-spy failed: {text.splitlines()[-1] if text else run.returncode}"

@@ -1,0 +1,144 @@
+"""Ranks that are kept for the tests of a class, in the controller: started once, ordered to run test after test.
+
+They are replaced after a test that did not go well, since nobody knows in which collective they stand.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import unittest
+
+from torch_testing_shim._engine.controller import RankError, TestRanks
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
+from torch_testing_shim._engine.watchdog import supervise
+from torch_testing_shim._shared.owned_folders import remove_folder
+from torch_testing_shim._shared.settings import read_settings
+
+__all__ = ["PersistentRanks"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How long ranks may take to end after the last test of their class, in seconds; they only leave their process groups.
+_END_SECONDS = 10.0
+#: Where some ranks skip more than a second after others, the watchdog has ended the first; with some time to spare.
+_TOGETHER_SECONDS = 0.5
+
+
+class PersistentRanks(TestRanks):
+    """The ranks of one class. After `close` they are gone.
+
+    Attributes:
+        pids: their process ids, by rank.
+        device: the device type that is chosen for them, or None for what torch finds.
+    """
+
+    def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
+        """Starts the ranks.
+
+        Raises:
+            LaunchError: they cannot be started.
+        """
+        super().__init__()
+        self.device = read_settings().device
+        self._orders: list[int] = []
+        self._ordered_at = 0.0
+        try:
+            path = self.scratch.path / "orders"
+            path.mkdir()
+            for rank in range(world_size):
+                os.mkfifo(path / str(rank), 0o600)
+                self._orders.append(os.open(path / str(rank), os.O_RDWR))  # both ways, so as not to wait for the rank
+            self.pids = self.start(
+                test_class,
+                "",
+                world_size,
+                timeout=0.0,
+                rendezvous_file=str(self.scratch.rendezvous),
+                run_arguments={"orders": str(path), "world_size": world_size},
+                stops_at_subtest=stops_at_subtest,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """What this process has open for the ranks."""
+        readers = self._running.readers if self._running is not None else []
+        return frozenset([*self._orders, *(reader.fileno() for reader in readers)])
+
+    @property
+    def _ends_by(self) -> float:
+        return math.inf
+
+    def order(self, method: str, timeout: float) -> None:
+        """Has all ranks run a test; what they printed before is forgotten.
+
+        Args:
+            method: name of the test method.
+            timeout: seconds from now to the deadline.
+        """
+        for rank, orders in enumerate(self._orders):
+            for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
+                if path.exists():
+                    os.truncate(path, 0)
+            if self._running is not None:
+                self._running.readers[rank].subtests.clear()
+            os.write(orders, f"{method}\n".encode())
+        self._deadline = time.monotonic() + timeout
+
+    def outcomes(self) -> tuple[RankOutcome, ...]:
+        """Waits until every rank has told how the test ended, by force at the deadline. Ranks that cannot be kept after
+        that are ended, and what ranks shared is removed."""
+        assert self._running is not None, "ranks are ordered before they are asked"
+        found = supervise(self._running, self._deadline, stall_seconds=read_settings().stall_seconds, are_kept=True)
+        kind = verdict(found).kind
+        times = [outcome.ended_at for outcome in found]
+        is_kept = kind is VerdictKind.PASSED or (
+            kind is VerdictKind.SKIPPED and max(times) - min(times) < _TOGETHER_SECONDS
+        )
+        if not is_kept:
+            self.end_ranks()
+        remove_folder(self.scratch.shared)
+        return found
+
+    @property
+    def are_running(self) -> bool:
+        """They wait for orders, or run a test. Those of another test may have been started in their place."""
+        return bool(self._orders) and self._running is not None and not self._running.is_closed
+
+    def end_ranks(self) -> None:
+        """Ends the ranks by force; what they printed stays."""
+        while self._orders:
+            os.close(self._orders.pop())
+        if self._running is not None:
+            self._running.close()
+
+    def finish(self) -> None:
+        """Lets the ranks end by themselves, and removes what they had.
+
+        Raises:
+            RankError: one did not end well.
+        """
+        try:
+            if self._running is not None and self.are_running:
+                while self._orders:
+                    os.close(self._orders.pop())
+                ends = supervise(self._running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))
+                _check_ends([o for o in ends if o.exit_code != 0])
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends what still runs, by force, and removes the scratch folder."""
+        self.end_ranks()
+        super().close()
+
+
+def _check_ends(bad: list[RankOutcome]) -> None:
+    if bad:
+        how = "still ran" if bad[0].status is RankStatus.HUNG else f"ended with {bad[0].exit_text}"
+        raise RankError(f"{ranks_text([o.rank for o in bad])} {how} after the last test of the class\n{bad[0].output}")

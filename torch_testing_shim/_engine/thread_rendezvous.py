@@ -1,0 +1,209 @@
+"""Where the ranks of a test meet when they are threads of one process: one meeting for each collective of a group.
+
+The last to come does the work for all. Nobody waits in vain: a meeting ends with an error as soon as its ranks
+disagree on what they came for, or one of them has ended and will never come.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch_testing_shim._engine.outcome import LostPeerError, ranks_text
+
+__all__ = ["Call", "CollectiveMismatchError", "Rendezvous"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+class CollectiveMismatchError(RuntimeError):
+    """The ranks of a group called different collectives; the message says which rank called which."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one rank came for.
+
+    Attributes:
+        name: the collective, "all_reduce".
+        detail: for people, what it was called on: "of [4] float32".
+        compared: what all ranks have to have in common, besides the name.
+    """
+
+    name: str
+    detail: str = ""
+    compared: tuple[Hashable, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.detail}".rstrip()
+
+
+@dataclass
+class _Meeting:
+    """One collective of one group.
+
+    Attributes:
+        title: for people: "collective 2 of the default group".
+        members: the group's ranks, in its order.
+        calls: what those who have come have come for, by rank.
+        brought: what they have brought, by rank.
+        over: set once nobody has to wait any more.
+        error: makes the error that it ended with, for one rank; None for none.
+    """
+
+    title: str
+    members: tuple[int, ...]
+    calls: dict[int, Call] = field(default_factory=dict)
+    brought: dict[int, Any] = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
+    error: Callable[[int], Exception] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.calls) == len(self.members)
+
+    def end(self, error: Callable[[int], Exception]) -> None:
+        if not self.over.is_set():
+            self.error = error
+            self.over.set()
+
+    def disagreement(self) -> str | None:
+        """Who called what, where those who have come did not call the same; None where they did."""
+        if len({(call.name, call.compared) for call in self.calls.values()}) == 1:
+            return None
+        said: dict[str, list[int]] = {}
+        for rank, call in sorted(self.calls.items()):
+            said.setdefault(str(call), []).append(rank)
+        parties = ", ".join(f"{ranks_text(ranks)} {text}" for text, ranks in said.items())
+        return f"ranks disagree on {self.title}: {parties}"
+
+
+class Rendezvous:
+    """All meetings of one test. Ranks are global ranks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, int], _Meeting] = {}
+        self._waiting: dict[int, tuple[int, _Meeting]] = {}  # thread -> its rank, and where it waits
+        self._left: dict[int, str] = {}  # rank -> how it ended
+        self._is_over = False
+
+    def meet(
+        self,
+        group: str,
+        number: int,
+        members: Sequence[int],
+        rank: int,
+        call: Call,
+        brought: Any,
+        work: Callable[[list[Any]], object],
+    ) -> None:
+        """Waits until all members of a group have come to its meeting `number`, of which the last has done the work.
+
+        Args:
+            group: the group's name.
+            number: which meeting of the group it is for this rank, from 0.
+            members: the group's ranks, in the group's order.
+            rank: this rank.
+            call: what it has come for.
+            brought: what it brings.
+            work: is called with what all have brought, in the order of members, by one of them.
+
+        Raises:
+            CollectiveMismatchError: the others have come for something else.
+            LostPeerError: one of the others has ended, or could not do the work.
+            Exception: what `work` raised, in the rank that did it.
+        """
+        self.come(group, number, members, rank, call, brought, work)()
+
+    def come(
+        self,
+        group: str,
+        number: int,
+        members: Sequence[int],
+        rank: int,
+        call: Call,
+        brought: Any,
+        work: Callable[[list[Any]], object],
+    ) -> Callable[[], None]:
+        """The first half of `meet`, which does not wait; returns the second, which does.
+
+        Raises:
+            Exception: what `work` raised, if this rank came last.
+        """
+        title = f"collective {number} of {'the default group' if group == '0' else f'group {group}'}"
+        with self._lock:
+            meeting = self._open.setdefault((group, number), _Meeting(title, tuple(members)))
+            meeting.calls[rank], meeting.brought[rank] = call, brought
+            self._look_for_trouble(meeting)
+            is_last = meeting.is_full and not meeting.over.is_set()
+            if is_last:
+                del self._open[group, number]
+        if is_last:
+            self._work(meeting, rank, work)
+        return lambda: self._wait(meeting, rank)
+
+    def _wait(self, meeting: _Meeting, rank: int) -> None:
+        thread = threading.get_ident()
+        self._waiting[thread] = rank, meeting
+        try:
+            meeting.over.wait()
+        finally:
+            del self._waiting[thread]
+        if meeting.error is not None:
+            raise meeting.error(rank)
+
+    def leave(self, rank: int, how: str) -> None:
+        """Takes note that a rank comes to no more rendezvous: who waits for it, or will, is told at once.
+
+        Args:
+            rank: the rank.
+            how: how it ended: "failed".
+        """
+        with self._lock:
+            self._left.setdefault(rank, how)
+            for meeting in self._open.values():
+                self._look_for_trouble(meeting)
+
+    def end(self) -> None:
+        """Ends every meeting, and those to come."""
+        with self._lock:
+            self._is_over = True
+            for meeting in self._open.values():
+                self._look_for_trouble(meeting)
+
+    def waits_for(self, thread: int | None) -> str:
+        """What the thread of this id waits for; empty where it does not wait, or what it waits for has come."""
+        rank, meeting = self._waiting.get(thread or 0, (0, None))
+        if meeting is None or meeting.is_full or meeting.over.is_set():
+            return ""
+        missing = [member for member in meeting.members if member not in meeting.calls]
+        return f"{ranks_text(missing)} in {meeting.calls[rank]} ({meeting.title})"
+
+    def all_wait(self, threads: Collection[int]) -> bool:
+        """Whether each of the threads waits for others."""
+        with self._lock:
+            return bool(threads) and all(map(self.waits_for, threads))
+
+    def _look_for_trouble(self, meeting: _Meeting) -> None:
+        problem = meeting.disagreement()
+        missing = [rank for rank in meeting.members if rank in self._left and rank not in meeting.calls]
+        if self._is_over:
+            meeting.end(lambda _: LostPeerError(f"{meeting.title} was given up: the test has ended"))
+        elif problem is not None:
+            meeting.end(lambda _: CollectiveMismatchError(problem))
+        elif missing:
+            why = ", ".join(f"rank {rank}, which {self._left[rank]}" for rank in missing)
+            meeting.end(lambda rank: LostPeerError(f"{meeting.calls[rank]} ({meeting.title}) waits in vain for {why}"))
+
+    @staticmethod
+    def _work(meeting: _Meeting, rank: int, work: Callable[[list[Any]], object]) -> None:
+        try:
+            work([meeting.brought[member] for member in meeting.members])
+        except BaseException:
+            meeting.end(lambda other: LostPeerError(f"{meeting.calls[other]} waits in vain for rank {rank}: it failed"))
+            raise
+        finally:
+            meeting.over.set()

@@ -1,0 +1,36 @@
+"""The options that set settings, for test files and for run_test.py: from the table in `settings`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from torch_testing_shim._shared.setting_rows import Option, Setting
+from torch_testing_shim._shared.settings import SETTINGS, Settings
+from torch_testing_shim._shared.values import as_argument
+
+
+def add_setting_options(group: argparse._ArgumentGroup, *, in_runner: bool) -> None:
+    """Adds them; `dest` is the name of the setting, and the value of an option that is not given is None."""
+    for name, row in SETTINGS.items():
+        option = row.option
+        if option is not None and (option.in_runner if in_runner else option.in_files):
+            group.add_argument(*option.names, dest=name, default=None, help=option.help, **_kind(row, option))
+
+
+def take_settings(given: dict[str, Any]) -> Settings:
+    """Takes what `add_setting_options` has added out of a parser's namespace.
+
+    Returns:
+        The settings of the options that were given; all others are at their defaults.
+    """
+    found = {name: given.pop(name) for name in SETTINGS if name in given}
+    return Settings(**{name: value for name, value in found.items() if value is not None})
+
+
+def _kind(row: Setting, option: Option) -> dict[str, Any]:
+    if option.metavar is None:
+        return {"action": "store_true"}
+    read = as_argument(row.read)
+    bare: dict[str, Any] = {} if option.bare is None else {"nargs": "?", "const": read(option.bare)}
+    return {"type": read, "metavar": option.metavar, **bare}

@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from torch_testing_shim import common_fsdp
-from torch_testing_shim._cases import fsdp_compiled, fsdp_device
+from torch_testing_shim._cases import fsdp, fsdp_compiled
 from torch_testing_shim._skips import by_ranks
 from torch_testing_shim.common_fsdp import (
     MLP,
@@ -540,7 +540,7 @@ class Alone(TestCase):
         ):
             cpu = mock.patch.dict("os.environ", TORCH_TESTING_SHIM_DEVICE="cpu")
             with cpu, mock.patch.object(common_fsdp, name, value):
-                self.assertRegex(str(fsdp_device.reason_not_to_run(2)), f"^{reason}$")
+                self.assertRegex(str(fsdp.reason_not_to_run(2)), f"^{reason}$")
 
     def test_older_spellings(self):
         self.assertIs(CUDAInitMode, DEVICEInitMode)

@@ -12,7 +12,6 @@ Test cases with ranks:
     distributed_test_base  `DistributedTestBase`, which makes its process group by device
     continuous             `MultiProcContinuousTest`: a class's tests share their processes and their process group
     threads                `MultiThreadedTestCase`: ranks are threads of the test process
-    dynamo                 test cases of compiled code
 
 What these use:
 
@@ -21,9 +20,11 @@ What these use:
     hooks                  methods that subclasses override; `RankCall`
     surroundings           small names of `common_distributed`: folders to meet in, debug levels, accelerators by rank
 
-Of FSDP and sharded tensors:
+By domain:
 
-    fsdp_device            the device that FSDP tests run on
+    dynamo                 test cases of compiled code
+    dtensor                `DTensorTestBase`, its continuous and threaded kinds, `with_comms`
+    fsdp                   `FSDPTest` and its kinds, and the device that they run on
     fsdp_compiled          a test of `fully_shard` run as it is and compiled
-    placements             where the shards of a test's sharded tensors lie
+    sharded_tensors        `ShardedTensorTestBase`, sharding specs, models
 """

@@ -10,7 +10,7 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim._cases.placements import rank_placements
+from torch_testing_shim._cases.sharded_tensors import rank_placements
 from torch_testing_shim._cases.surroundings import init_multigpu_helper
 from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine import devices

@@ -14,8 +14,6 @@ from typing import Any
 
 import expecttest
 
-__all__ = ["ExpectedOutput"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 # ECMA-48: ESC and one character, or ESC [ and a control sequence

@@ -16,8 +16,6 @@ import torch
 
 from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
 
-__all__ = ["TensorAssertions"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 

@@ -47,8 +47,6 @@ from torch_testing_shim._skips.flags import (
 from torch_testing_shim._skips.lists import reason_not_to_run
 from torch_testing_shim._upstream.class_rest import TorchsRest
 
-__all__ = ["TestCase"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -43,8 +43,6 @@ from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 
-__all__ = ["MultiProcContinuousTest"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

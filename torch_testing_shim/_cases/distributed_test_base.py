@@ -12,8 +12,6 @@ from torch_testing_shim._engine.devices import bind_rank, process_group_backend,
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._skips.by_ranks import skip_without_backend
 
-__all__ = ["DistributedTestBase"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -36,8 +36,6 @@ from torch_testing_shim._program.rank_records import rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["MultiProcessTestCase"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What subclasses cannot have called -> what is done instead.

@@ -21,8 +21,6 @@ from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS
 
-__all__ = ["MultiThreadedTestCase", "spawn_threads_and_init_comms"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -46,12 +46,12 @@ __all__ = [
 _EPOLL = "anon_inode:[eventpoll]"
 #: A line of /proc/self/fdinfo/<epoll>: a descriptor that it watches.
 _WATCHED = re.compile(r"^tfd:\s*(\d+)", re.MULTILINE)
-#: Device nodes that are no accelerator's, by their major number on Linux: memory, consoles, terminals and their ends.
+#: Major numbers on Linux of device nodes that are not an accelerator's: memory, consoles, terminals and their ends.
 _OTHER_NODES = frozenset({1, 4, 5, *range(136, 144)})
 
 
 def open_descriptors() -> Iterator[tuple[int, os.stat_result]]:
-    """The descriptors of this process, and what each is."""
+    """Yield each descriptor of this process with its status."""
     with suppress(OSError):  # no /proc
         for name in os.listdir("/proc/self/fd"):
             with suppress(OSError):  # the one that listed them
@@ -59,7 +59,7 @@ def open_descriptors() -> Iterator[tuple[int, os.stat_result]]:
 
 
 def descriptor_targets(pid: int | None = None) -> Iterator[tuple[int, str]]:
-    """The descriptors of a process, by default of this one, and what each leads to, as /proc says it."""
+    """Yield each descriptor of a process (by default this one) with its target, as /proc names it."""
     folder = f"/proc/{'self' if pid is None else pid}/fd"
     with suppress(OSError):
         for name in os.listdir(folder):
@@ -68,7 +68,7 @@ def descriptor_targets(pid: int | None = None) -> Iterator[tuple[int, str]]:
 
 
 def event_loops() -> list[frozenset[int]]:
-    """The descriptors of each of gloo's event loops in this process."""
+    """Return the descriptors of each of gloo's event loops in this process."""
     targets = dict(descriptor_targets())
     loops = []
     for epoll in sorted(number for number, target in targets.items() if target == _EPOLL):
@@ -87,7 +87,7 @@ def _watched_by(epoll: int) -> set[int]:
 
 
 def signal_pipes() -> list[frozenset[int]]:
-    """The descriptors of each pipe in this process that may be libuv's."""
+    """Return the descriptors of each pipe in this process that may be libuv's."""
     ends: dict[str, set[int]] = {}
     for number, target in descriptor_targets():
         if target.startswith("pipe:"):
@@ -96,7 +96,7 @@ def signal_pipes() -> list[frozenset[int]]:
 
 
 def _waiting_bytes(descriptor: int) -> int:
-    """How many bytes a pipe holds; either end tells. -1 where another thread has closed it meanwhile."""
+    """Return how many bytes a pipe holds, asked at either end; -1 where another thread has closed it meanwhile."""
     with suppress(OSError):
         return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0])
     return -1
@@ -104,7 +104,7 @@ def _waiting_bytes(descriptor: int) -> int:
 
 @dataclass(frozen=True)
 class DriverState:
-    """What can be seen of a driver in this process; another one means that it has been at work.
+    """The visible state of a driver in this process; a change means that it has been at work.
 
     Attributes:
         initialized: the type of the accelerator that is in use here.
@@ -116,12 +116,12 @@ class DriverState:
 
 
 def driver_state() -> DriverState:
-    """The state now."""
+    """Return the state now."""
     return DriverState(initialized_accelerator(), frozenset(_device_nodes()))
 
 
 def held_by_python() -> frozenset[int]:
-    """Descriptors that a living file, socket or connection of Python's has."""
+    """Return the descriptors that a living file, socket or connection of Python's has."""
     found = set()
     for thing in gc.get_objects():
         if issubclass(type(thing), (io.FileIO, socket.socket, Connection)):

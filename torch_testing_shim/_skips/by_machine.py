@@ -1,7 +1,7 @@
-"""Decorators that skip a test by what the machine, the build of torch or the run is like.
+"""Decorators that skip a test by the machine, the build of torch or the run.
 
-`common_utils` and `common_distributed` have them. A condition is asked when the test is about to run (see
-`conditions`); `lazy_skip_if` asks that of a class when it is decorated. Each keeps the name, signature and meaning of
+`common_utils` and `common_distributed` pass them on. A condition is checked when the test is about to run (see
+`conditions`); `lazy_skip_if` checks that of a class when it is decorated. Each keeps the name, signature and meaning of
 upstream's decorator (torch 2.13).
 """
 
@@ -58,7 +58,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 Item = TypeVar("Item", bound=Callable[..., Any])  # a test method or a class of tests
 Decorator = Callable[[Item], Item]
 
-#: What `slowTest` leaves on a test method; upstream's name.
+#: The attribute that `slowTest` sets on a test method; upstream's name.
 SLOW_MARK = "slow_test"
 SLOW_REASON = "test is slow; set PYTORCH_TEST_WITH_SLOW=1 to run it"
 
@@ -96,8 +96,8 @@ def requires_nccl_version(version: tuple[int, ...], msg: str) -> Callable[[Item]
     torch 2.13).
 
     Args:
-        version: the oldest that would do, as `torch.cuda.nccl.version()` gives it: (2, 27).
-        msg: why.
+        version: the oldest that suffices, in the form of `torch.cuda.nccl.version()`: (2, 27).
+        msg: the reason.
     """
 
     def condition(_: unittest.TestCase) -> str | None:
@@ -170,19 +170,21 @@ def import_transformers_or_skip() -> Callable[[Item], Item]:
 
 
 def skipIfTorchDynamo(msg: str = "test doesn't currently work with dynamo") -> Callable[[Item], Item]:
-    """Skips where the suite runs compiled, which this harness never does; it takes a message, so it is called."""
+    """Skips where the suite runs compiled, which this harness never does. It takes a message, so it has to be
+    called."""
     if not isinstance(msg, str):
         raise TypeError("skipIfTorchDynamo takes a message: write @skipIfTorchDynamo() or @skipIfTorchDynamo('why')")
     return lazy_skip_if(lambda: TEST_WITH_TORCHDYNAMO, msg)
 
 
 def skip_but_pass_in_sandcastle(reason: str) -> Callable[[Item], Item]:
-    """Skips. (Meta's sandcastle, where upstream lets such tests pass, is not known here.)"""
+    """Skips. (This harness does not know Meta's sandcastle, where upstream lets such tests pass.)"""
     return skip_but_pass_in_sandcastle_if(True, reason)
 
 
 def skip_but_pass_in_sandcastle_if(condition: bool, reason: str) -> Callable[[Item], Item]:
-    """Skips where `condition` is true. (Meta's sandcastle, where upstream lets such tests pass, is not known here.)"""
+    """Skips where `condition` is true. (This harness does not know Meta's sandcastle, where upstream lets such tests
+    pass.)"""
     return unittest.skipIf(condition, reason)
 
 

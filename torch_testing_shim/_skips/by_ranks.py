@@ -1,7 +1,7 @@
 """Skips by what the ranks of a test need: accelerators, a world size, a process-group backend.
 
-The decorators are those of `common_distributed`. Each keeps the name, signature and meaning of upstream's decorator
-(torch 2.13). Base classes ask by `missing_backend` and `missing_device`.
+`common_distributed` passes the decorators on. Each keeps the name, signature and meaning of upstream's decorator
+(torch 2.13). Base classes call `missing_backend` and `missing_device`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-#: Below it, a world is small (upstream's, torch 2.13).
+#: A world of fewer ranks is small (upstream's number, torch 2.13).
 _SMALL_WORLD = 8
 
 
 def at_least_x_gpu(x: int) -> bool:
-    """True where at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen by
-    hand, or devices that ranks may share, ranks count instead, and there are always enough; with devices mapped, the
+    """Return whether at least `x` accelerators are found (upstream's `at_least_x_gpu`, torch 2.13). With the CPU chosen
+    by hand, or devices that ranks may share, ranks count instead, so there are always enough. With devices mapped, the
     simulated ones count."""
     device = device_in_use()
     if (devices := read_settings().device_map) is not None:
@@ -89,7 +89,7 @@ def nccl_skip_if_lt_x_gpu(backend: str, x: int) -> Callable[[Test], Test]:
 
 
 def _missing_accelerators(wanted: int) -> str | None:
-    """Why a test that needs so many accelerators cannot run; None where it can."""
+    """Return why a test that needs so many accelerators cannot run; None where it can."""
     if at_least_x_gpu(wanted):
         return None
     devices = read_settings().device_map
@@ -116,13 +116,13 @@ def _skip_by_world(is_unfit: Callable[[int], bool], reason: str) -> Callable[[Te
 
 
 def _world_size(test_case: unittest.TestCase) -> int:
-    """WORLD_SIZE, or what the test case says."""
+    """Return WORLD_SIZE, or the test case's own number."""
     return read_settings().world_size or int(getattr(test_case, "world_size", 1))
 
 
 def requires_world_size(n: int) -> Callable[[Test], Test]:
-    """Says that a test wants `n` ranks, for `get_required_world_size`, and skips it where fewer accelerators are found
-    (upstream's `requires_world_size`, torch 2.13). With the CPU chosen by hand, its ranks count instead."""
+    """Declare that a test wants `n` ranks, for `get_required_world_size`, and skip it where fewer accelerators are
+    found (upstream's `requires_world_size`, torch 2.13). With the CPU chosen by hand, its ranks count instead."""
 
     def decorate(test: Test) -> Test:
         decorated = skip_where(lambda _: _missing_accelerators(n))(test)
@@ -133,14 +133,14 @@ def requires_world_size(n: int) -> Callable[[Test], Test]:
 
 
 def get_required_world_size(obj: Any, default: int) -> int:
-    """The number of ranks that the running test of a test case wants by `requires_world_size`, else `default`
+    """Return the number of ranks that the running test of a test case wants by `requires_world_size`, else `default`
     (upstream's name, torch 2.13)."""
     method = getattr(type(obj), getattr(obj, "_testMethodName", ""), None)
     return int(getattr(method, "_required_world_size", default))
 
 
 def requires_ddp_rank(device: str) -> bool:
-    """Whether DDP is to be given a device of this type by its index, as it is accelerators (upstream's name, torch
+    """Return whether DDP takes a device of this type by its index, as it does accelerators (upstream's name, torch
     2.13)."""
     return torch.device(device).type != "cpu"
 
@@ -152,7 +152,7 @@ def requires_gloo() -> Callable[[Test], Test]:
 
 def requires_nccl() -> Callable[[Test], Test]:
     """Skips where torch was built without NCCL, or finds no accelerator to use it with (upstream's `requires_nccl`,
-    torch 2.13, asks for the build alone)."""
+    torch 2.13, checks the build alone)."""
     is_built = unittest.skipUnless(dist.is_nccl_available(), "torch was built without NCCL")
     return lambda test: is_built(skip_if_lt_x_gpu(1)(test))
 
@@ -168,10 +168,10 @@ def requires_mpi() -> Callable[[Test], Test]:
 
 
 def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> Callable[[Test], Test]:
-    """Skips where no process-group backend for an accelerator is there (upstream's name, torch 2.13).
+    """Skips where no process-group backend for an accelerator is available (upstream's name, torch 2.13).
 
     Args:
-        backends: names of the backends that would do; by default the one of the accelerator in use, whatever it is.
+        backends: names of the backends that suffice; by default that of the accelerator in use, whatever it is.
     """
 
     def condition(_: unittest.TestCase) -> str | None:
@@ -192,7 +192,7 @@ def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> 
 
 
 def missing_backend(backend: str | None, ranks: int) -> str | None:
-    """Why the ranks of a test cannot have a process-group backend here; None where they can.
+    """Return why the ranks of a test cannot have a process-group backend here; None where they can.
 
     Args:
         backend: as `init_process_group` takes it: "nccl", "cpu:gloo,cuda:nccl", or None for what torch chooses.
@@ -206,7 +206,7 @@ def missing_backend(backend: str | None, ranks: int) -> str | None:
 
 
 def missing_device(device_type: str, ranks: int) -> str | None:
-    """Why the ranks of a test cannot have a device of this type each, or share it; None where they can."""
+    """Return why the ranks of a test cannot have a device of this type each, or share it; None where they can."""
     device, wanted = device_in_use(), torch.device(device_type).type  # which --map-device may change
     if wanted not in ("cpu", device.type):
         return f"needs at least {ranks} {wanted}, found 0"
@@ -214,10 +214,10 @@ def missing_device(device_type: str, ranks: int) -> str | None:
 
 
 def skip_without_backend(backend: str | None, ranks: int) -> None:
-    """Skips the test that runs where `missing_backend` has a reason.
+    """Skip the running test where `missing_backend` has a reason.
 
     Raises:
-        unittest.SkipTest: it has.
+        unittest.SkipTest: there is a reason.
         ValueError: torch does not know the backend.
     """
     if (reason := missing_backend(backend, ranks)) is not None:
@@ -244,7 +244,7 @@ def _missing(name: str, ranks: int) -> str | None:
 
 
 def _devices_of(name: str) -> set[str]:
-    """The device types that a backend serves in this run."""
+    """Return the device types that a backend serves in this run."""
     served: set[str] = set(dist.Backend.backend_capability.get(name, ["cpu"]))
     if (devices := read_settings().device_map) is not None and devices.source in served:
         served.add(devices.target)

@@ -1,8 +1,9 @@
-"""What a device can do: flags of `common_cuda`, answers for `@requires_capabilities(Capability.dtype.fp8)`, and memory.
+"""Capabilities of a device: flags of `common_cuda`, answers for `@requires_capabilities(Capability.dtype.fp8)`, and
+memory.
 
-A flag is asked when a test uses it, and without an accelerator's driver starting in this process. The classes that
-tests are made on for each device answer by `_capabilities()`: here is what they answer on a torch that has no answers
-yet, what CUDA answers, and what a package's record adds.
+A flag is found when a test uses it, and without starting an accelerator's driver in this process. The classes that
+tests are made on for each device answer by `_capabilities()`: here are their answers on a torch that has none yet,
+CUDA's, and those that a package's record adds.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _ROCM_SYMMETRIC_MEMORY = ("gfx942", "gfx950")
 
 
 class LazyFlag:
-    """True or false by `ask()`, which is called once, and only when the flag is used as a truth value or compared.
+    """A truth value that `ask()` finds: called once, and only when the flag is used as a truth value or compared.
 
     Unlike a module's lazy attribute it stays unasked through `from module import FLAG`.
     """
@@ -73,7 +74,7 @@ class LazyFlag:
 
 
 def _capability_from(*least: int) -> bool:
-    """True where the current CUDA device has at least this compute capability."""
+    """Return whether the current CUDA device has at least this compute capability."""
     return LAZY_FLAGS["TEST_CUDA"]() and DRIVER.ask(torch.cuda.get_device_capability) >= least
 
 
@@ -115,7 +116,8 @@ PLATFORM_SUPPORTS_FUSED_ATTENTION = LazyFlag(
 
 
 def has_multicast_memory() -> bool:
-    """Whether the device in use has multicast memory: as torch says of CUDA, and the package of another device."""
+    """Return whether the device in use has multicast memory, as torch says of CUDA, and its package of another
+    device."""
     if device_in_use().type != "cuda":
         return declares("multicast_memory")
     return DRIVER.ask(_cuda_has_multicast_memory)
@@ -127,15 +129,15 @@ def _cuda_has_multicast_memory() -> bool:
 
 
 def evaluate_platform_supports_symm_mem() -> bool:
-    """Whether the device in use has symmetric memory (upstream's name, torch 2.13): as is known of CUDA and ROCm,
-    and as the package of another device says."""
+    """Return whether the device in use has symmetric memory (upstream's name, torch 2.13): known of CUDA and ROCm, and
+    asked of the package of another device."""
     if device_in_use().type != "cuda":
         return declares("symmetric_memory")
     return not TEST_WITH_ROCM or any(arch in rocm_arch() for arch in _ROCM_SYMMETRIC_MEMORY)
 
 
 def sm_is_or_higher_than(device: torch.device, major: int, minor: int) -> bool:
-    """Whether a device has at least this CUDA capability: true for devices that are not CUDA's, false for ROCm
+    """Return whether a device has at least this CUDA capability: true for devices that are not CUDA's, false for ROCm
     (upstream's name, torch 2.13)."""
     if device.type != "cuda":
         return True
@@ -143,7 +145,7 @@ def sm_is_or_higher_than(device: torch.device, major: int, minor: int) -> bool:
 
 
 def rocm_arch() -> str:
-    """The architecture of the first of AMD's GPUs, "gfx90a" for example."""
+    """Return the architecture of the first of AMD's GPUs, "gfx90a" for example."""
     return DRIVER.ask(_first_rocm_arch)
 
 
@@ -152,7 +154,7 @@ def _first_rocm_arch() -> str:
 
 
 class Capability:
-    """Names of what a device can do, by kinds (upstream's `Capability`, torch 2.15)."""
+    """Names of capabilities, by kinds (upstream's `Capability`, torch 2.15)."""
 
     class dtype:
         fp8 = "dtype.fp8"
@@ -163,7 +165,7 @@ class Capability:
         mem_efficient_attention = "attention.mem_efficient_attention"
 
 
-#: What `torch_testing_shim.backends` calls some of them.
+#: Other names of some of them, which `torch_testing_shim.backends` uses.
 _IN_RECORDS = {
     "flash_attention": Capability.attention.flash_attention,
     "memory_efficient_attention": Capability.attention.mem_efficient_attention,
@@ -177,7 +179,7 @@ def requires_capabilities(*caps: str) -> Callable[[Test], Test]:
         caps: `Capability.dtype.fp8` and the like, or names that a package's `_capabilities()` or record has.
 
     Raises:
-        AssertionError: in the test, where its class does not say whether the device can do it.
+        AssertionError: in the test, where its class does not know one of them.
     """
 
     def condition(test: Any) -> str | None:
@@ -191,8 +193,8 @@ def requires_capabilities(*caps: str) -> Callable[[Test], Test]:
 
 
 def know_capabilities(base: Any, device_type: str) -> None:
-    """Has a class that tests are made on answer for its device: what torch's own answers, what is known here, and what
-    the record of the device's package names."""
+    """Have a class that tests are made on answer for its device: by torch's own answers, by those known here, and by
+    the record of the device's package."""
     own = vars(base).get("_capabilities")
     if isinstance(own, _Answering):
         return
@@ -215,7 +217,7 @@ class _Answering(classmethod):  # type: ignore[type-arg]  # takes none at run ti
 
 
 def _known(device_type: str) -> Answers:
-    """Answers for the names of `Capability`; of a device that nothing is known of, no."""
+    """Return answers for the names of `Capability`; no for a device that nothing is known of."""
     flash, efficient = PLATFORM_SUPPORTS_FLASH_ATTENTION, PLATFORM_SUPPORTS_MEM_EFF_ATTENTION
     by_device: dict[str, dict[str, Callable[[], bool]]] = {
         Capability.dtype.fp8: {"cpu": _yes, "cuda": _cuda_has_fp8, "xpu": _yes},
@@ -227,7 +229,8 @@ def _known(device_type: str) -> Answers:
 
 
 def _recorded(device_type: str) -> Answers:
-    """What the record of this device names, and what those of others do and nothing is known of."""
+    """Return yes for what the record of this device names, and no for what other records name and nothing is known
+    of."""
     records = {kind: found.record.capabilities for kind, found in installed_records().items()}
     others = {_IN_RECORDS.get(name, name) for names in records.values() for name in names} - _known(device_type).keys()
     own = {_IN_RECORDS.get(name, name) for name in records.get(device_type, ())}
@@ -235,7 +238,7 @@ def _recorded(device_type: str) -> Answers:
 
 
 def _cuda_has_fp8() -> bool:
-    """As NVIDIA's compute capability says; torch knows which of AMD's have it, and asks the driver here."""
+    """Decide by compute capability on NVIDIA. Torch knows which of AMD's devices have it, and asks the driver."""
     return bool(grafted("torch_testing_shim.common_cuda", "PLATFORM_SUPPORTS_FP8") if TEST_WITH_ROCM else SM89OrLater)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.result import ExitStatus, Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared.expectations.ids import _plain, escaped, glob_as_regex, read_id
 from torch_testing_shim.common_utils import TestCase, run_tests

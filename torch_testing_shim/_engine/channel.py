@@ -13,8 +13,6 @@ from contextlib import suppress
 from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.outcome import RankOutcome
 
-__all__ = ["THIS_RANK", "ChannelReader", "ChannelWriter", "ThisRank", "make_channel"]
-
 _READ_BYTES = 1 << 16
 #: The longest line, in bytes. An outcome takes some 100 kB at most, a traceback of 200,000 characters in JSON's escapes
 #: 2.4 MB.

@@ -14,15 +14,6 @@ from pathlib import Path
 from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = [
-    "LaunchError",
-    "RankJob",
-    "ScratchFolder",
-    "check_scratch_folder",
-    "make_scratch_folder",
-    "remove_scratch_folder",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

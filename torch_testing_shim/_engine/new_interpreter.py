@@ -24,8 +24,6 @@ from typing import Any
 
 from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 
-__all__ = ["become_alike", "become_child", "import_module", "interpreter_command", "likeness", "program_with_package"]
-
 _REWRITER = "_pytest.assertion.rewrite"
 _PACKAGE_HOME = str(Path(__file__).parents[2])
 

@@ -22,8 +22,6 @@ from torch_testing_shim._engine.new_interpreter import become_alike, become_chil
 from torch_testing_shim._engine.rank_server import RankServer
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
-__all__ = ["become_fork_server", "become_rank", "is_importing_main", "supervise"]
-
 _RANK = """
 from torch_testing_shim._engine.new_interpreter_main import become_rank
 become_rank(*sys.argv[1:])

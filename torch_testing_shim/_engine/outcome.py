@@ -11,8 +11,6 @@ from enum import Enum
 from torch_testing_shim._engine.stacks import Place, main_thread, place_of
 from torch_testing_shim._shared.exit_status import signal_name
 
-__all__ = ["LostPeerError", "PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
-
 #: Matches exceptions of a rank whose cause is another rank that is gone or never came.
 _LOST_PEER = re.compile(
     r"connection (closed|reset|was reset|refused|aborted)"

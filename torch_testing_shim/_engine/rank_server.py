@@ -33,8 +33,6 @@ from torch_testing_shim._engine.leftovers import (
 from torch_testing_shim._engine.threads import lasting_thread_count
 from torch_testing_shim._shared.parent_death import adopt_orphans, signal_on_parent_death
 
-__all__ = ["MOST_DESCRIPTORS", "ORDER_BYTES", "RankServer", "signal_rank"]
-
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
 #: The most descriptors that a message can carry (Linux).

@@ -20,8 +20,6 @@ from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_step
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-__all__ = ["NO_MESSAGE", "STOPS_AT_SUBTEST", "RankSteps", "cleanup_steps", "current_steps", "end_after_failed_subtests"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Stands for the message of a subtest that has none.

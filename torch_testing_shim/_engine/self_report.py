@@ -28,8 +28,6 @@ from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.stacks import Frame
 from torch_testing_shim._engine.waits import Wait, wait_of
 
-__all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
-
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
 

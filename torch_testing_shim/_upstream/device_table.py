@@ -11,8 +11,6 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["TABLE", "Row", "Way", "table_text"]
-
 
 class Way(enum.Enum):
     """How a call comes to its answer."""

@@ -1,0 +1,27 @@
+"""Atomic writes of text files: a reader finds the old text or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_whole(path: Path, parts: Iterable[str]) -> None:
+    """Write `parts` to `path`, one after the other.
+
+    Raises:
+        OSError: it cannot be written; the old file is still there, and nothing else is left.
+    """
+    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.writelines(parts)
+        os.chmod(unfinished, 0o644)
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(unfinished)
+        raise

@@ -20,7 +20,7 @@ _RankHook = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Backend:
-    """What torch does not know of a device type. Everything but the type is optional.
+    """A record of the facts about a device type that torch does not know. Everything but the type is optional.
 
     Attributes:
         device_type: its name in `torch.device`.

@@ -54,7 +54,8 @@ class ChannelWriter:
             self._write(outcome, _SUBTEST)
 
     def _write(self, outcome: RankOutcome, mark: bytes = b"") -> None:
-        line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"  # the first ends what a test may have written
+        # The first newline ends a line that a test may have begun.
+        line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"
         while line:
             line = line[os.write(self._descriptor, line) :]
 

@@ -62,10 +62,10 @@ def not_compiled(function: _Call) -> _Call:
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    frames: Any = torch._C._dynamo.eval_frame  # what torch.compiler.disable sets, without importing the compiler
+    frames: Any = torch._C._dynamo.eval_frame  # as torch.compiler.disable does, without importing the compiler
     if hasattr(frames, "set_code_exec_strategy"):
         skip = frames._FrameAction.SKIP
-        frames.set_code_exec_strategy(call.__code__, frames._FrameExecStrategy(skip, skip))  # and what it calls
+        frames.set_code_exec_strategy(call.__code__, frames._FrameExecStrategy(skip, skip))  # and its callees
     return cast(_Call, call)
 
 

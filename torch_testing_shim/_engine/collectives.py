@@ -114,7 +114,7 @@ class Parting:
 
     @property
     def camps(self) -> list[tuple[str, list[int]]]:
-        """What ranks did, in words, and which ranks did it; the minorities come first."""
+        """Descriptions of what ranks did, each with its ranks; the minorities come first."""
         sizes = Counter(entered.agreed for entered in self.entered.values())
         is_one = len({entered.name for entered in self.entered.values()}) == 1
         with_types = is_one and len({entered.types for entered in self.entered.values()}) > 1

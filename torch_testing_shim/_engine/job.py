@@ -135,7 +135,7 @@ class RankJob:
 
 
 def make_scratch_folder() -> ScratchFolder:
-    """Makes the private folder of one test. What a killed run has left is removed by the next (see `owned_folders`).
+    """Makes the private folder of one test. The next run removes folders of a killed one (see `owned_folders`).
 
     Raises:
         LaunchError: the temporary folder cannot be written.

@@ -43,7 +43,7 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         for descriptor in descriptors:
             os.set_inheritable(descriptor, True)
         arguments = [job.to_json(), json.dumps(descriptors), str(supervisor_pid)]
-        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for what its module's imports make there
+        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for files that its module's imports make
         os.execve(interpreter[0], [*interpreter, program_with_package(_RANK), *arguments], environment)
 
     RankServer(socket.socket(fileno=orders), controller_pid, execute_rank).run()

@@ -42,7 +42,7 @@ class RankStatus(Enum):
     ERRORED = "errored"  # another exception
     DIED = "died"  # ended without saying how its test ended, or with an exit status that contradicts it
     HUNG = "hung"  # still running at the deadline
-    DEADLOCKED = "deadlocked"  # it and all that still ran waited for each other, as was certain before the deadline
+    DEADLOCKED = "deadlocked"  # it and all that still ran certainly waited for each other, before the deadline
     INTERRUPTED = "interrupted"  # still running when the user stopped the run
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 

@@ -196,7 +196,7 @@ def read_environment_again() -> None:
 def _take_threads(value: str | None) -> None:
     """Sets torch's threads. Only for ranks: it may start the threads, and the zygote cannot fork beside threads."""
     if value is not None and value.isdecimal() and int(value):
-        torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # as MKL has it
+        torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # at most the cores, as MKL does
 
 
 def _take_folder(wanted: str | None) -> None:

@@ -83,7 +83,7 @@ class MissingName:
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 if args and not (isinstance(args[0], str) and (hasattr(self, args[0]) or args[0] == "runTest")):
-                    stand_in._use()  # no test of unittest's: a model, say
+                    stand_in._use()  # not for a test of unittest's, but for a model, say
                 super().__init__(*args)
 
         return MissingBase

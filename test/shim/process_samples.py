@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_testing_shim._runner.process.child_process import reap_strangers
+from torch_testing_shim._runner.process.child_process import reap_orphans
 from torch_testing_shim._runner.process.command import FileCommand
 from torch_testing_shim._runner.process.file_process import FileProcess, Shown
 from torch_testing_shim._runner.process.start import Starter
@@ -71,7 +71,7 @@ class ProcessTestCase(TestCase):
         self.folder = Path(folder.name).resolve()
         self.said: list[str] = []
         self.starter = Starter(self.folder, self.said.append, preload=self.preload)
-        self.addCleanup(reap_strangers, ())  # last: what the runner would have collected meanwhile
+        self.addCleanup(reap_orphans, ())  # last: what the runner would have collected meanwhile
         self.addCleanup(self.starter.close)
         self._count = 0
 

@@ -10,7 +10,7 @@ from harness_samples import ROOT, SampleTestCase
 from test_project_files import check_workflow
 
 import torch_testing_shim
-from torch_testing_shim._journal import TestStatus
+from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
 #: Where the package under test lies: this checkout, or the environment that its wheel is installed in.

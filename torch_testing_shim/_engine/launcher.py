@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from torch_testing_shim._engine.preload import modules_to_preload, names_in_modu
 from torch_testing_shim._engine.rank_server_client import ForkRefusedError
 from torch_testing_shim._engine.rank_servers import ForkServerClient, SupervisorClient, ZygoteClient
 from torch_testing_shim._engine.running_ranks import RunningRanks, too_few
+from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
@@ -37,7 +37,7 @@ def threads_per_rank(world_size: int) -> int | None:
     """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
     if read_settings().thread_caps_set:
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = core_count()
     return max(1, cores // world_size)
 
 

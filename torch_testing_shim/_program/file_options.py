@@ -80,7 +80,7 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         verbosity=found.verbosity,
         failfast=found.failfast,
         buffer=found.buffer,
-        settings=take_settings(vars(found)),
+        settings=take_settings(vars(found), in_runner=False),
         discover=found.discover_tests,
         repeat=found.repeat,
         subprocess=found.subprocess,

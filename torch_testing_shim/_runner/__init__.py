@@ -2,13 +2,14 @@
 
     cli            the command line: options, lists, the merge of reports, exit status
     plan           which files run, in which order and in which parts
-    process        test files in processes: started, watched, ended, and what they came to
+    process        test files in processes: started, watched, ended, and folded into results
     warm           the interpreter that they are forked from; the one part that runs where torch is
-    history        what earlier runs tell: durations, failures
-    expectations   which tests are expected not to pass
-    report         what people and CI read
-    run            one run with its reports, and what is kept of it for the next
+    history        earlier runs: durations, failures
+    expectations   tests that are expected not to pass
+    report         reports for people and for CI
+    run            one run with its reports; it adds to the history
     result         `FileResult`, `RunSummary`, and the exit status that follows (pure)
+    atomic_write   files that are written as a whole or not at all
     usage_error    the error that wrong usage ends in
 
 The processes, and what flows between them:

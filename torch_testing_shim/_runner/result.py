@@ -1,4 +1,4 @@
-"""The results of a run: how a file's process ended, what failed, what a file and the run came to. Pure.
+"""The results of a run: the end of a file's process, failures, the result of a file and of the run. Pure.
 
 `fold` makes a `FileResult`; the exit status is computed in `RunSummary.exit_status` and nowhere else.
 """
@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from torch_testing_shim._shared.journal import JournalEntry
-
-__all__ = ["DID_NOT_RUN", "FLAKY", "ExitStatus", "Failure", "FileEnding", "FileResult", "RunSummary"]
 
 #: The label of a planned test that never started; reports shorten long rows of them.
 DID_NOT_RUN = "did not run"
@@ -30,23 +28,23 @@ class ExitStatus(IntEnum):
     HUNG_UP = 128 + signal.SIGHUP
     INTERRUPTED = 128 + signal.SIGINT
     TERMINATED = 128 + signal.SIGTERM
-    #: Whoever read the output has gone (`run_test.py | head`); the status that a shell gives such a program.
+    #: The reader of the output has gone (`run_test.py | head`); the status that a shell gives such a program.
     OUTPUT_CLOSED = 128 + signal.SIGPIPE
 
 
 @dataclass(frozen=True)
 class FileEnding:
-    """How a file's process ended.
+    """The end of a file's process.
 
     Attributes:
         file: the file's name.
         exit_code: the exit status, or minus the number of the signal that ended the process.
         seconds: wall time.
-        output_tail: the end of what it printed, standard output and error together.
+        output_tail: the end of its output, standard output and error together.
         is_stopped: the runner ended it because the user asked to stop.
-        processes_left: how many processes it had left running.
-        started_at: when it started, in seconds since the epoch; 0 where that is not known.
-        seconds_allowed: the limit that it was ended for (`--timeout`), in seconds; None where it was not.
+        processes_left: the number of processes that it left running.
+        started_at: its start, in seconds since the epoch; 0 where that is not known.
+        seconds_allowed: the limit that it ran into (`--timeout`), in seconds; None where it ran into none.
     """
 
     file: str
@@ -61,12 +59,12 @@ class FileEnding:
 
 @dataclass(frozen=True)
 class Failure:
-    """One thing that failed.
+    """One failure.
 
     Attributes:
         file: the file's name.
-        test: "Class.method", or "" where it is the file itself.
-        label: what kind of failure, in one or two words.
+        test: "Class.method", or "" for the file itself.
+        label: its kind, in one or two words.
         reason: one line.
         detail: the report, or the tail of the output; may be empty.
     """
@@ -85,21 +83,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What one file came to.
+    """The result of one file.
 
-    A test that failed runs again where retries were asked for. It is flaky where a later run of it passed as often as
-    it had failed; a later run that skips, crashes or finds nothing is no pass.
+    A test that failed runs again where retries were asked for. It is flaky where later runs of it passed as often as it
+    had failed; a later run that skips, crashes or finds nothing does not count as a pass.
 
     Attributes:
-        ending: how its process ended; of several, what they come to together.
+        ending: the end of its process; of several processes, their ends combined.
         entries: the tests that ended; of a test that was run again, its first run.
         faults: the failures that no test reported itself: the fold's findings.
-        interrupted: the tests that ran when the user asked to stop, with what is known of where they stood.
+        interrupted: the tests that ran when the user asked to stop, with their stacks as far as they are known.
         is_refusal: the file refused its arguments or the device (exit status 2 before any test).
         reruns: the later runs of tests that had failed, in their order.
         flaky_fails: a flaky test is a failure (`--fail-on-flaky`).
-        device: the device type that it ran on; "" where its process has not told.
-        left_out: how many of its tests `--hw-classification` has left out.
+        device: the device type that it ran on; "" where its process has not reported it.
+        left_out: the number of its tests that `--hw-classification` has left out.
     """
 
     ending: FileEnding
@@ -118,7 +116,7 @@ class FileResult:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """What tests reported, then what the fold found; flaky tests only where they count as failed."""
+        """The failures that tests reported, then the fold's findings; flaky tests only where they count as failed."""
         passed_later = self._passed_later()
         flaky = tuple(map(_as_flaky, self.flaky)) if self.flaky_fails else ()
         return (*(failure for failure in self._first_failures() if failure.test not in passed_later), *flaky)
@@ -144,7 +142,7 @@ class FileResult:
         return sum(entry.status.is_skip for entry in self.entries)
 
     def with_fault(self, label: str, reason: str) -> FileResult:
-        """This result and one more fault of the file."""
+        """This result with one more fault of the file."""
         return replace(self, faults=(*self.faults, Failure(self.file, "", label, reason)))
 
     def _first_failures(self) -> tuple[Failure, ...]:
@@ -169,15 +167,15 @@ def _as_flaky(failure: Failure) -> Failure:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the run came to.
+    """The result of the run.
 
     Attributes:
         files: the files that ran, in order.
-        not_run: the names of the selected files that did not, because the run stopped.
+        not_run: the names of the selected files that did not run, because the run stopped.
         stopped_by: the signal that asked to stop, or None.
         fails_if_all_skipped: a run in which every test was skipped has failed.
         unwritten: one sentence for each report that could not be written; a run without its reports has failed.
-        deadline: the seconds after which no file was started any more, where files did not run for that; else None.
+        deadline: the seconds after which no file was started any more, where some did not run for that; else None.
         unmatched: one sentence for each expectation that matches no test; a run with one has failed.
     """
 
@@ -223,7 +221,7 @@ class RunSummary:
             return ExitStatus.USAGE if all(file.is_refusal for file in failing) else ExitStatus.FAILED
         if self.unwritten or self.unmatched or (self.fails_if_all_skipped and self.is_all_skipped):
             return ExitStatus.FAILED
-        if self.not_run:  # what was asked for and was not tested is no pass
+        if self.not_run:  # a run that did not test everything it was asked to has not passed
             return ExitStatus.FAILED
         return ExitStatus.PASSED if any(file.entries for file in self.files) else ExitStatus.NOTHING_RAN
 

@@ -1,59 +1,61 @@
-"""One run: its files run with all that reports on them, and what is kept of them for the next run."""
+"""One run: its files run, their reports are written, and the history is brought up to date."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
+from torch_testing_shim._shared.settings import read_temporary_folder
 
 from .cli.options import Options
-from .expectations.nothing_expected import NothingExpected, RunJudgement
-from .history.failed_files import begin_failed_list, write_failed_list
-from .history.failed_tests import failed_lines
+from .expectations.judgement import NothingExpected, RunJudgement
+from .history.failed_tests import begin_failed_list, failed_lines, write_failed_list
 from .history.tree_history import History
 from .plan.selection import FileSelection
 from .plan.tree import Tree
 from .process.coverage_run import begin_coverage, combined_report
-from .process.run_folder import scratch_folder
 from .process.schedule import RunPlan, run_all
 from .process.stop import StopRequest
-from .report.listings import skip_reasons, slowest_tests
 from .report.session import RunReports
+from .report.wording import skip_reasons, slowest_tests
 from .result import RunSummary
 from .usage_error import UsageError
 
-__all__ = ["run"]
-
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
-    """Runs the files with their reports and returns the exit status.
+    """Run the files with their reports and return the exit status.
 
     Args:
-        selected: what runs, in order.
+        selected: the files, in order.
         options: the command line.
-        tree: the tree that it lies in.
-        history: what earlier runs have shown; it is brought up to date.
+        tree: the tree that they lie in.
+        history: the history of earlier runs; it is brought up to date.
         stop: the user's wish to stop.
 
     Raises:
-        UsageError: something that the run needs cannot be had.
+        UsageError: the run cannot get something that it needs.
     """
     judged = _judgement(selected, options, tree)
     if options.write_failed is not None:
         begin_failed_list(options.write_failed)
     if options.coverage:
         begin_coverage(tree.reports)
-    expected = history.expected(selected)
-    reports = RunReports(options, tree, expected.seconds)
-    plan = RunPlan(selected, tree, options, expected, judged, reports.finish_file)
-    with scratch_folder() as scratch, reports:
-        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=_note)
+    recorded = history.recorded(selected)
+    reports = RunReports(options, tree, recorded.seconds)
+    plan = RunPlan(selected, tree, options, recorded, judged, reports.finish_file)
+    with _scratch_folder() as scratch, reports:
+        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=partial(_note, options.program))
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
     summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:
         write_failed_list(options.write_failed, failed_lines(summary))
     for problem in history.take(summary, _whole_files(selected, options)):
-        _note(problem)
+        _note(options.program, problem)
     return reports.finish(summary, [*_listings(summary, options, tree), *changes])
 
 
@@ -68,14 +70,14 @@ def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) 
 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> frozenset[str]:
-    """The names of the files of which all tests were to run."""
+    """The names of the files of which all tests are selected."""
     if options.keywords or options.hw_classification or options.file_arguments:
         return frozenset()
     return frozenset(file.name for file in selected if not (file.tests or file.excluded))
 
 
 def _listings(summary: RunSummary, options: Options, tree: Tree) -> list[str]:
-    """What the user asked to read at the end."""
+    """The lines that the user asked to read at the end."""
     lines = [combined_report(tree.root, tree.reports)] if options.coverage else []
     if options.durations is not None:
         lines += slowest_tests(summary, options.durations)
@@ -86,5 +88,22 @@ def _listings(summary: RunSummary, options: Options, tree: Tree) -> list[str]:
     return lines
 
 
-def _note(line: str) -> None:
-    print(f"run_test.py: note: {line}", file=sys.stderr, flush=True)
+def _note(program: str, line: str) -> None:
+    print(f"{program}: note: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A private folder for outputs and journals, removed at the end, or by the next run where this one is killed.
+
+    Raises:
+        UsageError: there is no place for temporary files: TMPDIR names none, or the disk is full.
+    """
+    try:
+        folder = make_folder(read_temporary_folder())
+    except OSError as error:
+        raise UsageError(f"cannot make a temporary folder (TMPDIR chooses where): {error}") from error
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)

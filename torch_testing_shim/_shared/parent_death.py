@@ -1,4 +1,4 @@
-"""A process that asks the kernel for a signal when its parent dies, so that a killed controller leaves no orphans."""
+"""Processes that die with their parent, so that a killed controller or runner leaves no orphans. Linux only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ["adopt_orphans", "signal_on_parent_death"]
+__all__ = ["adopt_orphans", "die_with_this_process", "signal_on_parent_death"]
 
+#: From Linux's <sys/prctl.h>: the signal that the kernel sends to the caller when its parent dies.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -23,6 +24,15 @@ def signal_on_parent_death(parent_pid: int, number: signal.Signals) -> None:
     _prctl()(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
     if os.getppid() != parent_pid:  # it died between the fork and the call above
         os.kill(os.getpid(), number)
+
+
+def die_with_this_process() -> Callable[[], None] | None:
+    """A `preexec_fn` that has the kernel kill the child when the calling process dies, whatever it dies of; None where
+    the system cannot do that."""
+    if sys.platform != "linux":
+        return None
+    _prctl()  # before the fork: between it and exec, importing and loading are not safe
+    return functools.partial(signal_on_parent_death, os.getpid(), signal.SIGKILL)
 
 
 def adopt_orphans() -> None:

@@ -1,6 +1,9 @@
-"""The device in use, on this machine and as torch would answer elsewhere.
+"""The device in use, on this machine and as torch would answer elsewhere; and in every base class, a rank has the
+accelerator that was leased.
 
-Accelerators are simulated: torch's answers are replaced, since a machine without one is to pass this test too.
+Accelerators are simulated, since a machine without one passes this test too: torch's answers are replaced, or the
+sample backend's devices are used. Torch's Python device guard binds nothing, so the test checks what the harness asks
+torch for.
 """
 
 import os
@@ -38,8 +41,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import NO_DEVICE_CHOSEN
 from quartz_samples import InstalledQuartzTestCase
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 #: Each test holds that its rank was bound once, to the accelerator that is leased to it.
 TESTS = """

@@ -3,44 +3,66 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import fields
+from pathlib import Path
 from unittest import mock
 
+import expecttest
 from hypothesis import given, strategies as st
 
+from torch_testing_shim._shared.device_map import parse_device_map
+from torch_testing_shim._shared.setting_rows import Setting
 from torch_testing_shim._shared.settings import (
     DEFAULT_TIMEOUT_SECONDS,
+    SETTINGS,
     Settings,
     SettingsError,
+    as_variables,
     changed_environment,
     read_settings,
 )
+from torch_testing_shim._shared.values import as_text
 from torch_testing_shim.common_utils import TestCase, run_tests
 
-VARIABLES = [
-    "TORCH_TESTING_SHIM_DEVICE",
-    "TORCH_TESTING_SHIM_START_METHOD",
-    "TORCH_TESTING_SHIM_DEVICE_INDICES",
-    "WORLD_SIZE",
-    "TORCH_TESTING_SHIM_SEED",
-    "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT",
-    "TORCH_TESTING_SHIM_JOURNAL",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "CI",
-    "PYTORCH_HYPOTHESIS_PROFILE",
-    "PYTORCH_TEST_WITH_SLOW",
-    "PYTORCH_TEST_SKIP_FAST",
-    "PYTORCH_TEST_OMIT_SKIPPED",
-    "PYTORCH_PRINT_REPRO_ON_FAILURE",
-    "SLOW_TESTS_FILE",
-    "DISABLED_TESTS_FILE",
-    "TORCH_TESTING_SHIM_STALL_SECONDS",
-    "TORCH_TESTING_SHIM_FULL_TRACEBACK",
-    "TORCH_TESTING_SHIM_SHARE_DEVICES",
-    "TORCH_TESTING_SHIM_STRICT_LEAKS",
-    "RANK",
-    "TORCH_TESTING_SHIM_SHOWLOCALS",
-]
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENT = ROOT / "docs" / "settings.md"
+VARIABLES = [row.variable for row in SETTINGS.values()]
+
+
+def cell(row: Setting) -> str:
+    """The option that sets a setting, as docs/settings.md has it."""
+    option = row.option
+    if option is None:
+        return ""
+    name = option.names[0] + (f" {option.metavar}" if option.metavar else "")
+    takers = [who for who, takes in (("files", option.in_files), ("`run_test.py`", option.in_runner)) if takes]
+    return f"`{name}` of {' and '.join(takers)}"
+
+
+def table(*, is_ours: bool) -> str:
+    """The rows of the table as Markdown.
+
+    Args:
+        is_ours: those that the harness or a launcher sets; else those that people set.
+    """
+    lines = ["| variable | option | default | meaning | in a rerun line |", "| --- | --- | --- | --- | --- |"]
+    for row in SETTINGS.values():
+        if row.is_ours is is_ours:
+            default = "" if row.default is None else f"`{as_text(row.default)}`"
+            cells = (f"`{row.variable}`", cell(row), default, row.meaning, "yes" if row.is_repeated else "")
+            lines.append("| " + " | ".join(cells) + " |")
+    return re.sub("  +", " ", "\n".join(lines)) + "\n"
+
+
+def documented(text: str) -> str:
+    """The document with the tables of the code in place of its own."""
+    for is_ours in (False, True):
+        name = "ours" if is_ours else "yours"
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{table(is_ours=is_ours)}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 class SettingsTest(TestCase):
@@ -48,6 +70,18 @@ class SettingsTest(TestCase):
         with self.assertRaises(SettingsError) as caught:
             read_settings(environ)
         return str(caught.exception)
+
+    def test_the_document_has_the_tables(self) -> None:
+        """`python test/shim/_shared/test_settings.py -k document --accept` writes them."""
+        text = DOCUMENT.read_text()
+        if expecttest.ACCEPT:
+            DOCUMENT.write_text(documented(text))
+        else:
+            self.assertEqual(documented(text), text)
+
+    def test_each_row_stands_for_a_variable_of_its_own(self) -> None:
+        self.assertEqual(len(VARIABLES), len(set(VARIABLES)))
+        self.assertEqual({field.name for field in fields(Settings)}, SETTINGS.keys())
 
     def test_an_empty_environment_gives_the_defaults(self) -> None:
         self.assertEqual(Settings(), read_settings({}))
@@ -81,6 +115,13 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_SHARE_DEVICES": "1",
             "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",
             "RANK": "3",
+            "TORCH_TESTING_SHIM_EXPECTATIONS": "/a/list",
+            "MKL_NUM_THREADS": "4",
+            "TMPDIR": "/tmp/x",
+            "TORCH_TESTING_SHIM_UPSTREAM_FILE": "/a/test_x.py",
+            "TORCH_TESTING_SHIM_MAP_DEVICE": "cuda=cpu",
+            "TORCH_TESTING_SHIM_SHOW_OUTPUT": "1",
+            "BACKEND": "mpi",
             "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
         }
         expected = Settings(
@@ -105,9 +146,19 @@ class SettingsTest(TestCase):
             share_devices=True,
             strict_leaks=True,
             rank=3,
+            expectations="/a/list",
+            mkl_threads="4",
+            temporary_folder="/tmp/x",
+            upstream_file="/a/test_x.py",
+            device_map=parse_device_map("cuda=cpu"),
+            show_output=True,
+            backend="mpi",
             showlocals=True,
         )
+        self.assertEqual(VARIABLES, [name for name in VARIABLES if name in environ])
         self.assertEqual(expected, read_settings(environ))
+        unchanged = [name for name, row in SETTINGS.items() if getattr(expected, name) == row.default]
+        self.assertEqual([], unchanged)
 
     def test_a_rank_that_is_no_number_is_not_torchruns(self) -> None:
         self.assertIsNone(read_settings({"RANK": "sergeant"}).rank)
@@ -191,10 +242,11 @@ class SettingsTest(TestCase):
         try:
             settings = read_settings(environ)
         except SettingsError as error:
-            self.assertTrue(any(str(error).startswith(f"{name} is ") for name in environ), str(error))
+            self.assertTrue(any(str(error).startswith((f"{name} is ", f"{name}: ")) for name in environ), str(error))
             self.assertEqual(1, len(str(error).splitlines()))
         else:
             self.assertGreater(settings.timeout_seconds, 0)
+            self.assertEqual(settings, read_settings(as_variables(settings)))
 
 
 if __name__ == "__main__":

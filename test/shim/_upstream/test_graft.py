@@ -19,7 +19,7 @@ from torch_testing_shim import common_distributed, common_fsdp, common_utils
 from torch_testing_shim._cases.world import seconds_for
 from torch_testing_shim._upstream import graft
 from torch_testing_shim._upstream.graft import GraftError, served
-from torch_testing_shim._upstream.sources import home_of, source_file
+from torch_testing_shim._upstream.modules import home_of, source_file
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

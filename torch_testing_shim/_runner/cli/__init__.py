@@ -1,12 +1,14 @@
 """The command line: arguments in, an exit status out.
 
-arguments         the command line: arguments in, one frozen `Options` out
-completion        completion of the command line in the user's shell, by argcomplete where that is installed
-main              the runner from beginning to end: options, choice of files, a list or a dry run or the run,
-                  the exit status
-merge_command     the command that merges reports: prints what all runs came to, writes the page, and answers
-                  with the one verdict
-options           what the user asks of a run: one frozen `Options`, made by `arguments`
-upstream_options  options of upstream's `run_test.py` that mean nothing here: accepted, so that a command line
-                  carries over, and noted
+main              run_test.py from beginning to end: options, choice of files, a list or a dry run or the run
+console           the console script `torch-testing-shim`: `run`, `list` and `merge` in any repository
+merge_command     merges the reports of several runs into one verdict
+
+options           one frozen `Options`
+parser            the options of the command line, as argparse has them, and their help
+upstream_options  options about PyTorch's files, and those of upstream's run_test.py that do nothing here
+arguments         reads a command line into `Options`
+project           the project that a run belongs to, where its test files lie, where its reports go
+project_table     the options in a project's pyproject.toml
+completion        completes the command line in the user's shell
 """

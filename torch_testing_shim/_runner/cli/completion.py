@@ -7,13 +7,13 @@ knows, and the process ends.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable
 
 from torch_testing_shim._shared.settings import asked_to_complete
 
-from ..plan.tree import find_test_names
+from ..plan.tree import Tree
 from ..usage_error import UsageError
-from .arguments import make_parser
+from .parser import make_parser
 
 __all__ = ["answer_shell"]
 
@@ -21,11 +21,11 @@ __all__ = ["answer_shell"]
 NAMES_FILES = ("names", "include", "exclude", "first", "last", "bring_to_front")
 
 
-def answer_shell(root: Path) -> None:
+def answer_shell(find_tree: Callable[[], Tree]) -> None:
     """Answers the shell and ends the process where it asks for completions; else returns.
 
     Args:
-        root: the folder that holds run_test.py and the folder `test`.
+        find_tree: finds the tree whose names are completed, or raises `UsageError`.
 
     Raises:
         SystemExit: the answer has been given.
@@ -39,7 +39,10 @@ def answer_shell(root: Path) -> None:
     parser = make_parser()
 
     def complete_names(prefix: str, **others: object) -> list[str]:
-        return matching_names(prefix, root / "test", os.getcwd())
+        try:
+            return matching_names(prefix, find_tree(), os.getcwd())
+        except UsageError:
+            return []
 
     for action in parser._actions:
         if action.dest in NAMES_FILES:
@@ -50,11 +53,9 @@ def answer_shell(root: Path) -> None:
     raise SystemExit(1)
 
 
-def matching_names(prefix: str, test_folder: Path, working_folder: str) -> list[str]:
+def matching_names(prefix: str, tree: Tree, working_folder: str) -> list[str]:
     """The names of test files that begin with `prefix`, or where none does, their paths that do."""
-    try:
-        names = find_test_names(test_folder)
-    except UsageError:
-        return []
-    paths = (f"{os.path.relpath(test_folder, working_folder)}/{name}.py" for name in names)
-    return [name for name in names if name.startswith(prefix)] or [path for path in paths if path.startswith(prefix)]
+    paths = (f"{os.path.relpath(tree.tests, working_folder)}/{name}.py" for name in tree.names)
+    return [name for name in tree.names if name.startswith(prefix)] or [
+        path for path in paths if path.startswith(prefix)
+    ]

@@ -6,43 +6,66 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
-from ..history.times_file import merge_times_files
-from ..history.tree_history import History
+from ..history.tree_history import History, merge_times_files
 from ..plan.choice import choose
 from ..plan.tree import Tree
 from ..process.build_command import build_command
 from ..process.stop import StopNow, StopRequest
 from ..result import ExitStatus
 from ..usage_error import UsageError
-from .arguments import parse_options
+from .arguments import CommandLine, make_options, read_command_line
 from .completion import answer_shell
 from .options import Options
+from .parser import PROGRAM
+from .project import find_project, paths_among, tree_of, with_writable_reports
+from .project_table import read_table
 
-__all__ = ["main"]
+__all__ = ["guarded", "main", "merge", "run_command"]
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
-    """Runs test files and returns the exit status.
+    """Runs test files as `run_test.py` does and returns the exit status.
 
     Args:
         arguments: the command line without the program's name (default: the process's own).
-        root: the absolute folder that holds run_test.py and the folder `test`.
+        root: the absolute folder that holds run_test.py and, where its table does not say otherwise, the folder `test`.
     """
+    return run_command(sys.argv[1:] if arguments is None else arguments, PROGRAM, root)
+
+
+def run_command(arguments: Sequence[str], program: str, project: Path | None = None) -> int:
+    """Does what a command line says and returns the exit status.
+
+    Args:
+        arguments: the command line without the program's name.
+        program: how the command is called.
+        project: the folder of the project, whose test files lie in its folder `test`; None to find it, and them, by
+            the command line and the working folder.
+    """
+
+    def act(stop: StopRequest) -> int:
+        answer_shell(lambda: _resolve(CommandLine({}), program, project)[1])
+        options, tree = _resolve(read_command_line(arguments, program), program, project)
+        return _do(options, tree, stop)
+
+    return guarded(program, act)
+
+
+def guarded(program: str, act: Callable[[StopRequest], int]) -> int:
+    """Does something that the user may stop, and returns its exit status, or that of what went wrong."""
     open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
-    answer_shell(root)
-    options = parse_options(sys.argv[1:] if arguments is None else arguments)
     with StopRequest() as stop:
         try:
-            return _do(options, Tree.of_repository(root), stop)
+            return act(stop)
         except UsageError as error:
-            _tell("error", str(error).splitlines())
+            _tell(program, "error", str(error).splitlines())
             return ExitStatus.USAGE
         except BrokenPipeError:
             # or the interpreter would complain when it flushes what is left at its end
@@ -53,12 +76,25 @@ def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
             return 128 + stop.signal
 
 
+def _resolve(line: CommandLine, program: str, project: Path | None) -> tuple[Options, Tree]:
+    """What the command line and the project's table ask for, and of which tree."""
+    if project is not None:
+        options = make_options(line, read_table(project), program)
+        return options, tree_of(project, options, [], project / "test")
+    paths = paths_among(line.requests)
+    project = find_project(paths)
+    options = make_options(line, read_table(project), program)
+    return options, tree_of(project, options, paths)
+
+
 def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
     """Does what the options ask for."""
-    _tell("note", options.notes)
+    _tell(options.program, "note", options.notes)
     times_path = options.times or tree.reports / "times.json"
+    if options.merge_times:
+        _tell(options.program, "note", merge_times_files(options.merge_times, times_path))
     if options.merge_times or options.merge_reports:
-        return _merge(options, times_path)
+        return merge(options) if options.merge_reports else ExitStatus.PASSED
     tree = tree.with_upstream(options.upstream)
     if options.import_disabled_tests:
         return _import_disabled(options, tree)
@@ -66,9 +102,11 @@ def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
         return _report_surface(tree)
     only_shows = options.list_names or options.dry_run
     needs_times = options.shard is not None or not only_shows
+    tree, moved = with_writable_reports(tree, only_shows=only_shows)
+    times_path = options.times or tree.reports / "times.json"
     history, unread = History.read(tree.reports, times_path, needs_times=needs_times)
     selected, notes = choose(options, tree, history)
-    _tell("note", [*unread, *notes])
+    _tell(options.program, "note", [*moved, *unread, *notes])
     if options.list_names:
         return _print_lines(file.name for file in selected)
     if options.dry_run:
@@ -80,17 +118,13 @@ def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
     return run(selected, options, tree, history, stop)
 
 
-def _merge(options: Options, times_path: Path) -> int:
-    """Merges what several runs have written; returns the verdict over all of them, where reports are merged."""
-    if options.merge_times:
-        _tell("note", merge_times_files(options.merge_times, times_path))
-    if not options.merge_reports:
-        return ExitStatus.PASSED
+def merge(options: Options) -> int:
+    """Merges the reports of several runs; returns the verdict over all of them."""
     try:
         from .merge_command import merge_reports
     except ModuleNotFoundError as error:
         raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
-    return merge_reports(options.merge_reports, options.report_html)
+    return merge_reports(options.merge_reports, options.report_html, options.program)
 
 
 def _import_disabled(options: Options, tree: Tree) -> int:
@@ -111,9 +145,9 @@ def _report_surface(tree: Tree) -> int:
     return subprocess.run(command, cwd=tree.root, check=False).returncode
 
 
-def _tell(kind: str, lines: Iterable[str]) -> None:
+def _tell(program: str, kind: str, lines: Iterable[str]) -> None:
     for line in lines:
-        print(f"run_test.py: {kind}: {line}", file=sys.stderr)
+        print(f"{program}: {kind}: {line}", file=sys.stderr)
 
 
 def _print_lines(lines: Iterable[str]) -> int:

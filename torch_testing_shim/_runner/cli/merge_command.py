@@ -10,23 +10,23 @@ from pathlib import Path
 from torch_testing_shim._shared.settings import read_github_actions
 
 from ..report.files import ReportFiles
-from ..report.github import append_step_summary
-from ..report.github_commands import command, without_commands
-from ..report.markdown import markdown_of
+from ..report.github import command, without_commands
+from ..report.markdown import append_step_summary, markdown_of
 from ..report.merge_reports import read_groups
 from ..report.recorded_run import RecordedRun
-from ..report.wording import failures_to_list, shortened
+from ..report.wording import failure_line, failures_to_list
 from ..result import ExitStatus
 
 __all__ = ["merge_reports"]
 
 
-def merge_reports(folders: Sequence[Path], page: Path | None) -> int:
+def merge_reports(folders: Sequence[Path], page: Path | None, program: str) -> int:
     """Merges the reports below each of `folders` and returns the exit status: the verdict over all runs.
 
     Args:
         folders: a folder for each group of shards.
         page: where the HTML page is to be written, or None.
+        program: how the command is called.
 
     Raises:
         UsageError: the page cannot be written.
@@ -41,7 +41,7 @@ def merge_reports(folders: Sequence[Path], page: Path | None) -> int:
     lines = "\n".join(line for run in merged.runs for line in _lines(run))
     print(lines if actions is None else without_commands(lines, secrets.token_hex(16)).rstrip("\n"))
     for problem in (*merged.problems, *unwritten):
-        print(command("error", problem) if actions is not None else f"run_test.py: error: {problem}", file=sys.stderr)
+        print(command("error", problem) if actions is not None else f"{program}: error: {problem}", file=sys.stderr)
     print(merged)
     sys.stdout.flush()
     return ExitStatus.FAILED if unwritten and merged.exit_status == ExitStatus.PASSED else merged.exit_status
@@ -52,4 +52,4 @@ def _lines(run: RecordedRun) -> Iterator[str]:
     for sentence in run.summary.unmatched:
         yield f"UNMATCHED  {sentence}"
     for failure in failures_to_list(run.summary):
-        yield f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}"
+        yield failure_line(failure)

@@ -36,6 +36,12 @@ class Options:
         list_names: print the names of the selected files and run nothing.
         dry_run: print the commands and run nothing.
 
+    Where the test files are:
+
+        root: the folder that their names start at, or None to find it (see `project`).
+        patterns: globs over the names of test files; empty for the usual one.
+        exclude_folders: globs over the paths of folders below the root that hold no tests.
+
     In which order:
 
         first: leave out the files before the one of this name, or None.
@@ -97,6 +103,7 @@ class Options:
 
     Of the command line itself:
 
+        program: how the command is called, in what it prints about itself.
         notes: one sentence for each option that was accepted and does nothing.
     """
 
@@ -112,6 +119,10 @@ class Options:
     failed_from: Path | None = None
     list_names: bool = False
     dry_run: bool = False
+
+    root: Path | None = None
+    patterns: tuple[str, ...] = ()
+    exclude_folders: tuple[str, ...] = ()
 
     first: str | None = None
     last: str | None = None
@@ -156,6 +167,7 @@ class Options:
     merge_reports: tuple[Path, ...] = ()
     write_failed: Path | None = None
 
+    program: str = "run_test.py"
     notes: tuple[str, ...] = ()
 
     @property

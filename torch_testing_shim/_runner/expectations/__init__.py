@@ -1,26 +1,18 @@
-"""Expectations: what a file of the user's says of tests that do not pass, and what a run makes of it.
+"""Expectations: a user's file about tests that do not pass, and its effect on a run.
 
-    format          what such a file looks like, as `--help` shows it
-    expectation     one entry; nothing but the standard library, since a test file's process reads entries too
-    test_ids        ids and globs of tests (pure)
-    versions        ranges of torch's versions, and the version that is installed
-    reading         the text of a file -> `Expectation`s, or what is wrong with it
-    choice          which entry applies to a test (pure)
-    told            what a test file's process is told: which of its tests to skip
-    judgement       what an entry makes of a test's result (pure)
-    unmatched       which entries match no test, of those that this run can tell of (pure)
-    changes         what `--update-expectations` changes (pure)
-    rewriting       a file's text with these changes; comments and order stay (pure)
-    named_cause     the first line of a failure, as a regular expression (pure)
-    judged_run      the expectations of one run, from the file to the last line of the output
-    nothing_expected  what a run asks of its expectations, and the answers where it has none
-    arguments       the options of the command line
-    import_disabled PyTorch's list of disabled tests -> such a file
-    test_classes    which classes test files hold, read off their source
+    arguments        the options of the command line, and the file's format as `--help` shows it
+    reading          the text of a file -> `Expectation`s, or its mistakes; ranges of torch's versions
+    judgement        the effect of an entry on a test's result (pure); the interface to a run's expectations
+    judged_run       the expectations of one run, from the file to the last line of the output
+    unmatched        entries that match no test, of those that this run can tell of (pure)
+    changes          the changes that `--update-expectations` makes (pure)
+    rewriting        a file's text with these changes; comments and order stay (pure)
+    import_disabled  PyTorch's list of disabled tests -> such a file
 
-An entry is chosen by the test's id and by `when`; the result is judged in the runner, after the test has run:
+`_shared.expectations` has the entry, its ids, the look-up and the skip list, which test files' processes read too. An
+entry is chosen by the test's id and by `when`; the result is judged in the runner, after the test has run:
 
-    test file's process                          runner
-    skips what it is told  <---- told ---------- choice
-    device, results  ------- journal ----------> judgement > reports, retries, exit status > unmatched, changes
+    test file's process                                runner
+    skips the tests of its list  <---- skip_list ----  lookup
+    device, results  -------------- journal -------->  judgement > reports, retries, exit status > unmatched, changes
 """

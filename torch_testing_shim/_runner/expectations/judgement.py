@@ -1,4 +1,4 @@
-"""What an entry makes of a test's result. Pure.
+"""The effect of an entry on a test's result, and the interface to a run's expectations. Pure.
 
 | | xfail | flaky | skip |
 | --- | --- | --- | --- |
@@ -7,24 +7,25 @@
 | failed by another error | failed, and says both | failed, and says both | failed |
 | skipped | skipped | skipped | skipped |
 
-A test that crashed its process, or ran when the file's time was over, has failed by what the runner names as the cause.
+A test that crashed its process, or ran when the file's time was over, has failed by the cause that the runner names.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
 from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
 from torch_testing_shim._shared.expectations.lookup import FileExpectations
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-from ..result import DID_NOT_RUN, Failure, FileResult
+from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-__all__ = ["FLAKY_RETRIES", "Judge"]
-
-#: How many times a test runs again that is expected to be flaky, where `--retries` asks for no more.
+#: The retries of a test that is expected to be flaky, where `--retries` asks for no more.
 FLAKY_RETRIES = 2
 
 
@@ -34,19 +35,19 @@ class Judge:
 
     Attributes:
         expected: the entries about the file.
-        device: the device type where the file's process has told none.
+        device: the device type where the file's process has reported none.
     """
 
     expected: FileExpectations = field(default_factory=FileExpectations)
     device: str = ""
 
     def entry(self, entry: JournalEntry, device: str) -> JournalEntry:
-        """A test's entry as the expectations have it."""
+        """Judge a test's entry."""
         found = self.expected.find(entry.test, device or self.device)
         return entry if found is None else _judged(entry, found)
 
     def result(self, result: FileResult) -> FileResult:
-        """The same for all of a file. A crash that was expected becomes the entry of its test."""
+        """Judge all entries and faults of a file. An expected crash becomes the entry of its test."""
         if not self.expected.entries:
             return result
         entries = [self.entry(entry, result.device) for entry in result.entries]
@@ -67,7 +68,7 @@ class Judge:
         return judged if judged.status.is_pass else replace(fault, reason=judged.reason)
 
     def retries(self, entry: JournalEntry, device: str, retries: int) -> int:
-        """How many times the test of a failed entry runs again at most, where `--retries` says `retries`."""
+        """The most times that the test of a failed entry runs again, where `--retries` says `retries`."""
         found = self.expected.find(entry.test, device or self.device)
         is_known = found is not None and found.expect is Expect.FLAKY and _is_by(entry, found)
         return max(retries, FLAKY_RETRIES) if is_known else retries
@@ -94,10 +95,58 @@ def _because(found: Expectation) -> str:
 
 
 def _is_by(entry: JournalEntry, found: Expectation) -> bool:
-    """True where a failure is the one that the entry is about."""
+    """True where a failure has the error that the expectation names."""
     return not found.error or bool(_compiled(found.error).search(f"{entry.reason}\n{entry.detail}"))
 
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(error: str) -> re.Pattern[str]:
     return re.compile(error)
+
+
+class RunJudgement(Protocol):
+    """The expectations of one run."""
+
+    def judge_of(self, file: str) -> Judge:
+        """The judge of the tests of a file."""
+
+    def variables(self, file: str, folder: Path) -> dict[str, str]:
+        """The variables of the processes of a file, which name its skip list.
+
+        Args:
+            folder: the folder for skip lists, one for each file.
+
+        Raises:
+            UsageError: the skip list cannot be written.
+        """
+
+    def judge(self, result: FileResult) -> FileResult:
+        """Judge a file's result."""
+
+    def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
+        """Find the entries that match no test, and update the file where that was asked for; then judge the run by the
+        updated file.
+
+        Args:
+            summary: the run, judged.
+            finish: gets the result of a file whose judgement has changed, and returns it.
+
+        Returns:
+            The summary, and lines about the changes.
+        """
+
+
+class NothingExpected:
+    """The expectations of a run without any (a `RunJudgement`): it imports no library to read them."""
+
+    def judge_of(self, file: str) -> Judge:
+        return Judge()
+
+    def variables(self, file: str, folder: Path) -> dict[str, str]:
+        return {}
+
+    def judge(self, result: FileResult) -> FileResult:
+        return result
+
+    def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
+        return summary, []

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
 from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
 from torch_testing_shim._shared.expectations.ids import read_id
 
 from ..usage_error import UsageError
-from .versions import check_range, ranges_meet
-
-__all__ = ["may_meet", "parse_expectations", "read_text", "toml_of"]
 
 KEYS = ("id", "expect", "reason", "issue", "when", "error")
 WHEN_KEYS = ("device", "torch")
-#: How many mistakes are told at once; a file in another format has one in each entry.
+#: The most mistakes in one message; a file in another format has one in each entry.
 MOST_TOLD = 20
 
 
@@ -26,7 +28,7 @@ def read_text(path: Path) -> str:
     """A file's text, its line ends as they are.
 
     Raises:
-        UsageError: it cannot be read, or is no text.
+        UsageError: it cannot be read, or is not text.
     """
     try:
         return path.read_bytes().decode("utf-8")
@@ -40,7 +42,7 @@ def toml_of(text: str) -> Any:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: it is none; the message names the line.
+        ValueError: it is not TOML; the message names the line.
     """
     if sys.version_info >= (3, 11):  # Python's own reader is many times faster than one that keeps comments
         import tomllib
@@ -58,7 +60,7 @@ def parse_expectations(text: str, name: str) -> tuple[Expectation, ...]:
         name: the file, as messages name it.
 
     Raises:
-        UsageError: something is wrong; the message has one line for each mistake, with the entry's id.
+        UsageError: there are mistakes; the message has one line for each, with the entry's id.
     """
     try:
         tables = toml_of(text)
@@ -82,7 +84,7 @@ def parse_expectations(text: str, name: str) -> tuple[Expectation, ...]:
 
 
 def _mistakes(row: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with one entry."""
+    """The mistakes in one entry."""
     for key in row:
         if key not in KEYS:
             yield f"there is no key {key!r}; an entry has {', '.join(KEYS)}"
@@ -98,7 +100,7 @@ def _mistakes(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mistake_in(key: str, value: str | None) -> str:
-    """What is wrong with a text; "" where nothing is."""
+    """The mistake in a text; "" where there is none."""
     if value is None:
         return ""
     try:
@@ -161,3 +163,57 @@ def may_meet(one: Expectation, other: Expectation) -> bool:
     """True where both may hold at the same time, on some device and with some version of torch."""
     on_one_device = not one.devices or not other.devices or bool({*one.devices} & {*other.devices})
     return on_one_device and ranges_meet(one.torch, other.torch)
+
+
+@functools.lru_cache(maxsize=1024)
+def _read(text: str) -> SpecifierSet:
+    return SpecifierSet(text, prereleases=True)
+
+
+def check_range(text: str) -> None:
+    """Check that `text` is a range, such as ">=2.6,<2.9".
+
+    Raises:
+        ValueError: it is not; the message says so in a few words.
+    """
+    try:
+        parts = [part.operator for part in _read(text)]
+    except InvalidSpecifier:
+        parts = []
+    if not parts or "===" in parts:
+        raise ValueError(f"{text!r} is no range of versions; write one such as >=2.6,<2.9")
+
+
+def is_in_range(version: str, text: str) -> bool:
+    """True where a version lies in a range; "" is the range of all. A build ahead of a release, as 2.9.0a0, counts as
+    that release: by PEP 440 it would lie in neither <2.9 nor >=2.9."""
+    return not text or _read(text).contains(Version(version).base_version)
+
+
+@functools.lru_cache(maxsize=1024)
+def ranges_meet(one: str, other: str) -> bool:
+    """True where some version may lie in both ranges. The candidates are their bounds, the versions right after each,
+    and the next release of each level: ranges that overlap at all share one of these."""
+    if not one or not other:
+        return True
+    both = _read(f"{one},{other}")
+    return any(both.contains(candidate) for candidate in _candidates(both))
+
+
+def _candidates(ranges: SpecifierSet) -> set[str]:
+    found = {"0", "0.dev0"}
+    for part in ranges:
+        version = Version(part.version.removesuffix(".*"))
+        release = version.release
+        bumped = [(*release[:level], release[level] + 1) for level in range(len(release))]
+        found |= {str(version), version.base_version, f"{version.public}.post1" if not version.is_devrelease else "0"}
+        found |= {".".join(map(str, numbers)) for numbers in [(*release, 0, 0, 0, 1), *bumped]}
+    return found
+
+
+def installed_torch() -> str | None:
+    """The version of torch that test files will import; None where the installation does not tell."""
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return None

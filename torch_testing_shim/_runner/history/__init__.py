@@ -1,14 +1,6 @@
-"""What earlier runs tell of files and tests.
+"""The history of earlier runs: durations and failures.
 
-failed_files        where failed tests are kept between runs: the tree's own record, and the lists that the user
-                    writes and reads
-failed_tests        which tests failed, as lines that the command line takes: `file::Class.test`, `file::Class`
-                    or `file`
-recorded_durations  what earlier runs tell of the files at hand
-times               the times file: how long files and their tests took, and on how many ranks
-times_file          the times file on the disk: read without ever failing a run, written as a whole or not at
-                    all
-tree_history        what a tree remembers of earlier runs: what failed, and how long it took
-whole_file          text files that are written as a whole or not at all: whoever reads one finds the old text
-                    or the new one
+tree_history  the history of a tree: read before a run, brought up to date after it, and its two files
+times         how long files and tests took, and on how many ranks (pure)
+failed_tests  failed tests as lines that the command line takes, and lists of them that users write and read
 """

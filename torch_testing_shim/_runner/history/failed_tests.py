@@ -1,28 +1,31 @@
-"""Which tests failed, as lines that the command line takes: `file::Class.test`, `file::Class` or `file`. Pure.
+"""Failed tests as lines that the command line takes: `file::Class.test`, `file::Class` or `file`; and lists of them.
 
-A class stands for its fixtures: where `setUpClass` failed, the class is what has to run again. A file stands for what
-no test of it can be blamed for: it did not import, say. A class also stands for a test whose name is not one line.
+A class stands for its fixtures: where `setUpClass` failed, the class runs again. It also stands for a test whose name
+is not one line. A file stands for a failure that belongs to no test: it did not import, say.
+
+`--write-failed` and `--failed-from` name lists: text files with one such line for each failure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from torch_testing_shim._shared.node_ids import class_of, covers, is_line, is_name
 
+from ..atomic_write import write_whole
 from ..process.retry import what_to_run
 from ..result import Failure, FileResult, RunSummary
-
-__all__ = ["failed_lines", "failures_known_after", "tests_by_file"]
+from ..usage_error import UsageError, why
 
 
 def failed_lines(summary: RunSummary) -> tuple[str, ...]:
-    """What failed in a run, each once, in the order of the failures."""
+    """The failures of a run as lines, each once, in their order."""
     return tuple(dict.fromkeys(_line(failure) for failure in summary.failures))
 
 
 def tests_by_file(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The files of the lines, each with its tests; () where the whole file is named."""
+    """The files that the lines name, each with its tests; () where the whole file is named."""
     found: dict[str, tuple[str, ...]] = {}
     for line in lines:
         file, _, test = line.partition("::")
@@ -32,14 +35,13 @@ def tests_by_file(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files: Collection[str]) -> tuple[str, ...]:
-    """The lines that are to be remembered after a run, sorted: what failed in it, and of the lines known before it
-    those whose tests have not run.
+    """Return the lines to remember after a run, sorted: its failures, and the known lines whose tests have not run.
 
     Args:
         known: the lines known before.
         summary: the run.
-        whole_files: the names of the files of which nothing was left out: what is known of them is out of date even
-            where its test is no more.
+        whole_files: the names of the files that ran as a whole: their known lines are out of date, even those of tests
+            that are gone.
     """
     ran: dict[str, list[FileResult]] = {}
     for result in summary.files:
@@ -56,10 +58,55 @@ def _line(failure: Failure) -> str:
 
 
 def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collection[str]) -> bool:
-    """True where a run has shown anew what became of the line's tests."""
+    """True where a run has a new result of the line's tests."""
     file, _, test = line.partition("::")
     results = ran.get(file, [])
     if file in whole_files and results and not any(result.ending.is_stopped for result in results):
         return True
     tests = [entry.test for result in results for entry in result.entries]
     return bool(tests) if not test else any(covers(test, name) for name in tests)
+
+
+def read_failed_list(path: Path) -> tuple[str, ...]:
+    """Read a list, less its empty lines.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = why(error) if isinstance(error, OSError) else "it is no text"
+        raise UsageError(f"cannot read --failed-from {str(path)!r}: {reason}") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def begin_failed_list(path: Path) -> None:
+    """Check before a run that its list can be written, and remove an old one: a run that is killed must leave no list,
+    since an empty one would say that nothing failed.
+
+    Raises:
+        UsageError: the list cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, [])
+        path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def write_failed_list(path: Path, lines: Sequence[str]) -> None:
+    """Write a list; an empty one where nothing failed.
+
+    Raises:
+        UsageError: the list cannot be written.
+    """
+    try:
+        write_whole(path, (f"{line}\n" for line in lines))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write --write-failed {str(path)!r}: {why(error)}")

@@ -1,4 +1,4 @@
-"""The times file: how long files and their tests took, and on how many ranks. Runs write it, sharding reads it.
+"""Recorded durations of files and tests, with their ranks: runs write them into the times file, sharding reads them.
 
     {"version": 1,
      "files": {"distributed/test_x": {"seconds": 9.5, "at": 1790000000.0,
@@ -7,8 +7,8 @@
 Seconds are wall time; `at` is when the file or test started, in seconds since the epoch; `ranks` is 0 for a test
 without ranks. A file's `seconds` is null until it has run as a whole.
 
-Several times files are merged by what is newest: of each file and each test the latest time counts, and a test that is
-older than the last whole run of its file is gone from the file. The order in which files are merged does not matter.
+In a merge of several times files the latest time of each file and each test counts, and a test that is older than the
+last whole run of its file is dropped. The order in which files are merged does not matter.
 """
 
 from __future__ import annotations
@@ -21,20 +21,18 @@ from dataclasses import asdict, dataclass, field
 from ..plan.selection import FileSelection
 from ..result import FileResult, RunSummary
 
-__all__ = ["FileTime", "TestTime", "Times", "merge_times", "parse_times", "times_of"]
-
 #: The version of the format that this module writes, and the only one that it reads.
 VERSION = 1
 
 
 @dataclass(frozen=True, order=True)
 class TestTime:
-    """How long a test took; the later of two is the greater.
+    """The duration of a test. Of two, the later is the greater.
 
     Attributes:
         at: when it started, in seconds since the epoch.
         seconds: its wall time.
-        ranks: on how many ranks it ran; 0 for a test without ranks.
+        ranks: the number of its ranks; 0 for a test without ranks.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -46,7 +44,7 @@ class TestTime:
 
 @dataclass(frozen=True)
 class FileTime:
-    """How long a file took.
+    """The duration of a file.
 
     Attributes:
         at: when the last whole run started, in seconds since the epoch; 0 where there was none.
@@ -66,7 +64,7 @@ class FileTime:
 
 @dataclass(frozen=True)
 class Times:
-    """What is known of how long files take, by their names."""
+    """The content of a times file: durations by the names of files."""
 
     files: Mapping[str, FileTime] = field(default_factory=dict)
 
@@ -75,7 +73,7 @@ class Times:
         return json.dumps({"version": VERSION, "files": files}, indent=1) + "\n"
 
     def expected(self, selected: Iterable[FileSelection]) -> dict[str, float]:
-        """The seconds that the selected files will take, by name; a file of which nothing is known is left out."""
+        """The seconds that the selected files will take, by name; a file without a recorded duration is left out."""
         found = {selection.name: self._seconds(selection) for selection in selected}
         return {name: seconds for name, seconds in found.items() if seconds is not None}
 
@@ -87,8 +85,23 @@ class Times:
         return max(0.0, file.seconds - sum(test.seconds for name, test in file.tests.items() if name not in chosen))
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """The records of the selected files, by file name. A file without a record is left out.
+
+    Attributes:
+        seconds: the duration of the file, all of its processes together.
+        tests: the duration of each of its tests, in seconds, by "Class.test".
+        ranks: the most ranks that one of its tests had.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tests: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+
 def merge_times(several: Iterable[Times]) -> Times:
-    """One `Times` of several: the newest of everything."""
+    """Merge several `Times` into one, which has the latest of each file and test."""
     by_name: dict[str, FileTime] = {}
     for times in several:
         for name, file in times.files.items():
@@ -105,18 +118,18 @@ def _merge_files(one: FileTime, other: FileTime) -> FileTime:
 
 
 def times_of(summary: RunSummary, whole: Collection[str], now: float) -> Times:
-    """What a run has shown.
+    """Return the durations of a run.
 
     Args:
         summary: the run.
-        whole: the names of the files that were to run all their tests, as far as they did.
-        now: the present, in seconds since the epoch, for what has no start time.
+        whole: the names of the files of which all tests were selected.
+        now: the present, in seconds since the epoch, for a file without a start time.
     """
     return Times({file.file: _file_time(file, file.file in whole, now) for file in summary.files})
 
 
 def _file_time(result: FileResult, is_whole: bool, now: float) -> FileTime:
-    """Tests that were cut short or skipped, and files that were, say nothing of how long they take."""
+    """The durations of a file and its tests, less those that were cut short or skipped."""
     ending = result.ending
     at = ending.started_at or now - ending.seconds
     tests = {
@@ -130,7 +143,7 @@ def _file_time(result: FileResult, is_whole: bool, now: float) -> FileTime:
 
 
 def parse_times(text: str | bytes) -> Times:
-    """Reads what `Times.to_json` wrote.
+    """Read the text of `Times.to_json`.
 
     Raises:
         ValueError: the text is something else; the message says what, in a few words.

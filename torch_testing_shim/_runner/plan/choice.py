@@ -11,23 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cli.options import Options
-from ..history.failed_files import FailedRecord, read_failed_list
-from ..history.failed_tests import tests_by_file
+from ..history.failed_tests import read_failed_list, tests_by_file
 from ..history.times import Times
-from ..history.tree_history import History
+from ..history.tree_history import FailedRecord, History
 from ..usage_error import UsageError
-from .order import begin_at, bring_to_front, end_with
 from .request import Place, Request, read_all
-from .selection import FileSelection, only_distributed, restrict, select
+from .selection import FileSelection, begin_at, bring_to_front, end_with, only_distributed, restrict, select
 from .sharding import take_shard
 from .tree import Tree
-
-__all__ = ["choose"]
 
 
 @dataclass(frozen=True)
 class _Requests:
-    """What the texts of the command line name, all of them read before any of them is used."""
+    """The requests of the command line, all of them read before any of them is used."""
 
     include: list[Request]
     exclude: list[Request]
@@ -38,12 +34,12 @@ class _Requests:
 
 
 def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
-    """The files that this command line is about, and sentences that the user should read about the choice.
+    """Return the files that a command line chooses, and notes for the user about the choice.
 
     Args:
         options: the command line.
         tree: the tree that the files lie in.
-        history: what failed the last time, and how long files took, for the plan of shards.
+        history: failures of the last run, and recorded durations for the plan of shards.
 
     Raises:
         UsageError: a text names nothing.
@@ -101,7 +97,7 @@ def _tests_of(requests: Iterable[Request]) -> dict[str, tuple[str, ...]]:
 
 
 def _shard(selected: tuple[FileSelection, ...], options: Options, times: Times) -> tuple[FileSelection, ...]:
-    """This shard's part, in the order of the selection: a plan of shards does not depend on it."""
+    """This shard's part, in the order of the selection, on which a plan of shards does not depend."""
     if options.shard is None:
         return selected
     mine = set(take_shard(selected, options.shard, times.expected(selected)))
@@ -111,7 +107,7 @@ def _shard(selected: tuple[FileSelection, ...], options: Options, times: Times) 
 def _ordered(
     selected: tuple[FileSelection, ...], front: Iterable[Request], options: Options, record: FailedRecord
 ) -> tuple[FileSelection, ...]:
-    """What failed before comes first, and before it what is brought to the front."""
+    """Put files that failed before first, and files that are brought to the front before these."""
     failed = tests_by_file(record.lines) if options.failed_first else {}
     in_front = [name for request in front for name in request.files]
     failed_here = [file.name for file in selected if file.name in failed]

@@ -1,4 +1,4 @@
-"""What a test file's source tells the schedule before the file runs: read once, and never by importing it."""
+"""The facts that the schedule needs of a test file before it runs, read off its source without importing it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-__all__ = ["FileFacts", "read_facts"]
 
 #: An import of torch, or of a module of this package that imports torch: those without an underscore.
 TORCH_IMPORT = re.compile(rb"^\s*(import|from)\s+(torch\b|torch_testing_shim\.[a-z])", re.MULTILINE)
@@ -20,7 +18,7 @@ WORLD_SIZE = "world_size"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file's source tells.
+    """Facts of one file.
 
     Attributes:
         imports_torch: it imports torch itself.
@@ -69,7 +67,7 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _world_sizes(tree: ast.Module) -> Iterator[ast.expr]:
-    """What is assigned to, or returned from, something called `world_size`."""
+    """The values that are assigned to, or returned from, anything called `world_size`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == WORLD_SIZE:
             yield from (one.value for one in ast.walk(node) if isinstance(one, ast.Return) and one.value is not None)

@@ -1,7 +1,7 @@
-"""Requests: what the user types to name files and tests -> the names of files, and the test. Pure.
+"""Requests: the words by which a user names files and tests -> the names of files, and the test. Pure.
 
-One request is `FILE` or `FILE::Class.test` (`FILE::Class::test` means the same, `FILE::Class` the class). The name of a
-test may have any characters in it, as its parameters put them there. FILE is
+One request is `FILE` or `FILE::Class.test` (`FILE::Class::test` means the same, `FILE::Class` the class). A test's name
+may hold any characters, since its parameters are part of it. FILE is
 
 * a test file's name, `distributed/checkpoint/test_fsdp_optim_state`, with or without `.py`;
 * a folder of them, `distributed/checkpoint`;
@@ -23,15 +23,13 @@ from torch_testing_shim._shared.node_ids import dotted, is_name
 
 from ..usage_error import UsageError
 
-__all__ = ["Place", "Request", "read_all", "read_request"]
-
 #: How many near names an error suggests, and how near: all names share `test_`, so difflib's usual 0.6 is too little.
 SUGGESTIONS, NEARNESS = 3, 0.7
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a request names.
+    """The files and the test that a request names.
 
     Attributes:
         files: the names of the files, at least one.
@@ -44,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Place:
-    """Where names and paths start: two absolute folders, without symbolic links."""
+    """The folders that names and paths start at: absolute, without symbolic links."""
 
     test_folder: str
     working_folder: str
@@ -59,10 +57,10 @@ class Place:
 
 
 def read_all(texts: Iterable[str], names: Sequence[str], place: Place) -> list[Request]:
-    """What each of `texts` names among the files `names`.
+    """Read each of `texts` as a request for some of the files `names`.
 
     Raises:
-        UsageError: some name nothing; the message has one line for each of these.
+        UsageError: some of them name nothing; the message has one line for each.
     """
     requests, problems = [], []
     for text in texts:
@@ -76,7 +74,7 @@ def read_all(texts: Iterable[str], names: Sequence[str], place: Place) -> list[R
 
 
 def read_request(text: str, names: Sequence[str], place: Place) -> Request:
-    """What `text` names among the files `names`.
+    """Read `text` as a request for some of the files `names`.
 
     Raises:
         UsageError: it names nothing; the message is one line and suggests the nearest names.

@@ -1,25 +1,24 @@
-"""Selection: which files run, and which of their tests. Pure: requests in, records out."""
+"""Selection: which files run, in which order, and which of their tests. Pure: requests in, records out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch_testing_shim._shared.node_ids import covers
 
+from ..usage_error import UsageError
 from .request import Request
-
-__all__ = ["FileSelection", "only_distributed", "restrict", "select"]
 
 
 @dataclass(frozen=True, order=True)
 class FileSelection:
-    """One test file that is to run.
+    """One test file that runs.
 
     Attributes:
-        name: the file's name, see `discovery`.
+        name: the file's name (see `tree`).
         tests: the tests of it that were asked for, as `Class.test` or `Class`; empty for all of them.
-        excluded: the tests that are left out of these, likewise.
+        excluded: the tests that are left out of these, named in the same way.
     """
 
     name: str
@@ -27,7 +26,7 @@ class FileSelection:
     excluded: tuple[str, ...] = ()
 
     def without(self, excluded: Sequence[str]) -> FileSelection | None:
-        """This selection less some tests of the file; None where nothing can be left."""
+        """This selection less some tests of the file; None where it becomes empty."""
         left = tuple(test for test in self.tests if not any(covers(name, test) for name in excluded))
         if self.tests and not left:
             return None
@@ -41,7 +40,7 @@ class FileSelection:
         return is_wanted and not any(covers(name, test) for name in self.excluded)
 
     def only(self, tests: Sequence[str]) -> FileSelection | None:
-        """What this selection and `tests` have in common, where () is all tests; None for nothing."""
+        """The intersection of this selection and `tests`, where () is all tests; None where it is empty."""
         if not tests or not self.tests:
             both = tuple(tests) or self.tests
         else:
@@ -55,9 +54,9 @@ class FileSelection:
 
 
 def select(names: Sequence[str], include: Sequence[Request], exclude: Iterable[Request]) -> tuple[FileSelection, ...]:
-    """The files to run: what `include` asks for in its order (all `names` where it is empty) less what `exclude` names.
+    """Return the files to run: those of `include` in its order (all `names` where it is empty) less those of `exclude`.
 
-    A file asked for twice runs once; asked for as a whole and in part, it runs as a whole.
+    A file that is named twice runs once. A file that is named as a whole and in part runs as a whole.
     """
     wanted: dict[str, tuple[str, ...]] = {} if include else dict.fromkeys(names, ())
     for request in include:
@@ -75,7 +74,7 @@ def select(names: Sequence[str], include: Sequence[Request], exclude: Iterable[R
 
 
 def restrict(selected: Iterable[FileSelection], tests: Mapping[str, Sequence[str]]) -> tuple[FileSelection, ...]:
-    """What of `selected` lies in `tests` too: names of files -> their tests, where () is all tests of a file."""
+    """Return the part of `selected` that lies in `tests`: names of files -> their tests, where () is all tests."""
     both = (file.only(tests[file.name]) for file in selected if file.name in tests)
     return tuple(file for file in both if file is not None)
 
@@ -96,3 +95,34 @@ def _merge(known: tuple[str, ...] | None, more: tuple[str, ...]) -> tuple[str, .
 
 def _meet(one: str, other: str) -> bool:
     return covers(one, other) or covers(other, one)
+
+
+def begin_at(selected: Sequence[FileSelection], first: Request) -> tuple[FileSelection, ...]:
+    """The files from the first that `first` names on (upstream: `--first`).
+
+    Raises:
+        UsageError: none of them is selected.
+    """
+    return tuple(selected[_positions(selected, first, "--first")[0] :])
+
+
+def end_with(selected: Sequence[FileSelection], last: Request) -> tuple[FileSelection, ...]:
+    """The files up to the last that `last` names, which is among them (upstream: `--last`).
+
+    Raises:
+        UsageError: none of them is selected.
+    """
+    return tuple(selected[: _positions(selected, last, "--last")[-1] + 1])
+
+
+def bring_to_front(selected: Sequence[FileSelection], names: Collection[str]) -> tuple[FileSelection, ...]:
+    """The selected files that are called one of `names` before the others, in the order of `names`."""
+    places = {name: place for place, name in enumerate(names)}
+    return tuple(sorted(selected, key=lambda file: places.get(file.name, len(places))))
+
+
+def _positions(selected: Sequence[FileSelection], request: Request, option: str) -> list[int]:
+    found = [place for place, file in enumerate(selected) if file.name in request.files]
+    if not found:
+        raise UsageError(f"{option} names {' and '.join(request.files)}, which is not selected")
+    return found

@@ -1,7 +1,7 @@
 """The tree of a run: where its test files lie, what they are called, and where reports about them go.
 
-A test file is called `test_*.py`. Its name is its path below the tests' folder without `.py`, with forward slashes, as
-upstream names it: `distributed/checkpoint/test_fsdp_optim_state`.
+A test file is called `test_*.py`, or as the project says. Its name is its path below the tests' folder without `.py`,
+with forward slashes, as upstream names it: `distributed/checkpoint/test_fsdp_optim_state`.
 
 With `--upstream PATH ...` PyTorch's own test files, wherever they lie, take the place of the tree's. They run by
 `python -m torch_testing_shim FILE`, which serves their imports of PyTorch's harness from this package, and their names
@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..usage_error import UsageError
 
-__all__ = ["Tree", "find_test_names"]
-
-#: Folders below the tests' folder that hold no tests: measurements, written reports, Python's caches.
-SKIPPED_FOLDERS = frozenset({"benchmarks", "conformance", "test-reports", "__pycache__"})
+#: How test files are called, where nobody says otherwise, and how pytest has it.
+DEFAULT_PATTERNS = ("test_*.py",)
+_PYTESTS_PATTERNS = (*DEFAULT_PATTERNS, "*_test.py")
+REPORTS = "test-reports"
+#: Folders that hold no tests, wherever they lie: written reports and Python's caches.
+SKIPPED_FOLDERS = frozenset({REPORTS, "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Tree:
         package: folder put first on PYTHONPATH, so that test files import the torch_testing_shim that lies in it; None
             where the package is installed.
         upstream: the PATHs of `--upstream`, as given; empty where the tree's own files run.
+        patterns: globs over the names of the tree's own test files, of which one has to match.
+        excluded: globs over the paths of folders below the tests' folder that are passed over.
     """
 
     root: Path
@@ -42,12 +47,15 @@ class Tree:
     reports: Path
     package: Path | None = None
     upstream: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = DEFAULT_PATTERNS
+    excluded: tuple[str, ...] = ()
 
     @classmethod
-    def of_repository(cls, root: Path) -> Tree:
-        """The tree whose `run_test.py` lies in `root` beside the folder `test`."""
+    def of_repository(cls, root: Path, tests: Path | None = None) -> Tree:
+        """The tree of the project in `root`, whose test files lie in `tests`, or by default in its folder `test`."""
         package = root if (root / "torch_testing_shim").is_dir() else None
-        return cls(root, root / "test", root / "test" / "test-reports", package)
+        tests = root / "test" if tests is None else tests
+        return cls(root, tests, tests / REPORTS, package)
 
     def with_upstream(self, paths: Sequence[str]) -> Tree:
         """This tree with the test files at `paths` in place of its own; the tree itself where there are no paths.
@@ -71,7 +79,9 @@ class Tree:
         Raises:
             UsageError: a folder cannot be read, or a test file's name cannot be printed on one line.
         """
-        return tuple(sorted(set(self._upstream_names()))) if self.upstream else find_test_names(self.tests)
+        if self.upstream:
+            return tuple(sorted(set(self._upstream_names())))
+        return find_test_names(self.tests, self.patterns, self.excluded)
 
     @property
     def is_whole(self) -> bool:
@@ -86,16 +96,19 @@ class Tree:
         for path in (Path(os.path.realpath(path)) for path in self.upstream):
             below = path.relative_to(self.tests)
             if path.is_dir():
-                yield from ((below / name).as_posix() for name in find_test_names(path, as_pytest=True))
+                yield from ((below / name).as_posix() for name in find_test_names(path, _PYTESTS_PATTERNS))
             else:
                 yield below.as_posix().removesuffix(".py")
 
 
-def find_test_names(test_folder: Path, *, as_pytest: bool = False) -> tuple[str, ...]:
-    """The sorted names of all test files below `test_folder`; hidden folders are passed over.
+def find_test_names(
+    test_folder: Path, patterns: Sequence[str] = DEFAULT_PATTERNS, excluded: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The sorted names of all test files below `test_folder`. Hidden folders and virtual environments are passed over.
 
     Args:
-        as_pytest: include files that are called `*_test.py`, as pytest does.
+        patterns: globs over the files' own names, of which one has to match.
+        excluded: globs over the paths of folders, relative to `test_folder`, that are passed over.
 
     Raises:
         UsageError: the folder or one below it cannot be read, or a test file's name cannot be printed on one line.
@@ -104,17 +117,24 @@ def find_test_names(test_folder: Path, *, as_pytest: bool = False) -> tuple[str,
         raise UsageError(f"there is no test folder at {str(test_folder)!r}")
     names = []
     for folder, subfolders, files in os.walk(test_folder, onerror=_refuse):
-        subfolders[:] = [name for name in subfolders if name not in SKIPPED_FOLDERS and not name.startswith(".")]
         below = Path(folder).relative_to(test_folder)
-        names += [(below / name[: -len(".py")]).as_posix() for name in files if _is_test_file(name, as_pytest)]
+        subfolders[:] = [name for name in subfolders if _may_hold_tests(test_folder, below / name, excluded)]
+        found = [name for name in files if name.endswith(".py") and _matches(name, patterns)]
+        names += [(below / name[: -len(".py")]).as_posix() for name in found]
     for name in names:
         if not name.isprintable():
             raise UsageError(f"the test file {name + '.py'!r} has characters in its name that cannot be printed")
     return tuple(sorted(names))
 
 
-def _is_test_file(name: str, as_pytest: bool) -> bool:
-    return (name.startswith("test_") and name.endswith(".py")) or (as_pytest and name.endswith("_test.py"))
+def _may_hold_tests(test_folder: Path, below: Path, excluded: Sequence[str]) -> bool:
+    is_of_project = below.name not in SKIPPED_FOLDERS and not below.name.startswith(".")
+    is_environment = os.path.exists(test_folder / below / "pyvenv.cfg")
+    return is_of_project and not is_environment and not _matches(below.as_posix(), excluded)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern.rstrip("/")) for pattern in patterns)
 
 
 def _refuse(error: OSError) -> None:

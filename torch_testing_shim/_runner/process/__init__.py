@@ -2,16 +2,15 @@
 
 From the plan to a process there are three records, each frozen:
 
-    FileSelection  which tests of which file: the plan's
-    RunOrder       one process of a file, and what it is for: the first one, the rest, a test again
+    FileSelection  a file of the plan, with its selected tests
+    RunOrder       one process of a file, and its kind: the first, one that resumes, a retry
     FileCommand    its command line and variables, as a developer would type them; a new interpreter runs it, or the
                    warm interpreter reads it as JSON and becomes it
 
 The loop, and what it asks:
 
     schedule       which process runs when, and when the run stops
-    slots          rank slots and accelerators that files share (pure)
-    start_rules    which processes may not start any more (pure)
+    slots          what keeps a process from starting: too few rank slots or accelerators, or the end of the run
     stop           Ctrl-C, SIGTERM and SIGHUP
     file_life      one file from its first process to its result
     retry          what runs next of a file once one of its processes has ended (pure)
@@ -25,9 +24,7 @@ One process:
     coverage_run   commands that run under coverage.py, and the report about all of them
     file_process   a file's process with its output and journal: started, watched, ended
     start          forked from the warm interpreter, or a new interpreter
-    child_process  a child that is waited for, whoever has forked it
-    process_tree   which processes belong to a test file, and how they are ended
-    early_end      how a process is ended early: asked first, then by force
+    child_process  a child of the runner's, started or adopted
+    process_tree   which processes belong to a test file, and how they are ended: asked first, then by force
     output_file    what a file prints, read as it grows and kept small
-    run_folder     the folder of one run
 """

@@ -16,8 +16,6 @@ from ..plan.tree import Tree
 from .command import FileCommand
 from .coverage_run import coverage_arguments
 
-__all__ = ["build_command"]
-
 
 def build_command(selection: FileSelection, options: Options, tree: Tree) -> FileCommand:
     """The command for `selection`."""

@@ -1,4 +1,4 @@
-"""The process of a test file as the runner sees it, whoever has forked it: a child that is waited for."""
+"""A child process that the runner waits for, started by itself or forked from the warm interpreter."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import sys
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 
-from torch_testing_shim._shared.child_setup import die_with_this_process
-
-__all__ = ["ChildProcess", "reap_strangers", "start_child"]
+from torch_testing_shim._shared.parent_death import die_with_this_process
 
 
 class ChildProcess:
@@ -19,7 +17,7 @@ class ChildProcess:
     Attributes:
         pid: its process id.
         exit_code: None while it runs; then its exit status, or minus the number of the signal that ended it.
-        descriptor: becomes readable when it ends; None after that, and where the system has no such descriptors.
+        descriptor: becomes readable when it ends; None from then on, and on systems without such descriptors.
     """
 
     def __init__(self, pid: int) -> None:
@@ -28,7 +26,7 @@ class ChildProcess:
         self.descriptor = _open_process(pid)
 
     def has_ended(self) -> bool:
-        """Looks without waiting."""
+        """Look without waiting, and collect the exit status."""
         if self.exit_code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -39,7 +37,7 @@ class ChildProcess:
         return self.exit_code is not None
 
     def signal(self, number: int) -> None:
-        """Signals its process group, or the process alone where that has left its group."""
+        """Signal its process group, or the process alone where it has left its group."""
         if not self.has_ended():
             with suppress(ProcessLookupError):
                 try:
@@ -58,11 +56,11 @@ def _open_process(pid: int) -> int | None:
 def start_child(
     arguments: Sequence[str], environment: Mapping[str, str], output: int, pass_fds: Sequence[int] = ()
 ) -> ChildProcess:
-    """Starts a program that leads a session, reads nothing, and dies with this process.
+    """Start a program that leads a session, reads nothing, and dies with this process.
 
     Args:
         output: the descriptor that it prints to.
-        pass_fds: descriptors that it gets besides.
+        pass_fds: further descriptors that it inherits.
 
     Raises:
         OSError: it cannot be started.
@@ -77,15 +75,15 @@ def start_child(
         env=dict(environment),
         pass_fds=pass_fds,
     )
-    process.returncode = 0  # from here on `ChildProcess` waits for it, and subprocess is not to complain that it runs
+    process.returncode = 0  # `ChildProcess` waits for it from here on; subprocess would warn that it still runs
     return ChildProcess(process.pid)
 
 
-def reap_strangers(own: Container[int | None]) -> None:
-    """Collects the ended children that this process did not start: orphans that it has adopted. Linux only.
+def reap_orphans(own: Container[int | None]) -> None:
+    """Collect the ended children that this process did not start: orphans that it has adopted. Linux only.
 
     Args:
-        own: the ids of the children that somebody else waits for; where one of them has ended, strangers wait for it.
+        own: the ids of the children that other code waits for; orphans behind one of these that has ended wait for it.
     """
     while sys.platform == "linux":
         try:

@@ -17,18 +17,8 @@ from typing import Any
 from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 from torch_testing_shim._shared.main_part import BY_PYTEST, PACKAGE
 
-__all__ = [
-    "EMPTY_MARK",
-    "MARK_VARIABLE",
-    "PACKET_BYTES",
-    "FileCommand",
-    "own_interpreter",
-    "read_command",
-    "write_command",
-]
-
-#: Set in a test file's environment to a value that no other file of this or another run has: it marks the file's
-#: processes. Nothing reads it but the runner, which looks for it in the environments of all processes.
+#: Marks the processes of a test file: its value is unique to the file, among all runs. Only the runner reads it, in the
+#: environments of all processes.
 MARK_VARIABLE = "TORCH_TESTING_SHIM_RUNNER_MARK"
 #: The warm interpreter's own mark. It is as long as every other, so that a fork can write its own over it.
 EMPTY_MARK = "0" * 32
@@ -40,7 +30,7 @@ PACKET_BYTES = 1 << 14
 def own_interpreter() -> tuple[str, ...]:
     """The interpreter that runs this process, with its options."""
     flags = interpreter_flags()
-    is_deaf = sys.flags.ignore_environment and "-u" not in flags  # to PYTHONUNBUFFERED, which files are to have
+    is_deaf = sys.flags.ignore_environment and "-u" not in flags  # to PYTHONUNBUFFERED, which files need
     return (sys.executable, *flags, *(["-u"] if is_deaf else []))
 
 

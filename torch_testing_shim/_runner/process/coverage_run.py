@@ -1,7 +1,7 @@
 """Coverage: test files run under coverage.py, and one report about all of them.
 
-Each process of a test file, ranks included, writes its own data beside `test/test-reports/coverage/data`; after the run
-they are combined into that one file, which coverage.py's own commands read: `coverage html --data-file=...`.
+Each process of a test file, ranks included, writes its own data beside `coverage/data` in the reports folder. After the
+run they are combined into that one file, which coverage.py's own commands read: `coverage html --data-file=...`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from pathlib import Path
 
 from ..usage_error import UsageError, why
 
-__all__ = ["begin_coverage", "combined_report", "coverage_arguments"]
-
-#: The first version that can measure processes which end by os._exit, as ranks do.
+#: The first version that measures processes that end by os._exit, as ranks do.
 OLDEST = (7, 10)
 CONFIGURATION = Path(__file__).with_name("coverage.cfg")
 
 
 def coverage_arguments(reports: Path) -> tuple[str, ...]:
-    """What stands between the interpreter and a test file's path so that the file is measured."""
+    """The words between the interpreter and a test file's path that have the file measured."""
     return ("-m", "coverage", "run", f"--rcfile={CONFIGURATION}", f"--data-file={_data_file(reports)}")
 
 
 def begin_coverage(reports: Path) -> None:
-    """Makes room for the data of a run and takes away that of the last one.
+    """Make the folder for the data of a run and remove the data of the last run.
 
     Raises:
         UsageError: coverage.py is not installed or too old, or the folder cannot be written.
@@ -41,8 +39,8 @@ def begin_coverage(reports: Path) -> None:
 
 
 def combined_report(root: Path, reports: Path) -> str:
-    """Combines what the processes have measured; returns coverage.py's table of the files below `root`, or one sentence
-    where there is none."""
+    """Combine the data of all processes; return coverage.py's table of the files below `root`, or one sentence where
+    there is none."""
     coverage = _coverage()
     measured = coverage.Coverage(data_file=str(_data_file(reports)), config_file=str(CONFIGURATION))
     table = io.StringIO()

@@ -1,4 +1,4 @@
-"""One file from its first process to its result: which of its processes are still to come. It starts none itself."""
+"""One file from its first process to its result: it orders the processes that follow, and starts none itself."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from torch_testing_shim._shared.journal import JournalEntry
 from ..cli.options import Options
 from ..expectations.judgement import Judge
 from ..plan.selection import FileSelection
-from ..plan.split import split_tests
+from ..plan.sharding import split_tests
 from ..result import FileResult
 from .fold import fold_runs
-from .retry import FinishedRun, RunKind, RunOrder, again_after, failed_runs, rest_of
-
-__all__ = ["FileLife"]
+from .retry import FinishedRun, RunKind, RunOrder, failed_runs, resume_after, retries_after
 
 
 class FileLife:
-    """What has become of a file so far.
+    """The life of a file.
 
     Args:
-        selection: what of it runs.
-        options: how often it runs, and how often its tests run again.
-        parts: in how many parts it runs; 1 for as a whole.
-        seconds: what its tests took before, by "Class.test".
-        judge: what its tests' results count as.
+        selection: the file and its selected tests.
+        options: the number of repetitions and retries.
+        parts: the number of parts that it runs in; 1 for a file that stays whole.
+        seconds: recorded durations of its tests, by "Class.test".
+        judge: judges the results of its tests.
 
     Attributes:
-        has_started: one of its processes has.
-        result: what it came to; None before.
+        has_started: one of its processes has started.
+        result: the file's result, judged; None before it has ended.
     """
 
     def __init__(
@@ -49,60 +47,60 @@ class FileLife:
         self._seconds = seconds or {}
         self._judge = judge or Judge()
         self._runs: list[FinishedRun] = []
-        self._number = 0  # how many times it has begun
-        self._left = 0  # how many of its processes run or wait
+        self._number = 0  # repetitions that have begun
+        self._left = 0  # processes that run or wait
         self._is_cut_short = False
 
     def begin(self) -> list[RunOrder]:
-        """The orders to run it once."""
+        """Return the orders to run it once."""
         self._number += 1
         self._left += 1
         if self._parts > 1:
-            return [RunOrder(RunKind.NAMES, self.selection, self._number, parts=self._parts)]
+            return [RunOrder(RunKind.DISCOVER, self.selection, self._number, parts=self._parts)]
         return [RunOrder(RunKind.FIRST, self.selection, self._number)]
 
     @property
     def is_waiting(self) -> bool:
-        """It has been begun again and nothing of that has started."""
+        """Its latest repetition has begun, and none of its processes has ended."""
         return not any(run.order.number == self._number for run in self._runs)
 
     def drop(self, order: RunOrder) -> None:
-        """The order will not be carried out."""
+        """Take back an order that will not be carried out."""
         self._left -= 1
-        if order.is_first or order.kind is RunKind.NAMES:
+        if order.is_first or order.kind is RunKind.DISCOVER:
             self._is_cut_short = True
 
     def take(self, run: FinishedRun) -> list[RunOrder]:
-        """Takes a process that has ended; the orders that follow from it."""
-        if run.order.kind is RunKind.NAMES:
+        """Take a process that has ended; return the orders that follow from it."""
+        if run.order.kind is RunKind.DISCOVER:
             orders = self._split(run)
         else:
             self._runs.append(run)
-            rest = rest_of(run)
+            rest = resume_after(run)
             orders = [*([rest] if rest else []), *self._again(run)]
         self._left += len(orders) - 1
         return orders
 
     @property
     def is_between(self) -> bool:
-        """None of its processes runs or waits."""
+        """True where none of its processes runs or waits."""
         return self._left == 0
 
     @property
     def is_to_repeat(self) -> bool:
-        """It has run once, and is to run once more."""
+        """True where it runs once more after this repetition."""
         if self._is_cut_short or (self._options.repeat and self._number >= self._options.repeat):
             return False
         last = [run for run in self._runs if run.order.number == self._number]
         return not (self._options.until_failure and self._judge.result(self._fold(last)).failed)
 
     def end(self) -> FileResult | None:
-        """What it came to, before any judgement; None where none of its tests was to run yet."""
+        """Return its result before any judgement; None where none of its processes has run tests."""
         self.result = self._fold(self._runs) if self._runs else None
         return self.result
 
     def _again(self, run: FinishedRun) -> Sequence[RunOrder]:
-        """The tests of a process that run again."""
+        """The orders for the tests of a process that run again."""
         device = run.journal.device
 
         def judge(entry: JournalEntry) -> JournalEntry:
@@ -111,13 +109,13 @@ class FileLife:
         def retries(entry: JournalEntry) -> int:
             return self._judge.retries(entry, device, self._options.retries)
 
-        return again_after(run, failed_runs(run, judge), retries)
+        return retries_after(run, failed_runs(run, judge), retries)
 
     def _fold(self, runs: Sequence[FinishedRun]) -> FileResult:
         return fold_runs(runs, flaky_fails=self._options.fail_on_flaky)
 
     def _split(self, run: FinishedRun) -> list[RunOrder]:
-        """The parts of the file; the whole where it did not tell the names of its tests, which is not to matter."""
+        """The orders for the parts of the file; one for the whole file where the names of its tests are not known."""
         has_told = run.journal.is_finished and run.ending.exit_code == 0
         parts = split_tests(run.journal.planned, self._seconds, self._parts) if has_told else ()
         whole = replace(run.order, kind=RunKind.FIRST, parts=0)

@@ -1,8 +1,8 @@
 """One test file in a child process of its own: started, watched, and ended with everything that it has started.
 
 The child leads a session, reads nothing, prints to a file and dies with the runner. Its temporary files go into a
-folder that is removed when it has ended, for a killed test file cannot tidy up. A `FileProcess` never waits: it is
-looked at again and again, so that one loop can have many of them.
+folder that is removed when it has ended, since a killed test file cannot clean up. A `FileProcess` never waits: one
+loop steps many of them again and again.
 """
 
 from __future__ import annotations
@@ -16,48 +16,29 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
-from torch_testing_shim._shared.journal_reading import JournalNews, JournalReader
+from torch_testing_shim._shared.journal_reading import JournalReader
 
+from ..report.events import Watcher
 from ..result import FileEnding
 from ..usage_error import UsageError
 from .child_process import ChildProcess
 from .command import MARK_VARIABLE, FileCommand
-from .early_end import ask_for_stacks, end_early
 from .output_file import OutputFile
-from .process_tree import ProcessTree
+from .process_tree import ProcessTree, Waiting, ask_for_stacks, end_early
 from .start import Starter
 
-__all__ = ["FileProcess", "Shown", "Watcher"]
-
-#: How often a running file's output and journal are looked at, in seconds: short beside a test, long beside a look.
+#: The time between two looks at a file's output and journal, in seconds: short beside a test, long beside a look.
 LOOK_INTERVAL = 0.05
-#: How long what a file started may outlive it before it is ended, in seconds: helpers that see its end need a moment.
+#: The time that a file's helpers have to see its end and end by themselves, in seconds.
 LEFTOVER_GRACE = 1.0
 
-#: A disk with less room than this is full, in bytes.
+#: A disk with less free room than this counts as full, in bytes.
 FULL_BYTES = 1 << 16
 
-#: What waits by yielding, and returns its result.
-Waiting = Generator[None, None, None]
-
-#: A test's entry and the device type that it ran on -> the entry as people are to see it.
+#: A test's entry and the device type that it ran on -> the entry as people see it.
 Shown = Callable[[JournalEntry, str], JournalEntry]
-
-
-class Watcher(Protocol):
-    """What sees a file's progress."""
-
-    def on_output(self, chunk: bytes) -> None:
-        """The file has printed `chunk`."""
-
-    def on_journal(self, news: JournalNews) -> None:
-        """The journal has grown."""
-
-    def on_look(self) -> None:
-        """Time has passed."""
 
 
 @contextmanager
@@ -112,24 +93,24 @@ class FileProcess:
 
     @property
     def journal(self) -> JournalContents:
-        """Its journal, as far as it has been read."""
+        """The content of its journal, as far as it has been read."""
         return self._journal.contents()
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when there is a step to do, as far as a descriptor can tell."""
+        """Descriptors that become readable when there is a step to do, as far as descriptors can tell."""
         if self._child is None:
             return self._starter.descriptors
         return [] if self._child.descriptor is None else [self._child.descriptor]
 
     def step(self, *, is_to_stop: bool = False) -> bool:
-        """Does what is to be done now; True once the process has ended.
+        """Do one step, without waiting; return True once the process has ended.
 
         Args:
             is_to_stop: the user wants the run to stop.
 
         Raises:
-            UsageError: the folder cannot be made or the process not be started.
+            UsageError: the folder cannot be made, or the process cannot be started.
         """
         self._is_to_stop = is_to_stop
         try:
@@ -139,7 +120,7 @@ class FileProcess:
         return False
 
     def close(self) -> None:
-        """Kills what still runs, for the case that the process did not come to its end."""
+        """Kill the processes that still run, where the run breaks off."""
         self._life.close()
 
     def _live(self) -> Waiting:
@@ -157,7 +138,7 @@ class FileProcess:
         tree = ProcessTree(session=-1, mark=mark)
         try:
             self._child = child = yield from self._start(output, mark)
-            started_at, began = time.time(), time.monotonic()  # the first one's wait for the interpreter is not its own
+            started_at, began = time.time(), time.monotonic()  # less the first file's wait for the warm interpreter
             tree = ProcessTree(session=child.pid, mark=mark)
             how = yield from self._watch(child, output, began)
             seconds = time.monotonic() - began
@@ -185,7 +166,7 @@ class FileProcess:
         )
 
     def _watch(self, child: ChildProcess, output: OutputFile, began: float) -> Generator[None, None, str]:
-        """Yields until the process has ended; returns why it has to be ended, "" where it has by itself."""
+        """Yield until the process has ended; return why it has to be ended, "" where it has ended by itself."""
         allowed = self._seconds
         while not child.has_ended():
             if self._is_to_stop:
@@ -198,7 +179,7 @@ class FileProcess:
         return ""
 
     def _look(self, output: OutputFile, *, is_last: bool = False) -> None:
-        """Tells the watcher what is new."""
+        """Pass new output and journal entries on to the watcher."""
         self._looked = time.monotonic()
         for chunk in output.read_new():
             self._watcher.on_output(chunk)
@@ -219,7 +200,7 @@ class FileProcess:
 
 
 def _full_disk(folder: Path) -> list[str]:
-    """A line where the disk of `folder` is full: a process that fills it cannot print what became of it."""
+    """A line where the disk of `folder` is full: a process that fills it cannot print its own error."""
     try:
         disk = os.statvfs(folder)
     except OSError:

@@ -1,20 +1,20 @@
-"""The fold: what a file's journal and the end of its process say together. Pure.
+"""The fold: a file's journal and the end of its process make its result. Pure.
 
-The rule of the fold is that nothing is lost: every planned test ends up as something, and a process whose end does not
-fit its journal is a fault of the file, whatever its tests say.
+The fold loses nothing: every planned test has a result, and a process whose end contradicts its journal is a fault of
+the file, whatever its tests say.
 
 | the file's process | result |
 | --- | --- |
 | ended while a test ran | error of that test |
 | ended before a planned test | "did not run", an error of that test |
-| ended by the runner when its limit was over | error of the test that ran then, and of those that never did |
+| ended by the runner when its limit was over | error of the test that ran then, and of each that never started |
 | no journal, exit status 0 | error of the file: a file that ran nothing is never a pass |
 | no journal, exit status 2, or 4 as pytest says it | the same: it refused its arguments, or the device |
 | no journal, other end | error of the file: it did not import, or crashed before its first test |
 | end and journal disagree | error of the file, beside what its tests say |
-| stopped by the user | what ended counts; what ran then is named, with where it stood, and neither passed nor failed |
+| stopped by the user | tests that ended count; one that ran is named, with its stack, and is neither pass nor failure |
 
-Of a file that ran in several processes, `fold_runs` puts the results together.
+`fold_runs` combines the results of the processes of one file.
 """
 
 from __future__ import annotations
@@ -27,18 +27,15 @@ from torch_testing_shim._shared.journal import JournalContents, JournalEntry, Te
 from ..result import DID_NOT_RUN, ExitStatus, Failure, FileEnding, FileResult
 from .retry import FinishedRun, RunKind, end_of, in_order, never_started, rerun_entry, unfinished_entry
 
-__all__ = ["fold", "fold_runs", "headline"]
-
-
-#: What pytest ends with where its command line is wrong.
+#: The exit status of pytest where its command line is wrong.
 PYTESTS_USAGE = 4
 
-#: The label of what ran when the file's limit was over.
+#: The label of a test that ran when the file's limit was over.
 TIMED_OUT = "timed out"
 
 
 def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
-    """What `ending` and `journal` say together; the table above has the rules."""
+    """Return the result of one process; the table above has the rules."""
     result = FileResult(ending, journal.entries, device=journal.device, left_out=journal.left_out)
     if ending.is_stopped:
         return replace(result, interrupted=tuple(_interrupted(ending, journal)))
@@ -55,10 +52,10 @@ def fold(ending: FileEnding, journal: JournalContents) -> FileResult:
 
 
 def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> FileResult:
-    """What all processes of one file say together.
+    """Return the result of all processes of one file.
 
     Args:
-        runs: at least one that is not an AGAIN, in the order in which they ended.
+        runs: the processes, at least one of them not a retry, in the order in which they ended.
         flaky_fails: a flaky test is a failure.
     """
     first = [run for run in in_order(runs) if run.order.is_first]
@@ -77,21 +74,21 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
 
 
 def _is_rerun(run: FinishedRun) -> bool:
-    return run.order.kind is RunKind.AGAIN and not run.ending.is_stopped
+    return run.order.kind is RunKind.RETRY and not run.ending.is_stopped
 
 
 def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
-    """The result of one process, less the tests that another took over, and with those that it was to run and never
-    came to plan."""
+    """The result of one process, less the tests that another took over, and with its selected tests that it never
+    planned."""
     result = fold(run.ending, run.journal)
     taken_over = {
         test
         for other in first
-        if other.order.kind is RunKind.REST and _is_same_part(other, run) and other is not run
+        if other.order.kind is RunKind.RESUME and _is_same_part(other, run) and other is not run
         for test in other.order.selection.tests
     }
     faults = [fault for fault in result.faults if fault.label != DID_NOT_RUN or fault.test not in taken_over]
-    is_named = run.order.kind is RunKind.REST or run.order.parts > 0
+    is_named = run.order.kind is RunKind.RESUME or run.order.parts > 0
     if is_named and not run.ending.is_stopped:
         reason = f"{end_of(run.ending)} before it"
         planned = frozenset(run.journal.planned)
@@ -105,8 +102,8 @@ def _is_same_part(one: FinishedRun, other: FinishedRun) -> bool:
 
 
 def _together(first: Sequence[FileEnding], every: Sequence[FileEnding]) -> FileEnding:
-    """The ending of a file: that of the first process that did not end well, or else of the last one, with the seconds
-    of all added up."""
+    """The ending of a file: the first process's that did not end well, or else the last one's, with the sum of all
+    seconds."""
     told = next((ending for ending in first if ending.exit_code or ending.is_stopped), first[-1])
     return replace(
         told,
@@ -118,7 +115,7 @@ def _together(first: Sequence[FileEnding], every: Sequence[FileEnding]) -> FileE
 
 
 def headline(output: str) -> str:
-    """The line of a process's output that says best why it ended: the last exception's, or else the last line."""
+    """The line of a process's output that best explains its end: the last exception's, or else the last line."""
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     if wrong_usage := [line for line in lines if line.startswith("ERROR: ")]:  # pytest's
         return wrong_usage[-1]
@@ -131,8 +128,8 @@ def headline(output: str) -> str:
 
 
 def _interrupted(ending: FileEnding, journal: JournalContents) -> Iterator[JournalEntry]:
-    """The tests that ran when the user stopped the run; of one that has not told where it stood, the file's output may
-    say so."""
+    """The tests that ran when the user stopped the run, each with its stack; where the test has reported none, the
+    file's output may hold one."""
     told = {entry.test: entry for entry in journal.interrupted}
     for test in journal.unfinished:
         entry = told.get(test, JournalEntry(test, TestStatus.ERROR, 0.0, detail=ending.output_tail))
@@ -164,7 +161,7 @@ def _never_started(ending: FileEnding, journal: JournalContents) -> list[Failure
 
 
 def _disagreement(ending: FileEnding, journal: JournalContents, *, is_explained: bool) -> list[Failure]:
-    """The fault of a file whose process ended otherwise than its journal; none where cut-short tests explain it."""
+    """The fault of a file whose process's end contradicts its journal; none where cut-short tests explain it."""
     how = end_of(ending, whose="its")
     failed = sum(entry.status.is_failure for entry in journal.entries)
     all_skipped = all(entry.status.is_skip for entry in journal.entries)

@@ -1,8 +1,7 @@
-"""What a test file prints: a file that its processes write to, read as it grows, and kept small.
+"""The output of a test file: a file that its processes write to, read as it grows, and kept small.
 
-A file may print gigabytes, faster than anybody reads them. So what has been read is taken off the disk from time to
-time, and where more has come than can be passed on, the middle of it is left out and a line says so. The end is always
-kept.
+A test file may print gigabytes, faster than anybody reads them. So the part that was read is taken off the disk from
+time to time. Where more comes than can be passed on, the middle is left out and a line says so. The end is always kept.
 """
 
 from __future__ import annotations
@@ -11,14 +10,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["OutputFile"]
-
-#: How much that was read may lie on the disk, in bytes.
+#: The largest read part that stays on the disk, in bytes.
 KEPT_BYTES = 1 << 24
-#: How much is passed on at one look; the rest of what came is left out.
+#: The most that one look passes on, in bytes; the rest is left out.
 LOOK_BYTES = 1 << 25
 CHUNK_BYTES = 1 << 16
-#: How much of the end a report shows.
+#: The part of the end that a report shows.
 TAIL_BYTES, TAIL_LINES = 1 << 14, 60
 
 
@@ -26,7 +23,7 @@ class OutputFile:
     """The file at `path`, made anew.
 
     Attributes:
-        descriptor: what a process is to have as its standard output and error. Writes go to the end of the file.
+        descriptor: for a process's standard output and error. Writes go to the end of the file.
 
     Raises:
         OSError: the file cannot be made.
@@ -39,9 +36,9 @@ class OutputFile:
         self._tail = b""
 
     def read_new(self) -> Iterator[bytes]:
-        """What was printed since the last call, in chunks."""
+        """Read the output since the last call, in chunks."""
         size = os.fstat(self.descriptor).st_size
-        if size < self._seen:  # the file has emptied it itself
+        if size < self._seen:  # the test file has truncated it
             self._seen = 0
         left_out = max(0, size - self._seen - LOOK_BYTES)
         if left_out:
@@ -51,11 +48,11 @@ class OutputFile:
             self._seen += len(chunk)
             yield self._kept(chunk)
         if self._seen > KEPT_BYTES:
-            os.ftruncate(self.descriptor, 0)  # what came since the last read goes too: nobody could have followed it
+            os.ftruncate(self.descriptor, 0)  # output since the last read goes too: it comes too fast to follow
             self._seen = 0
 
     def tail(self) -> str:
-        """The last lines of what was read."""
+        """The last lines that were read."""
         return "\n".join(self._tail.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
     def close(self) -> None:

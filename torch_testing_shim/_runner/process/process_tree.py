@@ -1,13 +1,16 @@
-"""Which processes a test file has started, and how they are ended: whatever it started goes with it.
+"""The processes of a test file, and how they are ended: everything that the file started goes with it.
 
 A process belongs to a test file when it lies in the session that the file's process leads, or when its environment
-carries the file's mark. The second finds what started a session of its own and lost its parent, which neither process
-groups nor a walk from parent to child would find.
+holds the file's mark. The mark finds a process that has started its own session and lost its parent, which neither
+process groups nor a walk from parent to child would find.
+
+A file's process that is ended early is asked first, then forced. Nothing here waits: generators yield meanwhile.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -15,14 +18,23 @@ from dataclasses import dataclass
 
 import psutil
 
+from torch_testing_shim._shared.stack_request import STACK_REQUEST
+
+from .child_process import ChildProcess
 from .command import MARK_VARIABLE
 
-__all__ = ["ProcessTree"]
-
-#: How long processes have to end by themselves after SIGTERM before SIGKILL, in seconds: a rank's clean-up is short.
+#: The time between SIGTERM and SIGKILL, in seconds: a rank's clean-up is short.
 TERMINATE_GRACE = 1.0
-#: How long to wait for the kernel to take processes away after SIGKILL, in seconds: only one stuck in a driver stays.
+#: The time for the kernel to remove processes after SIGKILL, in seconds: only one stuck in a driver stays longer.
 KILL_GRACE = 5.0
+#: The time for a file to end by itself after Ctrl-C, in seconds: it collects the stacks of its ranks, which takes up to
+#: 2 s, and ends them.
+INTERRUPT_GRACE = 4.0
+#: The time for a hanging file to print its stacks, in seconds: it takes milliseconds.
+STACKS_GRACE = 0.5
+
+#: A procedure that yields where it would wait.
+Waiting = Generator[None, None, None]
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,12 @@ class ProcessTree:
     mark: str
 
     def members(self) -> list[psutil.Process]:
-        """The processes that live now; those that have ended and were not collected by their parent do not count."""
+        """The processes that live now, zombies left out."""
         return [process for process in psutil.process_iter() if self._has(process)]
 
     def end(self, grace: float) -> Generator[None, None, int]:
-        """Yields until `grace` seconds have passed or nothing is left, then ends what is left by SIGTERM, then SIGKILL;
-        returns how many that were."""
+        """Yield until `grace` seconds have passed or no process is left, then end the others by SIGTERM, then SIGKILL;
+        return the number of these."""
         left = yield from _until_gone(self.members(), grace)
         for process in left:
             _send(process.terminate)
@@ -76,7 +88,7 @@ def _send(signal_method: Callable[[], None]) -> None:
 
 
 def _until_gone(processes: list[psutil.Process], seconds: float) -> Generator[None, None, list[psutil.Process]]:
-    """Yields until all have ended, for `seconds` at most; returns those that have not."""
+    """Yield until all have ended, for `seconds` at most; return the others."""
     deadline = time.monotonic() + seconds
     while True:
         processes = [process for process in processes if _lives(process)]
@@ -90,3 +102,27 @@ def _lives(process: psutil.Process) -> bool:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def ask_for_stacks(child: ChildProcess) -> Waiting:
+    """Have the process print its stacks, before Ctrl-C changes them."""
+    if not child.has_ended():
+        os.kill(child.pid, STACK_REQUEST)
+        yield from _until_ended(child, STACKS_GRACE)
+
+
+def end_early(child: ChildProcess, tree: ProcessTree) -> Waiting:
+    """Pass Ctrl-C on to the process's group, yield until it has ended, and force it where it does not end."""
+    child.signal(signal.SIGINT)
+    yield from _until_ended(child, INTERRUPT_GRACE)
+    if not child.has_ended():
+        yield from ask_for_stacks(child)
+        yield from tree.end(grace=0.0)
+        yield from _until_ended(child, INTERRUPT_GRACE)
+
+
+def _until_ended(child: ChildProcess, patience: float) -> Waiting:
+    """Yield until the process has ended, for `patience` seconds at most."""
+    deadline = time.monotonic() + patience
+    while not child.has_ended() and time.monotonic() < deadline:
+        yield

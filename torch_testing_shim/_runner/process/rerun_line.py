@@ -20,8 +20,6 @@ from .build_command import build_command
 from .command import FileCommand
 from .retry import what_to_run
 
-__all__ = ["RerunLines", "rerun_line"]
-
 
 def rerun_line(command: FileCommand) -> str:
     """The command with the settings of the runner's own environment, since another shell may not have them."""
@@ -51,7 +49,7 @@ class RerunLines:
         return replace(result, entries=entries, faults=tuple(map(self._in_fault, result.faults)))
 
     def in_entry(self, entry: JournalEntry, file: str) -> JournalEntry:
-        """The entry of a test of `file` with its line, for failures that are shown as they happen."""
+        """The entry of a test of `file` with its line, where it is a failure."""
         if not entry.status.is_failure:
             return entry
         return replace(entry, detail=self._in_detail(entry.detail, file, entry.test))

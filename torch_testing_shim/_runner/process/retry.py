@@ -1,10 +1,10 @@
-"""What runs next of a file once one of its processes has ended. Pure.
+"""The processes that follow once a process of a file has ended. Pure.
 
-    a process that died   the rest of its tests go on in a new process, as long as each process gets on by a test
-    a test that failed    runs again, alone, in a new process, until it passes or the retries are used up
-    a list of tests       the parts of a large file
+    resume    a process died: the rest of its tests run in a new process, as long as each process gets on by a test
+    retry     a test failed: it runs again, alone, in a new process, until it passes or the retries are used up
+    discover  a process has told the names of the tests: the parts of a large file run
 
-A failure is never made good by silence: only a run in which the test itself passes, and nothing else fails, is a pass.
+Silence never makes up for a failure: only a run in which the test itself passes, and nothing else fails, is a pass.
 """
 
 from __future__ import annotations
@@ -20,56 +20,40 @@ from torch_testing_shim._shared.journal import JournalContents, JournalEntry, Te
 from ..plan.selection import FileSelection
 from ..result import FileEnding
 
-__all__ = [
-    "FinishedRun",
-    "Retries",
-    "RunKind",
-    "RunOrder",
-    "again_after",
-    "end_of",
-    "failed_runs",
-    "in_order",
-    "never_started",
-    "rerun_entry",
-    "rest_of",
-    "unfinished_entry",
-    "what_to_run",
-]
-
-#: The names that failures of shared fixtures go by; what is run again for them is what shares them.
+#: The names under which shared fixtures fail; for such a failure, the tests that share the fixture run again.
 CLASS_FIXTURES = frozenset({"setUpClass", "tearDownClass"})
 MODULE_FIXTURES = frozenset({"setUpModule", "tearDownModule"})
 
-#: A failed run of a test -> how many times the test is run again at most.
+#: A failed run of a test -> the most times that the test runs again.
 Retries = Callable[[JournalEntry], int]
 
 
 class RunKind(Enum):
-    """What a process is for."""
+    """The purpose of a process."""
 
-    #: The tests of a file, or of a part of it, for the first time.
+    #: Run the tests of a file, or of a part of it, for the first time.
     FIRST = "first"
-    #: The tests that another process was to run and did not live to.
-    REST = "rest"
-    #: One test that has failed.
-    AGAIN = "again"
-    #: The names of the tests, for the file to be split.
-    NAMES = "names"
+    #: Run the tests that another process was ordered to run before it died.
+    RESUME = "resume"
+    #: Run one test that has failed.
+    RETRY = "retry"
+    #: Tell the names of the tests, for the file to be split.
+    DISCOVER = "discover"
 
 
 @dataclass(frozen=True)
 class RunOrder:
-    """One process of a file.
+    """The order for one process of a file.
 
     Attributes:
-        kind: what it is for.
-        selection: what it runs.
-        number: the how manieth time this is that the file runs, from 1 (`--repeat`).
-        part: the how manieth part of the file this is, from 1; 0 where the file is not split.
-        parts: in how many parts it is split.
-        test: the test that is run again; "" for other kinds.
-        attempt: the how manieth time it is run again, from 1.
-        seconds_used: what the processes took whose rest this is, in seconds.
+        kind: its purpose.
+        selection: the file and the tests that it runs.
+        number: 1-based repetition of the file (`--repeat`).
+        part: 1-based part of the file; 0 where the file is not split.
+        parts: the number of parts; 0 where the file is not split.
+        test: the test that runs again; "" for other kinds.
+        attempt: 1-based retry of that test; 0 for other kinds.
+        seconds_used: the duration of the processes that this one resumes, in seconds.
     """
 
     kind: RunKind
@@ -83,33 +67,33 @@ class RunOrder:
 
     @property
     def is_first(self) -> bool:
-        """What it runs has not been run before."""
-        return self.kind in (RunKind.FIRST, RunKind.REST)
+        """True where its tests have not run before."""
+        return self.kind in (RunKind.FIRST, RunKind.RESUME)
 
     def __str__(self) -> str:
-        """What of the file it runs, as people read it; "" for all of it."""
-        if self.kind is RunKind.AGAIN:
+        """The part of the file that it runs, as people read it; "" for the whole file."""
+        if self.kind is RunKind.RETRY:
             return f"{self.test} again"
-        if self.kind is RunKind.NAMES:
+        if self.kind is RunKind.DISCOVER:
             return "names of its tests"
         words = [f"run {self.number}"] if self.number > 1 else []
         words += [f"part {self.part} of {self.parts}"] if self.parts else []
-        words += ["the rest"] if self.kind is RunKind.REST else []
+        words += ["the rest"] if self.kind is RunKind.RESUME else []
         return ", ".join(words)
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One process of a file, and what came of it."""
+    """One process of a file that has ended."""
 
     order: RunOrder
     ending: FileEnding
     journal: JournalContents
 
 
-def rest_of(run: FinishedRun) -> RunOrder | None:
-    """The order for the tests that a process left when it died; None where there are none, where it was ended on
-    purpose, or where it had not got on, so that another would come no further."""
+def resume_after(run: FinishedRun) -> RunOrder | None:
+    """Return the order for the tests that a process left when it died; None where it left none, was ended on purpose,
+    or got on by no test, so that another process would come no further."""
     missing = never_started(run.journal)
     has_got_on = run.journal.entries or run.journal.unfinished
     is_on_purpose = run.ending.is_stopped or run.ending.seconds_allowed is not None
@@ -117,41 +101,41 @@ def rest_of(run: FinishedRun) -> RunOrder | None:
         return None
     return replace(
         run.order,
-        kind=RunKind.REST,
+        kind=RunKind.RESUME,
         selection=FileSelection(run.order.selection.name, tuple(dict.fromkeys(missing))),
         seconds_used=run.order.seconds_used + run.ending.seconds,
     )
 
 
-def again_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retries) -> tuple[RunOrder, ...]:
-    """The orders to run tests again after this process.
+def retries_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Retries) -> tuple[RunOrder, ...]:
+    """Return the orders to run tests again after this process.
 
     Args:
-        failed: the runs of tests that count as failed of this process (see `failed_runs`).
-        retries: how many times the test of such a run is run again at most.
+        failed: the failed runs of this process (see `failed_runs`).
+        retries: the most times that the test of such a run runs again.
     """
     order = run.order
     if run.ending.is_stopped:
         return ()
     again = [entry for entry in failed if order.attempt < retries(entry)]
-    if order.kind is RunKind.AGAIN:
+    if order.kind is RunKind.RETRY:
         return tuple(replace(order, attempt=order.attempt + 1) for _ in again)
     if not order.is_first:
         return ()
     file = order.selection.name
     return tuple(
-        RunOrder(RunKind.AGAIN, FileSelection(file, what_to_run(entry.test)), order.number, test=entry.test, attempt=1)
+        RunOrder(RunKind.RETRY, FileSelection(file, what_to_run(entry.test)), order.number, test=entry.test, attempt=1)
         for entry in again
     )
 
 
 def failed_runs(run: FinishedRun, judge: Callable[[JournalEntry], JournalEntry]) -> tuple[JournalEntry, ...]:
-    """The tests that failed, and those that never ended; a test that did so twice stands here twice.
+    """Return the runs of tests that failed or never ended; a test that failed twice has two.
 
     Args:
-        judge: what the result of a test counts as.
+        judge: judges the result of a test.
     """
-    if run.order.kind is RunKind.AGAIN:
+    if run.order.kind is RunKind.RETRY:
         runs = [judge(rerun_entry(run))]
         return tuple(entry for entry in runs if not entry.status.is_pass)
     cut_short = (unfinished_entry(test, run.ending) for test in run.journal.unfinished)
@@ -159,7 +143,7 @@ def failed_runs(run: FinishedRun, judge: Callable[[JournalEntry], JournalEntry])
 
 
 def unfinished_entry(test: str, ending: FileEnding) -> JournalEntry:
-    """What a test came to that ran when its process ended."""
+    """The entry of a test that ran when its process ended."""
     return JournalEntry(test, TestStatus.ERROR, 0.0, f"{end_of(ending)} while this test ran", ending.output_tail)
 
 
@@ -184,7 +168,7 @@ def never_started(journal: JournalContents) -> tuple[str, ...]:
 
 
 def rerun_entry(run: FinishedRun) -> JournalEntry:
-    """What came of running a test again, as one entry of that test."""
+    """The result of running a test again, as one entry of that test."""
     test, journal, ending = run.order.test, run.journal, run.ending
     own = [entry for entry in journal.entries if entry.test == test or _is_fixture(test)]
     failed = [entry for entry in journal.entries if entry.status.is_failure]
@@ -215,7 +199,7 @@ def _is_fixture(test: str) -> bool:
 
 
 def what_to_run(test: str) -> tuple[str, ...]:
-    """The tests to run again for a failure that goes by the name `test`; () for the whole file."""
+    """The tests to run again for a failure with the name `test`; () for the whole file."""
     owner, _, name = test.rpartition(".")
     if name in MODULE_FIXTURES:
         return ()
@@ -223,5 +207,5 @@ def what_to_run(test: str) -> tuple[str, ...]:
 
 
 def in_order(runs: Iterable[FinishedRun]) -> Sequence[FinishedRun]:
-    """The runs as a person would list them: by repetition, then by part, otherwise as they ended."""
+    """Sort runs by repetition, then by part, otherwise as they ended."""
     return sorted(runs, key=lambda run: (run.order.number, run.order.part))

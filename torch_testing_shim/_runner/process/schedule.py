@@ -1,16 +1,15 @@
 """The schedule: which process runs when, and when the run stops.
 
-One loop looks at all running processes in turn; nothing waits for anything. It starts what waits as soon as a job is
-free and the budget has room, hands what ended to `retry`, which says what runs next of the file, and folds a file's
-processes when none is left.
+One loop steps all running processes in turn and waits for none of them. It starts waiting orders as soon as a job is
+free and the budget has room, hands each process that has ended to the life of its file, which orders the processes that
+follow, and folds a file's processes when none is left.
 
-New files are no longer started after the first file that failed, unless the run is to keep going, after the deadline,
-and when the user asks to stop; only the last ends what runs.
+No new file starts after the first file that failed, unless the run keeps going, after the deadline, or once the user
+asks to stop. Only the user's wish ends running processes.
 """
 
 from __future__ import annotations
 
-import os
 import selectors
 import time
 from collections import deque
@@ -18,53 +17,51 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
 from ..cli.options import Options
-from ..expectations.nothing_expected import NothingExpected, RunJudgement
-from ..history.recorded_durations import Expected
+from ..expectations.judgement import NothingExpected, RunJudgement
+from ..history.times import Recorded
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
-from ..plan.split import part_count
+from ..plan.sharding import part_count
 from ..plan.tree import Tree
-from ..report.events import RunReport
+from ..report.events import RunReport, Watcher
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
 from .build_command import build_command
-from .child_process import reap_strangers
+from .child_process import reap_orphans
 from .command import FileCommand
 from .file_life import FileLife
-from .file_process import FileProcess, Shown, Watcher
+from .file_process import FileProcess, Shown
 from .rerun_line import RerunLines
 from .retry import FinishedRun, RunKind, RunOrder
-from .slots import Budget, Lease, slot_count
+from .slots import Budget, Lease, StartRules, slot_count
 from .start import Starter
-from .start_rules import StartRules
 from .stop import StopRequest
 
-__all__ = ["RunPlan", "run_all"]
-
-#: How long the loop waits for something to happen before it goes round again, in seconds.
+#: The longest wait of the loop between two rounds, in seconds.
 LOOP_INTERVAL = 0.05
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run is to do.
+    """The plan of a run.
 
     Attributes:
-        files: what runs, in order; each file once.
+        files: the files that run, in order; each file once.
         tree: the tree that they lie in.
-        options: how to run it.
-        expected: what earlier runs tell.
-        judged: what is expected of tests, and what their results count as for that.
-        finish: what is to be done with a file's result before it is reported, as writing a file about it.
+        options: the command line.
+        recorded: durations and ranks of earlier runs.
+        judged: judges results by the expectations.
+        finish: gets a file's result before it is reported, to write a report about it, and returns it.
     """
 
     files: Sequence[FileSelection]
     tree: Tree
     options: Options = field(default_factory=Options)
-    expected: Expected = field(default_factory=Expected)
+    recorded: Recorded = field(default_factory=Recorded)
     judged: RunJudgement = field(default_factory=NothingExpected)
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
@@ -72,12 +69,12 @@ class RunPlan:
 def run_all(
     plan: RunPlan, *, scratch: Path, stop: StopRequest, report: RunReport, say: Callable[[str], None]
 ) -> RunSummary:
-    """Runs the files, and reports each as it ends.
+    """Run the files, and report each as it ends.
 
     Args:
         scratch: a folder in which every process has one of its own while it runs.
         stop: the user's wish to stop.
-        report: told what happens.
+        report: sees the progress.
         say: prints one line about how files are run.
     """
     starter = Starter(scratch, say, is_cold=plan.options.cold)
@@ -107,28 +104,28 @@ class _Schedule:
         self._running: list[_Running] = []
         self._started = 0
         self._lines = RerunLines(plan.options, plan.tree)
-        self._rules = StartRules(plan.options, plan.expected.seconds)
-        self._budget = Budget(slot_count(self._options.jobs, _core_count()))
+        self._rules = StartRules(plan.options, plan.recorded.seconds)
+        self._budget = Budget(slot_count(self._options.jobs, core_count()))
 
     def _life(self, file: FileSelection) -> FileLife:
         parts = 1
         if self._options.jobs > 1 and self._facts[file.name].imports_torch:
             names = [one.name for one in self._plan.files]
-            parts = part_count(file.name, names, self._plan.expected.seconds, self._options.jobs)
-        seconds = self._plan.expected.tests.get(file.name)
+            parts = part_count(file.name, names, self._plan.recorded.seconds, self._options.jobs)
+        seconds = self._plan.recorded.tests.get(file.name)
         return FileLife(file, self._options, parts, seconds, self._plan.judged.judge_of(file.name))
 
     def run(self) -> RunSummary:
         self._report.run_started(tuple(self._files))
         for file in self._files.values():
             self._waiting.extend(file.begin())
-        self._budget = Budget(slot_count(self._options.jobs, _core_count()), self._count_devices())
+        self._budget = Budget(slot_count(self._options.jobs, core_count()), self._count_devices())
         while self._running or self._waiting:
             self._drop_what_may_not_start()
             self._start_what_fits()
             has_room = self._look_at_what_runs()
             if not self._starter.is_starting:
-                reap_strangers(self._starter.own_pids | {one.process.pid for one in self._running})
+                reap_orphans(self._starter.own_pids | {one.process.pid for one in self._running})
             if not has_room:
                 self._wait()
         return RunSummary(
@@ -139,12 +136,12 @@ class _Schedule:
         )
 
     def close(self) -> None:
-        """Kills what still runs, for the case that `run` did not come to its end."""
+        """Kill the processes that still run, where `run` breaks off."""
         for one in self._running:
             one.process.close()
 
     def _count_devices(self) -> int:
-        """How many accelerators are to be leased: none where files run one after the other, or share them."""
+        """The number of accelerators to lease: none where files run one after the other, or share them."""
         some_use_torch = any(facts.imports_torch for facts in self._facts.values())
         is_alone = self._options.jobs == 1 or len(self._files) == 1
         settings = self._options.settings
@@ -168,7 +165,7 @@ class _Schedule:
                 self._end_if_over(file)
 
     def _start_what_fits(self) -> None:
-        """Starts what has room, first come first served; what is small may overtake what is large."""
+        """Start the orders that have room, in their order; a small file may overtake a large one."""
         for order in tuple(self._waiting):
             if len(self._running) >= self._options.jobs:
                 return
@@ -180,8 +177,8 @@ class _Schedule:
                 self._start(order, lease, is_warm)
 
     def _ranks(self, name: str) -> int:
-        """How many ranks the file has at once: as recorded, or as its source tells."""
-        recorded = self._plan.expected.ranks.get(name)
+        """The most ranks that the file has at once: as recorded, or by its source."""
+        recorded = self._plan.recorded.ranks.get(name)
         return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
 
     def _is_worth_warm(self, order: RunOrder) -> bool:
@@ -189,14 +186,14 @@ class _Schedule:
         if not self._facts[order.selection.name].imports_torch:
             return False
         waiting = sum(self._facts[one.selection.name].imports_torch for one in self._waiting)
-        return waiting > 1 or self._starter.is_warm or order.kind is RunKind.NAMES or self._options.repeat != 1
+        return waiting > 1 or self._starter.is_warm or order.kind is RunKind.DISCOVER or self._options.repeat != 1
 
     def _start(self, order: RunOrder, lease: Lease, is_warm: bool) -> None:
         name = order.selection.name
         self._files[name].has_started = True
         self._started += 1
         command = self._command(order.selection)
-        command = command.names_only if order.kind is RunKind.NAMES else command
+        command = command.names_only if order.kind is RunKind.DISCOVER else command
         command = command.setting({**lease.variables, **self._plan.judged.variables(name, self._scratch)})
         allowed = self._options.timeout
         watcher = self._report.process_started(name, str(order))
@@ -215,7 +212,7 @@ class _Schedule:
         return build_command(selection, self._options, self._plan.tree)
 
     def _shown(self, name: str) -> Shown:
-        """Results of a file's tests are shown as they come with their lines, and as they are judged."""
+        """Judge the results of a file's tests as they come, and add their rerun lines."""
         judge = self._plan.judged.judge_of(name)
 
         def shown(entry: JournalEntry, device: str) -> JournalEntry:
@@ -224,14 +221,14 @@ class _Schedule:
         return shown
 
     def _wait(self) -> None:
-        """Waits until a process has ended or started; not for long, since other things are not told by descriptors."""
+        """Wait until a process has ended or started; not for long, since descriptors do not tell everything."""
         with selectors.DefaultSelector() as selector:
             for descriptor in {descriptor for one in self._running for descriptor in one.process.descriptors}:
                 selector.register(descriptor, selectors.EVENT_READ)
             selector.select(LOOP_INTERVAL)
 
     def _look_at_what_runs(self) -> bool:
-        """Looks at each process; True where one has ended."""
+        """Step each process; return True where one has ended."""
         running = tuple(self._running)
         for one in running:
             run = self._step(one)
@@ -245,7 +242,7 @@ class _Schedule:
         return len(self._running) < len(running)
 
     def _step(self, one: _Running) -> FinishedRun | None:
-        """Looks at a process; None while it runs."""
+        """Step a process; return None while it runs."""
         try:
             if not one.process.step(is_to_stop=self._stop.signal is not None):
                 return None
@@ -256,7 +253,7 @@ class _Schedule:
         return FinishedRun(one.order, one.process.ending, one.process.journal)
 
     def _end_if_over(self, file: FileLife) -> None:
-        """Reports a file when nothing of it is left, or has it run once more."""
+        """Report a file when none of its processes is left, or run it once more."""
         if not file.is_between:
             return
         if file.is_to_repeat:
@@ -268,7 +265,3 @@ class _Schedule:
             file.result = self._plan.finish(self._plan.judged.judge(lined))
             self._rules.has_failed = self._rules.has_failed or bool(file.result.failed)
             self._report.file_ended(file.result)
-
-
-def _core_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

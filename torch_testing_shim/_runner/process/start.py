@@ -1,8 +1,8 @@
-"""How a test file's process starts: forked from a warm interpreter, or as a new one.
+"""Start a test file's process: by a fork of the warm interpreter, or in a new interpreter.
 
-warm   the file imports torch, and other processes that do are to come: one import serves them all
-cold   a new interpreter, where nothing would be saved, where the user wants it (`--cold`), and where a fork would
-       not be the same as `python FILE`; a line says why, unless it is for the first two reasons
+warm   the file imports torch, and other processes that import it will follow: one import serves them all
+cold   a new interpreter, where a fork would save nothing, where the user wants it (`--cold`), or where a fork would
+       differ from `python FILE`; a line gives the reason, except for the first two
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from ..warm.handle import PRELOAD, WarmInterpreter, WarmRefusal
 from .child_process import ChildProcess, start_child
 from .command import FileCommand, own_interpreter
 
-__all__ = ["Starter", "environment_of"]
-
 
 def environment_of(command: FileCommand) -> dict[str, str]:
     """The environment of every process that runs `command`: this process's own, with the variables of the command."""
     environment = {**os.environ, **command.assignments()}
     if command.package is not None and os.environ.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join([command.package, os.environ["PYTHONPATH"]])
-    environment["PYTHONUNBUFFERED"] = "1"  # what a killed process printed last must not die in its buffer
+    environment["PYTHONUNBUFFERED"] = "1"  # or the last words of a killed process would be lost in its buffer
     return environment
 
 
@@ -35,7 +33,7 @@ class Starter:
         folder: for the interpreter's own output; it exists.
         say: prints one line.
         is_cold: every file gets a new interpreter.
-        preload: what the interpreter imports before it is ready.
+        preload: modules that the interpreter imports before it is ready.
     """
 
     def __init__(
@@ -54,17 +52,17 @@ class Starter:
 
     @property
     def is_warm(self) -> bool:
-        """There is a warm interpreter already."""
+        """True where there is a warm interpreter already."""
         return self._warm is not None
 
     @property
     def is_starting(self) -> bool:
-        """A child may be there whose process id is not known yet."""
+        """True where a child may exist whose process id is not known yet."""
         return self._warm is not None and self._warm.is_starting_a_file
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable when a start goes on that waits for the warm interpreter."""
+        """Descriptors that become readable when the warm interpreter has news for a start that waits for it."""
         return [] if self._warm is None else [self._warm.descriptor]
 
     def start(
@@ -108,7 +106,7 @@ class Starter:
                 self.close()
 
     def close(self) -> None:
-        """Ends the interpreter."""
+        """End the interpreter."""
         if self._warm is not None:
             self._warm.close()
             self._warm = None
@@ -141,7 +139,7 @@ class Starter:
         return self._warm
 
     def _give_up(self, why: WarmRefusal) -> None:
-        """Has all that is still to come started cold, and says so once."""
+        """Start all further processes cold, and say so once."""
         if not self._is_cold:
             self._say(f"test files run in new interpreters: {why}")
         self._is_cold = True

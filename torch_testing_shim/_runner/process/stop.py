@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP: the first one asks the run to stop, the second one ends it at once.
 
-The first signal only leaves a mark, which the run looks at many times a second: an exception thrown into whatever line
-happens to run could leave a process or a folder behind.
+The first signal only leaves a mark, which the run looks at many times a second: an exception raised at any line could
+leave a process or a folder behind.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from types import FrameType, TracebackType
 
 from torch_testing_shim._shared.stop_signals import STOP_SIGNALS, StopSignals
 
-__all__ = ["StopNow", "StopRequest"]
-
 
 class StopNow(BaseException):
-    """The user asked a second time; no `except Exception` may hold this up."""
+    """The user asked a second time. It is a `BaseException`, so that no `except Exception` holds it up."""
 
 
 class StopRequest:
-    """Takes the signals that ask to stop while it is entered as a context; SIGHUP not where it is ignored, as nohup
-    has it."""
+    """A context that takes the signals that ask to stop; not SIGHUP where it is ignored, as under nohup."""
 
     def __init__(self) -> None:
         self._signals = StopSignals()
@@ -28,7 +25,7 @@ class StopRequest:
 
     @property
     def signal(self) -> signal.Signals | None:
-        """The first signal that came, or None."""
+        """The first signal, or None."""
         return self._signals.first
 
     def __enter__(self) -> StopRequest:
@@ -45,6 +42,6 @@ class StopRequest:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self._signals.take(number):
-            for again in STOP_SIGNALS:  # a third one must not hold up what StopNow cleans away
+            for again in STOP_SIGNALS:  # a third one must not hold up the clean-up after StopNow
                 signal.signal(again, signal.SIG_IGN)
             raise StopNow

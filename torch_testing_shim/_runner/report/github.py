@@ -1,7 +1,12 @@
-"""What GitHub Actions shows of a run: a folded group for each process, annotations, and the summary of the job."""
+"""A run for GitHub Actions: a folded group for each process, and annotations.
+
+A command is a line `::name key=value,...::text` in the log. Whatever a test prints could be one, so the output of tests
+is printed only between `::stop-commands::TOKEN` and `::TOKEN::`, with a token that nobody can guess.
+"""
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Sequence
@@ -12,15 +17,11 @@ from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.settings import GitHubActions
 
 from ..plan.tree import Tree
-from ..process.file_process import Watcher
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .floor import Floor, Speaker
-from .github_commands import command, failure_annotation, without_commands
-from .progress import Progress
-from .running import RunningProcess
-from .wording import NoteLines, counts_of, failures_to_list, left_out_lines, shortened, stopped_lines
-
-__all__ = ["GitHubReport", "append_step_summary"]
+from .events import Watcher
+from .output import OutputMultiplexer, OutputStream
+from .progress import Progress, RunningProcess
+from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
 
 
 class GitHubReport:
@@ -28,19 +29,19 @@ class GitHubReport:
 
     Args:
         stream: standard output.
-        actions: what GitHub says of the step.
-        tree: the tree whose files run; paths outside the checkout are told from its root.
-        is_verbose: groups hold what the files print; otherwise a line for each test and the reports of failures.
+        actions: GitHub's variables about the step.
+        tree: the tree whose files run; paths outside the checkout start at its root.
+        is_verbose: groups hold the output of the files; otherwise a line for each test and the reports of failures.
     """
 
     def __init__(self, stream: BinaryIO, actions: GitHubActions, tree: Tree, *, is_verbose: bool = False) -> None:
         self._stream, self._actions, self._is_verbose = stream, actions, is_verbose
         self._tree = tree
-        self._floor = Floor(self._write)
+        self._multiplexer = OutputMultiplexer(self._write)
         self._token = secrets.token_hex(16)
         self._progress = Progress({})
         self._notes = NoteLines()
-        self._speakers: dict[RunningProcess, Speaker] = {}
+        self._streams: dict[RunningProcess, OutputStream] = {}
         self._lock = threading.RLock()
 
     def __enter__(self) -> GitHubReport:
@@ -49,35 +50,35 @@ class GitHubReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for speaker in self._speakers.values():  # what was said before the run broke off is to be seen
-            speaker.finish()
+        for stream in self._streams.values():  # show the output until the run broke off
+            stream.finish()
 
     def run_started(self, files: Sequence[str]) -> None:
         """These files will run."""
         self._progress.plan(files)
 
     def process_started(self, file: str, part: str = "") -> Watcher:
-        """Opens a group."""
+        """Open a group."""
         with self._lock:
             number, total = self._progress.place(file)
-            speaker = self._floor.join()
-            process = RunningProcess(file, part, speaker.write if self._is_verbose else _drop, self._tests_ended, _look)
-            self._speakers[process] = speaker
-            speaker.line(command("group", f"{process.name} ({number} of {total})"))
-            speaker.line(command("stop-commands", self._token))
+            stream = self._multiplexer.open()
+            process = RunningProcess(file, part, self._tests_ended, stream.write if self._is_verbose else None)
+            self._streams[process] = stream
+            stream.line(command("group", f"{process.name} ({number} of {total})"))
+            stream.line(command("stop-commands", self._token))
             return process
 
     def process_ended(self, watcher: Watcher) -> None:
-        """Closes the group."""
+        """Close the group."""
         assert isinstance(watcher, RunningProcess)
         with self._lock:
-            speaker = self._speakers.pop(watcher)
-            speaker.line(f"::{self._token}::")
-            speaker.line(command("endgroup"))
-            speaker.finish()
+            stream = self._streams.pop(watcher)
+            stream.line(f"::{self._token}::")
+            stream.line(command("endgroup"))
+            stream.finish()
 
     def file_ended(self, result: FileResult) -> None:
-        """Prints the file's line, and an annotation for each failure."""
+        """Print the file's line, and an annotation for each failure."""
         lines = [f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s"]
         lines += stopped_lines(result, with_detail=not self._is_verbose)
         if result.ending.processes_left:
@@ -85,21 +86,21 @@ class GitHubReport:
         self._say(lines)
         path = self._path_in_repository(result.file)
         for failure in result.failures:
-            if failure.label != DID_NOT_RUN:  # the crash that kept it from running has an annotation
-                self._floor.line(failure_annotation(failure, path))
+            if failure.label != DID_NOT_RUN:  # the crash that prevented it has an annotation
+                self._multiplexer.line(failure_annotation(failure, path))
         if not result.flaky_fails:
             for failure in result.flaky:
-                self._floor.line(failure_annotation(failure, path, level="warning"))
+                self._multiplexer.line(failure_annotation(failure, path, level="warning"))
 
     def lines(self, lines: Sequence[str]) -> None:
-        """Prints lines that the user asked for."""
+        """Print lines that the user asked for."""
         self._say(lines)
 
     def finished(self, summary: RunSummary) -> None:
-        """Prints the failures, what did not run, and the last line."""
+        """Print the failures, the files that did not run, and the last line."""
         lines = [""]
         for failure in failures_to_list(summary):
-            lines += [_headline(failure), *([failure.detail.rstrip("\n")] if failure.detail else [])]
+            lines += [failure_line(failure), *([failure.detail.rstrip("\n")] if failure.detail else [])]
         lines += [f"FLAKY  {failure.where}  at first: {shortened(failure.reason)}" for failure in summary.flaky]
         lines += [f"UNMATCHED  {sentence}" for sentence in summary.unmatched]
         lines += left_out_lines(summary)
@@ -107,20 +108,20 @@ class GitHubReport:
             lines.append(f"not run: {', '.join(summary.not_run)} ({summary.why_not_run})")
         if len(lines) > 1:
             self._say(lines)
-        self._floor.line(str(summary))
+        self._multiplexer.line(str(summary))
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
         with self._lock:
             for entry in [] if self._is_verbose else new:
                 reason = f"  {shortened(entry.reason)}" if entry.reason else ""
-                self._speakers[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
+                self._streams[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
                 if entry.detail:
-                    self._speakers[process].line(entry.detail.rstrip("\n"))
+                    self._streams[process].line(entry.detail.rstrip("\n"))
                 for line in self._notes.of(entry, process.file):
-                    self._speakers[process].line(line)
+                    self._streams[process].line(line)
 
     def _path_in_repository(self, file: str) -> str:
-        """The test file as an annotation names it: from the folder of the checkout."""
+        """The test file's path as an annotation has it: below the folder of the checkout."""
         path = self._tree.path(file)
         for folder in (self._actions.workspace, self._tree.root):
             if folder is not None and path.is_relative_to(folder):
@@ -128,35 +129,76 @@ class GitHubReport:
         return path.as_posix()
 
     def _say(self, lines: Sequence[str]) -> None:
-        """Lines that hold what tests say."""
-        speaker = self._floor.join()
-        speaker.line(without_commands("\n".join(lines), self._token).rstrip("\n"))
-        speaker.finish()
+        """Print lines that may hold texts of tests."""
+        stream = self._multiplexer.open()
+        stream.line(without_commands("\n".join(lines), self._token).rstrip("\n"))
+        stream.finish()
 
     def _write(self, data: bytes) -> None:
         self._stream.write(data)
         self._stream.flush()
 
 
-def append_step_summary(actions: GitHubActions, text: str) -> list[str]:
-    """Adds Markdown to the summary of the job; returns one sentence where it could not be written."""
-    if actions.step_summary is None:
-        return []
-    try:
-        with open(actions.step_summary, "a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
-    except OSError as error:
-        return [f"the summary of the job could not be written to {actions.step_summary!r}: {error.strerror}"]
-    return []
+#: The characters that are escaped in the text of a command, and in its values.
+TEXT_ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+VALUE_ESCAPES = {**TEXT_ESCAPES, ":": "%3A", ",": "%2C"}
+#: The part of an annotation that GitHub shows.
+ANNOTATION_CHARACTERS = 4000
+
+TRACEBACK_HEAD = re.compile(r"Traceback \(most recent call last\)|\(most recent call first\)")
+PYTHON_FRAME = re.compile(r'File "(?P<path>[^"\n]+)", line (?P<line>\d+)')
+PYTEST_FRAME = re.compile(r"^(?P<path>[^\s:]+\.py):(?P<line>\d+): ", re.MULTILINE)
 
 
-def _headline(failure: Failure) -> str:
-    return f"{failure.label.upper()}  {failure.where}  {shortened(failure.reason)}"
+def command(name: str, text: str = "", **values: str | int | None) -> str:
+    """One line, without its end. Values that are None or "" are left out."""
+    said = [f"{key}={_escaped(str(value), VALUE_ESCAPES)}" for key, value in values.items() if value not in (None, "")]
+    return f"::{name}{' ' if said else ''}{','.join(said)}::{_escaped(text, TEXT_ESCAPES)}"
 
 
-def _drop(chunk: bytes) -> None:
-    """What happens to output that is not shown."""
+def without_commands(lines: str, token: str) -> str:
+    """Lines in which nothing is a command, whatever they hold; they end in a line break."""
+    return f"{command('stop-commands', token)}\n{lines}\n::{token}::\n"
 
 
-def _look() -> None:
-    """Nothing is drawn again in a log."""
+def failure_annotation(failure: Failure, path: str, *, level: str = "error") -> str:
+    """The command that shows a failure beside the code.
+
+    Args:
+        failure: what failed.
+        path: where its test file lies, below the repository's root.
+        level: "error", "warning" or "notice".
+    """
+    line = failed_line(failure.detail, failure.file)
+    text = f"{failure.label}: {failure.reason}"[:ANNOTATION_CHARACTERS]
+    return command(level, text, file=path, line=line, title=failure.where)
+
+
+def failed_line(detail: str, file: str) -> int | None:
+    """The line of the test file at which a test failed: the innermost one of the first traceback that has one.
+
+    Args:
+        detail: the report of the failure.
+        file: the test file's name, as `discovery` gives it.
+    """
+    heads = [*TRACEBACK_HEAD.finditer(detail)]
+    starts = [head.start() for head in heads] or [0]
+    for number, start in enumerate(starts):
+        block = detail[start : starts[number + 1] if number + 1 < len(starts) else None]
+        lines = [int(found["line"]) for found in PYTHON_FRAME.finditer(block) if _is_file(found["path"], file)]
+        if lines:
+            is_innermost_first = bool(heads) and "first" in heads[number].group()
+            return lines[0] if is_innermost_first else lines[-1]
+    lines = [int(found["line"]) for found in PYTEST_FRAME.finditer(detail) if _is_file(found["path"], file)]
+    return lines[-1] if lines else None
+
+
+def _is_file(path: str, file: str) -> bool:
+    """True where a path of a traceback, absolute or relative to some folder, may be a test file's."""
+    own = f"/{file}.py"
+    shown = f"/{path.replace(chr(92), '/').removeprefix('./').removeprefix('/')}"
+    return shown.endswith(own) or own.endswith(shown)
+
+
+def _escaped(text: str, escapes: dict[str, str]) -> str:
+    return "".join(escapes.get(character, character) for character in text)

@@ -3,9 +3,9 @@
     <folder>/<dotted.file>/TEST-<dotted.file>.xml      one <testsuite> per test class
 
 The default folder is test/test-reports/python-unittest. The reports keep to the schema of Jenkins' xUnit plugin, which
-Maven's Surefire and pytest write too. A test that ran when the user stopped the run, and what the runner itself found
-(a crash, a file that did not import), are errors here: whoever reads the report alone must not see green. Of a test
-that was run again, the later runs stand as Surefire writes them: `flakyFailure` where one passed, else `rerunFailure`.
+Maven's Surefire and pytest write too. A test that ran when the user stopped the run, and the runner's own findings (a
+crash, a file that did not import), are errors here, so that the report alone never shows green for them. The later runs
+of a test that was run again are written as Surefire does: `flakyFailure` where one passed, else `rerunFailure`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ from torch_testing_shim._shared.node_ids import class_and_method
 
 from ..result import FileResult
 from ..usage_error import UsageError
-from .rows import TestRow, rows_of
-
-__all__ = ["JUnitReport", "junit_document"]
+from .recorded_run import TestRow, rows_of
 
 #: Characters that XML 1.0 has no way to write.
 NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -61,7 +59,7 @@ class JUnitReport:
             raise UsageError(f"cannot write JUnit XML to {str(self.folder)!r}: {error.strerror}") from error
 
     def write(self, result: FileResult) -> FileResult:
-        """Writes the report of one file; returns `result`, with a fault where the report could not be written."""
+        """Write the report of one file; return `result`, with a fault where the report could not be written."""
         dotted = result.file.replace("/", ".")
         path = self.folder / dotted / f"TEST-{dotted}.xml"
         unfinished = path.with_suffix(".part")

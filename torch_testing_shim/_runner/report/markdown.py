@@ -1,16 +1,15 @@
-"""What a run came to as GitHub's Markdown, for the summary of a job. Pure."""
+"""The result of a run as GitHub's Markdown, for the summary of a job."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 
-from ..result import RunSummary
-from .recorded_run import RecordedRun
-from .rows import noted_rows, rows_of
-from .wording import failures_to_list, shortened
+from torch_testing_shim._shared.settings import GitHubActions
 
-__all__ = ["markdown_of"]
+from ..result import RunSummary
+from .recorded_run import RecordedRun, noted_rows, rows_of
+from .wording import failures_to_list, shortened
 
 #: GitHub takes no more than a megabyte; nobody reads half of that.
 ROWS, SLOWEST = 100, 10
@@ -20,8 +19,8 @@ def markdown_of(runs: Sequence[RecordedRun], problems: Sequence[str] = ()) -> st
     """The summary of one run, or of several that belong together.
 
     Args:
-        runs: what ran.
-        problems: what is wrong beside the tests.
+        runs: the runs.
+        problems: problems beside the tests.
     """
     return "\n".join([*_lines(runs, problems), ""])
 
@@ -78,6 +77,18 @@ def _table(*heads: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text as it is: nothing in it is Markdown or HTML, and it stays on one line."""
+    """The text with all of Markdown and HTML escaped, on one line."""
     one_line = "".join(character if character.isprintable() else " " for character in text)
     return re.sub(r"[^A-Za-z0-9 ./\u0080-\U0010ffff]", lambda found: f"&#{ord(found.group())};", one_line)
+
+
+def append_step_summary(actions: GitHubActions, text: str) -> list[str]:
+    """Add Markdown to the summary of the job; return one sentence where it could not be written."""
+    if actions.step_summary is None:
+        return []
+    try:
+        with open(actions.step_summary, "a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+    except OSError as error:
+        return [f"the summary of the job could not be written to {actions.step_summary!r}: {error.strerror}"]
+    return []

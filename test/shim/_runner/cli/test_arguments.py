@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 from pathlib import Path
 
 from hypothesis import given, strategies as st
 
-from torch_testing_shim._runner.cli.arguments import make_parser, parse_options
+from torch_testing_shim._runner.cli.arguments import parse_options
 from torch_testing_shim._runner.cli.options import DEFAULT_FILE_TIMEOUT, Options
+from torch_testing_shim._runner.cli.parser import make_parser
 from torch_testing_shim._runner.plan.sharding import Shard
 from torch_testing_shim._shared.settings import SETTINGS, Settings
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -40,6 +42,9 @@ class OptionsTest(TestCase):
             distributed=True,
             shard=Shard(2, 3),
             last_failed=True,
+            root=Path("r"),
+            patterns=("*_t.py", "t_*"),
+            exclude_folders=("o", "p/*"),
             list_names=True,
             dry_run=True,
             first="f",
@@ -82,6 +87,7 @@ class OptionsTest(TestCase):
         )
         line = """
             a -i b c -x d e -k p -k q* --distributed-tests --shard 2 3 --last-failed --list --dry-run
+            --root r --patterns *_t.py t_* --exclude-folders o p/*
             --first f --last g --bring-to-front h i --bring-to-front j --failed-first
             -j 3 --cold --keep-going --device cpu --share-devices --world-size 2 --seed 0 --strict-leaks --showlocals
             --coverage --timeout 1.5 --enable-timeout --deadline 60 --retries 2 --fail-on-flaky --repeat 5
@@ -94,8 +100,11 @@ class OptionsTest(TestCase):
         self.assertEqual(expected, parse_options(line.split()))
 
     def test_every_option_has_a_field_and_every_field_an_option(self) -> None:
-        options = {action.dest for action in make_parser()._actions} - {"help", "names"} - SETTINGS.keys()
-        self.assertEqual(options, set(Options.__dataclass_fields__) - {"file_arguments", "xml_folder", "settings"})
+        of_settings = {name for name, row in SETTINGS.items() if row.option is not None and row.option.in_runner}
+        options = {action.dest for action in make_parser()._actions} - {"help", "names"} - of_settings
+        self.assertEqual(
+            options, set(Options.__dataclass_fields__) - {"file_arguments", "xml_folder", "settings", "program"}
+        )
 
     def test_options_that_exclude_one_another(self) -> None:
         self.assertIs(False, parse_options(["--exclude-distributed-tests"]).distributed)
@@ -207,7 +216,7 @@ class OptionsTest(TestCase):
             try:
                 with contextlib.redirect_stderr(io.StringIO()) as errors:
                     options = parse_options([option])
-                    value = getattr(options.settings if field in SETTINGS else options, field)
+                    value = getattr(options if hasattr(options, field) else options.settings, field)
             except SystemExit as leave:
                 self.assertEqual((2, 2), (leave.code, errors.getvalue().count("\n")), option)
             else:
@@ -219,7 +228,7 @@ class OptionsTest(TestCase):
     def test_help_names_every_option_and_every_exit_status(self) -> None:
         status, text = self.leave("--help")
         self.assertEqual(0, status)
-        shown = [action for action in make_parser()._actions if action.dest != "notes"]
+        shown = [action for action in make_parser()._actions if action.help != argparse.SUPPRESS]
         self.assertGreater(len(shown), 40)
         for option in (option for action in shown for option in action.option_strings):
             self.assertIn(option, text)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
-from torch_testing_shim._runner.expectations.changes import RunContext, changes_after
+from hypothesis import given, strategies as st
+
+from torch_testing_shim._runner.expectations.changes import RunContext, cause_as_regex, changes_after
 from torch_testing_shim._runner.expectations.unmatched import Listed
 from torch_testing_shim._runner.result import FileResult
 from torch_testing_shim._shared.expectations.expectation import Expectation
@@ -14,7 +17,6 @@ from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from expectation_samples import ERROR, FAILED, FLAKY, SKIP, SKIPPED, crash, expectation, ran, result
 
 WHOLE = Listed(("test_x",), frozenset({"test_x"}), True)
@@ -109,6 +111,30 @@ added test_x::B.b: OSError: \\(b\\)""",
         elsewhere = expectation("test_x::A.a", devices=("npu",))
         (change,) = changes_after((elsewhere,), Expectations((elsewhere,)), [result(BAD)], (), WHOLE, RunContext(""))
         self.assertEqual((("cpu",), ""), (change.entry.devices, change.entry.torch))
+
+
+class NamedCauseTest(TestCase):
+    def test_what_is_chance_is_left_open(self) -> None:
+        for reason, again in (
+            ("rank 1 errored: RuntimeError: no (b)", "rank 0 errored: RuntimeError: no (b)"),
+            ("rank 1 (pid 23) died: SIGSEGV", "rank 1 (pid 4711) died: SIGSEGV"),
+            ("OSError: no <X at 0x7f12ab34cd56>", "OSError: no <X at 0x7f99ab34cd00>"),
+            ("OSError: [Errno 2] No: '/tmp/a1/b c'", "OSError: [Errno 2] No: '/tmp/z9/b c'"),
+        ):
+            regex = cause_as_regex(reason)
+            self.assertRegex(reason, regex)
+            self.assertRegex(again, regex)
+            self.assertNotRegex(f"another {reason[-3:]}", regex)
+
+    def test_it_is_easy_to_read(self) -> None:
+        self.assertEqual(
+            "not implemented for 'BFloat16', and so on", cause_as_regex("not implemented for 'BFloat16', and so on")
+        )
+        self.assertEqual("", cause_as_regex(""))
+
+    @given(st.text(max_size=400))
+    def test_it_is_found_in_the_reason(self, reason: str) -> None:
+        self.assertIsNotNone(re.search(cause_as_regex(reason), reason))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,17 @@ import json
 import sys
 from pathlib import Path
 
-from torch_testing_shim._runner.expectations.import_disabled import DisabledTest, expectations_of, here
+from torch_testing_shim._runner.expectations.import_disabled import (
+    DisabledTest,
+    TestClasses,
+    expectations_of,
+    here,
+    read_classes,
+)
 from torch_testing_shim._runner.expectations.reading import parse_expectations
-from torch_testing_shim._runner.expectations.test_classes import read_classes
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from expectation_samples import SKIP
 from runner_samples import RunnerTestCase
 
@@ -95,6 +99,28 @@ class CommandTest(RunnerTestCase):
         result = self.run_test("--import-disabled-tests", "list.json", "e.toml")
         self.assertEqual((2, "mine"), (result.returncode, (self.tree / "e.toml").read_text()))
         self.assertIn("'e.toml' is there already; name a new file", result.stderr)
+
+
+SOURCE = """
+if True:
+    class Plain: pass
+class Generic(Plain):
+    class Inner: pass
+class Other: pass
+instantiate_device_type_tests(Generic, globals(), only_for="cpu")
+common.instantiate_device_type_tests(Other, globals())
+instantiate_parametrized_tests(Plain)
+"""
+
+
+class TestClassesTest(TestCase):
+    def test_classes_and_which_are_generic(self) -> None:
+        expected = TestClasses(frozenset({"Plain", "Generic", "Inner", "Other"}), frozenset({"Generic", "Other"}))
+        self.assertEqual(expected, read_classes(SOURCE))
+
+    def test_what_is_no_python_has_none(self) -> None:
+        for source in ("class A(:", "\0", ""):
+            self.assertEqual(TestClasses(), read_classes(source))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, strategies as st
+
 from torch_testing_shim._runner.history.failed_tests import (
+    begin_failed_list,
     failed_lines,
     failures_known_after,
+    read_failed_list,
     tests_by_file,
+    write_failed_list,
 )
 from torch_testing_shim._runner.result import Failure, FileEnding, FileResult, RunSummary
+from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -63,6 +72,56 @@ class MemoryTest(TestCase):
     def test_a_file_that_ran_in_parts_is_judged_by_all_of_them(self) -> None:
         known = ("x::A.a", "x::A.b")
         self.assertEqual(("x::A.b",), self.known_after(known, ran("x", A_a=PASSED), ran("x", A_b=FAILED), whole=("x",)))
+
+
+class ListTest(TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+
+    def files(self) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+
+    def test_a_list_is_read_as_it_was_written(self) -> None:
+        path = self.root / "lists" / "failed.txt"
+        begin_failed_list(path)
+        self.assertEqual([], self.files())
+        write_failed_list(path, ["x::A.a", "y"])
+        self.assertEqual("x::A.a\ny\n", path.read_text())
+        self.assertEqual(("x::A.a", "y"), read_failed_list(path))
+
+    def test_blanks_around_lines_and_empty_lines_mean_nothing(self) -> None:
+        path = self.root / "failed.txt"
+        path.write_text("\n x::A.a \r\n\n")
+        self.assertEqual(("x::A.a",), read_failed_list(path))
+
+    def test_an_old_list_is_gone_before_the_run(self) -> None:
+        path = self.root / "failed.txt"
+        path.write_text("old\n")
+        begin_failed_list(path)
+        self.assertFalse(path.exists())
+
+    def test_lists_that_cannot_be_read_or_written(self) -> None:
+        file = self.root / "file"
+        file.write_bytes(b"\xff")
+        cases = {
+            lambda: read_failed_list(self.root / "none"): "No such file or directory",
+            lambda: read_failed_list(file): "it is no text",
+            lambda: begin_failed_list(file / "below"): "Not a directory",
+            lambda: write_failed_list(self.root / "none" / "list", []): "No such file or directory",
+        }
+        for act, why in cases.items():
+            with self.assertRaises(UsageError) as caught:
+                act()
+            self.assertRegex(str(caught.exception), rf"^cannot (read --failed-from|write --write-failed) '.*': {why}$")
+
+    @given(st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)))
+    def test_any_lines_come_back(self, lines: list[str]) -> None:
+        path = self.root / "failed.txt"
+        write_failed_list(path, lines)
+        self.assertEqual(tuple(lines), read_failed_list(path))
 
 
 if __name__ == "__main__":

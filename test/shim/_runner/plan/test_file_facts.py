@@ -53,7 +53,8 @@ class RanksTest(TestCase):
         cases = {
             "import unittest\n": 1,
             BASE + "    pass\n": 4,
-            BASE + "    world_size = 2\n": 2,
+            BASE + "    world_size = 1\n": 1,
+            BASE + "    world_size = 2\nother = 9\n": 2,
             BASE + "    world_size: int = 8\n": 8,
             BASE + "    @property\n    def world_size(self):\n        return 3\n": 3,
             "RANKS = 6\n" + BASE + "    @property\n    def world_size(self) -> int:\n        return RANKS\n": 6,

@@ -32,8 +32,18 @@ class DiscoveryTest(TestCase):
 
     def test_other_files_and_folders_are_passed_over(self) -> None:
         self.touch("conftest.py", "helper_test.py", "test_data.json", "test_c.pyc", "atest_d.py")
-        self.touch("benchmarks/test_a.py", "__pycache__/test_a.py", "test-reports/test_a.py", ".venv/lib/test_a.py")
+        self.touch("__pycache__/test_a.py", "a/test-reports/test_a.py", ".venv/lib/test_a.py")
+        self.touch("env/pyvenv.cfg", "env/lib/test_a.py")
         self.assertEqual((), find_test_names(self.folder))
+
+    def test_patterns_and_folders_as_the_project_has_them(self) -> None:
+        self.touch(
+            "test_a.py", "check_b.py", "b_test.py", "check_c.txt", "old/test_d.py", "a/old/test_e.py", "a/of/f_test.py"
+        )
+        self.assertEqual(("check_b", "test_a"), find_test_names(self.folder, ("check_*", "test_a.py"), ("a", "old")))
+        self.assertEqual(("a/of/f_test", "b_test"), find_test_names(self.folder, ("*_test.py",)))
+        self.assertEqual(("a/old/test_e", "test_a"), find_test_names(self.folder, excluded=("old/",)))
+        self.assertEqual(("old/test_d", "test_a"), find_test_names(self.folder, excluded=("*/old",)))
 
     def test_a_name_leads_back_to_its_file(self) -> None:
         self.touch("a/test_x.py")

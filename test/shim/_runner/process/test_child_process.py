@@ -8,7 +8,7 @@ import signal
 import sys
 import unittest
 
-from torch_testing_shim._runner.process.child_process import ChildProcess, reap_strangers, start_child
+from torch_testing_shim._runner.process.child_process import ChildProcess, reap_orphans, start_child
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 #: How long a child may take, in seconds: it takes a fraction of one, and a loaded machine some more.
@@ -55,14 +55,14 @@ class ChildProcessTest(TestCase):
     def test_strangers_are_collected_and_children_of_others_are_left_alone(self) -> None:
         own = self.child("true")
         os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
-        reap_strangers({own.pid})
+        reap_orphans({own.pid})
         self.assertTrue(own.has_ended())
         self.assertEqual(0, own.exit_code)
         stranger = os.fork()
         if stranger == 0:
             os._exit(0)
         os.waitid(os.P_PID, stranger, os.WEXITED | os.WNOWAIT)
-        reap_strangers(())
+        reap_orphans(())
         with self.assertRaises(ChildProcessError):
             os.waitpid(stranger, os.WNOHANG)
 

@@ -45,7 +45,7 @@ class Lives(TestCase):
         file = life("--retries", "1")
         (first,) = file.begin()
         orders = file.take(ran(first, exit_code=-signal.SIGKILL, dies_in="A.b", A_a=PASS))
-        self.assertEqual([RunKind.REST, RunKind.AGAIN], [order.kind for order in orders])
+        self.assertEqual([RunKind.RESUME, RunKind.RETRY], [order.kind for order in orders])
         self.assertEqual([("B.a",), ("A.b",)], [order.selection.tests for order in orders])
         self.assertEqual([], file.take(ran(orders[0], B_a=PASS)))
         self.assertFalse(file.is_between)
@@ -66,7 +66,7 @@ class Lives(TestCase):
     def test_a_large_file_runs_in_parts_that_are_all_of_it(self) -> None:
         file = life(parts=2)
         (names,) = file.begin()
-        self.assertEqual(RunKind.NAMES, names.kind)
+        self.assertEqual(RunKind.DISCOVER, names.kind)
         orders = file.take(ran(names))
         self.assertEqual([(1, 2), (2, 2)], [(order.part, order.parts) for order in orders])
         self.assertEqual(sorted(TESTS), sorted(test for order in orders for test in order.selection.tests))

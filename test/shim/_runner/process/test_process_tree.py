@@ -104,7 +104,7 @@ class ParentDeathTest(ProcessTestCase):
         parent = self.start(
             f"""
 import subprocess, sys, time
-from torch_testing_shim._shared.child_setup import die_with_this_process
+from torch_testing_shim._shared.parent_death import die_with_this_process
 child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], preexec_fn=die_with_this_process())
 print(child.pid, flush=True)
 time.sleep(300)

@@ -16,10 +16,12 @@ from torch_testing_shim._runner.process.retry import (
     FinishedRun,
     RunKind,
     RunOrder,
-    again_after,
     failed_runs,
+    never_started,
     rerun_entry,
-    rest_of,
+    resume_after,
+    retries_after,
+    unfinished_entry,
 )
 from torch_testing_shim._runner.result import FileEnding, FileResult
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
@@ -31,7 +33,7 @@ from runner_samples import RunnerTestCase, last_line
 
 PASS, FAIL, SKIP = TestStatus.PASSED, TestStatus.FAILED, TestStatus.SKIPPED
 FIRST = RunOrder(RunKind.FIRST, FileSelection("test_x"))
-AGAIN = RunOrder(RunKind.AGAIN, FileSelection("test_x", ("A.a",)), test="A.a", attempt=1)
+RETRY = RunOrder(RunKind.RETRY, FileSelection("test_x", ("A.a",)), test="A.a", attempt=1)
 
 
 def entries(**statuses: TestStatus) -> tuple[JournalEntry, ...]:
@@ -64,9 +66,9 @@ def told(result: FileResult) -> list[str]:
 class RestTest(TestCase):
     def test_the_tests_that_a_dead_process_left_go_on_in_a_new_one(self) -> None:
         died = run(exit_code=-signal.SIGKILL, planned="abcd", a=PASS, unfinished="b", finished=False)
-        rest = rest_of(died)
+        rest = resume_after(died)
         assert rest is not None
-        self.assertEqual((RunKind.REST, ("A.c", "A.d"), 1.0), (rest.kind, rest.selection.tests, rest.seconds_used))
+        self.assertEqual((RunKind.RESUME, ("A.c", "A.d"), 1.0), (rest.kind, rest.selection.tests, rest.seconds_used))
         self.assertEqual("the rest", str(rest))
 
     def test_what_has_no_rest(self) -> None:
@@ -76,14 +78,14 @@ class RestTest(TestCase):
             "nothing is missing": run(exit_code=-9, a=PASS, unfinished="b", finished=False),
             "its time was over": run(exit_code=-9, planned="ab", unfinished="a", finished=False, seconds_allowed=3.0),
             "the user stopped it": run(exit_code=-9, planned="ab", unfinished="a", finished=False, is_stopped=True),
-            "it ran one test again": run(AGAIN, exit_code=-9, planned="ab", unfinished="a", finished=False),
+            "it ran one test again": run(RETRY, exit_code=-9, planned="ab", unfinished="a", finished=False),
         }
         for why, finished in cases.items():
-            self.assertIsNone(rest_of(finished), why)
+            self.assertIsNone(resume_after(finished), why)
 
     def test_a_test_that_another_process_took_over_is_told_once(self) -> None:
         first = run(exit_code=3, planned="abc", a=PASS, unfinished="b", finished=False)
-        rest = rest_of(first)
+        rest = resume_after(first)
         assert rest is not None
         result = fold_runs([first, run(rest, c=PASS)])
         self.assertEqual((["crashed A.b"], 2), (told(result), result.passed))
@@ -91,7 +93,7 @@ class RestTest(TestCase):
 
     def test_a_rest_that_does_not_run_is_not_lost(self) -> None:
         first = run(exit_code=3, planned="abc", unfinished="a", finished=False)
-        rest = rest_of(first)
+        rest = resume_after(first)
         assert rest is not None
         self.assertEqual(["crashed A.a", "did not run A.b", "did not run A.c"], told(fold_runs([first])))
         nothing = FinishedRun(rest, FileEnding("test_x", 1), JournalContents())
@@ -106,7 +108,40 @@ def as_it_is(entry: JournalEntry) -> JournalEntry:
 
 def again(finished: FinishedRun, retries: int) -> tuple[RunOrder, ...]:
     """What runs again where each result counts as what it is."""
-    return again_after(finished, failed_runs(finished, as_it_is), lambda entry: retries)
+    return retries_after(finished, failed_runs(finished, as_it_is), lambda entry: retries)
+
+
+class WordsTest(TestCase):
+    def test_an_order_as_people_read_it(self) -> None:
+        for expected, order in (
+            ("", FIRST),
+            ("run 2", replace(FIRST, number=2)),
+            ("run 2, part 1 of 3", replace(FIRST, number=2, part=1, parts=3)),
+            ("part 1 of 3, the rest", replace(FIRST, kind=RunKind.RESUME, part=1, parts=3)),
+            ("A.a again", RETRY),
+            ("names of its tests", replace(FIRST, kind=RunKind.DISCOVER)),
+        ):
+            self.assertEqual(expected, str(order))
+
+    def test_a_test_that_is_planned_three_times_and_starts_twice_is_missing_once(self) -> None:
+        contents = JournalContents(("A.a",) * 3, entries(a=PASS) * 2, (), False)
+        self.assertEqual(("A.a",), never_started(contents))
+
+    def test_how_long_a_test_ran_that_never_ended_is_not_known(self) -> None:
+        entry = unfinished_entry("A.a", FileEnding("test_x", 3, 7.0, "tail"))
+        reason = "the file's process ended with exit status 3 while this test ran"
+        self.assertEqual(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, "tail"), entry)
+
+    def test_of_several_failures_that_of_the_test_itself_is_told(self) -> None:
+        other, own = (JournalEntry(f"A.{name}", FAIL, 0.1, f"of {name}") for name in ("z", "a"))
+        for failed, reason in (((other, own), "of a"), ((other,), "of z")):
+            finished = FinishedRun(RETRY, FileEnding("test_x", 1), JournalContents(("A.z", "A.a"), failed, (), True))
+            self.assertEqual(("A.a", reason), (rerun_entry(finished).test, rerun_entry(finished).reason))
+
+    def test_a_fixture_that_ran_again_is_known_by_what_shares_it(self) -> None:
+        fixture = replace(RETRY, test="A.setUpClass", selection=FileSelection("test_x", ("A",)))
+        self.assertEqual(PASS, rerun_entry(run(fixture, a=PASS)).status)
+        self.assertEqual(TestStatus.ERROR, rerun_entry(run(RETRY, b=PASS)).status)
 
 
 class AgainTest(TestCase):
@@ -117,9 +152,9 @@ class AgainTest(TestCase):
 
     def test_until_it_passes_or_the_retries_are_used_up(self) -> None:
         self.assertEqual((), again(run(b=FAIL), retries=0))
-        self.assertEqual(2, again(run(AGAIN, 1, a=FAIL), retries=2)[0].attempt)
-        self.assertEqual((), again(run(AGAIN, 1, a=FAIL), retries=1))
-        self.assertEqual((), again(run(AGAIN, a=PASS), retries=2))
+        self.assertEqual(2, again(run(RETRY, 1, a=FAIL), retries=2)[0].attempt)
+        self.assertEqual((), again(run(RETRY, 1, a=FAIL), retries=1))
+        self.assertEqual((), again(run(RETRY, a=PASS), retries=2))
         self.assertEqual((), again(run(b=FAIL, is_stopped=True), retries=2))
 
     def test_a_failure_that_counts_as_none_does_not_run_again_and_some_run_again_more_often(self) -> None:
@@ -130,9 +165,9 @@ class AgainTest(TestCase):
         failed = failed_runs(finished, judge)
         self.assertEqual(["A.a", "A.c", "A.e"], [entry.test for entry in failed])
         self.assertIn("SIGKILL while this test ran", failed[-1].reason)
-        orders = again_after(finished, failed, lambda entry: 2 if entry.test == "A.c" else 0)
+        orders = retries_after(finished, failed, lambda entry: 2 if entry.test == "A.c" else 0)
         self.assertEqual(["A.c"], [order.test for order in orders])
-        self.assertEqual((), failed_runs(run(replace(AGAIN, test="A.b"), 1, b=FAIL), judge))
+        self.assertEqual((), failed_runs(run(replace(RETRY, test="A.b"), 1, b=FAIL), judge))
 
     def test_a_fixture_runs_again_with_what_shares_it(self) -> None:
         journal = JournalContents(
@@ -143,17 +178,17 @@ class AgainTest(TestCase):
 
     def test_only_a_pass_is_a_pass(self) -> None:
         again = {
-            "passed": run(AGAIN, a=PASS),
-            "failed": run(AGAIN, 1, a=FAIL),
-            "skipped": run(AGAIN, a=SKIP),
-            "ran another test": run(AGAIN, b=PASS),
-            "another failed beside it": run(AGAIN, 1, a=PASS, b=FAIL),
-            "crashed": run(AGAIN, -9, unfinished="a", finished=False),
-            "crashed after it": run(AGAIN, -9, a=PASS, finished=False),
-            "ended badly": run(AGAIN, 3, a=PASS),
-            "found nothing": run(AGAIN, 5),
-            "left no journal": FinishedRun(AGAIN, FileEnding("test_x", 2), JournalContents()),
-            "timed out": run(AGAIN, a=PASS, seconds_allowed=1.0),
+            "passed": run(RETRY, a=PASS),
+            "failed": run(RETRY, 1, a=FAIL),
+            "skipped": run(RETRY, a=SKIP),
+            "ran another test": run(RETRY, b=PASS),
+            "another failed beside it": run(RETRY, 1, a=PASS, b=FAIL),
+            "crashed": run(RETRY, -9, unfinished="a", finished=False),
+            "crashed after it": run(RETRY, -9, a=PASS, finished=False),
+            "ended badly": run(RETRY, 3, a=PASS),
+            "found nothing": run(RETRY, 5),
+            "left no journal": FinishedRun(RETRY, FileEnding("test_x", 2), JournalContents()),
+            "timed out": run(RETRY, a=PASS, seconds_allowed=1.0),
         }
         self.assertEqual({"passed"}, {name for name, one in again.items() if rerun_entry(one).status.is_pass})
         for name, one in again.items():
@@ -162,14 +197,14 @@ class AgainTest(TestCase):
             self.assertEqual((2, 0, 1) if name == "passed" else (1, 1, 0), counts, name)
 
     def test_a_flaky_test_is_a_failure_where_that_is_wanted(self) -> None:
-        result = fold_runs([run(exit_code=1, a=FAIL), run(AGAIN, a=PASS)], flaky_fails=True)
+        result = fold_runs([run(exit_code=1, a=FAIL), run(RETRY, a=PASS)], flaky_fails=True)
         self.assertEqual((0, 1, ["flaky A.a"]), (result.passed, result.failed, told(result)))
         self.assertEqual("passed when it was run again; at first: why", result.failures[0].reason)
 
     def test_a_test_that_failed_twice_has_to_pass_twice(self) -> None:
-        twice = [run(exit_code=1, a=FAIL), run(exit_code=1, a=FAIL), run(AGAIN, a=PASS)]
+        twice = [run(exit_code=1, a=FAIL), run(exit_code=1, a=FAIL), run(RETRY, a=PASS)]
         self.assertEqual(2, fold_runs(twice).failed)
-        self.assertEqual((0, 2), (lambda r: (r.failed, r.passed))(fold_runs([*twice, run(AGAIN, a=PASS)])))
+        self.assertEqual((0, 2), (lambda r: (r.failed, r.passed))(fold_runs([*twice, run(RETRY, a=PASS)])))
 
     @given(
         st.dictionaries(st.sampled_from("abcd"), st.sampled_from(TestStatus), min_size=1),
@@ -179,7 +214,7 @@ class AgainTest(TestCase):
         self, first: dict[str, TestStatus], later: list[tuple[str, TestStatus]]
     ) -> None:
         reruns = [
-            run(RunOrder(RunKind.AGAIN, FileSelection("test_x"), test=f"A.{name}", attempt=1), **{name: status})
+            run(RunOrder(RunKind.RETRY, FileSelection("test_x"), test=f"A.{name}", attempt=1), **{name: status})
             for name, status in later
         ]
         result = fold_runs([run(exit_code=1, **first), *reruns])

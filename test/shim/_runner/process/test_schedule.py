@@ -15,18 +15,18 @@ from pathlib import Path
 from unittest import mock
 
 from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.expectations.judgement import Judge
-from torch_testing_shim._runner.expectations.nothing_expected import NothingExpected
-from torch_testing_shim._runner.history.recorded_durations import Expected
+from torch_testing_shim._runner.expectations.judgement import Judge, NothingExpected
+from torch_testing_shim._runner.history.times import Recorded
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.tree import Tree
-from torch_testing_shim._runner.process import schedule
+from torch_testing_shim._runner.process import file_process, schedule
 from torch_testing_shim._runner.process.command import FileCommand
-from torch_testing_shim._runner.process.file_process import Watcher
 from torch_testing_shim._runner.process.schedule import RunPlan, run_all
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.process.stop import StopRequest
+from torch_testing_shim._runner.report.events import Watcher
 from torch_testing_shim._runner.result import FileResult, RunSummary
+from torch_testing_shim._shared import journal_reading
 from torch_testing_shim._shared.expectations.lookup import FileExpectations
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -54,6 +54,22 @@ class T(unittest.TestCase):
 
 run_tests()
 """
+
+
+#: Writes the journal of 100 tests, so slowly that it is read many times.
+JOURNAL = """
+from mini_run import *
+
+tests = [f"T.test_{n}" for n in range(100)]
+journal.plan(tests)
+for test in tests:
+    journal.start(test)
+    journal.end(JournalEntry(test, TestStatus.PASSED, 0.0))
+    time.sleep(0.003)
+journal.finish()
+"""
+
+TAKE_LINE = journal_reading._Reading.take_line
 
 
 class Report:
@@ -94,7 +110,7 @@ class ScheduleTest(TestCase):
         (self.folder / f"{name}.py").write_text(textwrap.dedent(SAMPLE.format(ranks=ranks, seconds=seconds)))
 
     def run_files(
-        self, *names: str, devices: int = 0, expected: Expected | None = None, **options: object
+        self, *names: str, devices: int = 0, expected: Recorded | None = None, **options: object
     ) -> RunSummary:
         def count(starter: Starter, command: FileCommand) -> Generator[None, None, int]:
             yield
@@ -104,13 +120,13 @@ class ScheduleTest(TestCase):
             [FileSelection(name) for name in names],
             Tree(self.folder, self.folder, self.folder),
             Options(cold=True, keep_going=True, **options),  # type: ignore[arg-type]
-            expected or Expected(),
+            expected or Recorded(),
         )
         environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(self.folder)])}
         with (
             mock.patch.dict(os.environ, environment),
             mock.patch.object(Starter, "count_devices", count),
-            mock.patch.object(schedule, "_core_count", lambda: 2),
+            mock.patch.object(schedule, "core_count", lambda: 2),
             StopRequest() as stop,
         ):
             summary = run_all(plan, scratch=self.folder / "scratch", stop=stop, report=self.report, say=self.fail)
@@ -138,7 +154,7 @@ class ScheduleTest(TestCase):
     def test_recorded_ranks_count_more_than_the_source(self) -> None:
         self.write("test_a", ranks=1)
         self.write("test_b", ranks=1)
-        self.run_files("test_a", "test_b", jobs=2, expected=Expected(ranks={"test_a": 8}))
+        self.run_files("test_a", "test_b", jobs=2, expected=Recorded(ranks={"test_a": 8}))
         self.assertEqual(1, self.most_at_once("test_a", "test_b"))
 
     def test_accelerators_are_leased_to_one_file_at_a_time(self) -> None:
@@ -159,7 +175,7 @@ class ScheduleTest(TestCase):
     def test_a_file_that_is_known_to_take_too_long_does_not_start(self) -> None:
         self.write("test_a", seconds=0)
         self.write("test_b", seconds=0)
-        summary = self.run_files("test_a", "test_b", deadline=60.0, expected=Expected(seconds={"test_a": 100.0}))
+        summary = self.run_files("test_a", "test_b", deadline=60.0, expected=Recorded(seconds={"test_a": 100.0}))
         self.assertEqual((("test_a",), "--deadline 60"), (summary.not_run, summary.why_not_run))
         self.assertEqual((1, 1), (len(summary.files), summary.exit_status))
 
@@ -174,6 +190,17 @@ class ScheduleTest(TestCase):
         self.assertEqual([TestStatus.EXPECTED_FAILURE, TestStatus.FAILED], [known.status, new.status])
         self.assertIn("To run this test again:\n    ", new.detail)
         self.assertEqual(1, new.detail.count("T.test_new\n"))
+
+    def test_each_journal_line_is_read_once_and_each_entry_judged_once_to_show_it(self) -> None:
+        """However often the process is looked at; the second judgement is at its end, for the tests to run again."""
+        (self.folder / "test_a.py").write_text(JOURNAL)
+        read = mock.patch.object(journal_reading._Reading, "take_line", autospec=True, side_effect=TAKE_LINE)
+        judged = mock.patch.object(Judge, "entry", autospec=True, side_effect=lambda judge, entry, device: entry)
+        with mock.patch.object(file_process, "LOOK_INTERVAL", 0.0), read as lines, judged as entries:
+            summary = self.run_files("test_a")
+        self.assertEqual(100, summary.files[0].passed)
+        self.assertGreater(len(self.report.watchers[0].news), 3)
+        self.assertEqual((202, 200), (sum(bool(call.args[1]) for call in lines.mock_calls), len(entries.mock_calls)))
 
     def test_a_run_that_breaks_off_kills_what_runs(self) -> None:
         self.write("test_a", seconds=300)

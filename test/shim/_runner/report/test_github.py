@@ -1,5 +1,4 @@
-"""GitHub Actions: commands that nothing of a test can forge (`github_commands`), groups (`github`), the job's summary
-(`markdown`)."""
+"""GitHub Actions: groups, annotations, and commands that nothing of a test can forge."""
 
 from __future__ import annotations
 
@@ -7,15 +6,17 @@ import dataclasses
 import io
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.tree import Tree
-from torch_testing_shim._runner.report.github import GitHubReport, append_step_summary
-from torch_testing_shim._runner.report.github_commands import command, failed_line, failure_annotation
-from torch_testing_shim._runner.report.markdown import markdown_of
+from torch_testing_shim._runner.report.github import (
+    GitHubReport,
+    command,
+    failed_line,
+    failure_annotation,
+)
 from torch_testing_shim._runner.result import Failure, RunSummary
 from torch_testing_shim._shared.journal_reading import JournalNews
 from torch_testing_shim._shared.settings import GitHubActions, read_github_actions
@@ -23,7 +24,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from report_samples import CRASHED, REPORT, STATE, good_run, hostile_run, sample_run
+from report_samples import CRASHED, REPORT, STATE, hostile_run
 
 TREE = Tree(Path("/repo"), Path("/repo/test"), Path("/repo/test/test-reports"))
 
@@ -206,42 +207,6 @@ DID NOT RUN  shim/test_crash::A.test_later  the file's process ended with SIGSEG
         self.assertIsNone(read_github_actions({"GITHUB_ACTIONS": "false"}))
         environ = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": "/repo", "GITHUB_STEP_SUMMARY": "/summary"}
         self.assertEqual(GitHubActions("/repo", "/summary"), read_github_actions(environ))
-
-
-class MarkdownTest(TestCase):
-    def test_a_run(self) -> None:
-        text = markdown_of([sample_run()])
-        self.assertIn("### shard 1 of 2&#58; 16 passed, 4 failed, 1 skipped", text)
-        self.assertIn("| failed | distributed/test&#95;state&#58;&#58;State.test&#95;loaded | rank 2 failed&#58;", text)
-        self.assertIn("| interrupted | shim/test&#95;stopped&#58;&#58;S.test&#95;long |", text)
-        self.assertIn(
-            "| distributed/test&#95;state&#58;&#58;State.test&#95;once | rank 1 died&#58; killed by SIGSEGV |", text
-        )
-        self.assertIn("| shared&#58; 4 ranks on 1 x | 2 |", text)
-        self.assertIn("not run: shim/test&#95;zebra", text)
-
-    def test_several_runs_and_what_is_missing(self) -> None:
-        text = markdown_of([sample_run(), good_run()], ["the report of shard 2 of 2 is missing"])
-        self.assertIn("### 2 runs&#58; 28 passed, 4 failed, 1 skipped", text)
-        self.assertIn("- **the report of shard 2 of 2 is missing**", text)
-
-    @given(st.text())
-    def test_nothing_that_a_test_says_is_markdown(self, text: str) -> None:
-        plain = markdown_of([hostile_run("x")])
-        hostile = markdown_of([hostile_run(text)])
-        self.assertEqual(plain.count("|"), hostile.count("|"))
-        self.assertEqual(plain.count("<"), hostile.count("<"))
-        self.assertEqual(len(plain.split("\n")), len(hostile.split("\n")))
-
-    def test_it_is_added_to_the_summary_of_the_job(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "summary")
-            path.write_text("from the step before\n")
-            self.assertEqual([], append_step_summary(GitHubActions(step_summary=str(path)), "added\n"))
-            self.assertEqual("from the step before\nadded\n", path.read_text())
-            (note,) = append_step_summary(GitHubActions(step_summary=folder), "lost")
-            self.assertRegex(note, "could not be written to '.*': Is a directory")
-        self.assertEqual([], append_step_summary(GitHubActions(), "nowhere"))
 
 
 if __name__ == "__main__":

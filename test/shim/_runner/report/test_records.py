@@ -11,8 +11,7 @@ from typing import Any
 from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report.json_lines import RecordsError, read_json_lines, to_json_lines
-from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts, describe_machine
-from torch_testing_shim._runner.report.rows import rows_of
+from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts, describe_machine, rows_of
 from torch_testing_shim._runner.report.timeline import MOST_BARS, WIDTH, timeline_of
 from torch_testing_shim._runner.report.trace import trace_json
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary

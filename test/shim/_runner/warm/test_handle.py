@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from torch_testing_shim._engine.leftovers import children_of_this_process
-from torch_testing_shim._runner.process.child_process import reap_strangers
+from torch_testing_shim._runner.process.child_process import reap_orphans
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim.common_utils import run_tests
 
@@ -125,7 +125,7 @@ class AdoptionTest(ProcessTestCase):
         run = self.run_file(self.write(daemon.format(path=path)), is_warm=True)
         self.assertEqual((0, 1), (run.exit_code, run.ending.processes_left))
         self.assertEqual([], self.said)
-        reap_strangers(self.starter.own_pids)
+        reap_orphans(self.starter.own_pids)
         self.assertFalse(psutil.pid_exists(int(Path(path).read_text())))
 
 
@@ -163,7 +163,7 @@ class RealTest(RunnerTestCase):
 
     def has_no_children(self) -> bool:
         """Other tests have made this process the parent of orphans."""
-        reap_strangers(())
+        reap_orphans(())
         return not children_of_this_process()
 
     def made(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch_testing_shim._runner.report.listings import skip_reasons, slowest_tests
+from torch_testing_shim._runner.report.wording import skip_reasons, slowest_tests
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests

@@ -1,4 +1,4 @@
-"""Text files that are written as a whole or not at all: whoever reads one finds the old text or the new one."""
+"""Atomic writes of text files: a reader finds the old text or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["write_whole"]
-
 
 def write_whole(path: Path, parts: Iterable[str]) -> None:
-    """Writes `parts` to `path`, one after the other.
+    """Write `parts` to `path`, one after the other.
 
     Raises:
-        OSError: it cannot be written; what was there before is there still, and nothing else is left.
+        OSError: it cannot be written; the old file is still there, and nothing else is left.
     """
     descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:

@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._cases.body import run_subtests
 from torch_testing_shim._cases.continuous import MultiProcContinuousTest
+from torch_testing_shim._cases.hooks import has_own
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
@@ -240,13 +241,13 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    """Return why a test case cannot have its backend, or the decorator's, or its device. None where it can, and for a
-    class that names none."""
+    """Return why a test case cannot have its backend, or the decorator's, or its device. None where it can, for a class
+    that names none, and for a backend that the class's own `init_pg` takes."""
     wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
     if not hasattr(case, "init_pg") or not isinstance(wanted, str) or ranks is None:
         return None
     device_type = getattr(case, "device_type", None)
-    missing = missing_backend(_without_repeats(wanted), ranks)
+    missing = None if has_own(case, "init_pg") else missing_backend(_without_repeats(wanted), ranks)
     return missing or (missing_device(device_type, ranks) if isinstance(device_type, str) else None)
 
 

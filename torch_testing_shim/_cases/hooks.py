@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.running_ranks import too_few
+from torch_testing_shim._shared.main_part import PACKAGE
 
-__all__ = ["RankCall", "calls_of_its_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
+__all__ = ["RankCall", "calls_of_its_own", "has_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -26,6 +27,13 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 def is_overridden(cls: type, base: type, name: str) -> bool:
     """Return whether a class differs from `base`, a base class of it, in an attribute that `base` may lack."""
     return inspect.getattr_static(cls, name, None) is not inspect.getattr_static(base, name, None)
+
+
+def has_own(case: object, name: str) -> bool:
+    """Whether a test case has a method that this package has not written. What such a method makes of its arguments is
+    its own affair: a name of a backend may be anything."""
+    method = getattr(type(case), name, None)
+    return method is not None and getattr(method, "__module__", "").partition(".")[0] != PACKAGE
 
 
 def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:

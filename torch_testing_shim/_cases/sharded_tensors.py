@@ -22,6 +22,7 @@ from torch.distributed._shard.metadata import ShardMetadata
 from torch.distributed._shard.sharding_spec import ChunkShardingSpec, _internals as splitting
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
+from torch_testing_shim._cases.hooks import has_own
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
@@ -157,7 +158,8 @@ def _missing_devices(backend: str, case: Any) -> str | None:
     device, here = device_in_use(), _backend_here(backend)
     if is_installed() and not device.chosen and here != backend:
         return f"needs a device that {backend} serves, found {device.type}"
-    return missing_backend(here, case.world_size)
+    is_own = has_own(case, "init_pg") or has_own(case, "init_comms")
+    return None if is_own else missing_backend(here, case.world_size)
 
 
 def _backend_here(backend: str) -> str:

@@ -21,12 +21,12 @@ from torch_testing_shim._isolation.torch_state import (
     wrapSwapTensorsTest,
 )
 from torch_testing_shim._program.entry import run_tests
+from torch_testing_shim._program.selection import load_tests
 from torch_testing_shim._shared.hardware import (
     HardwareClassification,
     filter_by_hw_classification,
     get_hw_classification,
 )
-from torch_testing_shim._shared.running_script import load_tests
 from torch_testing_shim._skips.flags import (
     FILE_SCHEMA,
     IS_ARM64,

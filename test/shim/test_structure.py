@@ -29,7 +29,6 @@ RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2", "packa
 UNDER_PYTEST = {
     "_program/pytest_journal.py",
     "_program/upstream_pytest.py",
-    "_program/under_pytest.py",
     "pytest_plugin.py",
 }
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
@@ -40,7 +39,7 @@ PREPARE_A_CHILD = {
     "_engine/rank_servers.py",
     "_engine/rank_main.py",
     "_engine/new_interpreter_main.py",
-    "_program/run_environment.py",
+    "_program/options.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",
 }

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch_testing_shim._shared.interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.python_command import interpreter_flags
 
 __all__ = ["become_alike", "become_child", "import_module", "interpreter_command", "likeness", "program_with_package"]
 

@@ -20,17 +20,16 @@ from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.new_interpreter_main import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
-from torch_testing_shim._program.chosen_tests import SelectionError, load, select, test_name
-from torch_testing_shim._program.file_options import ProgramOptions, parse_arguments
 from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
-from torch_testing_shim._program.junit_file import ReportError, check_reportable, write_report
+from torch_testing_shim._program.junit import ReportError, check_reportable, write_report
 from torch_testing_shim._program.log import LogError, TestLog
+from torch_testing_shim._program.options import ProgramOptions, export, parse_arguments, take_expectations, take_journal
 from torch_testing_shim._program.pytest_run import PytestMissing, run_with_pytest
-from torch_testing_shim._program.run_environment import export, take_expectations, take_journal
-from torch_testing_shim._program.skipped_tests import ToldError, leave_out, tests_to_skip
+from torch_testing_shim._program.selection import SelectionError, load, select, test_name
+from torch_testing_shim._program.skipped_tests import SkipListError, leave_out, tests_to_skip
 from torch_testing_shim._program.unittest_result import Fixtures, JournalingResult
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
-from torch_testing_shim._shared.running_script import pytest_arguments
+from torch_testing_shim._shared.python_command import pytest_arguments
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._shared.stack_request import answer_stack_requests
 from torch_testing_shim._shared.standard_streams import open_standard_streams
@@ -45,7 +44,7 @@ PASSED, FAILED, WRONG_USAGE, NOTHING_RAN = 0, 1, 2, 5
 _USAGE_ERRORS = (
     SettingsError,
     TestListError,
-    ToldError,
+    SkipListError,
     SelectionError,
     LogError,
     ReportError,

@@ -1,4 +1,4 @@
-"""Sharding: the shards cover everything exactly once, evenly, and alike on every machine."""
+"""Shards cover everything exactly once, evenly, and alike on every machine; parts of a file do, by the real command."""
 
 from __future__ import annotations
 
@@ -163,6 +163,8 @@ class Dies(TestCase):
     def test_b(self): os._exit(3)
     def test_c(self): pass
 
+if __name__ == "__main__":
+    run_tests()
 """
 
 

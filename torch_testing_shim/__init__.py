@@ -51,8 +51,7 @@ from typing import TYPE_CHECKING, Any
 from torch_testing_shim._upstream import modules as _modules
 
 if TYPE_CHECKING:
-    from torch_testing_shim._engine.controller import RankError as RankError
-    from torch_testing_shim._engine.controller import RankFailure as RankFailure
+    from torch_testing_shim._engine.controller import RankError as RankError, RankFailure as RankFailure
 
 __version__ = "0.1.0"
 

@@ -88,11 +88,11 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
 
 
 class _Face(ModuleType):
-    """A module whose `from ... import *` takes torch's names, too. The `__all__` in its source lists ours."""
+    """A module whose `from ... import *` takes torch's names, too."""
 
     @property
     def __all__(self) -> list[str]:
-        names = {*vars(self), *ours_in(self.__name__), *bound_names(self.__name__)}
+        names = ours_in(self.__name__) | bound_names(self.__name__)
         return sorted(name for name in names if not name.startswith("_") and _is_there(self, name))
 
 
@@ -124,8 +124,9 @@ def taken_names(module: str) -> set[str]:
 
 
 def ours_in(module: str) -> set[str]:
-    """Returns the names of a face that are ours: those of its `__all__`, and those that it answers when asked."""
-    return {*vars(importlib.import_module(module))["__all__"], *_LAZY.get(module, ())}
+    """Returns the names that are ours in a face: those that it binds, and those that it answers when asked."""
+    face = importlib.import_module(module)
+    return {*vars(face), *_LAZY.get(module, ())} - taken_names(module)
 
 
 def bound_names(module: str) -> set[str]:

@@ -6,13 +6,12 @@ The files and torch's harness are read as syntax and not run. The package's own 
 from __future__ import annotations
 
 import ast
-import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 
-from torch_testing_shim._upstream.graft import bound_names, ours_in, taken_names
+from torch_testing_shim._upstream.graft import bound_names, ours_in
 from torch_testing_shim._upstream.modules import home_of
 from torch_testing_shim._upstream.redirect import has_face, shim_module_of
 from torch_testing_shim._upstream.rewriting import UPSTREAM
@@ -59,10 +58,8 @@ def owner_of(name: str) -> Owner:
     shim = shim_module_of(module)
     if shim is None:
         return Owner.ABSENT
-    if has_face(module):
-        ours = {*vars(importlib.import_module(shim)), *ours_in(shim)} - taken_names(shim)
-        if attribute == "*" or attribute in ours:
-            return Owner.OURS
+    if has_face(module) and (attribute == "*" or attribute in ours_in(shim)):
+        return Owner.OURS
     is_torchs = attribute == "*" or attribute in bound_names(shim) or home_of(attribute, besides="") is not None
     return Owner.TORCHS if is_torchs else Owner.ABSENT
 

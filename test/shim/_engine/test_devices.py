@@ -13,9 +13,9 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim._cases.communication import init_multigpu_helper
-from torch_testing_shim._cases.limits import default_ranks
-from torch_testing_shim._cases.placements import rank_placements
+from torch_testing_shim._cases.sharded_tensors import rank_placements
+from torch_testing_shim._cases.surroundings import init_multigpu_helper
+from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import Backend, FoundBackend
 from torch_testing_shim._engine.devices import (

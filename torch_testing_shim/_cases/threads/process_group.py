@@ -13,23 +13,28 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._cases.threads.thread_world import (
-    ThreadLocalWorld,
-    install_world,
-    rendezvous_of_this_world,
-    uninstall_world,
-)
-from torch_testing_shim._cases.threads.threaded_collectives import (
+from torch_testing_shim._cases.threads.collectives import (
     AllGather,
     AllReduce,
     AllToAll,
     AllToAllBase,
     Broadcast,
     Gather,
+    Receipt,
     ReduceScatter,
     Scatter,
+    by,
+    described,
+    listed,
+    ret_work,
+    rows_of,
 )
-from torch_testing_shim._cases.threads.threaded_works import Receipt, by, described, listed, ret_work, rows_of
+from torch_testing_shim._cases.threads.thread_world import (
+    ThreadLocalWorld,
+    install_world,
+    rendezvous_of_this_world,
+    uninstall_world,
+)
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_rendezvous import Call, Rendezvous
 

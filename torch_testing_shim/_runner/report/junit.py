@@ -17,9 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from junitparser import Error, Skipped
-from junitparser import Failure as FailureElement
-from junitparser import TestCase as PlainTestCase
+from junitparser import Error, Failure as FailureElement, Skipped, TestCase as PlainTestCase
 from junitparser.junitparser import FinalResult
 from junitparser.xunit2 import (
     FlakyError,

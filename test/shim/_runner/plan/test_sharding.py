@@ -10,8 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.sharding import Shard, part_count, plan_shards, split_tests, take_shard

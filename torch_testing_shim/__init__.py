@@ -1,7 +1,8 @@
 """A harness for PyTorch-style distributed tests, with the names of `torch.testing._internal` at the same paths.
 
 Import the modules; this package itself imports none of them. A module or a name that is not here is the installed
-torch's own, built on what is here (see `_upstream.graft`).
+torch's own, built on what is here (see `_upstream.graft`). Two names are here: a test whose ranks do not pass raises
+`torch_testing_shim.RankFailure` where an assertion did not hold, and `torch_testing_shim.RankError` for anything else.
 
 Faces, PyTorch's names at PyTorch's paths. They re-export, and take the rest from torch:
 
@@ -43,9 +44,24 @@ Beside them stands
 and `__main__`, which is `python -m torch_testing_shim FILE`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from torch_testing_shim._upstream import modules as _modules
+
+if TYPE_CHECKING:
+    from torch_testing_shim._engine.controller import RankError as RankError, RankFailure as RankFailure
 
 __version__ = "0.1.0"
 
 _modules.install()
-__getattr__ = _modules.below(__name__)
+_module_below = _modules.below(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("RankError", "RankFailure"):
+        from torch_testing_shim._engine import controller  # here, since it imports torch
+
+        return getattr(controller, name)
+    return _module_below(name)

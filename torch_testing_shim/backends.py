@@ -48,8 +48,12 @@ from typing import Any, TypeVar
 from torch_testing_shim._engine.backend_records import Backend
 from torch_testing_shim._engine.devices import DeviceError, declares, device_in_use, rank_device
 from torch_testing_shim._engine.rank_hooks import BackendHookError
-from torch_testing_shim._skips import cuda_flags
-from torch_testing_shim._skips.by_platform import evaluate_platform_supports_symm_mem, has_multicast_memory
+from torch_testing_shim._skips.capabilities import (
+    PLATFORM_SUPPORTS_FLASH_ATTENTION,
+    PLATFORM_SUPPORTS_MEM_EFF_ATTENTION,
+    evaluate_platform_supports_symm_mem,
+    has_multicast_memory,
+)
 from torch_testing_shim._skips.conditions import skip_where
 
 __all__ = ["Backend", "BackendHookError", "DeviceError", "has_capability", "rank_device", "requires_capability"]
@@ -62,8 +66,8 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 _KNOWN: Mapping[str, Callable[[], bool]] = {
     "multicast_memory": has_multicast_memory,
     "symmetric_memory": evaluate_platform_supports_symm_mem,
-    "flash_attention": lambda: bool(cuda_flags.PLATFORM_SUPPORTS_FLASH_ATTENTION),
-    "memory_efficient_attention": lambda: bool(cuda_flags.PLATFORM_SUPPORTS_MEM_EFF_ATTENTION),
+    "flash_attention": lambda: bool(PLATFORM_SUPPORTS_FLASH_ATTENTION),
+    "memory_efficient_attention": lambda: bool(PLATFORM_SUPPORTS_MEM_EFF_ATTENTION),
 }
 
 

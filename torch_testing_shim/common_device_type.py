@@ -15,11 +15,12 @@ from typing import Any
 import torch
 
 from torch_testing_shim._engine.devices import device_in_use, process_group_backend
-from torch_testing_shim._skips.capabilities import Capability as _Capability
-from torch_testing_shim._skips.capabilities import know_capabilities, requires_capabilities
+from torch_testing_shim._skips.capabilities import (
+    Capability as _Capability,
+    know_capabilities,
+    requires_capabilities as requires_capabilities,
+)
 from torch_testing_shim._upstream.graft import bound_names, served
-
-__all__ = ["get_device_type_test_bases", "is_privateuse1_backend_available", "requires_capabilities"]
 
 # Names of capabilities are torch's where it has some, since a later torch has more of them.
 __getattr__ = served(__name__, {} if "Capability" in bound_names(__name__) else {"Capability": lambda: _Capability})

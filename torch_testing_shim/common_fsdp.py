@@ -1,70 +1,33 @@
-"""Upstream's `common_fsdp`: the base class of FSDP's tests, its models, and helpers for both.
+"""Upstream's `common_fsdp`: the base classes of FSDP's tests; its models and helpers are torch's.
 
 `DEVICE_TYPE`, `DEVICE_COUNT` and `DISTRIBUTED_BACKEND` are asked when a test names them; what a test file assigns to
-them holds. Unlike upstream's, tests run
-on the CPU too, with 4 ranks, where there is no accelerator.
+them holds. Unlike upstream's, tests run on the CPU too, with 4 ranks, where there is no accelerator.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import unittest
-from enum import Enum
-from multiprocessing.connection import Connection
-from typing import Any, cast
-from unittest import mock
-
-import torch
-import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
-
-from torch_testing_shim._cases.fsdp_compiled import compiled_fsdp_test
-from torch_testing_shim._cases.fsdp_device import (
-    FSDP,
+from torch_testing_shim._cases.body import run_subtests as run_subtests
+from torch_testing_shim._cases.fsdp import (
+    FSDP as FSDP,
+    DEVICEInitMode as DEVICEInitMode,
+    FSDPTest as FSDPTest,
+    FSDPTestContinuous as FSDPTestContinuous,
+    FSDPTestMixin as FSDPTestMixin,
+    FSDPTestMultiThread as FSDPTestMultiThread,
     device_count,
     device_type,
     distributed_backend,
-    reason_not_to_run,
-    wrap,
+    get_devtype as get_devtype,
+    wrap as wrap,
 )
-from torch_testing_shim._cases.limits import group_timeout
-from torch_testing_shim._cases.process_group_end import keep_connections
-from torch_testing_shim._cases.subtests import reset_dynamo
-from torch_testing_shim._engine.devices import bind_rank, rank_device
-from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
+from torch_testing_shim._cases.fsdp_compiled import compiled_fsdp_test as compiled_fsdp_test
 from torch_testing_shim._upstream.graft import grafted, served
-from torch_testing_shim.common_distributed import (
-    MultiProcContinuousTest,
-    MultiProcessTestCase,
-    MultiThreadedTestCase,
-    run_subtests,
-)
-from torch_testing_shim.common_utils import FILE_SCHEMA, set_rng_seed
-
-# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
-__all__ = [
-    "FSDP",
-    "CUDAInitMode",
-    "DEVICEInitMode",
-    "FSDPTest",
-    "FSDPTestContinuous",
-    "FSDPTestMixin",
-    "FSDPTestMultiThread",
-    "compiled_fsdp_test",
-    "get_devtype",
-    "run_subtests",
-    "test_compiled_fsdp",
-    "wrap",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-test_compiled_fsdp = compiled_fsdp_test  # torch 2.4's spelling
-
-#: The place of `ref_init_fn` among the arguments of `_test_fsdp_parity`.
-_REF_INIT_FN = 4
-
+# The spellings of torch 2.4.
+CUDAInitMode = DEVICEInitMode
+test_compiled_fsdp = compiled_fsdp_test
 
 __getattr__ = served(
     __name__,
@@ -75,163 +38,3 @@ __getattr__ = served(
         "_maybe_cuda": lambda: grafted(__name__, "_move_to_device"),  # torch 2.4's spelling
     },
 )
-
-
-def get_devtype() -> torch.device:
-    """The device in use, as a `torch.device` without an index (upstream's `get_devtype`, torch 2.13)."""
-    return torch.device(device_type())
-
-
-class DEVICEInitMode(Enum):
-    """When a model goes to the device in use: before FSDP wraps it, after that, or never (upstream's
-    `DEVICEInitMode`, torch 2.13; torch 2.4 called it `CUDAInitMode`, whose members are other names of the same)."""
-
-    DEVICE_BEFORE = 1
-    DEVICE_AFTER = 2
-    DEVICE_NEVER = 3
-    CUDA_BEFORE = DEVICE_BEFORE
-    CUDA_AFTER = DEVICE_AFTER
-    CUDA_NEVER = DEVICE_NEVER
-
-
-CUDAInitMode = DEVICEInitMode
-
-
-class FSDPTestMixin:
-    """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
-
-    rest_is_torchs = TorchsRest(older="FSDPTest")
-
-    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
-        """`run_subtests` of `common_distributed`, for this test case."""
-        run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
-
-    def _train_for_several_steps(
-        self, model: Any, num_steps: int, autocast: bool, *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        """Torch's, with a gradient scaler for the device in use. It expects sums under autocast in float32, which
-        accelerators give; on the CPU they stay in the low precision."""
-        kwargs["sharded_grad_scaler_kwargs"] = {
-            "device": device_type(),
-            **(kwargs.get("sharded_grad_scaler_kwargs") or {}),
-        }
-        train = torchs_class(FSDPTestMixin)["_train_for_several_steps"]
-        loss_of = model.module.get_loss
-        in_float32 = mock.patch.object(model.module, "get_loss", lambda *given: loss_of(*given).float())
-        with in_float32 if autocast and device_type() == "cpu" else contextlib.nullcontext():
-            loss: torch.Tensor = train(self, model, num_steps, autocast, *args, **kwargs)
-        return loss
-
-    def _test_fsdp_parity(self, *args: Any, **kwargs: Any) -> None:
-        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it. DDP, which FSDP is
-        held against by default, finds its device by its module: a rank's number need not be its device's."""
-        if "cuda_init_mode" in kwargs:
-            kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
-        if len(args) < _REF_INIT_FN and kwargs.get("ref_init_fn") is None:
-            kwargs["ref_init_fn"] = DistributedDataParallel
-        torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
-
-
-class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
-    """A multi-process test case for FSDP, with a process group in every rank (upstream's `FSDPTest`, torch 2.13)."""
-
-    @property
-    def world_size(self) -> int:
-        """The accelerators of the machine, or 4 ranks on the CPU."""
-        return device_count()
-
-    @property
-    def process_group(self) -> dist.ProcessGroup:
-        """The default process group."""
-        return dist.distributed_c10d._get_default_group()
-
-    @property
-    def init_method(self) -> str:
-        """Where the ranks meet, as `init_process_group` takes it."""
-        return f"{FILE_SCHEMA}{self.file_name}"
-
-    @property
-    def destroy_pg_upon_exit(self) -> bool:
-        return False  # `_run` does it, after a barrier
-
-    def setUp(self) -> None:
-        super().setUp()
-        if (reason := reason_not_to_run(self.world_size)) is not None:
-            raise unittest.SkipTest(reason)
-        self._spawn_processes()
-
-    @classmethod
-    def _run(cls, rank: int, test_name: str, file_name: str, pipe: Connection, **kwargs: Any) -> None:  # type: ignore[override]
-        self = cls(test_name)
-        self.rank, self.file_name = rank, file_name
-        self._init_process_group(bool(kwargs.get("fake_pg")))
-        dist.barrier(device_ids=self._barrier_devices())
-        reset_dynamo()
-        set_rng_seed()
-        self.run_test(test_name, pipe)
-        reset_dynamo()
-        dist.barrier(device_ids=self._barrier_devices())
-        if rank_device(rank, device_type()).type == "cpu":  # an accelerator's group may have more to do at its end
-            keep_connections()
-        dist.destroy_process_group()
-
-    def _init_process_group(self, is_fake: bool) -> None:
-        place: dict[str, Any] = {"rank": self.rank, "world_size": int(self.world_size)}
-        if is_fake:
-            from torch_testing_shim.distributed.fake_pg import FakeStore
-
-            dist.init_process_group("fake", store=FakeStore(), **place)
-            return
-        bind_rank(self.rank, device_type())
-        backend = distributed_backend()
-        dist.init_process_group(backend, init_method=self.init_method, timeout=group_timeout(self.id()), **place)
-
-    def _barrier_devices(self) -> list[int] | None:
-        own = rank_device(self.rank, device_type())
-        return None if own.index is None else [own.index]
-
-
-class FSDPTestContinuous(FSDPTestMixin, MultiProcContinuousTest):
-    """Tests of FSDP that share their ranks, one class at a time (upstream's `FSDPTestContinuous`, torch 2.13)."""
-
-    @classmethod
-    def backend_str(cls) -> str:
-        return distributed_backend()
-
-    @classmethod
-    def device_type(cls) -> str:
-        return device_type()
-
-    @property
-    def process_group(self) -> dist.ProcessGroup:
-        """The process group that the ranks keep."""
-        return type(self).pg
-
-
-class FSDPTestMultiThread(MultiThreadedTestCase):
-    """Tests of FSDP whose ranks are threads (upstream's `FSDPTestMultiThread`, torch 2.13)."""
-
-    @property
-    def world_size(self) -> int:
-        """The accelerators of the machine, or 4 ranks on the CPU."""
-        return device_count()
-
-    def setUp(self) -> None:
-        super().setUp()
-        importlib.import_module("torch._dynamo")  # fully_shard does it, and threads that do at once find it half made
-        self._spawn_threads()
-
-    @classmethod
-    def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
-        bind_rank(rank, device_type())
-        super()._run(test_name, rank, world_size, **kwargs)
-
-    def run_subtests(self, *args: Any, **kwargs: Any) -> None:
-        """`run_subtests` of `common_distributed`, for this test case."""
-        run_subtests(self, *args, **kwargs)
-
-    def perThreadSetUp(self) -> None:
-        reset_dynamo()
-
-    def perThreadTearDown(self) -> None:
-        reset_dynamo()

@@ -1,7 +1,6 @@
-"""Upstream's `torch.testing._internal.common_utils`: what every test file imports.
+"""Upstream's `common_utils`: what every test file imports.
 
-Only `TestCase` is put together here; all other names come from the private modules that do what they say. Flags
-that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names them.
+Flags that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names them.
 """
 
 from __future__ import annotations
@@ -10,104 +9,61 @@ import importlib
 
 import torch
 
-from torch_testing_shim._cases.base import TestCase
+from torch_testing_shim._cases.base import TestCase as TestCase
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile_with_hypothesis
-from torch_testing_shim._isolation.seeds import SEED, freeze_rng_state, set_rng_seed
-from torch_testing_shim._isolation.torch_state import (
-    DeterministicGuard,
-    SwapTensorsGuard,
-    set_default_dtype,
-    suppress_warnings,
-    wrapSwapTensorsTest,
+from torch_testing_shim._isolation.seeds import (
+    SEED as SEED,
+    freeze_rng_state as freeze_rng_state,
+    set_rng_seed as set_rng_seed,
 )
-from torch_testing_shim._program.entry import run_tests
-from torch_testing_shim._program.selection import load_tests
+from torch_testing_shim._isolation.torch_state import (
+    DeterministicGuard as DeterministicGuard,
+    SwapTensorsGuard as SwapTensorsGuard,
+    set_default_dtype as set_default_dtype,
+    suppress_warnings as suppress_warnings,
+    wrapSwapTensorsTest as wrapSwapTensorsTest,
+)
+from torch_testing_shim._program.entry import run_tests as run_tests
+from torch_testing_shim._program.selection import load_tests as load_tests
 from torch_testing_shim._shared.hardware import (
-    HardwareClassification,
-    filter_by_hw_classification,
-    get_hw_classification,
+    HardwareClassification as HardwareClassification,
+    filter_by_hw_classification as filter_by_hw_classification,
+    get_hw_classification as get_hw_classification,
+)
+from torch_testing_shim._skips.by_machine import (
+    lazy_skip_if as lazy_skip_if,
+    requires_accelerator as requires_accelerator,
+    requires_cuda as requires_cuda,
+    requires_multigpu as requires_multigpu,
+    serialTest as serialTest,
+    skip_but_pass_in_sandcastle as skip_but_pass_in_sandcastle,
+    skip_but_pass_in_sandcastle_if as skip_but_pass_in_sandcastle_if,
+    skip_if_pytest as skip_if_pytest,
+    skipIfRocm as skipIfRocm,
+    skipIfTorchDynamo as skipIfTorchDynamo,
+    slowTest as slowTest,
+    slowTestIf as slowTestIf,
 )
 from torch_testing_shim._skips.flags import (
-    FILE_SCHEMA,
-    IS_ARM64,
-    IS_FBCODE,
-    IS_LINUX,
-    IS_MACOS,
-    IS_REMOTE_GPU,
-    IS_SANDCASTLE,
-    IS_WINDOWS,
-    IS_X86,
+    FILE_SCHEMA as FILE_SCHEMA,
+    IS_ARM64 as IS_ARM64,
+    IS_FBCODE as IS_FBCODE,
+    IS_LINUX as IS_LINUX,
+    IS_MACOS as IS_MACOS,
+    IS_REMOTE_GPU as IS_REMOTE_GPU,
+    IS_SANDCASTLE as IS_SANDCASTLE,
+    IS_WINDOWS as IS_WINDOWS,
+    IS_X86 as IS_X86,
     LAZY_FLAGS,
-    NO_MULTIPROCESSING_SPAWN,
-    TEST_WITH_AOT_EAGER,
-    TEST_WITH_CROSSREF,
-    TEST_WITH_ROCM,
-    TEST_WITH_TORCHDYNAMO,
-    TEST_WITH_TORCHINDUCTOR,
+    NO_MULTIPROCESSING_SPAWN as NO_MULTIPROCESSING_SPAWN,
+    TEST_WITH_AOT_EAGER as TEST_WITH_AOT_EAGER,
+    TEST_WITH_CROSSREF as TEST_WITH_CROSSREF,
+    TEST_WITH_ROCM as TEST_WITH_ROCM,
+    TEST_WITH_TORCHDYNAMO as TEST_WITH_TORCHDYNAMO,
+    TEST_WITH_TORCHINDUCTOR as TEST_WITH_TORCHINDUCTOR,
     settings_or_default,
 )
-from torch_testing_shim._skips.marks import (
-    lazy_skip_if,
-    requires_accelerator,
-    requires_cuda,
-    requires_multigpu,
-    serialTest,
-    skip_but_pass_in_sandcastle,
-    skip_but_pass_in_sandcastle_if,
-    skip_if_pytest,
-    skipIfRocm,
-    skipIfTorchDynamo,
-    slowTest,
-    slowTestIf,
-)
 from torch_testing_shim._upstream.graft import grafted, served
-
-# What is ours, besides the names that are answered when asked; a graft takes no other definition of them.
-__all__ = [
-    "FILE_SCHEMA",
-    "IS_ARM64",
-    "IS_FBCODE",
-    "IS_LINUX",
-    "IS_MACOS",
-    "IS_REMOTE_GPU",
-    "IS_SANDCASTLE",
-    "IS_WINDOWS",
-    "IS_X86",
-    "NO_MULTIPROCESSING_SPAWN",
-    "SEED",
-    "TEST_WITH_AOT_EAGER",
-    "TEST_WITH_CROSSREF",
-    "TEST_WITH_ROCM",
-    "TEST_WITH_TORCHDYNAMO",
-    "TEST_WITH_TORCHINDUCTOR",
-    "DeterministicGuard",
-    "HardwareClassification",
-    "NoTest",
-    "SwapTensorsGuard",
-    "TestCase",
-    "dtype2prec_DONTUSE",
-    "filter_by_hw_classification",
-    "freeze_rng_state",
-    "get_hw_classification",
-    "lazy_skip_if",
-    "load_tests",
-    "requires_accelerator",
-    "requires_cuda",
-    "requires_multigpu",
-    "run_tests",
-    "serialTest",
-    "set_default_dtype",
-    "set_rng_seed",
-    "skipIfRocm",
-    "skipIfTorchDynamo",
-    "skip_but_pass_in_sandcastle",
-    "skip_but_pass_in_sandcastle_if",
-    "skip_if_pytest",
-    "slowTest",
-    "slowTestIf",
-    "suppress_warnings",
-    "wrapSwapTensorsTest",
-]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 

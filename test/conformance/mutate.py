@@ -2,7 +2,7 @@
 
     python test/conformance/mutate.py _engine.verdict _runner.plan.request      every mutation of two modules
     python test/conformance/mutate.py --pure --count 400 --seed 1               400 random ones of the pure modules
-    python test/conformance/mutate.py _engine.verdict --list                    what would be done
+    python test/conformance/mutate.py _engine.verdict:_mismatch --list          what would be done to one function
 
 A mutation changes one comparison, boolean operator, constant or returned value. It is made in a copy of the package,
 on which the module's own test file runs; a test file that passes has not noticed. `mutations/equivalent.json` lists
@@ -29,6 +29,7 @@ PACKAGE = "torch_testing_shim"
 #: The modules whose functions take data and return data.
 PURE = (
     "_engine.flight_recorder",
+    "_engine.collectives",
     "_engine.outcome",
     "_engine.stacks",
     "_engine.verdict",
@@ -68,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", metavar="MODULE", help="a module's dotted name below the package")
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help="its dotted name below the package; :function for one"
+    )
     parser.add_argument("--pure", action="store_true", help="all pure modules")
     parser.add_argument("--count", type=int, metavar="N", help="that many, chosen at random; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of that choice")
@@ -78,9 +81,9 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     options.modules += PURE if options.pure else ()
     if not options.modules:
         parser.error("name a module, or --pure")
-    for module in options.modules:
-        if not source_of(module).is_file():
-            parser.error(f"there is no module {module!r}")
+    for name in options.modules:
+        if not source_of(name.partition(":")[0]).is_file():
+            parser.error(f"there is no module {name.partition(':')[0]!r}")
     return options
 
 
@@ -88,9 +91,15 @@ def source_of(module: str) -> Path:
     return ROOT.joinpath(PACKAGE, *module.split(".")).with_suffix(".py")
 
 
+def mutations_in(module: str, function: str) -> list[Mutation]:
+    """The mutations of a module, or of one of its functions or classes."""
+    found = mutations_of(module, source_of(module).read_text())
+    return [each for each in found if f"{each.function}.".startswith(f"{function}." if function else "")]
+
+
 def chosen_mutations(options: argparse.Namespace) -> list[Mutation]:
     """The mutations to make, in the order of the modules."""
-    found = [each for module in options.modules for each in mutations_of(module, source_of(module).read_text())]
+    found = [each for name in options.modules for each in mutations_in(*name.partition(":")[::2])]
     if options.count is None or options.count >= len(found):
         return found
     chosen = random.Random(options.seed).sample(range(len(found)), options.count)

@@ -14,7 +14,7 @@ REPORT = """\
 Traceback (most recent call last):
   File "/repo/test/distributed/test_state.py", line 41, in test_loaded
     self.assertEqual(loaded, torch.ones(4))
-torch_testing_shim._engine.controller.RankFailure: rank 2 failed: AssertionError: Tensor-likes are not close!
+torch_testing_shim.RankFailure: rank 2 failed: AssertionError: Tensor-likes are not close!
 
 rank 2:
 Traceback (most recent call last):

@@ -9,7 +9,7 @@ import torch
 from torch_testing_shim import common_cuda
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._skips import flags
-from torch_testing_shim._skips.cuda_flags import LazyFlag
+from torch_testing_shim._skips.capabilities import LazyFlag
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 ATTENTION = [f"PLATFORM_SUPPORTS_{kind}_ATTENTION" for kind in ("FLASH", "MEM_EFF", "CUDNN", "FUSED")]
@@ -52,7 +52,7 @@ class Flags(TestCase):
         self.assertEqual([False, True, False, True], self.answers())
 
     def test_only_leased_devices_count_and_sharing_makes_no_more(self):
-        found = mock.patch("torch_testing_shim._engine.devices.accelerator_count", return_value=4)
+        found = mock.patch("torch_testing_shim._skips.flags.accelerator_count", return_value=4)
         self.patch(mock.patch.object(torch.accelerator, "current_accelerator", return_value=torch.device("cuda")))
         self.patch(found)
         for leased, has_many in (("", True), ("3,1", True), ("3", False)):

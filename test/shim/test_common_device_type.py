@@ -9,8 +9,9 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim import common_cuda, common_device_type
+from torch_testing_shim import common_device_type
 from torch_testing_shim._engine.devices import DeviceInUse
+from torch_testing_shim._skips import capabilities
 from torch_testing_shim.common_device_type import (
     Capability,
     DeviceTypeTestBase,
@@ -189,7 +190,7 @@ class Making(TestCase):
         has_efficient = requires_capabilities(Capability.dtype.bf16, Capability.attention.mem_efficient_attention)
         tests = {"test_fp8": has_fp8(lambda case: None), "test_more": has_efficient(lambda case: None)}
         flags = {"SM80OrLater": True, "SM89OrLater": False, "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION": True}
-        with mock.patch.multiple(common_cuda, **flags):
+        with mock.patch.multiple(capabilities, **flags):
             endings = self.run_all(self.made(**tests))
         lacking = "attention.mem_efficient_attention, which cpu"
         self.assertEqual(

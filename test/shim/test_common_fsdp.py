@@ -7,16 +7,22 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 import torch.nn as nn
-from torch.distributed.fsdp import CPUOffload, FSDPModule, MixedPrecision, ShardingStrategy, fully_shard
-from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import (
+    CPUOffload,
+    FSDPModule,
+    FullyShardedDataParallel as FSDP,
+    MixedPrecision,
+    ShardingStrategy,
+    fully_shard,
+)
 from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup, RegisterPostBackwardFunction
 from torch.distributed.fsdp.wrap import enable_wrap
 from torch.distributed.tensor import DTensor, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from torch_testing_shim import common_fsdp
-from torch_testing_shim._cases import fsdp_compiled, fsdp_device
-from torch_testing_shim._skips import needs
+from torch_testing_shim._cases import fsdp, fsdp_compiled
+from torch_testing_shim._skips import by_ranks
 from torch_testing_shim.common_fsdp import (
     MLP,
     AlwaysWrapNestedWrappedModule,
@@ -520,7 +526,7 @@ class Alone(TestCase):
     def test_more_ranks_than_accelerators_is_a_skip(self):
         from torch_testing_shim._engine.devices import DeviceInUse
 
-        one = mock.patch.object(needs, "device_in_use", return_value=DeviceInUse("cuda", 1))
+        one = mock.patch.object(by_ranks, "device_in_use", return_value=DeviceInUse("cuda", 1))
         with one, mock.patch.object(common_fsdp, "DEVICE_TYPE", "cuda"):
             case = Base("test_process_group")
             with self.assertRaisesRegex(unittest.SkipTest, "needs at least 2 accelerators, found 1"):
@@ -534,7 +540,7 @@ class Alone(TestCase):
         ):
             cpu = mock.patch.dict("os.environ", TORCH_TESTING_SHIM_DEVICE="cpu")
             with cpu, mock.patch.object(common_fsdp, name, value):
-                self.assertRegex(str(fsdp_device.reason_not_to_run(2)), f"^{reason}$")
+                self.assertRegex(str(fsdp.reason_not_to_run(2)), f"^{reason}$")
 
     def test_older_spellings(self):
         self.assertIs(CUDAInitMode, DEVICEInitMode)

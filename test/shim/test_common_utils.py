@@ -21,6 +21,7 @@ import torch
 import torch._dynamo.testing
 
 from torch_testing_shim import common_utils
+from torch_testing_shim._upstream.graft import ours_in
 from torch_testing_shim.common_utils import (
     SEED,
     DeterministicGuard,
@@ -499,7 +500,7 @@ class ImportTest(TestCase):
             self.assertEqual([path.name for path in Path(folder).iterdir()], [])
 
     def test_all_names_are_there(self) -> None:
-        for name in (*common_utils.__all__, *common_utils.LAZY_FLAGS):
+        for name in ours_in(common_utils.__name__):
             getattr(common_utils, name)
         for name in common_utils.LAZY_FLAGS:
             self.assertIsInstance(getattr(common_utils, name), bool, name)

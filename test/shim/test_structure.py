@@ -34,11 +34,9 @@ UNDER_PYTEST = {
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
-    "_engine/launcher.py",
-    "_engine/process_state.py",
-    "_engine/rank_servers.py",
-    "_engine/rank_main.py",
     "_engine/new_interpreter_main.py",
+    "_engine/process_state.py",
+    "_engine/rank_main.py",
     "_program/options.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",

@@ -1,12 +1,8 @@
-"""What equal means. Imports torch alone, and grafts for what unittest's assertions change.
+"""Equality of values, and assertions on tensors and text. Imports torch alone.
 
-comparison           what `assertEqual` means: the differences between two values, each with its place
-expected_output      assertions on text that people read: expected in the source itself, or in a file beside the
-                     test
-leaves               whether two values that hold no other values are equal, and what to say where they are not
-normalization        brings two values that tests regard as equal, though they are of different kinds, to one
-                     kind
-tensors              the assertions that tests of tensors need and unittest has not
-unittest_assertions  the assertions of unittest that upstream's `TestCase` changes: whose logs are read, and
-                     which exceptions count
+tensors          `assertEqual` and the other assertions of tests of tensors
+comparison       the differences between two values, each with its place
+normalization    values of different kinds (numpy's, lists of numbers) brought to one kind
+leaves           two tensors, numbers or other objects compared
+expected_output  assertions on text that people read, which a run can rewrite
 """

@@ -1,7 +1,7 @@
-"""What `assertEqual` means: the differences between two values, each with its place.
+"""The differences between two values, each with its place: the meaning of `assertEqual`.
 
-`differences` walks two values side by side through sequences and mappings (`_normalization` says what counts as one)
-and has each pair of leaves compared by `_leaf_comparison`.
+`differences` walks two values side by side through sequences and mappings (`normalization` says what counts as one)
+and has `leaves` compare each pair of other values.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Difference:
 
     @property
     def place(self) -> str:
-        """The path as it would be written in Python: "[1]['a']"."""
+        """Write the path as Python would: "[1]['a']"."""
         return "".join(f"[{step!r}]" for step in self.path)
 
 
 def differences(actual: Any, expected: Any, rules: ComparisonRules) -> list[Difference]:
-    """All differences between two values, in the order of the values; empty where they are equal."""
+    """Return all differences between two values, in the order of the values; none where they are equal."""
     return list(_walk(actual, expected, rules, ()))
 
 
 def report(found: list[Difference]) -> str:
-    """The first difference in full, the places of the others."""
+    """Describe the first difference in full, and name the places of the others."""
     first, others = found[0], found[1:]
     text = f"at item {first.place}: {first.message}" if first.path else first.message
     if not others:
@@ -90,7 +90,8 @@ def _indices(actual: Any, expected: Any) -> list[Any]:
 
 
 def _keys(actual: Any, expected: Any) -> list[Any]:
-    """The keys of both; looked up as the mappings do it, by hash: tensors and parameters are keys by their identity."""
+    """Return the keys of both mappings, looked up by hash as mappings do: tensors and parameters are keys by
+    identity."""
     keys = list(actual.keys())
     lists = {
         "missing": [key for key in expected.keys() if key not in actual],  # noqa: SIM118 - a ModuleDict, too

@@ -1,6 +1,6 @@
-"""Assertions on text that people read: expected in the source itself, or in a file beside the test.
+"""Assertions on text that people read; what they expect stands in the source itself, or in a file beside the test.
 
-Both kinds of expectation are rewritten with what came out when a run accepts it (`--accept`, EXPECTTEST_ACCEPT=1).
+A run that accepts what came out (`--accept`, EXPECTTEST_ACCEPT=1) rewrites both kinds of expectation.
 Each method keeps the name, signature and meaning of upstream's (torch 2.13).
 """
 
@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import expecttest
-
-__all__ = ["ExpectedOutput"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 

@@ -1,4 +1,4 @@
-"""Whether two values that hold no other values are equal, and what to say where they are not.
+"""Comparison of two values that hold no other values, and the message where they differ.
 
 Tensors and numbers are compared by the classes that stand behind `torch.testing.assert_close`, so that both agree;
 strings, sets and all other objects by unittest's own `assertEqual`, whose messages show a diff. A difference is
@@ -25,7 +25,7 @@ _DTYPE_OF_NUMBER = {bool: torch.bool, int: torch.int64, float: torch.float32, co
 
 @dataclass(frozen=True)
 class ComparisonRules:
-    """How equal is equal.
+    """The tolerances of a comparison, and the properties in which tensors have to agree.
 
     Attributes:
         rtol, atol: tolerances; None for both takes them from the dtype, as `torch.testing.assert_close` does.
@@ -54,7 +54,7 @@ class ComparisonRules:
             raise ValueError(f"a comparison takes both atol and rtol or neither; {given} is given without {other}")
 
     def tolerances(self, *dtypes: torch.dtype) -> dict[str, Any]:
-        """The tolerances for values of these dtypes, as keyword arguments of a pair."""
+        """Return the tolerances for values of these dtypes, as keyword arguments of a pair."""
         if self.rtol is None or self.atol is None:
             rtol, atol = default_tolerances(*dtypes)
         else:
@@ -63,17 +63,17 @@ class ComparisonRules:
 
 
 def differ(message: str) -> ErrorMeta:
-    """What to raise where two values differ."""
+    """Make the error that is raised where two values differ."""
     return ErrorMeta(AssertionError, message)
 
 
 def is_number(value: Any) -> bool:
-    """True for bool, int, float and complex."""
+    """Return whether a value is a bool, int, float or complex."""
     return isinstance(value, (bool, int, float, complex))
 
 
 def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
-    """Compares two values.
+    """Compare two values.
 
     Raises:
         ErrorMeta: they differ (its type is AssertionError), or cannot be compared (TypeError or ValueError).
@@ -106,7 +106,7 @@ def _dtype_of(value: Any) -> torch.dtype:
 
 
 def _plain_number(value: Any) -> int | float | complex:
-    """`value` as exactly int, float or complex: NumberPair knows no subclasses, and bool is one."""
+    """Return `value` as exactly int, float or complex: NumberPair knows no subclasses, and bool is one."""
     if isinstance(value, torch.Tensor):
         if value.numel() != 1:
             raise differ(f"a tensor of {value.numel()} elements (shape {tuple(value.shape)}) is no number")
@@ -148,8 +148,8 @@ def _compare_coalescence(actual: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 def _local_shards(actual: Any, expected: Any) -> tuple[Any, Any]:
-    """Two DTensors of one placement as their local shards: comparing must not communicate, since a rank that
-    compares alone would wait for the others for ever. Other tensors and numbers as they are."""
+    """Return two DTensors of one placement as their local shards, other tensors and numbers as they are. Comparing must
+    not communicate, since a rank that compares alone would wait for the others forever."""
     module = sys.modules.get("torch.distributed.tensor")  # where nobody has imported it, there is no DTensor
     if module is None:
         return actual, expected

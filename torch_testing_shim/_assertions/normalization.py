@@ -1,4 +1,4 @@
-"""Brings two values that tests regard as equal, though they are of different kinds, to one kind.
+"""Bring two values of different kinds that tests regard as equal to one kind.
 
 A tensor may be compared with a list of numbers, numpy's values with torch's.
 """
@@ -23,21 +23,21 @@ _MAPPINGS = (Mapping, torch.nn.ModuleDict, torch.nn.ParameterDict, torch._C.Scri
 
 
 def is_sequence(value: Any) -> bool:
-    """True for what is compared element by element."""
+    """Return whether a value is compared element by element."""
     return isinstance(value, _SEQUENCES) and not isinstance(value, (str, bytes, bytearray))
 
 
 def is_mapping(value: Any) -> bool:
-    """True for what is compared key by key."""
+    """Return whether a value is compared key by key."""
     return isinstance(value, _MAPPINGS)
 
 
 def made_comparable(actual: Any, expected: Any, *, is_inside: bool = False) -> tuple[Any, Any]:
-    """The two values, brought to one kind where that loses nothing.
+    """Return the two values, brought to one kind where that loses nothing.
 
     Args:
-        is_inside: they are items of what is compared; there, a list of numbers is a tensor no more, as upstream has it,
-            though it may be an array.
+        is_inside: they are items of a container; there a list of numbers is no longer taken for a tensor, as upstream
+            has it, but may be taken for an array.
 
     Raises:
         ErrorMeta: of type ValueError, where a sequence cannot be read as a tensor; of type AssertionError, where one
@@ -72,7 +72,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _without_numpy(value: Any) -> Any:
-    """Values of numpy as the torch or Python value that they stand for."""
+    """Return a value of numpy as the torch or Python value that it stands for."""
     if _is_array(value):
         return _tensor_of_array(value)
     numpy = sys.modules.get("numpy")
@@ -86,7 +86,7 @@ def _tensor_of_storage(storage: Any) -> torch.Tensor:
 def _tensor_of_array(array: Any) -> Any:
     try:
         return torch.as_tensor(array.copy())  # torch takes neither negative strides nor, without a warning, read-only
-    except TypeError:  # a dtype that torch has not
+    except TypeError:  # a dtype that torch does not have
         return array.tolist()
 
 

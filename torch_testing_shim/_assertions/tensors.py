@@ -1,4 +1,4 @@
-"""The assertions that tests of tensors need and unittest has not.
+"""The assertions for tests of tensors, which unittest does not have.
 
 Each keeps the name, signature and meaning of upstream's method of the same name (torch 2.13).
 """
@@ -16,8 +16,6 @@ import torch
 
 from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
 
-__all__ = ["TensorAssertions"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 
@@ -30,7 +28,7 @@ class TensorAssertions(unittest.TestCase):
 
     precision: float = 0.0
     rel_tol: float = 0.0
-    #: What upstream's own classes read for these.
+    #: The names by which upstream's own classes read these.
     _precision: float = 0.0
     _rel_tol: float = 0.0
 
@@ -159,8 +157,8 @@ class TensorAssertions(unittest.TestCase):
 
     @contextlib.contextmanager
     def assertWarnsOnceRegex(self, category: type[Warning], regex: str = "") -> Iterator[None]:
-        """Context: fails unless the body gives a warning of exactly this category, and a warning whose text begins
-        with a match of `regex`. What torch would say only once per process is said every time."""
+        """Context that fails unless the body gives a warning of exactly this category, and a warning whose text begins
+        with a match of `regex`. Torch repeats here a warning that it otherwise gives once per process."""
         with _all_warnings() as caught:
             yield
         if not caught:
@@ -189,7 +187,7 @@ class TensorAssertions(unittest.TestCase):
         tensor = torch.as_tensor(tensor_like, device=device, dtype=dtype)
         on_cpu = tensor.detach().cpu()
         actual = torch_fn(tensor).cpu()
-        if tensor.dtype == torch.bfloat16:  # which numpy has not
+        if tensor.dtype == torch.bfloat16:  # which numpy does not have
             on_cpu = on_cpu.float()
             actual = actual.float() if actual.dtype == torch.bfloat16 else actual
         self.assertEqual(actual, np_fn(on_cpu.numpy()), **kwargs)

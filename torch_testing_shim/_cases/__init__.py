@@ -1,34 +1,30 @@
-"""The base classes of tests, and how a test's body runs in a rank. Imports the engine and the parts below it, no face.
+"""The base classes of tests, and how a test's body runs in ranks. Imports the folders below it, no face.
 
-base                   `TestCase`, which all test classes of the harness build on: what one test does in the
-                       test process
-class_ranks            the ranks that are kept for a class, and what the class says of them, be it by a value, a
-                       property or a method
-communication          which accelerators ranks are to use, and folders for them to meet in;
-                       `common_distributed` has the names
-continuous             tests of a class that share their ranks and their process group:
-                       `MultiProcContinuousTest`
-debug_settings         settings of torch.distributed that a test runs under, and what DDP has logged;
-                       `common_distributed` has the names
-distributed_test_base  `DistributedTestBase`: a multi-process test case that makes its process group by device
-dynamo                 test cases of compiled code on ranks, which start and end with nothing compiled
-fsdp_compiled          A test of `fully_shard` run once as it is and once with compiled modules
-fsdp_device            the device that FSDP tests run on, and what FSDP has to be told of it
-hooks                  methods of upstream's base classes that subclasses put others in place of
-lazy_names             names of `common_distributed` that are looked up when a test asks for them: where each
-                       is, or how it is answered
-limits                 how many ranks a test has, and how long it may take, where it does not say
-multi_process          `MultiProcessTestCase`: tests that run in several processes, fresh ones for each test
-notes                  what is to be told of a test whatever its status: noted on its instance while it runs,
-                       and read when it has ended
-placements             where the shards of a test's sharded tensors lie: one on each rank's device, as sharding
-                       specs write it
-process_group_end      how a rank that is about to end leaves its process groups
-rank_call              what each rank is to run, as `_start_processes` has it made: a `RankCall`, or a process
-                       object of the class's own
-subtests               many configurations of one check in one set of ranks
-wrapped_method         how a test case whose body runs in ranks puts its own way of running before the test
-                       method that it was made for
-    unittest_assertions  The assertions of unittest that upstream's `TestCase` changes: whose logs are read, and
-        which exceptions count
+All test cases:
+
+    base                   `TestCase`: what one test does in the test process
+    unittest_assertions    unittest's assertions that upstream changes: `assertLogs`, `assertRaises`
+
+Test cases with ranks:
+
+    body                   `RankTestCase`, which all of them build on; `run_subtests`
+    multi_process          `MultiProcessTestCase`: fresh processes for each test
+    distributed_test_base  `DistributedTestBase`, which makes its process group by device
+    continuous             `MultiProcContinuousTest`: a class's tests share their processes and their process group
+    threads                `MultiThreadedTestCase`: ranks are threads of the test process
+
+What these use:
+
+    world                  how many ranks there are, how long they may take, how they leave their process groups
+    class_ranks            the ranks that are kept for a class
+    hooks                  methods that subclasses override; `RankCall`
+    surroundings           small names of `common_distributed`: folders to meet in, debug levels, accelerators by rank
+
+By domain:
+
+    dynamo                 test cases of compiled code
+    dtensor                `DTensorTestBase`, its continuous and threaded kinds, `with_comms`
+    fsdp                   `FSDPTest` and its kinds, and the device that they run on
+    fsdp_compiled          a test of `fully_shard` run as it is and compiled
+    sharded_tensors        `ShardedTensorTestBase`, sharding specs, models
 """

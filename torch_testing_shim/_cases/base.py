@@ -35,18 +35,16 @@ from torch_testing_shim._program.notes import note
 from torch_testing_shim._program.selection import test_name
 from torch_testing_shim._shared.rerun_command import repro_command, repro_on_failure
 from torch_testing_shim._shared.settings import changed_environment, read_settings
+from torch_testing_shim._skips.by_machine import (
+    SLOW_MARK,
+)
 from torch_testing_shim._skips.conditions import runs_on_cpu
 from torch_testing_shim._skips.flags import (
     as_assigned,
     settings_or_default,
 )
 from torch_testing_shim._skips.lists import reason_not_to_run
-from torch_testing_shim._skips.marks import (
-    SLOW_MARK,
-)
 from torch_testing_shim._upstream.class_rest import TorchsRest
-
-__all__ = ["TestCase"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

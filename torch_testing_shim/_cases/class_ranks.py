@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._cases.limits import default_ranks
+from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.devices import rank_device
 from torch_testing_shim._engine.launcher import STARTER

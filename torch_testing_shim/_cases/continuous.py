@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from torch_testing_shim._cases.base import TestCase
+from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.class_ranks import (
     KEPT,
     UNSET,
@@ -24,19 +24,16 @@ from torch_testing_shim._cases.class_ranks import (
     running_ranks_of,
     start_ranks_of,
 )
-from torch_testing_shim._cases.limits import group_timeout, seconds_for
-from torch_testing_shim._cases.process_group_end import keep_connections
-from torch_testing_shim._cases.wrapped_method import chosen_name, is_expected_failure, require_set_up, wrap_method
+from torch_testing_shim._cases.world import group_timeout, keep_connections, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.job import LaunchError
-from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.persistent_rank_main import CompletionQueue, TaskQueue
 from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._engine.rank_outcomes import skip_outcome
-from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps, current_steps
+from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_test
@@ -44,15 +41,12 @@ from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.seeds import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
-from torch_testing_shim._skips.conditions import skip_reason
-from torch_testing_shim._skips.needs import missing_backend, missing_device
-
-__all__ = ["MultiProcContinuousTest"]
+from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
-class MultiProcContinuousTest(TestCase):
+class MultiProcContinuousTest(RankTestCase):
     """A test case whose methods run, one after the other, in the same `world_size` processes, with a process group that
     is set up once (upstream's `MultiProcContinuousTest`, torch 2.13; `MultiProcContinousTest` in 2.4).
 
@@ -82,20 +76,11 @@ class MultiProcContinuousTest(TestCase):
     #: Set by a subclass, no other test of it is run. A failure does not set it: the next test has new ranks.
     poison_pill: bool = False
     processes: Sequence[RankProcess] = ()
+    _wrapper = "_worker_run_main_wait"
     _is_joined = True
     _ends_at_subtest = False
     #: Upstream's; torch's test cases on LocalTensor, which have no ranks, set it.
     _processes_spawned = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if not cls.__module__.startswith("torch_testing_shim."):
-            STARTER.expect(cls.__module__)
-
-    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
-        name = chosen_name(method_name, methodName)
-        super().__init__(name)
-        wrap_method(self, name, self._worker_run_main_wait)
 
     # What subclasses override.
 
@@ -147,11 +132,11 @@ class MultiProcContinuousTest(TestCase):
         """
         super().setUp()
         self.rank = self.MAIN_PROCESS_RANK
-        name = self._testMethodName
-        world_size = type(self)._get_world_size(str(class_value(type(self), "device_type")))
-        reason = skip_reason(self, getattr(type(self), name))
-        reason = reason or missing_backend(class_value(type(self), "backend_str"), world_size)
-        reason = reason or missing_device(str(class_value(type(self), "device_type")), world_size)
+        device_type = str(class_value(type(self), "device_type"))
+        world_size = type(self)._get_world_size(device_type)
+        self._skip_by_conditions(self._testMethodName)
+        reason = missing_backend(class_value(type(self), "backend_str"), world_size)
+        reason = reason or missing_device(device_type, world_size)
         if reason is not None:
             raise unittest.SkipTest(reason)
         if type(self).poison_pill:
@@ -162,7 +147,7 @@ class MultiProcContinuousTest(TestCase):
         ranks = self._ranks()
         self._is_joined = False
         self.addCleanup(self._end_unjoined)
-        ranks.order(name, seconds_for(self.id()))
+        ranks.order(self._testMethodName, seconds_for(self.id()))
 
     @classmethod
     def _get_world_size(cls, device_type: str) -> int:
@@ -215,7 +200,7 @@ class MultiProcContinuousTest(TestCase):
             unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
-        require_set_up(self)
+        self._require_set_up()
         ranks = KEPT[type(self)]
         outcomes = ranks.outcomes()
         self._is_joined = True
@@ -298,14 +283,7 @@ class MultiProcContinuousTest(TestCase):
         """Runs a test and tells how it ended. A `SystemExit` that means no skip passes through."""
         if reason_to_skip is not None:
             return skip_outcome(cls.rank, reason_to_skip)
-        channel = THIS_RANK.channel
-        assert channel is not None, "tests are run in ranks"
-        steps = RankSteps(
-            cls.rank,
-            cls.failureException,
-            tell_subtest=channel.send_subtest,
-            is_expected=is_expected_failure(cls, test_id.rpartition(".")[2]),
-        )
+        steps = cls._steps(cls.rank, test_id.rpartition(".")[2])
         return steps.take([functools.partial(cls._run_test_given_id, test_id)])
 
     @classmethod

@@ -6,13 +6,11 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from torch_testing_shim._cases.limits import group_timeout
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
+from torch_testing_shim._cases.world import group_timeout
 from torch_testing_shim._engine.devices import bind_rank, process_group_backend, rank_device
 from torch_testing_shim._shared.settings import changed_environment
-from torch_testing_shim._skips.needs import skip_without_backend
-
-__all__ = ["DistributedTestBase"]
+from torch_testing_shim._skips.by_ranks import skip_without_backend
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

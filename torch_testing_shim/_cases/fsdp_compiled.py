@@ -14,10 +14,8 @@ import torch.distributed.fsdp
 
 from torch_testing_shim._engine.unrun_body import checked_test
 
-__all__ = ["compiled_fsdp_test"]
-
 Test = Callable[..., Any]
-FULLY_SHARD = "fully_shard"
+_FULLY_SHARD = "fully_shard"
 
 
 def compiled_fsdp_test(compile_compute_on_module: type | None = None) -> Callable[[Test], Test]:
@@ -63,14 +61,14 @@ def _run_compiled(test: Callable[[], Any], names: dict[str, Any], compiling: Tes
     before one replaces it, and all have ended before one puts it back."""
     import torch._inductor.config as config
 
-    original, threads = names[FULLY_SHARD], config.compile_threads
+    original, threads = names[_FULLY_SHARD], config.compile_threads
     dist.barrier()
-    names[FULLY_SHARD], config.compile_threads = compiling, 1
+    names[_FULLY_SHARD], config.compile_threads = compiling, 1
     try:
         test()
         dist.barrier()
     finally:
-        names[FULLY_SHARD], config.compile_threads = original, threads
+        names[_FULLY_SHARD], config.compile_threads = original, threads
 
 
 # Whatever they are called in a test file, pytest is not to take them for tests.

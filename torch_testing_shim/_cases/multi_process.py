@@ -18,24 +18,15 @@ from typing import Any
 
 import torch.distributed as dist
 
-from torch_testing_shim._cases.base import TestCase
-from torch_testing_shim._cases.hooks import is_overridden, refuse_hooks, takes
-from torch_testing_shim._cases.limits import default_world_size, seconds_for
-from torch_testing_shim._cases.rank_call import RankCall, calls_of_its_own, make_pipes
-from torch_testing_shim._cases.wrapped_method import (
-    chosen_name,
-    is_expected_failure,
-    no_rank,
-    require_set_up,
-    wrap_method,
-)
+from torch_testing_shim._cases.body import RankTestCase
+from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, refuse_hooks, takes
+from torch_testing_shim._cases.world import default_world_size, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
-from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
-from torch_testing_shim._engine.rank_steps import RankSteps, cleanup_steps
+from torch_testing_shim._engine.rank_steps import cleanup_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
@@ -43,9 +34,6 @@ from torch_testing_shim._isolation.seeds import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings
-from torch_testing_shim._skips.conditions import skip_reason
-
-__all__ = ["MultiProcessTestCase"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -55,7 +43,7 @@ NOT_CALLED = {"_event_listener": "a rank tells where it stands by itself"}
 _PIPE_CHARACTERS = 32_000
 
 
-class MultiProcessTestCase(TestCase):
+class MultiProcessTestCase(RankTestCase):
     """A test case whose methods run in `world_size` processes (upstream's `MultiProcessTestCase`, torch 2.13).
 
     A subclass calls `self._spawn_processes()` at the end of its `setUp`. Ranks get fresh processes for every test
@@ -89,16 +77,6 @@ class MultiProcessTestCase(TestCase):
     _outcomes: tuple[RankOutcome, ...] = ()
     _expectation = ExitExpectation()
     _rank_records: tuple[RankRecord, ...] = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if not cls.__module__.startswith("torch_testing_shim."):
-            STARTER.expect(cls.__module__)
-
-    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
-        name = chosen_name(method_name, methodName)
-        super().__init__(name)
-        wrap_method(self, name, self.join_or_run)
 
     @property
     def world_size(self) -> int:
@@ -178,12 +156,10 @@ class MultiProcessTestCase(TestCase):
                 not started, with other arguments perhaps. Ranks are not its children, whatever its kind: only its
                 `run` is called, in a rank.
         """
-        require_set_up(self)
+        self._require_set_up()
         refuse_hooks(type(self), MultiProcessTestCase, NOT_CALLED)
         name = self._current_test_name()
-        reason = skip_reason(self, getattr(type(self), name))
-        if reason is not None:
-            raise unittest.SkipTest(reason)
+        self._skip_by_conditions(name)
         world_size = checked_world_size(self.world_size)
         note_sharing(self, world_size)
         pipes = make_pipes(world_size)
@@ -217,7 +193,7 @@ class MultiProcessTestCase(TestCase):
             unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
-        require_set_up(self)
+        self._require_set_up()
         began = time.monotonic()
         try:
             self._join(fn)
@@ -245,7 +221,7 @@ class MultiProcessTestCase(TestCase):
     def _join(self, fn: Callable[..., Any] | None = None) -> None:
         """Waits for the ranks. A class that checks exit codes by itself may have planned any, but no hang."""
         if not self._ranks.are_started:
-            raise no_rank(self, "_spawn_processes")
+            raise self._no_rank("_spawn_processes")
         self._expectation = ExitExpectation(
             code=self.special_return_code_checks.get(fn) if fn is not None else None,
             ignored=fn in self.skip_return_code_checks,
@@ -300,12 +276,8 @@ class MultiProcessTestCase(TestCase):
         assert channel is not None, "tests are run in ranks"
         set_rng_seed()
         test = getattr(self, test_name)
-        steps = RankSteps(
-            self.rank,
-            self.failureException,
-            tell=lambda found: channel.send(found) if found.status.is_exception else None,
-            tell_subtest=channel.send_subtest,
-            is_expected=is_expected_failure(type(self), test_name),
+        steps = self._steps(
+            self.rank, test_name, lambda found: channel.send(found) if found.status.is_exception else None
         )
         outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
         if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash

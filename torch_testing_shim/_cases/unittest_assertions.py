@@ -11,8 +11,6 @@ from typing import Any
 
 from torch_testing_shim._upstream.graft import grafted
 
-__all__ = ["UnittestAssertions"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _COMMON_UTILS = "torch_testing_shim.common_utils"

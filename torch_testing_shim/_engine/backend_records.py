@@ -1,5 +1,7 @@
-"""What packages that bring a device tell the harness about it: records, found by entry points when a device is asked
-about, once in each process."""
+"""Records by which packages that bring a device describe it to the harness.
+
+They are found by entry points at the first question about a device, once in each process.
+"""
 
 from __future__ import annotations
 
@@ -20,31 +22,31 @@ __all__ = [
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: Where packages name their records.
+#: The entry points that name packages' records.
 ENTRY_POINT_GROUP = "torch_testing_shim.backends"
-#: Called in a rank with its number and the number of ranks.
+#: A function that is called in a rank with its number and the number of ranks.
 RankHook = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What torch cannot answer of a device type; everything but the type is optional.
+    """What torch does not know of a device type. Everything but the type is optional.
 
     Attributes:
-        device_type: what `torch.device` calls it.
+        device_type: its name in `torch.device`.
         pg_backend: the process-group backend of tests on it, as `init_process_group` takes it. None for the one that is
             registered with torch for the device (`torch.distributed.Backend.register_backend(..., devices=[...])`);
             where both are there, this one is used.
-        fork_safe: False has ranks spawned, since what this device has in a process does not survive a fork, not even
-            before it is used. True has them forked also where the device has been initialized in the test process. None
-            for what fits most devices: they are forked until the device has been initialized.
+        fork_safe: False spawns ranks always, for a device whose state in a process does not survive a fork, not even
+            before it is used. True forks ranks even where the device has been initialized in the test process. None,
+            which fits most devices, forks ranks until the device has been initialized.
         capabilities: what the device can do (see `torch_testing_shim.backends`).
-        before_rank: called as `before_rank(rank, world_size)` in each rank's process, before its test and so before its
-            process group; which device is the rank's, `torch_testing_shim.backends.rank_device(rank)` says. What it
-            raises is the error of that rank, and its test does not begin.
+        before_rank: called as `before_rank(rank, world_size)` in each rank's process, before its test and its process
+            group; `torch_testing_shim.backends.rank_device(rank)` returns the rank's device. An exception of it is the
+            rank's error, and the rank's test does not begin.
         after_rank: called likewise after the test with its cleanups and its process group, also where the test failed
-            or skipped, but not in a rank that dies or is ended by force. What it raises is the error of a rank whose
-            test has not failed; after a failure it stands in the rank's output.
+            or skipped, but not in a rank that dies or is ended by force. An exception of it is the error of a rank
+            whose test has not failed; after a failure it is printed to the rank's output.
     """
 
     device_type: str
@@ -82,25 +84,25 @@ class FoundBackend:
 
 
 def backend_record(device_type: str) -> FoundBackend | None:
-    """The record that an installed package has about a device type; None where none has one.
+    """Returns the record of an installed package about a device type; None where there is none.
 
     Raises:
-        DeviceError: a record of an installed package, whatever its device, is not to be had or not clear.
+        DeviceError: as for `load_records`, for a record of any device.
     """
     return installed_records().get(device_type)
 
 
 @functools.cache
 def installed_records() -> Mapping[str, FoundBackend]:
-    """The records of installed packages, by device type; the errors are those of `load_records`."""
+    """Returns the records of installed packages, by device type. Errors are those of `load_records`."""
     return load_records(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def load_records(points: Iterable[EntryPoint]) -> Mapping[str, FoundBackend]:
-    """The records behind entry points, by device type.
+    """Loads the records of entry points, by device type.
 
     Raises:
-        DeviceError: one cannot be loaded or is no record, or there are two for a device.
+        DeviceError: a record cannot be loaded or is not a `Backend`, or a device has two records.
     """
     found: dict[str, FoundBackend] = {}
     for point in points:

@@ -1,5 +1,5 @@
-"""The pipe from a rank to the controller: one line of JSON that says how the rank's test ended, and before it one for
-each subtest that has failed.
+"""The pipe from a rank to the controller: a line of JSON for each subtest that fails, then one that says how the rank's
+test ended.
 
 The rank's end writes and the controller's end reads without blocking, so that a rank which stops in the middle
 of a message cannot hold the controller past the deadline.
@@ -16,12 +16,12 @@ from torch_testing_shim._engine.outcome import RankOutcome
 __all__ = ["THIS_RANK", "ChannelReader", "ChannelWriter", "ThisRank", "make_channel"]
 
 _READ_BYTES = 1 << 16
-#: A line of an outcome is some 100 kB at most, a traceback of 200,000 characters in JSON's escapes 2.4 MB; what is
-#: longer is none.
+#: The longest line, in bytes. An outcome takes some 100 kB at most, a traceback of 200,000 characters in JSON's escapes
+#: 2.4 MB.
 _LINE_BYTES = 1 << 22
-#: What is read at a time, so that a rank which writes without end cannot hold the controller.
+#: Bytes that are read at a time, so that a rank which writes without end cannot hold the controller.
 _READ_AT_A_TIME = 1 << 22
-#: What stands before the outcome of a subtest.
+#: Marks the outcome of a subtest.
 _SUBTEST = b"+"
 
 
@@ -40,8 +40,8 @@ class ChannelWriter:
         self.sent: RankOutcome | None = None
 
     def send(self, outcome: RankOutcome) -> None:
-        """Writes the outcome, blocking until the pipe has taken it. The last outcome that is sent counts. That of a
-        process which a test has forked from its rank is not the rank's, and is not sent.
+        """Writes the outcome, blocking until the pipe has taken it. The last outcome that is sent counts. A process
+        that a test has forked from its rank sends nothing.
 
         Raises:
             OSError: the pipe is closed.
@@ -61,18 +61,18 @@ class ChannelWriter:
             line = line[os.write(self._descriptor, line) :]
 
     def await_others(self) -> None:
-        """Waits a moment for the ranks that are not done yet; for a rank that has told that it has passed or skipped,
-        and still has its connections."""
+        """Waits a moment for the ranks that are not done yet. Call it in a rank that has sent a pass or a skip and
+        still has its connections."""
         if self.common_end is not None:
             self.common_end.wait()
 
 
 class ThisRank:
-    """What this process, where it is a rank, has for its one test.
+    """This process's state for its one test, where it is a rank.
 
     Attributes:
-        channel: through which it tells how its test ended; None where the process is no rank.
-        has_run_body: the test method has been called, and has returned as a test does.
+        channel: the pipe to the controller; None where the process is not a rank.
+        has_run_body: the test method has been called, and has returned None.
     """
 
     def __init__(self) -> None:
@@ -102,10 +102,10 @@ class ChannelReader:
         return self._descriptor
 
     def read(self) -> RankOutcome | None:
-        """Takes what has arrived. Returns the last outcome whose line is complete, None where there is no new one.
+        """Reads what has arrived. Returns the last outcome whose line is complete; None where there is no new one.
 
-        A line that is no outcome is passed over: nothing but the harness writes here on purpose, so it can only
-        come from a test that writes to descriptors which are not its own.
+        Other lines are ignored: only the harness writes here on purpose, so they come from a test that writes to
+        descriptors which are not its own.
         """
         with suppress(BlockingIOError):
             self.at_end = not self._read_some()
@@ -143,6 +143,7 @@ class ChannelReader:
 
 
 def make_channel() -> tuple[ChannelReader, int]:
-    """A new pipe: the controller's end, and the descriptor of the rank's end (close it once the rank has it)."""
+    """Makes a pipe. Returns the controller's end, and the descriptor of the rank's end (close it once the rank has
+    it)."""
     read_end, write_end = os.pipe()
     return ChannelReader(read_end), write_end

@@ -1,4 +1,4 @@
-"""Where ranks parted: the collective that not all ranks of a group entered, or that they entered differently.
+"""Finds where ranks parted: the collective that not all ranks of a group entered, or that they entered differently.
 
 Pure but for `read_log`: the ranks' logs in, partings out. `collective_log` writes the logs.
 """
@@ -27,11 +27,11 @@ __all__ = [
     "read_log",
 ]
 
-#: How many collectives of a process group a log keeps, the last ones, and the bytes of each.
+#: How many collectives of a process group a log keeps (the last ones), and the bytes of each.
 LINES, LINE_BYTES = 16, 256
-#: The bytes of a part's first line, enough for a group of some 600 ranks.
+#: Bytes of a part's first line, enough for a group of some 600 ranks.
 HEADER_BYTES = 4096
-#: What a file begins with that does not hold all that its rank entered.
+#: First bytes of a file that does not hold all collectives of its rank.
 INCOMPLETE = b"incomplete"
 
 
@@ -42,9 +42,9 @@ class GroupHeader:
     Attributes:
         name: torch's name of the group.
         description: the user's.
-        generation: which group of this name it is, from 1: a test may start its default group anew.
-        rank: the logging process's number in `torch.distributed`, which the test gives it.
-        members: those numbers of all ranks of the group, in the group's order.
+        generation: 1-based number among the groups of this name: a test may start its default group anew.
+        rank: the logging process's number in `torch.distributed`, which the test chooses.
+        members: these numbers of all ranks of the group, in the group's order.
     """
 
     name: str
@@ -58,10 +58,10 @@ class GroupHeader:
         return self.name, self.generation
 
     def to_line(self) -> bytes:
-        """The line.
+        """Formats the line.
 
         Raises:
-            ValueError: it is longer than there is room.
+            ValueError: it is longer than `HEADER_BYTES`.
         """
         line = json.dumps(asdict(self)).encode()
         if len(line) >= HEADER_BYTES:
@@ -76,14 +76,14 @@ class GroupHeader:
 
 @dataclass(frozen=True)
 class Entered:
-    """A collective as one rank entered it. Two ranks have entered the same if these are equal but for `shapes`.
+    """A collective as one rank entered it. Two ranks entered the same one if all but `shapes` is equal.
 
     Attributes:
         name: "all_reduce".
         details: its reduction and its root; may be empty.
         types: the types of its tensors.
         shapes: their shapes, as people write them.
-        checksum: of what all ranks have to bring alike: the numbers of elements, where the collective wants that.
+        checksum: of the numbers of elements, where the collective needs the same ones on all ranks.
     """
 
     name: str
@@ -94,11 +94,11 @@ class Entered:
 
     @property
     def agreed(self) -> tuple[str, ...]:
-        """What has to be the same on all ranks."""
+        """The parts that have to be the same on all ranks."""
         return self.name, self.details, self.types, self.checksum
 
     def text(self, *, with_types: bool, with_details: bool) -> str:
-        """For people: "all_reduce of [3]", with types and details where it matters."""
+        """Describes it for people: "all_reduce of [3]", with types and details if asked."""
         shapes = f"of {self.shapes}" if self.shapes else ""
         details = f"({self.details})" if self.details and with_details else ""
         return " ".join(filter(None, [self.name, details, shapes, self.types if with_types else ""]))
@@ -110,9 +110,9 @@ class Parting:
 
     Attributes:
         title: the group, as people know it.
-        number: which of the group's collectives it is, from 1.
-        entered: what each rank entered that came to it.
-        absent: the ranks of the group that did not come to it.
+        number: 1-based number among the group's collectives.
+        entered: the collective that each rank entered here.
+        absent: the ranks of the group that entered none.
     """
 
     title: str
@@ -122,12 +122,12 @@ class Parting:
 
     @property
     def is_mismatch(self) -> bool:
-        """Ranks have entered different things."""
+        """Whether ranks entered different collectives."""
         return len({entered.agreed for entered in self.entered.values()}) > 1
 
     @property
     def camps(self) -> list[tuple[str, list[int]]]:
-        """What ranks did, in words, with those that did it: first those who did not do as most others."""
+        """What ranks did, in words, and which ranks did it; the minorities come first."""
         sizes = Counter(entered.agreed for entered in self.entered.values())
         is_one = len({entered.name for entered in self.entered.values()}) == 1
         with_types = is_one and len({entered.types for entered in self.entered.values()}) > 1
@@ -146,13 +146,13 @@ class Parting:
 
     @property
     def headline(self) -> str:
-        """One line that begins with those who did not do as most others."""
+        """One line that begins with the minority."""
         (first, ranks), *others = [(text, ranks_text(ranks)) for text, ranks in self.camps]
         told = [f"{ranks} {first} as collective {self.number} of {self.title}", *(f"{r} {text}" for text, r in others)]
         return ", ".join(told)
 
     def lines(self, places: Mapping[int, Place]) -> str:
-        """Who did what, and where each stands now as far as that is known."""
+        """Lists which rank did what, and where each stands now as far as that is known."""
         who: dict[tuple[int, str], list[int]] = {}
         for number, (text, ranks) in enumerate(self.camps):
             for rank in ranks:
@@ -164,10 +164,10 @@ class Parting:
 
 
 def partings(logs: Mapping[int, str | None]) -> list[Parting]:
-    """The first parting of each process group whose ranks parted, in the order of the groups.
+    """Returns the first parting of each process group whose ranks parted, in the order of the groups.
 
     Args:
-        logs: what `read_log` gave, by rank; None for a rank of which nothing is known.
+        logs: results of `read_log`, by rank; None for a rank of which nothing is known.
     """
     groups: dict[tuple[str, int], dict[int, _GroupLog]] = {}
     ranks: dict[int, int] = {}  # number in torch.distributed -> rank
@@ -185,7 +185,7 @@ def partings(logs: Mapping[int, str | None]) -> list[Parting]:
 
 
 def read_log(path: Path) -> str | None:
-    """What a rank has logged in this file, group by group; None where nothing is known, or not all."""
+    """Reads a rank's log, group by group; None where the log is missing or incomplete."""
     try:
         text = path.read_bytes()
     except OSError:
@@ -196,7 +196,7 @@ def read_log(path: Path) -> str | None:
 
 
 def group_title(name: str, description: str) -> str:
-    """A process group as people know it."""
+    """Returns a process group's name for people."""
     if description == "default_pg":
         return "the default group"
     return f"group {name}" if description in ("", "undefined") else f"group {description}"
@@ -204,7 +204,7 @@ def group_title(name: str, description: str) -> str:
 
 @dataclass(frozen=True)
 class _GroupLog:
-    """What one rank has entered with one process group: its last collectives, by number."""
+    """The last collectives of one rank with one process group, by number."""
 
     header: GroupHeader
     entered: Mapping[int, Entered]
@@ -215,7 +215,7 @@ class _GroupLog:
 
     @property
     def first(self) -> int:
-        """The first that has not been written over."""
+        """The number of the first that has not been overwritten."""
         return min(self.entered, default=1)
 
 
@@ -226,7 +226,7 @@ def _group_logs(text: str) -> Iterator[_GroupLog]:
             if header is not None:
                 yield _GroupLog(header, entered)
             header, entered = GroupHeader.from_line(line), {}
-        elif len(fields := line.rstrip(" ").split("\t")) == 6:  # else nothing has been written, or not all of it
+        elif len(fields := line.rstrip(" ").split("\t")) == 6:  # else the line is empty or torn
             number, checksum, name, details, types, shapes = fields
             entered[int(number)] = Entered(name, details, types, shapes, checksum)
     if header is not None:
@@ -234,11 +234,11 @@ def _group_logs(text: str) -> Iterator[_GroupLog]:
 
 
 def _first_parting(title: str, logs: Mapping[int, _GroupLog], silent: Collection[int]) -> Parting | None:
-    """The first collective on which ranks do not agree, as far as it has not been written over.
+    """Returns the first collective on which ranks do not agree, as far as it has not been overwritten.
 
     Args:
         title: the group, for people.
-        logs: of the ranks that have entered any collective with it.
+        logs: logs of the ranks that have entered any collective with it.
         silent: the other ranks of the group.
     """
     start = min(log.first for log in logs.values()) if not silent else 1

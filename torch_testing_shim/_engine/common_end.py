@@ -6,8 +6,8 @@ would then find closed.
     each rank holds the writing end of a FIFO in the test's scratch folder until it is done
     a rank that is done waits for the end of the file: the others are done, too, or have ended
 
-It does not wait longer than a connection takes, nor where the test cannot pass any more: a rank that waits for one that
-is done has to learn of it. A rank that raises, dies or calls `os._exit` waits for nobody.
+A rank does not wait longer than a connection takes, nor where the test cannot pass any more: a rank that waits for one
+that is done has to learn of it. A rank that raises, dies or calls `os._exit` waits for nobody.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from contextlib import suppress
 
 from torch_testing_shim._engine.job import ScratchFolder
 
-__all__ = ["CommonEnd", "call_off_common_end"]
-
-#: How long a rank that is done waits for the others, in seconds. Ranks that connect with each other were seen done
-#: 0.12 s apart where 4 of them shared 2 cores with 20 busy processes; where there were 16, 0.2 s. A rank that waits in
-#: vain for one that is done learns of it so much later, which has to leave the watchdog's times within 2 s.
+#: How long a rank that is done waits for the others, in seconds. Ranks that connect with each other were done up to
+#: 0.12 s apart where 4 of them shared 2 cores with 20 busy processes, and 0.2 s where there were 16. A rank that waits
+#: in vain for one that is done learns of it later by this time, and the watchdog's times have to stay within 2 s.
 _PATIENCE_SECONDS = 0.5
 
 
@@ -39,7 +37,7 @@ class CommonEnd:
         os.register_at_fork(after_in_child=self._let_go)  # a process that outlives the test must not hold it
 
     def wait(self) -> None:
-        """Waits for the others, once. A process that the test has forked from its rank does not."""
+        """Waits for the others, once. In a process that the test has forked from its rank it returns at once."""
         if not self._is_held or os.getpid() != self._pid:
             return
         self._let_go()
@@ -57,7 +55,7 @@ class CommonEnd:
 
 
 def call_off_common_end(folder: ScratchFolder) -> None:
-    """Has ranks that wait for the others leave at once; called by the controller."""
+    """Makes ranks that wait for the others leave at once; called by the controller."""
     with suppress(OSError):  # no rank has come so far, or all have left
         descriptor = os.open(folder.common_end, os.O_WRONLY | os.O_NONBLOCK)
         os.write(descriptor, b".")

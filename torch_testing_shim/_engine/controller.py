@@ -1,4 +1,4 @@
-"""One test in the controller, from its scratch folder to its verdict."""
+"""Runs one test in the controller, from its scratch folder to its verdict."""
 
 from __future__ import annotations
 
@@ -29,28 +29,30 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 class RankFailure(AssertionError, RuntimeError):
     """An assertion did not hold in a rank. The message is the report over all ranks; its first line is the headline.
-    Upstream raises a RuntimeError here, and tests of harnesses expect one."""
+    It is a RuntimeError too, which upstream raises here and tests of harnesses expect."""
 
+    __module__ = "torch_testing_shim"  # reports begin with the exception's name: the public one
     is_report = True
 
 
 class RankError(RuntimeError):
-    """A rank raised another exception, died, hung or disagreed. The message is as that of `RankFailure`."""
+    """A rank raised another exception, died, hung or disagreed. The message is as for `RankFailure`."""
 
+    __module__ = "torch_testing_shim"
     is_report = True
 
 
 def checked_world_size(value: object) -> int:
-    """The number of ranks that a test class asks for.
+    """Checks the number of ranks that a test class asks for.
 
     Raises:
         LaunchError: it is not an int.
-        unittest.SkipTest: it is less than 1, so that no rank would run: never a pass.
+        unittest.SkipTest: it is less than 1. No rank would run, which is never a pass.
     """
     try:
         if isinstance(value, bool):
             raise TypeError
-        # torch's own suite of collectives hands on what it reads from WORLD_SIZE
+        # a str: torch's own suite of collectives passes on what it reads from WORLD_SIZE
         world_size = int(value) if isinstance(value, str) else operator.index(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise LaunchError(f"world_size must be a positive int, not {value!r}") from None
@@ -88,13 +90,14 @@ class TestRanks:
             test_class: the class, which ranks look up by name in its module.
             method: name of the test method.
             world_size: number of ranks, at least 1.
-            timeout: seconds from the start of the last rank to the deadline: what the harness imports first is no time
-                of the test's.
-            rendezvous_file: path of the file that the process group is to meet in.
+            timeout: seconds from the start of the last rank to the deadline. The harness's own imports before that do
+                not count.
+            rendezvous_file: path of the process group's rendezvous file.
             run_arguments: keyword arguments for the class's `_run`.
             stops_at_subtest: a rank's test ends at the first subtest that fails.
-            pipes: by rank, the descriptor of its end of the pipe that the class's `_run` is given; none for no pipes.
-            calls: for ranks that are not to call `_run`, an object whose `run` they are to call.
+            pipes: by rank, the descriptor of the rank's end of the pipe that the class's `_run` is given; empty for no
+                pipes.
+            calls: by rank, an object whose `run` the rank calls instead of `_run`.
 
         Raises:
             LaunchError: the ranks cannot be started.
@@ -130,7 +133,7 @@ class TestRanks:
         return self._running.pids
 
     def _pack(self, rank: int, call: object) -> list[int]:
-        """Writes down what a rank is to call, and returns the descriptors that it needs."""
+        """Writes an object whose `run` a rank calls to the scratch folder. Returns the descriptors that it needs."""
         try:
             text, descriptors = pack_call(call)
         except Exception as error:
@@ -141,7 +144,8 @@ class TestRanks:
     def join(
         self, expectation: ExitExpectation, at_deadline: Callable[[], object] = lambda: None
     ) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, by force at the deadline, where `at_deadline` is called before."""
+        """Waits until every rank has ended. At the deadline, `at_deadline` is called and the ranks are ended by
+        force."""
         assert self._running is not None, "ranks are started before they are waited for"
         with self._running as ranks:
             stall_seconds = read_settings().stall_seconds
@@ -155,11 +159,11 @@ class TestRanks:
 
     @property
     def _ends_by(self) -> float:
-        """When the ranks have ended at the latest, on the monotonic clock."""
+        """The latest time at which the ranks have ended, on the monotonic clock."""
         return self._deadline
 
     def stacks(self) -> str:
-        """Where the ranks that still run stand."""
+        """The stacks of the ranks that still run."""
         running = self._running
         if running is None or not running.living:
             return ""
@@ -172,24 +176,24 @@ class TestRanks:
 
     @property
     def processes_left(self) -> int:
-        """How many processes the ranks left when they ended; they have been ended, too."""
+        """Number of processes that the ranks left when they ended; these have been ended, too."""
         return self._running.processes_left if self._running is not None else 0
 
     @property
     def started(self) -> list[float]:
-        """When each rank was started, in seconds of the monotonic clock."""
+        """The time at which each rank was started, in seconds of the monotonic clock."""
         return self._running.started if self._running is not None else []
 
     def printed(self) -> str:
-        """All that the ranks printed, prefixed by rank."""
+        """Returns the ranks' whole output, each line prefixed by rank."""
         world_size = len(self._running.jobs) if self._running is not None else 0
         paths = [(rank, self.scratch.output(rank)) for rank in range(world_size)]
         texts = [(rank, path.read_text(errors="replace")) for rank, path in paths if path.exists()]
         return output_report([(rank, text) for rank, text in texts if text])
 
     def close(self) -> None:
-        """Ends what still runs, lets go of it, and removes the scratch folder. A test case that has run may be kept, by
-        pytest or by the cycles of references in it."""
+        """Ends the ranks that still run, and removes the scratch folder. It drops the ranks, since pytest or reference
+        cycles may keep the test case alive."""
         if self._running is not None:
             self._running.close()
             self._running = None
@@ -197,12 +201,12 @@ class TestRanks:
 
 
 def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation, processes_left: int = 0) -> None:
-    """Raises what the outcomes add up to, for unittest; returns where the test has passed.
+    """Raises the verdict over the outcomes, for unittest; returns where the test has passed.
 
     Args:
         outcomes: one per rank.
-        expectation: what the test said of exit codes.
-        processes_left: how many processes the ranks left, for the report.
+        expectation: the exit codes that the test expects.
+        processes_left: number of processes that the ranks left, for the report.
 
     Raises:
         RankFailure: an assertion did not hold in a rank.

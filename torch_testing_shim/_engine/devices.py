@@ -1,4 +1,8 @@
-"""Device types and their process-group backends: asked of torch, never compared with a list of known names."""
+"""The device in use, its process-group backend, and which device is a rank's.
+
+Device types and backends are asked of torch, never compared with a list of known names. Every base class binds its
+ranks here: a file may touch only the accelerators that it was leased, so a rank's number is not its device's index.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +39,11 @@ class DeviceInUse:
     """The device that tests run on.
 
     Attributes:
-        type: its type, as `torch.device` takes it: "cpu", or what the accelerator calls itself.
-        count: how many of them there are to be used; 0 for the CPU, whose ranks need none of their own.
-        chosen: it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
-        indices: which of them those are, where not all may be used; None for the first ones.
-        may_be_shared: several ranks may use one.
+        type: its type, as `torch.device` takes it: "cpu", or the accelerator's own name.
+        count: number of devices that may be used; 0 for the CPU, whose ranks need none of their own.
+        chosen: whether it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
+        indices: the indices that may be used; None for the first ones.
+        may_be_shared: whether several ranks may use one device.
     """
 
     type: str
@@ -53,7 +57,7 @@ class DeviceInUse:
         return self.type == "cpu"
 
     def index_of(self, rank: int) -> int:
-        """The index of the accelerator that is the rank's; where there are fewer than ranks, several share one."""
+        """Returns the index of a rank's accelerator; where there are fewer than ranks, several ranks share one."""
         return self.usable[rank % self.count]
 
     @property
@@ -62,23 +66,23 @@ class DeviceInUse:
         return tuple(range(self.count)) if self.indices is None else self.indices
 
     def has_room_for(self, ranks: int) -> bool:
-        """True where each of `ranks` ranks can have a device of its own, or may share one, and always on the CPU."""
+        """Whether each of `ranks` ranks can have a device of its own or may share one; always true on the CPU."""
         return self.is_cpu or self.may_be_shared or self.count >= ranks
 
     def is_shared_by(self, ranks: int) -> bool:
-        """True where so many ranks share devices."""
+        """Whether `ranks` ranks share devices."""
         return self.may_be_shared and self.count < ranks
 
     def shortage(self, ranks: int) -> str | None:
-        """Why `ranks` ranks have no room; None where they have."""
+        """Says why `ranks` ranks have no room; None where they have."""
         return None if self.has_room_for(ranks) else f"needs at least {ranks} accelerators, found {self.count}"
 
 
 def device_in_use(settings: Settings | None = None) -> DeviceInUse:
-    """The device chosen by hand, or the accelerator that torch finds, or the CPU.
+    """Returns the device chosen by hand, or the accelerator that torch finds, or the CPU.
 
     Raises:
-        DeviceError: the device chosen by hand is unknown to torch, or not there; or an index is.
+        DeviceError: the device chosen by hand is unknown to torch or missing, or an index is missing.
     """
     settings = settings or read_settings()
     chosen = settings.device
@@ -101,7 +105,7 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
 
 
 def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
-    """The device where only some of `count` accelerators may be used, and may be shared."""
+    """Restricts the device to the accelerators that the settings allow, of `count`."""
     indices, chosen, is_shared = settings.device_indices, settings.device is not None, settings.share_devices
     if indices is None:
         return DeviceInUse(device_type, count, chosen, None, is_shared)
@@ -112,20 +116,20 @@ def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
 
 
 def accelerator_in_use() -> str | None:
-    """The type of the accelerator that tests run on, or of what stands for it (--map-device); None where there is none.
+    """Returns the type of the accelerator that tests run on, or of its stand-in (--map-device); None without either.
 
     Raises:
-        DeviceError: as of `device_in_use`.
+        DeviceError: as for `device_in_use`.
     """
     device = device_in_use()
     return None if device.is_cpu and read_settings().device_map is None else device.type
 
 
 def checked_device(settings: Settings) -> DeviceInUse:
-    """The device in use, once it is known that tests can run on it.
+    """Checks that tests can run on the device in use, and returns it.
 
     Raises:
-        DeviceError: it cannot be used, or an installed package's record of its device cannot.
+        DeviceError: the device cannot be used, or an installed package's record of it cannot.
     """
     device = device_in_use(settings)
     backend_record(device.type)
@@ -133,11 +137,11 @@ def checked_device(settings: Settings) -> DeviceInUse:
 
 
 def process_group_backend(device_type: str) -> str:
-    """The process-group backend for a device type: the one that its package's record names, or else the one that torch,
-    or the package, registered with torch.
+    """Returns the process-group backend of a device type: the one in its package's record, else the one that is
+    registered with torch.
 
     Raises:
-        DeviceError: none is registered, or torch does not know the one that the record names.
+        DeviceError: none is registered, or torch does not know the one in the record.
     """
     if (recorded := recorded_backend(device_type)) is not None:
         return recorded
@@ -148,7 +152,7 @@ def process_group_backend(device_type: str) -> str:
 
 
 def recorded_backend(device_type: str) -> str | None:
-    """The process-group backend that the record of the device's package names; None where it names none.
+    """Returns the process-group backend in the record of the device's package; None where it names none.
 
     Raises:
         DeviceError: torch does not know it.
@@ -169,7 +173,7 @@ def declares(capability: str) -> bool:
 
 
 def device_hazard() -> str | None:
-    """Why ranks that use the device in use are not to be forked from any process; None where they may be.
+    """Says why ranks that use the device in use must not be forked from any process; None where they may be.
 
     Raises:
         DeviceError: the device cannot be used.
@@ -182,7 +186,7 @@ def device_hazard() -> str | None:
 
 
 def fork_hazard() -> str | None:
-    """Why ranks that use the device in use are not to be forked from this process; None where they may be.
+    """Says why ranks that use the device in use must not be forked from this process; None where they may be.
 
     Raises:
         DeviceError: the device cannot be used.
@@ -196,7 +200,7 @@ def fork_hazard() -> str | None:
 
 
 def accelerator_count() -> int:
-    """How many accelerators torch finds.
+    """Returns the number of accelerators that torch finds.
 
     Raises:
         DeviceError: their driver cannot be asked.
@@ -205,10 +209,10 @@ def accelerator_count() -> int:
 
 
 def rank_device(rank: int, device_type: str | None = None) -> torch.device:
-    """The device of a rank's tensors: "cpu", or an accelerator with its index.
+    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index.
 
     Args:
-        rank: the rank; where there are fewer accelerators than ranks, they take turns.
+        rank: the rank; where there are fewer accelerators than ranks, several ranks have the same one.
         device_type: the type that the test names, with or without an index; by default that of the device in use.
 
     Raises:
@@ -224,9 +228,9 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
 
 
 def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
-    """Makes a rank's accelerator the current one of this process, or of this thread; returns the rank's device.
+    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device.
 
-    The arguments and errors are those of `rank_device`.
+    Arguments and errors are those of `rank_device`.
     """
     device = rank_device(rank, device_type)
     if device.type != "cpu":

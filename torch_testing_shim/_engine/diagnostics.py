@@ -1,4 +1,7 @@
-"""What a running rank has to tell before it is ended: its Python stacks and its native stacks."""
+"""Diagnostics of running ranks, taken before they are ended: Python stacks, native stacks, what they wait for.
+
+Native stacks are py-spy's, where it is installed (extra `hang`).
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,20 @@ from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["Diagnostics", "native_stacks", "take_diagnostics"]
 
-#: How long ranks may take to write their stacks; faulthandler takes milliseconds, a loaded machine some more.
+#: How long ranks may take to write their stacks, in seconds; faulthandler takes milliseconds, a loaded machine more.
 _STACKS_SECONDS = 0.4
-#: How long ranks may take for their own reports, which take milliseconds, too.
+#: How long ranks may take for their own reports, in seconds; these take milliseconds, too.
 _REPORT_SECONDS = 0.2
-#: How long py-spy may take for all ranks together; one takes half a second, most of it CPU time. With what the
-#: watchdog allows, a hang is told within 2 s.
+#: How long py-spy may take for all ranks together, in seconds; one rank takes half a second, most of it CPU time. With
+#: the watchdog's own times, a hang is reported within 2 s.
 _NATIVE_SECONDS = 1.2
-#: How often a file of stacks is looked at while it is being written.
+#: How often a file of stacks is read while it is being written, in seconds.
 _POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What one rank told; each text is empty where it could not.
+    """The diagnostics of one rank; a text is empty where it could not be had.
 
     Attributes:
         stacks: its Python stacks.
@@ -46,12 +49,12 @@ class Diagnostics:
 
 
 def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:
-    """Asks running ranks, the stuck ones included.
+    """Takes the diagnostics of running ranks, by rank; stuck ranks give them too.
 
     Args:
         ranks: the started ranks.
-        asked: those to ask, by rank.
-        native: also take native stacks, of one rank of those that stand at the same place.
+        asked: the ranks to ask.
+        native: take native stacks too, of one rank for each place where ranks stand.
     """
     folder = ranks.jobs[0].folder
     for rank in asked:
@@ -66,7 +69,7 @@ def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: boo
 
 
 def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
-    """The stacks that the ranks write, once each has come to its end, or as far as they are when the time is up."""
+    """Returns the stacks that ranks write, once all are complete, or as far as they are when the time is up."""
     give_up = time.monotonic() + _STACKS_SECONDS
     while True:
         time.sleep(_POLL_SECONDS)
@@ -76,23 +79,24 @@ def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
 
 
 def _is_whole(stacks: str) -> bool:
-    """faulthandler writes line by line and the main thread last, whose lowest frames of interest are the rank's entry;
-    of a stack that is too deep it says that it left some out. A loaded machine may pause it anywhere."""
+    """Whether faulthandler has written all: it writes line by line and the main thread last, down to the rank's entry,
+    and ends a stack that is too deep with dots. A loaded machine may pause it anywhere."""
     return f"in {ENTRY}\n" in stacks or stacks.endswith("...\n")
 
 
 def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
-    """One rank, the lowest, for each place at which ranks stand."""
+    """Returns the lowest rank for each place where ranks stand."""
     first = {main_thread(stacks[rank]): rank for rank in sorted(stacks, reverse=True)}
     return sorted(first.values())
 
 
 def native_stacks(pids: Mapping[int, int], seconds: float) -> dict[int, str]:
-    """What `py-spy dump --native` tells of the processes, or in one line why it does not; empty without py-spy.
+    """Returns the output of `py-spy dump --native` by rank, or one line that says why there is none; empty without
+    py-spy.
 
     Args:
         pids: process ids by rank.
-        seconds: how long all of it may take.
+        seconds: time limit for all ranks together.
     """
     program = shutil.which("py-spy")
     if program is None:

@@ -1,7 +1,7 @@
-"""Questions that only an accelerator's driver can answer, asked without starting it in this process.
+"""Asks an accelerator's driver questions without starting it in this process.
 
-Most drivers start when they are asked anything, if only how many devices there are. They leave threads for good, and
-from then on no rank can be forked. So somebody else asks, once for each question, and ranks inherit the answer:
+Most drivers start when they are asked anything, if only for the number of devices. They leave threads for good, and
+from then on no rank can be forked. So another process asks, once for each question, and ranks inherit the answer:
 
     controller, where no thread lives across a fork --fork--> child: asks, answers, ends
     controller elsewhere --exec--> new interpreter: imports torch, asks, answers, ends
@@ -55,7 +55,7 @@ answer_in_new_interpreter({order!r}, {answers}, {parent})
 
 
 def current_accelerator() -> torch.device | None:
-    """Return the accelerator that this torch was built or extended for, whether or not there is one. Start no driver."""
+    """Returns the accelerator that this torch was built or extended for, which may be absent. Starts no driver."""
     if _ANSWERS_BY_BUILD or torch.accelerator.current_accelerator is not _TORCHS:
         return torch.accelerator.current_accelerator()
     extension = torch._C._get_privateuse1_backend_name()
@@ -69,15 +69,15 @@ def current_accelerator() -> torch.device | None:
 
 
 def accelerator_type() -> str | None:
-    """The type of the accelerator that this torch was built or extended for, whether or not one is there; None where
-    the CPU stands for it (--map-device), which has no driver."""
+    """Returns the type of the accelerator that this torch was built or extended for, whether or not there is one; None
+    where the CPU stands for it (--map-device), which has no driver."""
     accelerator = current_accelerator()
     return accelerator.type if accelerator is not None and accelerator.type != "cpu" else None
 
 
 def initialized_accelerator() -> str | None:
-    """The type of the accelerator whose driver runs in this process, where a fork could not use it; None if none does.
-    A device module that does not say whether it is initialized is taken not to be."""
+    """Returns the type of the accelerator whose driver runs in this process, so that a fork cannot use it; None if none
+    does. A device module that does not say whether it is initialized counts as not initialized."""
     accelerator = accelerator_type()
     if accelerator is None:
         return None
@@ -86,8 +86,8 @@ def initialized_accelerator() -> str | None:
 
 
 def lost_accelerator() -> str | None:
-    """What the accelerator that runs in this process says instead of doing its work; None where it does it, or none
-    runs. After an error in its code it says so for good."""
+    """Returns the error of an accelerator that runs in this process and has stopped working; None where it works, or
+    none runs. After an error in its code it raises for good."""
     accelerator = initialized_accelerator()
     synchronize = getattr(getattr(torch, accelerator or "", None), "synchronize", None)
     try:
@@ -102,7 +102,7 @@ class Driver:
     """The accelerator's driver as this process may ask it.
 
     Attributes:
-        may_start: it may start in this process, which is a rank.
+        may_start: whether it may start in this process, which is a rank.
     """
 
     def __init__(self) -> None:
@@ -111,14 +111,14 @@ class Driver:
         self._lock = threading.RLock()  # ranks that are threads ask together
 
     def ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
-        """What `question(*arguments)` returns; it is asked once.
+        """Returns the result of `question(*arguments)`, which is called once.
 
         Args:
             question: a function that a new interpreter can import by its module and name.
-            arguments: hashable, and such as can be pickled.
+            arguments: its arguments, hashable and picklable.
 
         Raises:
-            DeviceError: it raised, or whoever asked it died.
+            DeviceError: the function raised, or the process that called it died.
         """
         key = (question, *arguments)
         with self._lock:
@@ -130,7 +130,7 @@ class Driver:
 
 
 def _asked_elsewhere(question: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
-    """What another process answers."""
+    """Returns the answer of another process."""
     start = _start_fork if hasattr(os, "fork") and lasting_thread_count() == 1 else _start_interpreter
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as answers:
@@ -145,7 +145,7 @@ def _asked_elsewhere(question: Callable[..., Any], arguments: tuple[object, ...]
         ended = f"ended with {describe_exit(exit_code)} and gave no answer"
         raise DeviceError(f"the process that asked {accelerator_type()}'s driver {ended}")
     kind, value = pickle.loads(answer)
-    if kind == "unknown device":  # one that only this process's modules have made known to torch
+    if kind == "unknown device":  # only this process's modules have registered it with torch
         return question(*arguments)
     if kind == "error":
         raise DeviceError(f"{accelerator_type()}'s driver cannot be asked: {value}")
@@ -188,8 +188,8 @@ def answer_in_new_interpreter(order: bytes, answers: int, parent_pid: int) -> No
 
 
 def _answer(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> None:
-    """In the process that is to ask: asks, and writes the answer to a descriptor."""
-    DRIVER.may_start = True  # whatever the question asks in its turn is asked here
+    """Asks in this process, and writes the answer to a descriptor."""
+    DRIVER.may_start = True  # further questions of the function are asked here
     try:
         answer = ("answer", question(*arguments))
     except Exception as error:

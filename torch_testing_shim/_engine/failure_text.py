@@ -1,4 +1,4 @@
-"""The report of a test that did not pass, for people: the cause first, then what followed from it, then the rest.
+"""Formats the report of a test that did not pass: the cause first, then what followed from it, then the rest.
 
 Pure text from outcomes; nothing here decides anything.
 """
@@ -24,15 +24,15 @@ __all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
 
 Told = TypeVar("Told", bound=Hashable)
 
-#: What is shown of a rank's output: this many lines from its end.
+#: Lines of a rank's output that are shown, from its end.
 _TAIL_LINES = 30
-#: How many kinds of warnings are shown, the most frequent first, and how much of each.
+#: Kinds of warnings that are shown, the most frequent first, and characters of each.
 _WARNING_KINDS, _WARNING_CHARACTERS = 5, 110
 #: A line of faulthandler's stacks.
 _STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)$')
-#: What differs between two ranks that stand at the same line.
+#: A thread's id, which differs between two ranks that stand at the same line.
 _THREAD_ID = re.compile(r"(?<=hread) 0x[0-9a-f]+(?= )")
-#: What is left of a thread that is the harness's own.
+#: A thread without frames, as the harness's own is once its frames are left out.
 _EMPTY_THREAD = re.compile(r"^(Current t|T)hread .*\(most recent call first\):(\n(?=\n)|\n?\Z)\n?", re.MULTILINE)
 #: The signals by which the harness ends a rank.
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
@@ -42,13 +42,13 @@ _PACKAGE = str(Path(__file__).parents[1])
 def failure_report(
     verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False, processes_left: int = 0
 ) -> str:
-    """The whole report. Its first line is the verdict's headline.
+    """Formats the whole report. Its first line is the verdict's headline.
 
     Args:
-        verdict: what the outcomes were folded into: a failure or an error.
+        verdict: the verdict over the outcomes: a failure or an error.
         outcomes: one per rank.
-        full_traceback: stacks keep the harness's own lines.
-        processes_left: how many processes the ranks left.
+        full_traceback: keep the harness's own lines in stacks.
+        processes_left: number of processes that the ranks left.
     """
     cause = verdict.cause
     parted = _parted(cause, outcomes)
@@ -68,7 +68,7 @@ def failure_report(
 
 
 def output_report(outputs: Sequence[tuple[int, str]]) -> str:
-    """What ranks printed, each line prefixed by its rank; ranks that printed the same share one block.
+    """Formats ranks' output, each line prefixed by its rank; ranks that printed the same share one block.
 
     Args:
         outputs: pairs of rank and text.
@@ -81,13 +81,13 @@ def output_report(outputs: Sequence[tuple[int, str]]) -> str:
 
 
 def left_text(processes: int) -> str:
-    """What is to be said of processes that ranks left; nothing where there are none."""
+    """Says how many processes the ranks left; empty where there are none."""
     what = "1 process, which was" if processes == 1 else f"{processes} processes, which were"
     return f"the ranks left {what} ended" if processes else ""
 
 
 def _exception(outcome: RankOutcome) -> tuple[str, str]:
-    """What two ranks have in common that raised the same in the same subtest."""
+    """Returns a key that is equal for ranks that raised the same in the same subtest."""
     return outcome.subtest, outcome.traceback or outcome.headline
 
 
@@ -96,7 +96,7 @@ def _whose(ranks: Iterable[int], subtest: str) -> str:
 
 
 def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Iterator[str]:
-    """What there is to say but the cause: exceptions in full, the rest in a line for each rank."""
+    """Reports everything but the cause: exceptions in full, the rest in one line for each rank."""
     told = {_exception(cause)} if cause is not None else set()
     raised = [one for outcome in outcomes for one in outcome.raised if _exception(one) not in told]
     for (subtest, text), ranks in _grouped([(o.rank, _exception(o)) for o in raised if not o.is_collateral]):
@@ -113,14 +113,14 @@ def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Itera
 
 
 def _crash_after(outcome: RankOutcome) -> str:
-    """What is to be said of a rank that raised and then crashed. The harness's own signals are no crash."""
+    """Says how a rank that raised then crashed, if it did. The harness's own signals are not a crash."""
     crashed = outcome.exit_code is not None and -outcome.exit_code not in _ENDING_SIGNALS and outcome.exit_code < 0
     return f"then died: {outcome.exit_text}" if crashed and outcome.status.is_exception else ""
 
 
 def _remark(outcome: RankOutcome, cause: RankOutcome | None) -> str:
-    """What is to be said of a rank that raised nothing of its own and is not the cause, or of a rank of which a subtest
-    is the cause; may be empty."""
+    """Says how a rank ended that raised nothing of its own and is not the cause, or whose subtest is the cause; may be
+    empty."""
     is_cause = cause is not None and outcome.rank == cause.rank and not cause.status.is_exception
     if is_cause or (outcome.status.is_exception and not outcome.follows_peer):
         return ""
@@ -151,7 +151,7 @@ def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
 
 
 def _parted(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> str:
-    """Where the ranks parted. That ranks did not come to a collective says nothing new where a rank has raised."""
+    """Reports where the ranks parted. Where a rank has raised, ranks that did not come to a collective are no news."""
     has_raised = cause is not None and cause.status.is_exception and not cause.is_collateral
     places = {o.rank: o.place for o in outcomes if o.place}
     found = partings({o.rank: o.collectives for o in outcomes})
@@ -166,7 +166,7 @@ def _outputs(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
 
 
 def _warnings(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
-    """Each kind of warning once, with how often all ranks together gave it."""
+    """Reports each kind of warning once, with how often all ranks together gave it."""
     kinds = Counter(_one_line(warning) for outcome in outcomes for warning in outcome.warnings)
     lines = [f"{count:5} x {kind}" for kind, count in kinds.most_common(_WARNING_KINDS)]
     if len(kinds) > _WARNING_KINDS:
@@ -185,9 +185,8 @@ def _last_lines(output: str) -> str:
 
 
 def trimmed_stacks(text: str) -> str:
-    """The text without the stack lines that are the harness's own: its files, and all that lies below the rank's
-    entry, which is what the controller was doing when the rank's process was forked from it; a thread of which nothing
-    is left goes, too, and the one that the harness has started in the rank."""
+    """Leaves out the harness's own stack lines: its files, its own thread, threads of which nothing is left, and all
+    below the rank's entry, which is what the controller was doing when the rank's process was forked from it."""
     kept: list[str] = []
     for is_stack, lines in groupby(text.splitlines(), key=lambda line: _STACK_LINE.match(line) is not None):
         if is_stack:
@@ -198,7 +197,7 @@ def trimmed_stacks(text: str) -> str:
 
 
 def _users_lines(stack: Iterable[str]) -> list[str]:
-    """What is not the harness's own of one thread's stack, innermost first."""
+    """Returns the lines of one thread's stack that are not the harness's own, innermost first."""
     kept = []
     for line in stack:
         found = _STACK_LINE.match(line)
@@ -212,7 +211,7 @@ def _users_lines(stack: Iterable[str]) -> list[str]:
 
 
 def _grouped(items: Sequence[tuple[int, Told]]) -> list[tuple[Told, list[int]]]:
-    """What is told, with the ranks that tell it, in the order of their first rank."""
+    """Groups items by their text, with the ranks of each, in the order of their first rank."""
     groups: dict[Told, list[int]] = {}
     for rank, text in items:
         groups.setdefault(text, []).append(rank)

@@ -1,4 +1,4 @@
-"""A process that a test forks from its own is not the test's: it ends where it would come out of the test's code."""
+"""Ends a process that a test forks from its own where it would leave the test's code."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from typing import NoReturn
 
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-__all__ = ["ends_forked_children"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
 @contextmanager
 def ends_forked_children() -> Iterator[None]:
-    """Ends a process that the block forks and that comes out of it, as Python ends one at the end of its script: what
-    follows the block, clean-up above all, is for the process that entered it."""
+    """Ends a process that the block forks and that leaves the block, as Python ends one at the end of its script. Only
+    the process that entered the block runs the code after it, above all the clean-up."""
     pid = os.getpid()
     try:
         yield

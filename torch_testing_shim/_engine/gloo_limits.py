@@ -1,14 +1,14 @@
-"""What other backends can and gloo cannot, made of what gloo can. For runs in which gloo stands for another backend:
-ranks that share devices, and devices that are mapped to the CPU.
+"""Makes up for what gloo lacks where it stands for another backend: ranks share devices, or devices are mapped to the
+CPU.
 
-| another backend | gloo |
+| missing in gloo | stands for it |
 | --- | --- |
 | `all_to_all` and `all_gather` of lists whose sizes differ | a message from each rank to each |
 | float8 | the same collective in float32, which holds every float8 |
-| a sum of values that are multiplied before (PREMUL_SUM) | they are multiplied before a plain sum |
+| a sum of values that are multiplied before (PREMUL_SUM) | a multiplication, and then a plain sum |
 | `isend` and `irecv` within one rank | a queue in the rank |
 
-Kernels take the place of gloo's own in torch's dispatcher, so functional collectives and C++ have them, too.
+Kernels take the place of gloo's own in torch's dispatcher, so that functional collectives and C++ use them, too.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from torch_testing_shim._engine.collective_works import (
     not_compiled,
 )
 
-__all__ = ["make_up_for_gloo"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _WIDENED = frozenset(dtype for name, dtype in vars(torch).items() if name.startswith("float8"))
@@ -46,7 +44,7 @@ _REDUCING = (
     "reduce_scatter_single",
     "reduce_scatter_tensor",
 )
-#: Operators of `c10d`, each with the method of a backend that does it, and the options of the method.
+#: Operators of `c10d`, each with the method of a backend that carries it out, and that method's options.
 _METHODS = {
     "allreduce_": ("allreduce", "AllreduceOptions"),
     "allreduce_coalesced_": ("allreduce_coalesced", "AllreduceCoalescedOptions"),
@@ -60,7 +58,7 @@ _METHODS = {
     "_reduce_scatter_base_": ("_reduce_scatter_base", "ReduceScatterOptions"),
     "alltoall_base_": ("alltoall_base", "AllToAllOptions"),
 }
-#: What an argument of an operator is called among the options.
+#: Arguments of operators, and their names among the options.
 _OPTIONS = {
     "reduce_op": "reduceOp",
     "root_rank": "rootRank",
@@ -69,17 +67,17 @@ _OPTIONS = {
     "asyncOp": "asyncOp",
     "timeout": "timeout",
 }
-#: The tag of messages that are part of a collective, which no test has.
+#: The tag of messages that are part of a collective; no test uses it.
 _EXCHANGE_TAG = 2**30
 #: The registrations last as long as these live.
 _LIBRARIES: list[Any] = []
 
-Kernel = Callable[..., Any]
+_Kernel = Callable[..., Any]
 
 
 @functools.cache
 def make_up_for_gloo() -> None:
-    """Has collectives of CPU tensors do what gloo cannot, for the rest of this process."""
+    """Makes collectives of CPU tensors do what gloo cannot, for the rest of this process."""
     for name in _REDUCING:
         if hasattr(dist, name):
             _multiply_before(name)
@@ -92,13 +90,13 @@ def make_up_for_gloo() -> None:
     library = make_library("c10d", "IMPL")
     _LIBRARIES.append(library)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own kernels are replaced, of which it warns
+        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced
         for name, kernel in kernels.items():
             library.impl(name, not_compiled(kernel), "CPU")
 
 
-def _kernel(name: str, method: str, options: str) -> Kernel:
-    """The operator as torch does it: by the group's own backend for the CPU.
+def _kernel(name: str, method: str, options: str) -> _Kernel:
+    """Makes a kernel that carries out an operator as torch does, by the group's own backend for the CPU.
 
     Torch's own kernel, called from Python, would keep Python's lock while it waits for gloo's, whose holder may want
     Python's.
@@ -108,7 +106,7 @@ def _kernel(name: str, method: str, options: str) -> Kernel:
     first = [argument for argument, _ in arguments].index("process_group")
 
     def call(*args: Any) -> Any:
-        values = [*args, *(default for _, default in arguments[len(args) :])]  # torch leaves out what is as by default
+        values = [*args, *(default for _, default in arguments[len(args) :])]  # torch leaves out defaults
         given = getattr(distributed_c10d, options)()
         others = []
         for (argument, _), value in zip(arguments[first + 1 :], values[first + 1 :], strict=True):
@@ -132,8 +130,8 @@ def _set_option(options: Any, name: str, value: Any) -> None:
     setattr(options, name, value)
 
 
-def _widened(kernel: Kernel, *args: Any) -> Any:
-    """Calls a kernel on float32 copies of what is float8."""
+def _widened(kernel: _Kernel, *args: Any) -> Any:
+    """Calls a kernel on float32 copies of float8 tensors."""
     return call_on_copies(kernel, _widen, args, {})
 
 
@@ -142,16 +140,16 @@ def _widen(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 class _Exchange:
-    """Tensors from each rank to each, whose sizes may differ.
+    """Sends tensors from each rank to each, whose sizes may differ.
 
-    Not by gloo's own exchange of uneven sizes, which now and then aborts or hangs (torch 2.13 and 2.14).
+    It does not use gloo's own exchange of uneven sizes, which now and then aborts or hangs (torch 2.13 and 2.14).
     """
 
-    def __init__(self, gather: Kernel) -> None:
+    def __init__(self, gather: _Kernel) -> None:
         self._gather = gather
 
     def all_to_all(self, outputs: list[torch.Tensor], inputs: list[torch.Tensor], group: Any, *rest: Any) -> Any:
-        """Ranks do not see each other's sizes, so all take this way, even where their own sizes are alike."""
+        """Exchanges messages even where this rank's sizes are alike: ranks do not see each other's sizes."""
         backend, own = cpu_backend(group), dist.ProcessGroup.unbox(group).rank()
         copies = [(output, torch.empty_like(output, memory_format=torch.contiguous_format)) for output in outputs]
         works: list[dist.Work] = []
@@ -170,7 +168,7 @@ class _Exchange:
 
 
 def _multiply_before(name: str) -> None:
-    """Has a function of torch.distributed multiply by itself where its reduction is to."""
+    """Makes a function of torch.distributed multiply by itself where its reduction is PREMUL_SUM."""
     function = getattr(dist, name)
     signature = inspect.signature(function)
 

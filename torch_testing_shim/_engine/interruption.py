@@ -1,4 +1,4 @@
-"""An interrupt that comes while ranks run: it is told where they stood, as a report at the deadline tells it."""
+"""Interrupts while ranks run: the report says where they stood, as it does at the deadline."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from torch_testing_shim._engine.verdict import verdict
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._shared.stop_signals import StopSignals
 
-__all__ = ["one_interrupt", "with_report"]
-
 
 def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -> KeyboardInterrupt:
-    """The interrupt with the report over all ranks as its message, whoever prints it: unittest, pytest or Python.
+    """Makes the report over all ranks the interrupt's message, whoever prints it: unittest, pytest or Python.
 
     Args:
-        outcomes: one per rank; of those that still ran, "interrupted".
+        interrupt: the interrupt.
+        outcomes: one per rank; `INTERRUPTED` for those that still ran.
     """
     found = verdict(outcomes)
     if found.headline:
@@ -31,8 +30,8 @@ def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
-    """Keeps the block, which tells of an interrupt, from being cut short by the same one that arrives twice. It is
-    needed where Ctrl-C is left to Python, as pytest and `python -m unittest` leave it."""
+    """Keeps the block, which reports an interrupt, from being cut short by the same interrupt where it arrives twice.
+    Only needed where Ctrl-C is left to Python, as pytest and `python -m unittest` leave it."""
     usual = signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
         yield

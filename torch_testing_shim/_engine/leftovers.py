@@ -1,10 +1,10 @@
-"""What outlives the rank that made it: processes, found, counted and ended, and torch's shared memory.
+"""Finds, counts and ends processes that outlive the rank that started them, and removes torch's shared memory.
 
-One of these processes is let be: multiprocessing's resource tracker, which removes the segments of shared memory that a
-killed rank has left once it sees the rank's end; nobody else knows of them. Torch's manager of shared memory takes 2 s
-for the same, so it is ended, and the segments removed here: they have the rank's id in their names.
+One of these processes may go on: multiprocessing's resource tracker. Once it sees the end of a killed rank, it removes
+the rank's segments of shared memory, which nobody else knows. Torch's manager of shared memory takes 2 s for the same,
+so it is ended, and the segments, which have the rank's id in their names, are removed here.
 
-Linux tells what is there in /proc; elsewhere nothing is found.
+Processes are found in Linux's /proc; on other systems nothing is found.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from contextlib import suppress
 
 __all__ = ["children_of_this_process", "end_group", "is_of_a_test", "is_tidying", "remove_segments"]
 
-#: The command of a process that tidies up when the process that it serves has ended.
+#: Part of the command of a process that tidies up when the process that it serves has ended.
 _TIDYING = b"multiprocessing.resource_tracker"
 #: Commands of processes that libraries start for themselves; no test is to blame for them.
 _LIBRARY_HELPERS = (_TIDYING, b"torch_shm_manager", b"multiprocessing.forkserver", b"/torch/_inductor/")
 #: How long after its fork a process may still look like the one that it was forked from, in seconds.
 _JUST_STARTED_SECONDS = 0.2
 _SHARED_MEMORY = "/dev/shm"
-#: As torch names its segments, after the process that made them.
+#: Torch's names of segments, with the id of the process that made them.
 _TORCH_SEGMENT = re.compile(r"torch_(\d+)_")
-#: How often a group is looked through for what is new in it; a process that forks faster is ended with its helpers.
+#: How often a group is searched for new processes; one that forks faster is ended with its helpers.
 _ROUNDS = 20
 
 
 def children_of_this_process() -> list[int]:
-    """The ids of this process's children, ended ones that wait to be reaped included."""
+    """Returns the ids of this process's children, including ended ones that have not been reaped."""
     if sys.platform != "linux":
         return []
     try:
@@ -47,13 +47,13 @@ def children_of_this_process() -> list[int]:
 
 
 def end_group(leader: int) -> set[int]:
-    """Ends what a rank's process group still has, less what tidies up.
+    """Ends the processes in a rank's process group, except those that tidy up.
 
     Args:
         leader: the rank, which has ended and has not been reaped, so that the group's id is certainly its own.
 
     Returns:
-        The processes that it ended, which may take a moment to be gone; helpers of libraries not counted.
+        The processes that it ended, without helpers of libraries. They may take a moment to be gone.
     """
     ended: set[int] = set()
     _let_settle(leader)
@@ -74,7 +74,8 @@ def end_group(leader: int) -> set[int]:
 
 
 def _let_settle(leader: int) -> None:
-    """Waits until no member of the group has just been started: it may be about to become one that tidies up."""
+    """Waits until no member of the group has just been started: such a one may be about to become one that tidies
+    up."""
     ticks = [int(fields[19]) for _, fields in _stats() if _is_living_member(fields, leader)]
     if ticks:
         youngest = time.clock_gettime(time.CLOCK_BOOTTIME) - max(ticks) / os.sysconf("SC_CLK_TCK")
@@ -86,18 +87,18 @@ def _is_living_member(fields: Sequence[bytes], group: int) -> bool:
 
 
 def is_tidying(pid: int) -> bool:
-    """True for a process that removes what others have left."""
+    """Whether the process removes what others have left."""
     return _TIDYING in _command(pid)
 
 
 def is_of_a_test(pid: int) -> bool:
-    """True for a process that a test has to answer for: one that runs, and that no library has started for itself."""
-    command = _command(pid)  # there is none from the moment on when a process begins to end
+    """Whether a test is responsible for the process: it runs, and no library has started it for itself."""
+    command = _command(pid)  # empty once a process begins to end
     return bool(command) and not any(mark in command for mark in _LIBRARY_HELPERS)
 
 
 def remove_segments(pids: Container[int]) -> None:
-    """Removes what processes that have ended have left of torch's shared memory ("file_system" sharing)."""
+    """Removes torch's shared memory ("file_system" sharing) that processes have left which have ended."""
     with suppress(OSError):
         for name in os.listdir(_SHARED_MEMORY):
             found = _TORCH_SEGMENT.match(name)
@@ -117,7 +118,7 @@ def _listed(path: str) -> list[int]:
 
 
 def _stats() -> Iterator[tuple[int, list[bytes]]]:
-    """Of each process its id, and the fields of its /proc/<pid>/stat from the state on: state, parent, group, ..."""
+    """Yields each process's id and the fields of its /proc/<pid>/stat from the state on: state, parent, group, ..."""
     for entry in os.listdir("/proc") if sys.platform == "linux" else ():
         if entry.isdigit():
             with suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:

@@ -1,7 +1,7 @@
-"""Whether the body of a module asks if it runs in a rank: then ranks have to run it, each for itself, as upstream's do.
+"""Finds modules whose body asks whether it runs in a rank. Each rank then has to run the body itself, as upstream's do.
 
-Forked ranks have the module as the test process has run it. Read off the source: a question that is put
-in another way is not seen.
+Forked ranks have the module as the test process ran it. The question is read off the source; one in another form is not
+seen.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import sys
 import tokenize
 from collections.abc import Iterator
 
-__all__ = ["module_question", "question_in"]
-
-#: What multiprocessing answers otherwise in a child.
+#: Functions of multiprocessing whose answer is another one in a child.
 _ASKED = ("current_process", "parent_process")
-#: What stands in every module that asks: most need not be parsed.
+#: Matches the source of every module that asks, so that most need not be parsed.
 _MAY_ASK = re.compile(rf"{'|'.join(_ASKED)}|__mp_main__|__name__\s*!=|!=\s*__name__|^else:", re.M)
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
 def module_question(module: str) -> str | None:
-    """What a loaded module, or one beside it that it has imported, asks: a clause; None where they do not.
+    """Says in a clause what a loaded module, or an imported one in the same folder, asks; None where none asks.
 
     Args:
         module: the name of a test module.
@@ -48,12 +46,12 @@ def _question_in_file(path: str) -> str | None:
         with tokenize.open(path) as stream:
             source = stream.read()
         return question_in(source) if _MAY_ASK.search(source) else None
-    except (OSError, SyntaxError, ValueError):  # pytest and others load what is no file of Python's
+    except (OSError, SyntaxError, ValueError):  # pytest and others load files that are not Python
         return None
 
 
 def question_in(source: str) -> str | None:
-    """The expression by which a module's body, or a function that it calls, asks; None where there is none.
+    """Returns the expression by which a module's body, or a function that it calls, asks; None where there is none.
 
     Raises:
         SyntaxError: it is not Python.
@@ -77,7 +75,8 @@ def _of_multiprocessing(node: ast.stmt) -> list[ast.alias]:
 
 
 def _run_on_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and those in it, without bodies of functions, and without what runs in the test process alone."""
+    """Yields the node and those in it, without bodies of functions, and without code that only the test process
+    runs."""
     yield node
     if isinstance(node, (*_Function, ast.Lambda)):
         return

@@ -13,7 +13,7 @@ from torch_testing_shim._shared.exit_status import signal_name
 
 __all__ = ["LostPeerError", "PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
 
-#: What a rank's exception says when the fault lies with another rank that is gone or never came.
+#: Matches exceptions of a rank whose cause is another rank that is gone or never came.
 _LOST_PEER = re.compile(
     r"connection (closed|reset|was reset|refused|aborted)"
     r"|broken pipe"
@@ -28,11 +28,11 @@ _LOST_PEER = re.compile(
 
 
 class PeerFailedError(AssertionError):
-    """Raised in a rank whose own part is in order, because another rank's is not; the message names that rank."""
+    """Raised in a rank whose own part is right, because another rank's is wrong; the message names that rank."""
 
 
 class LostPeerError(RuntimeError):
-    """Raised in a rank that waits, as a thread, for another one that has ended and will never come."""
+    """Raised in a rank that is a thread and waits for another that has ended and will never come."""
 
 
 class RankStatus(Enum):
@@ -58,7 +58,7 @@ class RankStatus(Enum):
 
     @property
     def is_bad(self) -> bool:
-        """True where the other ranks need not be waited for: the test cannot pass any more."""
+        """Whether the test cannot pass any more, so that the other ranks need not be waited for."""
         return self not in (RankStatus.PASSED, RankStatus.SKIPPED)
 
 
@@ -69,26 +69,25 @@ class RankOutcome:
     Attributes:
         rank: the rank.
         status: how it ended.
-        ended_at: when, in seconds of the machine's monotonic clock.
-        headline: "ValueError: boom": the exception's type and first line; empty where there is none.
+        ended_at: time of its end, in seconds of the machine's monotonic clock.
+        headline: the exception's type and first line ("ValueError: boom"); empty where there is none.
         traceback: the formatted exception, harness frames left out; empty where there is none.
         skip_reason: why it skipped; empty where it did not.
-        pid: its process id, 0 where it is not known.
+        pid: its process id; 0 where it is not known.
         exit_code: its exit code; negative for the signal that ended it; None where it was not seen.
-        output: the last lines that it printed.
+        output: the last lines of its output.
         warnings: its Python warnings, "Category: message", in the order in which they came.
         stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
-        native_stacks: its native stacks, likewise, or why there are none; empty without py-spy.
-        wait: what its main thread waited for then: the value of a `Wait`; empty where it ended by itself.
-        collectives: what it logged of the collectives that it entered, as `read_log` gives it; None where nothing is
-            known.
-        finished: it said how its test ended (what came after that is told by `exit_code`).
-        follows_peer: its exception was a `PeerFailedError`.
-        wraps_lost_peer: its exception came of another, which said that a peer is gone.
-        subtest: the subtest that raised, in unittest's words: "[message] (i=1)"; empty for the test itself.
-        subtests: its subtests that failed, in the order in which they did, whatever became of the rank after them.
-        passed_subtests: its subtests that passed, in unittest's words, of a rank that came to the end of its test.
-        skipped_subtests: likewise those that skipped, each with its reason.
+        native_stacks: its native stacks, taken likewise, or why there are none; empty without py-spy.
+        wait: what its main thread waited for then (the value of a `Wait`); empty where it ended by itself.
+        collectives: its log of the collectives that it entered, as `read_log` returns it; None where nothing is known.
+        finished: whether it said how its test ended (`exit_code` tells what came after that).
+        follows_peer: whether its exception was a `PeerFailedError`.
+        wraps_lost_peer: whether its exception came from another, which said that a peer is gone.
+        subtest: the subtest that raised, as unittest names it ("[message] (i=1)"); empty for the test itself.
+        subtests: its failed subtests, in order, whatever became of the rank after them.
+        passed_subtests: its passed subtests, as unittest names them, where the rank came to the end of its test.
+        skipped_subtests: its skipped subtests, each with its reason, likewise.
     """
 
     rank: int
@@ -115,28 +114,28 @@ class RankOutcome:
 
     @property
     def lost_peer(self) -> bool:
-        """True for an exception that says no more than that another rank is gone, or did not come."""
+        """Whether its exception only says that another rank is gone, or did not come."""
         return self.status.is_exception and says_lost_peer(self._message)
 
     @property
     def _message(self) -> str:
-        """The exception's own words: what stands in the source lines of the traceback is not its."""
+        """The exception's own message, without the source lines of the traceback."""
         _, found, rest = self.traceback.rpartition(self.headline)
         return found + rest if found else self.headline
 
     @property
     def place(self) -> Place | None:
-        """Where it stood when the harness ended it; None where it ended by itself."""
+        """The place where it stood when the harness ended it; None where it ended by itself."""
         return place_of(main_thread(self.stacks))
 
     @property
     def is_collateral(self) -> bool:
-        """True for an exception whose cause lies with another rank."""
+        """Whether it raised an exception that another rank caused."""
         return self.lost_peer or self.follows_peer
 
     @property
     def raised(self) -> tuple[RankOutcome, ...]:
-        """What it raised, in order: its subtests that failed, then its own exception, where it is none of theirs."""
+        """Outcomes of its exceptions, in order: of failed subtests, then of its own where that is none of theirs."""
         has_own = self.status.is_exception and not (self.subtest and self.subtests)
         return (*self.subtests, self) if has_own else self.subtests
 
@@ -179,7 +178,7 @@ def says_lost_peer(message: str) -> bool:
 
 
 def ranks_text(ranks: Sequence[int]) -> str:
-    """The ranks as people write them: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
+    """Formats ranks for people: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
     ranks = sorted(set(ranks))
     runs: list[list[int]] = []
     for rank in ranks:

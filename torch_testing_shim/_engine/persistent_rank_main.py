@@ -1,9 +1,9 @@
-"""What a rank that is kept for a class does: it runs test after test, as they are ordered, and reports on each.
+"""Code of a persistent rank: it runs test after test of its class, as they are ordered, and reports on each.
 
     controller  --"test_name\\n"-->  FIFO  ---->  rank
                 <--one RankOutcome-- channel --'
 
-A rank whose test failed ends at once, for its peers to learn of it; the controller starts others for the next test.
+A rank whose test failed ends at once, so that its peers learn of it; the controller starts others for the next test.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import IO
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
-
-__all__ = ["CompletionQueue", "TaskQueue"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -40,7 +38,7 @@ class TaskQueue:
         self._stream.close()
 
     def get(self) -> str | None:
-        """Waits for the next test and returns its id, "module.Class.test_x"; None once the controller has closed its
+        """Waits for the next test. Returns its id, "module.Class.test_x", or None once the controller has closed its
         end."""
         line = self._stream.readline()
         return f"{self._owner}.{line.strip()}" if line else None
@@ -54,7 +52,7 @@ class CompletionQueue:
 
     Args:
         rank: this rank.
-        channel: where it tells it.
+        channel: its pipe to the controller.
     """
 
     def __init__(self, rank: int, channel: ChannelWriter) -> None:
@@ -62,8 +60,12 @@ class CompletionQueue:
         self._channel = channel
 
     def put(self, result: RankOutcome | BaseException | object) -> None:
-        """Tells how the test that was last got has ended: an outcome, the exception that it raised, a skip's among
-        them, or anything else where it has passed (its id, as upstream has it)."""
+        """Tells how the latest test has ended.
+
+        Args:
+            result: its outcome, or the exception that it raised (a skip's too); anything else means that it has passed
+                (upstream puts the test's id).
+        """
         if isinstance(result, unittest.SkipTest):
             result = skip_outcome(self._rank, str(result))
         elif isinstance(result, BaseException):

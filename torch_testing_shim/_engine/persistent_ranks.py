@@ -1,4 +1,4 @@
-"""Ranks that are kept for the tests of a class, in the controller: started once, ordered to run test after test.
+"""Persistent ranks in the controller: started once for a class, and ordered to run test after test.
 
 They are replaced after a test that did not go well, since nobody knows in which collective they stand.
 """
@@ -17,22 +17,21 @@ from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.owned_folders import remove_folder
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["PersistentRanks"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How long ranks may take to end after the last test of their class, in seconds; they only leave their process groups.
+#: How long ranks may take to end after their class's last test, in seconds; they only leave their process groups.
 _END_SECONDS = 10.0
-#: Where some ranks skip more than a second after others, the watchdog has ended the first; with some time to spare.
+#: Ranks whose skips lie less than this apart, in seconds, can be kept: the watchdog ends a rank that has skipped where
+#: others go on for a second.
 _TOGETHER_SECONDS = 0.5
 
 
 class PersistentRanks(TestRanks):
-    """The ranks of one class. After `close` they are gone.
+    """The persistent ranks of one class. After `close` they are gone.
 
     Attributes:
         pids: their process ids, by rank.
-        device: the device type that is chosen for them, or None for what torch finds.
+        device: the device type that is chosen for them; None where torch chooses.
     """
 
     def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
@@ -66,7 +65,7 @@ class PersistentRanks(TestRanks):
 
     @property
     def descriptors(self) -> frozenset[int]:
-        """What this process has open for the ranks."""
+        """Descriptors that this process has open for the ranks."""
         readers = self._running.readers if self._running is not None else []
         return frozenset([*self._orders, *(reader.fileno() for reader in readers)])
 
@@ -75,7 +74,7 @@ class PersistentRanks(TestRanks):
         return math.inf
 
     def order(self, method: str, timeout: float) -> None:
-        """Has all ranks run a test; what they printed before is forgotten.
+        """Orders all ranks to run a test, and discards their earlier output.
 
         Args:
             method: name of the test method.
@@ -91,8 +90,8 @@ class PersistentRanks(TestRanks):
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has told how the test ended, by force at the deadline. Ranks that cannot be kept after
-        that are ended, and what ranks shared is removed."""
+        """Waits until every rank has told how the test ended; at the deadline they are ended by force. Ends ranks that
+        cannot be kept, and removes the folders that ranks shared."""
         assert self._running is not None, "ranks are ordered before they are asked"
         found = supervise(self._running, self._deadline, stall_seconds=read_settings().stall_seconds, are_kept=True)
         kind = verdict(found).kind
@@ -107,18 +106,18 @@ class PersistentRanks(TestRanks):
 
     @property
     def are_running(self) -> bool:
-        """They wait for orders, or run a test. Those of another test may have been started in their place."""
+        """Whether they wait for orders or run a test. Another test's ranks may have been started in their place."""
         return bool(self._orders) and self._running is not None and not self._running.is_closed
 
     def end_ranks(self) -> None:
-        """Ends the ranks by force; what they printed stays."""
+        """Ends the ranks by force; their output stays."""
         while self._orders:
             os.close(self._orders.pop())
         if self._running is not None:
             self._running.close()
 
     def finish(self) -> None:
-        """Lets the ranks end by themselves, and removes what they had.
+        """Lets the ranks end by themselves, and removes the scratch folder.
 
         Raises:
             RankError: one did not end well.
@@ -133,7 +132,7 @@ class PersistentRanks(TestRanks):
             self.close()
 
     def close(self) -> None:
-        """Ends what still runs, by force, and removes the scratch folder."""
+        """Ends the ranks by force, and removes the scratch folder."""
         self.end_ranks()
         super().close()
 

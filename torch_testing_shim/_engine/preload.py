@@ -1,7 +1,7 @@
-"""Which modules the zygote imports ahead, because the tests at hand would import them lazily in every rank.
+"""Chooses the modules that the zygote imports ahead, since the tests would import them lazily in every rank.
 
-The first optimizer of a process pulls in `torch._dynamo`, which costs more than the rest of a small test. Whether the
-tests use one is read off the names in their code; a wrong guess costs time, never an outcome.
+The first optimizer of a process imports `torch._dynamo`, which costs more than the rest of a small test. Whether tests
+use one is read off the names in their code; a wrong guess costs time, never an outcome.
 """
 
 from __future__ import annotations
@@ -24,26 +24,24 @@ LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
     "checkpoint": _DYNAMO,
     "fully_shard": _DYNAMO,
     "distribute_tensor": _DYNAMO,
-    "inject": _DYNAMO,  # and so does the dispatch mode below it
+    "inject": _DYNAMO,  # by the dispatch mode below it
     "record_communication": _DYNAMO,
     "parallelize": _DYNAMO,
     "parallelize_module": _DYNAMO,
     "_test_fsdp_parity": _DYNAMO,
     "_train_for_several_steps": _DYNAMO,
 }
-
-
-#: A module that is imported already -> what the harness itself imports in every rank because of it: numpy's
+#: A module that is imported already -> the module that the harness itself imports in every rank because of it: numpy's
 #: generator, which numpy imports when it is seeded.
 FOLLOWING_IMPORTS: dict[str, str] = {"numpy": "numpy.random"}
 
 
 def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> tuple[str, ...]:
-    """The modules to import ahead, each once, in a fixed order.
+    """Returns the modules to import ahead, each once, in a fixed order.
 
     Args:
-        names: what the tests' code uses.
-        imported: the modules that are imported already.
+        names: names that the tests' code uses.
+        imported: modules that are imported already.
     """
     wanted = {module for name in set(names) & LAZY_IMPORTS.keys() for module in LAZY_IMPORTS[name]}
     following = {follower for module, follower in FOLLOWING_IMPORTS.items() if module in imported}
@@ -51,23 +49,24 @@ def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> t
 
 
 def names_in_module(module: ModuleType) -> set[str]:
-    """The global and attribute names that the functions and classes defined in `module` use."""
+    """Returns the global and attribute names that the functions and classes defined in `module` use."""
     seen: set[int] = set()
     own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
     return {name for value in own for code in _codes(value, seen) for name in code.co_names}
 
 
 def names_in_code(code: CodeType) -> set[str]:
-    """The global and attribute names that a compiled file uses, in its functions and classes too."""
+    """Returns the global and attribute names that a compiled file uses, in its functions and classes too."""
     return {name for one in _nested(code) for name in one.co_names}
 
 
 def _codes(value: object, seen: set[int]) -> Iterator[CodeType]:
-    """The code of a function or a class, with what is nested in it and what decorators wrapped.
+    """Yields the code of a function or a class, with nested code and what decorators wrapped.
 
     Args:
-        seen: the classes that have been walked through: classes may hold each other, as a `torch.autograd.Function` and
-            its backward class do.
+        value: the function or class; anything else has no code.
+        seen: ids of the classes that were visited: classes may hold each other, as a `torch.autograd.Function` and its
+            backward class do.
     """
     if isinstance(value, type):
         if id(value) not in seen:

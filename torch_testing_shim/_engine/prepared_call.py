@@ -1,4 +1,4 @@
-"""What a rank calls where its class has prepared that by itself: a process object of multiprocessing's, or one like it.
+"""Sends a rank a process object of multiprocessing's, or one like it, that a test class has prepared itself.
 
 It travels as multiprocessing's own do: pickled, with the descriptors that its arguments hold (pipes, queues, events).
 """
@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from multiprocessing import context, reduction
 from typing import Any
 
-__all__ = ["pack_call", "unpack_call"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
 class _Descriptor:
-    """A descriptor on its way, as multiprocessing's arguments ask for theirs when they have arrived."""
+    """A descriptor on its way; multiprocessing's arguments call `detach` when they have arrived."""
 
-    #: What this process has been given, while a call is unpacked.
+    #: The descriptors that this process has been given, while a call is unpacked.
     arrived: Sequence[int] = ()
 
     def __init__(self, number: int) -> None:
@@ -30,7 +28,7 @@ class _Descriptor:
 
 
 class _Starting:
-    """Stands for the start of a process, which multiprocessing's arguments ask for while they are pickled."""
+    """Stands for the start of a process; multiprocessing's arguments ask for it while they are pickled."""
 
     DupFd = _Descriptor
 
@@ -43,10 +41,10 @@ class _Starting:
 
 
 def pack_call(process: Any) -> tuple[bytes, list[int]]:
-    """The text of an object whose `run` a rank is to call, and the descriptors that it needs.
+    """Pickles an object whose `run` a rank is to call. Returns the bytes and the descriptors that it needs.
 
     Raises:
-        Exception: it cannot be pickled.
+        Exception: the object cannot be pickled.
     """
     starting, text = _Starting(), io.BytesIO()
     context.set_spawning_popen(starting)  # type: ignore[arg-type]  # has what is asked of one
@@ -58,7 +56,7 @@ def pack_call(process: Any) -> tuple[bytes, list[int]]:
 
 
 def unpack_call(text: bytes, descriptors: Sequence[int]) -> Any:
-    """The object again. `descriptors` are those that it needs, as they have arrived here."""
+    """Unpickles the object. `descriptors` are the ones that it needs, as they have arrived here."""
     _Descriptor.arrived = descriptors
     try:
         return pickle.loads(text)

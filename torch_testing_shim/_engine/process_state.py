@@ -1,14 +1,14 @@
-"""The state of the controller's process when it starts a test's ranks, in which they start.
+"""The state of the controller's process when it starts a test's ranks. They start in the same state.
 
 A forked rank is a copy of the zygote, which is older than the test's `setUp`; a spawned one is a new interpreter. Both
-get what `setUp`, `setUpClass` or a fixture of pytest made of the process before.
+take on the changes that `setUp`, `setUpClass` or a fixture of pytest made to the process before.
 
     controller --changes_since(base), as JSON--> the test's scratch folder --> each rank: take_on(changes)
 
-The base is what a rank starts with by itself: a forked one with what the zygote was forked with. To ask a rank for its
-own state would cost it copies of some hundred pages of memory.
+The base is the state in which a rank starts by itself: for a forked rank, that of the zygote when it was forked. Asking
+a rank for its own state would cost it copies of some hundred pages of memory.
 
-Python objects stay behind: a rank has its modules' globals and class attributes as their import has left them.
+Python objects are not transferred: a rank has its modules' globals and class attributes as their import left them.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What ranks share with the controller from their start; all of it is as JSON has it.
+    """The state that ranks share with the controller from their start, in types that JSON has.
 
     Attributes:
         environment: the environment's variables.
-        folder: the working folder; None where it has been removed and there is no other name for it.
+        folder: the working folder; None where it has been removed and has no other name.
         import_path: `sys.path`.
         arguments: `sys.argv`.
-        start_method: how multiprocessing starts processes; None where nobody has chosen.
+        start_method: multiprocessing's start method; None where none was chosen.
         umask: the umask.
-        ignored_signals: whether a signal is ignored, by number.
-        limits: limits of resources by name, soft and hard.
-        cores: the cores that the process may run on.
+        ignored_signals: whether a signal is ignored, by its number.
+        limits: soft and hard limits of resources, by name.
+        cores: the cores on which the process may run.
         warning_filters: Python's, first match first.
         default_dtype: torch's, "torch.float32".
         default_device: torch's, where one was set.
-        determinism: whether torch keeps to deterministic algorithms, only warns, fills uninitialized memory.
+        determinism: whether torch uses deterministic algorithms, only warns, and fills uninitialized memory.
         grad: torch's grad mode.
     """
 
@@ -79,7 +79,7 @@ class ProcessState:
 
     @classmethod
     def of_this_process(cls) -> ProcessState:
-        """The state now; takes some hundred microseconds."""
+        """Reads the state; takes some hundred microseconds."""
         return cls(
             environment=dict(os.environ),
             folder=_working_folder(),
@@ -98,13 +98,15 @@ class ProcessState:
         )
 
     def as_ranks_start(self) -> ProcessState:
-        """The state of ranks that are forked from this process, which take the signals that end a process anew."""
+        """Returns the state in which ranks that are forked from this process start: they do not ignore signals that end
+        a process."""
         taken = {str(int(number)): False for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
         return replace(self, ignored_signals={**self.ignored_signals, **taken})
 
     def changes_since(self, base: ProcessState | None) -> dict[str, Any]:
-        """The parts that are not as in `base`; of a mapping the items, None for one that is gone. All parts where there
-        is no base, and the environment as a whole: who starts the rank may have variables that are gone here."""
+        """Returns the parts that differ from `base`; of a mapping the items, None for an item that is gone. Without a
+        base it returns all parts, and the environment as a whole: the process that starts the rank may have variables
+        that are gone here."""
         if base is None:
             whole = dict(vars(self))
             return {"whole_environment": whole.pop("environment"), **whole}
@@ -119,7 +121,7 @@ def _changed(before: Any, now: Any) -> Any:
 
 
 def take_on(changes: Mapping[str, Any]) -> None:
-    """Brings this process, a rank that has not begun with its test, into the state that `changes_since` tells.
+    """Applies the result of `changes_since` to this process, a rank that has not begun its test.
 
     Raises:
         OSError: the system refuses a part of it.
@@ -128,11 +130,12 @@ def take_on(changes: Mapping[str, Any]) -> None:
         _TAKE[name](wanted)
 
 
-# How each part is read.
+# Reading the parts.
 
 
 def _working_folder() -> str | None:
-    """A removed folder has a name as long as a process works in it, as this one does while its ranks start."""
+    """Returns the working folder. A removed one has a name in /proc as long as this process works in it, which it does
+    while its ranks start."""
     with suppress(OSError):
         return os.getcwd()
     entry = f"/proc/{os.getpid()}/cwd"
@@ -140,7 +143,7 @@ def _working_folder() -> str | None:
 
 
 def _texts(values: Iterable[object]) -> list[str]:
-    """Those that Python's import and command line know; a test may have put something else among them."""
+    """Returns the strings among the values; a test may have put other objects into `sys.path`."""
     return [value for value in values if isinstance(value, str)]
 
 
@@ -162,12 +165,12 @@ def _determinism() -> list[bool]:
 
 
 def _default_device() -> str | None:
-    """Asked of what torch keeps: `torch.get_default_device` starts an accelerator's driver to learn its index."""
+    """Reads torch's default device without `torch.get_default_device`, which starts a driver to learn the index."""
     context = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
     return str(context.device) if context is not None else None
 
 
-# How each part is taken on.
+# Applying the parts.
 
 
 def _take_environment(wanted: Mapping[str, str | None]) -> None:
@@ -186,14 +189,14 @@ def _take_whole_environment(wanted: Mapping[str, str]) -> None:
 
 
 def read_environment_again() -> None:
-    """Has libraries take the variables that they read when they are loaded: they were loaded before the test's set-up,
-    or the test's file, has set one."""
+    """Makes libraries read their environment variables again: they read them when they were loaded, before the test's
+    set-up or file has set any."""
     dist.set_debug_level_from_env()  # type: ignore[attr-defined]  # TORCH_DISTRIBUTED_DEBUG
     time.tzset()  # TZ
 
 
 def _take_threads(value: str | None) -> None:
-    """For ranks alone: it may start the threads, beside which the zygote cannot fork."""
+    """Sets torch's threads. Only for ranks: it may start the threads, and the zygote cannot fork beside threads."""
     if value is not None and value.isdecimal() and int(value):
         torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # as MKL has it
 
@@ -205,7 +208,7 @@ def _take_folder(wanted: str | None) -> None:
 
 def _take_import_path(wanted: Iterable[str]) -> None:
     sys.path[:] = wanted
-    importlib.invalidate_caches()  # a folder on it may be younger than what is known of it
+    importlib.invalidate_caches()  # the finders' caches may be older than a folder on the path
 
 
 def _take_arguments(wanted: Iterable[str]) -> None:
@@ -235,7 +238,7 @@ def _take_warning_filters(wanted: Iterable[WarningFilter]) -> None:
 
 
 def _named(name: str) -> type[Warning] | None:
-    """The category of this name; None where this process has not loaded its module."""
+    """Returns the category of this name; None where this process has not loaded its module."""
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in path.split("."):
@@ -244,12 +247,12 @@ def _named(name: str) -> type[Warning] | None:
 
 
 def _take_determinism(wanted: list[bool]) -> None:
-    if wanted != _determinism():  # to set it imports torch._inductor (torch 2.13)
+    if wanted != _determinism():  # setting it imports torch._inductor (torch 2.13)
         torch.use_deterministic_algorithms(wanted[0], warn_only=wanted[1])
         torch.utils.deterministic.fill_uninitialized_memory = wanted[2]  # type: ignore[attr-defined]
 
 
-#: Part of the state -> what brings this process into it.
+#: Part of the state -> the function that applies it to this process.
 _TAKE: dict[str, Callable[[Any], object]] = {
     "environment": _take_environment,
     "whole_environment": _take_whole_environment,

@@ -1,4 +1,4 @@
-"""What the device's package wants done in each rank before and after its test (see `backend_records`)."""
+"""Calls the hooks of a device's package in each rank before and after its test (see `backend_records`)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.outcome import RankStatus
 from torch_testing_shim._engine.skip_codes import skip_message
 
-__all__ = ["BackendHookError", "run_between_hooks"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
@@ -28,7 +26,7 @@ def run_between_hooks(job: RankJob, channel: ChannelWriter, run: Callable[[], ob
 
     Args:
         job: the rank's.
-        channel: what the test has told of its end.
+        channel: the rank's channel, by which the test tells how it ended.
         run: runs the test, and raises where it has not passed.
 
     Raises:
@@ -67,7 +65,7 @@ def _call_hook(backend: FoundBackend, name: str, job: RankJob) -> None:
 
 
 def _is_skip(end: BaseException, channel: ChannelWriter) -> bool:
-    """True where a test that has not returned is no failure."""
+    """Whether a test that has not returned has skipped."""
     if channel.sent is not None:
         return channel.sent.status is RankStatus.SKIPPED
     is_skip_code = isinstance(end, SystemExit) and isinstance(end.code, int) and skip_message(end.code) is not None

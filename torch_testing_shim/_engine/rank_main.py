@@ -1,8 +1,8 @@
-"""All that runs inside a rank: one process, one `RankJob`, one `RankOutcome`.
+"""The main program of a rank: one process, one `RankJob`, one `RankOutcome`.
 
 A rank prepares its process (own process group, the controller's state, own output file, TMPDIR, stacks on a signal),
-finds the test class by name, calls its `_run`, and ends by `os._exit`, as a forked child of multiprocessing does: what
-the controller registered with `atexit` is not the rank's to run. May import torch, never a face.
+finds the test class by name, and calls its `_run`. It ends by `os._exit`, as a forked child of multiprocessing does, so
+that it does not run what the controller registered with `atexit`. May import torch, never a face.
 """
 
 from __future__ import annotations
@@ -45,11 +45,9 @@ from torch_testing_shim._engine.skip_codes import skip_message
 from torch_testing_shim._shared.exit_status import exit_code_of
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
-__all__ = ["STACKS_SIGNAL", "run_rank"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: A rank that gets it writes its Python stacks, also while it is stuck inside a C++ collective.
+#: A rank that gets this signal writes its Python stacks, also while it is stuck inside a C++ collective.
 STACKS_SIGNAL = signal.SIGUSR2
 
 
@@ -57,8 +55,8 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
     """Carries out the job in this process and ends the process.
 
     Args:
-        job: what to do.
-        descriptors: the rank's end of its channel, and the job's own.
+        job: the order.
+        descriptors: the rank's end of its channel, and the job's own descriptors.
         parent_pid: the process whose death ends this one.
     """
     exit_code = 1
@@ -101,8 +99,8 @@ def _prepare_process(job: RankJob, parent_pid: int) -> None:
 
 
 def _redirect_output(job: RankJob) -> None:
-    """Descriptors 1 and 2 go to the rank's file, so that what C++ prints goes there too. `sys.stdout` and
-    `sys.stderr` are made anew: pytest replaces the controller's by files of its own."""
+    """Redirects descriptors 1 and 2 to the rank's file, so that C++ prints there too, and makes `sys.stdout` and
+    `sys.stderr` anew: pytest replaces the controller's by files of its own."""
     null = os.open(os.devnull, os.O_RDONLY)
     output = os.open(job.folder.output(job.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((null, 0), (output, 1), (output, 2)):
@@ -115,7 +113,7 @@ def _redirect_output(job: RankJob) -> None:
 
 
 def _record_warnings(job: RankJob) -> None:
-    """Warnings go to a file of their own: FSDP's tests print some hundred, and all ranks print the same."""
+    """Writes warnings to a file of their own: FSDP's tests give some hundred, and all ranks give the same."""
     stream = open(job.folder.warnings(job.rank), "a", buffering=1)  # noqa: SIM115 - open until the rank ends
     show = warnings.showwarning
 
@@ -155,7 +153,7 @@ def _run_job(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> int:
 
 
 def _call_of(job: RankJob, test_class: Any, descriptors: Sequence[int]) -> Callable[[], object]:
-    """What the rank calls: the class's `_run`, or what the class has prepared in its place."""
+    """Returns the rank's call: of the class's `_run`, or of an object that the class has prepared in its place."""
     prepared = job.folder.call(job.rank)
     if prepared.exists():
         called: Callable[[], object] = unpack_call(prepared.read_bytes(), descriptors).run
@@ -165,7 +163,7 @@ def _call_of(job: RankJob, test_class: Any, descriptors: Sequence[int]) -> Calla
 
 
 def _tell_pass(rank: int, channel: ChannelWriter) -> None:
-    """Tells that the test has passed, where its body was run by the class's own way, which knows of no channel."""
+    """Sends a pass where a class's own `_run`, which knows of no channel, has run the body."""
     if channel.sent is None and THIS_RANK.has_run_body:
         channel.send(pass_outcome(rank))
 
@@ -181,7 +179,7 @@ def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int
 
 
 def _find_class(job: RankJob) -> Any:
-    """The test class, from the module that the zygote has, or that this process imports by name or from its file."""
+    """Returns the test class, from the module that the zygote has or that this process imports."""
     found: Any = import_module(job.module, job.module_file)
     for name in job.class_name.split("."):
         found = getattr(found, name)

@@ -1,4 +1,4 @@
-"""What a rank says of how its test ended: by an exception, with a skip, or well."""
+"""Makes a rank's outcome of how its test ended: by an exception, with a skip, or well."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: Exit code of a rank whose test raised an exception (upstream's, torch 2.13).
 TEST_ERROR_EXIT_CODE = 10
-#: A traceback is cut to this many characters, in the middle: nobody reads more, and the controller has to hold it.
+#: Characters that are kept of a traceback, cut in the middle: nobody reads more, and the controller has to hold it.
 _TRACEBACK_CHARACTERS = 200_000
-#: A headline is one line of a report, and a reason of a skip likewise.
+#: Characters that are kept of a headline and of a skip's reason.
 _HEADLINE_CHARACTERS = 1000
-#: How a traceback begins.
+#: The first line of a traceback.
 _TRACEBACK = "Traceback (most recent call last)"
-#: How many exceptions are looked at that one came from.
+#: How many exceptions behind another are looked at.
 _ORIGINS = 100
 
 
 def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """The outcome of a rank whose test raised `error`.
+    """Returns the outcome of a rank whose test raised `error`.
 
     Args:
         rank: the rank.
-        error: what it raised; need not be picklable, since only its text is kept.
+        error: the exception; it need not be picklable, since only its text is kept.
         failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
     """
     is_failure = isinstance(error, failure) or is_pytest_failure(error)
@@ -55,7 +55,7 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
 
 
 def _origins(error: BaseException) -> list[BaseException]:
-    """What the exception was raised from, or while it was handled, and so on; chains may be cycles."""
+    """Returns the causes and contexts of an exception, recursively; chains may be cycles."""
     found: list[BaseException] = []
     wanted = [error.__cause__, error.__context__]
     while wanted and len(found) < _ORIGINS:
@@ -71,8 +71,8 @@ def _message_of(error: BaseException) -> str:
 
 
 def _headline_of(error: BaseException) -> str:
-    """The exception's type and the first line of its message that says something; of a message that holds a traceback,
-    of another process for example, also what that ends with."""
+    """Returns the exception's type and the first line of its message with text. Where the message holds a traceback, of
+    another process for example, the last line of that is added."""
     lines = [line for line in _message_of(error).splitlines() if line.strip()]
     name = type(error).__name__
     start = next((number for number, line in enumerate(lines) if name in line), 0)
@@ -86,7 +86,7 @@ def _headline_of(error: BaseException) -> str:
 
 
 def _origin_told(lines: Sequence[str]) -> str:
-    """The exception that the last traceback in the lines ends with; empty where there is none."""
+    """Returns the exception at the end of the last traceback in the lines; empty where there is none."""
     starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
     after = lines[starts[-1] + 1 :] if starts else []
     return next((line.strip() for line in after if not line[0].isspace()), "")
@@ -97,10 +97,10 @@ def _cut(line: str) -> str:
 
 
 def _text_of(error: BaseException) -> str:
-    """The formatted exception and what it came from, without the harness's own frames unless they are wanted."""
+    """Formats an exception and its causes, without the harness's own frames unless they are wanted."""
     try:
         settings = read_settings()
-    except SettingsError:  # the test has changed the environment, which must not hide how it ended
+    except SettingsError:  # a test that changes the environment must not hide how it ended
         settings = Settings()
     try:
         return _format(error, settings, settings.showlocals)
@@ -128,11 +128,11 @@ def _user_stack(trace: TracebackType | None, showlocals: bool) -> traceback.Stac
 
 
 def skip_outcome(rank: int, reason: str) -> RankOutcome:
-    """The outcome of a rank whose test raised `unittest.SkipTest`."""
+    """Returns the outcome of a rank whose test skipped."""
     code = TEST_SKIPS["generic"].exit_code
     return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=_cut(reason), exit_code=code)
 
 
 def pass_outcome(rank: int) -> RankOutcome:
-    """The outcome of a rank whose test returned."""
+    """Returns the outcome of a rank whose test passed."""
     return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)

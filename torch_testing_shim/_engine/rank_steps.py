@@ -1,6 +1,6 @@
-"""A test in its rank, step by step: its body, its subtests, its cleanups, and what they come to.
+"""Runs a test in its rank step by step (its body, its subtests, its cleanups), and folds them into one outcome.
 
-Each step is taken whatever became of the others, and each subtest, as unittest takes its own.
+Each step runs whatever became of the others, and each subtest too, as in unittest.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 NO_MESSAGE: Any = object()
 #: In a rank: its test ends at the first subtest that fails (unittest's --failfast).
 STOPS_AT_SUBTEST: ContextVar[bool] = ContextVar("STOPS_AT_SUBTEST", default=False)
-#: Of so many failed subtests the tracebacks are told, and so many others are named.
+#: Failed subtests that are reported with tracebacks, and subtests that are reported by name.
 _TRACEBACKS, _NAMES = 100, 1000
-#: A subtest's name is one line of some length.
+#: The longest name of a subtest.
 _NAME_CHARACTERS = 300
 
 _CURRENT: ContextVar[RankSteps | None] = ContextVar("_CURRENT", default=None)
 
 
 class _EndOfTest(Exception):
-    """Ends a test after a subtest that is its last."""
+    """Ends a test after its last subtest."""
 
 
 def current_steps() -> RankSteps | None:
-    """Those of the rank that asks; None outside of a test's steps."""
+    """Returns the steps of the rank that asks; None outside of a test's steps."""
     return _CURRENT.get()
 
 
 def end_after_failed_subtests() -> None:
-    """Ends a rank's test, as an exception does, where subtests of it have failed: the other ranks may be elsewhere, so
-    that a clean-up which waits for them would wait in vain."""
+    """Ends a rank's test, as an exception does, where subtests of it have failed. The other ranks may be elsewhere, so
+    a clean-up that waits for them could wait in vain."""
     steps = current_steps()
     if steps is not None and steps.subtests:
         raise _EndOfTest
 
 
 class RankSteps:
-    """What the steps of one test have come to so far in one rank.
+    """The steps of one test in one rank, and their outcome so far.
 
     Args:
         rank: the rank.
         failure: the exception type that means "an assertion did not hold".
-        tell: called at once with what an exception of a step makes of the rank, or a skip, where there was none before.
-        tell_subtest: called at once with a subtest that has failed.
-        is_expected: the test is marked as an expected failure, so that its first subtest that fails is its last.
+        tell: called at once with the outcome of the first exception, and of a skip before it.
+        tell_subtest: called at once with the outcome of a subtest that has failed.
+        is_expected: the test is marked as an expected failure, so that it ends at the first subtest that fails.
 
     Attributes:
-        subtests: those that have failed, in order.
-        error: the exception that the outcome so far was made of; None where it was made of none.
+        subtests: outcomes of the subtests that have failed, in order.
+        error: the exception behind the outcome so far; None where there is none.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class RankSteps:
         self._skipped: list[tuple[str, str]] = []
 
     def take(self, steps: Iterable[Callable[[], object]]) -> RankOutcome:
-        """Takes every step and tells what all so far come to: the first exception, else a skip, else a pass.
+        """Runs every step. Returns the outcome of all so far: the first exception, else a skip, else a pass.
 
         Args:
-            steps: are asked for one by one.
+            steps: the steps, which are asked for one by one.
 
         Raises:
             SystemExit: a step has raised it, with a code that does not mean a skip, and nothing is worse.
@@ -121,12 +121,12 @@ class RankSteps:
 
     @contextmanager
     def subtest(self, message: object, parameters: Mapping[str, object], *, is_last: bool = False) -> Iterator[None]:
-        """A subtest: what the block raises is noted, and does not leave it.
+        """Runs a subtest: an exception of the block is noted, and does not leave it.
 
         Args:
             message: as unittest's `subTest` takes it, or `NO_MESSAGE`.
-            parameters: likewise.
-            is_last: where it fails, the test ends with it.
+            parameters: as unittest's `subTest` takes them.
+            is_last: the test ends with it where it fails.
         """
         self._parameters.append(parameters)
         name, ended_before = self._name_of_subtest(message), len(self.subtests) + len(self._skipped)
@@ -152,7 +152,7 @@ class RankSteps:
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """Notes what a step raises, and the subtests that failed in it."""
+        """Notes the exception that a step raises, and the subtests that failed in it."""
         try:
             with ends_forked_children():
                 yield
@@ -163,7 +163,7 @@ class RankSteps:
                 self._found(replace(skip_outcome(self._rank, reason), exit_code=exit_code_of(request)), request)
             elif self._exit is None:
                 self._exit, self.error = request, self.error or request
-        except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
+        except BaseException as error:  # errors of distributed checkpoints are not Exceptions (torch 2.13)
             if (reason := skip_reason_of(error)) is not None:
                 self._found(skip_outcome(self._rank, reason), error)
             else:
@@ -173,7 +173,7 @@ class RankSteps:
 
     @property
     def has_ended(self) -> bool:
-        """A step has raised something."""
+        """Whether a step has raised something."""
         return self._outcome is not None or self._exit is not None
 
     @property
@@ -195,11 +195,11 @@ class RankSteps:
             self._tell_subtest(self.subtests[-1])
 
     def _skip_of_subtests(self) -> RankOutcome | None:
-        """A test of which subtests skipped, and none passed, has skipped, as unittest has it."""
+        """Returns a skip where subtests skipped and none passed, as in unittest."""
         return skip_outcome(self._rank, self._skipped[0][1]) if self._skipped and not self._passed else None
 
     def _name_of_subtest(self, message: object) -> str:
-        """As unittest writes it: "[message] (i=1, j=2)"."""
+        """Formats a subtest's name as unittest does: "[message] (i=1, j=2)"."""
         known: dict[str, object] = {}
         for parameters in reversed(self._parameters):
             known = {**known, **{key: parameters[key] for key in parameters if key not in known}}
@@ -209,8 +209,8 @@ class RankSteps:
 
 
 def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
-    """The cleanups that a test has added, last first; to be asked for one by one, since each may add more. unittest's
-    own `doCleanups` keeps no exception where no result is at hand."""
+    """Yields the cleanups that a test has added, last first. Ask for them one by one, since each may add more.
+    unittest's own `doCleanups` loses exceptions where there is no result object."""
     while test_case._cleanups:
         function, args, kwargs = test_case._cleanups.pop()
         yield functools.partial(checked_step(function), *args, **kwargs)

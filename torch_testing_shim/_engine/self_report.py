@@ -1,10 +1,10 @@
-"""What a rank tells of itself when it is asked, also while its main thread is stuck in a C++ collective.
+"""Reports of a rank on itself, also while its main thread is stuck in a C++ collective.
 
     controller  --opens the FIFO for writing-->  [ rank: a thread that waits in opening it for reading ]
                 <--------a file of JSON---------'
 
-The thread costs a rank some 100 us at its start and nothing after. It is started below `threading`, whose lists it
-stays out of. It cannot answer where a C++ function holds the interpreter's lock: then there is no report.
+The thread costs a rank some 100 us at its start and nothing after. It is started below `threading`, so that it is not
+in that module's lists. It cannot answer where a C++ function holds the interpreter's lock: then there is no report.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from types import FrameType
 
 import torch.distributed as dist
 
-from torch_testing_shim._engine.collectives import group_title
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.stacks import Frame
 from torch_testing_shim._engine.waits import Wait, wait_of
 
-__all__ = ["Collective", "SelfReport", "ask", "collectives_in", "flight_dump", "read_reports", "start_answering"]
+__all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
 
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
@@ -37,16 +36,16 @@ _POLL_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class SelfReport:
-    """What a rank told of itself.
+    """A rank's report on itself.
 
     Attributes:
         threads: the frames of its Python threads, innermost first; the main thread comes first.
         waits: what each of these threads waits for.
-        timeouts: every time-out in seconds that may end what it waits for: of its process groups and of the calls of
+        timeouts: every time-out that may end its waits, in seconds: of its process groups and of the calls of
             torch.distributed that it is in.
-        world_sizes: of the calls of torch.distributed that it is in, where they have one.
+        world_sizes: those of the calls of torch.distributed that it is in, where they have one.
         flight: the JSON of torch's Flight Recorder; empty where this torch has none.
-        at_ns: when, on the clock of the Flight Recorder, in nanoseconds.
+        at_ns: time of the report on the clock of the Flight Recorder, in nanoseconds.
     """
 
     threads: tuple[tuple[Frame, ...], ...]
@@ -70,7 +69,7 @@ class SelfReport:
 
 
 def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
-    """Asks the ranks for new reports and does not wait for them. A rank that cannot be asked gives none."""
+    """Asks the ranks for new reports, without waiting. A rank that cannot be asked gives none."""
     for rank in ranks:
         folder.report(rank).unlink(missing_ok=True)
         with suppress(OSError):  # nobody waits for the question: the rank has not come so far, or has ended
@@ -78,7 +77,7 @@ def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
 
 
 def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) -> dict[int, SelfReport]:
-    """The reports that arrive within `seconds`, by rank."""
+    """Returns the reports that arrive within `seconds`, by rank."""
     missing, found = set(ranks), {}
     give_up = time.monotonic() + seconds
     while missing:
@@ -141,7 +140,7 @@ def _as_list(frame: Frame) -> list[object]:
 
 
 def _group_timeouts() -> list[float]:
-    """Time-outs of the process groups, in seconds; 0 for one that cannot be told."""
+    """Returns the time-outs of the process groups in seconds; 0 for one that is not known."""
     groups: Mapping[dist.ProcessGroup, object] = dist.distributed_c10d._world.pg_map
     return [_timeout_of(group) for group in groups]
 
@@ -156,41 +155,6 @@ def _timeout_of(group: dist.ProcessGroup) -> float:
 
 
 def flight_dump() -> str:
-    """What torch's Flight Recorder holds, as JSON; empty where this torch has none, or no process group was made."""
+    """Dumps torch's Flight Recorder as JSON; empty where this torch has none, or no process group was made."""
     dump = getattr(sys.modules.get("torch._C._distributed_c10d"), "_dump_fr_trace_json", None)
     return dump(True, False).decode() if dump is not None else ""
-
-
-@dataclass(frozen=True)
-class Collective:
-    """One collective that a rank has entered.
-
-    Attributes:
-        group: its process group, as people know it.
-        number: which collective of the group it is, by the recorder's count, which has more than one for some.
-        is_done: the rank is through with it.
-        created_ns: when the rank entered it, in nanoseconds of the wall clock.
-        timeout_seconds: after this it fails by itself.
-    """
-
-    group: str
-    number: int
-    is_done: bool = False
-    created_ns: int = 0
-    timeout_seconds: float = 0.0
-
-
-def collectives_in(dump: str) -> tuple[Collective, ...]:
-    """The collectives that a dump of the Flight Recorder holds, in their order; none in an empty text."""
-    entries = json.loads(dump).get("entries", []) if dump else []
-    return tuple(
-        Collective(
-            group=group_title(*entry["process_group"]),
-            number=entry["collective_seq_id"],
-            is_done=entry["retired"],
-            created_ns=entry["time_created_ns"],
-            timeout_seconds=entry["timeout_ms"] / 1000,
-        )
-        for entry in entries
-        if not entry["is_p2p"]
-    )

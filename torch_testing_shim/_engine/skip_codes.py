@@ -1,5 +1,5 @@
-"""What means "skipped" in a rank: exceptions of unittest and pytest, and upstream's `TEST_SKIPS`, exit codes that tests
-pass to `sys.exit`."""
+"""Exceptions and exit codes that mean a skip in a rank: unittest's and pytest's, and upstream's `TEST_SKIPS`, which
+tests pass to `sys.exit`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["TEST_SKIPS", "TestSkip", "is_pytest_failure", "skip_message", "skip_reason_of", "skips_as_known"]
 
-#: How the reason of a skip begins that was `pytest.xfail`.
+#: Prefix of the reason of a skip that was `pytest.xfail`.
 XFAIL = "xfail: "
 
 
@@ -44,14 +44,14 @@ TEST_SKIPS: dict[str, TestSkip] = {
 
 
 def skip_message(exit_code: object) -> str | None:
-    """The reason that `exit_code` stands for, or None where it does not mean a skip."""
+    """Returns the reason that `exit_code` stands for; None where it does not mean a skip."""
     if not isinstance(exit_code, int):
         return None
     return next((skip.message for skip in TEST_SKIPS.values() if skip.exit_code == exit_code), None)
 
 
 def skip_reason_of(error: BaseException) -> str | None:
-    """The reason of a skip, be it unittest's, `pytest.skip` or `pytest.xfail`; None for an exception that is none."""
+    """Returns the reason of unittest's skip, `pytest.skip` or `pytest.xfail`; None for another exception."""
     if isinstance(error, unittest.SkipTest):
         return str(error)
     if _is_pytests(error, "XFailed"):
@@ -61,11 +61,11 @@ def skip_reason_of(error: BaseException) -> str | None:
 
 @contextmanager
 def skips_as_known(is_pytests: bool) -> Iterator[None]:
-    """Has a skip leave the block as who runs the test knows it: `pytest.xfail` of a rank as itself under pytest, and
-    what is pytest's as unittest's elsewhere.
+    """Converts a skip that leaves the block to the exception of whoever runs the test: `pytest.xfail` of a rank stays
+    itself under pytest, and pytest's exceptions become unittest's elsewhere.
 
     Args:
-        is_pytests: pytest runs the test.
+        is_pytests: whether pytest runs the test.
     """
     try:
         yield
@@ -81,10 +81,10 @@ def skips_as_known(is_pytests: bool) -> Iterator[None]:
 
 
 def is_pytest_failure(error: BaseException) -> bool:
-    """Whether it is that of `pytest.fail`."""
+    """Whether it is the exception of `pytest.fail`."""
     return _is_pytests(error, "Failed")
 
 
 def _is_pytests(error: BaseException, name: str) -> bool:
-    outcomes = sys.modules.get("_pytest.outcomes")  # not imported: where it is not there, nothing of it was raised
+    outcomes = sys.modules.get("_pytest.outcomes")  # not imported: without it, none of its exceptions was raised
     return outcomes is not None and isinstance(error, getattr(outcomes, name))

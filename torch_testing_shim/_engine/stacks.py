@@ -1,4 +1,4 @@
-"""Python stacks of a rank as faulthandler writes them: which line of the test it stands at, and in which call.
+"""Where a rank stands, by its Python stacks as faulthandler writes them: at which line of the test, and in which call.
 
 Pure: text in, places out.
 """
@@ -16,18 +16,17 @@ import torch
 __all__ = ["ENTRY", "OWN_THREAD", "Frame", "Place", "main_thread", "place_of", "stacks_text"]
 
 _FRAME = re.compile(r'\s+File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>\S+)$')
+_LIBRARY = f"{sysconfig.get_path('stdlib')}/"
+_HARNESS = f"{Path(__file__).parents[1]}/"
 _TORCH = f"{Path(torch.__file__).parent}/"
 _DISTRIBUTED = f"{_TORCH}distributed/"
-#: What torch wraps around its collectives; no call of the test's.
-_DISTRIBUTED_LOGGING = f"{_DISTRIBUTED}c10d_logger.py"
-_DEPRECATION = "/typing_extensions.py"  # around those that torch has renamed
-_HARNESS = f"{Path(__file__).parents[1]}/"
-#: The function of the harness by which a rank is entered: what lies below it is what the controller was doing when the
+#: Wrappers around torch's collectives, and around functions that torch has renamed; they are no calls of the test's.
+_DISTRIBUTED_LOGGING, _DEPRECATION = f"{_DISTRIBUTED}c10d_logger.py", "/typing_extensions.py"
+#: The function of the harness that enters a rank. The frames below it show what the controller was doing when the
 #: rank's process was forked from it.
 ENTRY = "_run_job"
-#: The function of the harness that a thread of its own runs in a rank.
+#: The function of the harness that runs in a thread of its own in a rank.
 OWN_THREAD = "_answer"
-_LIBRARY = f"{sysconfig.get_path('stdlib')}/"
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,12 @@ class Frame:
 
     @property
     def is_distributed(self) -> bool:
-        """It lies in `torch.distributed`."""
+        """Whether it lies in `torch.distributed`."""
         return self.file.startswith(_DISTRIBUTED)
 
     @property
     def is_entry(self) -> bool:
-        """It is where the harness enters a rank."""
+        """Whether the harness enters a rank here."""
         return self.function == ENTRY and self.file.startswith(_HARNESS)
 
     @property
@@ -61,13 +60,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rank stands.
+    """The place where a rank stands.
 
     Attributes:
         where: the line of the test, or of what it uses other than torch: "test_x.py:39".
         name: the call into torch.distributed that it waits in ("barrier"), else the function that the line is in.
             That call may be the harness's own, at a test's end.
-        is_waiting: it is inside torch.distributed.
+        is_waiting: whether it is inside torch.distributed.
     """
 
     where: str
@@ -79,7 +78,7 @@ class Place:
 
 
 def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
-    """Stacks in faulthandler's form, for a rank that faulthandler cannot ask.
+    """Formats stacks as faulthandler does, for a rank that faulthandler cannot ask.
 
     Args:
         threads: their frames, innermost first; the main thread comes first.
@@ -93,8 +92,8 @@ def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
 
 
 def main_thread(text: str) -> tuple[Frame, ...]:
-    """The frames of the main thread, innermost first: faulthandler writes the oldest thread last. Empty where the text
-    holds no stack."""
+    """Returns the frames of the main thread, innermost first; none where the text holds no stack. faulthandler writes
+    the oldest thread last."""
     frames: list[Frame] = []
     for line in text.splitlines():
         found = _FRAME.match(line)
@@ -106,7 +105,7 @@ def main_thread(text: str) -> tuple[Frame, ...]:
 
 
 def place_of(frames: Sequence[Frame]) -> Place | None:
-    """Where the thread stands; None where no line of it is the user's, nor the harness's call of a collective.
+    """Returns where a thread stands; None where no frame is the user's or the harness's call of a collective.
 
     Args:
         frames: innermost first.

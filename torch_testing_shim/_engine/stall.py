@@ -1,7 +1,7 @@
 """Recognises a deadlock before the deadline, where it is certain.
 
-Certain means: nothing but the test's ranks could let one of them go on, and each living rank waits for another. So of
-every living rank it has to hold that
+Certain means that nothing but the test's ranks could let one of them go on, and that each living rank waits for
+another. So for every living rank all of this has to hold:
 
 * it used next to no CPU time since a look at least the stall time ago, and entered no collective since;
 * each of its Python threads waits in a collective of `torch.distributed` (send and recv included) or in the `wait` of
@@ -25,8 +25,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from torch_testing_shim._engine.collectives import Parting, partings, read_log
+from torch_testing_shim._engine.flight_recorder import collectives_in
 from torch_testing_shim._engine.running_ranks import RunningRanks
-from torch_testing_shim._engine.self_report import SelfReport, ask, collectives_in, read_reports
+from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 from torch_testing_shim._engine.waits import Wait
 
 __all__ = ["StallWatch", "is_deadlocked", "standing"]
@@ -37,16 +38,16 @@ _LOOKS = 4
 _IDLE_SHARE = 0.02
 #: No test waits for a time-out of more than this share of its own time; the harness's own groups have 0.9 of it.
 _WAITABLE_SHARE = 0.8
-#: After which time a deadlock is looked at again, in seconds, before it is told.
+#: How long after a deadlock is seen it is looked at again before it is reported, in seconds.
 _SECOND_LOOK_SECONDS = 0.25
-#: How often, and how long after each other in seconds, a process is looked at before one of its threads does not sleep.
+#: How often a process is looked at until all its threads sleep, and the seconds between two looks.
 _TRIES, _TRY_SECONDS = 5, 0.01
-#: How long ranks may take to answer.
+#: How long ranks may take to answer, in seconds.
 _ANSWER_SECONDS = 0.5
 
 
 class StallWatch:
-    """Looks at running ranks now and then, and tells when they are certainly deadlocked."""
+    """Looks at running ranks from time to time, and tells when they are certainly deadlocked."""
 
     def __init__(self, ranks: RunningRanks, stall_seconds: float, allowance: float) -> None:
         """
@@ -63,7 +64,7 @@ class StallWatch:
         self.next_look = time.monotonic() + stall_seconds / _LOOKS if stall_seconds else float("inf")
 
     def sees_deadlock(self, living: Iterable[int]) -> bool:
-        """Looks if it is time to; true if all living ranks are certainly deadlocked."""
+        """Looks if it is time to. Returns whether all living ranks are certainly deadlocked."""
         now = time.monotonic()
         if now < self.next_look:
             return False
@@ -73,7 +74,7 @@ class StallWatch:
         return bool(self._seen) and self._seen == before
 
     def _look(self, now: float, living: Iterable[int]) -> dict[int, object]:
-        """Where all living ranks stand, if they seem to be deadlocked; else nothing."""
+        """Returns where all living ranks stand if they seem to be deadlocked; else nothing."""
         used = {rank: _cpu_seconds(self._ranks.pids[rank]) for rank in living}
         self._looks.append((now, used))
         past = [look for look in self._looks if look[0] <= now - self._stall_seconds]
@@ -93,7 +94,7 @@ class StallWatch:
 
 
 def standing(report: SelfReport) -> object:
-    """What two reports of a rank have in common if it did not go on between them."""
+    """Returns the parts of a rank's report that stay the same while it does not go on."""
     return report.threads, collectives_in(report.flight)
 
 
@@ -105,13 +106,13 @@ def is_deadlocked(
     stall_seconds: float,
     allowance: float,
 ) -> bool:
-    """Whether ranks that use no CPU time are certainly deadlocked.
+    """Returns whether ranks that use no CPU time are certainly deadlocked.
 
     Args:
-        reports: what the living ranks told, by rank; one that is missing makes everything uncertain.
+        reports: the living ranks' reports, by rank; where one is missing, everything is uncertain.
         living: the ranks that have not ended.
-        world_size: all ranks of the test.
-        parted: where they parted, by what they have logged.
+        world_size: number of ranks of the test.
+        parted: where the ranks parted, by their logs.
         stall_seconds: how long no collective has begun.
         allowance: seconds that the test may take.
     """
@@ -128,7 +129,8 @@ def is_deadlocked(
 
 
 def _is_quiet(report: SelfReport, stall_seconds: float, waitable: float) -> bool:
-    """It entered no collective for long enough, and waits for no time-out that its test could be waiting for."""
+    """Whether a rank has entered no collective for long enough, and waits for no time-out that its test could be
+    waiting for."""
     collectives = collectives_in(report.flight)
     timeouts = [*report.timeouts, *(c.timeout_seconds for c in collectives if not c.is_done)]
     newest = max((collective.created_ns for collective in collectives), default=0)
@@ -136,12 +138,12 @@ def _is_quiet(report: SelfReport, stall_seconds: float, waitable: float) -> bool
 
 
 def _waits(report: SelfReport, unmatched: Collection[str], is_alone: bool) -> bool:
-    """All its threads wait for other ranks.
+    """Whether all threads of a rank wait for other ranks.
 
     Args:
-        report: what it told.
-        unmatched: the groups of which it entered a collective that another rank did not, or entered differently.
-        is_alone: all others have ended.
+        report: the rank's report.
+        unmatched: the groups with a collective that this rank has entered and another has not, or has differently.
+        is_alone: all other ranks have ended.
     """
     allowed = {Wait.COLLECTIVE}
     if is_alone and all(size > 1 for size in report.world_sizes):
@@ -157,7 +159,7 @@ def _is_idle(before: Mapping[int, float], after: Mapping[int, float], seconds: f
 
 
 def _cpu_seconds(pid: int) -> float:
-    """CPU time that the process has used; infinite where the system does not tell."""
+    """Returns the CPU seconds that a process has used; infinite where the system does not tell."""
     fields = _stat_fields(pid)
     if not fields:
         return float("inf")
@@ -165,8 +167,8 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether all threads of the process wait for something. One that waits for a disk or a free core does not; nor,
-    for a moment, the one that has just answered."""
+    """Whether all threads of a process sleep. A thread that waits for a disk or a free core does not sleep; nor, for a
+    moment, does the one that has just answered."""
     for _ in range(_TRIES):
         states = [_stat_fields(f"{pid}/task/{thread}")[:1] for thread in _threads(pid)]
         if states and all(state == ["S"] for state in states):
@@ -182,7 +184,7 @@ def _threads(pid: int) -> list[str]:
 
 
 def _has_children(pids: Iterable[int]) -> bool:
-    """A process that a rank started may let the rank go on, or end it."""
+    """Whether a rank has started a process, which may let the rank go on or end it."""
     parents = set(pids)
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) not in parents:
@@ -193,7 +195,7 @@ def _has_children(pids: Iterable[int]) -> bool:
 
 
 def _stat_fields(process: int | str) -> list[str]:
-    """The fields of /proc/<process>/stat from the third on; empty where there is no such process or thread."""
+    """Reads the fields of /proc/<process>/stat from the third on; none where there is no such process or thread."""
     with suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return []

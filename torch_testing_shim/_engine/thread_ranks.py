@@ -1,7 +1,7 @@
-"""The ranks of a test as threads of this process: start, watch, fold into outcomes, and leave nothing behind.
+"""Runs the ranks of a test as threads of this process: starts and watches them, and makes outcomes of their ends.
 
-A thread cannot be killed. One that does not end by itself is told to at its next line of Python and is not waited for;
-it belongs to no group any more.
+A thread cannot be killed. One that does not end by itself gets an exception at its next line of Python, and is not
+waited for; it belongs to no group any more.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-__all__ = ["ThreadRanks"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How long the others may go on after a rank has ended badly, in seconds; those that wait for it are told at once.
+#: How long the others may go on after a rank has ended badly, in seconds; those that wait for it fail at once.
 _GRACE_SECONDS = 1.0
-#: How often it is looked whether all ranks wait for each other, in seconds; a look takes some microseconds.
+#: Seconds between two looks whether all ranks wait for each other; a look takes some microseconds.
 _LOOK_SECONDS = 0.05
-#: How long ranks may take to end by themselves once their meetings have been given up, and how long once told to.
+#: How long ranks may take to end by themselves once their rendezvous is over, and once they got an exception, in
+#: seconds.
 _UNWIND_SECONDS, _END_SECONDS = 0.3, 0.7
 
 
@@ -75,7 +74,7 @@ class ThreadRanks:
             thread.start()
 
     def join(self) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, or cannot end well any more, and returns their outcomes in their order.
+        """Waits until every rank has ended, or cannot end well any more. Returns their outcomes in the order of ranks.
 
         Raises:
             KeyboardInterrupt: the run was interrupted; the message says where the ranks stood.
@@ -89,7 +88,7 @@ class ThreadRanks:
         return self._all_outcomes(status)
 
     def _wait(self) -> RankStatus:
-        """Returns what is to be said of the ranks that still run."""
+        """Waits likewise. Returns the status of the ranks that still run."""
         give_up, is_deadlocked = self._deadline, False
         while self._living() and not is_deadlocked and (now := time.monotonic()) < give_up:
             with self._changed:
@@ -104,7 +103,7 @@ class ThreadRanks:
         return RankStatus.HUNG if time.monotonic() >= self._deadline else RankStatus.STOPPED
 
     def _all_outcomes(self, status: RankStatus) -> tuple[RankOutcome, ...]:
-        """The outcomes of all ranks, `status` for those that still run."""
+        """Returns the outcomes of all ranks, with `status` for those that still run."""
         stopped = {rank: self._stopped_outcome(rank, status) for rank in self._living()}
         outcomes = {**self._outcomes, **stopped}
         return tuple(replace(outcomes[rank], subtests=tuple(self._subtests[rank])) for rank in range(self._world_size))
@@ -139,7 +138,7 @@ class ThreadRanks:
             self._changed.notify_all()
 
     def _leave(self, rank: int, outcome: RankOutcome) -> None:
-        """Tells the others at once that this rank will not come any more, whatever it does until it ends."""
+        """Tells the others at once that this rank will not come any more, whatever it still does."""
         raised = f"raised {outcome.headline.partition(':')[0]}"
         self.rendezvous.leave(rank, raised if outcome.status.is_exception else _ending(outcome))
 
@@ -152,8 +151,8 @@ class ThreadRanks:
             self._changed.wait_for(lambda: not self._living(), max(0.0, when - time.monotonic()))
 
     def _is_deadlocked(self) -> bool:
-        """Certain: each living rank waits for others to come, and no thread that the test has started could come for
-        one of them."""
+        """Whether a deadlock is certain: each living rank waits for others, and the test has started no thread that
+        could come for one of them."""
         living = self._living()
         strangers = set(threading.enumerate()) - self._others - set(self.threads)
         idents = [ident for rank in living if (ident := self.threads[rank].ident) is not None]
@@ -169,7 +168,8 @@ class ThreadRanks:
 
 
 def _observed(rank: int, steps: RankSteps, body: Callable[[int], object]) -> RankOutcome:
-    """Calls the body and tells how it ended. `sys.exit` in a thread ends no process; it counts as if it had."""
+    """Calls the body and returns its outcome. `sys.exit` in a thread does not end the process, but counts as if it
+    did."""
     try:
         return steps.take([lambda: body(rank)])
     except SystemExit as request:
@@ -186,10 +186,10 @@ def _tell_to_end(thread: threading.Thread) -> None:
 
 
 def _stacks(thread: threading.Thread, innermost: FrameType) -> str:
-    """The thread's frames in faulthandler's words, without how the harness waits in them and what started them."""
+    """Formats a thread's frames as faulthandler does, without the harness's own frames at both ends."""
     frames = list(_frames(innermost))
     waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_rendezvous.__file__]
-    if waits:  # what called the meeting is the process group's method, itself the harness's
+    if waits:  # the caller of the rendezvous is the process group's method, which is the harness's too
         frames = frames[waits[-1] + 1 :]
         while frames and "__unittest" in frames[0].f_globals:
             frames = frames[1:]

@@ -1,7 +1,7 @@
-"""Where the ranks of a test meet when they are threads of one process: one meeting for each collective of a group.
+"""The rendezvous of ranks that are threads of one process: one meeting for each collective of a group.
 
-The last to come does the work for all. Nobody waits in vain: a meeting ends with an error as soon as its ranks
-disagree on what they came for, or one of them has ended and will never come.
+The last rank to come does the work for all. Nobody waits in vain: a meeting ends with an error as soon as its ranks
+called different collectives, or one of them has ended and will never come.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class CollectiveMismatchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Call:
-    """What one rank came for.
+    """The collective that one rank came for.
 
     Attributes:
         name: the collective, "all_reduce".
-        detail: for people, what it was called on: "of [4] float32".
-        compared: what all ranks have to have in common, besides the name.
+        detail: for people, its arguments: "of [4] float32".
+        compared: the values that must be the same on all ranks, besides the name.
     """
 
     name: str
@@ -47,10 +47,10 @@ class _Meeting:
     Attributes:
         title: for people: "collective 2 of the default group".
         members: the group's ranks, in its order.
-        calls: what those who have come have come for, by rank.
-        brought: what they have brought, by rank.
+        calls: the calls of the ranks that have come, by rank.
+        brought: their data, by rank.
         over: set once nobody has to wait any more.
-        error: makes the error that it ended with, for one rank; None for none.
+        error: makes the error of a rank, where the meeting ended with one; None where it did not.
     """
 
     title: str
@@ -70,7 +70,7 @@ class _Meeting:
             self.over.set()
 
     def disagreement(self) -> str | None:
-        """Who called what, where those who have come did not call the same; None where they did."""
+        """Says which rank called what, where the ranks that have come called different things; None where not."""
         if len({(call.name, call.compared) for call in self.calls.values()}) == 1:
             return None
         said: dict[str, list[int]] = {}
@@ -81,7 +81,7 @@ class _Meeting:
 
 
 class Rendezvous:
-    """All meetings of one test. Ranks are global ranks."""
+    """The meetings of one test's ranks, which are global ranks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -100,21 +100,21 @@ class Rendezvous:
         brought: Any,
         work: Callable[[list[Any]], object],
     ) -> None:
-        """Waits until all members of a group have come to its meeting `number`, of which the last has done the work.
+        """Waits until all members of a group have come to its meeting `number`, and the last of them has done the work.
 
         Args:
             group: the group's name.
-            number: which meeting of the group it is for this rank, from 0.
+            number: 0-based number of the meeting in the group, for this rank.
             members: the group's ranks, in the group's order.
             rank: this rank.
-            call: what it has come for.
-            brought: what it brings.
-            work: is called with what all have brought, in the order of members, by one of them.
+            call: its call.
+            brought: its data.
+            work: called by one of the ranks with the data of all, in the order of members.
 
         Raises:
-            CollectiveMismatchError: the others have come for something else.
+            CollectiveMismatchError: the others called something else.
             LostPeerError: one of the others has ended, or could not do the work.
-            Exception: what `work` raised, in the rank that did it.
+            Exception: raised by `work`, in the rank that did it.
         """
         self.come(group, number, members, rank, call, brought, work)()
 
@@ -128,10 +128,10 @@ class Rendezvous:
         brought: Any,
         work: Callable[[list[Any]], object],
     ) -> Callable[[], None]:
-        """The first half of `meet`, which does not wait; returns the second, which does.
+        """Does the first half of `meet`, which does not wait. Returns the second half, which does.
 
         Raises:
-            Exception: what `work` raised, if this rank came last.
+            Exception: raised by `work`, if this rank came last.
         """
         title = f"collective {number} of {'the default group' if group == '0' else f'group {group}'}"
         with self._lock:
@@ -156,7 +156,7 @@ class Rendezvous:
             raise meeting.error(rank)
 
     def leave(self, rank: int, how: str) -> None:
-        """Takes note that a rank comes to no more rendezvous: who waits for it, or will, is told at once.
+        """Notes that a rank comes to no more meetings. Ranks that wait for it now or later fail at once.
 
         Args:
             rank: the rank.
@@ -168,14 +168,14 @@ class Rendezvous:
                 self._look_for_trouble(meeting)
 
     def end(self) -> None:
-        """Ends every meeting, and those to come."""
+        """Ends every meeting, also future ones."""
         with self._lock:
             self._is_over = True
             for meeting in self._open.values():
                 self._look_for_trouble(meeting)
 
     def waits_for(self, thread: int | None) -> str:
-        """What the thread of this id waits for; empty where it does not wait, or what it waits for has come."""
+        """Says for which ranks the thread of this id waits; empty where it does not wait, or they have come."""
         rank, meeting = self._waiting.get(thread or 0, (0, None))
         if meeting is None or meeting.is_full or meeting.over.is_set():
             return ""

@@ -1,4 +1,5 @@
-"""Threads of this process, and whether it may be forked: what a thread holds while others fork is lost to the child."""
+"""Counts the threads of this process, which decide whether it may be forked: a lock that another thread holds during a
+fork stays locked in the child."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ import warnings
 
 __all__ = ["fork_quietly", "lasting_thread_count", "python_thread_count", "thread_count", "thread_count_after_fork"]
 
-#: How long the system may list a thread that has ended and been waited for, in seconds; it takes microseconds.
+#: How long the system may list a thread that has ended and been joined, in seconds; it takes microseconds.
 _LISTED_SECONDS = 0.02
 
 
 def thread_count() -> int:
-    """Threads of this process, those of C++ libraries included; 1 where the system does not tell."""
+    """Counts the threads of this process, those of C++ libraries included; 1 where the system does not tell."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:
@@ -22,13 +23,13 @@ def thread_count() -> int:
 
 
 def python_thread_count() -> int:
-    """Threads of this process that run Python, whoever has started them: all of these live on when it forks."""
+    """Counts the threads that run Python, whoever has started them. All of these live on when the process forks."""
     return len(sys._current_frames())
 
 
 def lasting_thread_count() -> int:
-    """Threads that live on when this process forks. Some libraries end theirs before a fork (OpenBLAS does), and they
-    are gone after this call; they start again when the library has work for them."""
+    """Counts the threads that live on when this process forks. Some libraries end theirs before a fork (OpenBLAS does):
+    those are gone after this call, and start again when the library has work for them."""
     if thread_count() == 1 or python_thread_count() > 1:
         return thread_count()
     pid = fork_quietly()
@@ -39,7 +40,7 @@ def lasting_thread_count() -> int:
 
 
 def thread_count_after_fork() -> int:
-    """Threads of this process, to be called right after a fork: threads that ended for it do not count."""
+    """Counts the threads right after a fork; threads that ended for the fork do not count."""
     give_up = time.monotonic() + _LISTED_SECONDS
     while (threads := thread_count()) > 1 and time.monotonic() < give_up:
         time.sleep(0.001)
@@ -47,7 +48,7 @@ def thread_count_after_fork() -> int:
 
 
 def fork_quietly() -> int:
-    """`os.fork` without Python's warning of other threads (3.12 and later), for a caller who counts them itself."""
+    """Forks without Python's warning of other threads (3.12 and later), for a caller that counts them itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* is multi-threaded", DeprecationWarning)
         return os.fork()

@@ -1,4 +1,4 @@
-"""A body that was never run is not a pass: tests and cleanups are called, and what they return is looked at."""
+"""Checks that bodies of tests and cleanups run, by what they return: a body that never ran is not a pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["UnrunBodyError", "checked_step", "checked_test", "close_event_loop",
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How much of a returned value is shown, in characters.
+#: Characters of a returned value that are shown.
 _SHOWN = 80
 _COROUTINE = "it is a coroutine, which nobody awaits here: write a plain function that calls asyncio.run"
 _GENERATOR = "it has a `yield`, so that a call of it makes a generator"
@@ -23,12 +23,12 @@ class UnrunBodyError(TypeError):
 
 
 def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None) -> Callable[..., Any]:
-    """A function that calls a test method and raises `UnrunBodyError` where it returns anything. A test that is
-    expected to fail has not failed then: that is said on stderr, and it passes, which is an unexpected success.
+    """Wraps a test method to raise `UnrunBodyError` where it returns anything. A test that is expected to fail has not
+    failed then: that is said on stderr, and it passes, which is an unexpected success.
 
     Args:
         test: the method.
-        case: the test case whose `run` calls it; None in a rank, where nothing is awaited.
+        case: the test case whose `run` calls the method; None in a rank, where nothing is awaited.
     """
 
     def call(*args: Any, **kwargs: Any) -> None:
@@ -41,8 +41,8 @@ def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None
 
 
 def checked_step(function: Callable[..., Any]) -> Callable[..., None]:
-    """A function that calls another, a cleanup for example, and raises `UnrunBodyError` where its body has not run. It
-    may return what it likes."""
+    """Wraps a function, a cleanup for example, to raise `UnrunBodyError` where its body has not run. It may return any
+    value."""
 
     def call(*args: Any, **kwargs: Any) -> None:
         _require_begun(_name(function), function(*args, **kwargs))
@@ -54,7 +54,7 @@ def require_plain(*functions: Callable[..., Any]) -> None:
     """Checks that the bodies of functions run when they are called.
 
     Raises:
-        UnrunBodyError: one of them is a coroutine function, or has a `yield`.
+        UnrunBodyError: a function is a coroutine function, or has a `yield`.
     """
     for function in functions:
         if inspect.iscoroutinefunction(function):
@@ -70,11 +70,11 @@ def is_asyncio_case(case: unittest.TestCase | None) -> bool:
 
 
 def close_event_loop(case: unittest.TestCase) -> bool:
-    """Closes the event loop of an `IsolatedAsyncioTestCase` that is at its end, as its `run` does a little later: the
-    loop's descriptors and threads are nothing that the test leaves.
+    """Closes the event loop of an `IsolatedAsyncioTestCase` at its end, as its `run` does a little later, so that the
+    loop's descriptors and threads do not count as left by the test.
 
     Returns:
-        False where it has one that cannot be closed (Python 3.10).
+        False where it has a loop that cannot be closed (Python 3.10).
     """
     runner = vars(case).get("_asyncioRunner")  # unittest's
     if runner is not None:

@@ -1,4 +1,4 @@
-"""What the outcomes of all ranks make of their test: `verdict()`, a pure fold.
+"""Folds the outcomes of all ranks into the verdict over their test. Pure.
 
 Unanimity is the rule: a test passes when every rank says that its body ran and passed. Silence is a failure.
 """
@@ -19,7 +19,7 @@ __all__ = ["ExitExpectation", "Verdict", "VerdictKind", "verdict"]
 
 
 class VerdictKind(Enum):
-    """What a test's ranks make of the test."""
+    """The kinds of verdicts."""
 
     PASSED = "passed"
     SKIPPED = "skipped"
@@ -33,8 +33,8 @@ class Verdict:
 
     Attributes:
         kind: passed, skipped, failed (an assertion) or error.
-        headline: one line: the cause and the guilty rank; the reason of a skip; empty for a pass.
-        cause: the outcome that decided, or None where no single rank did.
+        headline: one line: the cause and the guilty rank, or the reason of a skip; empty for a pass.
+        cause: the outcome that decided; None where no single rank did.
     """
 
     kind: VerdictKind
@@ -44,11 +44,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ExitExpectation:
-    """What a test said of its ranks' exit codes.
+    """The exit codes that a test expects of its ranks.
 
     Attributes:
-        code: rank 0 has to end with this exit code (upstream's `special_return_code_checks`); None for no such wish.
-        ignored: exit codes do not count at all (upstream's `skip_return_code_checks`).
+        code: the exit code that rank 0 has to end with (upstream's `special_return_code_checks`); None for any.
+        ignored: whether exit codes do not count at all (upstream's `skip_return_code_checks`).
     """
 
     code: int | None = None
@@ -56,7 +56,7 @@ class ExitExpectation:
 
     @property
     def allows_death(self) -> bool:
-        """True where a rank that dies is part of the test, so that its peers are to be waited for."""
+        """Whether a rank's death is part of the test, so that its peers are waited for."""
         return self.ignored or self.code is not None
 
 
@@ -65,7 +65,7 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
 
     Args:
         outcomes: one per rank, at least one.
-        expectation: what the test said of exit codes.
+        expectation: the exit codes that the test expects.
     """
     assert outcomes, "a test without ranks is skipped before it is judged"
     ends = [end for outcome in outcomes for end in (*outcome.subtests, outcome)]
@@ -89,7 +89,7 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
 
 
 def _is_cause(outcome: RankOutcome, expectation: ExitExpectation) -> bool:
-    """Whether what happened to the rank came of nothing that happened to another, as far as it can be told."""
+    """Whether the rank's end does not follow from another rank's, as far as can be told."""
     if outcome.status is RankStatus.DIED:
         return not expectation.allows_death
     return outcome.status.is_exception and not outcome.is_collateral and not outcome.wraps_lost_peer
@@ -102,12 +102,12 @@ def _death_verdict(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> Verdi
 
 
 def _blaming(parting: Parting | None, found: Verdict) -> Verdict:
-    """The verdict with the ranks in front that parted from the others, if any did."""
+    """Puts the ranks that parted from the others at the front of a verdict, if any did."""
     return replace(found, headline=f"{parting.headline}; {found.headline}") if parting else found
 
 
 def _mismatch(outcomes: Sequence[RankOutcome]) -> Parting | None:
-    """The first collective that ranks entered differently."""
+    """Returns the first collective that ranks entered differently."""
     return next((parting for parting in _partings(outcomes) if parting.is_mismatch), None)
 
 
@@ -130,7 +130,7 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
 
 
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
-    """The ranks that others waited for lead; where all waited, all do."""
+    """Names the ranks that others waited for first; where all waited, all of them."""
     by_rank = sorted(hung, key=lambda outcome: outcome.rank)
     unmatched = {rank for parting in _partings(outcomes) for rank in parting.entered}
     waiting = [o for o in by_rank if _is_waiting(o, unmatched)]
@@ -150,21 +150,21 @@ def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) 
 
 
 def _is_waiting(outcome: RankOutcome, unmatched: Collection[int]) -> bool:
-    """Whether the rank waited for others. One inside C++ did if it has entered a collective that another has not."""
+    """Whether the rank waited for others. A rank inside C++ did if it entered a collective that another has not."""
     if outcome.wait == Wait.NATIVE.value:
         return outcome.rank in unmatched
     return outcome.wait == Wait.COLLECTIVE.value or (outcome.place is not None and outcome.place.is_waiting)
 
 
 def _places(outcomes: Sequence[RankOutcome], before_one: str) -> str:
-    """Where the ranks stand, after their names have been told; `before_one` is put before a single place."""
+    """Formats where ranks stand, to follow their names; `before_one` is put before a single place."""
     if not any(o.place for o in outcomes):
         return ""
     return f"{before_one}{outcomes[0].place}" if len({o.place for o in outcomes}) == 1 else f": {_standing(outcomes)}"
 
 
 def _standing(outcomes: Sequence[RankOutcome]) -> str:
-    """Ranks with where they stand: "rank 0 in recv (x.py:3), rank 1 in send (x.py:5)"."""
+    """Formats ranks with where they stand: "rank 0 in recv (x.py:3), rank 1 in send (x.py:5)"."""
     groups: dict[Place | None, list[int]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.place, []).append(outcome.rank)
@@ -174,13 +174,13 @@ def _standing(outcomes: Sequence[RankOutcome]) -> str:
 def _lost_peer_verdict(
     outcomes: Sequence[RankOutcome], lost: Sequence[RankOutcome], wrapping: Sequence[RankOutcome]
 ) -> Verdict:
-    """Nobody failed by itself: the cause is a rank that skipped, entered something else or never came, else the first
-    that noticed.
+    """Blames a rank that skipped, entered something else or never came, else the first that noticed. No rank has failed
+    by itself.
 
     Args:
-        outcomes: of all ranks.
-        lost: those that lost a peer, by time.
-        wrapping: those that raised something else because of it, by time.
+        outcomes: outcomes of all ranks.
+        lost: outcomes of the ranks that lost a peer, by time.
+        wrapping: outcomes of those that raised something else because of it, by time.
     """
     waiting = ranks_text([o.rank for o in (*lost, *wrapping)])
     skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
@@ -201,7 +201,7 @@ def _lost_peer_verdict(
 
 
 def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:
-    """Every rank passed or skipped."""
+    """Compares ranks that all passed or skipped."""
     for one in outcomes:
         for name, reason in one.skipped_subtests:
             if passed := [o.rank for o in outcomes if name in o.passed_subtests]:

@@ -1,4 +1,4 @@
-"""What a thread waits for, as far as the innermost of its Python frames tells, also where it waits inside C++."""
+"""Tells what a thread waits for by its innermost Python frame, also where it waits inside C++."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
-__all__ = ["Wait", "wait_of"]
-
 _TORCH = os.path.dirname(torch.__file__)
 _COLLECTIVES_FILE = f"{_TORCH}/distributed/distributed_c10d.py"
-#: The functions there that start a process group.
+#: Functions of `_COLLECTIVES_FILE` that start a process group.
 _STARTS = ("_new_process_group_helper", "_store_based_barrier", "init_process_group", "new_group", "split_group")
 #: Files and functions of torch that go into C++, which may wait for a collective there.
 _NATIVE = ((f"{_TORCH}/autograd/graph.py", "_engine_run_backward"), (f"{_TORCH}/futures/__init__.py", "wait"))
 _OPERATORS_FILE = f"{_TORCH}/_ops.py"
-#: Instructions that call a method, and that load what a plain name stands for. Python before 3.11 has the last ones.
+#: Instructions that call a method, and that load the value of a plain name; the last of each are of Python before 3.11.
 _CALLS = ("CALL", "CALL_METHOD")
 _NAMES = ("LOAD_FAST", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF")
 #: Instructions of some versions of Python that stand between these.
@@ -28,7 +26,7 @@ _BETWEEN = ("PRECALL", "PUSH_NULL")
 
 
 class Wait(Enum):
-    """What a thread waits for."""
+    """The kinds of what a thread waits for."""
 
     COLLECTIVE = "collective"  # other ranks, in a call of torch.distributed (send and recv too) or its work's `wait`
     START = "start"  # other ranks, in the start of a process group, where the system may be slow
@@ -37,7 +35,7 @@ class Wait(Enum):
 
 
 def wait_of(innermost: FrameType) -> Wait:
-    """What a thread with this innermost frame waits for. The thread may go on meanwhile."""
+    """Returns what a thread with this innermost frame waits for. The thread may go on meanwhile."""
     file, function = innermost.f_code.co_filename, innermost.f_code.co_name
     if file == _COLLECTIVES_FILE:
         return Wait.START if function in _STARTS else Wait.COLLECTIVE
@@ -54,8 +52,8 @@ def wait_of(innermost: FrameType) -> Wait:
 
 
 def _waiting_object(frame: FrameType) -> object:
-    """The `work` of `work.wait()` or `self.work.wait()` where the frame is in this call, which has no time-out. None
-    where it is in another, or where the object comes from elsewhere."""
+    """Returns the `work` of `work.wait()` or `self.work.wait()`, where the frame is in such a call without a time-out.
+    None where it is in another call, or where the object comes from elsewhere."""
     if "wait" not in frame.f_code.co_names:
         return None
     done = [i for i in dis.get_instructions(frame.f_code) if i.offset <= frame.f_lasti and i.opname not in _BETWEEN]

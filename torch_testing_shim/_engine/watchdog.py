@@ -1,7 +1,7 @@
 """Waits for a test's ranks: collects how each ended, and ends those that cannot end well any more.
 
-Once a rank has ended badly, the others get a grace to fail by themselves; at the deadline, or in a certain deadlock
-before it, there is none. Before a rank is ended, it is asked where it stands.
+Once a rank has ended badly, the others get a grace time to fail by themselves. At the deadline, or in a certain
+deadlock before it, they get none. Before a rank is ended, it is asked where it stands.
 """
 
 from __future__ import annotations
@@ -25,20 +25,18 @@ from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
 from torch_testing_shim._engine.verdict import ExitExpectation
 
-__all__ = ["supervise"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: How long the others may go on after a rank has ended badly, in seconds. With the two below, and with what
 #: ranks may take to tell their stacks, it stays under 2 s.
 _GRACE_SECONDS = 1.0
-#: How long ranks have between SIGTERM and SIGKILL.
+#: How long ranks have between SIGTERM and SIGKILL, in seconds.
 _TERMINATE_SECONDS = 0.2
-#: How long the kernel may take to end a killed rank; past that it is given up as unkillable.
+#: How long the kernel may take to end a killed rank, in seconds; past that the rank is given up as unkillable.
 _KILL_SECONDS = 10.0
-#: What is kept of a rank's output: this many bytes from its end.
+#: Bytes that are kept of a rank's output, from its end.
 _TAIL_BYTES = 1 << 15
-#: What is read of a rank's warnings: all, unless a test gives tens of thousands.
+#: Bytes that are read of a rank's warnings: all, unless a test gives tens of thousands.
 _WARNINGS_BYTES = 1 << 22
 
 
@@ -56,10 +54,11 @@ def supervise(
     Args:
         ranks: the started ranks.
         deadline: when the test is out of time, on the monotonic clock, in seconds.
-        expectation: where it allows death, a dead rank does not end the others, nor does a deadlock: who knows what
-            the test has planned.
+        expectation: where it allows death, neither a dead rank nor a deadlock ends the others: the test may have
+            planned it.
         stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
-        are_kept: the ranks go on to another test: one that has told how this one ended is not waited for.
+        are_kept: the ranks are persistent and go on to another test: a rank that has told how this test ended is not
+            waited for.
         at_deadline: called before ranks are ended because the test is out of time.
 
     Raises:
@@ -83,7 +82,7 @@ def supervise(
 def _wait(
     watch: _Watch, ranks: RunningRanks, deadline: float, expectation: ExitExpectation, stall_seconds: float
 ) -> RankStatus:
-    """Waits until every rank has ended, or is to be ended, and returns as what."""
+    """Waits until every rank has ended or has to be ended. Returns the status of those that have to be."""
     give_up, began = deadline, time.monotonic()
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
@@ -96,35 +95,35 @@ def _wait(
             watch.wait_all(give_up)
         elif watch.are_kept and watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
-            watch.end_those_who_skipped()  # as if they had been alone in their processes: the others learn of it
+            watch.end_those_who_skipped()  # as fresh ranks end after a skip, so that the others learn of it
     if is_deadlocked:
         return RankStatus.DEADLOCKED
     return RankStatus.HUNG if time.monotonic() >= deadline else RankStatus.STOPPED
 
 
 class _Watch:
-    """What is known of the ranks so far."""
+    """The state of the ranks, as far as it is known."""
 
     def __init__(self, ranks: RunningRanks, are_kept: bool) -> None:
         self._ranks = ranks
         self.are_kept = are_kept
         self._messages: dict[int, RankOutcome] = {}
         self._final: dict[int, RankOutcome] = {}
-        self._finished: set[int] = set()  # kept ranks that have told how the test ended
+        self._finished: set[int] = set()  # persistent ranks that have told how the test ended
         self.living = {job.rank for job in ranks.jobs}
 
     @property
     def has_bad_end(self) -> bool:
-        """A rank has said or shown that the test cannot pass."""
+        """Whether a rank has said or shown that the test cannot pass."""
         return any(outcome.status.is_bad for found in (self._messages, self._final) for outcome in found.values())
 
     @property
     def has_skip(self) -> bool:
-        """A rank that is kept has skipped, and is still there."""
+        """Whether a persistent rank has skipped and still runs."""
         return any(self._final[rank].status is RankStatus.SKIPPED for rank in self._finished)
 
     def end_those_who_skipped(self) -> None:
-        """Ends them where others still run the test, which cannot pass any more."""
+        """Ends ranks that skipped where others still run the test, which cannot pass any more."""
         for rank in tuple(self._finished) if self.living else ():
             if self._final[rank].status is RankStatus.SKIPPED:
                 self._ranks.signal(rank, signal.SIGKILL)
@@ -163,8 +162,8 @@ class _Watch:
             self.wait(until - now)
 
     def end_the_rest(self, status: RankStatus) -> None:
-        """Asks the ranks that still run where they stand, ends them, and notes `status` for them. What they say from
-        now on may come of that, and does not count."""
+        """Asks the ranks that still run where they stand, ends them, and notes `status` for them. Messages that they
+        send from now on do not count, since they may come of that."""
         self.wait(0)
         ended_by_us, said = frozenset(self.living), dict(self._messages)
         if not ended_by_us:
@@ -208,7 +207,7 @@ class _Watch:
 
 
 def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: int | None, at: float) -> RankOutcome:
-    """What a rank said, checked against how its process ended."""
+    """Checks a rank's own message against how its process ended."""
     if message is None:
         return RankOutcome(rank, RankStatus.DIED, at, pid=pid, exit_code=exit_code)
     if message.status.is_exception or exit_code == message.exit_code:
@@ -217,7 +216,7 @@ def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: 
 
 
 def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
-    """Adds what the ranks printed and entered last; nobody asks for it after a test that went well."""
+    """Adds the ranks' output, warnings and collectives, unless all passed: then nobody asks for them."""
     if all(outcome.status is RankStatus.PASSED for outcome in outcomes):
         return tuple(outcomes)
     folders = [job.folder for job in ranks.jobs]

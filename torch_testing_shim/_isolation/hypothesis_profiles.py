@@ -1,4 +1,4 @@
-"""hypothesis profiles: how many examples a property-based test tries, here, when debugging, and on CI.
+"""hypothesis profiles: how many examples a property-based test tries by default, when debugging, and on CI.
 
 Most test files use no hypothesis, and its import costs a tenth of a second. So the profile is loaded with hypothesis:
 at once where it is imported already, else by a finder that waits for its import.
@@ -21,7 +21,7 @@ EXAMPLES = {"dev": 10, "debug": 1000, "pytorch_ci": 50}
 
 
 def load_profile_with_hypothesis(settings: Settings) -> None:
-    """Loads the profile now if hypothesis is imported, else as soon as it is."""
+    """Load the profile now if hypothesis is imported, else as soon as it is."""
     if "hypothesis" in sys.modules:
         load_profile(settings)
     else:
@@ -29,7 +29,7 @@ def load_profile_with_hypothesis(settings: Settings) -> None:
 
 
 class _AfterHypothesis(MetaPathFinder):
-    """Finds nothing itself; does something once when hypothesis has been imported."""
+    """Finds nothing itself; calls a function once hypothesis has been imported."""
 
     def __init__(self, then: Callable[[], None]) -> None:
         self._then = then
@@ -44,7 +44,7 @@ class _AfterHypothesis(MetaPathFinder):
         spec = next((spec for spec in found if spec is not None), None)
         if spec is None or spec.loader is None:
             return None
-        spec.loader = _LoaderAndThen(spec.loader, self._imported)  # who only looks for it does not import it
+        spec.loader = _LoaderAndThen(spec.loader, self._imported)  # looking for hypothesis does not import it
         return spec
 
     def _imported(self) -> None:
@@ -53,7 +53,7 @@ class _AfterHypothesis(MetaPathFinder):
 
 
 class _LoaderAndThen(Loader):
-    """Loads as the real loader does, puts that in its own place again, and does something."""
+    """Loads by the real loader, puts that back in its place, and calls a function."""
 
     def __init__(self, loader: Loader, then: Callable[[], None]) -> None:
         self._loader = loader
@@ -71,7 +71,7 @@ class _LoaderAndThen(Loader):
 
 
 def load_profile(settings: Settings) -> None:
-    """Registers the profiles and makes the one that `settings` names the default of all tests defined from now on.
+    """Register the profiles and make the one that `settings` names the default of all tests defined from now on.
 
     No profile has a deadline or minds slow examples: the first example of a test that starts ranks pays for what later
     ones reuse. None keeps a database of failing examples: what a run tries must not depend on the runs before it.

@@ -1,11 +1,11 @@
-"""What a test leaves in the test process: known after each test that passed, and told by the test's name.
+"""Leaks: what a test that passed leaves in the test process, reported with the test's name.
 
-A test that failed is not asked: its traceback may hold what it opened. What the test's ranks leave ends with them.
+A test that failed is not checked: its traceback may hold what it opened. What the test's ranks leave ends with them.
 
-A first use of torch or Python opens things that stay for good, which no test is to blame for. They are known by what
-they are: devices and the kernel's anonymous files, threads of C++ libraries and of torch, helper processes that run a
-module of torch or multiprocessing, the pipes to these, one event loop of gloo (see `_gloo_descriptors`), one pipe of
-libuv (see `_libuv_descriptors`), and what an accelerator's driver opens (see `_driver_descriptors`).
+The first use of torch or Python opens things that stay for good; no test is to blame for them. They are known by their
+kind: devices and the kernel's anonymous files, threads of C++ libraries and of torch, helper processes that run a
+module of torch or multiprocessing, the pipes to these, one event loop of gloo, one pipe of libuv, and what an
+accelerator's driver opens (see `library_descriptors`).
 """
 
 from __future__ import annotations
@@ -23,20 +23,26 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._isolation.driver_descriptors import DriverState, driver_state, held_by_python
-from torch_testing_shim._isolation.gloo_descriptors import event_loops
-from torch_testing_shim._isolation.libuv_descriptors import signal_pipes
+from torch_testing_shim._isolation.library_descriptors import (
+    DriverState,
+    descriptor_targets,
+    driver_state,
+    event_loops,
+    held_by_python,
+    open_descriptors,
+    signal_pipes,
+)
 
 __all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _SHARED_MEMORY = "/dev/shm"
-#: What a descriptor has to be to count. The others are opened once, by libraries: /dev/urandom, epoll.
+#: Kinds of descriptors that count. Libraries open the others once: /dev/urandom, epoll.
 _COUNTED_KINDS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFSOCK})
 #: Variables that libraries set for themselves when they are first used.
 _VARIABLES_OF_LIBRARIES = ("CUDA_MODULE_LOADING", "TORCHINDUCTOR_", "TRITON_", "KMP_", "PYTEST_")
-#: How a helper process of a library is told by its command line.
+#: Parts of the command line by which a library's helper process is known.
 _HELPER_MARKS = (
     b"multiprocessing.resource_tracker",
     b"multiprocessing.forkserver",
@@ -72,7 +78,7 @@ class Snapshot:
 
 
 def take_snapshot() -> Snapshot:
-    """The state now; takes some ten microseconds."""
+    """Return the state now; takes some ten microseconds."""
     return Snapshot(
         descriptors=frozenset(_descriptors()),
         threads=frozenset(threading.enumerate()),
@@ -90,7 +96,7 @@ def take_snapshot() -> Snapshot:
 
 
 def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descriptors: Collection[int]) -> list[str]:
-    """What is left since `before`, in a few words each; takes long only where something is.
+    """Describe what is left since `before`, in a few words each. Takes long only where something is left.
 
     Args:
         before: the state when the test started.
@@ -99,7 +105,7 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
     """
     if take_snapshot() == before:
         return []
-    gc.collect()  # what only a cycle of references holds is not left for good
+    gc.collect()  # things that only a cycle of references holds are not leaks
     now = take_snapshot()
     helpers = {pid for pid in now.children if _is_helper(pid)}
     return [
@@ -122,12 +128,9 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
 
 
 def _descriptors() -> Iterator[tuple[int, int, int]]:
-    with suppress(OSError):  # no /proc
-        for name in os.listdir("/proc/self/fd"):
-            with suppress(OSError):  # the one that listed them
-                found = os.fstat(int(name))
-                if stat.S_IFMT(found.st_mode) in _COUNTED_KINDS:
-                    yield int(name), found.st_dev, found.st_ino
+    for number, found in open_descriptors():
+        if stat.S_IFMT(found.st_mode) in _COUNTED_KINDS:
+            yield number, found.st_dev, found.st_ino
 
 
 def _children() -> Iterator[int]:
@@ -161,8 +164,8 @@ def _new_children(pids: Collection[int]) -> Iterator[str]:
 def _new_descriptors(
     new: Collection[tuple[int, int, int]], helpers: Collection[int], harness_descriptors: Collection[int]
 ) -> Iterator[str]:
-    """Less what the harness has, and the pipes and sockets whose other end a helper has."""
-    ends_of_helpers = {target for pid in helpers for target in _targets(f"/proc/{pid}/fd")} if new else set()
+    """Describe new descriptors, except the harness's, and pipes and sockets whose other end a helper process has."""
+    ends_of_helpers = {target for pid in helpers for _, target in descriptor_targets(pid)} if new else set()
     for number, _, _ in sorted(new):
         with suppress(OSError):
             target = os.readlink(f"/proc/self/fd/{number}")
@@ -173,17 +176,17 @@ def _new_descriptors(
 def _kept_for_good(
     found: Sequence[frozenset[int]], before: Collection[tuple[int, int, int]], now: Collection[tuple[int, int, int]]
 ) -> frozenset[int]:
-    """The first of what a library may keep for good, where it is new: it keeps one and no more.
+    """Return the first set of descriptors that a library may keep for good, where it is new: a library keeps one.
 
     Args:
-        found: the descriptors of each that is there now.
+        found: the descriptors of each such set that is there now.
     """
     old = {number for number, _, _ in frozenset(before) & frozenset(now)}
     return found[0] if found and not any(one & old for one in found) else frozenset()
 
 
 def _of_driver(new: Collection[tuple[int, int, int]]) -> frozenset[int]:
-    """The new pipes and sockets that the driver may have opened, where it has been at work."""
+    """Return the new pipes and sockets that the driver may have opened, where it has been at work."""
     numbers = frozenset(number for number, _, _ in new) - held_by_python()
     return frozenset(number for number in numbers if _is_pipe_or_socket(number))
 
@@ -195,21 +198,14 @@ def _is_pipe_or_socket(descriptor: int) -> bool:
     return True
 
 
-def _targets(folder: str) -> Iterator[str]:
-    with suppress(OSError):
-        for name in os.listdir(folder):
-            with suppress(OSError):
-                yield os.readlink(f"{folder}/{name}")
-
-
 def _is_torchs(thread: threading.Thread) -> bool:
     module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
     return f"{module}.".startswith("torch.")
 
 
 def _is_left(segment: str) -> bool:
-    """True where the segment is certainly this process's: it has it mapped, or its pid stands in the name, as in
-    torch's. Tests run beside these, and a segment does not say whose it is."""
+    """Return whether a segment is certainly this process's: it has it mapped, or the segment's name contains its pid,
+    as torch's do. Other tests run at the same time, and a segment does not name its owner."""
     if str(os.getpid()) in re.findall(r"\d+", segment):
         return True
     with suppress(OSError):

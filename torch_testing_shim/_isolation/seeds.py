@@ -20,18 +20,18 @@ SEED = 1234
 
 
 def set_rng_seed(seed: int | None = None) -> None:
-    """Seeds the generators of torch (on all devices), of `random` and, where it is imported, of numpy
-    (upstream: `set_rng_seed`, torch 2.13).
+    """Seed the generators of torch (on all devices), of `random` and, where it is imported, of numpy (upstream:
+    `set_rng_seed`, torch 2.13).
 
     Args:
-        seed: the seed; where it is None, what a test file has assigned to `common_utils.SEED`, or that of the run
-            (`--seed`, TORCH_TESTING_SHIM_SEED), or else `SEED`.
+        seed: the seed. None stands for the one that a test file has assigned to `common_utils.SEED`, else the run's
+            (`--seed`, TORCH_TESTING_SHIM_SEED), else `SEED`.
     """
     chosen = assigned("torch_testing_shim.common_utils", "SEED")
     seeds = (seed, chosen if chosen != SEED else None, read_settings().seed)
     value = next((each for each in seeds if each is not None), SEED)
     if accelerator_type() is None:
-        torch.default_generator.manual_seed(value)  # all there is; manual_seed would take stacks for absent devices
+        torch.default_generator.manual_seed(value)  # the only one; manual_seed would take stacks for absent devices
     else:
         torch.manual_seed(value)
     random.seed(value)
@@ -42,8 +42,8 @@ def set_rng_seed(seed: int | None = None) -> None:
 
 @contextlib.contextmanager
 def freeze_rng_state() -> Iterator[None]:
-    """Leaves torch's generators, of the CPU and of the accelerators that may be used, as they were
-    (upstream: `freeze_rng_state`, torch 2.13)."""
+    """Context that puts back torch's generators, of the CPU and of the accelerators that may be used (upstream:
+    `freeze_rng_state`, torch 2.13)."""
     with torch.random.fork_rng(enabled=True, **_accelerator_in_use()):
         yield
 
@@ -53,7 +53,7 @@ def _accelerator_in_use() -> dict[str, object]:
     if device_type is None:
         return {"devices": []}
     module = torch.get_device_module(device_type)
-    if not module.is_initialized():  # no generator of its own has been drawn from, and asking would start the driver
+    if not module.is_initialized():  # its generators are unused, and asking would start the driver
         return {"devices": []}
     leased = read_settings().device_indices
     devices = range(torch.accelerator.device_count()) if leased is None else leased

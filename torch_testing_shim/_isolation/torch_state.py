@@ -1,4 +1,4 @@
-"""Settings of torch that a test changes and that are put back when it ends."""
+"""Settings of torch that are put back when a test ends."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def kept_torch_state() -> Iterator[None]:
-    """While the body runs, sparse tensors are checked as they are made; after it, that, grad mode, the stance of
-    `torch.compile`, whether functions of torch are overridden and the current one of simulated devices are as before.
+    """Context that checks sparse tensors as they are made. Afterwards that setting is put back, and so are grad mode,
+    the stance of `torch.compile`, torch function overrides and the current simulated device.
 
     Raises:
         AssertionError: the body has left functions of torch overridden, as a default device does.
@@ -57,10 +57,10 @@ def kept_torch_state() -> Iterator[None]:
 
 @contextlib.contextmanager
 def checked_default_dtype() -> Iterator[None]:
-    """Checks that floating-point tensors are float32 by default, before the body and after it.
+    """Context that checks before the body and after it that floating-point tensors are float32 by default.
 
     Raises:
-        AssertionError: they are not. After the body they are, all the same.
+        AssertionError: they are not. After the body the default is float32 in any case.
     """
     _require_float32("begins")
     try:
@@ -77,18 +77,19 @@ def _require_float32(when: str) -> None:
 
 
 class _Overrides:
-    """How functions of torch are overridden in this thread, when it is made."""
+    """The overrides of torch functions in this thread, recorded when the object is made."""
 
-    _torch: Any = torch._C  # whose stubs lack some
+    _torch: Any = torch._C  # its stubs lack some names
 
     def __init__(self) -> None:
         self._modes = self._torch._len_torch_function_stack()
         self._state = self._torch._get_torch_function_state()
 
     def check_and_restore(self) -> None:
-        """
+        """Put the overrides back.
+
         Raises:
-            AssertionError: it is otherwise now.
+            AssertionError: they have changed.
         """
         modes, state = self._torch._len_torch_function_stack(), self._torch._get_torch_function_state()
         for _ in range(modes - self._modes):
@@ -104,7 +105,7 @@ class _Overrides:
 
 @contextlib.contextmanager
 def set_default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Makes `dtype` the default of floating-point tensors in the body (upstream: `set_default_dtype`, torch 2.13)."""
+    """Context that makes `dtype` the default of floating-point tensors (upstream: `set_default_dtype`, torch 2.13)."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -144,7 +145,7 @@ def _set_determinism(deterministic: bool, warn_only: bool, fill: bool) -> None:
 
 
 def _memory() -> Any:
-    return torch.utils.deterministic  # whose attributes live in its class, where mypy does not see them
+    return torch.utils.deterministic  # its attributes live in its class, where mypy does not see them
 
 
 class SwapTensorsGuard(contextlib.AbstractContextManager[None]):
@@ -169,12 +170,12 @@ class SwapTensorsGuard(contextlib.AbstractContextManager[None]):
 
 
 def wrapSwapTensorsTest(swap: bool | None = None) -> Callable[[Function], Function]:
-    """Decorator: the test runs in `SwapTensorsGuard(swap)` (upstream: `wrapSwapTensorsTest`, torch 2.13)."""
+    """Run a test in `SwapTensorsGuard(swap)` (upstream: `wrapSwapTensorsTest`, torch 2.13)."""
     return _within(lambda: SwapTensorsGuard(swap))
 
 
 def suppress_warnings(fn: Function) -> Function:
-    """Decorator: warnings that the function gives are not shown (upstream: `suppress_warnings`, torch 2.13)."""
+    """Hide the warnings that a function gives (upstream: `suppress_warnings`, torch 2.13)."""
     return _within(_no_warnings)(fn)
 
 
@@ -186,7 +187,7 @@ def _no_warnings() -> Iterator[None]:
 
 
 def _within(make_context: Callable[[], contextlib.AbstractContextManager[None]]) -> Callable[[Function], Function]:
-    """A decorator that runs the function in a context of its own each time."""
+    """Make a decorator that runs the function in a new context each time."""
 
     def decorate(fn: Function) -> Function:
         @functools.wraps(fn)

@@ -22,8 +22,6 @@ from torch_testing_shim._upstream.device_table import table_text
 from torch_testing_shim._upstream.redirect import install, is_installed
 from torch_testing_shim._upstream.surface import SurfaceError, surface_report
 
-__all__ = ["become_file", "serve_under_pytest"]
-
 USAGE = (
     "usage: python -m torch_testing_shim [--map-device FROM=TO] FILE [ARGUMENT ...], or --pytest [ARGUMENT ...] in "
     "place of FILE, or --report-surface PATH ..."

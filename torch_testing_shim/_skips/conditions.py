@@ -1,8 +1,8 @@
-"""Conditions of a test that can be decided without its ranks: whether it is skipped, and whether it runs on the CPU.
+"""Conditions of a test that are decided without its ranks: whether it is skipped, and whether it runs on the CPU.
 
-A decorator hangs its condition on the function that it returns. The attribute travels outwards through decorators
-that use `functools.wraps`, so the controller finds it on the finished test method and asks before it starts a rank;
-the decorator asks again inside the rank, for the decorators that do not.
+A decorator sets its condition as an attribute of the function that it returns. `functools.wraps` copies the attribute
+to outer decorators, so the controller finds it on the finished test method and checks it before it starts a rank. For
+decorators that do not use `functools.wraps`, the condition is checked again inside the rank.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ON_CPU = "_torch_testing_shim_on_cpu"
 
 
 def skip_where(condition: Condition) -> Callable[[Test], Test]:
-    """A decorator that skips a test where `condition` gives a reason, or each test of a class."""
+    """Make a decorator that skips a test, or each test of a class, where `condition` gives a reason."""
 
     def decorate(test: Test) -> Test:
         if isinstance(test, type):
@@ -46,7 +46,7 @@ def skip_where(condition: Condition) -> Callable[[Test], Test]:
 
 
 def _skip_tests_of(test_class: Any, condition: Condition) -> None:
-    """Has the tests of a class, and of those below it, ask the condition before they are set up: ranks start later."""
+    """Have the tests of a class and its subclasses check the condition before `setUp`, which starts ranks."""
     own = vars(test_class).get("setUp")
 
     def set_up(self: unittest.TestCase) -> None:
@@ -62,8 +62,8 @@ def _skip_tests_of(test_class: Any, condition: Condition) -> None:
 
 
 def on_cpu_where(condition: Callable[[], bool]) -> Callable[[Test], Test]:
-    """A decorator that has a test, or the tests of a class, run on the CPU where `condition` holds, as if it had been
-    chosen by hand."""
+    """Make a decorator that runs a test, or the tests of a class, on the CPU where `condition` holds, as if the CPU had
+    been chosen by hand."""
 
     def decorate(test: Test) -> Test:
         if isinstance(test, type):
@@ -81,11 +81,11 @@ def on_cpu_where(condition: Callable[[], bool]) -> Callable[[Test], Test]:
 
 
 def runs_on_cpu(test_class: type, method: Callable[..., Any] | None) -> bool:
-    """Whether a test runs on the CPU whatever accelerators there are."""
+    """Return whether a test runs on the CPU whatever accelerators there are."""
     return any(condition() for marked in (test_class, method) for condition in getattr(marked, _ON_CPU, ()))
 
 
 def skip_reason(test_case: unittest.TestCase, method: Callable[..., Any]) -> str | None:
-    """Why `method` cannot run, by the first of its conditions that gives a reason; None where all are met."""
+    """Return why `method` cannot run, by the first of its conditions that gives a reason; None where there is none."""
     reasons = (condition(test_case) for condition in getattr(method, _ATTRIBUTE, ()))
     return next((reason for reason in reasons if reason is not None), None)

@@ -1,6 +1,6 @@
-"""What tests ask about the machine, the build of torch and the run: `IS_WINDOWS`, `TEST_CUDA`, `IS_CI` and the like.
+"""Flags of the machine, the build of torch and the run: `IS_WINDOWS`, `TEST_CUDA`, `IS_CI` and the like.
 
-Answers that cost nothing are constants. The others are functions in `LAZY_FLAGS`, asked when a test names the flag
+Flags that cost nothing are constants. The others are functions in `LAZY_FLAGS`, called when a test names the flag
 (`common_utils` forwards the names): importing the harness must neither start a driver nor read the environment.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from torch_testing_shim._engine.devices import accelerator_count
 from torch_testing_shim._engine.driver import current_accelerator
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._upstream.graft import assigned
@@ -29,7 +30,7 @@ IS_MACOS = sys.platform == "darwin"
 IS_X86 = platform.machine() in ("x86_64", "i386", "AMD64")
 IS_ARM64 = platform.machine() in ("arm64", "aarch64")
 
-#: How a path begins as a URL of torch.distributed's file rendezvous.
+#: The start of a URL of torch.distributed's file rendezvous.
 FILE_SCHEMA = "file:///" if IS_WINDOWS else "file://"
 
 # Meta's internal environments, which this harness does not know.
@@ -51,10 +52,10 @@ TEST_WITH_ROCM = torch.version.hip is not None
 
 
 def settings_or_default() -> Settings:
-    """The settings, or the defaults where they cannot be read.
+    """Return the settings, or the defaults where they cannot be read.
 
-    For what happens on import, which is no place to report a bad variable: `run_tests` and `TestCase.setUp` read the
-    settings too, and report it.
+    For code that runs on import, where a bad variable cannot be reported well: `run_tests` and `TestCase.setUp` read
+    the settings too, and report it.
     """
     try:
         return read_settings()
@@ -63,14 +64,15 @@ def settings_or_default() -> Settings:
 
 
 def as_assigned(settings: Settings) -> Settings:
-    """The settings, but for what test files have assigned to names of `common_utils` that stand for them."""
+    """Return the settings, overridden by what test files have assigned to the flags of `common_utils` that stand for
+    them."""
     found = {field: assigned("torch_testing_shim.common_utils", name) for field, name in _OF_SETTINGS.items()}
     chosen: dict[str, Any] = {field: bool(value) for field, value in found.items() if value is not None}
     return replace(settings, **chosen)
 
 
 def is_accelerator(device_type: str) -> bool:
-    """True where torch's accelerator is of this type and at least one is there, or where it is a mapped one."""
+    """Return whether torch's accelerator is of this type and at least one is there, or whether it is a mapped one."""
     devices = settings_or_default().device_map
     if devices is not None and devices.source == device_type:
         return True
@@ -79,16 +81,14 @@ def is_accelerator(device_type: str) -> bool:
 
 
 def _accelerators() -> int:
-    """How many accelerators a test may name by their indices: those that are leased to the file, or the simulated ones.
+    """Return how many accelerators a test may name by index: those leased to the file, or the simulated ones.
 
-    Ranks do not count here, also where they may share devices: a test behind TEST_MULTIGPU puts tensors on "cuda:1",
+    Ranks do not count, even where they may share devices: a test behind TEST_MULTIGPU puts tensors on "cuda:1",
     and sharing makes no second device. The same holds for `deviceCountAtLeast` and `get_all_devices`.
     """
     settings = settings_or_default()
     if (devices := settings.device_map) is not None:
         return devices.count
-    from torch_testing_shim._engine.devices import accelerator_count  # here, since it imports torch.distributed
-
     count = accelerator_count()
     return count if settings.device_indices is None else min(count, len(settings.device_indices))
 
@@ -99,7 +99,7 @@ def _has_module(name: str) -> bool:
 
 @functools.cache
 def _has_sanitizer(symbol: str) -> bool:
-    """True where the runtime of a sanitizer is loaded into this process."""
+    """Return whether the runtime of a sanitizer is loaded into this process."""
     return not IS_WINDOWS and hasattr(ctypes.CDLL(None), symbol)
 
 

@@ -1,8 +1,8 @@
-"""Whether a test is to run at all: slow tests, fast tests, and tests that an issue disables.
+"""Lists of tests in files: slow tests, and tests that an issue disables.
 
 Two JSON files, in upstream's formats, name tests as "test_name (module.Class)":
 
-    slow tests      {"test_name (__main__.Class)": 61.5}                              seconds, of no meaning here
+    slow tests      {"test_name (__main__.Class)": 61.5}                              seconds, which are ignored
     disabled tests  {"test_name (__main__.Class)": ["https://issue/1", ["linux"]]}    no platform means all
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from torch_testing_shim._shared.settings import Settings
 from torch_testing_shim._skips import flags
-from torch_testing_shim._skips.marks import SLOW_REASON
+from torch_testing_shim._skips.by_machine import SLOW_REASON
 
 __all__ = ["TestListError", "check_test_lists", "reason_not_to_run"]
 
@@ -25,7 +25,7 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 _ENTRY = re.compile(r"(?P<method>\S+) \((?P<test_class>\S+)\)")
 
-#: Platforms as disabled tests name them. (Dynamo and inductor are whole ways of running that this harness has not.)
+#: Platforms as disabled tests name them. (This harness cannot run all tests by dynamo or inductor.)
 _PLATFORMS: Mapping[str, bool] = {
     "linux": flags.IS_LINUX,
     "mac": flags.IS_MACOS,
@@ -43,10 +43,10 @@ class TestListError(ValueError):
 
 
 def reason_not_to_run(class_name: str, method_name: str, is_slow: bool, settings: Settings) -> str | None:
-    """Why a test is not to run; None where it is.
+    """Return why a test must not run; None where it may.
 
     Args:
-        class_name: the class's name, without those of classes that it is nested in.
+        class_name: the class's name, without the names of enclosing classes.
         method_name: the test method's name.
         is_slow: the test is marked by `slowTest`.
 
@@ -67,7 +67,7 @@ def reason_not_to_run(class_name: str, method_name: str, is_slow: bool, settings
 
 
 def check_test_lists(settings: Settings) -> None:
-    """Reads the files that the settings name.
+    """Read the files that the settings name.
 
     Raises:
         TestListError: one cannot be used.
@@ -91,7 +91,7 @@ def _is_here(platform: str, settings: Settings) -> bool:
 
 
 def _entry(path: str | None, class_name: str, method_name: str) -> Any:
-    """What the file at `path` says about a test; None where it says nothing."""
+    """Return what the file at `path` says about a test; None where it says nothing."""
     if path is None:
         return None
     for name, value in _entries(path).items():

@@ -1,17 +1,26 @@
 """PyTorch's own test files as they are: their imports of `torch.testing._internal` are served from this package.
 
-redirect    the import finder that serves the modules
-graft       names that a face lacks: the installed torch's own, built on ours
-modules     the same for modules that this package has no face for; class_rest: for what a class lacks
-statements  a module of torch's harness as statements; sources: where it lies; compiled: kept from run to run
-dropped_results     what torch's decorators drop of a test's result is checked
-driver_questions    what torch's modules ask a device's driver is asked where it may start
-missing     what stands in for a name that torch lacks too, until it is used; asking: or whether it may be absent
-mapped_devices      what is asked for on one device type is made on another
-device_table        what each call answers then, as people read it
-device_calls        the answers of `torch.cuda` and `torch.accelerator`; simulated_devices: indices, streams, properties
-device_objects      the answers of tensors, casts and files
-device_names        names of devices among arguments, and `torch.device` itself; type_slots: how a type of C is changed
-distributed_calls   what torch.distributed is told then
-surface     which names files import, and whose each is here, without running anything
+Serving names:
+
+    redirect            the import finder that serves `torch.testing._internal` from this package
+    graft               names that a face lacks: the installed torch's own, built on ours
+    class_rest          the same for names that a class of a face lacks
+    modules             the same for modules without a face; where torch's sources lie
+    statements          a module of torch's harness, split into statements
+    rewriting           their code, rewritten to run on this package
+    driver_questions    questions of torch's modules to a device's driver go where it may start
+    compiled            compiled grafts, kept from run to run
+    missing             stand-ins for names that torch lacks too
+    surface             which names files import, and whose each is here, without running anything
+
+Devices that are mapped to others (`--map-device cuda=cpu`):
+
+    mapped_devices      puts the answers in place of torch's calls
+    device_table        the answer of each call, as people read it
+    device_calls        answers of `torch.cuda` and `torch.accelerator`
+    simulated_devices   indices, streams, events and properties
+    device_objects      answers of tensors, casts and files
+    device_names        names of devices among arguments, and `torch.device` itself
+    type_slots          replaces special methods of types that are written in C
+    distributed_calls   changes the arguments of torch.distributed's calls
 """

@@ -1,8 +1,8 @@
-"""What torch's own class has besides, of which this package has written a class of the same name: torch's, on ours.
+"""Adds to a class of ours the names that only torch's class of the same name has: torch's definitions, on ours.
 
-A class that says `rest_is_torchs = TorchsRest()` answers for the names that torch's class binds and ours does not, on
-the class, on an instance and by `super()`. What a process does is never taken over: a class that starts processes or
-judges them does not say so.
+A class with `rest_is_torchs = TorchsRest()` answers for the names that torch's class binds and ours does not, on the
+class, on an instance and by `super()`. The work of processes is never taken over: a class that starts processes or
+judges them does not use it.
 """
 
 from __future__ import annotations
@@ -14,25 +14,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch_testing_shim._upstream.graft import graft_of, locked
-from torch_testing_shim._upstream.sources import source_file
-from torch_testing_shim._upstream.statements import SHIM
-
-__all__ = ["TorchsRest", "torchs_class"]
+from torch_testing_shim._upstream.modules import source_file
+from torch_testing_shim._upstream.rewriting import SHIM
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: What binds a name in the body of a class; read so, since it costs a millisecond and the statements may cost a second.
+#: Matches a line that binds a name in the body of a class: it costs a millisecond, parsing the module up to a second.
 _BINDING = re.compile(r"^    (def |class )?([a-zA-Z_]\w*)(?=\(|\s*[:=])", re.MULTILINE)
 
 
 class TorchsRest:
-    """Marks a class of a face whose rest is torch's, and puts a placeholder there for each name that it lacks.
+    """Marks a class of a face whose other names are torch's, and sets a placeholder for each of these.
 
     Args:
-        older: the class that an older torch has instead.
+        older: name of the class that an older torch has instead.
 
     Attributes:
-        name: the class that the installed torch has.
+        name: name of the class that the installed torch has.
     """
 
     def __init__(self, older: str | None = None) -> None:
@@ -49,13 +47,13 @@ class TorchsRest:
 
 
 class _Placeholder:
-    """Stands for what torch's class has, where no other class of ours has the name."""
+    """Stands for a name of torch's class, where no other class of ours has the name."""
 
     def __init__(self, holder: type, name: str, *, is_function: bool) -> None:
         self._holder, self._name, self._is_function = holder, name, is_function
 
     def __get__(self, instance: object, owner: type) -> Any:
-        # Whoever goes through all names of a class calls none of them, and is not to have torch's class made for it.
+        # Code that goes through all names of a class calls none of them, so torch's class is not made for it.
         if instance is None and self._is_function and self._ours(owner) is None and self._is_torchs_alone():
             return functools.partial(self._call, owner)
         return self._bound(instance, owner)
@@ -69,7 +67,7 @@ class _Placeholder:
         return value if get is None else get(value, instance, owner)
 
     def _ours(self, owner: type) -> type | None:
-        """The class of ours behind the holder that has the name, if there is one."""
+        """Returns the class of ours behind the holder that has the name, if there is one."""
         classes = owner.__mro__
         return _written_here(classes[classes.index(self._holder) + 1 :], self._name)
 
@@ -78,10 +76,11 @@ class _Placeholder:
         return _written_here(named.__mro__, self._name) is None
 
     def _value(self, owner: type) -> Any:
-        """
+        """Returns the value of the name.
+
         Raises:
-            AttributeError: torch's class does not have it, for what it looked like in its source, or it is one that
-                another class of ours has which stands for the same class of torch's.
+            AttributeError: torch's class does not have it, though its source looked so, or another class of ours has it
+                that stands for the same class of torch's.
         """
         found = self._ours(owner)
         if found is not None:
@@ -92,13 +91,13 @@ class _Placeholder:
 
 
 def _written_here(classes: Sequence[type], name: str) -> type | None:
-    """The first of the classes that has the name, and not as a placeholder."""
+    """Returns the first of the classes that has the name, and not as a placeholder."""
     have = (each for each in classes if name in vars(each))
     return next((each for each in have if not isinstance(vars(each)[name], _Placeholder)), None)
 
 
 def torchs_class(ours: type) -> Mapping[str, Any]:
-    """What torch's own class has that a class of a face stands for."""
+    """Returns the attributes of torch's own class for which a class of a face stands."""
     rest: TorchsRest = vars(ours)["rest_is_torchs"]
     with locked():
         return graft_of(ours.__module__).made_aside(rest.name)

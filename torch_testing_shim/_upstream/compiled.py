@@ -1,8 +1,8 @@
-"""Compiled grafts in the user's cache folder, so that a graft costs what an import costs.
+"""Keeps compiled grafts in the user's cache folder, so that a graft costs what an import costs.
 
-One file for each module, in a folder for the versions of torch and Python. It is used where it was made of a source of
-the same path, time and size by the code that is here. It is written beside its place and then moved there, so several
-processes may do that at once; where it cannot be written, nothing is kept.
+There is one file for each module, in a folder for the versions of torch and Python. A file is used if it was made from
+a source of the same path, time and size, by the present code. It is an atomic write, so several processes may do it at
+once; where it cannot be written, nothing is kept.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from types import CodeType
 import torch
 
 from torch_testing_shim._shared.settings import read_cache_folder
-from torch_testing_shim._upstream import driver_questions, dropped_results, statements
-from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES
+from torch_testing_shim._upstream import driver_questions, rewriting, statements
+from torch_testing_shim._upstream.modules import DYNAMO_CASES, SERVED_DYNAMO_CASES
 from torch_testing_shim._upstream.statements import Statement, read_statements, whole_code
-
-__all__ = ["module_code", "module_statements"]
 
 
 def module_code(below: str, source: Path) -> CodeType:
-    """The code of `torch.testing._internal.<below>` as a whole.
+    """Returns the code of `torch.testing._internal.<below>` as a whole.
 
     Raises:
         OSError, SyntaxError: its source cannot be read.
@@ -40,7 +38,7 @@ def module_code(below: str, source: Path) -> CodeType:
 
 
 def module_statements(below: str, source: Path) -> list[Statement]:
-    """The statements of `torch.testing._internal.<below>`.
+    """Returns the statements of `torch.testing._internal.<below>`.
 
     Raises:
         OSError, SyntaxError: its source cannot be read.
@@ -57,13 +55,13 @@ def _kept(below: str, form: str, source: Path, make: Callable[[str], bytes]) -> 
     stamp = (*_stamp(source), *_code_stamp())
     path = folder / f"{below or 'package'}.{form}" if folder is not None else None
     if path is not None:
-        with suppress(OSError, EOFError, ValueError, TypeError):  # not there, or cut short
+        with suppress(OSError, EOFError, ValueError, TypeError):  # missing, or cut short
             found, content = marshal.loads(path.read_bytes())
             if found == stamp and isinstance(content, bytes):
                 return content
     content = make(source.read_text(encoding="utf-8"))
     if path is not None:
-        with suppress(OSError):  # a full disk, or a folder of somebody else's
+        with suppress(OSError):  # the disk is full, or the folder belongs to another user
             _write(path, marshal.dumps((stamp, content)))
     return content
 
@@ -75,8 +73,8 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 @functools.cache
 def _code_stamp() -> tuple[str | int, ...]:
-    """Stands for this package's version: what is kept depends on the code that made it."""
-    modules = (statements, dropped_results, driver_questions)
+    """Returns a stamp of the code that makes the files, in place of this package's version."""
+    modules = (statements, rewriting, driver_questions)
     return tuple(part for module in modules for part in _stamp(Path(str(module.__file__))))
 
 

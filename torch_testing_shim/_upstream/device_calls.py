@@ -1,4 +1,4 @@
-"""What `torch.cuda`, or the module of another mapped device type, and `torch.accelerator` answer: the rows of
+"""Answers of `torch.cuda`, or of another mapped device type's module, and of `torch.accelerator`: the rows of
 `device_table` that are functions of the simulation."""
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from torch_testing_shim._upstream.simulated_devices import (
     host_memory,
 )
 
-__all__ = ["AcceleratorCalls", "DeviceCalls"]
-
 
 class _Streams:
-    """Those of the thread that asks."""
+    """Answers about streams and memory, for the thread that asks."""
 
     def __init__(self, simulated: SimulatedDevices) -> None:
         self._simulated = simulated
@@ -49,7 +47,7 @@ class _Streams:
 
 
 class DeviceCalls(_Streams):
-    """The functions of `torch.cuda` by their names; `nccl_version` is that of `torch.cuda.nccl`."""
+    """The functions of `torch.cuda` by their names; `nccl_version` stands for `torch.cuda.nccl.version`."""
 
     Stream, Event = SimulatedStream, SimulatedEvent
 
@@ -71,12 +69,12 @@ class DeviceCalls(_Streams):
         self._sync_debug_mode = 0
 
     def _lazy_init(self) -> None:
-        """Asked before a real device is used, by torch's C++ too: none is there, so the call is one that nobody knows.
+        """Refuses: torch and its C++ call it before they use a real device, so some call is not in the table.
 
         Raises:
             NotImplementedError: always.
         """
-        caller = sys._getframe(2)  # behind the one that stands in for torch's function
+        caller = sys._getframe(2)  # behind the stand-in for torch's function
         line = linecache.getline(caller.f_code.co_filename, caller.f_lineno).strip()
         raise NotImplementedError(f"--map-device {self._map} does not know a call in {line!r}, which needs the device")
 
@@ -185,7 +183,7 @@ class AcceleratorCalls(_Streams):
 
 
 class _Runtime(SimpleNamespace):
-    """The functions of the CUDA runtime that have nothing to do where all memory is the host's."""
+    """The CUDA runtime's functions that have nothing to do where all memory is the host's."""
 
     def __init__(self, devices: object) -> None:
         done = ("cudaHostRegister", "cudaHostUnregister", "cudaProfilerStart", "cudaProfilerStop")
@@ -196,7 +194,7 @@ class _Runtime(SimpleNamespace):
 
 
 def _do_nothing(*_: object, **__: object) -> None:
-    """There is nothing to do."""
+    """Does nothing."""
 
 
 def _zero(*_: object, **__: object) -> int:

@@ -1,4 +1,5 @@
-"""Names of the mapped device type among the arguments of torch's functions, and what `torch.device("cuda")` is."""
+"""Replaces names of the mapped device type among the arguments of torch's functions, and makes `torch.device("cuda")`
+the other device."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ __all__ = ["DeviceNames", "Replacement", "rename_devices"]
 
 
 class DeviceNames:
-    """How devices are named in a run that maps one type to another.
+    """Translates names of devices in a run that maps one type to another.
 
     Attributes:
         devices: the map.
@@ -32,7 +33,7 @@ class DeviceNames:
         self._types = f"torch.{devices.source}."
 
     def renamed(self, value: Any) -> Any:
-        """The other device for one that is given by its name or as a device; anything else as it is."""
+        """Returns the other device for one that is given by its name or as a device; anything else unchanged."""
         if isinstance(value, str):
             if value.partition(":")[0] == self.devices.source:
                 return self.devices.target
@@ -42,7 +43,7 @@ class DeviceNames:
         return value
 
     def device(self, value: Any) -> Any:
-        """The same for what can only be a device, so that a number is one, too."""
+        """Does the same for an argument that can only be a device, so that a number is one, too."""
         is_number = isinstance(value, int) and not isinstance(value, bool)
         return self.target if is_number and value >= 0 else self.renamed(value)
 
@@ -53,15 +54,15 @@ class DeviceNames:
         return function(*map(self.renamed, args), **kwargs)
 
     def call_with_defaults(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The same where the function's own defaults may name a device."""
+        """Does the same where the function's own defaults may name a device."""
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         return self.call(function, *bound.args, **bound.kwargs)
 
 
 class Replacement:
-    """Stands for a function or a method of torch, and equals it: a handler of `__torch_function__` is given the one and
-    may know the other."""
+    """Stands for a function or a method of torch, and equals it: a handler of `__torch_function__` gets the one and may
+    compare it with the other."""
 
     def __init__(self, original: Callable[..., Any], call: Callable[..., Any]) -> None:
         functools.update_wrapper(self, original, updated=())
@@ -85,10 +86,10 @@ class Replacement:
 
 
 def rename_devices(names: DeviceNames) -> None:
-    """Has torch make the other device, and the other's generators, of what names the mapped type.
+    """Makes torch create the other device, and its generators, where the mapped type is named.
 
-    An index is kept where the other device is the CPU, which has none: so `torch.device("cuda:3").index` is 3, and the
-    device equals the one that a tensor says it lies on.
+    An index is kept where the other device is the CPU, which has none. So `torch.device("cuda:3").index` is 3, and the
+    device equals that of a tensor on it.
     """
     devices, target = names.devices, names.target
     make_device, make_generator = made_by_type(torch.device), made_by_type(torch.Generator)
@@ -111,7 +112,7 @@ def rename_devices(names: DeviceNames) -> None:
 
 
 def _with_index(value: Any, devices: DeviceMap) -> Any:
-    """The name of the other device with the index that is given for the mapped one."""
+    """Returns the name of the other device with the index that is given for the mapped one."""
     if not isinstance(value, str):
         return value
     device_type, colon, index = value.partition(":")
@@ -119,7 +120,7 @@ def _with_index(value: Any, devices: DeviceMap) -> Any:
 
 
 def _equal_with_any_index() -> dict[str, Callable[..., Any]]:
-    """Comparison of devices by which the CPU with an index is the CPU."""
+    """Returns comparison methods of devices by which the CPU with an index equals the CPU."""
     equal: Callable[..., Any] = torch.device.__eq__
     hash_of: Callable[..., int] = torch.device.__hash__
     same_hash = hash_of(torch.device("cpu"))

@@ -1,5 +1,8 @@
-"""What functions of torch and methods of tensors answer in a run that maps devices, where renaming is not enough: the
-rows of `device_table` that are functions of the simulation; and how casts and files come to the other device."""
+"""Answers of torch's functions and tensors' methods in a run that maps devices, where renaming is not enough.
+
+They are rows of `device_table` that are functions of the simulation. Casts, files and tensors that C++ makes come to
+the other device here, too.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ class TorchCalls:
         def parse_to_target(*args: Any, **kwargs: Any) -> Any:
             return names.call(parse_to, *map(names.device, args[:1]), *args[1:], **kwargs)
 
-        self._C__nn__parse_to = parse_to_target  # a function, which torch.compile looks for
+        self._C__nn__parse_to = parse_to_target  # a plain function, as torch.compile expects
 
     def get_device_module(self, device: torch.device | str | None = None) -> ModuleType:
         devices = self._names.devices
@@ -64,7 +67,7 @@ class TorchCalls:
         self, devices: Any = None, enabled: bool = True, device_type: str | None = None, **_: object
     ) -> AbstractContextManager[None]:
         if self._target == "cpu":
-            return self._fork_rng((), enabled)  # which keeps the CPU's in any case
+            return self._fork_rng((), enabled)  # which always keeps the CPU's
         return self._fork_rng(None, enabled, device_type=self._target)
 
 
@@ -90,7 +93,7 @@ class TensorCalls:
         return self._type(tensor, self._names.renamed(dtype), *args, **kwargs)
 
     def record_stream(self, tensor: torch.Tensor, stream: torch.Stream) -> None:
-        """Memory is freed when nobody holds it."""
+        """Does nothing: memory is freed when nobody holds it."""
 
     def pin_memory(self, tensor: torch.Tensor, device: Any = None) -> torch.Tensor:
         if not self._is_cpu:
@@ -102,8 +105,8 @@ class TensorCalls:
 
 
 def pinned_as_asked(function: Callable[..., Any], names: DeviceNames) -> Callable[..., Any]:
-    """A function of torch that makes tensors, with devices renamed and the memory marked as pinned where it is asked to
-    be and is the CPU's."""
+    """Wraps a function of torch that makes tensors: devices are renamed, and the CPU's memory is marked as pinned where
+    that is asked for."""
 
     @functools.wraps(function)
     def make(*args: Any, **kwargs: Any) -> Any:
@@ -115,7 +118,7 @@ def pinned_as_asked(function: Callable[..., Any], names: DeviceNames) -> Callabl
 
 
 def _marked(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, whose storage says that it is pinned; torch keeps the storage's Python object with the storage."""
+    """Marks a tensor's storage as pinned; torch keeps the storage's Python object with the storage."""
     tensor.untyped_storage().is_simulated_pinned = True  # type: ignore[attr-defined]
     return tensor
 
@@ -125,7 +128,8 @@ def _is_marked(tensor: torch.Tensor) -> bool:
 
 
 def cast_on_target(names: DeviceNames) -> None:
-    """Has autocast and gradient scaling for the mapped type work on the other, with the mapped type's default dtype."""
+    """Makes autocast and gradient scaling for the mapped type work on the other, with the mapped type's default
+    dtype."""
     begin: Any = autocast.__init__
     default_dtype = torch.get_autocast_dtype
     source, target = names.devices.source, names.devices.target
@@ -142,7 +146,7 @@ def cast_on_target(names: DeviceNames) -> None:
 
 
 def load_to_target(names: DeviceNames) -> None:
-    """Has `torch.load` put what is said to lie on the mapped device onto the other."""
+    """Makes `torch.load` put storages of the mapped device onto the other."""
     devices = names.devices
 
     def restored(storage: Any, location: str) -> Any:
@@ -155,13 +159,13 @@ def load_to_target(names: DeviceNames) -> None:
 
 
 def make_on_target(names: DeviceNames) -> None:
-    """Has tensors that C++ makes on the mapped device by its name made on the other: in TorchScript, or by operators
-    that are called without torch's functions. All that make a tensor come by these two."""
+    """Makes tensors that C++ makes on the mapped device by its name on the other: in TorchScript, or by operators that
+    are called without torch's functions. All ways to make a tensor use these two operators."""
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("aten", "IMPL")
     _LIBRARIES.append(library)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a build for CUDA has kernels, of which torch warns
+        warnings.simplefilter("ignore")  # torch warns that a CUDA build's kernels are replaced
         for operator in (torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default):
             kernel = functools.partial(_make_there, operator, names.target)
             library.impl(operator, kernel, torch._C._dispatch_key_for_device(names.devices.source))

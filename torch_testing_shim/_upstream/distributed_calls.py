@@ -1,4 +1,5 @@
-"""What torch.distributed is told in a run that maps one device type to another: `device_table` has its rows."""
+"""Changes the arguments of torch.distributed's calls in a run that maps one device type to another, by the rows of
+`device_table`."""
 
 from __future__ import annotations
 
@@ -17,14 +18,12 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 from torch_testing_shim._shared.device_map import DeviceMap
 
-__all__ = ["mapped_backend", "patch_distributed_calls"]
-
-#: From the arguments of a call, by their names, to those that are to be others.
-Change = Callable[[Mapping[str, Any]], dict[str, Any]]
+#: Returns the changed arguments of a call, given all of them by name.
+_Change = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def patch_distributed_calls(devices: DeviceMap) -> None:
-    """Has the calls of the table changed on their way."""
+    """Wraps the calls of the table."""
     of_source = dist.get_default_backend_for_device(devices.source)
     of_target = dist.get_default_backend_for_device(devices.target)
 
@@ -59,8 +58,7 @@ def _split_group(
     group_desc: str | None = None,
     **_: object,
 ) -> dist.ProcessGroup | None:
-    """The group of this rank among those that another is split into, as `torch.distributed.split_group`; gloo has no
-    such call."""
+    """Splits a group and returns this rank's part, as `torch.distributed.split_group`, which gloo lacks."""
     ranks = dist.get_process_group_ranks(parent_pg or dist.group.WORLD)
     for part in split_ranks or []:
         if dist.get_rank() in (members := [ranks[index] for index in part]):
@@ -72,7 +70,7 @@ def _split_group(
 
 
 def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: Any) -> Any:
-    """A process-group backend as `init_process_group` takes it, without the mapped device type.
+    """Returns a process-group backend as `init_process_group` takes it, without the mapped device type.
 
     Args:
         devices: the map.
@@ -90,8 +88,8 @@ def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: 
     return ",".join(f"{device}:{name}" for device, name in parts.items())
 
 
-def _wrap(owners: list[Any], name: str, change: Change) -> None:
-    """Replaces a function in all places where it is found by its name."""
+def _wrap(owners: list[Any], name: str, change: _Change) -> None:
+    """Replaces a function in all owners that have it."""
     original = getattr(owners[0], name)
     signature = inspect.signature(original)
 
@@ -108,7 +106,7 @@ def _wrap(owners: list[Any], name: str, change: Change) -> None:
 
 
 def _run_unspread(kind: Any) -> None:
-    """Has DataParallel run its module where it lies, as it does where there is no device to spread over."""
+    """Makes DataParallel run its module on the module's own device, as it does where there are no other devices."""
     begin = kind.__init__
 
     @functools.wraps(begin)

@@ -1,8 +1,8 @@
-"""What torch's own modules ask an accelerator's driver: asked where a driver may start (see `_engine.driver`).
+"""Asks the questions of torch's own modules to an accelerator's driver where it may start (see `_engine.driver`).
 
-Some of torch's modules ask as they are imported: its table of operators wants to know the device's capability. In the
-test process, in the runner's warm interpreter and wherever ranks are forked from, that would start a driver for good.
-So their calls are rewritten, and while they run, torch's functions that they call ask in the same way.
+Some of torch's modules ask as they are imported: its table of operators needs the device's capability. In the test
+process, in the runner's warm interpreter and wherever ranks are forked from, that would start a driver for good. So
+their calls are rewritten, and while they run, torch's functions that they call ask in the same way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ QUESTIONS = frozenset(
 
 
 def rewritten(call: ast.Call) -> ast.Call:
-    """The call, through `ask` where it is one of `QUESTIONS`."""
+    """Routes a call through `ask` where it calls one of `QUESTIONS`."""
     if not isinstance(call.func, ast.Attribute) or (path := ast.unparse(call.func)) not in QUESTIONS:
         return call
     module = ast.parse(f"__import__({__name__!r}, None, None, ['ask']).ask", mode="eval").body
@@ -51,9 +51,9 @@ def rewritten(call: ast.Call) -> ast.Call:
 
 
 def ask(path: str, *arguments: Any, **named: Any) -> Any:
-    """What the function at `path` returns for the arguments.
+    """Returns the result of the function at `path` for the arguments.
 
-    A function that a test or the device map has put in torch's place is called here, as is one with named arguments.
+    A replacement by a test or by the device map is called in this process, and so is a call with named arguments.
 
     Raises:
         DeviceError: the driver cannot be asked.
@@ -66,7 +66,7 @@ def ask(path: str, *arguments: Any, **named: Any) -> Any:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """While this lasts, whoever calls a function of `QUESTIONS` asks as `ask` does."""
+    """Makes calls of the functions of `QUESTIONS` ask as `ask` does in the block."""
     with ExitStack() as replaced:
         for path in QUESTIONS if accelerator_type() is not None else ():
             if path.startswith("torch."):
@@ -95,7 +95,7 @@ def _asked(path: str, function: Callable[..., Any], *arguments: Any, **named: An
 
 
 def _answer(path: str, *arguments: Any) -> Any:
-    """In the process that may ask: what the function itself returns, whatever stands in its place."""
+    """Returns the library's own answer, whatever replaces the function; runs in the process that may ask."""
     function = getattr(*_place(path))
     if isinstance(function, functools.partial) and function.func is _asked:
         function = function.args[1]
@@ -103,7 +103,7 @@ def _answer(path: str, *arguments: Any) -> Any:
 
 
 def _properties(path: str, *arguments: Any) -> SimpleNamespace:
-    """The properties of a device, which torch has no way to send between processes."""
+    """Returns the properties of a device, as an object that can be pickled, which torch's own cannot."""
     module = torch.get_device_module(path.split(".")[1])
     properties = module.get_device_properties(*arguments)
     names = [name for name in dir(properties) if not name.startswith("_")]

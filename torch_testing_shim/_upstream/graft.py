@@ -1,14 +1,14 @@
-"""Names of PyTorch's harness that this package has not written: the installed torch's own, built on ours.
+"""Grafts names of PyTorch's harness that this package does not define: the installed torch's own, built on ours.
 
     from torch_testing_shim.common_fsdp import NestedWrappedModule
         face has no such name -> served(...)("NestedWrappedModule")
-            statements of torch/testing/_internal/common_fsdp.py that bind or change it, and what they use, and so on,
+            statements of torch/testing/_internal/common_fsdp.py that bind or change it, those that they use, and so on,
             without those that bind names which the face has
         -> run in the face's own namespace, each once, in their order
 
-So a name costs what it needs, a module that nobody asks for costs nothing, functions of torch's and of the face share
-their globals, and a value that a test has assigned is the one that both see. What a module does besides binding and
-changing names (it sets flags of torch, reads the command line) is never done for a face.
+So a name costs only what it needs, and a module that nobody asks for costs nothing. Functions of torch's and of the
+face share their globals, so that both see a value that a test has assigned. A module's other actions (it sets flags of
+torch, reads the command line) are never carried out for a face.
 
 A module that this package has no face for is run as a whole: see `modules`.
 """
@@ -25,12 +25,12 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from torch_testing_shim._upstream.asking import is_prepared_for_absence
 from torch_testing_shim._upstream.compiled import module_statements
 from torch_testing_shim._upstream.driver_questions import asking
-from torch_testing_shim._upstream.missing import MissingName, importing_file
-from torch_testing_shim._upstream.sources import home_of, source_file
-from torch_testing_shim._upstream.statements import SHIM, UPSTREAM, Statement
+from torch_testing_shim._upstream.missing import MissingName, importing_file, is_prepared_for_absence
+from torch_testing_shim._upstream.modules import home_of, source_file
+from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM
+from torch_testing_shim._upstream.statements import Statement
 
 __all__ = [
     "GraftError",
@@ -46,31 +46,31 @@ __all__ = [
     "taken_names",
 ]
 
-#: Two threads that import and graft crosswise would wait for each other for ever; after this long, in seconds, the
-#: second goes on, and at worst runs a definition again.
+#: How long a thread waits for another's graft, in seconds. Two threads that import and graft crosswise would deadlock;
+#: after this time the second goes on, and at worst runs a definition again.
 LOCK_SECONDS = 20.0
 _LOCK = threading.RLock()
-#: Libraries that torch's module imports where they are installed, and that others look for in `sys.modules`.
+#: Modules -> libraries that torch's module imports where they are installed, and that others look for in `sys.modules`.
 _BROUGHT_ALONG = {f"{SHIM}.common_utils": ("pytest",)}
 _NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 #: Modules of this package -> names that they answer when they are asked.
 _LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
 _GRAFTS: dict[str, _Graft] = {}
 _FILES_MAY_LACK_NAMES: list[bool] = []
-#: Names that most ported files use, and that ask for no library: pytest would cost them half a second.
+#: Names that most ported files use, and that need no library: importing pytest would cost them half a second.
 _PARAMETRIZATION = frozenset({"instantiate_parametrized_tests", "parametrize", "reparametrize", "subtest"})
 
 
 class GraftError(ImportError):
-    """The installed torch has something else than the graft expects; the message is one sentence."""
+    """The installed torch is not as the graft expects; the message is one sentence."""
 
 
 def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Callable[[str], Any]:
-    """The `__getattr__` of a face: what it answers when it is asked, and what torch's module of that name has.
+    """Returns the `__getattr__` of a face: it answers names that are computed when asked, and grafts torch's others.
 
     Args:
         module: the face's `__name__`.
-        lazy: the names that are ours besides those that the face binds -> what answers them, each time.
+        lazy: names that are ours besides those that the face binds -> a function that returns the value, each time.
     """
     _LAZY[module] = lazy
     face = sys.modules.get(module)
@@ -80,7 +80,7 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
     def __getattr__(name: str) -> Any:
         if name in lazy:
             return lazy[name]()
-        if name.startswith("__"):  # what Python and its libraries ask of any module
+        if name.startswith("__"):  # Python and its libraries ask these of any module
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         return grafted(module, name)
 
@@ -88,16 +88,16 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
 
 
 class _Face(ModuleType):
-    """A module of which `from ... import *` takes torch's names, too. What it declares as `__all__` is ours."""
+    """A module whose `from ... import *` takes torch's names, too."""
 
     @property
     def __all__(self) -> list[str]:
-        names = {*vars(self), *ours_in(self.__name__), *bound_names(self.__name__)}
+        names = ours_in(self.__name__) | bound_names(self.__name__)
         return sorted(name for name in names if not name.startswith("_") and _is_there(self, name))
 
 
 def _is_there(face: ModuleType, name: str) -> bool:
-    """Whether the name has a value: torch's module may bind it in some cases alone, or need what is not installed."""
+    """Whether the name has a value: torch's module may bind it only in some cases, or need a missing library."""
     try:
         return hasattr(face, name)
     except ImportError:
@@ -105,13 +105,13 @@ def _is_there(face: ModuleType, name: str) -> bool:
 
 
 def stand_in_for_missing() -> None:
-    """From now on a name that torch lacks too is a `MissingName`, so that files of another version's tests load."""
+    """Makes names that torch lacks too a `MissingName` from now on, so that test files for other versions load."""
     _FILES_MAY_LACK_NAMES.append(True)
 
 
 def assigned(module: str, name: str) -> Any:
-    """What a test has set a name of a face to, of those that the face answers when asked; the value of another name.
-    None where it has not."""
+    """Returns the value of a face's name. For a name that the face answers when asked, it is the value that a test has
+    assigned, or None where no test has."""
     value = vars(sys.modules[module]).get(name) if module in sys.modules else None
     graft = _GRAFTS.get(module)
     is_answer = graft is not None and name in graft.answered and graft.answered[name] is value
@@ -119,17 +119,18 @@ def assigned(module: str, name: str) -> Any:
 
 
 def taken_names(module: str) -> set[str]:
-    """The names that a face has taken over from torch's module so far."""
+    """Returns the names that a face has taken over from torch's module so far."""
     return set(_GRAFTS[module].taken) if module in _GRAFTS else set()
 
 
 def ours_in(module: str) -> set[str]:
-    """The names that a face declares as ours: those of its `__all__`, and those that it answers when asked."""
-    return {*vars(importlib.import_module(module))["__all__"], *_LAZY.get(module, ())}
+    """Returns the names that are ours in a face: those that it binds, and those that it answers when asked."""
+    face = importlib.import_module(module)
+    return {*vars(face), *_LAZY.get(module, ())} - taken_names(module)
 
 
 def bound_names(module: str) -> set[str]:
-    """The names that the installed torch's module binds at its top level, of the module that serves it."""
+    """Returns the names that the installed torch's module binds at its top level, given the module that serves it."""
     below = _below(module)
     source = source_file(below)
     return {name for each in module_statements(below, source) for name in each.binds} if source is not None else set()
@@ -137,7 +138,7 @@ def bound_names(module: str) -> set[str]:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """One thread at a time changes faces."""
+    """Lets one thread at a time change faces."""
     held = _LOCK.acquire(timeout=LOCK_SECONDS)
     try:
         yield
@@ -147,14 +148,14 @@ def locked() -> Iterator[None]:
 
 
 def graft_of(module: str) -> _Graft:
-    """What the face has taken over so far. To be used inside `locked`."""
+    """Returns the graft of a face. Use it inside `locked`."""
     if module not in _GRAFTS:
         _GRAFTS[module] = _Graft(module)
     return _GRAFTS[module]
 
 
 def bring_along(module: str) -> None:
-    """Imports what torch's module of this name would have imported, whatever of it is used."""
+    """Imports the libraries that torch's module of this name would have imported."""
     for library in _BROUGHT_ALONG.get(module, ()):
         with suppress(ImportError):
             importlib.import_module(library)
@@ -165,7 +166,7 @@ def _below(module: str) -> str:
 
 
 def grafted(module: str, name: str) -> Any:
-    """A name of torch's module that the face `module` stands for.
+    """Returns a name of torch's module for the face `module`.
 
     Raises:
         AttributeError: torch has no such name.
@@ -179,7 +180,11 @@ def grafted(module: str, name: str) -> Any:
 
 
 def _found_elsewhere(module: str, name: str) -> Any:
-    """A module below this one, a name that torch has moved, or nothing."""
+    """Returns a submodule, a name that torch has moved elsewhere, or a stand-in.
+
+    Raises:
+        AttributeError: there is none.
+    """
     below = _below(module)
     if source_file(f"{below}.{name}".lstrip(".")) is not None:
         return importlib.import_module(f"{module}.{name}")
@@ -192,7 +197,7 @@ def _found_elsewhere(module: str, name: str) -> Any:
 
 
 class _Graft:
-    """What one face has taken over from torch's module so far."""
+    """The graft of one face: the names that it has taken over from torch's module so far."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -202,7 +207,7 @@ class _Graft:
         self._statements = module_statements(below, source) if source is not None else []
         self._done: set[int] = set()
         self.taken: dict[str, Any] = {}
-        self.answered: dict[str, Any] = {}  # what the face has answered, since torch's definitions look it up
+        self.answered: dict[str, Any] = {}  # the face's answers, which torch's definitions look up
         self._aside: dict[str, Any] = {}
         self._by_name: dict[str, list[int]] = {}
         for number, statement in enumerate(self._statements):
@@ -210,19 +215,20 @@ class _Graft:
                 self._by_name.setdefault(name, []).append(number)
 
     def take(self, name: str) -> bool:
-        """Gives the face a name of torch's, with all that it needs. False where torch does not have it, or where its
-        definition is under way: a circular import, as it is upstream."""
+        """Gives the face a name of torch's, with all that it needs. Returns False where torch does not have it, or
+        where its definition is under way: a circular import, as it is upstream."""
         names = vars(sys.modules[self._module])
         for number in sorted(self._needed(name, names)):
             if number not in self._done:
                 self._done.add(number)
                 self._run(self._statements[number], names)
-        if name not in names and name in self.taken:  # `mock.patch` deletes what it has not found in the module
+        if name not in names and name in self.taken:  # `mock.patch` deletes a name that it did not find in the module
             names[name] = self.taken[name]
         return name in names
 
     def made_aside(self, class_name: str) -> Mapping[str, Any]:
-        """What torch's class of this name has, which is ours in the face. Its functions use the names of the face."""
+        """Returns the attributes of torch's class of this name, which the face defines itself. Its functions use the
+        names of the face."""
         if class_name not in self._aside:
             statement = self._statements[self._by_name[class_name][-1]]
             for used in statement.uses:
@@ -232,7 +238,7 @@ class _Graft:
         return attributes
 
     def _needed(self, name: str, names: dict[str, Any]) -> set[int]:
-        """The statements for a name, by number; names that are ours get their value on the way."""
+        """Returns the numbers of the statements for a name. Names that are ours get their value on the way."""
         needed: set[int] = set()
         todo = [name]
         known = set(todo)
@@ -268,9 +274,10 @@ class _Graft:
 
 
 def _check_base(value: object, name: str, module: str) -> None:
-    """
+    """Checks that a test case of torch's is built on ours.
+
     Raises:
-        GraftError: a test case that is not built on ours, since torch has split or renamed what ours stands for.
+        GraftError: it is not, since torch has split or renamed the class for which ours stands.
     """
     if not (isinstance(value, type) and value.__module__ == module and issubclass(value, unittest.TestCase)):
         return

@@ -1,11 +1,11 @@
-"""`--map-device cuda=cpu`: what a test asks for on one device type is made on another.
+"""Implements `--map-device cuda=cpu`: tensors that a test asks for on one device type are made on another.
 
-What is answered how stands in `device_table`. The calls themselves are replaced, in all modules of torch that have
-them, so it holds in every thread, in C++ that calls Python, under `DisableTorchFunction` and in compiled code.
+`device_table` lists each call's answer. The calls are replaced in all modules of torch that have them, so it holds in
+every thread, in C++ that calls Python, under `DisableTorchFunction` and in compiled code.
 
-* `torch.device("cuda:1")` is the other device, so whatever is made of it is, too (`type_slots`).
+* `torch.device("cuda:1")` is the other device, and so is everything that is made of it (`type_slots`).
 * Functions that take a device have its name among their arguments replaced.
-* `device_calls` answers `torch.cuda` and `torch.accelerator`, `device_objects` what tensors are asked.
+* `device_calls` answers `torch.cuda` and `torch.accelerator`, and `device_objects` methods of tensors.
 * `distributed_calls` does the same for process groups, meshes and wrappers that take a device's name.
 """
 
@@ -37,25 +37,23 @@ from torch_testing_shim._upstream.device_table import TABLE, Row, Way
 from torch_testing_shim._upstream.distributed_calls import patch_distributed_calls
 from torch_testing_shim._upstream.simulated_devices import SimulatedDevices
 
-__all__ = ["found_call", "install_device_map"]
-
 _CONSTANTS: Mapping[Way, Any] = {Way.NOTHING: None, Way.ZERO: 0, Way.YES: True, Way.NO: False}
-#: Modules of torch that importing torch does not import.
+#: Modules that `import torch` does not import.
 _IMPORTED_LATE = ("torch.utils._triton", "torch.distributed.tensor")
 
 
 def install_device_map(devices: DeviceMap) -> None:
-    """Maps one device type to another for the rest of this process, and in what it forks.
+    """Maps one device type to another for the rest of this process, and in processes that it forks.
 
     Raises:
-        ValueError: torch knows one of the device types not at all; the message is one sentence.
+        ValueError: torch does not know one of the device types; the message is one sentence.
     """
     for device_type in (devices.source, devices.target):
         try:
             torch.device(device_type)
         except RuntimeError:
             raise ValueError(f"--map-device {devices}: torch knows no device type {device_type!r}") from None
-    DRIVER.may_start = True  # there is none, and no other process is mapped
+    DRIVER.may_start = True  # there is no driver, and another process would not be mapped
     names = DeviceNames(devices)
     patch_distributed_calls(devices)
     cast_on_target(names)
@@ -66,7 +64,7 @@ def install_device_map(devices: DeviceMap) -> None:
 
 
 def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
-    """What has a call of the table, and its name there; None where this torch has it not.
+    """Returns the object that has a call of the table, and the call's name there; None where this torch lacks it.
 
     Args:
         row: a row of the table.
@@ -84,7 +82,7 @@ def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
 
 
 def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
-    """Each call of the table that this torch has and that is replaced, as (owner, name, answer)."""
+    """Returns the calls of the table that this torch has and that are replaced, as (owner, name, answer)."""
     simulated, target = SimulatedDevices(names.devices), names.devices.target
     own: dict[str, Any] = {
         "torch.cuda": DeviceCalls(simulated),
@@ -118,7 +116,7 @@ def _answer(row: Row, name: str, own: Any, original: Any, names: DeviceNames) ->
 
 
 def _stand_in(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
-    """What is called in place of a function, or of a class, which stays one for `isinstance` and annotations."""
+    """Makes the replacement of a function, or of a class, which stays a class for `isinstance` and annotations."""
     if isinstance(original, type):
         return type(original.__name__, (original,), {"__new__": lambda _, *args, **kwargs: call(*args, **kwargs)})
     return Replacement(original, call)
@@ -136,7 +134,7 @@ def _refusal(call: str, names: DeviceNames) -> Callable[..., NoReturn]:
 
 
 class _Refused:
-    """Stands for a value whose attributes nobody knows."""
+    """Stands for a value whose attributes are not known."""
 
     def __init__(self, refuse: Callable[..., NoReturn]) -> None:
         self.__dict__["_refuse"] = refuse
@@ -149,7 +147,7 @@ class _Refused:
 
 
 def _replace(answers: list[tuple[Any, str, Any]]) -> None:
-    """Puts the answers in place of the calls, in all modules of torch that have them by now."""
+    """Replaces the calls in all modules of torch that have them by now."""
     replaced = {id(getattr(owner, name)): answer for owner, name, answer in answers if callable(getattr(owner, name))}
     find_builtin: Any = _find_builtin  # untyped in torch
     for owner, name, answer in answers:

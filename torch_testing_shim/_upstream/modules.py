@@ -1,13 +1,16 @@
-"""The import finder for modules that only torch has: `import torch_testing_shim.common_modules`.
+"""Torch's own modules: where their sources lie, and the finder that imports those for which this package has no face.
 
-The module is the installed torch's, run as a whole under this package's name, with its imports of
-`torch.testing._internal` served from this package. Its file is torch's, so tracebacks and `inspect` show torch's lines.
-Classes carry a name that every process can import, which is what pickle and spawn need.
+A module such as `torch_testing_shim.common_modules` is the installed torch's, run as a whole under this package's name,
+with its imports of `torch.testing._internal` served from this package. Its file is torch's, so tracebacks and `inspect`
+show torch's lines. Classes have a name that every process can import, as pickle and spawn need. Imports no torch.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
@@ -15,21 +18,21 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from torch_testing_shim._upstream.sources import source_file
-
-__all__ = ["below", "install"]
-
 _SHIM = __package__.partition(".")[0]
+#: A module of torch's outside its harness that defines test cases on it, and the name below this package under which it
+#: is served. Torch's own imports torch's harness, which starts an accelerator's driver.
+DYNAMO_CASES, SERVED_DYNAMO_CASES = "torch._dynamo.test_case", "_upstream.dynamo_test_case"
 
 
 def install() -> None:
-    """Puts the finder last: it is asked for what this package does not have."""
+    """Installs the finder as the last one, for modules that this package does not have."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 
 
 def below(package: str) -> Callable[[str], ModuleType]:
-    """The `__getattr__` of a package: a module that nobody has imported yet, as files may leave it to others."""
+    """Returns the `__getattr__` of a package: it imports a module of torch's when it is asked for, since files rely on
+    others to have imported it."""
 
     def __getattr__(name: str) -> ModuleType:
         if name.startswith("__") or source_file(f"{package}.{name}"[len(_SHIM) + 1 :]) is None:
@@ -50,7 +53,7 @@ class _Finder(MetaPathFinder):
         if source is None:
             return None
         spec = ModuleSpec(fullname, _Loader(name, source), origin=str(source), is_package=source.name == "__init__.py")
-        spec.has_location = True  # and an empty list of places for what is below: this finder is asked for it
+        spec.has_location = True  # the list of places for submodules stays empty, so that this finder is asked for them
         return spec
 
 
@@ -76,3 +79,35 @@ class _Loader(InspectLoader):
         with asking():
             super().exec_module(module)
         vars(module).setdefault("__getattr__", served(module.__name__))
+
+
+@functools.cache
+def _folder() -> Path | None:
+    spec = importlib.util.find_spec("torch")
+    locations = spec.submodule_search_locations if spec is not None else None
+    return Path(locations[0], "testing", "_internal") if locations else None
+
+
+def source_file(below: str) -> Path | None:
+    """Returns the file of `torch.testing._internal.<below>`, or of dynamo's test cases; None where torch has none."""
+    folder = _folder()
+    if folder is None:
+        return None
+    if below == SERVED_DYNAMO_CASES:
+        return folder.parents[1] / "_dynamo" / "test_case.py"
+    place = folder.joinpath(*below.split(".")) if below else folder
+    candidates = [place / "__init__.py", *([place.with_name(f"{place.name}.py")] if below else [])]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def home_of(name: str, besides: str) -> str | None:
+    """Returns the one module other than `besides` that defines `name` at its top level, to which torch has moved it.
+    None where there is none, or more than one."""
+    folder = _folder()
+    if folder is None:
+        return None
+    definition = re.compile(rf"^(?:(?:async )?def|class) {re.escape(name)}\b|^{re.escape(name)}\s*(?::[^=\n]+)?=", re.M)
+    found = [path for path in sorted(folder.rglob("*.py")) if definition.search(path.read_text())]
+    homes = [".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__") for path in found]
+    others = [home for home in homes if home != besides]
+    return others[0] if len(others) == 1 else None

@@ -2,10 +2,10 @@
 
     torch.testing._internal.common_utils is torch_testing_shim.common_utils
 
-The two are one module under two names: a face, or torch's own module built on ours (see `graft`, `modules`). So what a
-test file assigns to a name of it counts for everybody, and patches of `mock` and pytest work.
+The two are one module under two names: a face, or torch's own module built on ours (see `graft`, `modules`). So a value
+that a test file assigns to a name of it counts everywhere, and patches of `mock` and pytest work.
 
-Installed only in a process that runs an upstream file, and in what that process forks.
+It is installed only in a process that runs an upstream file, and in processes that this one forks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 from torch_testing_shim._upstream.graft import bring_along, stand_in_for_missing
-from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
-from torch_testing_shim._upstream.statements import SHIM, UPSTREAM
+from torch_testing_shim._upstream.modules import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
+from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM
 
 __all__ = ["has_face", "install", "is_installed", "shim_module_of"]
 
@@ -28,7 +28,7 @@ _DYNAMO = "torch._dynamo"
 
 
 def install() -> None:
-    """Puts the finder first. What torch has already imported of its harness is served anew for those that come."""
+    """Installs the finder as the first one. Modules of torch's harness that are already imported are served anew."""
     if is_installed():
         return
     sys.meta_path.insert(0, _Finder())
@@ -44,7 +44,7 @@ def is_installed() -> bool:
 
 
 def shim_module_of(name: str) -> str | None:
-    """The module of this package that serves upstream's module `name`; None where there is none. Imports nothing."""
+    """Returns the module of this package that serves upstream's module `name`; None for none. Imports nothing."""
     below = name[len(UPSTREAM) :].lstrip(".")
     is_served = has_face(name) or source_file(below) is not None
     return f"{SHIM}.{below}".rstrip(".") if is_served else None
@@ -79,7 +79,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Alias(Loader):
-    """Gives a module of this package a second name. The module keeps what says where it comes from."""
+    """Gives a module of this package a second name. The module keeps its own spec."""
 
     def __init__(self, shim: str) -> None:
         self._shim = shim
@@ -108,8 +108,8 @@ class _DynamoLoader(SourceFileLoader):
 
 
 def _answer_for_cases(dynamo: ModuleType) -> None:
-    """Upstream's `common_distributed` imports dynamo's test cases, so test files find them in dynamo without importing
-    them. Here they are imported when a file asks for them."""
+    """Makes dynamo import its test cases when a file asks for them. Test files find them there without importing them,
+    since upstream's `common_distributed` does."""
 
     def __getattr__(name: str) -> ModuleType:
         if f"{_DYNAMO}.{name}" == DYNAMO_CASES:

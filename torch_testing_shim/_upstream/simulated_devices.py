@@ -1,4 +1,4 @@
-"""The simulated devices themselves: which of them a thread uses, its streams and events, what a device is like."""
+"""The simulated devices: which of them a thread uses, its streams and events, and a device's properties."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _STREAM_NUMBERS = itertools.count(1)
 
 
 class SimulatedStream(torch.Stream):
-    """Orders nothing: what is put into it has run when the call returns."""
+    """A stream that orders nothing: work that is put into it has run when the call returns."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> SimulatedStream:
         number = kwargs.get("stream_id", next(_STREAM_NUMBERS))
         return super().__new__(cls, stream_id=number, device_index=0, device_type=0)  # the CPU's, of any index
 
     def __init__(self, *_: object, **__: object) -> None:
-        """A device or a priority says nothing here."""
+        """Ignores a device or a priority."""
 
     def wait_stream(self, stream: object) -> None:
-        """Nothing to wait for."""
+        """Does nothing: all work has run."""
 
     def wait_event(self, event: object) -> None:
-        """Nothing to wait for."""
+        """Does nothing: all work has run."""
 
     def synchronize(self) -> None:
-        """Nothing to wait for."""
+        """Does nothing: all work has run."""
 
     def query(self) -> bool:
         return True
@@ -59,7 +59,7 @@ class SimulatedStream(torch.Stream):
 
 
 class SimulatedEvent(torch.Event):
-    """A point of time on the wall clock."""
+    """An event that is a time on the wall clock."""
 
     _at: float | None = None
 
@@ -67,16 +67,16 @@ class SimulatedEvent(torch.Event):
         return super().__new__(cls, device="cpu")
 
     def __init__(self, *_: object, **__: object) -> None:
-        """A device or an option says nothing here."""
+        """Ignores a device or an option."""
 
     def record(self, stream: object = None) -> None:
         self._at = time.perf_counter()
 
     def wait(self, stream: object = None) -> None:
-        """What was recorded has run."""
+        """Does nothing: all work has run."""
 
     def synchronize(self) -> None:
-        """What was recorded has run."""
+        """Does nothing: all work has run."""
 
     def query(self) -> bool:
         return True
@@ -93,7 +93,7 @@ class SimulatedEvent(torch.Event):
 
 
 class _OfThread(threading.local):
-    """What a thread has chosen: as with a driver, each starts with the first device and its default stream."""
+    """The choices of a thread: as with a driver, each starts with the first device and its default stream."""
 
     def __init__(self) -> None:
         self.index = 0
@@ -106,7 +106,7 @@ _OF_THREAD = _OfThread()
 
 
 class SimulatedDevices:
-    """The devices of a map, as the thread that asks has chosen them."""
+    """The simulated devices of a map, with the choices of the thread that asks."""
 
     def __init__(self, devices: DeviceMap) -> None:
         self.map = devices
@@ -129,7 +129,7 @@ class SimulatedDevices:
         return DEFAULT_STREAM
 
     def index_of(self, device: Any) -> int:
-        """The number of a device given as number, name or device; of the current one for None and for no index.
+        """Returns the number of a device given as number, name or device; the current one's for None or no index.
 
         Raises:
             RuntimeError: there is no such device.
@@ -146,7 +146,7 @@ class SimulatedDevices:
         return int(index)
 
     def choose(self, device: Any) -> int:
-        """Makes a device the current one, and returns the number of the one before; -1 chooses none."""
+        """Makes a device the current one; -1 changes nothing. Returns the number of the one before."""
         before, index = self.index, self.index_of(device)
         if index >= 0:
             _OF_THREAD.index = index
@@ -154,7 +154,7 @@ class SimulatedDevices:
 
     @contextmanager
     def chosen(self, device: Any) -> Iterator[None]:
-        """Makes a device the current one in the body."""
+        """Makes a device the current one in the block."""
         before = self.choose(device)
         try:
             yield
@@ -164,7 +164,7 @@ class SimulatedDevices:
 
 @dataclass(frozen=True)
 class DeviceProperties:
-    """What `torch.cuda.get_device_properties` answers. What is not here is not known of a simulated device."""
+    """The answer of `torch.cuda.get_device_properties`; other properties of a simulated device are not known."""
 
     name: str
     total_memory: int
@@ -181,6 +181,6 @@ class DeviceProperties:
 
 
 def host_memory() -> tuple[int, int]:
-    """Bytes of the host's memory that are free, and all of them."""
+    """Returns the free and the total bytes of the host's memory."""
     page = os.sysconf("SC_PAGE_SIZE")
     return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")

@@ -1,9 +1,8 @@
-"""A module of torch's harness as statements: which names each binds, changes and uses, and its compiled code.
+"""Splits a module of torch's harness into statements: the names that each binds, changes and uses, and its compiled
+code.
 
-Whoever wants one name runs the statements that it needs, in their order, and no others. Imports of
-`torch.testing._internal`, and of the test cases that `torch._dynamo` builds on it, are written as imports of this
-package, so that what they bring is served in the same way; questions to a device's driver go where it may start.
-Pure: source in, statements out.
+A graft of one name runs the statements that it needs, in their order, and no others. Their code is rewritten (see
+`rewriting`). Pure: source in, statements out.
 """
 
 from __future__ import annotations
@@ -16,27 +15,20 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
-from torch_testing_shim._upstream.driver_questions import rewritten
-from torch_testing_shim._upstream.dropped_results import check_results
-from torch_testing_shim._upstream.sources import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
+from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM, Rewriting, check_results
 
 __all__ = ["SHIM", "UPSTREAM", "Statement", "read_statements", "whole_code"]
-
-#: The package that is served.
-UPSTREAM = "torch.testing._internal"
-#: The package that serves it.
-SHIM = __package__.partition(".")[0]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a module's body; an import of several names is several statements.
+    """One statement of a module's body. An import of several names counts as several statements.
 
     Attributes:
-        binds: names that it gives a value.
+        binds: names to which it gives a value.
         changes: names whose value it changes in place, as `table.update(...)` does.
         uses: names of the module that it, or a function in it, looks up.
-        code: its code, marshalled.
+        code: its compiled code, marshalled.
     """
 
     binds: tuple[str, ...]
@@ -46,23 +38,23 @@ class Statement:
 
 
 def whole_code(source: str, path: str, package: str = "") -> CodeType:
-    """The code of the whole module, with its imports rewritten.
+    """Compiles the whole module, rewritten.
 
     Args:
-        source: the module's.
-        path: what tracebacks show.
-        package: the module's package where it has to stay that; "" where this package stands for it.
+        source: the module's source.
+        path: the path that tracebacks show.
+        package: the module's package where relative imports keep it; "" where this package takes its place.
 
     Raises:
         SyntaxError: the source is not Python.
     """
-    tree = _Rewriting(package).visit(ast.parse(source, path))
+    tree = Rewriting(package).visit(ast.parse(source, path))
     check_results(tree)
     return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
 
 def read_statements(source: str, path: str) -> list[Statement]:
-    """The statements of a module, with their imports rewritten. `path` is what tracebacks show.
+    """Reads the statements of a module, rewritten. `path` is the path that tracebacks show.
 
     Raises:
         SyntaxError: the source is not Python.
@@ -73,7 +65,7 @@ def read_statements(source: str, path: str) -> list[Statement]:
         for node in tree.body
     )
     flags = __future__.annotations.compiler_flag if has_late_annotations else 0
-    rewriting = _Rewriting()
+    rewriting = Rewriting()
     check_results(tree)
     nodes = [rewriting.visit(part) for node in tree.body for part in _parts(node)]
     imported = {name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for name in _names(node).binds}
@@ -93,7 +85,7 @@ def _imports(node: ast.ImportFrom, name: str) -> bool:
 
 
 def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
-    """The node; an import as one node for each name; nothing for a docstring and what only a compiler reads."""
+    """Yields the node; for an import, one node for each name; nothing for docstrings and `__future__` imports."""
     if isinstance(node, ast.ImportFrom) and node.module == "__future__":
         return
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -108,55 +100,9 @@ def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
         yield node
 
 
-class _Rewriting(ast.NodeTransformer):
-    """`torch.testing._internal`, in imports and as an expression, becomes this package."""
-
-    def __init__(self, package: str = "") -> None:
-        self._package = package
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        if node.level == 1 and self._package:
-            node.module, node.level = f"{self._package}.{node.module or ''}".rstrip("."), 0
-        if node.level == 0 and node.module is not None:
-            node.module = _renamed(node.module)
-        return node
-
-    def visit_Import(self, node: ast.Import) -> ast.AST:
-        names = []
-        for alias in node.names:
-            renamed = _renamed(alias.name)
-            if renamed != alias.name and alias.asname is None:
-                names.append(ast.alias("torch"))  # which is what the statement binds
-            names.append(ast.alias(renamed, alias.asname))
-        node.names = names
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        return self.generic_visit(rewritten(node))
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        text = ast.unparse(node)
-        renamed = _renamed(text)
-        if renamed == SHIM or (renamed != text and source_file(renamed[len(SHIM) + 1 :]) is not None):
-            return ast.copy_location(_imported(renamed), node)
-        return self.generic_visit(node)
-
-
-def _imported(module: str) -> ast.expr:
-    """The module, imported where it is wanted: nobody says what has imported it before."""
-    return ast.parse(f"__import__({module!r}, None, None, ['__name__'])", mode="eval").body
-
-
-def _renamed(module: str) -> str:
-    if module == DYNAMO_CASES:
-        return f"{SHIM}.{SERVED_DYNAMO_CASES}"
-    is_served = module == UPSTREAM or module.startswith(f"{UPSTREAM}.")
-    return f"{SHIM}{module[len(UPSTREAM) :]}" if is_served else module
-
-
 @dataclass
 class _Names:
-    """Names that a scope binds, declares global and looks up."""
+    """The names that a scope binds, declares global and looks up."""
 
     binds: set[str] = field(default_factory=set)
     declared: set[str] = field(default_factory=set)
@@ -171,7 +117,7 @@ def _names(node: ast.AST) -> _Names:
 
 
 class _NameReader(ast.NodeVisitor):
-    """Reads the names of one scope. Names that are a function's own are left out; those of a class are not."""
+    """Reads the names of one scope. A function's local names are left out; a class's names are not."""
 
     def __init__(self) -> None:
         self.names = _Names()
@@ -237,7 +183,7 @@ class _NameReader(ast.NodeVisitor):
 
 
 def _changed(node: ast.AST) -> Iterator[str]:
-    """Names whose value a statement changes in place, or hands to a call whose result it drops."""
+    """Yields names whose value a statement changes in place, or passes to a call whose result it drops."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield from _roots([node.value.func] if isinstance(node.value.func, ast.Attribute) else [])
         yield from _roots(node.value.args)

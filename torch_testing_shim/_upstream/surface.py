@@ -1,22 +1,20 @@
-"""Which names of `torch.testing._internal` files import, and whose each is here: ours, torch's, or nobody's.
+"""Reports which names of `torch.testing._internal` files import, and whose each is here: ours, torch's, or nobody's.
 
-The files are read as syntax, and so is torch's harness; none of that is run. The package's own modules are imported, to
-ask them.
+The files and torch's harness are read as syntax and not run. The package's own modules are imported.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 
-from torch_testing_shim._upstream.graft import bound_names, ours_in, taken_names
+from torch_testing_shim._upstream.graft import bound_names, ours_in
+from torch_testing_shim._upstream.modules import home_of
 from torch_testing_shim._upstream.redirect import has_face, shim_module_of
-from torch_testing_shim._upstream.sources import home_of
-from torch_testing_shim._upstream.statements import UPSTREAM
+from torch_testing_shim._upstream.rewriting import UPSTREAM
 
 __all__ = ["Owner", "SurfaceError", "imported_names", "owner_of", "surface_report"]
 
@@ -26,7 +24,7 @@ class SurfaceError(ValueError):
 
 
 class Owner(Enum):
-    """Who has a name; the value is how a report says it."""
+    """The owner of a name; the value is the word in a report."""
 
     ABSENT = "absent"  # the installed torch lacks it too
     OURS = "ours"
@@ -34,7 +32,7 @@ class Owner(Enum):
 
 
 def surface_report(paths: Iterable[str]) -> str:
-    """A line for each name that the files import: how many files do, whose it is here, and the name; absent ones first.
+    """Returns a line for each name that the files import: how many files do, its owner, the name; absent ones first.
 
     Args:
         paths: test files, and folders, whose Python files are all read.
@@ -53,30 +51,28 @@ def surface_report(paths: Iterable[str]) -> str:
 
 
 def owner_of(name: str) -> Owner:
-    """Whose the full name of a module, or of what a module has, is here."""
+    """Returns the owner of a full name, which is that of a module or of a name in a module."""
     if shim_module_of(name) is not None:
         return Owner.OURS if has_face(name) else Owner.TORCHS
     module, _, attribute = name.rpartition(".")
     shim = shim_module_of(module)
     if shim is None:
         return Owner.ABSENT
-    if has_face(module):
-        ours = {*vars(importlib.import_module(shim)), *ours_in(shim)} - taken_names(shim)
-        if attribute == "*" or attribute in ours:
-            return Owner.OURS
+    if has_face(module) and (attribute == "*" or attribute in ours_in(shim)):
+        return Owner.OURS
     is_torchs = attribute == "*" or attribute in bound_names(shim) or home_of(attribute, besides="") is not None
     return Owner.TORCHS if is_torchs else Owner.ABSENT
 
 
 def imported_names(source: str) -> Iterator[str]:
-    """The full names that `source` takes from `torch.testing._internal`: by `from ... import`, and as attributes of
-    modules that it imports whole. A module of which no attribute is used counts itself.
+    """Yields the full names that `source` takes from `torch.testing._internal`: by `from ... import`, and as attributes
+    of modules that it imports whole. A module of which no attribute is used counts itself.
 
     Raises:
         SyntaxError: it is not Python.
     """
     tree = ast.parse(source)
-    modules: dict[str, str] = {}  # what it is called in the file -> the module
+    modules: dict[str, str] = {}  # name in the file -> module
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and _is_upstreams(node.module or ""):
             for alias in node.names:

@@ -1,9 +1,9 @@
-"""Special methods of types that are written in C, replaced in place by functions of Python.
+"""Replaces special methods of types that are written in C by functions of Python, in place.
 
-`torch.device` is final, every module of torch holds it, and `type(x) is torch.device` is asked all over: no other class
-can stand in its place. So its own `__new__` is replaced, for all threads and for what C++ calls by name. CPython finds
-the special methods of a class written in Python by a small C function in the type's slot, which looks the method up in
-the type's dictionary. Here that C function goes into the slot of the C type, and the method into its dictionary.
+`torch.device` is final, every module of torch holds it, and code asks `type(x) is torch.device`: no other class can
+take its place. So its own `__new__` is replaced, for all threads and for calls by name from C++. CPython finds the
+special methods of a class written in Python by a small C function in the type's slot, which looks the method up in the
+type's dictionary. Here that C function goes into the slot of the C type, and the method into its dictionary.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import ctypes
 import gc
 from collections.abc import Callable, Mapping
 from typing import Any
-
-__all__ = ["made_by_type", "replace_methods"]
 
 _SLOT_OF_METHOD = {"__new__": "new", "__eq__": "richcompare", "__ne__": "richcompare", "__hash__": "hash"}
 #: The slots of a type, in the order of CPython's `PyTypeObject`, behind the head that every object has.
@@ -72,8 +70,8 @@ def _slots_of(kind: type) -> _Slots:
 
 
 def made_by_type(kind: type) -> Callable[[type, tuple[Any, ...], Mapping[str, Any]], Any]:
-    """The function that makes the objects of a type now, whatever replaces it later: it takes the type, or one below
-    it, and the arguments."""
+    """Returns the function that makes the objects of a type now, whatever replaces it later. It takes the type or a
+    subclass, and the arguments."""
     return ctypes.PYFUNCTYPE(*[ctypes.py_object] * 4)(_slots_of(kind).new)
 
 

@@ -16,8 +16,6 @@ from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._upstream.graft import served
 
-__all__ = ["with_temp_dir"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])

@@ -13,8 +13,6 @@ import torch.distributed as dist
 
 from torch_testing_shim._upstream.graft import grafted, served
 
-__all__ = ["FakeStore"]
-
 #: The backend as torch itself has registered it; FSDP of torch 2.6 does, by a module of torch's harness.
 _REGISTERED = dist.Backend._plugins.get("FAKE")
 

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
+from torch_testing_shim._cases.threads.collectives import (
+    AllGather as AllGather,
+    AllReduce as AllReduce,
+    AllToAll as AllToAll,
+    AllToAllBase as AllToAllBase,
+    Broadcast as Broadcast,
+    Gather as Gather,
+    ReduceScatter as ReduceScatter,
+    Scatter as Scatter,
+    binop_reduce as binop_reduce,
+    bitwise_reduce as bitwise_reduce,
+    flatten_list as flatten_list,
+    ret_work as ret_work,
+)
 from torch_testing_shim._cases.threads.process_group import (
-    ProcessLocalGroup,
+    ProcessLocalGroup as ProcessLocalGroup,
+    create_threaded_pg,
+    install_threaded_pg,
+    uninstall_threaded_pg,
 )
-from torch_testing_shim._cases.threads.process_group import create_threaded_pg as _create_threaded_pg
-from torch_testing_shim._cases.threads.process_group import install_threaded_pg as _install_threaded_pg
-from torch_testing_shim._cases.threads.process_group import uninstall_threaded_pg as _uninstall_threaded_pg
-from torch_testing_shim._cases.threads.thread_world import ThreadLocalWorld
-from torch_testing_shim._cases.threads.threaded_collectives import (
-    AllGather,
-    AllReduce,
-    AllToAll,
-    AllToAllBase,
-    Broadcast,
-    Gather,
-    ReduceScatter,
-    Scatter,
-    binop_reduce,
-    bitwise_reduce,
-    flatten_list,
-)
-from torch_testing_shim._cases.threads.threaded_works import ret_work
+from torch_testing_shim._cases.threads.thread_world import ThreadLocalWorld as ThreadLocalWorld
 from torch_testing_shim._upstream.graft import served
 
-__all__ = [
-    "AllGather",
-    "AllReduce",
-    "AllToAll",
-    "AllToAllBase",
-    "Broadcast",
-    "Gather",
-    "ProcessLocalGroup",
-    "ReduceScatter",
-    "Scatter",
-    "ThreadLocalWorld",
-    "_create_threaded_pg",
-    "_install_threaded_pg",
-    "_uninstall_threaded_pg",
-    "binop_reduce",
-    "bitwise_reduce",
-    "flatten_list",
-    "ret_work",
-]
-
 __getattr__ = served(__name__)
+
+_create_threaded_pg = create_threaded_pg
+_install_threaded_pg = install_threaded_pg
+_uninstall_threaded_pg = uninstall_threaded_pg

@@ -18,6 +18,7 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.In: ("in", "not in"),
     ast.NotIn: ("not in", "in"),
 }
+_MARKS = ("__all__", "__test__", "__unittest")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Mutation:
 
 
 def mutations_of(module: str, source: str) -> list[Mutation]:
-    """All mutations of a module, in the order of its lines. Docstrings, annotations and `__all__` are left alone."""
+    """All mutations of a module, in the order of its lines. Docstrings, annotations, f-strings, `__all__`, `__test__`
+    and `__unittest` are left alone."""
     return sorted(_Reader(module, source).read(), key=lambda mutation: (mutation.start, mutation.after))
 
 
@@ -131,7 +133,7 @@ class _Reader:
 def _children(node: ast.AST) -> Iterator[ast.AST]:
     """The parts of a node that may be mutated."""
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list") or _is_all(node):
+        if name in ("annotation", "returns", "decorator_list") or _is_mark(node):
             continue
         parts = value if isinstance(value, list) else [value]
         for part in parts:
@@ -140,5 +142,6 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
                 yield part
 
 
-def _is_all(node: ast.AST) -> bool:
-    return isinstance(node, ast.Assign) and any(ast.unparse(target) == "__all__" for target in node.targets)
+def _is_mark(node: ast.AST) -> bool:
+    """True for what other programs read: names for `import *`, marks for unittest and pytest."""
+    return isinstance(node, ast.Assign) and any(ast.unparse(target) in _MARKS for target in node.targets)

@@ -6,8 +6,7 @@ import itertools
 import torch
 import torch.distributed as dist
 import torch.nn as nn
-from torch.distributed.fsdp import CPUOffload, ShardingStrategy
-from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel as FSDP, ShardingStrategy
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy, always_wrap_policy, wrap
 from torch.testing._internal.common_distributed import MultiProcessTestCase, requires_gloo
 from torch.testing._internal.common_fsdp import (

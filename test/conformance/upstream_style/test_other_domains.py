@@ -6,8 +6,7 @@ import tempfile
 import unittest
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch.testing import FileCheck
 from torch.testing._internal import hypothesis_utils as hu
 from torch.testing._internal.common_device_type import instantiate_device_type_tests

@@ -1,8 +1,7 @@
 """hypothesis: properties that hold and one that does not, in one process and in ranks."""
 
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch.testing._internal.common_distributed import MultiProcessTestCase
 from torch.testing._internal.common_utils import TestCase, run_tests
 

@@ -5,8 +5,7 @@ import os
 import sys
 
 from torch.testing._internal.common_distributed import MultiProcessTestCase
-from torch.testing._internal.common_utils import TestCase, run_tests
-from torch.testing._internal.common_utils import load_tests as torch_load_tests
+from torch.testing._internal.common_utils import TestCase, load_tests as torch_load_tests, run_tests
 
 load_tests = torch_load_tests
 logger = logging.getLogger(__name__)

@@ -9,16 +9,15 @@ from gpu_check.sample_run import ROOT, run_python
 __all__ = ["FILES", "SuiteCheck"]
 
 FILES = (
-    "shim/_skips/test_needs",
-    "shim/_skips/test_by_backend",
+    "shim/_skips/test_by_ranks",
     "shim/test_backends",
     "shim/test_common_cuda",
     "shim/test_common_device_type",
-    "shim/_cases/test_lazy_names",
+    "shim/_cases/test_surroundings",
     "shim/distributed/_tensor/test_common_dtensor",
     "shim/test_common_fsdp",
     "shim/_cases/test_continuous",
-    "shim/_isolation/test_driver_descriptors",
+    "shim/_isolation/test_library_descriptors",
     "shim/_engine/test_devices",
     "shim/_engine/test_driver",
     "shim/_engine/test_devices",

@@ -6,13 +6,13 @@ import collections
 import enum
 import math
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
 from torch_testing_shim.common_utils import (
@@ -144,6 +144,9 @@ class LeavesTest(TestCase):
         self.assertTrue(is_equal(None, None))
         for value in (0, False, "", [], torch.tensor(0)):
             self.assertFalse(is_equal(None, value) or is_equal(value, None), value)
+            for pair in ((None, value), (value, None)):
+                (difference,) = differences(*pair, ComparisonRules())
+                self.assertIn(f"{pair[0]!r} is not {pair[1]!r}", difference.message)
 
     def test_strings_sets_types_and_objects(self) -> None:
         thing = object()
@@ -288,12 +291,32 @@ Different too: [1], [2]""",
         )
 
 
+class ShardsTest(TestCase):
+    def test_they_are_compared_with_dtensors_alone(self) -> None:
+        import torch.distributed as dist
+        from torch.distributed.tensor import DTensor, Shard
+
+        with tempfile.TemporaryDirectory() as folder:
+            dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{folder}/rendezvous")
+            self.addCleanup(dist.destroy_process_group)
+            one = DTensor.from_local(torch.ones(2), dist.init_device_mesh("cpu", (1,)), [Shard(0)])
+            for other, what in ((torch.ones(2), "a plain tensor"), (2.0, "a number")):
+                for pair in ((one, other), (other, one)):
+                    (difference,) = differences(*pair, ComparisonRules())
+                    self.assertIn(f"a DTensor and {what} cannot be compared", difference.message)
+
+
 class RulesTest(TestCase):
     def test_one_tolerance_alone_is_refused(self) -> None:
         with self.assertRaisesRegex(ValueError, "atol is given without rtol"):
             ComparisonRules(atol=1.0)
         with self.assertRaisesRegex(ValueError, "rtol is given without atol"):
             ComparisonRules(rtol=0.0)
+
+    def test_only_dtypes_have_to_agree_where_nothing_is_said(self) -> None:
+        rules = ComparisonRules()
+        others = (rules.device, rules.layout, rules.stride, rules.is_coalesced)
+        self.assertEqual((True, True, (False,) * 4), (rules.dtype, rules.equal_nan, others))
 
     def test_least_tolerances_only_widen(self) -> None:
         self.assertTrue(is_equal(1.0, 1.1, least_atol=0.2))

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch_testing_shim._cases import continuous, multi_process
 from torch_testing_shim._cases.threads import multi_threaded
 from torch_testing_shim._shared.journal import TestStatus
-from torch_testing_shim._upstream.sources import source_file
+from torch_testing_shim._upstream.modules import source_file
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._engine.collectives import Entered, GroupHeader, partings, read_log
 from torch_testing_shim._engine.stacks import Place

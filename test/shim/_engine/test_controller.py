@@ -1,6 +1,7 @@
-"""A controller keeps nothing of tests that have run, neither the test cases nor, of one that is kept, its ranks; and a
-test's time begins with its ranks."""
+"""A controller keeps nothing of tests that have run, neither the test cases nor, of one that is kept, its ranks. A
+test's time begins with its ranks, and its report with a public name."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,6 +55,28 @@ class Imports(DTensorTestBase):
         self.assertTrue(self.is_slow)
 """
 
+REPORTS = """
+class Reports(DTensorTestBase):
+    world_size = 1
+
+    def test_fails(self):
+        self.assertEqual(0, 1)
+
+    def test_errs(self):
+        raise ValueError
+"""
+
+#: Both names are importable without the harness, and are what pickle finds.
+LAZY = """
+import pickle, sys
+import torch_testing_shim
+assert "torch" not in sys.modules, "torch"
+from torch_testing_shim import RankError, RankFailure
+from torch_testing_shim._engine import controller
+assert (RankError, RankFailure) == (controller.RankError, controller.RankFailure)
+assert str(pickle.loads(pickle.dumps(RankFailure("told")))) == "told"
+"""
+
 
 class KeepsNothing(SampleTestCase):
     def test_of_tests_that_have_run(self):
@@ -69,6 +92,17 @@ class Deadline(SampleTestCase):
         (self.folder / "slow_module.py").write_text("import time\ntime.sleep(5)\n")
         run = self.run_sample(IMPORTS_AHEAD, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="4")
         self.assert_status(run, "Imports.test_passes", TestStatus.PASSED)
+
+
+class Report(SampleTestCase):
+    def test_begins_with_a_public_name(self):
+        output = self.run_sample(REPORTS).output
+        self.assertIn("\ntorch_testing_shim.RankFailure: rank 0 failed: AssertionError: ", output)
+        self.assertIn("\ntorch_testing_shim.RankError: rank 0 errored: ValueError\n", output)
+
+    def test_the_names_are_imported_when_they_are_asked_for(self):
+        run = subprocess.run([sys.executable, "-c", LAZY], capture_output=True, text=True, timeout=120)
+        self.assertEqual((0, ""), (run.returncode, run.stderr))
 
 
 if __name__ == "__main__":

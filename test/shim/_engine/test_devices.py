@@ -1,6 +1,9 @@
-"""The device in use, on this machine and as torch would answer elsewhere.
+"""The device in use, on this machine and as torch would answer elsewhere; and in every base class, a rank has the
+accelerator that was leased.
 
-Accelerators are simulated: torch's answers are replaced, since a machine without one is to pass this test too.
+Accelerators are simulated, since a machine without one passes this test too: torch's answers are replaced, or the
+sample backend's devices are used. Torch's Python device guard binds nothing, so the test checks what the harness asks
+torch for.
 """
 
 import os
@@ -9,12 +12,10 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from harness_samples import NO_DEVICE_CHOSEN
-from quartz_samples import InstalledQuartzTestCase
 
-from torch_testing_shim._cases.communication import init_multigpu_helper
-from torch_testing_shim._cases.limits import default_ranks
-from torch_testing_shim._cases.placements import rank_placements
+from torch_testing_shim._cases.sharded_tensors import rank_placements
+from torch_testing_shim._cases.surroundings import init_multigpu_helper
+from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.backend_records import Backend, FoundBackend
 from torch_testing_shim._engine.devices import (
@@ -38,7 +39,8 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from harness_samples import NO_DEVICE_CHOSEN
+from quartz_samples import InstalledQuartzTestCase
 
 #: Each test holds that its rank was bound once, to the accelerator that is leased to it.
 TESTS = """

@@ -1,4 +1,4 @@
-"""What real ranks tell before they are ended, the stuck ones included."""
+"""Diagnostics of real ranks, the stuck ones included. A stand-in on PATH gives native stacks: py-spy is an extra."""
 
 import os
 import sys
@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from stuck_ranks import SOON, StuckRanksTestCase
-
 from torch_testing_shim._engine.diagnostics import native_stacks, take_diagnostics
 from torch_testing_shim._engine.waits import Wait
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from stuck_ranks import SOON, StuckRanksTestCase
 
 
 class Testimonies(StuckRanksTestCase):

@@ -1,4 +1,5 @@
-"""The order for one rank survives its way to the rank, and says where things lie."""
+"""The order for one rank survives its way to the rank; scratch folders are made where they are asked for, or
+refused."""
 
 import os
 import stat

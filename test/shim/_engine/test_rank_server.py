@@ -1,4 +1,4 @@
-"""All keepers of ranks, the zygote, the fork server and the supervisor: what ranks leave is counted and ended, what
+"""All rank servers, the zygote, the fork server and the supervisor: what ranks leave is counted and ended, what
 tidies up after them may do so, and a killed controller takes all along."""
 
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import torch
-from harness_samples import SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
@@ -24,12 +23,13 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness_samples import SampleTestCase, wait_until
+
 #: What a rank holds on to.
 KEPT = []
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(3600)"]
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 #: Leads a group of its own with two children.
 FAMILY = "sleep 3600 & sleep 3600 & wait"
@@ -50,7 +50,7 @@ class Ranks:
             time.sleep(3600)
 
     def has_shared_memory():
-        shared_memory.SharedMemory(f"keeper-{os.getpid()}-", create=True, size=1024)
+        shared_memory.SharedMemory(f"server-{os.getpid()}-", create=True, size=1024)
 
     def shares_a_tensor():
         torch.multiprocessing.set_sharing_strategy("file_system")
@@ -59,7 +59,7 @@ class Ranks:
     def leaves_processes():
         subprocess.Popen(SLEEP)
         subprocess.Popen(SLEEP, start_new_session=True)
-        shared_memory.SharedMemory(f"keeper-{os.getpid()}-", create=True, size=1024)  # and the tracker, which is none
+        shared_memory.SharedMemory(f"server-{os.getpid()}-", create=True, size=1024)  # and the tracker, which is none
 
 
 class WhatRanksLeave(TestCase):
@@ -67,8 +67,8 @@ class WhatRanksLeave(TestCase):
         scratch = make_scratch_folder()
         self.addCleanup(remove_scratch_folder, scratch)
         scratch.state.write_text("{}")
-        keeper = start(scratch)
-        self.addCleanup(keeper.close)
+        server = start(scratch)
+        self.addCleanup(server.close)
         methods = ("has_shared_memory", "shares_a_tensor", "leaves_processes")
         jobs = [
             RankJob(__name__, __file__, "Ranks", method, rank, 3, str(scratch.path), "unused")
@@ -78,17 +78,17 @@ class WhatRanksLeave(TestCase):
         for job in jobs:
             reader, rank_end = make_channel()
             self.addCleanup(reader.close)
-            pids.append(keeper.start_rank(job, rank_end))
+            pids.append(server.start_rank(job, rank_end))
             os.close(rank_end)
             self.assertTrue(wait_until(lambda reader=reader: reader.read() is not None), job.folder.output(job.rank))
         for pid in pids[:2]:
             self.assertNotEqual([], segments_of(pid))
-            keeper.signal(pid, signal.SIGKILL)
-        self.assertTrue(wait_until(lambda: exits.extend(keeper.read_exits()) or len(exits) == 3))
+            server.signal(pid, signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: exits.extend(server.read_exits()) or len(exits) == 3))
         self.assertEqual([-9, -9, 0], [end.exit_code for end in sorted(exits, key=lambda end: end.rank)])
         self.assertEqual(2, sum(end.left for end in exits))
         self.assertTrue(wait_until(lambda: not [name for pid in pids for name in segments_of(pid)], 10), "segments")
-        self.assertTrue(wait_until(lambda: not psutil.Process(keeper.pid).children(), 10), "processes")
+        self.assertTrue(wait_until(lambda: not psutil.Process(server.pid).children(), 10), "processes")
 
     def test_of_the_zygote(self):
         self.check(lambda _: ZygoteClient.start())

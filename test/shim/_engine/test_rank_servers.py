@@ -1,4 +1,11 @@
-"""Spawned ranks are like the test process: its arguments, folder and environment as they are now, its main module."""
+"""The three rank servers.
+
+* The zygote refuses to be forked beside threads, reports ends, leaves nothing, and survives Ctrl-C.
+* The fork server forks ranks where threads run in the test process, with the real pytest-xdist too; tests end as in
+  ranks
+  that are forked from the test process.
+* The supervisor's spawned ranks are like the test process: its arguments, folder and environment, its main module.
+"""
 
 import importlib.util
 import os
@@ -14,7 +21,6 @@ from pathlib import Path
 from unittest import mock
 
 import psutil
-from harness_samples import SAMPLE_HEAD, SampleTestCase, wait_until
 
 from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
@@ -26,6 +32,8 @@ from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SAMPLE_HEAD, SampleTestCase, wait_until
 
 #: Runs its tests without asking for its __name__, as old test files do, and has changed what a rank might see.
 SAMPLE = """
@@ -51,9 +59,6 @@ class Spawned(DTensorTestBase):
 run_tests()
 """
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 SAID = "torch_testing_shim: ranks are forked from a new interpreter, not from the test process: "
 

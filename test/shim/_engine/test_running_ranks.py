@@ -1,4 +1,4 @@
-"""Running ranks hear of their own ends, and end before others start."""
+"""Running ranks learn of their own ends, and end before others start."""
 
 import signal
 import sys

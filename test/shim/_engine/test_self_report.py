@@ -1,24 +1,19 @@
 """Self reports of real ranks."""
 
-import json
 import sys
 import time
 import unittest
 from pathlib import Path
 
-import torch
 import torch._C._distributed_c10d as c10d
-import torch.distributed as dist
-from stuck_ranks import SOON, StuckRanksTestCase
 
-from torch_testing_shim._engine.self_report import _answer, ask, collectives_in, read_reports
+from torch_testing_shim._engine.self_report import _answer, ask, read_reports
 from torch_testing_shim._engine.stacks import OWN_THREAD
-from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-GROUP = "the default group"
+from stuck_ranks import SOON, StuckRanksTestCase
 
 
 class Reports(StuckRanksTestCase):
@@ -61,41 +56,6 @@ class Reports(StuckRanksTestCase):
         ranks = self.start("counts_its_threads", 1)
         ask(ranks.jobs[0].folder, [5])
         self.assertEqual({}, read_reports(ranks.jobs[0].folder, [5], 0.05))
-
-
-@unittest.skipUnless(hasattr(c10d, "_dump_fr_trace_json"), "this torch has no recorder for gloo")
-class Dumps(MultiProcessTestCase):
-    """What this torch's recorder writes is read in a rank that has made it."""
-
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
-    def test_a_dump_of_this_torch(self):
-        dist.init_process_group("gloo", init_method=f"file://{self.file_name}", rank=self.rank, world_size=2)
-        dist.all_reduce(torch.ones(3, 2))
-        pair = dist.new_group([0, 1], group_desc="pair")
-        dist.barrier(group=pair)
-        dump = c10d._dump_fr_trace_json(True, False).decode()
-        found = collectives_in(dump)
-        by_group = {collective.group: collective for collective in found}
-        self.assertEqual({GROUP, "group pair"}, by_group.keys())
-        self.assertEqual(1, by_group["group pair"].number)
-        self.assertTrue(all(collective.is_done for collective in found))
-        if self.rank == 0:
-            dist.barrier(group=pair)  # rank 1 has come so far
-            dist.all_reduce(torch.ones(1))
-        else:
-            work = dist.all_reduce(torch.ones(1), async_op=True)
-            opened = [c for c in collectives_in(c10d._dump_fr_trace_json(True, False).decode()) if not c.is_done]
-            self.assertEqual([GROUP], [collective.group for collective in opened])
-            dist.barrier(group=pair)
-            work.wait()
-        self.assertGreater(by_group[GROUP].timeout_seconds, 60)
-        self.assertEqual((), collectives_in(""))
-        self.assertEqual(len(found), len(json.loads(dump)["entries"]))
 
 
 if __name__ == "__main__":

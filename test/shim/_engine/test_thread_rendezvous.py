@@ -2,8 +2,7 @@
 
 import threading
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from torch_testing_shim._engine.outcome import LostPeerError
 from torch_testing_shim._engine.thread_rendezvous import Call, CollectiveMismatchError, Rendezvous

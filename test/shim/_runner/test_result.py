@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.result import ExitStatus, Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
@@ -83,6 +83,26 @@ class SummaryTest(TestCase):
         faulty = PASSED.with_fault("error", "no report")
         self.assertEqual((1, 1, "no report"), (faulty.passed, faulty.failed, faulty.failures[0].reason))
         self.assertEqual(0, PASSED.failed)
+
+    def test_why_files_did_not_run(self) -> None:
+        for expected, summary in (
+            ("", RunSummary(stopped_by=signal.SIGINT, deadline=3.0)),
+            ("SIGINT", RunSummary(not_run=("test_x",), stopped_by=signal.SIGINT, deadline=3.0)),
+            ("a file failed; --keep-going goes on", RunSummary(not_run=("test_x",))),
+            ("--deadline 0.5", RunSummary(not_run=("test_x",), deadline=0.5)),
+        ):
+            self.assertEqual(expected, summary.why_not_run)
+
+    def test_a_test_that_passed_as_often_as_it_failed_is_flaky(self) -> None:
+        failed = FileResult(FileEnding("test_x", 1), (JournalEntry("A.a", TestStatus.FAILED, 0.1, "why"),) * 2)
+        passed = JournalEntry("A.a", TestStatus.PASSED, 0.1)
+        for reruns, count in ((0, 2), (1, 2), (2, 0), (3, 0)):
+            self.assertEqual(count, replace(failed, reruns=(passed,) * reruns).failed, reruns)
+
+    def test_what_is_not_told_is_nothing(self) -> None:
+        ending = FileEnding("test_x", 0)
+        self.assertEqual((0, 0.0, None), (ending.processes_left, ending.started_at, ending.seconds_allowed))
+        self.assertEqual(0, FileResult(ending).left_out)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from torch_testing_shim._shared.expectation_ids import glob_as_regex, read_id
+from torch_testing_shim._shared.expectation_ids import _plain, escaped, glob_as_regex, read_id
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -42,6 +41,31 @@ class IdTest(TestCase):
     @given(st.text("ab.*?_", max_size=8), st.text("ab._", max_size=8))
     def test_stars_and_marks_mean_what_they_mean_elsewhere(self, glob: str, text: str) -> None:
         self.assertEqual(fnmatchcase(text, glob), glob_as_regex(glob).fullmatch(text) is not None)
+
+    @given(st.text("ab*?[]{},!^-. \t\n", min_size=1, max_size=6))
+    def test_an_escaped_name_is_an_id_of_that_test_alone(self, name: str) -> None:
+        glob = escaped(name)
+        self.assertEqual(glob, glob.strip())
+        self.assertIsNotNone(glob_as_regex(glob).fullmatch(name))
+        self.assertEqual(name, _plain(glob))
+
+    def test_only_what_has_a_meaning_is_escaped(self) -> None:
+        self.assertEqual("A.b c],!^-", escaped("A.b c],!^-"))
+        self.assertEqual("[ ]A[*][?][[][{]b[}][ ]", escaped(" A*?[{b} "))
+
+    def test_the_tests_that_an_id_names_in_full(self) -> None:
+        for text, names in (
+            ("x::A.b", {"A.b"}),
+            ("x::A.[*]", {"A.[*]", "A.*"}),
+            ("x::A.[!a]", {"A.[!a]"}),
+            ("x::A.[!]", {"A.[!]", "A.!"}),
+            ("x::A.{b}", {"A.{b}"}),
+            ("x::A.[ab]", {"A.[ab]"}),
+            ("x", set()),
+            ("x::A", set()),
+            ("*::A.b", set()),
+        ):
+            self.assertEqual(frozenset(names), read_id(text).exact_names, text)
 
 
 if __name__ == "__main__":

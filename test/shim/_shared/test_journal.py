@@ -10,8 +10,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared.journal import Journal, JournalContents, JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._shared.journal_reading import JournalNews, JournalReader, read_journal

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 from torch_testing_shim.common_utils import TestCase, run_tests

@@ -8,8 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.history.failed_tests import failed_lines, tests_by_file
 from torch_testing_shim._runner.plan.request import Place, read_request

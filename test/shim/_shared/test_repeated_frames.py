@@ -5,8 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames

@@ -9,8 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import expecttest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared.device_map import parse_device_map
 from torch_testing_shim._shared.setting_rows import Setting

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._shared import values
 from torch_testing_shim.common_utils import TestCase, run_tests

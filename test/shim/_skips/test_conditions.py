@@ -1,10 +1,15 @@
-"""A test that may run on the CPU is never skipped for want of accelerators: here there is one, which is simulated."""
+"""Conditions that hang on a test. One that may run on the CPU is never skipped for want of accelerators: here there is
+one, which is simulated."""
 
+import functools
 import sys
+import unittest
 from pathlib import Path
 
 from torch_testing_shim._shared.journal import TestStatus
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim._skips.conditions import skip_reason, skip_where
+from torch_testing_shim.common_utils import TestCase, run_tests
+from torch_testing_shim.distributed._tensor.common_dtensor import with_comms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -110,6 +115,33 @@ class AllowCpu(InstalledQuartzTestCase):
         self.assertEqual(13, len(run.entries))
         for test in run.entries.keys() - skipped:
             self.assert_status(run, test, TestStatus.PASSED)
+
+
+class Conditions(TestCase):
+    def test_they_travel_outwards_through_wraps_and_the_first_reason_counts(self):
+        inner = skip_where(lambda case: "inner")
+        outer = skip_where(lambda case: None)
+
+        @outer
+        @with_comms
+        @inner
+        def test(case):
+            pass
+
+        self.assertEqual("inner", skip_reason(self, test))
+
+    def test_a_decorator_without_wraps_hides_them_and_the_test_still_skips(self):
+        @skip_where(lambda case: "inside")
+        def test(case):
+            pass
+
+        hidden = functools.partial(test)
+        self.assertIsNone(skip_reason(self, lambda case: hidden(case)))
+        with self.assertRaisesRegex(unittest.SkipTest, "inside"):
+            hidden(self)
+
+    def test_condition_sees_the_test_case(self):
+        self.assertEqual(self.id(), skip_reason(self, skip_where(lambda case: case.id())(lambda case: None)))
 
 
 if __name__ == "__main__":

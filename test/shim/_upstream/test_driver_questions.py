@@ -12,7 +12,7 @@ from torch_testing_shim._engine import driver
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._upstream import driver_questions
 from torch_testing_shim._upstream.driver_questions import QUESTIONS, ask, asking, rewritten
-from torch_testing_shim._upstream.sources import source_file
+from torch_testing_shim._upstream.modules import source_file
 from torch_testing_shim._upstream.statements import read_statements, whole_code
 from torch_testing_shim.common_utils import TestCase, run_tests
 

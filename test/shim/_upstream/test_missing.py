@@ -1,16 +1,69 @@
 """Stand-ins for missing names: a file that imports one loads, and whatever uses it fails."""
 
+import sys
+import textwrap
 import unittest
+from pathlib import Path
 
+from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._upstream.missing import MissingName, MissingNameError
 from torch_testing_shim.common_utils import TestCase, run_tests
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase
+
 missing = MissingName("upstream.name", "test_x.py")
+
 MESSAGE = "^the installed torch has no upstream.name, which test_x.py uses$"
 
 # What a file may do while it is being loaded.
 value_of_the_file = missing(3)
+
 attribute_of_the_file = missing.attribute
+
+
+FILE = """
+    import contextlib
+    import torch.testing._internal.common_utils as common
+    from torch.testing._internal.common_utils import TestCase, run_tests
+
+    try:
+        from torch.testing._internal.common_utils import caught
+    except (KeyError, ImportError):
+        caught = "absent"
+    try:
+        from torch.testing._internal.common_utils import caught_by_all
+    except:
+        caught_by_all = "absent"
+    suppressed = "absent"
+    with contextlib.suppress(ImportError):
+        from torch.testing._internal.common_utils import suppressed
+    try:
+        attribute = common.no_such_attribute
+    except AttributeError:
+        attribute = "absent"
+    try:
+        from torch.testing._internal.common_utils import needed
+    except ValueError:
+        needed = "absent"
+    try:
+        pass
+    except ImportError:
+        from torch.testing._internal.common_utils import also_needed
+
+    class Asking(TestCase):
+        def test_absent(self):
+            self.assertEqual({"absent"}, {caught, caught_by_all, suppressed, attribute})
+            self.assertFalse(hasattr(common, "no_such_name"))
+            self.assertIsNone(getattr(common, "no_such_name", None))
+
+        def test_needed(self):
+            self.assertEqual("absent", needed)
+
+    if __name__ == "__main__":
+        run_tests()
+"""
 
 
 @missing
@@ -98,6 +151,15 @@ class Missing(TestCase):
     def test_it_can_be_shown_and_hashed(self):
         self.assertIn("upstream.name", repr(missing))
         self.assertEqual(1, len({missing: 1}.keys()))
+
+
+class AskingTest(SampleTestCase):
+    def test_what_may_be_absent_is(self):
+        path = self.folder / "test_sample.py"
+        path.write_text(textwrap.dedent(FILE))
+        run = self.run_command("-m", "torch_testing_shim", str(path))
+        self.assert_status(run, "Asking.test_absent", TestStatus.PASSED)
+        self.assert_status(run, "Asking.test_needed", TestStatus.ERROR, "has no torch.testing._internal.*needed")
 
 
 if __name__ == "__main__":

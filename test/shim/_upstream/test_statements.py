@@ -3,8 +3,7 @@
 import marshal
 import textwrap
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._upstream.statements import read_statements, whole_code
 from torch_testing_shim.common_utils import TestCase, run_tests

@@ -1,14 +1,8 @@
 """Tests whose ranks are threads of the test process.
 
-multi_threaded        tests whose ranks are threads of the test process: `MultiThreadedTestCase`, and a
-                      decorator for a single method
-process_group         A process group whose ranks are threads of one process
-thread_run            one run of ranks that are threads: their worlds, their store, their process group, their
-                      verdict
-thread_world          A world of process groups for each thread, in the place of the one that torch.distributed
-                      keeps for the process
-threaded_collectives  what each collective does with what all ranks have brought, where these are threads: pure
-                      functions of tensors
-threaded_works        what collectives of threads are told by and return: tensors in words, and works that are
-                      done
+multi_threaded  `MultiThreadedTestCase`, and `spawn_threads_and_init_comms` for a single method
+thread_run      one run of a test's ranks: their worlds, their store, their verdict
+thread_world    a world of process groups for each thread, in place of torch.distributed's one
+process_group   the process group between them
+collectives     what each collective does with the tensors of all ranks
 """

@@ -5,31 +5,26 @@ from __future__ import annotations
 import functools
 import threading
 import types
-import unittest
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch._C._distributed_c10d import Store
 
-from torch_testing_shim._cases.base import TestCase
-from torch_testing_shim._cases.limits import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
+from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.threads.thread_run import Failure, ThreadedRun, threaded_process_group
-from torch_testing_shim._cases.wrapped_method import chosen_name, no_rank, require_set_up, wrap_method
+from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
 from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS
-from torch_testing_shim._skips.conditions import skip_reason
-
-__all__ = ["MultiThreadedTestCase", "spawn_threads_and_init_comms"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
-class MultiThreadedTestCase(TestCase):
+class MultiThreadedTestCase(RankTestCase):
     """A test case whose methods run in `world_size` threads of the test process, with a process group between them
     (upstream's `MultiThreadedTestCase`, torch 2.13).
 
@@ -48,12 +43,8 @@ class MultiThreadedTestCase(TestCase):
     rank: int = MAIN_THREAD_RANK
     threads: list[threading.Thread]
     global_store: Store
+    _ranks_are_processes = False
     _run_of_threads: ThreadedRun | None = None
-
-    def __init__(self, method_name: str = "runTest", methodName: str = "runTest") -> None:
-        name = chosen_name(method_name, methodName)
-        super().__init__(name)
-        wrap_method(self, name, self.join_or_run)
 
     @property
     def world_size(self) -> int:
@@ -68,7 +59,7 @@ class MultiThreadedTestCase(TestCase):
             if instance.rank != self.MAIN_THREAD_RANK:
                 return fn()
             if not getattr(instance, "threads", ()):
-                raise no_rank(self, "_spawn_threads")
+                raise self._no_rank("_spawn_threads")
             return instance._join_threads(instance.threads, fn)
 
         return types.MethodType(in_its_role, self)
@@ -95,11 +86,9 @@ class MultiThreadedTestCase(TestCase):
             unittest.SkipTest: the test cannot run here, or would run on no rank.
             LaunchError: `world_size` is no int.
         """
-        require_set_up(self)
+        self._require_set_up()
         name = self._current_test_name
-        reason = skip_reason(self, getattr(type(self), name))
-        if reason is not None:
-            raise unittest.SkipTest(reason)
+        self._skip_by_conditions(name)
         world_size = checked_world_size(self.world_size)
         note_sharing(self, world_size)
         run = ThreadedRun(world_size, seconds_for(self.id()), stops_at_subtest=self._stops_at_subtest)

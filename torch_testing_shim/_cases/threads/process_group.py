@@ -13,23 +13,28 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._cases.threads.thread_world import (
-    ThreadLocalWorld,
-    install_world,
-    rendezvous_of_this_world,
-    uninstall_world,
-)
-from torch_testing_shim._cases.threads.threaded_collectives import (
+from torch_testing_shim._cases.threads.collectives import (
     AllGather,
     AllReduce,
     AllToAll,
     AllToAllBase,
     Broadcast,
     Gather,
+    Receipt,
     ReduceScatter,
     Scatter,
+    by,
+    described,
+    listed,
+    ret_work,
+    rows_of,
 )
-from torch_testing_shim._cases.threads.threaded_works import Receipt, by, described, listed, ret_work, rows_of
+from torch_testing_shim._cases.threads.thread_world import (
+    ThreadLocalWorld,
+    install_world,
+    rendezvous_of_this_world,
+    uninstall_world,
+)
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_rendezvous import Call, Rendezvous
 
@@ -215,7 +220,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return Receipt(self._come_alone(src, self._rank, tag, "recv", tensors))
 
     def _come_alone(self, src: int, dst: int, tag: int, name: str, tensors: list[torch.Tensor]) -> Callable[[], None]:
-        """Comes to the next meeting of a sender and a receiver, who are members of this group; returns how to wait."""
+        """Comes to the next meeting of a sender and a receiver of this group. Returns a function that waits for it."""
         route = (src, dst, tag)
         number = next(self._routes.setdefault(route, itertools.count(1)))
         members, me = (self._members[src], self._members[dst]), self._members[self._rank]

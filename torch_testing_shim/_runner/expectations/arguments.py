@@ -1,4 +1,4 @@
-"""The options about expectations."""
+"""The options about expectations, and the file's format as `--help` shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXPECTATIONS_HEADING = "what is expected not to pass"
 
 
 def add_expectation_arguments(group: argparse._ArgumentGroup, path: Callable[[str], Path]) -> None:
-    """Adds them; `path` reads a path."""
+    """Add the options; `path` reads a path."""
     add = group.add_argument
     add("--expectations", type=path, metavar="FILE", help="TOML: which tests are xfail, skip or flaky; see below")
     add("--update-expectations", action="store_true", help="after the run, write into FILE what it has shown")
@@ -26,7 +26,7 @@ def add_expectation_arguments(group: argparse._ArgumentGroup, path: Callable[[st
 
 
 def wrong_use(given: dict[str, object]) -> str:
-    """What is wrong with how the options go together; "" where nothing is."""
+    """The mistake in a combination of the options; "" where there is none."""
     if given["update_expectations"] and given["expectations"] is None:
         return "--update-expectations goes with --expectations"
     if given["platforms"] and given["import_disabled_tests"] is None:

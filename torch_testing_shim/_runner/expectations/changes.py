@@ -1,4 +1,4 @@
-"""What `--update-expectations` changes, so that the file says what this run has shown. Pure.
+"""The changes of `--update-expectations`, after which the file agrees with this run. Pure.
 
 | what happened | change |
 | --- | --- |
@@ -8,6 +8,8 @@
 | an xfail failed by another error | the entry takes this error |
 
 A test whose process crashed has no verdict, and changes nothing; neither does a file that was stopped.
+
+An `error` is the first line of a failure as a regular expression that the same failure matches in another run.
 """
 
 from __future__ import annotations
@@ -65,12 +67,12 @@ Change = Removal | NewError | Addition
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where and when a run was, as new entries say it.
+    """Place and time of a run, as new entries name them.
 
     Attributes:
-        date: the day, as ISO 8601 has it.
+        date: the day, in ISO 8601.
         torch: the version of torch; "" where it is not known.
-        device: the device type where a file's process has told none; "" where it is not known.
+        device: the device type of a file whose process has reported none; "" where it is not known.
     """
 
     date: str
@@ -86,15 +88,15 @@ def changes_after(
     listed: Listed,
     context: RunContext,
 ) -> list[Change]:
-    """The changes after a run, in the order of the file; additions last.
+    """Return the changes after a run, in the order of the file; additions last.
 
     Args:
         every: all entries of the file.
         holding: those that hold with the version of torch in use.
-        results: the files that have run, as their processes told it: before any judgement.
+        results: the files that have run, before any judgement.
         unmatched: the entries that match no test.
-        listed: what was chosen.
-        context: where and when that was.
+        listed: the tests that the run has listed.
+        context: place and time of the run.
     """
     told = [result for result in results if not result.ending.is_stopped]
     changes: dict[Expectation, Change] = {entry: Removal(entry, "it matches no test") for entry in unmatched}
@@ -133,11 +135,11 @@ def _runs(result: FileResult) -> dict[str, list[JournalEntry]]:
 
 
 def _failed(result: FileResult, judge: Judge) -> Iterator[JournalEntry]:
-    """The runs by which tests have failed in the end, of those whose process lived to say so."""
+    """The runs by which tests have failed in the end, less those whose process crashed."""
     judged = judge.result(result)
     without_verdict = {fault.test for fault in result.faults}
     failed = {failure.test for failure in judged.failures} - without_verdict
-    for run, as_judged in zip(result.entries, judged.entries, strict=False):  # what was expected to crash comes after
+    for run, as_judged in zip(result.entries, judged.entries, strict=False):  # expected crashes come behind
         if run.test in failed and run.status in (TestStatus.FAILED, TestStatus.ERROR) and as_judged.status.is_failure:
             yield run
 
@@ -158,8 +160,8 @@ def _addition(file: str, run: JournalEntry, device: str, context: RunContext) ->
 def _without_conflicts(
     additions: Collection[Addition], every: Sequence[Expectation], changes: Sequence[Change], context: RunContext
 ) -> Iterator[Addition]:
-    """The additions that can stand beside the entries that stay: one of the same id that holds with other versions of
-    torch makes the new one hold with this version alone."""
+    """The additions that do not conflict with the entries that stay. Where an entry of the same id holds with other
+    versions of torch, the new one holds with this version alone."""
     removed = {change.entry for change in changes if isinstance(change, Removal)}
     wanted = {addition.entry.pattern for addition in additions}
     same: dict[object, list[Expectation]] = {}
@@ -174,18 +176,18 @@ def _without_conflicts(
             yield Addition(new)
 
 
-#: Which rank was first is chance, and so are process ids, addresses and temporary folders.
+#: These differ from run to run: the rank that fails first, process ids, addresses and temporary folders.
 RANK = re.compile(r"^rank \d+ (?:failed|errored): ")
 CHANGING = re.compile(
     r"(?P<pid>\bpid \d+)|(?P<address>\b0x[0-9a-fA-F]{6,})|(?P<path>(?<![\w.])/(?:tmp|dev/shm)/[^\s'\":]+)"
 )
 MARKS = {"pid": r"pid \d+", "address": r"0x[0-9a-fA-F]+", "path": r"\S+"}
-#: What of a line is taken, in characters; some messages are a page in one line.
+#: The most of a line that is taken, in characters; some messages are a page in one line.
 MOST_CHARACTERS = 200
 
 
 def cause_as_regex(reason: str) -> str:
-    """The regular expression, to be searched for, of a failure's reason; "" where there is none."""
+    """The regular expression that finds a failure's reason; "" where there is no reason."""
     line = next(iter(reason.splitlines()), "")
     text = RANK.sub("", line)[:MOST_CHARACTERS].strip()
     made, end = [], 0
@@ -196,5 +198,5 @@ def cause_as_regex(reason: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text without what means something in an expression; blanks and quotes stay, for people to read."""
+    """The text with an expression's special characters escaped; blanks and quotes stay, so that people can read it."""
     return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text)

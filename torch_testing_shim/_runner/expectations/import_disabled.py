@@ -2,9 +2,10 @@
 
     {"test_name (module.Class)": ["https://github.com/.../issues/1", ["linux", "rocm"]]}
 
-no platform means all; a number of the issue may stand in front. As in PyTorch (torch 2.13), `Class` also names the
-classes whose names begin so, and a test's name those that are made of it for a device type and a dtype. The list does
-not name files: a test goes to the files here that hold its class, and one without any is left out and counted.
+No platform means all; a number of the issue may stand in front. As in PyTorch (torch 2.13), `Class` also names the
+classes whose names begin with it, and a test's name also names the tests that are made of it for a device type and a
+dtype. The list does not name files: a test goes to the files here that define its class, and a test without such a file
+is left out and counted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..usage_error import UsageError
 from .rewriting import new_block
 
 ENTRY = re.compile(r"(?P<method>\S.*) \((?P<where>[\w.]+)\)", re.DOTALL)
-#: Device types as generic tests' names end in them, and dtypes likewise.
+#: The device types and dtypes that names of generic tests end in.
 DEVICES = ("cpu", "cuda", "xpu", "mps", "hpu", "meta", "lazy", "npu", "mtia", "xla", "privateuse1")
 DTYPES = (
     *("float16", "float32", "float64", "bfloat16", "complex32", "complex64", "complex128", "bool"),
@@ -41,10 +42,10 @@ class DisabledTest:
 
     Attributes:
         method: the test method's name.
-        module: the module that holds the class, "__main__" where that is not told.
+        module: the module of the class, "__main__" where it is not named.
         test_class: the class's name.
         issue: the address of the issue.
-        platforms: where it is disabled; empty for everywhere.
+        platforms: the platforms on which it is disabled; empty for all.
     """
 
     method: str
@@ -55,14 +56,14 @@ class DisabledTest:
 
 
 def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str], files: Mapping[str, Path]) -> str:
-    """Writes the expectations; returns a sentence about what was written.
+    """Write the expectations; return a sentence about them.
 
     Args:
-        platforms: those that count; empty for this machine's.
+        platforms: the platforms that count; empty for this machine's.
         files: the names of the test files that are here -> their paths.
 
     Raises:
-        UsageError: the list cannot be read, or the file is there or cannot be written.
+        UsageError: the list cannot be read, or the file exists or cannot be written.
     """
     if path.exists():
         raise UsageError(f"--import-disabled-tests: {str(path)!r} is there already; name a new file")
@@ -84,15 +85,15 @@ def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str],
 
 
 def here(platform: str) -> tuple[str, ...]:
-    """What the list calls the platform that Python calls `platform`."""
+    """The list's names of the platform that Python calls `platform`."""
     return PLATFORMS.get(platform, (platform,))
 
 
 def read_disabled(path: Path) -> list[DisabledTest]:
-    """The tests of a list.
+    """Read a list.
 
     Raises:
-        UsageError: it cannot be read, or is none.
+        UsageError: it cannot be read, or is not a list of disabled tests.
     """
     try:
         rows = json.loads(path.read_bytes())
@@ -120,10 +121,10 @@ def _disabled(name: str, value: Any, path: Path) -> DisabledTest:
 def expectations_of(
     disabled: Iterable[DisabledTest], classes: Mapping[str, TestClasses]
 ) -> tuple[list[Expectation], int]:
-    """The entries, one for each test and file, and how many tests have no file.
+    """Return the entries, one for each test and file, and the number of tests without a file.
 
     Args:
-        classes: the names of files -> what classes they hold.
+        classes: the names of files -> their classes.
     """
     entries: dict[str, Expectation] = {}
     missing = 0
@@ -136,7 +137,7 @@ def expectations_of(
 
 
 def _id_in(file: str, held: TestClasses, test: DisabledTest) -> str:
-    """The id of a test in a file; "" where the file has no such class."""
+    """The id of a test in a file; "" where the file does not define its class."""
     dotted = file.replace("/", ".")
     if test.module not in ("__main__", "") and not f".{dotted}".endswith(f".{test.module.removeprefix('test.')}"):
         return ""
@@ -159,7 +160,7 @@ def _source(path: Path) -> str:
         return ""
 
 
-#: What makes the classes of a generic one; its first argument is that class.
+#: The function that makes the classes of a generic one, which is its first argument.
 MAKER = "instantiate_device_type_tests"
 
 
@@ -179,7 +180,7 @@ class TestClasses:
 
 
 def read_classes(source: str) -> TestClasses:
-    """The classes in a file's source; none where it is no Python."""
+    """Read the classes off a file's source; none where it is not Python."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):

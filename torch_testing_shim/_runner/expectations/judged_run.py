@@ -1,4 +1,4 @@
-"""The expectations of one run: read before it, asked during it, and held against all of it at its end."""
+"""The expectations of one run: read before it, consulted during it, and compared with all results at its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .reading import installed_torch, is_in_range, parse_expectations, read_text
 from .rewriting import check_rewritable, rewritten
 from .unmatched import Listed, unmatched_entries
 
-#: The variable that names the file in which a process reads what it is told.
+#: The variable that names the skip list of a test file's process.
 VARIABLE = "TORCH_TESTING_SHIM_EXPECTATIONS"
 
 
@@ -32,14 +32,14 @@ def what_is_listed(tree: Tree, selected: Sequence[FileSelection], whole_files: f
 
 
 class JudgedRun:
-    """What `--expectations` makes of a run (a `RunJudgement`).
+    """The expectations of a run with `--expectations` (a `RunJudgement`).
 
     Args:
         options: the command line; it names the file.
-        listed: what was chosen.
+        listed: the tests that the run lists.
 
     Raises:
-        UsageError: the file cannot be read, something in it is wrong, or it is to be updated and cannot be.
+        UsageError: the file cannot be read, has mistakes, or cannot be updated where that is asked for.
     """
 
     def __init__(self, options: Options, listed: Listed) -> None:
@@ -55,7 +55,7 @@ class JudgedRun:
         self._holding = self._those_that_hold(self._entries)
         self._judges: dict[str, Judge] = {}
         self._variables: dict[str, dict[str, str]] = {}
-        self._told: dict[str, FileResult] = {}
+        self._unjudged: dict[str, FileResult] = {}
 
     def judge_of(self, file: str) -> Judge:
         if file not in self._judges:
@@ -73,7 +73,7 @@ class JudgedRun:
         return self._variables[file]
 
     def judge(self, result: FileResult) -> FileResult:
-        self._told[result.file] = result
+        self._unjudged[result.file] = result
         return self.judge_of(result.file).result(result)
 
     def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
@@ -83,8 +83,8 @@ class JudgedRun:
             return summary, []
         if summary.stopped_by is not None:
             return summary, [f"{self._name} was not updated: the run was stopped"]
-        told = [self._told[result.file] for result in summary.files]
-        changes = changes_after(self._entries, self._holding, told, unmatched, self._listed, self._context)
+        unjudged = [self._unjudged[result.file] for result in summary.files]
+        changes = changes_after(self._entries, self._holding, unjudged, unmatched, self._listed, self._context)
         if not changes:
             return summary, [f"{self._name}: nothing to change"]
         try:
@@ -101,14 +101,14 @@ class JudgedRun:
         self._judges = {}
         files = []
         for result in summary.files:
-            judged = self.judge_of(result.file).result(self._told[result.file])
+            judged = self.judge_of(result.file).result(self._unjudged[result.file])
             files.append(result if judged == result else finish(judged))
         summary = replace(summary, files=tuple(files))
         return replace(summary, unmatched=self._sentences(self._unmatched(summary)))
 
     def _unmatched(self, summary: RunSummary) -> list[Expectation]:
-        told = [self._told[result.file] for result in summary.files]
-        return unmatched_entries(self._holding.entries, told, self._listed, self._context.device)
+        unjudged = [self._unjudged[result.file] for result in summary.files]
+        return unmatched_entries(self._holding.entries, unjudged, self._listed, self._context.device)
 
     def _sentences(self, unmatched: Sequence[Expectation]) -> tuple[str, ...]:
         return tuple(f"{self._name}: {entry.id} matches no test" for entry in unmatched)

@@ -1,4 +1,4 @@
-"""What an entry makes of a test's result. Pure.
+"""The effect of an entry on a test's result, and the interface to a run's expectations. Pure.
 
 | | xfail | flaky | skip |
 | --- | --- | --- | --- |
@@ -7,7 +7,7 @@
 | failed by another error | failed, and says both | failed, and says both | failed |
 | skipped | skipped | skipped | skipped |
 
-A test that crashed its process, or ran when the file's time was over, has failed by what the runner names as the cause.
+A test that crashed its process, or ran when the file's time was over, has failed by the cause that the runner names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-#: How many times a test runs again that is expected to be flaky, where `--retries` asks for no more.
+#: The retries of a test that is expected to be flaky, where `--retries` asks for no more.
 FLAKY_RETRIES = 2
 
 
@@ -34,19 +34,19 @@ class Judge:
 
     Attributes:
         expected: the entries about the file.
-        device: the device type where the file's process has told none.
+        device: the device type where the file's process has reported none.
     """
 
     expected: FileExpectations = field(default_factory=FileExpectations)
     device: str = ""
 
     def entry(self, entry: JournalEntry, device: str) -> JournalEntry:
-        """A test's entry as the expectations have it."""
+        """Judge a test's entry."""
         found = self.expected.find(entry.test, device or self.device)
         return entry if found is None else _judged(entry, found)
 
     def result(self, result: FileResult) -> FileResult:
-        """The same for all of a file. A crash that was expected becomes the entry of its test."""
+        """Judge all entries and faults of a file. An expected crash becomes the entry of its test."""
         if not self.expected.entries:
             return result
         entries = [self.entry(entry, result.device) for entry in result.entries]
@@ -67,7 +67,7 @@ class Judge:
         return judged if judged.status.is_pass else replace(fault, reason=judged.reason)
 
     def retries(self, entry: JournalEntry, device: str, retries: int) -> int:
-        """How many times the test of a failed entry runs again at most, where `--retries` says `retries`."""
+        """The most times that the test of a failed entry runs again, where `--retries` says `retries`."""
         found = self.expected.find(entry.test, device or self.device)
         is_known = found is not None and found.expect is Expect.FLAKY and _is_by(entry, found)
         return max(retries, FLAKY_RETRIES) if is_known else retries
@@ -94,7 +94,7 @@ def _because(found: Expectation) -> str:
 
 
 def _is_by(entry: JournalEntry, found: Expectation) -> bool:
-    """True where a failure is the one that the entry is about."""
+    """True where a failure has the error that the expectation names."""
     return not found.error or bool(_compiled(found.error).search(f"{entry.reason}\n{entry.detail}"))
 
 
@@ -107,36 +107,36 @@ class RunJudgement(Protocol):
     """The expectations of one run."""
 
     def judge_of(self, file: str) -> Judge:
-        """What judges the tests of a file."""
+        """The judge of the tests of a file."""
 
     def variables(self, file: str, folder: Path) -> dict[str, str]:
-        """What a process of a file finds in its environment.
+        """The variables of the processes of a file, which name its skip list.
 
         Args:
-            folder: where what it is told is written, once for each file.
+            folder: the folder for skip lists, one for each file.
 
         Raises:
-            UsageError: it cannot be written.
+            UsageError: the skip list cannot be written.
         """
 
     def judge(self, result: FileResult) -> FileResult:
-        """A file's result as the expectations have it."""
+        """Judge a file's result."""
 
     def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
-        """Says which entries match no test, and updates the file where that was asked for; the run is then judged by
-        what the file says now.
+        """Find the entries that match no test, and update the file where that was asked for; then judge the run by the
+        updated file.
 
         Args:
             summary: the run, judged.
-            finish: what is done with the result of a file that is now judged otherwise.
+            finish: gets the result of a file whose judgement has changed, and returns it.
 
         Returns:
-            The summary, and lines about what was changed.
+            The summary, and lines about the changes.
         """
 
 
 class NothingExpected:
-    """A run without expectations (a `RunJudgement`)."""
+    """The expectations of a run without any (a `RunJudgement`): it imports no library to read them."""
 
     def judge_of(self, file: str) -> Judge:
         return Judge()

@@ -20,7 +20,7 @@ from ..usage_error import UsageError
 
 KEYS = ("id", "expect", "reason", "issue", "when", "error")
 WHEN_KEYS = ("device", "torch")
-#: How many mistakes are told at once; a file in another format has one in each entry.
+#: The most mistakes in one message; a file in another format has one in each entry.
 MOST_TOLD = 20
 
 
@@ -28,7 +28,7 @@ def read_text(path: Path) -> str:
     """A file's text, its line ends as they are.
 
     Raises:
-        UsageError: it cannot be read, or is no text.
+        UsageError: it cannot be read, or is not text.
     """
     try:
         return path.read_bytes().decode("utf-8")
@@ -42,7 +42,7 @@ def toml_of(text: str) -> Any:
     """The tables of a TOML text.
 
     Raises:
-        ValueError: it is none; the message names the line.
+        ValueError: it is not TOML; the message names the line.
     """
     if sys.version_info >= (3, 11):  # Python's own reader is many times faster than one that keeps comments
         import tomllib
@@ -60,7 +60,7 @@ def parse_expectations(text: str, name: str) -> tuple[Expectation, ...]:
         name: the file, as messages name it.
 
     Raises:
-        UsageError: something is wrong; the message has one line for each mistake, with the entry's id.
+        UsageError: there are mistakes; the message has one line for each, with the entry's id.
     """
     try:
         tables = toml_of(text)
@@ -84,7 +84,7 @@ def parse_expectations(text: str, name: str) -> tuple[Expectation, ...]:
 
 
 def _mistakes(row: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with one entry."""
+    """The mistakes in one entry."""
     for key in row:
         if key not in KEYS:
             yield f"there is no key {key!r}; an entry has {', '.join(KEYS)}"
@@ -100,7 +100,7 @@ def _mistakes(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mistake_in(key: str, value: str | None) -> str:
-    """What is wrong with a text; "" where nothing is."""
+    """The mistake in a text; "" where there is none."""
     if value is None:
         return ""
     try:
@@ -171,10 +171,10 @@ def _read(text: str) -> SpecifierSet:
 
 
 def check_range(text: str) -> None:
-    """Looks whether `text` is a range, such as ">=2.6,<2.9".
+    """Check that `text` is a range, such as ">=2.6,<2.9".
 
     Raises:
-        ValueError: it is none; the message says so in a few words.
+        ValueError: it is not; the message says so in a few words.
     """
     try:
         parts = [part.operator for part in _read(text)]
@@ -186,14 +186,14 @@ def check_range(text: str) -> None:
 
 def is_in_range(version: str, text: str) -> bool:
     """True where a version lies in a range; "" is the range of all. A build ahead of a release, as 2.9.0a0, counts as
-    that release: PEP 440 has it in neither of <2.9 and >=2.9."""
+    that release: by PEP 440 it would lie in neither <2.9 nor >=2.9."""
     return not text or _read(text).contains(Version(version).base_version)
 
 
 @functools.lru_cache(maxsize=1024)
 def ranges_meet(one: str, other: str) -> bool:
-    """True where some version may lie in both ranges. It is looked for at their bounds, right after each, and at the
-    next release of each level: what meets at all meets there."""
+    """True where some version may lie in both ranges. The candidates are their bounds, the versions right after each,
+    and the next release of each level: ranges that overlap at all share one of these."""
     if not one or not other:
         return True
     both = _read(f"{one},{other}")

@@ -1,8 +1,8 @@
-"""The text of an expectations file with changes made: what is not changed stays as it is, to the last blank. Pure.
+"""Make changes in the text of an expectations file; the rest stays as it is, to the last blank. Pure.
 
 The text is taken apart at its `[[test]]` headers, so that a change sees one entry alone: tomlkit keeps the comments
-inside of it, and a comment between two entries stays where it is. An entry's own comment stands right above its header
-and goes with it. The result is read again, and has to say what was meant.
+inside it, and a comment between two entries stays where it is. An entry's own comment stands right above its header and
+goes with it. The result is read again, and must have the intended entries.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Block:
 
     Attributes:
         comment: the comment lines right above the header.
-        content: from the header to the last line that says something.
+        content: from the header to the last line that is neither blank nor a comment.
         rest: blank lines and comments up to the next entry's own comment.
     """
 
@@ -41,10 +41,10 @@ class _Block:
 
 
 def check_rewritable(text: str, name: str) -> None:
-    """Looks whether the text can be taken apart.
+    """Check that the text can be taken apart.
 
     Raises:
-        UsageError: entries are written in another way than under a `[[test]]` header each.
+        UsageError: an entry does not stand under a `[[test]]` header of its own.
     """
     _, blocks = _apart(text)
     ids = [row["id"] for row in toml_of(text).get("test", [])] if text.strip() else []
@@ -57,14 +57,14 @@ def check_rewritable(text: str, name: str) -> None:
 
 
 def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Change], name: str) -> str:
-    """The text with the changes made.
+    """Return the text with the changes made.
 
     Args:
-        entries: what the text says.
+        entries: the entries of the text.
         name: the file, as messages name it.
 
     Raises:
-        UsageError: the text cannot be changed so that it says what was meant.
+        UsageError: the changed text does not have the intended entries.
     """
     head, blocks = _apart(text)
     by_entry: dict[Expectation, Removal | NewError] = {
@@ -91,7 +91,7 @@ def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Chang
 
 
 def _apart(text: str) -> tuple[str, list[_Block]]:
-    """What stands above the first entry, and the entries."""
+    """The text above the first entry, and the entries."""
     lines = LINE.findall(text)
     headers = [number for number, line in enumerate(lines) if HEADER.match(line)]
     starts = [_start_of_comment(lines, header) for header in headers]
@@ -123,7 +123,7 @@ def _with_error(content: str, error: str) -> str:
 
 
 def new_block(entry: Expectation) -> str:
-    """An entry's text, its keys in the order of the format."""
+    """Return an entry's text, its keys in the order of the format."""
     when: dict[str, Any] = {}
     if entry.devices:
         when["device"] = entry.devices[0] if len(entry.devices) == 1 else list(entry.devices)
@@ -153,6 +153,6 @@ def new_block(entry: Expectation) -> str:
 
 
 def _text(value: str) -> String:
-    """A TOML text; a regular expression is easiest to read between single quotes, where a backslash is one."""
+    """A TOML string, between single quotes where that is possible: a regular expression is easiest to read there."""
     is_literal = "'" not in value and value.isprintable()
     return tomlkit.string(value, literal=is_literal)

@@ -1,7 +1,7 @@
-"""Which entries match no test. Pure.
+"""The entries that match no test. Pure.
 
-An entry is judged where this run has listed every test that it could match: all files that its id names have run whole.
-What `-k`, a shard, a stop or the choice of files has left out says nothing of the entries about it.
+An entry is judged where this run has listed every test that it could match: all files that its id names have run as a
+whole. An entry about tests that `-k`, a shard, a stop or the choice of files has left out is not judged.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..result import FileResult
 
 @dataclass(frozen=True)
 class Listed:
-    """What a run can tell of which tests there are.
+    """The tests that a run lists.
 
     Attributes:
-        names: the names of all files that could have been chosen.
-        whole: those of which nothing was left out by the choice.
-        is_whole_tree: nothing at all was left out.
+        names: the names of all files that could have been selected.
+        whole: the names of those of which all tests were selected.
+        is_whole_tree: all tests of all files were selected.
     """
 
     names: tuple[str, ...] = ()
@@ -31,12 +31,12 @@ class Listed:
 
 
 def is_listed(result: FileResult) -> bool:
-    """True where the file has told all of its tests."""
+    """True where the file has listed all of its tests."""
     return not result.ending.is_stopped and not any(not fault.test for fault in result.faults)
 
 
 def tests_of(result: FileResult) -> set[str]:
-    """The tests of a file: each that was to run has ended up as something."""
+    """The tests of a file: each that was planned is in its result."""
     reported = (entry.test for entry in result.entries)
     return {
         *reported,
@@ -48,13 +48,13 @@ def tests_of(result: FileResult) -> set[str]:
 def unmatched_entries(
     entries: Iterable[Expectation], results: Sequence[FileResult], listed: Listed, device: str = ""
 ) -> list[Expectation]:
-    """The entries that match no test, of those that the run can tell of.
+    """Return the entries that match no test, as far as the run can judge them.
 
     Args:
-        entries: those that hold with the version of torch in use.
+        entries: the entries that hold with the version of torch in use.
         results: the files that have run.
-        listed: what was chosen.
-        device: the device type where a file's process has told none.
+        listed: the tests that the run has listed.
+        device: the device type of a file whose process has reported none.
     """
     told = {result.file: result for result in results if result.file in listed.whole and is_listed(result)}
     tests = {name: tests_of(result) for name, result in told.items()}

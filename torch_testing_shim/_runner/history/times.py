@@ -129,7 +129,7 @@ def times_of(summary: RunSummary, whole: Collection[str], now: float) -> Times:
 
 
 def _file_time(result: FileResult, is_whole: bool, now: float) -> FileTime:
-    """Leaves out the duration of a test or a file that was cut short or skipped."""
+    """The durations of a file and its tests, less those that were cut short or skipped."""
     ending = result.ending
     at = ending.started_at or now - ending.seconds
     tests = {

@@ -1,4 +1,4 @@
-"""Which files run, in which order and in which parts.
+"""The plan of a run: its files, their order and their parts.
 
 tree        where test files lie, and what they are called; PyTorch's own with `--upstream`
 request     the words by which a user names files and tests -> names

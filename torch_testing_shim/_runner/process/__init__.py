@@ -2,7 +2,7 @@
 
 From the plan to a process there are three records, each frozen:
 
-    FileSelection  which tests of which file: the plan's
+    FileSelection  a file of the plan, with its selected tests
     RunOrder       one process of a file, and its kind: the first, one that resumes, a retry
     FileCommand    its command line and variables, as a developer would type them; a new interpreter runs it, or the
                    warm interpreter reads it as JSON and becomes it
@@ -24,7 +24,7 @@ One process:
     coverage_run   commands that run under coverage.py, and the report about all of them
     file_process   a file's process with its output and journal: started, watched, ended
     start          forked from the warm interpreter, or a new interpreter
-    child_process  a child that is waited for, whoever has forked it
+    child_process  a child of the runner's, started or adopted
     process_tree   which processes belong to a test file, and how they are ended: asked first, then by force
     output_file    what a file prints, read as it grows and kept small
 """

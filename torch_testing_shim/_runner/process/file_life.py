@@ -10,7 +10,7 @@ from torch_testing_shim._shared.journal import JournalEntry
 from ..cli.options import Options
 from ..expectations.judgement import Judge
 from ..plan.selection import FileSelection
-from ..plan.split import split_tests
+from ..plan.sharding import split_tests
 from ..result import FileResult
 from .fold import fold_runs
 from .retry import FinishedRun, RunKind, RunOrder, failed_runs, resume_after, retries_after

@@ -25,7 +25,7 @@ from ..expectations.judgement import NothingExpected, RunJudgement
 from ..history.times import Recorded
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
-from ..plan.split import part_count
+from ..plan.sharding import part_count
 from ..plan.tree import Tree
 from ..report.events import RunReport, Watcher
 from ..result import FileEnding, FileResult, RunSummary

@@ -1,4 +1,4 @@
-"""Which processes may start: those with room in the budget of rank slots and accelerators, until the run's end comes.
+"""The processes that may start: those with room in the budget of rank slots and accelerators, until the run's end.
 
 A file takes as many slots as its largest test has ranks. A core has room for `RANKS_PER_CORE` ranks, which wait for
 each other most of the time: two files of 4 ranks run at once on two cores, and ten do not, however many jobs are asked

@@ -1,4 +1,4 @@
-"""What a report is told while files run, by whichever schedule runs them.
+"""The calls that a report gets while files run.
 
     run_started(files)                     once, before the first
       process_started(file, part)          a process starts: a whole file, a part of a split one, or a test again
@@ -21,7 +21,7 @@ from ..result import FileResult
 
 
 class Watcher(Protocol):
-    """What sees a file's progress."""
+    """Sees the progress of one process of a file."""
 
     def on_output(self, chunk: bytes) -> None:
         """The file has printed `chunk`."""
@@ -34,7 +34,7 @@ class Watcher(Protocol):
 
 
 class RunReport(Protocol):
-    """What sees the progress of a run."""
+    """Sees the progress of a run."""
 
     def run_started(self, files: Sequence[str]) -> None:
         """These files will run, each name once, in this order."""
@@ -44,7 +44,7 @@ class RunReport(Protocol):
 
         Args:
             file: the file's name.
-            part: what of it the process runs, as people read it ("Class", "Class.test again"); empty for all of it.
+            part: the part of it that the process runs, as people read it ("Class", "Class.test again"); empty for all.
         """
 
     def process_ended(self, watcher: Watcher) -> None:

@@ -1,7 +1,7 @@
-"""The reports that are written when a run has ended: checked before it, so that nobody waits for a report in vain.
+"""The reports that are written when a run has ended. They are checked before it, so that nobody waits for one in vain.
 
-A report is written beside its place and then put there, so that a reader finds a whole one or none; one that cannot be
-written is a problem of the run, never a silent gap.
+Each is written atomically: a reader finds a whole report or none. A report that cannot be written is a problem of the
+run, never a silent gap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .trace import trace_json
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where the user wants reports; None for no such report.
+    """The paths of the reports that the user wants; None for no such report.
 
     Attributes:
         html: the page.
@@ -33,7 +33,7 @@ class ReportFiles:
     json_lines: Path | None = None
 
     def check(self) -> None:
-        """Makes the folders that are missing, and removes what an earlier run left at the reports' places.
+        """Make the folders that are missing, and remove the reports of an earlier run.
 
         Raises:
             UsageError: a report cannot be written, or its library is not installed.
@@ -45,7 +45,7 @@ class ReportFiles:
             _page_writer()
 
     def write(self, run: RecordedRun) -> list[str]:
-        """Writes the reports; returns one sentence for each that could not be written."""
+        """Write the reports; return one sentence for each that could not be written."""
         problems = []
         if self.json_lines is not None:
             problems += _written(self.json_lines, to_json_lines(run))
@@ -54,7 +54,7 @@ class ReportFiles:
         return problems + self.write_page([run], run.facts.exit_status)
 
     def write_page(self, runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[str] = ()) -> list[str]:
-        """Writes the page alone, of several runs if there are; see `page_html`."""
+        """Write the page alone, of one run or several (see `page_html`)."""
         if self.html is None:
             return []
         return _written(self.html, [_page_writer()(runs, exit_status, problems)])
@@ -81,7 +81,7 @@ def _check(path: Path) -> None:
 
 
 def _written(path: Path, parts: Iterable[str]) -> list[str]:
-    """Writes a report; returns one sentence where it could not be written."""
+    """Write a report; return one sentence where it could not be written."""
     try:
         write_whole(path, parts)
     except OSError as error:

@@ -1,4 +1,8 @@
-"""What GitHub Actions shows of a run: a folded group for each process, annotations, and the summary of the job."""
+"""A run for GitHub Actions: a folded group for each process, and annotations.
+
+A command is a line `::name key=value,...::text` in the log. Whatever a test prints could be one, so the output of tests
+is printed only between `::stop-commands::TOKEN` and `::TOKEN::`, with a token that nobody can guess.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,9 @@ class GitHubReport:
 
     Args:
         stream: standard output.
-        actions: what GitHub says of the step.
-        tree: the tree whose files run; paths outside the checkout are told from its root.
-        is_verbose: groups hold what the files print; otherwise a line for each test and the reports of failures.
+        actions: GitHub's variables about the step.
+        tree: the tree whose files run; paths outside the checkout start at its root.
+        is_verbose: groups hold the output of the files; otherwise a line for each test and the reports of failures.
     """
 
     def __init__(self, stream: BinaryIO, actions: GitHubActions, tree: Tree, *, is_verbose: bool = False) -> None:
@@ -46,7 +50,7 @@ class GitHubReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for stream in self._streams.values():  # what was said before the run broke off is to be seen
+        for stream in self._streams.values():  # show the output until the run broke off
             stream.finish()
 
     def run_started(self, files: Sequence[str]) -> None:
@@ -54,7 +58,7 @@ class GitHubReport:
         self._progress.plan(files)
 
     def process_started(self, file: str, part: str = "") -> Watcher:
-        """Opens a group."""
+        """Open a group."""
         with self._lock:
             number, total = self._progress.place(file)
             stream = self._multiplexer.open()
@@ -65,7 +69,7 @@ class GitHubReport:
             return process
 
     def process_ended(self, watcher: Watcher) -> None:
-        """Closes the group."""
+        """Close the group."""
         assert isinstance(watcher, RunningProcess)
         with self._lock:
             stream = self._streams.pop(watcher)
@@ -74,7 +78,7 @@ class GitHubReport:
             stream.finish()
 
     def file_ended(self, result: FileResult) -> None:
-        """Prints the file's line, and an annotation for each failure."""
+        """Print the file's line, and an annotation for each failure."""
         lines = [f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s"]
         lines += stopped_lines(result, with_detail=not self._is_verbose)
         if result.ending.processes_left:
@@ -82,18 +86,18 @@ class GitHubReport:
         self._say(lines)
         path = self._path_in_repository(result.file)
         for failure in result.failures:
-            if failure.label != DID_NOT_RUN:  # the crash that kept it from running has an annotation
+            if failure.label != DID_NOT_RUN:  # the crash that prevented it has an annotation
                 self._multiplexer.line(failure_annotation(failure, path))
         if not result.flaky_fails:
             for failure in result.flaky:
                 self._multiplexer.line(failure_annotation(failure, path, level="warning"))
 
     def lines(self, lines: Sequence[str]) -> None:
-        """Prints lines that the user asked for."""
+        """Print lines that the user asked for."""
         self._say(lines)
 
     def finished(self, summary: RunSummary) -> None:
-        """Prints the failures, what did not run, and the last line."""
+        """Print the failures, the files that did not run, and the last line."""
         lines = [""]
         for failure in failures_to_list(summary):
             lines += [failure_line(failure), *([failure.detail.rstrip("\n")] if failure.detail else [])]
@@ -117,7 +121,7 @@ class GitHubReport:
                     self._streams[process].line(line)
 
     def _path_in_repository(self, file: str) -> str:
-        """The test file as an annotation names it: from the folder of the checkout."""
+        """The test file's path as an annotation has it: below the folder of the checkout."""
         path = self._tree.path(file)
         for folder in (self._actions.workspace, self._tree.root):
             if folder is not None and path.is_relative_to(folder):
@@ -125,7 +129,7 @@ class GitHubReport:
         return path.as_posix()
 
     def _say(self, lines: Sequence[str]) -> None:
-        """Lines that hold what tests say."""
+        """Print lines that may hold texts of tests."""
         stream = self._multiplexer.open()
         stream.line(without_commands("\n".join(lines), self._token).rstrip("\n"))
         stream.finish()
@@ -135,10 +139,10 @@ class GitHubReport:
         self._stream.flush()
 
 
-#: What a text of a command cannot hold as it is, and what a value of one cannot hold besides.
+#: The characters that are escaped in the text of a command, and in its values.
 TEXT_ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 VALUE_ESCAPES = {**TEXT_ESCAPES, ":": "%3A", ",": "%2C"}
-#: What GitHub shows of an annotation.
+#: The part of an annotation that GitHub shows.
 ANNOTATION_CHARACTERS = 4000
 
 TRACEBACK_HEAD = re.compile(r"Traceback \(most recent call last\)|\(most recent call first\)")
@@ -190,7 +194,7 @@ def failed_line(detail: str, file: str) -> int | None:
 
 
 def _is_file(path: str, file: str) -> bool:
-    """Whether a path of a traceback, absolute or relative to some folder, is that of a test file."""
+    """True where a path of a traceback, absolute or relative to some folder, may be a test file's."""
     own = f"/{file}.py"
     shown = f"/{path.replace(chr(92), '/').removeprefix('./').removeprefix('/')}"
     return shown.endswith(own) or own.endswith(shown)

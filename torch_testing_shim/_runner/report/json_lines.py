@@ -1,4 +1,4 @@
-"""JSON lines: one record on each line, for programs. A merged report is made of nothing else.
+"""JSON lines: one record on each line, for programs. A merged report is made from these alone.
 
     {"record": "run",  "version": 1, "started_at", "seconds", "exit_status", "command", "machine", "shard",
                        "stopped_by", "deadline", "not_run", "unmatched"}
@@ -13,12 +13,12 @@
     {"record": "interrupted", "version": 1, "file", "test", "reason", "detail"}
     {"record": "end",  "version": 1, "records"}
 
-Every record has both first fields. The run comes first, then each file with its tests, each test with its ranks, what
-the runner itself found ("fault") and what was interrupted; the end comes last, with the number of records before it, so
-that a torn file is told from a whole one. Times are in seconds, `started_at` since the epoch (0: not known). `attempt`
-is 0 for a test's first run and counts its reruns. `result` says what became of the test after all its attempts:
-"passed", "failed", "error", "skipped", "flaky" and so on; `status` how this attempt ended. `ranks` is how many rank
-records follow. New fields may come; `version` changes when one goes or means something else.
+Every record has both first fields. The run comes first, then each file with its tests, each test with its ranks, the
+runner's own findings ("fault") and the interrupted tests. The end comes last, with the number of records before it, so
+that a torn file can be told from a whole one. Times are in seconds, `started_at` since the epoch (0: not known).
+`attempt` is 0 for a test's first run and counts its reruns. `result` is the test's result after all its attempts:
+"passed", "failed", "error", "skipped", "flaky" and so on; `status` is the end of this attempt. `ranks` is the number of
+rank records that follow. New fields may be added; `version` changes when one is removed or changes its meaning.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from ..result import Failure, FileEnding, FileResult, RunSummary
 from .recorded_run import RecordedRun, RunFacts, rows_of
 
 VERSION = 1
-#: Of more shards than this nobody has machines; a number beyond it is a broken record.
+#: Nobody has more machines than this; a larger number of shards is a broken record.
 MOST_SHARDS = 10_000
 
 Made = TypeVar("Made")
 
-#: What the types of the dataclasses' fields, as they are written, allow in a record.
+#: The annotation of a dataclass's field -> the types of its values in a record.
 TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "bool": (bool,),
@@ -55,7 +55,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 
 class RecordsError(ValueError):
-    """The text is no whole report; the message says why, in a few words."""
+    """The text is not a whole report; the message says why, in a few words."""
 
 
 def to_json_lines(run: RecordedRun) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _test_fields(entry: JournalEntry) -> dict[str, Any]:
 
 
 def read_json_lines(lines: Iterable[str | bytes]) -> RecordedRun:
-    """Reads what `to_json_lines` wrote.
+    """Read the lines of `to_json_lines`.
 
     Raises:
         RecordsError: the text is something else, or torn.
@@ -133,7 +133,7 @@ def read_json_lines(lines: Iterable[str | bytes]) -> RecordedRun:
 
 
 class _Reading:
-    """What has been read so far."""
+    """The part of a report that has been read so far."""
 
     def __init__(self, run: dict[str, Any]) -> None:
         if run["record"] != "run":
@@ -183,7 +183,7 @@ class _Reading:
 
 @dataclass
 class _FileReading:
-    """What has been read of one file."""
+    """The part of one file's records that has been read so far."""
 
     ending: FileEnding
     is_refusal: bool
@@ -234,10 +234,10 @@ class _TestReading:
 
 
 def _of(kind: Callable[..., Made], record: dict[str, Any]) -> Made:
-    """The dataclass `kind` made of a record's fields of the same names; fields that are more are passed over.
+    """Make the dataclass `kind` of a record's fields of the same names; ignore other fields.
 
     Raises:
-        TypeError, ValueError: a field's value is nothing that the dataclass can have there.
+        TypeError, ValueError: a value does not fit its field.
     """
     wanted = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name, types in wanted.items():

@@ -3,9 +3,9 @@
     <folder>/<dotted.file>/TEST-<dotted.file>.xml      one <testsuite> per test class
 
 The default folder is test/test-reports/python-unittest. The reports keep to the schema of Jenkins' xUnit plugin, which
-Maven's Surefire and pytest write too. A test that ran when the user stopped the run, and what the runner itself found
-(a crash, a file that did not import), are errors here: whoever reads the report alone must not see green. Of a test
-that was run again, the later runs stand as Surefire writes them: `flakyFailure` where one passed, else `rerunFailure`.
+Maven's Surefire and pytest write too. A test that ran when the user stopped the run, and the runner's own findings (a
+crash, a file that did not import), are errors here, so that the report alone never shows green for them. The later runs
+of a test that was run again are written as Surefire does: `flakyFailure` where one passed, else `rerunFailure`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from junitparser import Error, Skipped
-from junitparser import Failure as FailureElement
-from junitparser import TestCase as PlainTestCase
+from junitparser import Error, Failure as FailureElement, Skipped, TestCase as PlainTestCase
 from junitparser.junitparser import FinalResult
 from junitparser.xunit2 import (
     FlakyError,
@@ -61,7 +59,7 @@ class JUnitReport:
             raise UsageError(f"cannot write JUnit XML to {str(self.folder)!r}: {error.strerror}") from error
 
     def write(self, result: FileResult) -> FileResult:
-        """Writes the report of one file; returns `result`, with a fault where the report could not be written."""
+        """Write the report of one file; return `result`, with a fault where the report could not be written."""
         dotted = result.file.replace("/", ".")
         path = self.folder / dotted / f"TEST-{dotted}.xml"
         unfinished = path.with_suffix(".part")

@@ -1,4 +1,4 @@
-"""What a run came to as GitHub's Markdown, for the summary of a job. Pure."""
+"""The result of a run as GitHub's Markdown, for the summary of a job."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def markdown_of(runs: Sequence[RecordedRun], problems: Sequence[str] = ()) -> st
     """The summary of one run, or of several that belong together.
 
     Args:
-        runs: what ran.
-        problems: what is wrong beside the tests.
+        runs: the runs.
+        problems: problems beside the tests.
     """
     return "\n".join([*_lines(runs, problems), ""])
 
@@ -77,13 +77,13 @@ def _table(*heads: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text as it is: nothing in it is Markdown or HTML, and it stays on one line."""
+    """The text with all of Markdown and HTML escaped, on one line."""
     one_line = "".join(character if character.isprintable() else " " for character in text)
     return re.sub(r"[^A-Za-z0-9 ./\u0080-\U0010ffff]", lambda found: f"&#{ord(found.group())};", one_line)
 
 
 def append_step_summary(actions: GitHubActions, text: str) -> list[str]:
-    """Adds Markdown to the summary of the job; returns one sentence where it could not be written."""
+    """Add Markdown to the summary of the job; return one sentence where it could not be written."""
     if actions.step_summary is None:
         return []
     try:

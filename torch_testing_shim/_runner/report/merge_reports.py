@@ -1,4 +1,4 @@
-"""Runs of several machines as one: their JSON lines are read, and there is one verdict.
+"""Merge the runs of several machines: read their JSON lines, and give one verdict.
 
 The reports of one group of shards lie in one folder. A group is whole when each of its shards has exactly one report
 that can be read to its end; whatever is missing is a failure, never a gap.
@@ -44,8 +44,8 @@ class MergedRuns:
 
 
 def one_verdict(exit_statuses: Iterable[int]) -> ExitStatus:
-    """The exit status of several runs together: one that was stopped decides, then one that failed in whatever way;
-    nothing ran where nothing ran anywhere."""
+    """Return the exit status of several runs: a stopped run decides, then a run that failed in any way; nothing ran
+    where nothing ran anywhere."""
     found = set(exit_statuses)
     for status in (ExitStatus.TERMINATED, ExitStatus.INTERRUPTED):
         if status in found:
@@ -56,7 +56,7 @@ def one_verdict(exit_statuses: Iterable[int]) -> ExitStatus:
 
 
 def read_groups(folders: Sequence[Path]) -> MergedRuns:
-    """Reads the reports below each of `folders`, a group each, which its folder's name names."""
+    """Read the reports below each of `folders`, one group each, called by the folder's name."""
     runs: list[RecordedRun] = []
     problems: list[str] = []
     for folder in folders:
@@ -81,7 +81,7 @@ def read_groups(folders: Sequence[Path]) -> MergedRuns:
 
 
 def missing_shards(shards: Sequence[tuple[int, int] | None]) -> Iterator[str]:
-    """What is wrong with a group that has reports of these shards, (which, of how many); None for no shard."""
+    """The problems of a group that has reports of these shards, as (index, count); None for a run that is no shard."""
     if not shards:
         return
     if None in shards:
@@ -102,7 +102,7 @@ def missing_shards(shards: Sequence[tuple[int, int] | None]) -> Iterator[str]:
 
 
 def _twice(runs: Sequence[RecordedRun]) -> Iterator[str]:
-    """Files that several shards have taken: those have not planned alike, and some other file may be in none."""
+    """Files that several shards have taken: these have planned differently, and some other file may be in none."""
     counts = Counter(name for run in runs for name in {*(f.file for f in run.summary.files), *run.summary.not_run})
     for name, count in sorted(counts.items()):
         if count > 1:
@@ -110,7 +110,7 @@ def _twice(runs: Sequence[RecordedRun]) -> Iterator[str]:
 
 
 def _contradiction(run: RecordedRun) -> str:
-    """A report that calls a run passed which has failures was not written by a run of ours, or not whole."""
+    """The problem of a report with failures and the exit status of a run without: no run writes such a report."""
     failed = sum(file.failed for file in run.summary.files)
     if failed and run.facts.exit_status in (ExitStatus.PASSED, ExitStatus.NOTHING_RAN):
         return f"{run.name}: the report has {failed} failures and the exit status {run.facts.exit_status}"

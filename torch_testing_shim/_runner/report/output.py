@@ -1,4 +1,4 @@
-"""What files print, passed on while they run: streamed one after the other, or line by line with the file in front.
+"""The output of files, passed on while they run: streamed one after the other, or line by line with the file in front.
 
 The multiplexer serialises the output of files that run at once: the oldest stream is live, and the others are buffered
 until it has ended. Streams that have ended meanwhile come next.
@@ -21,7 +21,7 @@ CHUNK_BYTES = 1 << 16
 
 
 class ProcessOutput(Protocol):
-    """Where the output of one process goes."""
+    """The destination of the output of one process."""
 
     def write(self, data: bytes) -> None:
         """The process has printed `data`."""
@@ -142,7 +142,7 @@ class OutputMultiplexer:
 
 
 class ShownOutput:
-    """Where the output of all processes goes.
+    """The destination of the output of all processes.
 
     Args:
         target: the binary stream that is written to, and flushed.

@@ -1,6 +1,6 @@
-"""The HTML page of a run, or of several that belong together: one file that needs nothing else, and runs no script.
+"""The HTML page of a run, or of several that belong together: one file that needs no other, and runs no script.
 
-The page's text is in `page.html.j2`, which escapes all that it is given; this module chooses what it is given.
+The page's text is in `page.html.j2`, which escapes all values; this module computes them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .recorded_run import RecordedRun, TestRow, noted_rows, rows_of
 from .timeline import timeline_of
 
 SLOWEST = 20
-#: What is shown of one report or output, and of a name, in characters, half of it from each end; what is left out is
+#: The most that is shown of one report or output, and of a name, in characters, half of it from each end; the rest is
 #: counted.
 SHOWN_CHARACTERS, NAME_CHARACTERS = 60_000, 600
-#: How many failures are shown with their reports: a page of more is too large to open, and the others are listed.
+#: The most failures that are shown with their reports, since a larger page is slow to open; the others are listed.
 SHOWN_REPORTS = 300
 
-#: What a terminal takes as colours and movements.
+#: The sequences by which a terminal changes colours and moves its cursor.
 ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
-#: What no reader sees, or what changes how the text around it reads: controls, surrogates, directions.
+#: Characters that are invisible, or that change how the text around them reads: controls, surrogates, directions.
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -40,8 +40,8 @@ class Finding:
     Attributes:
         row: the test.
         run: the name of the run that it was in; "" where there is one only.
-        ranks: its ranks, what ended badly first, the earliest of these before the others.
-        reruns: "passed", "failed": how its later runs ended.
+        ranks: its ranks, those that ended badly first, the earliest of these before the others.
+        reruns: its later runs.
     """
 
     row: TestRow
@@ -54,9 +54,9 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
     """The page.
 
     Args:
-        runs: what ran; usually one.
+        runs: the runs; usually one.
         exit_status: the verdict over all of them.
-        problems: what is wrong beside the tests, such as a report that is missing.
+        problems: problems beside the tests, such as a report that is missing.
     """
     rows = [(run, row) for run in runs for file in run.summary.files for row in rows_of(file)]
     failures = [_finding(run, row, len(runs)) for run, row in rows if row.is_failure]
@@ -86,7 +86,7 @@ def _template() -> Template:
 
 
 def visible(text: object, most: int = NAME_CHARACTERS) -> str:
-    """A name with nothing unseen in it: of a control its number is shown."""
+    """A name in which each invisible character is shown by its number."""
     return UNSEEN.sub(
         lambda found: f"<U+{ord(found.group()):04X}>",
         ESCAPE_SEQUENCE.sub("", _both_ends(str(text), most).replace("\r\n", "\n")),
@@ -94,12 +94,12 @@ def visible(text: object, most: int = NAME_CHARACTERS) -> str:
 
 
 def whole(text: str) -> str:
-    """A report or an output, likewise."""
+    """A report or an output in the same way."""
     return visible(text, SHOWN_CHARACTERS)
 
 
 def _both_ends(text: str, most: int) -> str:
-    """Both ends of a text that is too long for a page, and how much there was between them."""
+    """Both ends of a text that is too long for a page, and the number of characters between them."""
     left_out = len(text) - most
     if left_out <= 0:
         return text
@@ -128,7 +128,7 @@ def _finding(run: RecordedRun, row: TestRow, runs: int) -> Finding:
 
 
 def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestRow]]) -> Iterator[tuple[str, int]]:
-    """What the head of the page counts; passed, failed and skipped as the last line of the output has them."""
+    """The counts in the head of the page; passed, failed and skipped as in the last line of the output."""
     files = [file for run in runs for file in run.summary.files]
     yield "passed", sum(file.passed for file in files)
     yield "failed", sum(file.failed for file in files)
@@ -140,7 +140,7 @@ def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestR
 
 
 def _slowest(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[RecordedRun, TestRow]]:
-    """The tests that took longest; what the runner found has no time."""
+    """The tests that took longest; the runner's own findings have no time."""
     timed = [found for found in rows if found[1].entry.seconds]
     return sorted(timed, key=lambda found: -found[1].entry.seconds)[:SLOWEST]
 

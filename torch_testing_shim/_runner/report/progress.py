@@ -1,4 +1,4 @@
-"""How far a run has come, and how long it will go on."""
+"""The progress of a run: its running processes, the part that is done, and the time left."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch_testing_shim._shared.journal_reading import JournalNews
 def seconds_left(
     waiting: Sequence[str], running: Mapping[str, float], expected: Mapping[str, float], jobs: int
 ) -> float | None:
-    """How long a run will still take, in seconds; None where no time was recorded of any file.
+    """Return the time left of a run, in seconds; None where no duration is recorded of any file.
 
     Args:
         waiting: the files that have not started.
         running: the files that run -> for how many seconds they have.
-        expected: files -> the seconds that they took before; the others are taken to need the mean of these.
-        jobs: how many files run at once.
+        expected: files -> recorded durations, in seconds; a file without one counts as the mean of the others.
+        jobs: the number of files that run at once.
     """
     if not expected:
         return None
@@ -37,14 +37,14 @@ def short_duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts what a report is told.
+    """Counts files and tests for a report.
 
     Args:
-        expected: files -> the seconds that they took before.
-        jobs: how many files run at once.
+        expected: files -> recorded durations, in seconds.
+        jobs: the number of files that run at once.
 
     Attributes:
-        processes: what runs now, oldest first.
+        processes: the running processes, oldest first.
     """
 
     def __init__(self, expected: Mapping[str, float], jobs: int = 1) -> None:
@@ -60,7 +60,7 @@ class Progress:
         self._files = tuple(files)
 
     def place(self, file: str) -> tuple[int, int]:
-        """Which of the files that have started `file` is, from 1, and how many there are in all."""
+        """The 1-based place of `file` among the files that have started, and the number of all files."""
         self._seen.setdefault(file, time.monotonic())
         return list(self._seen).index(file) + 1, max(len(self._files), len(self._seen))
 
@@ -74,7 +74,7 @@ class Progress:
         self._ended.add(file)
 
     def summary_line(self) -> str:
-        """Where the run stands: "3/40 files  120 tests, 2 failed  about 4 min left"."""
+        """One line about the run: "3/40 files  120 tests, 2 failed  about 4 min left"."""
         parts = [f"{len(self._ended)}/{max(len(self._files), len(self._seen))} files"]
         parts.append(f"{self._tests} tests" + (f", {self._failed} failed" if self._failed else ""))
         waiting = [file for file in self._files if file not in self._seen]
@@ -95,18 +95,18 @@ def _line(process: RunningProcess) -> str:
 
 
 class RunningProcess:
-    """One process of a file.
+    """One running process of a file (a `Watcher`).
 
     Args:
         file: the file's name.
-        part: what of it the process runs; empty for all of it.
+        part: the part of it that the process runs; empty for all of it.
         take_tests: gets the tests that have ended since it was last called.
-        take_output: gets what the process prints.
+        take_output: gets the output of the process.
         take_look: called now and then.
 
     Attributes:
         started: when it started, in seconds of the monotonic clock.
-        news: what its journal has told last.
+        news: the latest news of its journal.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A run as written reports tell it: what it came to, and where and when that was.."""
+"""A run as written reports have it: its result, place and time, and a row for each test. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..result import FLAKY, FileResult, RunSummary
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Where and when a run was.
+    """Place and time of a run.
 
     Attributes:
-        started_at: when it started, in seconds since the epoch.
+        started_at: its start, in seconds since the epoch.
         seconds: its wall time.
-        exit_status: what run_test.py ended with.
+        exit_status: the exit status of run_test.py.
         command: the command line, as a shell takes it.
         machine: the machine in a few words.
-        shard: which of how many shards, or None where the run was no shard.
+        shard: (index, count) of the shard, or None where the run was no shard.
     """
 
     started_at: float
@@ -38,9 +38,9 @@ class RecordedRun:
     """One run.
 
     Attributes:
-        facts: where and when it was.
-        summary: what it came to.
-        group: where runs of several machines are merged, the group of shards that this one belongs to; else "".
+        facts: its place and time.
+        summary: its result.
+        group: the group of shards that it belongs to, where runs of several machines are merged; else "".
     """
 
     facts: RunFacts
@@ -49,7 +49,7 @@ class RecordedRun:
 
     @property
     def name(self) -> str:
-        """The run as people tell it from the others: "python3.11, shard 1 of 4"; "" where it is the only one."""
+        """The name of the run among others: "python3.11, shard 1 of 4"; "" where it is the only one."""
         shard = f"shard {self.facts.shard[0]} of {self.facts.shard[1]}" if self.facts.shard else ""
         return ", ".join(part for part in (self.group, shard) if part)
 
@@ -70,9 +70,9 @@ class TestRow:
 
     Attributes:
         file: the file's name.
-        label: how it ended, in one or two words: a status of the journal, "flaky", "interrupted", or what the runner
-            found ("crashed", "did not run").
-        entry: its first run; of what the runner found, made up from that; `test` is "" for the file itself.
+        label: its result, in one or two words: a status of the journal, "flaky", "interrupted", or a finding of the
+            runner ("crashed", "did not run").
+        entry: its first run, or an entry made of the runner's finding; `test` is "" for the file itself.
         reruns: its later runs, in their order.
         is_failure: the run is not green because of it.
     """
@@ -105,7 +105,7 @@ class TestRow:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be told of any of its runs whatever its status: devices that were shared, what it left behind."""
+        """Notes attached to its runs, reported whatever its status: shared devices, leftovers."""
         return tuple(dict.fromkeys(note for run in (self.entry, *self.reruns) for note in run.notes))
 
     @property
@@ -115,9 +115,9 @@ class TestRow:
 
 
 def rows_of(result: FileResult) -> tuple[TestRow, ...]:
-    """A file's tests in the order in which they ended, then what the runner found, then what was interrupted.
+    """Return a file's tests in the order in which they ended, then the runner's findings, then interrupted tests.
 
-    A test that was run again is one row; one that the file itself repeats is as many as it ran.
+    A test that was run again has one row; a test that the file itself repeats has one for each run.
     """
     again: dict[str, list[JournalEntry]] = {}
     for rerun in result.reruns:
@@ -139,7 +139,7 @@ def rows_of(result: FileResult) -> tuple[TestRow, ...]:
 
 
 def noted_rows(rows: Iterable[TestRow]) -> list[tuple[str, list[TestRow]]]:
-    """Notes and the tests that have them, commonest first; a test counts once, however often it ran."""
+    """Return notes and the tests that have them, commonest first; a test counts once, however often it ran."""
     by_note: dict[str, dict[str, TestRow]] = {}
     for row in rows:
         for note in row.notes:

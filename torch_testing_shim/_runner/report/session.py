@@ -1,4 +1,4 @@
-"""All reports of one run, from the check before it to what is written after it. The runner knows only this.
+"""All reports of one run, from the check before it to the files after it. The runner knows only this module.
 
 with RunReports(options, root, expected) as reports:
     summary = run_all(... report=reports.display, finish=reports.finish_file ...)
@@ -30,15 +30,15 @@ from .terminal import OutputMode, TerminalReport, make_console
 
 
 class RunReports:
-    """Everything that reports on a run; a context manager around the run itself.
+    """All reports on a run; a context manager around the run itself.
 
     Args:
-        options: which reports, and what is shown.
+        options: which reports are written and shown.
         tree: the tree whose files run.
-        expected: files -> the seconds that they took before; for the time left.
+        expected: files -> recorded durations, in seconds; for the time left.
 
     Attributes:
-        display: what the run is to tell of its progress (a `RunReport`).
+        display: sees the progress of the run (a `RunReport`).
 
     Raises:
         UsageError: a report cannot be written.
@@ -72,16 +72,16 @@ class RunReports:
         self.display.__exit__(kind, error, traceback)
 
     def finish_file(self, result: FileResult) -> FileResult:
-        """Writes what is written of each file as it ends; returns the result, with a fault where that failed."""
+        """Write the reports about one file as it ends; return the result, with a fault where that failed."""
         return self._junit.write(result) if self._junit is not None else result
 
     def finish(self, summary: RunSummary, lists: Sequence[str] = ()) -> int:
-        """Writes what is written at the end, prints the last lines, and returns the exit status.
+        """Write the reports about the run, print the last lines, and return the exit status.
 
-        A report that was asked for and could not be written makes a run fail that would have passed.
+        A run that passed fails where a report could not be written.
 
         Args:
-            summary: what the run came to.
+            summary: the result of the run.
             lists: lines that the user asked to read at the end.
         """
         run = RecordedRun(self._facts(summary.exit_status), summary)

@@ -1,6 +1,6 @@
-"""What people read: one line per file, failures as they happen, a table of what failed and why, and the last line.
+"""A run for people: one line per file, failures as they happen, a table of failures and their reasons, the last line.
 
-On a terminal, one more line shows the test that runs now. In a pipe there are plain lines only.
+On a terminal, live lines show the running tests. In a pipe there are plain lines only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DRAW_INTERVAL = 0.1
 
 
 class _Console(Console):
-    """rich's console, which leaves a closed pipe to `main`."""
+    """rich's console, but a closed pipe is left to `main`."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -42,7 +42,7 @@ def make_console() -> Console:
 
 
 class OutputMode(Enum):
-    """What becomes of what files print. It is shown with the report of a failure in any case."""
+    """The way in which the output of files is shown. The report of a failure shows its end in any case."""
 
     HIDDEN = "hidden"
     STREAMED = "streamed"  # as it comes; of files that run at once, one after the other
@@ -50,15 +50,14 @@ class OutputMode(Enum):
 
 
 class TerminalReport:
-    """Prints a run (a `RunReport`); a context manager, since a terminal's live lines have to be taken away whatever
-    happens.
+    """Prints a run (a `RunReport`); a context manager, since a terminal's live lines must go whatever happens.
 
     Args:
-        console: where lines go.
-        raw_output: where the files' own output goes, where the mode shows it.
-        mode: what becomes of the files' own output.
-        expected: files -> the seconds that they took before.
-        jobs: how many files run at once.
+        console: the destination of lines.
+        raw_output: the destination of the files' own output, where the mode shows it.
+        mode: the way in which the files' own output is shown.
+        expected: files -> recorded durations, in seconds.
+        jobs: the number of files that run at once.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class TerminalReport:
                 self._outputs.pop(watcher).finish()
 
     def file_ended(self, result: FileResult) -> None:
-        """Prints what the runner found about the file and the file's line."""
+        """Print the runner's findings about the file, and the file's line."""
         with self._lock:
             self._progress.end_file(result.file)
             shown = set()
@@ -135,7 +134,7 @@ class TerminalReport:
             self._draw(at_once=True)
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
-        """Prints the failures and notes, unless the output has just shown them."""
+        """Print the failures and notes, unless the output has just shown them."""
         failures = sum(entry.status.is_failure for entry in new)
         with self._lock:
             self._progress.add_tests(len(new), failures)
@@ -146,7 +145,7 @@ class TerminalReport:
                     self._line(line, style="yellow")
 
     def _draw(self, *, at_once: bool = False) -> None:
-        """Redraws the live lines, unless they were drawn just now."""
+        """Redraw the live lines, unless they were drawn just now."""
         with self._lock:
             now = time.monotonic()
             if self._live is None or (now - self._drawn < DRAW_INTERVAL and not at_once):
@@ -157,12 +156,12 @@ class TerminalReport:
             self._live.update(Group(*texts), refresh=True)
 
     def lines(self, lines: Sequence[str]) -> None:
-        """Prints lines that the user asked for; to be called after the context's end."""
+        """Print lines that the user asked for; call it after the context's end."""
         for line in lines:
             self._line(line)
 
     def finished(self, summary: RunSummary) -> None:
-        """Prints the table of failures, what did not run, and the last line; to be called after the context's end."""
+        """Print the table of failures, files that did not run, and the last line; call it after the context's end."""
         failures = failures_to_list(summary)
         if failures:
             self._line("")
@@ -196,7 +195,7 @@ class TerminalReport:
             self._line(failure.detail.rstrip("\n"))
 
     def _line(self, text: str, style: str = "") -> None:
-        """One line as it is: no markup, no wrapping; where output is shown, as soon as nobody is interrupted by it."""
+        """Print one line as it is: no markup, no wrapping; where output is shown, as soon as no stream is live."""
         if self._output is not None:
             self._output.line(self._styled(text, style))
         else:

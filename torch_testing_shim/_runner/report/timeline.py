@@ -1,4 +1,4 @@
-"""When what ran: the bars of a run's timeline, a lane for each file with its tests and their ranks. Pure.
+"""The bars of a run's timeline: a lane for each file, with its tests and their ranks. Pure.
 
 A lane has the file's process on top, its tests below, and a thin row for each rank below these. Lengths are in a
 thousandth of the run's time across and in pixels down.
@@ -17,13 +17,13 @@ from .recorded_run import RecordedRun, TestRow, rows_of
 WIDTH = 1000.0
 #: Heights of the rows of a lane, with the gap below each, in pixels.
 FILE_HEIGHT, TEST_HEIGHT, RANK_HEIGHT, GAP = 6.0, 12.0, 4.0, 1.0
-#: A bar is drawn at least this wide: a test of a millisecond is to be seen.
+#: The least width of a bar, so that a test of a millisecond is visible.
 LEAST_WIDTH = 1.5
-#: How many bars a timeline has at most: browsers are slow with more, and nobody reads them. Rank rows go first.
+#: The most bars of a timeline: browsers are slow with more, and nobody reads them. Rank rows are left out first.
 MOST_BARS = 12_000
-#: Where the last tick may be, in percent: its text stands to its right.
+#: The place of the last tick, in percent: its text stands to its right.
 LAST_TICK = 96.0
-#: How many ticks the axis has at most, and how far apart they may be, in seconds.
+#: The most ticks of the axis, and the distances between them, in seconds.
 MOST_TICKS = 10
 SHORT_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
 STEPS = (*SHORT_STEPS, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -31,7 +31,7 @@ STEPS = (*SHORT_STEPS, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 
 
 @dataclass(frozen=True)
 class Bar:
-    """A rectangle; `kind` is its class in the page's style, `title` what the pointer shows."""
+    """A rectangle; `kind` is its class in the page's style, `title` its text under the pointer."""
 
     left: float
     width: float
@@ -53,7 +53,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on the axis: how far from the left, in percent, and what it says."""
+    """A mark on the axis: its distance from the left, in percent, and its text."""
 
     left: float
     text: str
@@ -67,7 +67,7 @@ class Timeline:
         name: the run's, "" for the only one.
         lanes: its files, in the order in which they started.
         ticks: the axis.
-        left_out: what is not drawn, in words; empty where all is.
+        left_out: the parts that are not drawn, in words; empty where all are drawn.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Seconds since the epoch -> where that is."""
+    """Seconds since the epoch -> the place on the timeline."""
 
     begin: float
     seconds: float
@@ -104,7 +104,7 @@ def timeline_of(run: RecordedRun) -> Timeline:
 
 
 def _began(file: FileResult) -> float:
-    """When a file started; 0 where that is not known."""
+    """The start of a file; 0 where it is not known."""
     known = [entry.started_at for entry in file.entries if entry.started_at]
     return file.ending.started_at or min(known, default=0.0)
 

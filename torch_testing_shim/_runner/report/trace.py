@@ -1,9 +1,9 @@
 """The trace of a run, for Perfetto (https://ui.perfetto.dev) and Chrome's chrome://tracing.
 
-JSON in the trace event format: files are processes, their tests and each rank of them are tracks. Tests that ran at the
-same time, as those of a file in parts, have tracks of their own. Times are in microseconds since the run started.
+JSON in the trace event format: files are processes; their tests, and each rank of these, are tracks. Tests that ran at
+the same time, as in a file in parts, have separate tracks. Times are in microseconds since the run started.
 
-To Perfetto a track's number is a thread's: no two processes have the same, and a process's first is the process's own.
+Perfetto takes a track's number as a thread's: no two processes share one, and the first of a process is its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch_testing_shim._shared.journal import JournalEntry
 from ..result import FileResult
 from .recorded_run import RecordedRun, TestRow, rows_of
 
-#: A number that no process has: 0 is the system's own.
+#: The first process's number; 0 is the system's own.
 FIRST_NUMBER = 1
 
 
@@ -58,7 +58,7 @@ class _Tracks:
 
 
 def _spans(file: FileResult, tracks: _Tracks, begin: float) -> Iterator[dict[str, Any]]:
-    """What a file's process did; what has no start time cannot be drawn and is left out."""
+    """The spans of a file's process; tests without a start time cannot be drawn and are left out."""
     if file.ending.started_at:
         details = {"exit code": file.ending.exit_code, "failed": file.failed}
         yield tracks.span("file", file.file, file.ending.started_at - begin, file.ending.seconds, details)

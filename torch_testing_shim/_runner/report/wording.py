@@ -1,4 +1,4 @@
-"""A file's line and the failures of a run, as lines and tables have them. Pure."""
+"""Lines and rows that several reports share: failures, counts, notes, and the lists at the end of a run. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
 
-#: How many "did not run" of one file the table lists one by one; a large file that crashed early has hundreds.
+#: The most "did not run" of one file that the table lists one by one; a large file that crashed early has hundreds.
 LISTED_NOT_RUN = 10
-#: What the table shows of a reason; some messages are a page in one line.
+#: The most of a reason that the table shows; some messages are a page in one line.
 REASON_CHARACTERS = 300
 
 
 def failures_to_list(summary: RunSummary) -> list[Failure]:
-    """The rows of the table: all failures, with long rows of "did not run" of one file shortened."""
+    """The rows of the table of failures; a long series of "did not run" of one file is shortened."""
     rows: list[Failure] = []
     for file in summary.files:
         not_run = [failure for failure in file.failures if failure.label == DID_NOT_RUN]
@@ -30,7 +30,7 @@ def failures_to_list(summary: RunSummary) -> list[Failure]:
 
 
 def shortened(reason: str) -> str:
-    """A reason that fits a table; the whole of it stands in the report above."""
+    """A reason, shortened for a table; the report above has the whole."""
     return reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 4]} ..."
 
 
@@ -40,20 +40,21 @@ def failure_line(failure: Failure) -> str:
 
 
 def counts_of(result: FileResult) -> str:
-    """A file's counts: "3 passed, 1 failed, 1 flaky"; those that are none are left out."""
+    """A file's counts: "3 passed, 1 failed, 1 flaky"; zeros are left out."""
     counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped, "flaky": len(result.flaky)}
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no tests"
 
 
 def left_out_lines(summary: RunSummary) -> list[str]:
-    """How many tests the choice by hardware has left out; no line where it has left out none."""
+    """A line with the number of tests that the choice by hardware has left out; none where that is zero."""
     counts = [file.left_out for file in summary.files if file.left_out]
     files = "1 file" if len(counts) == 1 else f"{len(counts)} files"
     return [f"left out by --hw-classification: {sum(counts)} tests of {files}"] if counts else []
 
 
 def stopped_lines(result: FileResult, *, with_detail: bool = True) -> list[str]:
-    """What ran in a file when the user asked to stop, and where it stood; none for a file that was not stopped."""
+    """Lines about the tests that ran in a file when the user asked to stop, with their stacks; none for a file that was
+    not stopped."""
     if not result.ending.is_stopped:
         return []
     ran = " and ".join(f"{result.file}::{entry.test}" for entry in result.interrupted)
@@ -63,7 +64,7 @@ def stopped_lines(result: FileResult, *, with_detail: bool = True) -> list[str]:
 
 
 class NoteLines:
-    """The notes of a run's tests as lines of a log; that of mapped or shared devices, which every test has, once."""
+    """The notes of a run's tests as lines of a log; every test has a note of mapped or shared devices, shown once."""
 
     def __init__(self) -> None:
         self._marks: set[str] = set()
@@ -78,7 +79,7 @@ class NoteLines:
                 yield f"NOTE  {note}"
 
 
-#: How many tests with one reason are named; decorators of a whole file can skip hundreds.
+#: The most tests with one reason that are named; decorators of a whole file can skip hundreds.
 NAMED_TESTS = 3
 
 

@@ -1,4 +1,4 @@
-"""The runner's handle on its warm interpreter, which test files are forked from (see the folder's `__init__`)."""
+"""The runner's handle on the warm interpreter that test files are forked from (see the folder's `__init__`)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from ..process.command import (
 from ..process.output_file import OutputFile
 from .huge_pages import environment_for_huge_pages
 
-#: What the interpreter imports before it is ready: what nearly every test file imports.
+#: The modules that the interpreter imports before it is ready: those that nearly every test file imports.
 PRELOAD = ("torch", "torch.distributed", "torch_testing_shim.common_utils", "torch_testing_shim.common_distributed")
-#: How long it may take to be ready, or to start a file, in seconds: torch is read from a cold disk in less.
+#: The time in which it must be ready, or start a file, in seconds: torch is read from a cold disk in less.
 START_SECONDS = 120.0
 
-#: Without a folder on its import path that `python FILE` would not have.
+#: The interpreter's program. It drops the folder from its import path that `python FILE` would not have.
 PROGRAM = """
 import sys
 sys.path[:] = [folder for folder in sys.path if folder]
@@ -39,7 +39,7 @@ from torch_testing_shim._runner.warm.interpreter import main
 main(sys.argv[1:])
 """
 
-#: What differs from file to file, and is read when a test needs it and not when the interpreter or torch starts.
+#: Variables that differ from file to file, and are read when a test needs them, not when Python or torch starts.
 PER_FILE = frozenset(
     {
         MARK_VARIABLE,
@@ -59,8 +59,8 @@ class WarmInterpreter:
     """A started interpreter; it may still be importing.
 
     Attributes:
-        device_count: accelerators that files will use, as torch finds them; None until it is ready.
-        is_usable: it has neither ended nor fallen silent.
+        device_count: the accelerators that files will use, as torch finds them; None until it is ready.
+        is_usable: it has neither ended nor stopped answering.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class WarmInterpreter:
 
     @classmethod
     def start(cls, environment: Mapping[str, str], output: Path, preload: Sequence[str] = PRELOAD) -> WarmInterpreter:
-        """Starts an interpreter in the working folder.
+        """Start an interpreter in the working folder.
 
         Args:
-            environment: that of the files that are to run in it, but for what differs from file to file.
-            output: a path for what the interpreter prints.
+            environment: the environment of the files that will run in it; PER_FILE is left out.
+            output: a path for the interpreter's own output.
             preload: modules that it imports before it is ready.
 
         Raises:
-            WarmRefusal: there is none on this system, or it cannot be started.
+            WarmRefusal: this system cannot have one, or it cannot be started.
         """
         if sys.platform != "linux":
             raise WarmRefusal(f"fork is not safe on {sys.platform}")
-        adopt_orphans()  # so that what the interpreter forks twice is this process's child
+        adopt_orphans()  # so that the second fork of the interpreter becomes this process's child
         own = {name: value for name, value in environment.items() if name not in PER_FILE}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -113,21 +113,21 @@ class WarmInterpreter:
 
     @property
     def descriptor(self) -> int:
-        """Becomes readable when it has something to say."""
+        """Becomes readable when the interpreter has sent an event."""
         return self._requests.fileno()
 
     @property
     def is_starting_a_file(self) -> bool:
-        """A fork may be there whose process id has not been told yet."""
+        """True where a fork may exist whose process id is not known yet."""
         return bool(self._pending)
 
     def differences(self, environment: Mapping[str, str]) -> list[str]:
-        """The variables that the interpreter has started with other values of, and that its forks may not change."""
+        """The variables that have another value in the interpreter, and that a fork cannot change any more."""
         names = {*environment, *self._environment} - PER_FILE
         return sorted(name for name in names if environment.get(name) != self._environment.get(name))
 
     def make_ready(self) -> Iterator[None]:
-        """Yields until the interpreter is ready.
+        """Yield until the interpreter is ready.
 
         Raises:
             WarmRefusal: it cannot be used.
@@ -181,7 +181,7 @@ class WarmInterpreter:
         return ChildProcess(int(str(answer["pid"])))
 
     def close(self) -> None:
-        """Ends the interpreter. What was forked from it runs on."""
+        """End the interpreter. Its forks run on."""
         self.is_usable = False
         self._requests.close()
         self._output.close()
@@ -202,7 +202,7 @@ class WarmInterpreter:
                     self._answers[event["id"]] = event
 
     def _check(self, since: float) -> None:
-        """Raises WarmRefusal where the interpreter has ended, or takes too long."""
+        """Raise WarmRefusal where the interpreter has ended, or takes too long."""
         if not self.is_usable:
             raise WarmRefusal("the interpreter that files are forked from was given up")
         if self._process.has_ended():

@@ -1,8 +1,8 @@
-"""The warm interpreter's own code: take orders from the runner, import ahead, fork.
+"""The warm interpreter's own code: take requests from the runner, import ahead, fork.
 
-It stays pristine: it runs no test, starts no thread and touches no accelerator, so that a fork of it starts as a new
+It stays pristine: it runs no test, starts no thread and touches no accelerator, so that a fork of it starts like a new
 interpreter that has done its imports. It checks its threads before each fork, and refuses where there are any. It may
-import torch and all of torch_testing_shim but the runner.
+import torch and all of torch_testing_shim, but of the runner only `process.command`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Refusal(Exception):
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Runs the interpreter until the runner closes its end; in each fork of it, a test file.
+    """Run the interpreter until the runner closes its end; run a test file in each fork.
 
     Args:
         arguments: the descriptor of this end of the socket, the runner's process id, and modules to import.
     """
     descriptor, runner_pid, *modules = arguments
-    gc.disable()  # what modules make stays, and would be looked through again and again
+    gc.disable()  # objects of modules stay alive, and would be looked through again and again
     for module in modules:
         importlib.import_module(module)
     gc.enable()
@@ -89,7 +89,7 @@ class _Interpreter:
         return command
 
     def _fork_again(self, number: int) -> None:
-        """In the process between: forks the file's process and ends, whereby the runner becomes its parent."""
+        """In the process between: fork the file's process and end, so that the runner becomes its parent."""
         between = os.getpid()
         try:
             pid = os.fork()
@@ -104,10 +104,10 @@ class _Interpreter:
         os.setsid()
 
     def _prepare(self, command: FileCommand) -> None:
-        """Imports ahead what the file would import.
+        """Import ahead the modules that the file imports.
 
         Raises:
-            Refusal: what this interpreter has imported, or how, is not what the file would get from a new one.
+            Refusal: the file would get other modules from a new interpreter, or in another state.
         """
         with open(command.path, "rb") as stream:
             source = read_source(stream.read())
@@ -128,7 +128,7 @@ class _Interpreter:
             raise Refusal(f"{threads} threads run in the interpreter that files are forked from")
 
     def _import_ahead(self, imports: Sequence[str], source: FileSource) -> None:
-        """Imports what is new; what cannot be imported is left to the file, which will say so."""
+        """Import new modules; a module that cannot be imported is left to the file, which reports it."""
         known = len(sys.modules)
         _import_each(name for name in imports if name not in self._known)
         self._known.update(imports)
@@ -137,23 +137,22 @@ class _Interpreter:
             self._settle()
 
     def _settle(self) -> None:
-        """Makes this process ready to be forked after imports.
-
-        What is here is never collected, so forks do not copy its pages by collecting.
-        """
+        """Make this process ready to be forked after imports: objects are frozen, so that the collector of a fork does
+        not copy their pages."""
         gc.collect()
         gc.freeze()
         use_huge_pages()
 
     def _tell(self, event: dict[str, object]) -> None:
-        with suppress(OSError):  # the runner is gone; what was started for it dies with it
+        with suppress(OSError):  # the runner is gone, and the processes that were started for it die with it
             self._requests.send(json.dumps(event).encode("ascii"))
 
 
 def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
-    """What a file of PyTorch's imports, less PyTorch's harness: in its place what it is served, and what serves it."""
+    """The imports of a file of PyTorch's, with modules of this package in place of PyTorch's harness, and the modules
+    that serve these."""
     from torch_testing_shim._upstream.redirect import shim_module_of
-    from torch_testing_shim._upstream.statements import UPSTREAM
+    from torch_testing_shim._upstream.rewriting import UPSTREAM
 
     is_served = {name: name == UPSTREAM or name.startswith(f"{UPSTREAM}.") for name in source.imports}
     served = [shim_module_of(name) if is_served[name] else name for name in source.imports]
@@ -172,7 +171,7 @@ def _import_each(names: Iterable[str]) -> None:
 
 
 def _modules_in(folder: str) -> set[str]:
-    """The modules that a folder has to offer, which Python looks through first."""
+    """The names of modules and packages in a folder."""
     with os.scandir(folder) as entries:
         return {
             entry.name.removesuffix(".py")
@@ -182,8 +181,8 @@ def _modules_in(folder: str) -> set[str]:
 
 
 def _fork_hazard() -> str | None:
-    """Why the device that the files will use does not bear a fork of this interpreter. None also where the device or
-    the settings are wrong, which each file says of itself."""
+    """The reason why the files' device cannot be used in a fork of this interpreter; None where it can, and where the
+    device or the settings are wrong, which each file reports itself."""
     if "torch" not in sys.modules:
         return None
     from torch_testing_shim._engine.devices import DeviceError, fork_hazard
@@ -196,8 +195,8 @@ def _fork_hazard() -> str | None:
 
 
 def _device_count() -> int:
-    """Accelerators that the files will use; 0 where they run on the CPU, or where the settings are wrong, which each
-    file says of itself."""
+    """The number of accelerators that the files will use; 0 where they run on the CPU, and where the settings are
+    wrong, which each file reports itself."""
     if "torch" not in sys.modules:
         return 0
     from torch_testing_shim._engine.devices import DeviceError, device_in_use

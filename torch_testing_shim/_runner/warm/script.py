@@ -1,8 +1,7 @@
 """From a fork of the warm interpreter to what `python FILE ARGUMENTS` would be, or `python -m torch_testing_shim FILE`.
 
-The process gets the descriptors, environment, command line and import path that a new interpreter would have, a new
-`__main__`, and runs the file as that. Exceptions, exit codes, threads, `atexit` and the ends of objects go their usual
-ways.
+The process gets the descriptors, environment, command line and import path that a new interpreter would have, and runs
+the file as a new `__main__`. Exceptions, exit codes, threads, `atexit` and finalizers work as usual.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from torch_testing_shim._shared.exit_status import exit_code_of
 
 
 def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:
-    """Gives this process, a fresh fork, what a new interpreter would have.
+    """Give this process, a fresh fork, the state of a new interpreter.
 
     Args:
-        command: what the process becomes.
+        command: the command that the process becomes.
         environment: its whole environment.
-        output: the descriptor that the file prints to, both ways; it is closed.
+        output: the descriptor for standard output and error; it is closed.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor, name in ((nothing, 0), (output, 1), (output, 2)):
@@ -45,14 +44,14 @@ def become(command: FileCommand, environment: Mapping[str, str], output: int) ->
     _mark(environment[MARK_VARIABLE])
     os.environ.clear()
     os.environ.update(environment)
-    tempfile.tempdir = None  # it is TMPDIR's to say
+    tempfile.tempdir = None  # tempfile reads TMPDIR anew
     sys.argv = [command.path, *command.arguments] if command.harness is None else [*command.argv[1:]]
     sys.orig_argv = [*command.words]
     if not getattr(sys.flags, "safe_path", False):
         here = os.getcwd() if command.is_by_pytest else os.path.dirname(os.path.realpath(command.path))
         sys.path.insert(0, here)
     generator = sys.modules.get("numpy.random")
-    if generator is not None:  # a new interpreter has drawn another seed; Python's own generator does so at each fork
+    if generator is not None:  # a new interpreter would have its own seed; Python's generator reseeds at each fork
         generator.seed()
 
 
@@ -96,16 +95,16 @@ def _execute(command: FileCommand) -> None:
 def _end_without_torch(
     code: int, libraries: frozenset[str], modules: set[str], finalizers: Sequence[weakref.finalize[..., Any]]
 ) -> None:
-    """Ends the process as Python does, but for torch's own tear-down, which takes longer than a small test.
+    """End the process as Python does, but without torch's own tear-down, which takes longer than a small test.
 
-    It does nothing else than Python would where the file may have given that tear-down something to do, or has one of
-    its own: where threads run still, an accelerator's driver is there, or a shared library has been loaded.
+    It returns, and leaves the end to Python, where the file may need that tear-down or has its own: where threads still
+    run, an accelerator's driver is loaded, or a shared library has been loaded.
 
     Args:
         code: the exit status.
-        libraries: the shared libraries that were there before the file ran.
+        libraries: the shared libraries that were loaded before the file ran.
         modules: the modules that were imported then.
-        finalizers: what was then to be called at Python's end: for each library of operators, what takes it out.
+        finalizers: the finalizers that were registered then: one for each library of operators, which removes it.
     """
     threading._shutdown()  # type: ignore[attr-defined]
     torch_finalizers = [one for one in map(weakref.finalize.detach, finalizers) if one is not None]
@@ -116,7 +115,7 @@ def _end_without_torch(
         return
     for name in [*(name for name in sys.modules if name not in modules), "__main__"]:
         del sys.modules[name]
-    gc.collect()  # objects of the file hear of their end
+    gc.collect()  # finalize objects of the file
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
             stream.flush()
@@ -124,7 +123,7 @@ def _end_without_torch(
 
 
 def _finalizers() -> list[weakref.finalize[..., Any]]:
-    """What is to be called when an object, or else Python, ends."""
+    """The registered finalizers, in no order."""
     return list(weakref.finalize._registry)  # type: ignore[attr-defined]
 
 
@@ -165,8 +164,8 @@ def _below_this_file(traceback: types.TracebackType | None) -> types.TracebackTy
 
 
 def _mark(mark: str) -> None:
-    """Writes the mark over the interpreter's own, where the system shows a process's environment to others: what a fork
-    sets in its environment does not show there, and its children are forks too."""
+    """Write the mark over the interpreter's own, in the memory that the system shows to others as the environment: a
+    variable that a fork sets does not show there, and its children are forks too."""
     getenv = ctypes.CDLL(None).getenv
     getenv.restype = ctypes.c_void_p
     address = getenv(MARK_VARIABLE.encode("ascii"))

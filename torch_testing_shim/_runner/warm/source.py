@@ -1,8 +1,8 @@
-"""What a test file's source says about running it in a warm interpreter. Pure, but for looking for `conftest.py`.
+"""A test file's source, read for a warm run: its imports, and whether it can run warm. Pure, but for `conftest.py`.
 
-The file is not imported: what it imports at its top from torch and from this package is read off its syntax tree, and
-the interpreter imports it ahead, once for all files that want it. A file that prepares the environment before it
-imports torch has to have torch imported afterwards, so it cannot be run warm.
+The file is not imported: its imports from torch and from this package are read off its syntax tree, and the interpreter
+imports them ahead, once for all files that want them. A file that changes the environment before it imports torch needs
+torch to be imported afterwards, so it cannot run warm.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 
 from torch_testing_shim._engine.preload import names_in_code
 
-#: The packages that are imported ahead: torch, and what is built on it here.
+#: The packages that are imported ahead.
 AHEAD = ("torch", "torch_testing_shim")
-#: Names by which a file changes what an import of torch would read.
+#: Names by which a file changes the state that an import of torch reads.
 PREPARES = frozenset({"environ", "environb", "putenv", "unsetenv", "setrlimit", "sched_setaffinity"})
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """What stands in a file.
+    """The part of a file's source that matters to a warm run.
 
     Attributes:
         imports: modules to import ahead, in the file's order; names imported from a module come as "module.name",
@@ -38,7 +38,7 @@ class FileSource:
 
 
 def read_source(text: bytes) -> FileSource:
-    """Reads a file's source; of one that is no Python there is nothing to say."""
+    """Read a file's source; a source that is not Python has no imports and names."""
     try:
         tree = ast.parse(text)
         names = names_in_code(compile(tree, "<test file>", "exec", dont_inherit=True))
@@ -54,8 +54,8 @@ def read_source(text: bytes) -> FileSource:
 
 
 def preparing_conftest(path: str) -> str | None:
-    """The nearest `conftest.py` of a file that changes the environment or the process when pytest imports it, which is
-    before it imports the file; None where none does."""
+    """The nearest `conftest.py` of a file that changes the environment or the process when pytest imports it, before
+    the file; None where none does."""
     for folder in Path(path).parents:
         with suppress(OSError, SyntaxError, ValueError, RecursionError):
             conftest = folder / "conftest.py"
@@ -77,7 +77,7 @@ def _is_ahead(module: str) -> bool:
 
 
 def _prepares(node: ast.stmt) -> bool:
-    """True for a statement that runs at import and uses one of PREPARES; what a function does comes later."""
+    """True for a statement that runs at import and uses one of PREPARES; the bodies of functions run later."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return False
     return any(_name(one) in PREPARES for one in ast.walk(node))

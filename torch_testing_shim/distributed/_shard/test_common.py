@@ -10,8 +10,6 @@ import torch.nn as nn
 from torch_testing_shim._engine.devices import rank_device
 from torch_testing_shim._upstream.graft import served
 
-__all__ = ["SimpleMegatronLM"]
-
 __getattr__ = served(__name__)
 
 Pair = tuple[torch.Tensor | None, torch.Tensor | None]

@@ -7,8 +7,7 @@ import contextlib
 import io
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.cli.arguments import parse_options
 from torch_testing_shim._runner.cli.options import DEFAULT_FILE_TIMEOUT, Options

@@ -6,8 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.expectations.changes import RunContext, cause_as_regex, changes_after
 from torch_testing_shim._runner.expectations.unmatched import Listed

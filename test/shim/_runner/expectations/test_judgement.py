@@ -74,6 +74,7 @@ skip: marked: expected failure""",
         crashed = result(ran("A.b"), faults=(crash("A.a"), Failure("test_x", "A.c", DID_NOT_RUN, "x")))
         expected = judge(expectation("x::A.a", error="SIGSEGV"), expectation("x::A.c")).result(crashed)
         self.assertEqual((2, 1, DID_NOT_RUN), (expected.passed, expected.failed, expected.failures[0].label))
+        self.assertEqual(("A.a", 0.0), (expected.entries[-1].test, expected.entries[-1].seconds))
         other = judge(expectation("x::A.a", error="SIGBUS")).result(crashed)
         self.assertEqual((1, 2), (other.passed, other.failed))
         self.assertTrue(other.failures[0].reason.endswith("; expected was an error that matches 'SIGBUS'"))
@@ -96,6 +97,12 @@ skip: marked: expected failure""",
         self.assertEqual(5, flaky.retries(known, "", 5))
         self.assertEqual(0, flaky.retries(ran("A.a", FAILED, "other"), "", 0))
         self.assertEqual(0, judge(expectation("x")).retries(known, "", 0))
+
+    def test_a_flaky_test_runs_again_twice_on_its_device(self) -> None:
+        here = Judge(FileExpectations((expectation("x", FLAKY, devices=("npu",)),)), "npu")
+        failed = ran("A.a", FAILED, "why")
+        for device, times in (("npu", 2), ("cpu", 0), ("", 2)):
+            self.assertEqual(times, here.retries(failed, device, 0), device)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.expectations.changes import Addition, Change, NewError, Removal
 from torch_testing_shim._runner.expectations.reading import may_meet, parse_expectations

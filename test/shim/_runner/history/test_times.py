@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.history.times import (
     FileTime,
@@ -139,6 +138,13 @@ class ExpectedTest(TestCase):
         self.assertEqual({"whole": 9.0}, self.TIMES.expected([FileSelection("whole", ("New.test",))]))
         self.assertEqual({"whole": 6.0}, self.TIMES.expected([FileSelection("whole", excluded=("A.b",))]))
         self.assertEqual({"whole": 2.0}, self.TIMES.expected([FileSelection("whole", ("A",), ("A.b",))]))
+
+
+class RecordTest(TestCase):
+    def test_the_most_ranks_of_a_test_are_the_files(self) -> None:
+        self.assertEqual((0, None, 0), (FileTime().at, FileTime().seconds, FileTime().ranks))
+        tests = {"A.a": TestTime(1.0, 2.0, 3), "A.b": TestTime(1.0, 2.0, 8), "A.c": TestTime(1.0, 2.0)}
+        self.assertEqual(8, FileTime(tests=tests).ranks)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.file_facts import FileFacts, imports_torch, ranks_in_source, read_facts
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -54,7 +53,8 @@ class RanksTest(TestCase):
         cases = {
             "import unittest\n": 1,
             BASE + "    pass\n": 4,
-            BASE + "    world_size = 2\n": 2,
+            BASE + "    world_size = 1\n": 1,
+            BASE + "    world_size = 2\nother = 9\n": 2,
             BASE + "    world_size: int = 8\n": 8,
             BASE + "    @property\n    def world_size(self):\n        return 3\n": 3,
             "RANKS = 6\n" + BASE + "    @property\n    def world_size(self) -> int:\n        return RANKS\n": 6,

@@ -6,8 +6,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.process.command import FileCommand, read_command, write_command
 from torch_testing_shim.common_utils import TestCase, run_tests

@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from torch_testing_shim._runner.process.fold import fold, headline
+from torch_testing_shim._runner.plan.selection import FileSelection
+from torch_testing_shim._runner.process.fold import fold, fold_runs, headline
+from torch_testing_shim._runner.process.retry import FinishedRun, RunKind, RunOrder
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -190,6 +191,7 @@ error: a/test_x: ended with SIGABRT after it had finished""",
 A.b: the run was stopped while it ran: rank 1 still ran: 
 A.c: the run was stopped while it ran: its last lines""",  # noqa: W291
         )
+        self.assertEqual([0.1, 0.0], [entry.seconds for entry in result.interrupted])
 
 
 TESTS = st.sampled_from(["A.a", "A.b", "B.a", "B.b"])
@@ -238,6 +240,9 @@ class WordsTest(TestCase):
         chain += "Traceback (most recent call last):\n  File ...\nValueError: first line\nsecond line\nnoise at exit\n"
         self.assertEqual("ValueError: first line", headline(chain))
 
+    def test_an_exception_may_stand_alone_below_its_heading(self) -> None:
+        self.assertEqual("MemoryError", headline("Traceback (most recent call last):\nMemoryError\nmore\n"))
+
     def test_without_a_traceback_the_last_line_is_the_headline(self) -> None:
         self.assertEqual(
             "SyntaxError: invalid syntax", headline("  File x\n   (\n   ^\nSyntaxError: invalid syntax\n\n")
@@ -246,6 +251,57 @@ class WordsTest(TestCase):
 
     def test_a_traceback_that_was_cut_off_still_has_a_headline(self) -> None:
         self.assertEqual('File "x"', headline('Traceback (most recent call last):\n  File "x"\n'))
+
+
+class FoldRunsTest(TestCase):
+    """Processes of one file: parts, repetitions, what another took over, what ran again."""
+
+    def order(self, kind: RunKind = RunKind.FIRST, tests: str = "", **places: int) -> RunOrder:
+        return RunOrder(kind, FileSelection("a/test_x", tuple(tests.split())), **places)
+
+    def test_what_one_process_left_is_told_by_the_one_that_took_it_over(self) -> None:
+        left = journal(unfinished="A.a", planned="A.a A.b A.c", finished=False)
+        died = FinishedRun(self.order(), ending(-9), left)
+        rest = FinishedRun(self.order(RunKind.RESUME, "A.b"), ending(0), journal(entry("A.b")))
+        self.assertExpectedInline(
+            told(fold_runs([died, rest])),
+            """\
+crashed: a/test_x::A.a: the file's process ended with SIGKILL while this test ran
+did not run: a/test_x::A.c: the file's process ended with SIGKILL before it""",
+        )
+        other_part = replace(rest, order=self.order(RunKind.RESUME, "A.b", part=2, parts=2))
+        self.assertIn("A.b: the file's process ended with SIGKILL before it", told(fold_runs([died, other_part])))
+
+    def test_a_named_test_that_was_never_planned_did_not_run(self) -> None:
+        planned = journal(entry("A.a"))
+        whole = FinishedRun(self.order(RunKind.FIRST, "A.a A.b"), ending(0), planned)
+        self.assertEqual("", told(fold_runs([whole])))
+        for named in (self.order(RunKind.RESUME, "A.a A.b"), self.order(RunKind.FIRST, "A.a A.b", part=1, parts=1)):
+            self.assertExpectedInline(
+                told(fold_runs([FinishedRun(named, ending(0), planned)])),
+                """did not run: a/test_x::A.b: the file's process ended with exit status 0 before it""",
+            )
+            self.assertEqual("", told(fold_runs([FinishedRun(named, ending(0, is_stopped=True), planned)])))
+
+    def test_the_ending_is_that_of_the_first_process_that_did_not_end_well(self) -> None:
+        def run(number: int, exit_code: int, *, is_stopped: bool = False, left: int = 0) -> FinishedRun:
+            told_of = replace(ending(exit_code, f"process {number}"), is_stopped=is_stopped, processes_left=left)
+            return FinishedRun(self.order(number=number), replace(told_of, started_at=10.0 - number), journal())
+
+        good, bad, stopped = run(1, 0, left=1), run(2, 3, left=2), run(3, 0, is_stopped=True)
+        together = fold_runs([good, bad, stopped]).ending
+        self.assertEqual(("process 2", 3, 3.0), (together.output_tail, together.exit_code, together.seconds))
+        self.assertEqual((True, 3, 7.0), (together.is_stopped, together.processes_left, together.started_at))
+        self.assertEqual("process 3", fold_runs([good, stopped, run(4, 0)]).ending.output_tail)
+        self.assertEqual("process 4", fold_runs([good, run(4, 0)]).ending.output_tail)
+        self.assertFalse(fold_runs([good, run(4, 0)]).ending.is_stopped)
+
+    def test_a_test_that_ran_again_is_a_rerun_unless_the_user_stopped_it(self) -> None:
+        first = FinishedRun(self.order(), ending(1), journal(entry("A.a", FAIL, "why")))
+        retry = RunOrder(RunKind.RETRY, FileSelection("a/test_x", ("A.a",)), test="A.a", attempt=1)
+        again = FinishedRun(retry, ending(0), journal(entry("A.a")))
+        self.assertEqual((entry("A.a"),), fold_runs([first, again]).reruns)
+        self.assertEqual((), fold_runs([first, replace(again, ending=ending(0, is_stopped=True))]).reruns)
 
 
 if __name__ == "__main__":

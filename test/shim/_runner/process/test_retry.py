@@ -8,8 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.process.fold import fold_runs
@@ -18,9 +17,11 @@ from torch_testing_shim._runner.process.retry import (
     RunKind,
     RunOrder,
     failed_runs,
+    never_started,
     rerun_entry,
     resume_after,
     retries_after,
+    unfinished_entry,
 )
 from torch_testing_shim._runner.result import FileEnding, FileResult
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
@@ -108,6 +109,39 @@ def as_it_is(entry: JournalEntry) -> JournalEntry:
 def again(finished: FinishedRun, retries: int) -> tuple[RunOrder, ...]:
     """What runs again where each result counts as what it is."""
     return retries_after(finished, failed_runs(finished, as_it_is), lambda entry: retries)
+
+
+class WordsTest(TestCase):
+    def test_an_order_as_people_read_it(self) -> None:
+        for expected, order in (
+            ("", FIRST),
+            ("run 2", replace(FIRST, number=2)),
+            ("run 2, part 1 of 3", replace(FIRST, number=2, part=1, parts=3)),
+            ("part 1 of 3, the rest", replace(FIRST, kind=RunKind.RESUME, part=1, parts=3)),
+            ("A.a again", RETRY),
+            ("names of its tests", replace(FIRST, kind=RunKind.DISCOVER)),
+        ):
+            self.assertEqual(expected, str(order))
+
+    def test_a_test_that_is_planned_three_times_and_starts_twice_is_missing_once(self) -> None:
+        contents = JournalContents(("A.a",) * 3, entries(a=PASS) * 2, (), False)
+        self.assertEqual(("A.a",), never_started(contents))
+
+    def test_how_long_a_test_ran_that_never_ended_is_not_known(self) -> None:
+        entry = unfinished_entry("A.a", FileEnding("test_x", 3, 7.0, "tail"))
+        reason = "the file's process ended with exit status 3 while this test ran"
+        self.assertEqual(JournalEntry("A.a", TestStatus.ERROR, 0.0, reason, "tail"), entry)
+
+    def test_of_several_failures_that_of_the_test_itself_is_told(self) -> None:
+        other, own = (JournalEntry(f"A.{name}", FAIL, 0.1, f"of {name}") for name in ("z", "a"))
+        for failed, reason in (((other, own), "of a"), ((other,), "of z")):
+            finished = FinishedRun(RETRY, FileEnding("test_x", 1), JournalContents(("A.z", "A.a"), failed, (), True))
+            self.assertEqual(("A.a", reason), (rerun_entry(finished).test, rerun_entry(finished).reason))
+
+    def test_a_fixture_that_ran_again_is_known_by_what_shares_it(self) -> None:
+        fixture = replace(RETRY, test="A.setUpClass", selection=FileSelection("test_x", ("A",)))
+        self.assertEqual(PASS, rerun_entry(run(fixture, a=PASS)).status)
+        self.assertEqual(TestStatus.ERROR, rerun_entry(run(RETRY, b=PASS)).status)
 
 
 class AgainTest(TestCase):

@@ -8,8 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.report.github import (

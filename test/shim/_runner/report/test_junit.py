@@ -8,8 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import xmlschema
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from junitparser import JUnitXml, xunit2
 
 from torch_testing_shim._runner.report.junit import JUnitReport, junit_document

@@ -6,8 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report.markdown import append_step_summary, markdown_of
 from torch_testing_shim._shared.settings import GitHubActions

@@ -6,8 +6,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report.json_lines import to_json_lines
 from torch_testing_shim._runner.report.merge_reports import missing_shards, one_verdict, read_groups

@@ -7,8 +7,7 @@ import tempfile
 import threading
 from unittest import mock
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report import output as output_module
 from torch_testing_shim._runner.report.output import LINE_BYTES, OutputMultiplexer, ShownOutput

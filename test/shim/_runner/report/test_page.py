@@ -14,8 +14,7 @@ import unittest
 import zlib
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report.page import SHOWN_CHARACTERS, SHOWN_REPORTS, page_html, visible
 from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts

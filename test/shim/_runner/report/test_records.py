@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.report.json_lines import RecordsError, read_json_lines, to_json_lines
 from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts, describe_machine, rows_of

@@ -7,8 +7,7 @@ import io
 import signal
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rich.console import Console
 
 from torch_testing_shim._runner.report.terminal import OutputMode, TerminalReport

@@ -8,8 +8,7 @@ import sys
 import unittest
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.warm.huge_pages import (
     HUGE_BYTES,

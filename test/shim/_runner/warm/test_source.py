@@ -5,8 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from torch_testing_shim._runner.warm.source import FileSource, preparing_conftest, read_source
 from torch_testing_shim.common_utils import TestCase, run_tests

@@ -9,13 +9,17 @@ import torch.nn as nn
 from torch.distributed import rpc
 from torch.distributed._shard import shard_parameter, sharded_tensor
 
-from torch_testing_shim._cases.placements import rank_placements
+from torch_testing_shim._cases import sharded_tensors
+from torch_testing_shim._cases.sharded_tensors import rank_placements
 from torch_testing_shim._engine.devices import DeviceInUse, rank_device
 from torch_testing_shim._skips.conditions import skip_reason
 from torch_testing_shim.common_utils import TestCase, run_tests
-from torch_testing_shim.distributed._shard import sharded_tensor as face
-from torch_testing_shim.distributed._shard.sharded_tensor import TEST_GPU_NUM, ShardedTensorTestBase, with_comms
-from torch_testing_shim.distributed._shard.sharded_tensor import _test_st_common as st_common
+from torch_testing_shim.distributed._shard.sharded_tensor import (
+    TEST_GPU_NUM,
+    ShardedTensorTestBase,
+    _test_st_common as st_common,
+    with_comms,
+)
 from torch_testing_shim.distributed._shard.sharded_tensor._test_ops_common import (
     clone_module_parameter,
     gen_binary_op_func,
@@ -115,8 +119,8 @@ class Alone(TestCase):
     def decorated(self, device, **arguments):
         """Why a test with `with_comms` would be skipped on this device, as is known without ranks."""
         with (
-            mock.patch.object(face, "device_in_use", return_value=device),
-            mock.patch("torch_testing_shim._skips.needs.device_in_use", return_value=device),
+            mock.patch.object(sharded_tensors, "device_in_use", return_value=device),
+            mock.patch("torch_testing_shim._skips.by_ranks.device_in_use", return_value=device),
             mock.patch.object(dist, "is_backend_available", return_value=True),
         ):
             return skip_reason(Ranks("test_rpc"), with_comms(**arguments)(lambda case: None))
@@ -127,7 +131,7 @@ class Alone(TestCase):
         self.assertIsNone(self.decorated(DeviceInUse("cpu", 0)))
 
     def test_upstreams_own_files_are_skipped_where_upstream_skips_them(self):
-        with mock.patch.object(face, "is_installed", return_value=True):
+        with mock.patch.object(sharded_tensors, "is_installed", return_value=True):
             reason = "needs a device that nccl serves, found cpu"
             self.assertEqual(reason, self.decorated(DeviceInUse("cpu", 0)))
             self.assertIsNone(self.decorated(DeviceInUse("cpu", 0), backend="gloo"))
@@ -144,8 +148,13 @@ class Alone(TestCase):
             (DeviceInUse("xpu", 4), "nccl", "xccl"),
             (DeviceInUse("cpu", 0), "mpi", "mpi"),
         ):
-            with mock.patch.object(face, "device_in_use", return_value=device):
-                self.assertEqual(used, face._backend_here(asked))
+            with mock.patch.object(sharded_tensors, "device_in_use", return_value=device):
+                self.assertEqual(used, sharded_tensors._backend_here(asked))
+
+    def test_number_of_ranks_that_a_file_assigns(self):
+        self.assertEqual(4, ShardedTensorTestBase().world_size)
+        with mock.patch("torch_testing_shim.distributed._shard.sharded_tensor.TEST_GPU_NUM", 2):
+            self.assertEqual(2, ShardedTensorTestBase().world_size)
 
     def test_placements(self):
         with on(DeviceInUse("cpu", 0)):

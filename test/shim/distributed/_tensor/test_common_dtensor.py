@@ -4,9 +4,9 @@ import sys
 import unittest
 from pathlib import Path
 
+from torch_testing_shim._cases import dtensor
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
-from torch_testing_shim.distributed._tensor import common_dtensor
 from torch_testing_shim.distributed._tensor.common_dtensor import with_comms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -248,7 +248,7 @@ class WithComms(TestCase):
         self.assertEqual([("init", True, "gloo"), 3, "destroy"], events)
 
     def test_backend_strings(self):
-        unrepeated = common_dtensor._without_repeats
+        unrepeated = dtensor._without_repeats
         self.assertEqual("gloo", unrepeated("gloo"))
         self.assertEqual("cpu:gloo", unrepeated("cpu:gloo,cpu:gloo"))
         self.assertEqual("cpu:gloo,npu:hccl", unrepeated("cpu:gloo,npu:hccl"))

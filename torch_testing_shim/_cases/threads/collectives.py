@@ -1,4 +1,4 @@
-"""What each collective does with what all ranks have brought, where these are threads: pure functions of tensors.
+"""Collectives of ranks that are threads: what each does with what all have brought, how it is told, what it returns.
 
 A class stands for a collective; its `work` takes what every rank has brought, in the order of ranks, and fills the
 tensors that take the result. Names and shapes are upstream's (`distributed.multi_threaded_pg`, torch 2.13).
@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.distributed import ReduceOp
+from torch.futures import Future
 from torch.utils import _pytree
 
 __all__ = [
@@ -24,17 +26,24 @@ __all__ = [
     "AllToAllBase",
     "Broadcast",
     "Gather",
+    "Receipt",
     "ReduceScatter",
     "Scatter",
     "binop_reduce",
     "bitwise_reduce",
+    "by",
+    "described",
     "flatten_list",
-    "operator_of",
+    "listed",
+    "ret_work",
+    "rows_of",
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Tensors = Sequence[torch.Tensor]
+#: Whose stubs lack some names.
+_C10D: Any = torch._C._distributed_c10d
 
 
 def flatten_list(lst: Any) -> list[Any]:
@@ -72,7 +81,7 @@ _REDUCTIONS: dict[Any, Callable[[Tensors], torch.Tensor]] = {
 }
 
 
-def operator_of(op: Any) -> Any:
+def _operator_of(op: Any) -> Any:
     """The plain operator (`ReduceOp.SUM`) of a `ReduceOp` or of an operator."""
     return getattr(op, "op", op)
 
@@ -83,9 +92,9 @@ def _reduced(tensors: Tensors, op: Any) -> torch.Tensor:
     Raises:
         NotImplementedError: the operator is not known here.
     """
-    reduction = _REDUCTIONS.get(operator_of(op))
+    reduction = _REDUCTIONS.get(_operator_of(op))
     if reduction is None:
-        raise NotImplementedError(f"threaded ranks cannot reduce by {operator_of(op)}")
+        raise NotImplementedError(f"threaded ranks cannot reduce by {_operator_of(op)}")
     return reduction([tensor.data.to(tensors[0].device) for tensor in tensors])
 
 
@@ -201,3 +210,49 @@ def _parts(tensor: torch.Tensor, splits: Any, count: int) -> list[torch.Tensor]:
         raise ValueError(f"splits {sizes} do not add up to the {tensor.shape[0]} rows of the tensor")
     starts = [0, *itertools.accumulate(sizes)]
     return [tensor.data[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+
+
+def ret_work(ret: Any) -> dist.Work:
+    """A work that is done and has the result `ret`."""
+    done: Future[Any] = Future()
+    done.set_result(ret)
+    make: Callable[[Any], dist.Work] = _C10D._create_work_from_future
+    return make(done)
+
+
+def described(tensors: Any) -> tuple[str, tuple[Any, ...]]:
+    """Shapes and types of tensors for people, and their numbers of elements and types for comparison."""
+    flat = flatten_list(tensors)
+    shapes = ", ".join(f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in flat)
+    return f"of {shapes}", tuple((tensor.numel(), tensor.dtype) for tensor in flat)
+
+
+class Receipt(dist.Work):
+    """The work of a `recv`."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._wait = wait
+
+    def wait(self, timeout: Any = None) -> bool:
+        self._wait()
+        return True
+
+
+def listed(tensors: Any) -> list[torch.Tensor]:
+    return [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+
+
+def by(op: Any) -> str:
+    return f" by {getattr(_operator_of(op), 'name', _operator_of(op))}"
+
+
+def rows_of(whole: torch.Tensor, count: int, part: torch.Tensor) -> list[torch.Tensor]:
+    """The `count` equal parts of a tensor, as views that have the shape of `part`.
+
+    Raises:
+        ValueError: they are not of its size.
+    """
+    if whole.numel() != count * part.numel():
+        raise ValueError(f"{list(whole.shape)} are not {count} tensors of {list(part.shape)}")
+    return [row.view(part.shape) for row in whole.data.view(count, part.numel())]

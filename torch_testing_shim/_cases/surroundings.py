@@ -1,27 +1,76 @@
-"""Settings of torch.distributed that a test runs under, and what DDP has logged; `common_distributed` has the names."""
+"""What a test of torch.distributed runs with: accelerators for its ranks, folders to meet in, debug settings.
+
+`common_distributed` has the names.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import resource
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
 
+from torch_testing_shim._engine.devices import accelerator_in_use, device_in_use, rank_device
 from torch_testing_shim._shared.settings import changed_environment
+from torch_testing_shim._skips.flags import FILE_SCHEMA
 
-__all__ = ["core_dumps_disabled", "verify_ddp_error_logged", "with_dist_debug_levels", "with_nccl_blocking_wait"]
+__all__ = [
+    "accelerators",
+    "cleanup_temp_dir",
+    "core_dumps_disabled",
+    "init_multigpu_helper",
+    "initialize_temp_directories",
+    "verify_ddp_error_logged",
+    "with_dist_debug_levels",
+    "with_nccl_blocking_wait",
+]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
+#: What `initialize_temp_directories` has made and not yet been told to remove.
+_TEMPORARY = contextlib.ExitStack()
+
 _take_debug_level: Callable[[], None] = dist.set_debug_level_from_env  # type: ignore[attr-defined]
 
 #: After it, an error's text has C++ stacks, which the log leaves out.
 _CPP_STACKS = "\nException raised from "
+
+
+def accelerators() -> list[str]:
+    """The type of the accelerator in use, if there is one."""
+    device_type = accelerator_in_use()
+    return [] if device_type is None else [device_type]
+
+
+def init_multigpu_helper(world_size: int, backend: str) -> dict[int, list[int]]:
+    """Which accelerators each rank is to use, by index (upstream's name, torch 2.13): one for each rank where there are
+    enough, none where there are not. On the CPU each rank has the index of its own."""
+    if not device_in_use().has_room_for(world_size):
+        return {rank: [] for rank in range(world_size)}
+    indices = {rank: rank_device(rank).index for rank in range(world_size)}
+    return {rank: [rank if index is None else index] for rank, index in indices.items()}
+
+
+def initialize_temp_directories(init_method: str | None = None) -> None:
+    """Makes a temporary folder with the folders `barrier`, `test_dir` and `init_dir`, and tells it by TEMP_DIR, and by
+    INIT_METHOD how a process group is to meet: by `init_method`, or a file in it (upstream's name, torch 2.13)."""
+    folder = Path(_TEMPORARY.enter_context(tempfile.TemporaryDirectory()))
+    for name in ("barrier", "test_dir", "init_dir"):
+        (folder / name).mkdir()
+    method = init_method if init_method is not None else f"{FILE_SCHEMA}{folder / 'init_dir' / 'shared_init_file'}"
+    _TEMPORARY.enter_context(changed_environment({"TEMP_DIR": str(folder), "INIT_METHOD": method}))
+
+
+def cleanup_temp_dir() -> None:
+    """Removes what `initialize_temp_directories` has made, the variables included (upstream's name, torch 2.13)."""
+    _TEMPORARY.close()
 
 
 @contextlib.contextmanager

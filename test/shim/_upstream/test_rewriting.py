@@ -5,7 +5,7 @@ import functools
 import textwrap
 
 from torch_testing_shim._engine.unrun_body import UnrunBodyError
-from torch_testing_shim._upstream.dropped_results import check_results
+from torch_testing_shim._upstream.rewriting import check_results
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 DECORATORS = """

@@ -5,8 +5,6 @@ import inspect
 import os
 import resource
 import sys
-import types
-import unittest
 from pathlib import Path
 from unittest import mock
 
@@ -14,19 +12,19 @@ import torch
 import torch.distributed as dist
 
 from torch_testing_shim import common_distributed
-from torch_testing_shim._cases import communication, lazy_names
+from torch_testing_shim._cases import surroundings
 from torch_testing_shim._engine import devices, rank_device
 from torch_testing_shim._engine.devices import DeviceInUse
-from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._shared.journal import TestStatus
-from torch_testing_shim._skips import by_platform
+from torch_testing_shim._skips import capabilities
+from torch_testing_shim._upstream.graft import ours_in
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase
 
-CPU, CHOSEN = DeviceInUse("cpu", 0), DeviceInUse("cpu", 0, chosen=True)
+CPU = DeviceInUse("cpu", 0)
 
 
 def gpus(count, device_type="cuda"):
@@ -45,11 +43,11 @@ def forget_efa():
         common_distributed.EFA_PROBE_RESULT = None
 
 
-class Lazy(TestCase):
+class Names(TestCase):
     def test_every_name_is_found_and_no_other(self):
-        for text in (*lazy_names.HOMES, *lazy_names.ANSWERS):
+        for text in ours_in(common_distributed.__name__):
             with self.subTest(text):
-                self.assertIsNotNone(name(text))
+                getattr(common_distributed, text)
         with self.assertRaisesRegex(AttributeError, "common_distributed' has no attribute 'nothing'"):
             name("nothing")
 
@@ -57,12 +55,12 @@ class Lazy(TestCase):
         names = ("HAS_ACCELERATOR", "DDP_RANK_DEVICES", "ACCELERATOR_DIST_BACKENDS", "PLATFORM_SUPPORTS_SYMM_MEM")
         with (
             mock.patch.object(devices, "device_in_use", lambda: CPU),
-            mock.patch.object(by_platform, "device_in_use", lambda: CPU),
+            mock.patch.object(capabilities, "device_in_use", lambda: CPU),
         ):
             self.assertEqual([False, [], [], False], list(map(name, names)))
         with (  # a machine with GPUs cannot be had here
             mock.patch.object(devices, "device_in_use", lambda: gpus(2)),
-            mock.patch.object(by_platform, "device_in_use", lambda: gpus(2)),
+            mock.patch.object(capabilities, "device_in_use", lambda: gpus(2)),
         ):
             self.assertEqual([True, ["cuda"], ["nccl"], True], list(map(name, names)))
         with mock.patch.dict(os.environ, {"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": "7"}):
@@ -88,126 +86,9 @@ class Lazy(TestCase):
 
     def test_old_spelling(self):
         self.assertIs(common_distributed.MultiProcContinousTest, common_distributed.MultiProcContinuousTest)
-        self.assertIs(name("skip_if_rocm"), name("skip_if_rocm_multiprocess"))
 
 
-class Skips(TestCase):
-    """Each decorator on a test, on machines that cannot be had here: the device is what the test says it is."""
-
-    def run_decorated(self, decorator, device=CPU, world_size=4, **environment):
-        """The reason for which a decorated test skips; None where it runs."""
-
-        class Sample(unittest.TestCase):
-            def test_it(self):
-                ran.append(True)
-
-        Sample.test_it = decorator(Sample.test_it)
-        Sample.world_size = world_size
-        ran, result = [], unittest.TestResult()
-        modules = ("by_backend", "by_world", "by_platform")
-        with mock.patch.dict(os.environ, environment):
-            patches = [
-                mock.patch(f"torch_testing_shim._skips.{module}.device_in_use", lambda: device) for module in modules
-            ]
-            with patches[0], patches[1], patches[2]:
-                Sample("test_it").run(result)
-        self.assertEqual(([], []), (result.errors, result.failures))
-        self.assertEqual(not ran, bool(result.skipped))
-        return result.skipped[0][1] if result.skipped else None
-
-    def test_by_accelerators(self):
-        for_nccl, for_gloo = (name("require_n_gpus_for_nccl_backend")(2, backend) for backend in ("nccl", "gloo"))
-        too_few = "needs at least 2 accelerators, found 1"
-        self.assertEqual(too_few, self.run_decorated(for_nccl, gpus(1)))
-        self.assertIsNone(self.run_decorated(for_nccl, gpus(2)))
-        self.assertIsNone(self.run_decorated(for_gloo, gpus(1)))
-        self.assertEqual(too_few, self.run_decorated(name("nccl_skip_if_lt_x_gpu")("nccl", 2), gpus(1)))
-        self.assertIsNone(self.run_decorated(name("nccl_skip_if_lt_x_gpu")("gloo", 2), gpus(1)))
-        no_gpu = name("skip_if_no_gpu")
-        self.assertEqual("needs at least 4 accelerators, found 2", self.run_decorated(no_gpu, gpus(2)))
-        self.assertIsNone(self.run_decorated(no_gpu, gpus(2), WORLD_SIZE="2"))
-        self.assertEqual("needs at least 4 accelerators, found 0", self.run_decorated(no_gpu))
-        self.assertIsNone(self.run_decorated(no_gpu, CHOSEN))
-
-    def test_by_world_size(self):
-        small, odd = name("skip_if_small_worldsize"), name("skip_if_odd_worldsize")
-        self.assertEqual("the world size is too small: 7", self.run_decorated(small, world_size=7))
-        self.assertIsNone(self.run_decorated(small, world_size=8))
-        self.assertIsNone(self.run_decorated(small, world_size=7, BACKEND="mpi"))
-        self.assertEqual("the world size is odd: 3", self.run_decorated(odd, world_size=4, WORLD_SIZE="3"))
-        self.assertIsNone(self.run_decorated(odd, world_size=4))
-
-    def test_world_size_that_a_test_wants(self):
-        three = name("requires_world_size")(3)
-        self.assertEqual("needs at least 3 accelerators, found 2", self.run_decorated(three, gpus(2)))
-        self.assertIsNone(self.run_decorated(three, gpus(3)))
-
-        class Sample(unittest.TestCase):
-            @three
-            def test_three(self):
-                pass
-
-            def test_any(self):
-                pass
-
-        wanted = name("get_required_world_size")
-        self.assertEqual((3, 2), (wanted(Sample("test_three"), 2), wanted(Sample("test_any"), 2)))
-
-    def test_by_nccl(self):
-        new = name("requires_nccl_version")((2, 99), "for the test")
-        self.assertIsNone(self.run_decorated(new))  # says nothing of other devices
-        with mock.patch.object(dist, "is_nccl_available", lambda: False):
-            self.assertEqual("torch was built without NCCL", self.run_decorated(new, gpus(1)))
-        with (
-            mock.patch.object(dist, "is_nccl_available", lambda: True),
-            mock.patch("torch.cuda.nccl.version", lambda: (2, 26, 5)),
-        ):
-            self.assertEqual("needs NCCL 2.99, found 2.26.5: for the test", self.run_decorated(new, gpus(1)))
-            self.assertIsNone(self.run_decorated(name("requires_nccl_version")((2, 26), ""), gpus(1)))
-            self.assertRegex(self.run_decorated(name("requires_nccl_shrink")(), gpus(1)), "^needs NCCL 2.27, found")
-
-    def test_by_platform(self):
-        self.assertEqual(
-            "needs a device with multicast memory", self.run_decorated(name("requires_multicast_support")())
-        )
-        with mock.patch("importlib.util.find_spec", lambda _: None):
-            self.assertEqual(
-                "the package transformers is not installed", self.run_decorated(name("import_transformers_or_skip")())
-            )
-        with mock.patch.dict(sys.modules, transformers=types.ModuleType("transformers")):
-            sys.modules["transformers"].__spec__ = mock.Mock()
-            self.assertIsNone(self.run_decorated(name("import_transformers_or_skip")()))
-
-    def test_by_rocm(self):
-        arch, version = name("skip_if_rocm_arch_multiprocess"), name("skip_if_rocm_ver_lessthan_multiprocess")
-        for decorator in (name("skip_if_rocm_multiprocess"), arch(("gfx90a",)), version((6, 4))):
-            self.assertIsNone(self.run_decorated(decorator))
-        with (  # a machine with ROCm cannot be had here
-            mock.patch.multiple(DRIVER, may_start=True, _answers={}),
-            mock.patch.object(by_platform, "TEST_WITH_ROCM", True),
-            mock.patch.object(torch.version, "hip", "6.3.42133-1b9c17779"),
-            mock.patch("torch.cuda.get_device_properties", lambda _: mock.Mock(gcnArchName="gfx90a:sramecc+")),
-        ):
-            self.assertEqual("does not run on ROCm", self.run_decorated(name("skip_if_rocm_multiprocess")))
-            self.assertEqual("does not run on gfx90a", self.run_decorated(arch(("gfx90a",))))
-            self.assertIsNone(self.run_decorated(arch(("gfx942",))))
-            self.assertEqual("needs ROCm 6.4, found ROCm 6.3.42133", self.run_decorated(version((6, 4))))
-            self.assertIsNone(self.run_decorated(version((6, 2))))
-            self.assertEqual("needs another platform, found ROCm 6.3.42133", self.run_decorated(version()))
-
-    def test_capabilities(self):
-        is_enough = name("sm_is_or_higher_than")
-        self.assertTrue(is_enough(torch.device("cpu"), 99, 0))
-        with (
-            mock.patch.multiple(DRIVER, may_start=True, _answers={}),
-            mock.patch("torch.cuda.get_device_capability", lambda _: (8, 6)),
-        ):
-            cuda = torch.device("cuda", 0)
-            self.assertEqual([True, True, False], [is_enough(cuda, 8, minor) for minor in (0, 6, 9)])
-        self.assertEqual([True, False], list(map(name("requires_ddp_rank"), ("cuda:1", "cpu"))))
-
-
-class Means(TestCase):
+class Surroundings(TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -238,7 +119,7 @@ class Means(TestCase):
         expected = {CPU: {0: [0], 1: [1], 2: [2]}, gpus(4): {0: [0], 1: [1], 2: [2]}, gpus(2): {0: [], 1: [], 2: []}}
         for device, indices in expected.items():
             with (
-                mock.patch.object(communication, "device_in_use", lambda device=device: device),
+                mock.patch.object(surroundings, "device_in_use", lambda device=device: device),
                 mock.patch.object(rank_device, "device_in_use", lambda device=device: device),
             ):
                 self.assertEqual(indices, helper(3, "nccl"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from torch_testing_shim._cases.process_group_end import leave_group_after
+from torch_testing_shim._cases.world import leave_group_after
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -19,7 +19,7 @@ class KeepConnections(SampleTestCase):
     def test_connections_outlive_the_group(self):
         run = self.run_sample(
             """
-            from torch_testing_shim._cases.process_group_end import keep_connections, leave_group_after
+            from torch_testing_shim._cases.world import keep_connections, leave_group_after
 
             def sockets():
                 names = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]

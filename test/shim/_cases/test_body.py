@@ -1,10 +1,9 @@
-"""What the base classes of tests with ranks do with the method that they are made for."""
+"""`RankTestCase`: what the base classes of tests with ranks do with the method that they are made for."""
 
 import sys
-import unittest
 from pathlib import Path
 
-from torch_testing_shim._cases.wrapped_method import chosen_name, wrap_method
+from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -14,24 +13,22 @@ from harness_samples import SampleTestCase
 
 
 class WrappedMethod(TestCase):
+    class Case(RankTestCase):
+        def join_or_run(self, method):
+            return lambda: f"wrapped {method()}"
+
+        def test_a(self):
+            return "plain"
+
     def test_either_spelling_names_the_method(self):
-        self.assertEqual("test_a", chosen_name("test_a", "runTest"))
-        self.assertEqual("test_a", chosen_name("runTest", "test_a"))
-        self.assertEqual("runTest", chosen_name("runTest", "runTest"))
-
-    def test_the_instance_runs_what_was_wrapped(self):
-        class Case(unittest.TestCase):
-            def test_a(self):
-                return "plain"
-
-        case, other = Case("test_a"), Case("test_a")
-        wrap_method(case, "test_a", lambda method: lambda: f"wrapped {method()}")
-        self.assertEqual(("wrapped plain", "plain"), (case.test_a(), other.test_a()))
+        for case in (self.Case("test_a"), self.Case(methodName="test_a"), self.Case("runTest", "test_a")):
+            self.assertEqual(("test_a", "wrapped plain"), (case._testMethodName, case.test_a()))
+        self.assertEqual("plain", self.Case.test_a(case))
 
     def test_a_method_that_is_not_there(self):
-        wrap_method(unittest.TestCase(), "runTest", lambda method: self.fail("there is nothing to wrap"))
-        with self.assertRaisesRegex(ValueError, "there is no test method 'test_b' in"):
-            wrap_method(unittest.TestCase(), "test_b", lambda method: method)
+        self.assertEqual("runTest", self.Case()._testMethodName)
+        with self.assertRaisesRegex(ValueError, "no such test method"):
+            self.Case("test_b")
 
 
 WITHOUT_SUPER = """

@@ -1,0 +1,285 @@
+"""Tests of sharded tensors: the base class, sharding specs over four ranks, models.
+
+A backend that serves another accelerator than the one in use ("nccl", the default) is answered by the backend of the
+device in use, so that these tests run on the CPU too. In PyTorch's own files, which are run as they are, such a test is
+skipped as PyTorch skips it, unless the device was chosen by hand.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import operator
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from torch.distributed._shard import sharded_tensor
+from torch.distributed._shard.metadata import ShardMetadata
+from torch.distributed._shard.sharding_spec import ChunkShardingSpec, _internals as splitting
+from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
+
+from torch_testing_shim._cases.multi_process import MultiProcessTestCase
+from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
+from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
+from torch_testing_shim._skips.by_ranks import missing_backend
+from torch_testing_shim._skips.conditions import skip_where
+from torch_testing_shim._upstream.graft import assigned
+from torch_testing_shim._upstream.redirect import is_installed
+
+__all__ = [
+    "MyShardedModel1",
+    "MyShardedModel2",
+    "ShardedTensorTestBase",
+    "chunk_sharding_specs",
+    "clone_module_parameter",
+    "gen_binary_op_func",
+    "generate_chunk_sharding_specs_for_test",
+    "generate_enumerable_sharding_specs_for_test",
+    "generate_local_weight_sharding_params_for_test",
+    "rank_placements",
+    "with_comms",
+]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+TestFunction = Callable[..., Any]
+Spec = ChunkShardingSpec | None
+Group = dist.ProcessGroup | None
+
+_FACE = "torch_testing_shim.distributed._shard.sharded_tensor"
+
+ORDERS = ((0, 1, 2, 3), (2, 3, 0, 1), (3, 0, 1, 2))
+CORNERS = ((0, 0), (5, 0), (0, 5), (5, 5))
+SHAPE = (10, 20)
+_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "@": "matmul"}
+
+
+class ShardedTensorTestBase(MultiProcessTestCase):
+    """A multi-process test case whose ranks `with_comms` connects by a process group and RPC (upstream's
+    `ShardedTensorTestBase`, torch 2.13)."""
+
+    __module__ = _FACE
+
+    @property
+    def world_size(self) -> int:
+        """4, or what a test file assigns to TEST_GPU_NUM."""
+        return int(assigned(_FACE, "TEST_GPU_NUM") or DEFAULT_WORLD_SIZE)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._spawn_processes()
+
+    def init_pg(self, backend: str = "nccl") -> None:
+        """Sets up the default process group, with the backend that stands for `backend` on the device in use."""
+        bind_rank(self.rank)
+        dist.init_process_group(
+            _backend_here(backend),
+            init_method=f"file://{self.file_name}",
+            rank=self.rank,
+            timeout=group_timeout(self.id()),
+            world_size=self.world_size,
+        )
+
+    def init_rpc(self) -> None:
+        """Connects the ranks by TensorPipe, as worker0, worker1 and so on."""
+        from torch.distributed import rpc
+
+        face = importlib.import_module("torch_testing_shim.common_distributed")
+        options = rpc.TensorPipeRpcBackendOptions(
+            init_method=f"file://{self.file_name}.rpc", _transports=face.tp_transports()
+        )
+        if not device_in_use().is_cpu:
+            for peer in range(self.world_size):
+                options.set_device_map(f"worker{peer}", {rank_device(self.rank): rank_device(peer)})
+        connect: Any = rpc.init_rpc  # untyped in torch
+        connect(f"worker{self.rank}", rank=self.rank, world_size=self.world_size, rpc_backend_options=options)
+
+    def init_comms(self, init_rpc: bool = True, backend: str = "nccl") -> None:
+        """Sets up RPC, if wanted, and the process group."""
+        if init_rpc:
+            self.init_rpc()
+        self.init_pg(backend)
+
+    def destroy_comms(self, destroy_rpc: bool = True) -> None:
+        """Waits for all ranks, then takes down RPC, if wanted, and the process group."""
+        dist.barrier()
+        if destroy_rpc:
+            from torch.distributed import rpc
+
+            rpc.shutdown()
+        dist.destroy_process_group()
+
+    def assert_sharded_tensor_equal(self, st1: Any, st2: Any) -> None:
+        """Fails unless two sharded tensors agree in metadata, sharding and the shards that lie on this rank."""
+        self.assertEqual(st1.metadata(), st2.metadata())
+        self.assertEqual(st1.sharding_spec(), st2.sharding_spec())
+        if st1._init_rrefs or st2._init_rrefs:
+            self.assertEqual(len(st1.remote_shards()), len(st2.remote_shards()))
+        own, others = st1.local_shards(), st2.local_shards()
+        self.assertEqual([shard.metadata for shard in own], [shard.metadata for shard in others])
+        self.assertEqual([shard.tensor for shard in own], [shard.tensor for shard in others])
+
+
+def with_comms(
+    func: TestFunction | None = None, init_rpc: bool = True, backend: str = "nccl"
+) -> TestFunction | Callable[[TestFunction], TestFunction]:
+    """Connects the ranks around a test (upstream's `with_comms` of sharded tensors, torch 2.13).
+
+    Used bare or with arguments. Where there are accelerators but fewer than ranks, the test is skipped. After a test
+    that raises, the process group is destroyed without waiting for the other ranks.
+
+    Args:
+        func: the test.
+        init_rpc: by RPC too.
+        backend: the process-group backend, as `ShardedTensorTestBase.init_pg` takes it.
+    """
+    if func is None:
+        return functools.partial(with_comms, init_rpc=init_rpc, backend=backend)
+    test = func
+
+    @functools.wraps(test)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.init_comms(init_rpc=init_rpc, backend=backend)
+        result = run_in_group(functools.partial(test, self, *args, **kwargs))
+        if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
+            keep_connections()
+        self.destroy_comms(destroy_rpc=init_rpc)
+        return result
+
+    return skip_where(functools.partial(_missing_devices, backend))(wrapper)
+
+
+def _missing_devices(backend: str, case: Any) -> str | None:
+    device, here = device_in_use(), _backend_here(backend)
+    if is_installed() and not device.chosen and here != backend:
+        return f"needs a device that {backend} serves, found {device.type}"
+    return missing_backend(here, case.world_size)
+
+
+def _backend_here(backend: str) -> str:
+    served = [device for device, name in dist.Backend.default_device_backend_map.items() if name == backend]
+    here = device_in_use().type
+    return backend if not served or here in served or "cpu" in served else process_group_backend(here)
+
+
+def rank_placements(ranks: int = DEFAULT_WORLD_SIZE) -> list[str]:
+    """ "rank:0/cuda:0", "rank:1/cuda:1" and so on, for the device in use; "rank:0/cpu" and so on for the CPU."""
+    return [f"rank:{rank}/{rank_device(rank)}" for rank in range(ranks)]
+
+
+def generate_chunk_sharding_specs_for_test(sharding_dim: int) -> list[ChunkShardingSpec]:
+    """Specs that chunk this dimension over four ranks, in three orders (upstream's name, torch 2.13)."""
+    places = rank_placements()
+    return [ChunkShardingSpec(dim=sharding_dim, placements=[places[rank] for rank in order]) for order in ORDERS]
+
+
+def generate_enumerable_sharding_specs_for_test() -> list[EnumerableShardingSpec]:
+    """A spec that cuts 10 by 10 into quarters, one per rank (upstream's name, torch 2.13)."""
+    quarters = [
+        ShardMetadata(shard_offsets=list(corner), shard_sizes=[5, 5], placement=place)
+        for corner, place in zip(CORNERS, rank_placements(), strict=True)
+    ]
+    return [EnumerableShardingSpec(quarters)]
+
+
+def generate_local_weight_sharding_params_for_test(
+    local_weight: torch.Tensor, sharded_dim: int, gpu_num: int, spec: ChunkShardingSpec, rank: int
+) -> tuple[int, int]:
+    """Where a rank's part of a weight begins along a dimension, and how long it is (upstream's name, torch 2.13).
+
+    Args:
+        local_weight: the whole weight.
+        sharded_dim: the dimension.
+        gpu_num: number of ranks.
+        spec: in which order the chunks lie on the ranks.
+        rank: the rank.
+
+    Raises:
+        ValueError: the spec has no chunk on this rank.
+    """
+    split: Any = splitting  # untyped in torch
+    whole = local_weight.size(sharded_dim)
+    begin = 0
+    for index, placement in enumerate(spec.placements):
+        length: int = split.get_chunked_dim_size(whole, split.get_split_size(whole, gpu_num), index)
+        if not isinstance(placement, str) and placement.rank() == rank:
+            return begin, length
+        begin += length
+    raise ValueError(f"rank {rank} is not among {spec.placements}")
+
+
+def clone_module_parameter(module: nn.Module, param_name: str) -> nn.Parameter:
+    """A parameter with a copy of the values of a module's (upstream's name, torch 2.13)."""
+    return nn.Parameter(module.get_parameter(param_name).detach().clone())
+
+
+def gen_binary_op_func(python_op: str, inplace: bool = False) -> Callable[[Any, Any], Any]:
+    """A function of two operands (upstream's name, torch 2.13).
+
+    Args:
+        python_op: an operator, such as "+", or the name of a function of torch, such as "torch.add".
+        inplace: the left operand is changed, as by "+=".
+
+    Raises:
+        KeyError: the operator is not known.
+    """
+    if python_op.startswith("torch."):
+        function: Callable[[Any, Any], Any] = operator.attrgetter(python_op.removeprefix("torch."))(torch)
+        return function
+    name = _OPERATORS[python_op]
+    changed: Callable[[Any, Any], Any] = getattr(operator, f"i{name}" if inplace else name)
+    return changed
+
+
+def chunk_sharding_specs(sharding_dims: Sequence[int], seed: int = 0) -> list[ChunkShardingSpec]:
+    """A spec for each of the dimensions, chunked over four ranks in an order of its own (upstream's name, torch 2.13).
+
+    The orders follow from `seed` alone. (Upstream's also follow from the calls before.)
+    """
+    specs = []
+    for offset, dim in enumerate(sharding_dims):
+        order = rank_placements()
+        random.Random(seed + offset).shuffle(order)
+        specs.append(ChunkShardingSpec(dim=dim, placements=list(order)))
+    return specs
+
+
+def _random_sharded(spec: Spec, group: Group, init_rrefs: bool) -> Any:
+    """A sharded tensor of random values; None without a spec."""
+    if spec is None:
+        return None
+    return sharded_tensor.rand(spec, *SHAPE, process_group=group, init_rrefs=init_rrefs)
+
+
+class MyShardedModel2(nn.Module):
+    """A sharded tensor and a parameter (upstream's `MyShardedModel2`, torch 2.13).
+
+    Args:
+        spec: how the tensor, 10 by 20, is sharded; None for no sharded tensor.
+        group: the process group.
+        init_rrefs: RPC references to the shards of other ranks are made.
+    """
+
+    __module__ = f"{_FACE}._test_st_common"
+
+    def __init__(self, spec: Spec = None, group: Group = None, init_rrefs: bool = True) -> None:
+        super().__init__()
+        self.sharded_tensor2 = _random_sharded(spec, group, init_rrefs)
+        self.random_tensor2 = nn.Parameter(torch.rand(2, 2))
+
+
+class MyShardedModel1(nn.Module):
+    """A sharded tensor, a parameter and a `MyShardedModel2`, in `submodule` (upstream's `MyShardedModel1`, torch
+    2.13). The arguments are the same."""
+
+    __module__ = f"{_FACE}._test_st_common"
+
+    def __init__(self, spec: Spec = None, group: Group = None, init_rrefs: bool = True) -> None:
+        super().__init__()
+        self.sharded_tensor1 = _random_sharded(spec, group, init_rrefs)
+        self.random_tensor1 = nn.Parameter(torch.rand(2, 2))
+        self.submodule = MyShardedModel2(spec, group, init_rrefs)

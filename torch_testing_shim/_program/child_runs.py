@@ -27,8 +27,6 @@ from torch_testing_shim._shared.parent_death import die_with_this_process
 from torch_testing_shim._shared.python_command import interpreter_arguments
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["run_in_children"]
-
 #: How long children may take to end after Ctrl-C, in seconds: they stop their ranks and report.
 INTERRUPT_GRACE = 10.0
 

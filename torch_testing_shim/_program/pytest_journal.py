@@ -20,8 +20,6 @@ from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, Event, RunningTe
 from torch_testing_shim._program.notes import notes_of, records_of
 from torch_testing_shim._shared.journal import RankRecord, TestStatus
 
-__all__ = ["PytestJournal", "ReportDetails", "name_of_node"]
-
 #: The attribute of a report that holds the details. pytest-xdist passes it on where it is made of plain values.
 _DETAILS = "torch_testing_shim_details"
 #: What a file goes by that cannot be imported, or skips itself.

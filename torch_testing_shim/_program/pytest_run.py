@@ -8,8 +8,6 @@ from typing import Any
 from torch_testing_shim._program.log import TestLog
 from torch_testing_shim._program.options import ProgramOptions
 
-__all__ = ["PytestMissing", "run_with_pytest"]
-
 _QUIET, _VERBOSE = 0, 2
 
 

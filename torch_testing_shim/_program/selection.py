@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 
-__all__ = ["SelectionError", "class_name", "load", "select", "test_name"]
-
 SUGGESTIONS = 3
 
 

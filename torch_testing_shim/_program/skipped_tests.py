@@ -10,8 +10,6 @@ from pathlib import Path
 from torch_testing_shim._program.log import TestLog
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-__all__ = ["SkipListError", "leave_out", "tests_to_skip"]
-
 
 class SkipListError(ValueError):
     """What the run is told cannot be read; the message is one sentence."""

@@ -21,8 +21,6 @@ from torch_testing_shim._program.selection import class_name, test_name
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 
-__all__ = ["Fixtures", "JournalingResult"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 

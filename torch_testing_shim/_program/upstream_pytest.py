@@ -23,6 +23,7 @@ from torch_testing_shim._program.options import take_expectations, take_journal
 from torch_testing_shim._program.pytest_journal import PytestJournal, ReportDetails, name_of_node
 from torch_testing_shim._program.skipped_tests import SkipListError, tests_to_skip
 from torch_testing_shim._program.upstream_file import serve_under_pytest
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 from torch_testing_shim._shared.settings import SettingsError, read_settings
@@ -31,7 +32,6 @@ from torch_testing_shim._shared.standard_streams import open_standard_streams
 from torch_testing_shim._skips.lists import TestListError, check_test_lists
 
 PLUGINS = ("torch_testing_shim._program.upstream_pytest", "torch_testing_shim.pytest_plugin")
-WRONG_USAGE = 2
 _USAGE_ERRORS = (SettingsError, TestListError, SkipListError, DeviceError, LaunchError)
 
 
@@ -54,7 +54,7 @@ def run_pytest(arguments: Sequence[str]) -> int:
         told, journal = take_expectations(settings), take_journal(settings)
     except _USAGE_ERRORS as error:
         print(error, file=sys.stderr)
-        return WRONG_USAGE
+        return ExitStatus.USAGE
     plugins = [RunJournal(journal, device, told)] if journal is not None else []
     gc.freeze()  # torch: pytest collects again and again at its end
     with Interrupts():

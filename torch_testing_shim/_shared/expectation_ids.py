@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from torch_testing_shim._shared.node_ids import dotted
 
-__all__ = ["TestPattern", "escaped", "glob_as_regex", "is_glob", "read_id"]
-
 GLOB_CHARACTERS = frozenset("*?[{")
 #: What means something to `re` in a set of characters and nothing here.
 _IN_SET = re.compile(r"[\[\\^&~|]")

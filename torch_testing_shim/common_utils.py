@@ -24,12 +24,12 @@ from torch_testing_shim._isolation.torch_state import (
     wrapSwapTensorsTest as wrapSwapTensorsTest,
 )
 from torch_testing_shim._program.entry import run_tests as run_tests
+from torch_testing_shim._program.selection import load_tests as load_tests
 from torch_testing_shim._shared.hardware import (
     HardwareClassification as HardwareClassification,
     filter_by_hw_classification as filter_by_hw_classification,
     get_hw_classification as get_hw_classification,
 )
-from torch_testing_shim._shared.running_script import load_tests as load_tests
 from torch_testing_shim._skips.by_machine import (
     lazy_skip_if as lazy_skip_if,
     requires_accelerator as requires_accelerator,

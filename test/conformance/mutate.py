@@ -44,8 +44,8 @@ PURE = (
     "_runner.process.retry",
     "_runner.process.slots",
     "_runner.result",
-    "_shared.expectations.ids",
-    "_shared.expectations.lookup",
+    "_shared.expectation_ids",
+    "_shared.expectations",
     "_shared.keyword_expression",
 )
 

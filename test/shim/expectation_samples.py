@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from torch_testing_shim._runner.result import Failure, FileEnding, FileResult
-from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
+from torch_testing_shim._shared.expectations import Expect, Expectation
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 PASSED, FAILED, ERROR, SKIPPED = TestStatus.PASSED, TestStatus.FAILED, TestStatus.ERROR, TestStatus.SKIPPED

@@ -29,7 +29,6 @@ RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2", "packa
 UNDER_PYTEST = {
     "_program/pytest_journal.py",
     "_program/upstream_pytest.py",
-    "_program/under_pytest.py",
     "pytest_plugin.py",
 }
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
@@ -38,7 +37,7 @@ PREPARE_A_CHILD = {
     "_engine/new_interpreter_main.py",
     "_engine/process_state.py",
     "_engine/rank_main.py",
-    "_program/run_environment.py",
+    "_program/options.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",
 }

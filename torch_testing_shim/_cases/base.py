@@ -31,9 +31,8 @@ from torch_testing_shim._isolation.torch_state import (
     checked_default_dtype,
     kept_torch_state,
 )
-from torch_testing_shim._program.chosen_tests import test_name
 from torch_testing_shim._program.notes import note
-from torch_testing_shim._program.suite_stop import stop_suite
+from torch_testing_shim._program.selection import test_name
 from torch_testing_shim._shared.rerun_command import repro_command, repro_on_failure
 from torch_testing_shim._shared.settings import changed_environment, read_settings
 from torch_testing_shim._skips.by_machine import (
@@ -108,7 +107,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
             self.doCleanups()
             raise
         if self._should_stop_test_suite():
-            stop_suite(self, found if result is None else result)
+            _stop_suite(self, found if result is None else result)
         return found
 
     def _should_stop_test_suite(self) -> bool:
@@ -195,3 +194,14 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         step = function if is_asyncio_case(self) else checked_step(function)
         with ends_forked_children():
             super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]
+
+
+def _stop_suite(test: unittest.TestCase, result: Any) -> None:
+    """Has no test run after `test`. `result` is what it ran with: unittest's, or pytest's own for one test."""
+    reason = f"no other test can run in this process after {test_name(test)}, as its _should_stop_test_suite says"
+    print(f"torch_testing_shim: {reason}", file=sys.__stderr__ or sys.stderr, flush=True)
+    session = getattr(result, "session", None)
+    if session is not None:
+        session.shouldstop = reason
+    elif result is not None:
+        result.stop()

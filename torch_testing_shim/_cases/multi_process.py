@@ -31,8 +31,7 @@ from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.seeds import set_rng_seed
-from torch_testing_shim._program.notes import note_sharing
-from torch_testing_shim._program.rank_records import rank_records
+from torch_testing_shim._program.notes import note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings
 

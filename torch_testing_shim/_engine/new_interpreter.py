@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch_testing_shim._shared.interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.python_command import interpreter_flags
 
 _REWRITER = "_pytest.assertion.rewrite"
 _PACKAGE_HOME = str(Path(__file__).parents[2])

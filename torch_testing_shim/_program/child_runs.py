@@ -17,18 +17,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from torch_testing_shim._program.file_options import ProgramOptions
 from torch_testing_shim._program.log import TestLog
-from torch_testing_shim._program.run_environment import child_environment
+from torch_testing_shim._program.options import ProgramOptions, child_environment
 from torch_testing_shim._shared.exit_status import describe_exit
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
 from torch_testing_shim._shared.parent_death import die_with_this_process
-from torch_testing_shim._shared.running_script import interpreter_arguments
+from torch_testing_shim._shared.python_command import interpreter_arguments
 from torch_testing_shim._shared.settings import read_settings
-
-__all__ = ["run_in_children"]
 
 #: How long children may take to end after Ctrl-C, in seconds: they stop their ranks and report.
 INTERRUPT_GRACE = 10.0

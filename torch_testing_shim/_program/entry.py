@@ -20,32 +20,28 @@ from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.new_interpreter_main import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
-from torch_testing_shim._program.chosen_tests import SelectionError, load, select, test_name
-from torch_testing_shim._program.file_options import ProgramOptions, parse_arguments
 from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
-from torch_testing_shim._program.junit_file import ReportError, check_reportable, write_report
+from torch_testing_shim._program.junit import ReportError, check_reportable, write_report
 from torch_testing_shim._program.log import LogError, TestLog
+from torch_testing_shim._program.options import ProgramOptions, export, parse_arguments, take_expectations, take_journal
 from torch_testing_shim._program.pytest_run import PytestMissing, run_with_pytest
-from torch_testing_shim._program.run_environment import export, take_expectations, take_journal
-from torch_testing_shim._program.skipped_tests import ToldError, leave_out, tests_to_skip
+from torch_testing_shim._program.selection import SelectionError, load, select, test_name
+from torch_testing_shim._program.skipped_tests import SkipListError, leave_out, tests_to_skip
 from torch_testing_shim._program.unittest_result import Fixtures, JournalingResult
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
-from torch_testing_shim._shared.running_script import pytest_arguments
+from torch_testing_shim._shared.python_command import pytest_arguments
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._shared.stack_request import answer_stack_requests
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 from torch_testing_shim._skips.lists import TestListError, check_test_lists
 
-__all__ = ["run_tests"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
-
-PASSED, FAILED, WRONG_USAGE, NOTHING_RAN = 0, 1, 2, 5
 
 _USAGE_ERRORS = (
     SettingsError,
     TestListError,
-    ToldError,
+    SkipListError,
     SelectionError,
     LogError,
     ReportError,
@@ -79,7 +75,7 @@ def run_tests(argv: list[str] | None = None) -> None:
             status = _run(parse_arguments(arguments[1:], script), script, interrupts)
         except _USAGE_ERRORS as error:
             print(error, file=sys.stderr)
-            status = WRONG_USAGE
+            status = ExitStatus.USAGE
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
     sys.stdout.flush()
@@ -121,11 +117,11 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     if options.discover:
         print("\n".join(names))
         log.finish()
-        return PASSED
+        return ExitStatus.PASSED
     if not names:
         print("no test matches" if _has_choice(options) else _why_no_tests(script, settings), file=sys.stderr)
         log.finish()
-        return NOTHING_RAN
+        return ExitStatus.NOTHING_RAN
     return _run_and_report(names, skipped, options, script, log, interrupts)
 
 
@@ -229,8 +225,8 @@ def _summary(log: TestLog) -> str:
 
 def _exit_status(log: TestLog) -> int:
     if log.has_failures:
-        return FAILED
+        return ExitStatus.FAILED
     if log.never_ended:  # silence is no pass
         print(f"these tests were to run and did not: {', '.join(log.never_ended)}", file=sys.stderr)
-        return FAILED
-    return PASSED
+        return ExitStatus.FAILED
+    return ExitStatus.PASSED

@@ -19,8 +19,6 @@ from torch_testing_shim._engine.leftovers import children_of_this_process
 from torch_testing_shim._shared.owned_folders import remove_own_folders
 from torch_testing_shim._shared.stop_signals import STOP_SIGNALS, StopSignals
 
-__all__ = ["Interrupts", "Terminated", "end_what_is_left", "exit_status", "without_the_handler"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 

@@ -1,15 +1,14 @@
-"""What a run of a test file keeps of its tests: one entry for each, written to the journal as it comes."""
+"""A run's record of its tests: one entry for each, written to the journal as it comes."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
+from torch_testing_shim._shared.journal import Journal, JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._shared.settings import read_settings
-
-__all__ = ["UNEXPECTED_SUCCESS", "LogError", "TestLog", "headline", "interrupt_report"]
 
 #: Why a test that passed has failed.
 UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
@@ -108,3 +107,44 @@ def headline(error: BaseException) -> str:
     if said and getattr(error, "is_report", False):
         return said
     return f"{name}: {said}" if said else name
+
+
+#: The gravest first. A test of which some subtests passed and others skipped has passed.
+BY_GRAVITY = (
+    TestStatus.ERROR,
+    TestStatus.FAILED,
+    TestStatus.UNEXPECTED_SUCCESS,
+    TestStatus.EXPECTED_FAILURE,
+    TestStatus.PASSED,
+    TestStatus.SKIPPED,
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a test."""
+
+    status: TestStatus
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass
+class RunningTest:
+    """A test from its start to its end: the gravest of its events gives it its status and reason, the reports of all
+    make the detail."""
+
+    name: str
+    started: float = field(default_factory=time.perf_counter)
+    started_at: float = field(default_factory=time.time)
+    events: list[Event] = field(default_factory=list)
+
+    def entry(self, ranks: tuple[RankRecord, ...] = ()) -> JournalEntry | None:
+        """None where nothing has happened: the test was interrupted."""
+        seconds = time.perf_counter() - self.started
+        for status in BY_GRAVITY:
+            events = [event for event in self.events if event.status is status]
+            if events:
+                detail = "\n".join(event.detail for event in self.events if event.detail)
+                return JournalEntry(self.name, status, seconds, events[0].reason, detail, self.started_at, ranks)
+        return None

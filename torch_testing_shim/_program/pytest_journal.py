@@ -16,13 +16,9 @@ from typing import Any
 import pytest
 
 from torch_testing_shim._program.interrupts import without_the_handler
-from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, TestLog, headline, interrupt_report
-from torch_testing_shim._program.log_events import Event, RunningTest
-from torch_testing_shim._program.notes import notes_of
-from torch_testing_shim._program.rank_records import records_of
+from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, Event, RunningTest, TestLog, headline, interrupt_report
+from torch_testing_shim._program.notes import notes_of, records_of
 from torch_testing_shim._shared.journal import RankRecord, TestStatus
-
-__all__ = ["PytestJournal", "ReportDetails", "name_of_node"]
 
 #: The attribute of a report that holds the details. pytest-xdist passes it on where it is made of plain values.
 _DETAILS = "torch_testing_shim_details"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch_testing_shim._program.file_options import ProgramOptions
 from torch_testing_shim._program.log import TestLog
-
-__all__ = ["PytestMissing", "run_with_pytest"]
+from torch_testing_shim._program.options import ProgramOptions
 
 _QUIET, _VERBOSE = 0, 2
 

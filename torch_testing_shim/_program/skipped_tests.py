@@ -10,10 +10,8 @@ from pathlib import Path
 from torch_testing_shim._program.log import TestLog
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-__all__ = ["ToldError", "leave_out", "tests_to_skip"]
 
-
-class ToldError(ValueError):
+class SkipListError(ValueError):
     """What the run is told cannot be read; the message is one sentence."""
 
 
@@ -24,18 +22,18 @@ def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[
         path: the file that says so (see `_runner.expectations.told`); None where there is none.
 
     Raises:
-        ToldError: it cannot be read.
+        SkipListError: it cannot be read.
     """
     if path is None:
         return {}
-    from torch_testing_shim._shared.expectations.skip_list import (
+    from torch_testing_shim._shared.expectations import (
         reasons_to_skip,  # only here: few runs are told anything
     )
 
     try:
         return reasons_to_skip(path, names, device)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ToldError(f"cannot read which tests to skip from {path}: {error}") from None
+        raise SkipListError(f"cannot read which tests to skip from {path}: {error}") from None
 
 
 def leave_out(names: Sequence[str], skipped: Mapping[str, str], log: TestLog) -> list[str]:

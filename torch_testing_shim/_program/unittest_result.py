@@ -14,16 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch_testing_shim._program.chosen_tests import class_name, test_name
 from torch_testing_shim._program.interrupts import without_the_handler
-from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, TestLog, headline, interrupt_report
-from torch_testing_shim._program.log_events import Event, RunningTest
-from torch_testing_shim._program.notes import notes_of
-from torch_testing_shim._program.rank_records import records_of
+from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, Event, RunningTest, TestLog, headline, interrupt_report
+from torch_testing_shim._program.notes import notes_of, records_of
+from torch_testing_shim._program.selection import class_name, test_name
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
-
-__all__ = ["Fixtures", "JournalingResult"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 

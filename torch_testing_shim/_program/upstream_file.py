@@ -16,19 +16,17 @@ from types import CodeType
 from typing import Any, NoReturn
 
 from torch_testing_shim._shared.device_map import DeviceMap, parse_device_map
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.main_part import BY_PYTEST, read_main_part
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._upstream.device_table import table_text
 from torch_testing_shim._upstream.redirect import install, is_installed
 from torch_testing_shim._upstream.surface import SurfaceError, surface_report
 
-__all__ = ["become_file", "serve_under_pytest"]
-
 USAGE = (
     "usage: python -m torch_testing_shim [--map-device FROM=TO] FILE [ARGUMENT ...], or --pytest [ARGUMENT ...] in "
     "place of FILE, or --report-surface PATH ..."
 )
-WRONG_USAGE, NOTHING_RAN = 2, 5
 #: The module that multiprocessing's spawn is told is the main one.
 _AGAIN = f"{__package__}.again"
 _PACKAGE = __package__.partition(".")[0]
@@ -127,7 +125,9 @@ def _code_of(path: str) -> CodeType:
     if part.runs_nothing:
         why = "has relative imports" if part.is_in_package else "has no main part"
         command = shlex.join(["python", "-m", _PACKAGE, BY_PYTEST, path])
-        _refuse(f"{path} {why}, so that none of its tests would run; pytest runs them: {command}", NOTHING_RAN)
+        _refuse(
+            f"{path} {why}, so that none of its tests would run; pytest runs them: {command}", ExitStatus.NOTHING_RAN
+        )
     return code
 
 
@@ -169,6 +169,6 @@ def _report_surface(paths: list[str]) -> NoReturn:
     raise SystemExit(0)
 
 
-def _refuse(reason: str, status: int = WRONG_USAGE) -> NoReturn:
+def _refuse(reason: str, status: int = ExitStatus.USAGE) -> NoReturn:
     print(reason, file=sys.stderr)
     raise SystemExit(status)

@@ -1,6 +1,9 @@
 """`python -m torch_testing_shim --pytest [ARGUMENT ...]`: pytest, with PyTorch's harness served from this package.
 
-Where run_test.py has started the process, each test has its entry in the journal.
+The module itself is a plugin of pytest, which imports it before any `conftest.py`, in pytest-xdist's workers too, and
+so the redirect is in place by then. Its options are those of `run_test.py` that pytest has in no such form. Where
+run_test.py has started the process, each test has its entry in the journal. PYTEST_DONT_REWRITE: a warm interpreter has
+imported this module before pytest wants to.
 """
 
 from __future__ import annotations
@@ -16,20 +19,20 @@ from torch_testing_shim._engine.devices import DeviceError, checked_device
 from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._program.interrupts import Interrupts, end_what_is_left
 from torch_testing_shim._program.log import TestLog
-from torch_testing_shim._program.pytest_journal import PytestJournal, name_of_node
-from torch_testing_shim._program.run_environment import take_expectations, take_journal
-from torch_testing_shim._program.skipped_tests import ToldError, tests_to_skip
+from torch_testing_shim._program.options import take_expectations, take_journal
+from torch_testing_shim._program.pytest_journal import PytestJournal, ReportDetails, name_of_node
+from torch_testing_shim._program.skipped_tests import SkipListError, tests_to_skip
+from torch_testing_shim._program.upstream_file import serve_under_pytest
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
+from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 from torch_testing_shim._shared.settings import SettingsError, read_settings
 from torch_testing_shim._shared.stack_request import answer_stack_requests
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 from torch_testing_shim._skips.lists import TestListError, check_test_lists
 
-__all__ = ["run_pytest"]
-
-PLUGINS = ("torch_testing_shim._program.under_pytest", "torch_testing_shim.pytest_plugin")
-WRONG_USAGE = 2
-_USAGE_ERRORS = (SettingsError, TestListError, ToldError, DeviceError, LaunchError)
+PLUGINS = ("torch_testing_shim._program.upstream_pytest", "torch_testing_shim.pytest_plugin")
+_USAGE_ERRORS = (SettingsError, TestListError, SkipListError, DeviceError, LaunchError)
 
 
 def run_pytest(arguments: Sequence[str]) -> int:
@@ -51,7 +54,7 @@ def run_pytest(arguments: Sequence[str]) -> int:
         told, journal = take_expectations(settings), take_journal(settings)
     except _USAGE_ERRORS as error:
         print(error, file=sys.stderr)
-        return WRONG_USAGE
+        return ExitStatus.USAGE
     plugins = [RunJournal(journal, device, told)] if journal is not None else []
     gc.freeze()  # torch: pytest collects again and again at its end
     with Interrupts():
@@ -111,3 +114,44 @@ class RunJournal(PytestJournal):
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # which is as if it had not begun
             self._plan.finish()
+
+
+#: Tests are matched with the module's name in front, as where a file is run as a script.
+_MODULE = "__main__"
+
+
+def pytest_addoption(parser: Any) -> None:
+    """pytest calls it first of all, as it does in its workers."""
+    serve_under_pytest()
+    group = parser.getgroup("torch_testing_shim")
+    add = group.addoption
+    add("--exclude-test", action="append", default=[], metavar="Class[.method]", help="leave out (repeatable)")
+    add("--matching", action="append", default=[], metavar="PATTERN", help="run only these, as run_test.py's -k")
+
+
+def pytest_report_header() -> list[str]:
+    devices = read_settings().device_map
+    return [f"torch_testing_shim: {devices.mark}"] if devices is not None else []
+
+
+def pytest_configure(config: Any) -> None:
+    config.pluginmanager.register(ReportDetails())
+
+
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Leaves out tests as the options say."""
+    try:
+        matchers = [read_keyword(pattern) for pattern in config.getoption("matching")]
+    except KeywordError as error:
+        raise pytest.UsageError(str(error)) from None
+    excluded = config.getoption("exclude_test")
+    kept: list[Any] = []
+    left_out: list[Any] = []
+    for item in items:
+        name = name_of_node(item.nodeid)
+        is_matched = not matchers or any(matches(f"{_MODULE}.{name}") for matches in matchers)
+        is_excluded = any(name == one or name.startswith((f"{one}.", f"{one}[")) for one in excluded)
+        (kept if is_matched and not is_excluded else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept

@@ -8,28 +8,14 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import JournalEntry
 
 #: The label of a planned test that never started; reports shorten long rows of them.
 DID_NOT_RUN = "did not run"
 #: The label of a test that passed only when it was run again, where that is a failure.
 FLAKY = "flaky"
-
-
-class ExitStatus(IntEnum):
-    """The exit statuses of the runner, as `--help` documents them."""
-
-    PASSED = 0
-    FAILED = 1
-    USAGE = 2
-    NOTHING_RAN = 5
-    HUNG_UP = 128 + signal.SIGHUP
-    INTERRUPTED = 128 + signal.SIGINT
-    TERMINATED = 128 + signal.SIGTERM
-    #: The reader of the output has gone (`run_test.py | head`); the status that a shell gives such a program.
-    OUTPUT_CLOSED = 128 + signal.SIGPIPE
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ Names of tests, and the commands that run them:
     node_ids            names of tests, with whatever a parameter has put into them
     keyword_expression  the values of `-k`
     main_part           how a test file runs its tests, read off its source
-    running_script      the test file that this process runs, and how it was started
-    interpreter_flags   the interpreter's own options, as they were typed
+    python_command      the words between `python` and a test file
     rerun_command       the command that runs a failed test again
 
 What a run leaves:
@@ -23,7 +22,8 @@ What a run leaves:
     journal             one JSON line as each test starts and as it ends
     journal_reading     reads journals, also torn ones and those that are still being written
     repeated_frames     folds the frames of a recursion in the text of a traceback
-    expectations        the tests that are expected not to pass
+    expectations        the tests that are expected not to pass, and the skip list
+    expectation_ids     ids of tests in an expectations file
 
 Processes:
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["core_count"]
-
 
 def core_count() -> int:
     """Cores that the system lets this process run on, 1 or more; all cores where the system does not tell."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MAPPED", "SHARED", "SIMULATED_DEVICES", "DeviceMap", "parse_device_map", "shared_mark"]
-
 #: How the mark of a mapped run begins.
 MAPPED = "mapped: "
 #: How the mark of a test begins whose ranks shared devices.

@@ -1,14 +1,27 @@
-"""Exit codes in words, for the runner, for `run_tests` and for the engine. Standard library only."""
+"""Exit statuses of test files and of the runner, and exit codes in words. Standard library only."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from contextlib import suppress
-
-__all__ = ["describe_exit", "exit_code_of", "signal_name"]
+from enum import IntEnum
 
 _LONG = range(-(2**63), 2**63)
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of a test file and of the runner, as `run_test.py --help` documents them."""
+
+    PASSED = 0
+    FAILED = 1
+    USAGE = 2
+    NOTHING_RAN = 5
+    HUNG_UP = 128 + signal.SIGHUP
+    INTERRUPTED = 128 + signal.SIGINT
+    TERMINATED = 128 + signal.SIGTERM
+    #: The reader of the output has gone (`run_test.py | head`); the status that a shell gives such a program.
+    OUTPUT_CLOSED = 128 + signal.SIGPIPE
 
 
 def describe_exit(exit_code: int) -> str:

@@ -14,17 +14,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-__all__ = [
-    "HARDWARE",
-    "HardwareChoice",
-    "HardwareClassification",
-    "HardwareError",
-    "add_hardware_option",
-    "choose_by_hardware",
-    "filter_by_hw_classification",
-    "get_hw_classification",
-]
-
 Item = TypeVar("Item")
 
 

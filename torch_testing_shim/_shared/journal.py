@@ -23,8 +23,6 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Journal", "JournalContents", "JournalEntry", "RankRecord", "TestStatus"]
-
 
 class TestStatus(Enum):
     """How a test ended. The value is what stands in the journal; label and predicates belong to the state."""

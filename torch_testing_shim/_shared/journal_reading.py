@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, RankRecord, TestStatus
 
-__all__ = ["JournalNews", "JournalReader", "read_journal"]
-
 
 @dataclass(frozen=True)
 class JournalNews:

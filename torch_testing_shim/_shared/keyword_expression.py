@@ -10,8 +10,6 @@ import fnmatch
 import re
 from collections.abc import Callable
 
-__all__ = ["KeywordError", "read_keyword"]
-
 Matcher = Callable[[str], bool]
 
 _TOKEN = re.compile(r"\(|\)|[^\s()]+")

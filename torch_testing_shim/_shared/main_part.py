@@ -7,8 +7,6 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["BY_PYTEST", "PACKAGE", "MainPart", "read_main_part"]
-
 #: What `python -m` runs for files of PyTorch's.
 PACKAGE = "torch_testing_shim"
 #: The option by which it has pytest run them.

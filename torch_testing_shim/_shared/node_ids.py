@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["class_and_method", "class_of", "covers", "dotted", "is_line", "is_name", "node_id"]
-
 _METHOD = re.compile(r"(?:\.|::)(?=test)")
 
 

@@ -18,8 +18,6 @@ from pathlib import Path
 
 from torch_testing_shim._shared.process_identity import is_surely_dead, own_stamp
 
-__all__ = ["STAMP", "make_folder", "remove_folder", "remove_own_folders", "remove_stale"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: The file in a folder that says whose it is.

@@ -9,8 +9,6 @@ import signal
 import sys
 from collections.abc import Callable
 
-__all__ = ["adopt_orphans", "die_with_this_process", "signal_on_parent_death"]
-
 #: From Linux's <sys/prctl.h>: the signal that the kernel sends to the caller when its parent dies.
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

@@ -12,8 +12,6 @@ import os
 import sys
 from contextlib import suppress
 
-__all__ = ["is_surely_dead", "own_stamp"]
-
 #: The states of a process that has ended, in /proc/<pid>/stat: it only waits to be reaped.
 _ENDED_STATES = (b"Z", b"X")
 

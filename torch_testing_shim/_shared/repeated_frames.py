@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["fold_repeated_frames"]
-
 #: The first line of a frame, as `traceback` writes it (", in f"; behind bars in an exception group) and as faulthandler
 #: does (" in f").
 _FRAME = re.compile(r'(?P<indent>[ |]*)File ".*", line \d+,? in .*')

@@ -10,10 +10,8 @@ import sys
 import unittest
 from collections.abc import Iterator
 
-from torch_testing_shim._shared.running_script import interpreter_arguments, pytest_arguments
+from torch_testing_shim._shared.python_command import interpreter_arguments, pytest_arguments
 from torch_testing_shim._shared.settings import Settings, as_variables
-
-__all__ = ["RERUN_HEADING", "repro_command", "repro_on_failure", "settings_as_assignments"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 

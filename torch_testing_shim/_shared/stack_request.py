@@ -10,8 +10,6 @@ import os
 import signal
 import sys
 
-__all__ = ["STACK_REQUEST", "answer_stack_requests"]
-
 #: A process that does not answer ignores it.
 STACK_REQUEST = signal.SIGURG
 

@@ -6,8 +6,6 @@ import functools
 import os
 import sys
 
-__all__ = ["open_standard_streams"]
-
 
 @functools.cache
 def open_standard_streams() -> None:

@@ -6,8 +6,6 @@ import os
 import signal
 import time
 
-__all__ = ["STOP_SIGNALS", "StopSignals"]
-
 #: Ctrl-C, what CI systems and `timeout` send, and the end of the terminal.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Signals that come within this time are one, in seconds: of one Ctrl-C the terminal tells the whole process group, and

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from torch_testing_shim._program.log import TestLog
-from torch_testing_shim._program.skipped_tests import ToldError, leave_out, tests_to_skip
+from torch_testing_shim._program.skipped_tests import SkipListError, leave_out, tests_to_skip
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -30,7 +30,7 @@ class SkippedTestsTest(TestCase):
             for text in (None, "{", "[1]", '[{"id": "x"}]', '[{"id": "", "expect": "skip", "devices": [], "why": ""}]'):
                 if text is not None:
                     path.write_text(text)
-                with self.assertRaisesRegex(ToldError, f"^cannot read which tests to skip from {path}: "):
+                with self.assertRaisesRegex(SkipListError, f"^cannot read which tests to skip from {path}: "):
                     tests_to_skip(path, ["A.a"], "cpu")
 
 

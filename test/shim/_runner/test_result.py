@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from hypothesis import given, strategies as st
 
-from torch_testing_shim._runner.result import ExitStatus, Failure, FileEnding, FileResult, RunSummary
+from torch_testing_shim._runner.result import Failure, FileEnding, FileResult, RunSummary
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 

@@ -14,7 +14,7 @@ from torch_testing_shim._runner.history.failed_tests import failed_lines, tests_
 from torch_testing_shim._runner.plan.request import Place, read_request
 from torch_testing_shim._runner.plan.selection import select
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
-from torch_testing_shim._shared.expectations.ids import escaped, read_id
+from torch_testing_shim._shared.expectation_ids import escaped, read_id
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.node_ids import (
     class_and_method,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from torch_testing_shim._program.file_options import parse_arguments
+from torch_testing_shim._program.options import parse_arguments
 from torch_testing_shim._runner.cli.arguments import parse_options
 from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
 from torch_testing_shim._shared.settings import DEFAULTS, SETTINGS, Settings

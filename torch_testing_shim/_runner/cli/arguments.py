@@ -15,8 +15,6 @@ from ..plan.sharding import Shard
 from .options import DEFAULT_FILE_TIMEOUT, Options
 from .parser import PROGRAM, make_parser
 
-__all__ = ["CommandLine", "make_options", "parse_options", "read_command_line"]
-
 
 @dataclass(frozen=True)
 class CommandLine:

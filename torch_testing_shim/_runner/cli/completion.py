@@ -15,8 +15,6 @@ from ..plan.tree import Tree
 from ..usage_error import UsageError
 from .parser import make_parser
 
-__all__ = ["answer_shell"]
-
 #: The options whose values name test files, by their fields.
 NAMES_FILES = ("names", "include", "exclude", "first", "last", "bring_to_front")
 

@@ -12,12 +12,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..result import ExitStatus
+from torch_testing_shim._shared.exit_status import ExitStatus
+
 from .main import guarded, merge, run_command
 from .options import Options
 from .parser import as_path
-
-__all__ = ["main"]
 
 PROGRAM = "torch-testing-shim"
 USAGE = f"""\

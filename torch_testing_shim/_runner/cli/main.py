@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
 from ..history.tree_history import History, merge_times_files
@@ -16,7 +17,6 @@ from ..plan.choice import choose
 from ..plan.tree import Tree
 from ..process.build_command import build_command
 from ..process.stop import StopNow, StopRequest
-from ..result import ExitStatus
 from ..usage_error import UsageError
 from .arguments import CommandLine, make_options, read_command_line
 from .completion import answer_shell
@@ -24,8 +24,6 @@ from .options import Options
 from .parser import PROGRAM
 from .project import find_project, paths_among, tree_of, with_writable_reports
 from .project_table import read_table
-
-__all__ = ["guarded", "main", "merge", "run_command"]
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.settings import read_github_actions
 
 from ..report.files import ReportFiles
@@ -15,9 +16,6 @@ from ..report.markdown import append_step_summary, markdown_of
 from ..report.merge_reports import read_groups
 from ..report.recorded_run import RecordedRun
 from ..report.wording import failure_line, failures_to_list
-from ..result import ExitStatus
-
-__all__ = ["merge_reports"]
 
 
 def merge_reports(folders: Sequence[Path], page: Path | None, program: str) -> int:

@@ -10,8 +10,6 @@ from torch_testing_shim._shared.settings import DEFAULTS, Settings
 
 from ..plan.sharding import Shard
 
-__all__ = ["DEFAULT_FILE_TIMEOUT", "Options"]
-
 #: What `--enable-timeout` lets a file take, in seconds: well over what the longest files of the suite need.
 DEFAULT_FILE_TIMEOUT = 1800.0
 

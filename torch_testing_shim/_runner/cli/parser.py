@@ -17,8 +17,6 @@ from ..plan.tree import DEFAULT_PATTERNS
 from .options import DEFAULT_FILE_TIMEOUT
 from .upstream_options import add_upstream_arguments, add_upstream_options
 
-__all__ = ["PROGRAM", "as_path", "make_parser"]
-
 PROGRAM = "run_test.py"
 
 as_count = as_argument(whole_number(1))

@@ -16,8 +16,6 @@ from ..usage_error import UsageError
 from .options import Options
 from .project_table import FILE
 
-__all__ = ["find_project", "paths_among", "tree_of", "with_writable_reports"]
-
 
 def paths_among(requests: Iterable[str]) -> list[Path]:
     """The files and folders that requests name by a path from the working folder.

@@ -23,8 +23,6 @@ from typing import Any
 from ..usage_error import UsageError, why
 from .parser import as_path, make_parser
 
-__all__ = ["FILE", "read_table"]
-
 FILE = "pyproject.toml"
 TABLE = "torch_testing_shim"
 #: The fields whose options are about one run, so that no table has them.

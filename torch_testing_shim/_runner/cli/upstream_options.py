@@ -10,8 +10,6 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["add_upstream_arguments", "add_upstream_options"]
-
 _FLAGS = (
     # PyTorch's own suites
     "--core",

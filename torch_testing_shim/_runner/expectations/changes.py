@@ -20,9 +20,8 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
-from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
-from torch_testing_shim._shared.expectations.ids import escaped
-from torch_testing_shim._shared.expectations.lookup import Expectations
+from torch_testing_shim._shared.expectation_ids import escaped
+from torch_testing_shim._shared.expectations import Expect, Expectation, Expectations
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 from ..result import FileResult

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
-from torch_testing_shim._shared.expectations.ids import escaped
+from torch_testing_shim._shared.expectation_ids import escaped
+from torch_testing_shim._shared.expectations import Expect, Expectation
 
 from ..atomic_write import write_whole
 from ..usage_error import UsageError

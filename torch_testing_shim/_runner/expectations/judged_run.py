@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch_testing_shim._shared.expectations.expectation import Expectation
-from torch_testing_shim._shared.expectations.lookup import Expectations
-from torch_testing_shim._shared.expectations.skip_list import write_told
+from torch_testing_shim._shared.expectations import Expectation, Expectations, write_skip_list
 
 from ..atomic_write import write_whole
 from ..cli.options import Options
@@ -68,7 +66,7 @@ class JudgedRun:
         if file not in self._variables:
             path = folder / f"told-{len(self._variables)}.json"
             try:
-                has_told = write_told(self.judge_of(file).expected, path)
+                has_told = write_skip_list(self.judge_of(file).expected, path)
             except OSError as error:
                 raise UsageError(f"cannot tell {file} what to skip: {error}") from error
             self._variables[file] = {VARIABLE: str(path)} if has_told else {}

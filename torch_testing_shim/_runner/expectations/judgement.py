@@ -19,8 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
-from torch_testing_shim._shared.expectations.lookup import FileExpectations
+from torch_testing_shim._shared.expectations import Expect, Expectation, FileExpectations
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary

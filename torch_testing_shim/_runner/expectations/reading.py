@@ -13,8 +13,8 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from torch_testing_shim._shared.expectations.expectation import Expect, Expectation
-from torch_testing_shim._shared.expectations.ids import read_id
+from torch_testing_shim._shared.expectation_ids import read_id
+from torch_testing_shim._shared.expectations import Expect, Expectation
 
 from ..usage_error import UsageError
 

@@ -15,7 +15,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import AoT, String
 
-from torch_testing_shim._shared.expectations.expectation import Expectation
+from torch_testing_shim._shared.expectations import Expectation
 
 from ..usage_error import UsageError
 from .changes import Addition, Change, NewError, Removal

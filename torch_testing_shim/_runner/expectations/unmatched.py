@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from torch_testing_shim._shared.expectations.expectation import Expectation
-from torch_testing_shim._shared.expectations.ids import is_glob
+from torch_testing_shim._shared.expectation_ids import is_glob
+from torch_testing_shim._shared.expectations import Expectation
 
 from ..result import FileResult
 

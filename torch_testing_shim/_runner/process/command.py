@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch_testing_shim._shared.interpreter_flags import interpreter_flags
 from torch_testing_shim._shared.main_part import BY_PYTEST, PACKAGE
+from torch_testing_shim._shared.python_command import interpreter_flags
 
 #: Marks the processes of a test file: its value is unique to the file, among all runs. Only the runner reads it, in the
 #: environments of all processes.

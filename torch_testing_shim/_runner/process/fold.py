@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
 
-from ..result import DID_NOT_RUN, ExitStatus, Failure, FileEnding, FileResult
+from ..result import DID_NOT_RUN, Failure, FileEnding, FileResult
 from .retry import FinishedRun, RunKind, end_of, in_order, never_started, rerun_entry, unfinished_entry
 
 #: The exit status of pytest where its command line is wrong.

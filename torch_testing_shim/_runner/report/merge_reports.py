@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..result import ExitStatus, RunSummary
+from torch_testing_shim._shared.exit_status import ExitStatus
+
+from ..result import RunSummary
 from .json_lines import RecordsError, read_json_lines
 from .recorded_run import RecordedRun
 

@@ -13,9 +13,10 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import JournalEntry, RankRecord
 
-from ..result import DID_NOT_RUN, ExitStatus
+from ..result import DID_NOT_RUN
 from .progress import short_duration
 from .recorded_run import RecordedRun, TestRow, noted_rows, rows_of
 from .timeline import timeline_of

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from torch_testing_shim._shared.interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.python_command import interpreter_flags
 from torch_testing_shim._shared.settings import read_github_actions
 
 from ..cli.options import Options

@@ -158,7 +158,7 @@ def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
     served = [shim_module_of(name) if is_served[name] else name for name in source.imports]
     modules = ["_program.upstream_file"]
     modules += ["_upstream.mapped_devices"] if "--map-device" in (command.harness or ()) else []
-    modules += ["_program.upstream_pytest", "_program.under_pytest"] if command.is_by_pytest else []
+    modules += ["_program.upstream_pytest"] if command.is_by_pytest else []
     return [*(name for name in served if name is not None), *(f"{PACKAGE}.{name}" for name in modules)]
 
 

@@ -11,8 +11,7 @@ from hypothesis import given, strategies as st
 from torch_testing_shim._runner.expectations.changes import RunContext, cause_as_regex, changes_after
 from torch_testing_shim._runner.expectations.unmatched import Listed
 from torch_testing_shim._runner.result import FileResult
-from torch_testing_shim._shared.expectations.expectation import Expectation
-from torch_testing_shim._shared.expectations.lookup import Expectations
+from torch_testing_shim._shared.expectations import Expectation, Expectations
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure
-from torch_testing_shim._shared.expectations.expectation import Expectation
-from torch_testing_shim._shared.expectations.lookup import FileExpectations
+from torch_testing_shim._shared.expectations import Expectation, FileExpectations
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 

@@ -22,7 +22,7 @@ from torch_testing_shim._runner.expectations.reading import (
     read_text,
 )
 from torch_testing_shim._runner.usage_error import UsageError
-from torch_testing_shim._shared.expectations.expectation import Expectation
+from torch_testing_shim._shared.expectations import Expectation
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

@@ -11,7 +11,7 @@ from torch_testing_shim._runner.expectations.changes import Addition, Change, Ne
 from torch_testing_shim._runner.expectations.reading import may_meet, parse_expectations
 from torch_testing_shim._runner.expectations.rewriting import check_rewritable, new_block, rewritten
 from torch_testing_shim._runner.usage_error import UsageError
-from torch_testing_shim._shared.expectations.expectation import Expectation
+from torch_testing_shim._shared.expectations import Expectation
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

@@ -27,7 +27,7 @@ from torch_testing_shim._runner.process.stop import StopRequest
 from torch_testing_shim._runner.report.events import Watcher
 from torch_testing_shim._runner.result import FileResult, RunSummary
 from torch_testing_shim._shared import journal_reading
-from torch_testing_shim._shared.expectations.lookup import FileExpectations
+from torch_testing_shim._shared.expectations import FileExpectations
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 

@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 from torch_testing_shim._runner.report.json_lines import to_json_lines
 from torch_testing_shim._runner.report.merge_reports import missing_shards, one_verdict, read_groups
 from torch_testing_shim._runner.report.recorded_run import RecordedRun
-from torch_testing_shim._runner.result import ExitStatus, RunSummary
+from torch_testing_shim._runner.result import RunSummary
+from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))

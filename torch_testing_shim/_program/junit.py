@@ -7,8 +7,6 @@ from pathlib import Path
 
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-__all__ = ["ReportError", "check_reportable", "write_report"]
-
 
 class ReportError(ValueError):
     """The report cannot be written; the message is one sentence."""

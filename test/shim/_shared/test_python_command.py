@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from torch_testing_shim._shared.interpreter_flags import interpreter_flags
+from torch_testing_shim._shared.python_command import interpreter_flags
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

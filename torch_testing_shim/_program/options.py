@@ -1,19 +1,22 @@
-"""The command line of a test file: upstream's options and unittest's, as one frozen `ProgramOptions`."""
+"""The options of a test file: its command line as one frozen `ProgramOptions`, and the environment, by which options
+reach child processes and ranks."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch_testing_shim._shared.hardware import add_hardware_option
-from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
-from torch_testing_shim._shared.settings import DEFAULTS, Settings
-from torch_testing_shim._shared.values import as_argument, whole_number
+import expecttest
 
-__all__ = ["ProgramOptions", "parse_arguments"]
+from torch_testing_shim._shared.hardware import add_hardware_option
+from torch_testing_shim._shared.journal import Journal
+from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
+from torch_testing_shim._shared.settings import DEFAULTS, Settings, as_variables
+from torch_testing_shim._shared.values import as_argument, whole_number
 
 DEFAULT_REPORT_FOLDER = "test-reports"
 
@@ -130,3 +133,30 @@ def _report_path(given: str | None, script: str) -> Path | None:
         return None
     path = Path(given)
     return path if path.suffix == ".xml" else path / f"{Path(script).stem}.xml"
+
+
+def export(options: ProgramOptions) -> None:
+    """Puts options into this process's environment, where settings are read and whence child processes inherit them."""
+    os.environ.update(as_variables(options.settings))
+    if options.accept:
+        os.environ["EXPECTTEST_ACCEPT"] = "1"
+        expecttest.ACCEPT = "1"  # what expecttest has read from the environment when it was imported
+
+
+def take_journal(settings: Settings) -> Journal | None:
+    """The journal of this run, None where it keeps none. The variable that names it is taken out of the environment:
+    another test file that a test starts must not write into this run's journal."""
+    os.environ.pop("TORCH_TESTING_SHIM_JOURNAL", None)
+    return Journal(os.path.abspath(settings.journal)) if settings.journal is not None else None
+
+
+def take_expectations(settings: Settings) -> Path | None:
+    """The file that says which tests of this run are to be skipped, None where there is none. The variable goes for the
+    same reason as that of the journal."""
+    os.environ.pop("TORCH_TESTING_SHIM_EXPECTATIONS", None)
+    return Path(settings.expectations) if settings.expectations is not None else None
+
+
+def child_environment(journal: Path) -> dict[str, str]:
+    """The environment of a child process that writes a journal of its own."""
+    return {**os.environ, "TORCH_TESTING_SHIM_JOURNAL": str(journal)}

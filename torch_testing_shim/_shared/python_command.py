@@ -1,12 +1,13 @@
-"""The interpreter's own options, as they were typed: `-W error`, `-bb`, `-O`. Whoever starts a test file anew, and says
-how to, hands them on, since they decide how tests end."""
+"""The words between `python` and a test file: the interpreter's own options, as they were typed, and what serves
+PyTorch's files. Whoever starts a test file anew, and says how to, hands them on, since they decide how tests end.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 
-__all__ = ["interpreter_flags"]
+from torch_testing_shim._shared.settings import Settings
 
 #: Options that take a value; what follows `-c` and `-m` is the program.
 WITH_VALUE, PROGRAM = frozenset("WX"), frozenset("cm")
@@ -38,3 +39,23 @@ def _flags(words: Iterator[str]) -> Iterator[str]:
                     break
                 if letter not in NOT_HANDED_ON:
                     yield f"-{letter}"
+
+
+def interpreter_arguments(path: str, settings: Settings) -> list[str]:
+    """What stands between `python` and the path of a test file: the interpreter's own options, and more where the file
+    is PyTorch's and runs as it is."""
+    flags = list(interpreter_flags())
+    return flags if settings.upstream_file != path else [*flags, *_harness_arguments(settings)]
+
+
+def pytest_arguments(settings: Settings) -> list[str]:
+    """What stands between `python` and pytest's arguments, where pytest runs the tests."""
+    redirect = sys.modules.get("torch_testing_shim._upstream.redirect")  # not imported: it imports torch
+    is_upstreams = redirect is not None and redirect.is_installed()
+    pytest = [*_harness_arguments(settings), "--pytest"] if is_upstreams else ["-m", "pytest"]
+    return [*interpreter_flags(), *pytest]
+
+
+def _harness_arguments(settings: Settings) -> list[str]:
+    mapped = ["--map-device", str(settings.device_map)] if settings.device_map else []
+    return ["-m", "torch_testing_shim", *mapped]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import os
+import sys
 import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
 
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
-
-__all__ = ["SelectionError", "class_name", "load", "select", "test_name"]
 
 SUGGESTIONS = 3
 
@@ -33,6 +34,35 @@ def test_name(test: unittest.TestCase) -> str:
 
 
 test_name.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest makes of its name
+
+
+def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite, pattern: str | None) -> unittest.TestSuite:
+    """unittest's hook that a test file gets by importing this name (upstream: `load_tests`, torch 2.13).
+
+    Returns:
+        `tests`, without empty suites.
+
+    Raises:
+        ValueError: the file is being run and one of the test classes is defined in another file.
+    """
+    suites = [suite for suite in tests if isinstance(suite, unittest.TestCase) or suite.countTestCases()]
+    script = os.path.realpath(sys.argv[0])
+    if script.endswith(".py"):
+        for suite in suites:
+            _check_origin(suite, script)
+    return unittest.TestSuite(suites)
+
+
+def _check_origin(suite: unittest.TestSuite | unittest.TestCase, script: str) -> None:
+    if not isinstance(suite, unittest.TestCase):
+        for item in suite:
+            _check_origin(item, script)
+        return
+    origin = os.path.realpath(inspect.getfile(type(suite)))
+    if origin != script:
+        raise ValueError(
+            f"{type(suite).__qualname__} would run here but is defined in {origin}; import its module instead"
+        )
 
 
 def load(module: types.ModuleType, *, omit_skipped: bool = False) -> list[unittest.TestCase]:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from hypothesis import given, strategies as st
 
-from torch_testing_shim._shared.expectations.ids import _plain, escaped, glob_as_regex, read_id
+from torch_testing_shim._shared.expectation_ids import _plain, escaped, glob_as_regex, read_id
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 

@@ -6,7 +6,7 @@ import doctest
 import types
 import unittest
 
-from torch_testing_shim._program.chosen_tests import SelectionError, load, select, test_name
+from torch_testing_shim._program.selection import SelectionError, load, select, test_name
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 

@@ -10,9 +10,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from ..node_ids import dotted
-
-__all__ = ["TestPattern", "escaped", "glob_as_regex", "is_glob", "read_id"]
+from torch_testing_shim._shared.node_ids import dotted
 
 GLOB_CHARACTERS = frozenset("*?[{")
 #: What means something to `re` in a set of characters and nothing here.

@@ -6,7 +6,7 @@ import time
 import unittest
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
-from torch_testing_shim._program.rank_records import RANK_OUTPUT, TEST_OUTPUT, rank_records, records_of
+from torch_testing_shim._program.notes import RANK_OUTPUT, TEST_OUTPUT, rank_records, records_of
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 

@@ -1,4 +1,4 @@
-"""What pytest is to know of these tests: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
+"""The plugin for these tests under pytest: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
 
 In a project of its own, `addopts = -p torch_testing_shim.pytest_plugin` in pytest's configuration loads it always.
 Where PyTorch's own conftest brings the option, its choice holds and this one leaves it alone.

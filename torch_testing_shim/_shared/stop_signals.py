@@ -35,7 +35,7 @@ class StopSignals:
         return False
 
     def _leave_lost_terminals(self) -> None:
-        """Print to nothing in place of a terminal that is gone, since printing there fails and reports are still to come."""
+        """Print to nothing in place of a terminal that is gone, since printing there fails."""
         for descriptor in self._terminals:
             if not os.isatty(descriptor):
                 nothing = os.open(os.devnull, os.O_RDWR)

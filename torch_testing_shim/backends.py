@@ -1,7 +1,7 @@
-"""For packages that bring a device: a record of what torch cannot answer of it, and tests that ask.
+"""For packages that bring a device: a record of what torch cannot know of it, and tests that depend on it.
 
-Such a package needs nothing of this to be tested: its device type, number of devices and process-group backend are
-asked of torch. What torch has no place for, it may tell by a record. In `torch_foo/harness.py`:
+Such a package can be tested without any of this: torch knows its device type, number of devices and process-group
+backend. A record adds what torch has no place for. In `torch_foo/harness.py`:
 
     from torch_testing_shim.backends import Backend
 
@@ -20,11 +20,11 @@ or in its pyproject.toml:
 
 Records of installed packages are loaded in a test process and in the warm interpreter of run_test.py, before ranks are
 forked, and never when this package is imported; so loading one must neither start a thread nor use the device. The
-entry point's name is for people. One that cannot be loaded, is no `Backend`, or is the second for its device ends a run
-with one sentence and exit status 2, whichever device is in use.
+entry point's name is for people. A record that cannot be loaded, is not a `Backend`, or is the second for its device
+ends a run with one sentence and exit status 2, whichever device is in use.
 
-A rank's number is not its device's index, since a file may be leased some devices of the machine: a hook asks
-`rank_device(rank)` for the rank's device.
+A rank's number is not its device's index, since a file may be leased only some devices of the machine: a hook finds the
+rank's device by `rank_device(rank)`.
 
 Capabilities that the harness itself asks for:
 
@@ -33,10 +33,10 @@ Capabilities that the harness itself asks for:
     flash_attention               `common_cuda.PLATFORM_SUPPORTS_FLASH_ATTENTION`
     memory_efficient_attention    `common_cuda.PLATFORM_SUPPORTS_MEM_EFF_ATTENTION`
 
-"flash_attention", "memory_efficient_attention", "dtype.fp8" and "dtype.bf16" answer `requires_capabilities`, too, of
+"flash_attention", "memory_efficient_attention", "dtype.fp8" and "dtype.bf16" also answer `requires_capabilities` of
 tests that are made for each device (`common_device_type.Capability`), as does any other name.
 
-A package may name others, for its own tests to ask for by `requires_capability`.
+A package may name others, which its own tests require by `requires_capability`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-#: Capabilities that are known of devices without a record, too.
+#: Capabilities that are known even of devices without a record.
 _KNOWN: Mapping[str, Callable[[], bool]] = {
     "multicast_memory": has_multicast_memory,
     "symmetric_memory": evaluate_platform_supports_symm_mem,
@@ -72,7 +72,7 @@ _KNOWN: Mapping[str, Callable[[], bool]] = {
 
 
 def has_capability(name: str) -> bool:
-    """Whether the device in use can do this, as its record says, or torch where it knows.
+    """Return whether the device in use has a capability, by its record, or by torch where torch knows.
 
     Raises:
         DeviceError: the device cannot be used, or an installed package's record cannot.
@@ -81,7 +81,7 @@ def has_capability(name: str) -> bool:
 
 
 def requires_capability(name: str) -> Callable[[Test], Test]:
-    """Skips a test, before any rank starts, where the device in use does not have this capability:
+    """Skip a test, before any rank starts, where the device in use does not have this capability:
 
     @requires_capability("symmetric_memory")
     @with_comms

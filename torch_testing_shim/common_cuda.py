@@ -1,4 +1,4 @@
-"""Upstream's `common_cuda`: what CUDA devices are there and can do. Importing it starts no driver."""
+"""Upstream's `common_cuda`: CUDA devices and their abilities. Importing it starts no driver."""
 
 from __future__ import annotations
 

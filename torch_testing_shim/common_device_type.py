@@ -1,8 +1,8 @@
-"""Upstream's `common_device_type`: generic tests that are made for each device of the machine.
+"""Upstream's `common_device_type`: generic tests, made for each device of the machine.
 
-Devices and parametrization are torch's own as a group, since `ops`, `modules`, tolerances and expected failures work
-hand in hand with how tests are made. Ours is which devices there are, and that no device is started before a test uses
-it: a driver that runs in the test process forbids forked ranks.
+Devices and parametrization are torch's own as a whole, since `ops`, `modules`, tolerances and expected failures depend
+on how tests are made. Ours is the choice of devices, and that no device is started before a test uses it: a driver that
+runs in the test process rules out forked ranks.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from torch_testing_shim._skips.capabilities import (
 )
 from torch_testing_shim._upstream.graft import bound_names, served
 
-# Names of capabilities are torch's where it has some, since a later torch has more of them.
+# The names of capabilities are torch's where it has them, since a later torch has more.
 __getattr__ = served(__name__, {} if "Capability" in bound_names(__name__) else {"Capability": lambda: _Capability})
 
 
 class _PrecisionOfThread(threading.local):
-    """What tolerances override in this thread; rank threads start with none, as the main thread does."""
+    """The tolerances that are overridden in this thread; rank threads start with none, as the main thread does."""
 
     precision = rel_tol = 0.0
 
 
 class _WhenAsked:
-    """A class attribute that is answered each time, since the answer starts the device."""
+    """A class attribute that is computed at each access, since its value starts the device."""
 
     def __init__(self, ask: Callable[[], object]) -> None:
         self._ask = ask
@@ -43,7 +43,7 @@ class _WhenAsked:
 
 
 def _is_privateuse1_backend_available() -> bool:
-    """What torch's function of this name says, which asks the device and so starts its driver."""
+    """Answer as torch's function of this name, which starts the device's driver."""
     return device_in_use().type == torch._C._get_privateuse1_backend_name()
 
 
@@ -51,7 +51,8 @@ is_privateuse1_backend_available = _is_privateuse1_backend_available  # its name
 
 
 def get_device_type_test_bases() -> list[Any]:
-    """The classes that tests are made on: for the CPU, and for the accelerator in use (upstream's name, torch 2.13)."""
+    """Return the classes that tests are made on: for the CPU, and for the accelerator in use (upstream's name, torch
+    2.13)."""
     torchs: Any = sys.modules[__name__]
     torchs.DeviceTypeTestBase._tls = _PrecisionOfThread()
     know_capabilities(torchs.CPUTestBase, "cpu")

@@ -1,7 +1,7 @@
-"""Upstream's `common_distributed`: the base classes of tests that run on several ranks, and what decorates them.
+"""Upstream's `common_distributed`: base classes of tests that run on several ranks, and their decorators.
 
-Answered when asked: what depends on the device in use or on a setting, and test cases of compiled code, since the
-compiler takes half a second to import.
+Names that depend on the device in use or on a setting are answered when a test asks for them, and so are test cases of
+compiled code, since importing the compiler takes half a second.
 """
 
 from __future__ import annotations

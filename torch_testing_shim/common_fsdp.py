@@ -1,7 +1,7 @@
 """Upstream's `common_fsdp`: the base classes of FSDP's tests; its models and helpers are torch's.
 
-`DEVICE_TYPE`, `DEVICE_COUNT` and `DISTRIBUTED_BACKEND` are asked when a test names them; what a test file assigns to
-them holds. Unlike upstream's, tests run on the CPU too, with 4 ranks, where there is no accelerator.
+`DEVICE_TYPE`, `DEVICE_COUNT` and `DISTRIBUTED_BACKEND` are found when a test names them, and a test file may assign to
+them. Unlike upstream's, tests also run on the CPU, with 4 ranks, where there is no accelerator.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Upstream's `common_utils`: what every test file imports.
 
-Flags that cost something to answer (`TEST_CUDA`, `IS_CI`) are asked when a test names them.
+Flags that cost time to find (`TEST_CUDA`, `IS_CI`) are found when a test names them.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ from torch_testing_shim._upstream.graft import grafted, served
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-# A profile holds for the @given tests that are defined after it is loaded, so it is loaded before a test file goes on.
+# A profile applies to @given tests that are defined after it is loaded, so it is loaded before the test file continues.
 load_profile_with_hypothesis(settings_or_default())
 
-#: Precisions of old tests of modules; upstream's name says what to think of it.
+#: Precisions for old tests of modules; upstream's name tells others not to use it.
 dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
 
 
@@ -85,6 +85,6 @@ __getattr__ = served(__name__, {**LAZY_FLAGS, **_HOW_OURS_STARTS})
 
 
 class NoTest:
-    """Base of classes that pytest must not take for tests, whatever they are called."""
+    """Base of classes that pytest must not take for tests, whatever their names."""
 
     __test__ = False

@@ -1,8 +1,7 @@
-"""The plugin for these tests under pytest: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
+"""pytest's option and marks for these tests: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
 
-In a project of its own, `addopts = -p torch_testing_shim.pytest_plugin` in pytest's configuration loads it always.
-Where PyTorch's own conftest brings the option, its choice holds and this one leaves it alone.
-PYTORCH_TEST_OMIT_SKIPPED is heeded, too.
+`addopts = -p torch_testing_shim.pytest_plugin` in a project's pytest configuration always loads it. Where PyTorch's own
+conftest brings the option, that one applies and this one does nothing. PYTORCH_TEST_OMIT_SKIPPED applies, too.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__: list[str] = []
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_load_initial_conftests(early_config: Any, parser: Any) -> Iterator[None]:
-    """Adds the option after the conftests, one of which may have it."""
+    """Add the option after the conftests, one of which may have it."""
     yield
     try:
         add_hardware_option(parser.addoption)
@@ -35,19 +34,19 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any) -> Iterator[No
 
 
 def pytest_configure(config: Any) -> None:
-    """Makes the marks known that the harness sets."""
+    """Register the marks that the harness sets."""
     config.addinivalue_line("markers", "serial: not to run beside other tests")
     config.addinivalue_line("markers", "multigpu: needs at least two accelerators")
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Leaves out what unittest's decorators have marked as skipped, where the environment asks for that."""
+    """Leave out tests that unittest's decorators have marked as skipped, where the environment asks for that."""
     if read_settings().omit_skipped:
         items[:] = [item for item in items if not getattr(getattr(item, "obj", None), "__unittest_skip__", False)]
 
 
 class _ByHardware:
-    """Leaves out the tests of other classes; pytest calls the methods by their names."""
+    """Leaves out tests of other classes; pytest calls the methods by their names."""
 
     def __init__(self) -> None:
         self._choice: HardwareChoice[Any] | None = None

@@ -1,4 +1,4 @@
-"""`TestCase`, which all test classes of the harness build on: what one test does in the test process."""
+"""`TestCase`, the base of all test classes of the harness: one test in the test process."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 def _prepare_before_set_up(test_class: Any) -> None:
-    """Has `setUpClass`, the class's own or that of a mixin, find the ranks prepared, so that no rank sees what it does
-    to classes and modules: else ranks would, where the class is the first to run."""
+    """Prepare ranks before `setUpClass` runs, the class's own or a mixin's, so that no rank sees what it does to
+    classes and modules. Otherwise ranks would see it, where the class is the first to run."""
     found = inspect.getattr_static(test_class, "setUpClass")
     is_classmethod = isinstance(found, classmethod) and not isinstance(found, _PreparedSetUp)
     if not is_classmethod or found is vars(unittest.TestCase)["setUpClass"]:
@@ -67,18 +67,18 @@ def _prepare_before_set_up(test_class: Any) -> None:
 
 
 class _PreparedSetUp(classmethod):  # type: ignore[type-arg]  # takes none at run time
-    """A `setUpClass` before which ranks are prepared."""
+    """A `setUpClass` that prepares ranks first."""
 
 
 class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
     """A `unittest.TestCase` that compares tensors, seeds all generators before each test, knows slow and disabled
-    tests, and says with a failure how to run that test again (upstream: `TestCase`, torch 2.13).
+    tests, and prints with a failure the command that runs the test again (upstream: `TestCase`, torch 2.13).
 
     Args:
         method_name, methodName: the test method; both spellings are upstream's.
     """
 
-    __module__ = "torch_testing_shim.common_utils"  # where tests find it, and whose rest torch has
+    __module__ = "torch_testing_shim.common_utils"  # where tests find it; torch's module has the rest of it
     maxDiff = None
     rest_is_torchs = TorchsRest()
     _default_dtype_check_enabled = False  # upstream's name, which files set
@@ -95,12 +95,12 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         super().__init__(methodName if methodName != "runTest" else method_name)
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        """Runs the test, after what has to be done before the first test of the process, and with its cleanups also
-        where Ctrl-C ends it (unittest leaves them out)."""
+        """Run the test, after the preparations for the first test of the process, and with its cleanups even where
+        Ctrl-C ends it (unittest leaves them out)."""
         STARTER.prepare()
         self._is_pytests = type(result).__module__.startswith("_pytest.")
         self._stops_at_subtest = bool(getattr(result, "failfast", False))
-        self.addCleanup(self._check_leaks, take_snapshot())  # the first to be added is the last to run
+        self.addCleanup(self._check_leaks, take_snapshot())  # added first, it runs last
         try:
             found = super().run(result)
         except BaseException:
@@ -111,8 +111,8 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         return found
 
     def _should_stop_test_suite(self) -> bool:
-        """Whether no other test can run in this process, which is asked after each; by default, whether the accelerator
-        that runs in it has failed for good. Tests that were to run and did not fail the run."""
+        """Return whether no other test can run in this process; called after each test. By default true where the
+        accelerator that runs in it has failed for good. Tests that then do not run fail the run."""
         if (lost := lost_accelerator()) is not None:
             print(f"\n{lost}", file=sys.stderr, flush=True)
         return lost is not None
@@ -121,11 +121,11 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         """Subclasses call it first.
 
         Raises:
-            unittest.SkipTest: the test is not to run.
+            unittest.SkipTest: a list of tests or the run's options exclude the test.
         """
         super().setUp()
         self._is_set_up = True
-        # Asked of the class: on the instance, a test of several processes has another method in its place.
+        # Of the class: on the instance of a test with ranks, another method stands in its place.
         method: Any = getattr(type(self), self._testMethodName, None)
         is_slow = getattr(method, SLOW_MARK, False)
         settings = as_assigned(read_settings())
@@ -142,13 +142,13 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
             state.enter_context(checked_default_dtype())
 
     def doCleanups(self) -> Any:
-        """unittest's last step, also of a test that failed or was interrupted."""
-        outcome = getattr(self, "_outcome", None)  # unittest's; there is none once the test was interrupted
+        """Run unittest's last step, even for a test that failed or was interrupted."""
+        outcome = getattr(self, "_outcome", None)  # unittest's; none after an interrupt
         self._passes = outcome is not None and outcome.success
         return super().doCleanups()
 
     def _check_leaks(self, before: Snapshot) -> None:
-        """Tells what a test that has passed so far leaves in this process.
+        """Report what a test that has passed so far leaves in this process.
 
         Raises:
             LeakError: it leaves something, and leaks are failures in this run.
@@ -164,24 +164,25 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
             print(f"\ntorch_testing_shim: {line}", file=sys.__stderr__ or sys.stderr, flush=True)
 
     def subTest(self, msg: Any = NO_MESSAGE, **params: Any) -> contextlib.AbstractContextManager[None]:
-        """unittest's `subTest`, in ranks too: what it raises is told with its parameters, and the test goes on."""
+        """Run unittest's `subTest`, in ranks too: an exception is reported with the parameters, and the test goes
+        on."""
         steps = current_steps()
         if steps is not None:
             return steps.subtest(msg, params)
         return super().subTest(**params) if msg is NO_MESSAGE else super().subTest(msg, **params)
 
     def _callSetUp(self) -> None:
-        """unittest's first step."""
+        """Run unittest's first step."""
         with ends_forked_children():
             super()._callSetUp()  # type: ignore[misc]
 
     def _callTearDown(self) -> None:
-        """unittest's step after the test."""
+        """Run unittest's step after the test."""
         with ends_forked_children():
             super()._callTearDown()  # type: ignore[misc]
 
     def _callTestMethod(self, method: Callable[[], Any]) -> None:
-        """unittest's step between `setUp` and `tearDown`."""
+        """Run unittest's step between `setUp` and `tearDown`."""
         settings = as_assigned(settings_or_default())
         command = repro_command(type(self), self._testMethodName, settings, is_pytests=self._is_pytests)
         with skips_as_known(self._is_pytests), repro_on_failure(command), ends_forked_children():
@@ -189,7 +190,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
             super()._callTestMethod(checked_test(method, self))  # type: ignore[misc]
 
     def _callCleanup(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        """unittest's step for one cleanup."""
+        """Run unittest's step for one cleanup."""
         step = function if is_asyncio_case(self) else checked_step(function)
         with ends_forked_children():
             super()._callCleanup(step, *args, **kwargs)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A test's body that runs in ranks: what all test cases with ranks share, and many subtests in one set of ranks."""
+"""A test's body in ranks: what all test cases with ranks share, and many subtests in one set of ranks."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _NO_TEST = "runTest"
 class RankTestCase(TestCase):
     """A test case whose methods run in ranks.
 
-    The test process and each rank have an instance. What it runs in place of its test method is what its class's
-    wrapper (`join_or_run`, in most) makes of that: in a rank the body, in the test process the wait for the ranks.
+    The test process has an instance, and so has each rank. Each runs, in place of its test method, what a wrapper (most
+    classes call it `join_or_run`) makes of the method: in a rank the body, in the test process the wait for the ranks.
     """
 
-    #: The name of the method that wraps test methods; upstream's, which differs.
+    #: The name of the method that wraps test methods. Upstream's names for it differ.
     _wrapper: ClassVar[str] = "join_or_run"
-    #: Whether ranks are processes, so that the module of a subclass may be imported for them beforehand.
+    #: Ranks are processes, so the modules of subclasses may be imported for them in advance.
     _ranks_are_processes: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -50,15 +50,16 @@ class RankTestCase(TestCase):
             setattr(self, name, getattr(self, self._wrapper)(method))
 
     def _require_set_up(self) -> None:
-        """
+        """Check that a subclass's `setUp` has called the harness's.
+
         Raises:
-            LaunchError: `setUp` has not called the harness's, so that nothing is there to start ranks with.
+            LaunchError: it has not, so ranks cannot be started.
         """
         if not self._is_set_up:
             raise self._no_rank("")
 
     def _no_rank(self, start: str) -> LaunchError:
-        """Says why no rank was started.
+        """Make the error that says why no rank was started.
 
         Args:
             start: the method by which `setUp` starts ranks; empty where the harness's own `setUp` does.
@@ -67,16 +68,17 @@ class RankTestCase(TestCase):
         return LaunchError(f"no rank was started: setUp has to {missing}")
 
     def _skip_by_conditions(self, name: str) -> None:
-        """
+        """Skip the test where a decorator of its method says that it cannot run here.
+
         Raises:
-            unittest.SkipTest: a decorator of the test method says that it cannot run here.
+            unittest.SkipTest: one does.
         """
         if (reason := skip_reason(self, getattr(type(self), name))) is not None:
             raise unittest.SkipTest(reason)
 
     @classmethod
     def _steps(cls, rank: int, name: str, tell: Callable[[RankOutcome], object] = lambda _: None) -> RankSteps:
-        """What the steps of a test come to in a rank that is a process; `tell` is as in `RankSteps`."""
+        """Make the steps of a test in a rank that is a process; `tell` is as in `RankSteps`."""
         channel = THIS_RANK.channel
         assert channel is not None, "tests are run in ranks"
         mark = "__unittest_expecting_failure__"  # of `unittest.expectedFailure`, above the method or its class
@@ -93,21 +95,21 @@ def run_subtests(
     *test_args: Any,
     **test_kwargs: Any,
 ) -> None:
-    """Calls `test_fn` with each combination of the values in `subtest_config`, with all ranks waiting for each other
-    after each, so that ranks and process group are set up only once (upstream's `run_subtests`, torch 2.13).
+    """Call `test_fn` with each combination of the values in `subtest_config`. All ranks wait for each other after each,
+    so that ranks and process group are set up only once (upstream's `run_subtests`, torch 2.13).
 
     Args:
         cls_inst: the test case.
         subtest_config: keyword argument of `test_fn` -> its values.
         test_fn: the check; it also gets `test_args` and `test_kwargs`.
 
-    A combination that fails is told by name, and in a rank it ends the test.
+    A combination that fails is reported with its values, and in a rank it ends the test.
     """
     steps = current_steps()
     for values in itertools.product(*subtest_config.values()):
         chosen = dict(zip(subtest_config, values, strict=True))
         reset_dynamo()
-        # In a rank, it is the last if it fails: the others wait at the barrier, or in a collective of it.
+        # In a rank a failed one is the last: the others wait at the barrier, or in one of its collectives.
         with cls_inst.subTest(**chosen) if steps is None else steps.subtest(NO_MESSAGE, chosen, is_last=True):
             test_fn(*test_args, **test_kwargs, **chosen)
         reset_dynamo()
@@ -115,7 +117,7 @@ def run_subtests(
 
 
 def reset_dynamo() -> None:
-    """Has the compiler forget what it has compiled, where it is there."""
+    """Make the compiler forget what it has compiled, where it is imported."""
     dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
     if dynamo is not None:
         dynamo.reset()

@@ -1,4 +1,4 @@
-"""The ranks that are kept for a class, and what the class says of them, be it by a value, a property or a method."""
+"""The persistent ranks of a test class, and the values that the class sets for them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["KEPT", "UNSET", "OwnDevice", "class_value", "ranks_wanted", "running_ranks_of", "start_ranks_of"]
+__all__ = ["PERSISTENT", "UNSET", "OwnDevice", "class_value", "ranks_wanted", "running_ranks_of", "start_ranks_of"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: The world size of a class that leaves it to the devices.
+#: The world size of a class that leaves it to the devices to decide.
 UNSET = -2
 
-#: The ranks that are kept now, of one class at most.
-KEPT: dict[type, PersistentRanks] = {}
+#: Test class -> its ranks; of one class at a time.
+PERSISTENT: dict[type, PersistentRanks] = {}
 
 
 class OwnDevice:
-    """The device of a rank's tensors; a test case may set another in its place."""
+    """The device of a rank's tensors; a test case may replace it."""
 
     def __get__(self, instance: Any, owner: type) -> torch.device:
         rank = owner.rank if instance is None else instance.rank  # type: ignore[attr-defined]
@@ -36,15 +36,15 @@ class OwnDevice:
 
 
 def running_ranks_of(cls: type) -> PersistentRanks | None:
-    """The ranks of a test class that can run a test; None where there are none, and where those that are there run on
-    another device than the test is to run on."""
-    ranks = KEPT.get(cls)
+    """Return the ranks of a test class that can run a test; None where there are none, or where they run on another
+    device than the test has to."""
+    ranks = PERSISTENT.get(cls)
     is_usable = ranks is not None and ranks.are_running and ranks.device == read_settings().device
     return ranks if is_usable else None
 
 
 def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> PersistentRanks:
-    """Starts the ranks of a test class, with `cls.rdvz_file` as the file that they meet in.
+    """Start the ranks of a test class, and set `cls.rdvz_file` to the file that they meet in.
 
     Args:
         cls: the class.
@@ -56,7 +56,7 @@ def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False)
     """
     _end_all()
     _end_all_at_exit()
-    ranks = KEPT[cls] = PersistentRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
+    ranks = PERSISTENT[cls] = PersistentRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
     cls.rdvz_file = str(ranks.scratch.rendezvous)
     if _leaves_ranks_to_devices(cls):
         cls.world_size = cls._world_size_of_devices = world_size
@@ -64,7 +64,7 @@ def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False)
 
 
 def class_value(cls: type, name: str) -> Any:
-    """What a class says, be it by a value, a property, a class method or a method."""
+    """Read a setting of a class, given as value, property, class method or method."""
     found = getattr(cls, name)
     if isinstance(found, property) and found.fget is not None:
         return found.fget(object.__new__(cls))
@@ -74,7 +74,7 @@ def class_value(cls: type, name: str) -> Any:
 
 
 def ranks_wanted(cls: type) -> int:
-    """The number of ranks of a class.
+    """Return the number of ranks of a class.
 
     Raises:
         unittest.SkipTest: it is less than 1.
@@ -85,13 +85,14 @@ def ranks_wanted(cls: type) -> int:
 
 
 def _leaves_ranks_to_devices(cls: type) -> bool:
-    """Whether the class sets no number of ranks, but for the one that it was given when its ranks were last started."""
+    """Return whether the class sets no number of ranks itself. The number that it got when its ranks were last started
+    does not count."""
     return class_value(cls, "world_size") in (UNSET, getattr(cls, "_world_size_of_devices", UNSET))
 
 
 def _descriptors() -> frozenset[int]:
-    """What this process has open for kept ranks."""
-    return frozenset().union(*(ranks.descriptors for ranks in KEPT.values()))
+    """Return the descriptors that this process has open for persistent ranks."""
+    return frozenset().union(*(ranks.descriptors for ranks in PERSISTENT.values()))
 
 
 @functools.cache
@@ -101,6 +102,6 @@ def _end_all_at_exit() -> None:
 
 
 def _end_all() -> None:
-    """Ends all ranks that are kept, by force: another class's, or those of a class without its `tearDownClass`."""
-    while KEPT:
-        KEPT.popitem()[1].close()
+    """End all persistent ranks by force: another class's, or those of a class whose `tearDownClass` did not run."""
+    while PERSISTENT:
+        PERSISTENT.popitem()[1].close()

@@ -1,4 +1,4 @@
-"""Tests of a class that share their ranks and their process group: `MultiProcContinuousTest`."""
+"""`MultiProcContinuousTest`: the tests of a class share their ranks and their process group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.class_ranks import (
-    KEPT,
+    PERSISTENT,
     UNSET,
     OwnDevice,
     class_value,
@@ -50,9 +50,9 @@ class MultiProcContinuousTest(RankTestCase):
     """A test case whose methods run, one after the other, in the same `world_size` processes, with a process group that
     is set up once (upstream's `MultiProcContinuousTest`, torch 2.13; `MultiProcContinousTest` in 2.4).
 
-    The ranks start with the first test of the class and end after its last. Where a test fails, the next one gets new
-    ranks. What a test leaves in a rank, its modules' state and its threads, the next test finds. `setUp` and `tearDown`
-    run in the controller alone.
+    The ranks start with the first test of the class and end after its last. After a failed test the next one gets new
+    ranks. Whatever else a test leaves in a rank (state of modules, threads) is there for the next test. `setUp` and
+    `tearDown` run in the controller alone.
 
     Attributes:
         rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
@@ -73,7 +73,7 @@ class MultiProcContinuousTest(RankTestCase):
     timeout: timedelta = timedelta(seconds=120)
     pg: dist.ProcessGroup
     device: Any = OwnDevice()
-    #: Set by a subclass, no other test of it is run. A failure does not set it: the next test has new ranks.
+    #: If a subclass sets it, no other test of it runs. A failure does not set it: the next test has new ranks.
     poison_pill: bool = False
     processes: Sequence[RankProcess] = ()
     _wrapper = "_worker_run_main_wait"
@@ -86,24 +86,25 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def device_type(cls) -> str:
-        """The type of the device in use; "cpu" where each rank of the class cannot have one of its own, or share it."""
+        """Return the type of the device in use; "cpu" where the ranks of the class can neither have one each nor share
+        it."""
         device, ranks = device_in_use(), class_value(cls, "world_size")
         return device.type if ranks == UNSET or device.has_room_for(ranks) else "cpu"
 
     @classmethod
     def opts(cls, high_priority_stream: bool = False) -> Any:
-        """Options of the process group, as its backend takes them; None for none."""
+        """Return options of the process group, as its backend takes them; None for none."""
         return None
 
     @classmethod
     def backend_str(cls) -> str | None:
-        """The process-group backend; None for what fits the device."""
+        """Return the process-group backend; None for the one that fits the device."""
         return None
 
     @classmethod
     def _init_pg(cls, rank: int, world_size: int, rdvz_file: str | None) -> None:
-        """Binds the rank to its device and sets up the process group, in each rank before its first test. Where it
-        skips, all tests of the class do."""
+        """Bind the rank to its device and set up the process group, in each rank before its first test. If it skips,
+        all tests of the class do."""
         own = bind_rank(rank, str(class_value(cls, "device_type")))
         os.environ["LOCAL_RANK"] = str(rank if own.index is None else own.index)  # what torch takes a device by
         assert rdvz_file is not None, "ranks are started with a file to meet in"
@@ -123,10 +124,10 @@ class MultiProcContinuousTest(RankTestCase):
     # In the controller.
 
     def setUp(self) -> None:
-        """Has the ranks begin with the test.
+        """Order the ranks to begin with the test.
 
         Raises:
-            unittest.SkipTest: the test cannot run here, as is known without its ranks.
+            unittest.SkipTest: the test cannot run here, which is known without its ranks.
             LaunchError: the ranks cannot be started.
             ValueError: torch does not know the backend.
         """
@@ -151,7 +152,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _get_world_size(cls, device_type: str) -> int:
-        """The number of ranks.
+        """Return the number of ranks.
 
         Raises:
             unittest.SkipTest: it is less than 1.
@@ -161,13 +162,13 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _ensure_processes_spawned(cls) -> None:
-        """Starts the ranks, where they do not wait for orders already."""
+        """Start the ranks, unless they are already waiting for orders."""
         if running_ranks_of(cls) is None:
             cls._spawn_processes(cls._get_world_size(str(class_value(cls, "device_type"))))
 
     @classmethod
     def _spawn_processes(cls, world_size: int) -> None:
-        """Starts the ranks.
+        """Start the ranks.
 
         Raises:
             LaunchError: they cannot be started.
@@ -183,7 +184,7 @@ class MultiProcContinuousTest(RankTestCase):
         return ranks
 
     def _worker_run_main_wait(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
+        """Return a method that runs `fn` in a rank, and in the controller waits for the ranks."""
 
         @functools.wraps(fn)
         def in_its_role(instance: MultiProcContinuousTest, *args: Any, **kwargs: Any) -> Any:
@@ -192,7 +193,7 @@ class MultiProcContinuousTest(RankTestCase):
         return types.MethodType(in_its_role, self)
 
     def _join(self) -> None:
-        """Waits for the ranks and raises what they add up to.
+        """Wait for the ranks and raise their verdict.
 
         Raises:
             RankFailure: an assertion did not hold in a rank.
@@ -201,7 +202,7 @@ class MultiProcContinuousTest(RankTestCase):
             LaunchError: no rank was started.
         """
         self._require_set_up()
-        ranks = KEPT[type(self)]
+        ranks = PERSISTENT[type(self)]
         outcomes = ranks.outcomes()
         self._is_joined = True
         raise_verdict(outcomes, ExitExpectation())
@@ -209,18 +210,18 @@ class MultiProcContinuousTest(RankTestCase):
             print(printed, flush=True)
 
     def _end_unjoined(self) -> None:
-        """Ends ranks that run a test which nobody has waited for: what they say of it is not the next one's."""
-        if not self._is_joined and (ranks := KEPT.get(type(self))) is not None:
+        """End ranks whose test nobody has waited for, so that its outcomes are not taken for the next one's."""
+        if not self._is_joined and (ranks := PERSISTENT.get(type(self))) is not None:
             ranks.end_ranks()
 
     @classmethod
     def tearDownClass(cls) -> None:
-        """Ends the ranks.
+        """End the ranks.
 
         Raises:
             RankError: one of them did not end well.
         """
-        ranks = KEPT.pop(cls, None)
+        ranks = PERSISTENT.pop(cls, None)
         if ranks is not None:
             ranks.finish()
         super().tearDownClass()
@@ -231,7 +232,7 @@ class MultiProcContinuousTest(RankTestCase):
     def _run(
         cls, rank: int, test_name: str, file_name: str, parent_pipe: object, *, orders: str, world_size: int
     ) -> None:
-        """Becomes a rank of the class, which runs the tests that are ordered."""
+        """Become a rank of the class and run the tests that are ordered."""
         channel = THIS_RANK.channel
         assert channel is not None, "tests are run in ranks"
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
@@ -248,11 +249,11 @@ class MultiProcContinuousTest(RankTestCase):
         task_queue: TaskQueue,
         completion_queue: CompletionQueue,
     ) -> None:
-        """Sets up the process group and runs the tests that come from `task_queue`. Subclasses override it to do more
+        """Set up the process group and run the tests that come from `task_queue`. Subclasses override it to do more
         around all tests of a rank.
 
         Raises:
-            SystemExit: a test failed, or asked for it: the rank ends, for its peers to learn of it.
+            SystemExit: a test failed or called for it: the rank ends, so that its peers notice.
         """
         cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, rdvz_file
         reason = cls._reason_not_to_start()
@@ -268,7 +269,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _reason_not_to_start(cls) -> str | None:
-        """Sets up the process group; returns why all tests are to skip, if they are."""
+        """Set up the process group. Return why all tests have to skip, or None."""
         try:
             cls._init_pg(cls.rank, cls.world_size, cls.rdvz_file)
         except BaseException as end:
@@ -280,7 +281,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _outcome_of(cls, reason_to_skip: str | None, test_id: str) -> RankOutcome:
-        """Runs a test and tells how it ended. A `SystemExit` that means no skip passes through."""
+        """Run a test and return its outcome. A `SystemExit` that does not mean a skip passes through."""
         if reason_to_skip is not None:
             return skip_outcome(cls.rank, reason_to_skip)
         steps = cls._steps(cls.rank, test_id.rpartition(".")[2])
@@ -288,7 +289,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _run_test_given_id(cls, test_id: str, **kwargs: Any) -> None:
-        """Runs the test of this id on an instance of its own, with its cleanups; `kwargs` go to the test method."""
+        """Run the test of this id on a new instance, with its cleanups. `kwargs` go to the test method."""
         name = test_id.rpartition(".")[2]
         self = cls(name)
         set_rng_seed()

@@ -16,8 +16,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 class DistributedTestBase(MultiProcessTestCase):
-    """A multi-process test case whose tests call `create_pg` (upstream's `DistributedTestBase`, torch 2.13). In the
-    test process and in ranks WORLD_SIZE is the number of ranks. Devices are given as "cpu", "cuda" or "cuda:0"."""
+    """A multi-process test case whose tests call `create_pg` (upstream's `DistributedTestBase`, torch 2.13). WORLD_SIZE
+    is the number of ranks in the test process and in ranks. Devices are given as "cpu", "cuda" or "cuda:0"."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -27,7 +27,7 @@ class DistributedTestBase(MultiProcessTestCase):
         self._spawn_processes()
 
     def backend(self, device: str) -> str:
-        """The process-group backend of a device.
+        """Return the process-group backend of a device.
 
         Raises:
             DeviceError: none is registered.
@@ -35,8 +35,8 @@ class DistributedTestBase(MultiProcessTestCase):
         return process_group_backend(torch.device(device).type)
 
     def create_pg(self, device: str, world_size: int | None = None) -> dist.ProcessGroup:
-        """Sets up the default process group of this rank, for a device, and binds the rank to its accelerator where it
-        has one.
+        """Set up the default process group of this rank for a device, and bind the rank to its accelerator where it has
+        one.
 
         Args:
             device: the device.
@@ -44,7 +44,7 @@ class DistributedTestBase(MultiProcessTestCase):
 
         Raises:
             DeviceError: the device has no backend.
-            unittest.SkipTest: its backend is not to be had here.
+            unittest.SkipTest: its backend is not available here.
         """
         size = self.world_size if world_size is None else world_size
         skip_without_backend(self.backend(device), size)
@@ -61,5 +61,5 @@ class DistributedTestBase(MultiProcessTestCase):
         return dist.distributed_c10d._get_default_group()
 
     def rank_to_device(self, device: str) -> dict[int, list[int]]:
-        """Which device each rank has, by index: they take turns where there are fewer than ranks."""
+        """Return the devices of each rank, by index: ranks take turns where there are fewer devices."""
         return {rank: [rank_device(rank, device).index or 0] for rank in range(self.world_size)}

@@ -1,4 +1,4 @@
-"""Test cases of DTensors, which FSDP's and checkpoints' tests build on too, and `with_comms`."""
+"""Test cases of DTensors, which tests of FSDP and checkpoints build on too, and `with_comms`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from torch_testing_shim._cases.body import run_subtests
 from torch_testing_shim._cases.continuous import MultiProcContinuousTest
+from torch_testing_shim._cases.hooks import has_own
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
@@ -47,13 +48,14 @@ _FACE = "torch_testing_shim.distributed._tensor.common_dtensor"
 
 
 def device_type() -> str:
-    """The type of the device in use; where that is an accelerator, what a test file has assigned to DEVICE_TYPE."""
+    """Return the type of the device in use; where that is an accelerator, what a test file has assigned to
+    DEVICE_TYPE."""
     device = device_in_use()
     return device.type if device.is_cpu else str(assigned(_FACE, "DEVICE_TYPE") or device.type)
 
 
 class DTensorTestMixin:
-    """What tests of DTensors in processes share (upstream's `DTensorTestMixin`, torch 2.13)."""
+    """The shared part of tests of DTensors in processes (upstream's `DTensorTestMixin`, torch 2.13)."""
 
     __module__ = _FACE
     rest_is_torchs = TorchsRest(older="DTensorTestBase")
@@ -62,7 +64,7 @@ class DTensorTestMixin:
 
     @property
     def device_type(self) -> str:
-        """The device that tensors of the test are made on: "cpu", or the accelerator's type."""
+        """The device that the test makes tensors on: "cpu", or the accelerator's type."""
         return device_type() if device_in_use().has_room_for(self.world_size) else "cpu"
 
     @property
@@ -70,15 +72,15 @@ class DTensorTestMixin:
         return False
 
     def build_device_mesh(self) -> DeviceMesh:
-        """A one-dimensional mesh over all ranks."""
+        """Make a one-dimensional mesh over all ranks."""
         return init_device_mesh(self.device_type, (self.world_size,))
 
     def init_manual_seed_for_rank(self) -> None:
-        """Seeds this rank's generator with its rank, so that ranks draw different numbers."""
+        """Seed this rank's generator with its rank, so that ranks draw different numbers."""
         torch.manual_seed(self.rank)
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
-        """`run_subtests` of `common_distributed`, for this test case."""
+        """Call `run_subtests` of `common_distributed` for this test case."""
         run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
 
 
@@ -94,8 +96,8 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
 
     @property
     def world_size(self) -> int:
-        """4, or less where there are 2 or 3 accelerators that ranks may not share; or what WORLD_SIZE says, or what a
-        test file assigns to NUM_DEVICES."""
+        """4, or fewer where there are 2 or 3 accelerators that ranks may not share. WORLD_SIZE overrides it, and so
+        does a test file that assigns NUM_DEVICES."""
         if (chosen := read_settings().world_size) is not None:
             return chosen
         if (assigned_here := assigned(_FACE, "NUM_DEVICES")) is not None:
@@ -114,14 +116,14 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         self._spawn_processes()
 
     def init_pg(self, eager_init: bool = False, backend: str | None = None) -> None:
-        """Sets up the default process group of this rank.
+        """Set up the default process group of this rank.
 
         Args:
             eager_init: bind the group to the rank's accelerator at once, where there is one.
             backend: the backend, "gloo" or "cpu:gloo,cuda:nccl" for example; by default `self.backend`.
 
         Raises:
-            unittest.SkipTest: the backend is not to be had here.
+            unittest.SkipTest: the backend is not available here.
             ValueError: torch does not know the backend, or the string names two for one device.
         """
         backend = _without_repeats(backend or self.backend)
@@ -137,14 +139,14 @@ class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
         )
 
     def _next_rendezvous(self) -> str:
-        """`self.file_name`, and for each further group of the test a file of its own: what the last group has left in
-        a file would mislead the next."""
+        """Return `self.file_name`, and for each further group of the test a new file: what the last group has left in
+        its file would mislead the next."""
         number = self._groups_made
         self._groups_made += 1
         return f"{self.file_name}.{number}" if number else self.file_name
 
     def destroy_pg(self, device_id: int | None = None) -> None:
-        """Waits for all ranks and destroys the process group.
+        """Wait for all ranks and destroy the process group.
 
         Args:
             device_id: index of the accelerator to wait on; by default the current one.
@@ -163,7 +165,7 @@ class DTensorContinuousTestBase(DTensorTestMixin, MultiProcContinuousTest):  # t
 
     @classmethod
     def backend_str(cls) -> str:
-        """The process-group backend of the device."""
+        """Return the process-group backend of the device."""
         return process_group_backend(device_type())
 
 
@@ -183,7 +185,7 @@ class DTensorOpTestBase(MultiThreadedTestCase):
         return device_type()
 
     def build_device_mesh(self) -> DeviceMesh:
-        """A one-dimensional mesh over all ranks."""
+        """Make a one-dimensional mesh over all ranks."""
         return init_device_mesh(self.device_type, (self.world_size,))
 
     def setUp(self) -> None:
@@ -191,7 +193,7 @@ class DTensorOpTestBase(MultiThreadedTestCase):
         from torch.distributed.tensor._sharding_prop import ShardingPropagator  # takes half a second to import
 
         kept = getattr(ShardingPropagator, "_fake_mode_lock", None)
-        if kept is not None:  # torch's own lock is none at all, since it has one thread for each process
+        if kept is not None:  # torch's own does not lock, since it expects one thread in each process
             ShardingPropagator._fake_mode_lock = threading.Lock()  # type: ignore[assignment]
             self.addCleanup(setattr, ShardingPropagator, "_fake_mode_lock", kept)
         self._spawn_threads()
@@ -212,8 +214,8 @@ def with_comms(
 ) -> TestFunction | Callable[[TestFunction], TestFunction]:
     """Runs a test method inside a process group (upstream's `with_comms`, torch 2.13).
 
-    Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which are handed to
-    the test case's `init_pg`. Where its backend is not to be had, the test is skipped before any rank starts. After a
+    Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which go to the test
+    case's `init_pg`. Where its backend is not available, the test is skipped before any rank starts. After a
     test that returns, `destroy_pg` is called; after one that raises, the process group is destroyed without waiting for
     the other ranks. A test case without `init_pg` is run as it is.
     """
@@ -239,19 +241,19 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:
-    """Why a test case cannot have its backend, or that of the decorator, or its device; None also for a class that says
-    nothing."""
+    """Return why a test case cannot have its backend, or the decorator's, or its device. None where it can, for a class
+    that names none, and for a backend that the class's own `init_pg` takes."""
     wanted, ranks = backend or getattr(case, "backend", None), getattr(case, "world_size", None)
     if not hasattr(case, "init_pg") or not isinstance(wanted, str) or ranks is None:
         return None
     device_type = getattr(case, "device_type", None)
-    missing = missing_backend(_without_repeats(wanted), ranks)
+    missing = None if has_own(case, "init_pg") else missing_backend(_without_repeats(wanted), ranks)
     return missing or (missing_device(device_type, ranks) if isinstance(device_type, str) else None)
 
 
 def _without_repeats(backend: str) -> str:
-    """A backend string in which each device stands once: "cpu:gloo,cpu:gloo", which a test composes for the CPU as
-    "cpu:gloo,<device>:<its backend>", is refused by torch."""
+    """Return a backend string with each device once. Torch refuses "cpu:gloo,cpu:gloo", which a test composes on the
+    CPU as "cpu:gloo,<device>:<its backend>"."""
     if ":" not in backend:
         return backend
     parts: dict[str, str] = {}

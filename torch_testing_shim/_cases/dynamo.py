@@ -1,4 +1,4 @@
-"""Test cases of compiled code on ranks, which start and end with nothing compiled. Imports `torch._dynamo`."""
+"""Test cases of compiled code on ranks, which start and end with an empty compiler cache. Imports `torch._dynamo`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _forget_compiled() -> None:
 def _dynamo_dist_per_rank_init(
     rank: int, world_size: int, backend: str | None = None, init_pg: bool = True, fake_pg: bool = False
 ) -> Iterator[None]:
-    """A body with nothing compiled before it or left of it, in a process group (upstream's name, torch 2.13).
+    """Context: a process group, with nothing compiled before the body or left after it (upstream's name, torch 2.13).
 
     Ranks meet in a file of TMPDIR, which is the test's own folder in a rank; no port is taken.
 
@@ -53,10 +53,10 @@ def _dynamo_dist_per_rank_init(
         world_size: number of ranks.
         backend: of the process group; by default that of the device in use.
         init_pg: set a process group up, and take it down.
-        fake_pg: let it be the one that sends nothing, whose other ranks need not exist.
+        fake_pg: use the fake process group, which sends nothing and needs no other ranks.
 
     Raises:
-        unittest.SkipTest: the backend is not to be had here.
+        unittest.SkipTest: the backend is not available here.
     """
     backend = backend or process_group_backend(device_in_use().type)
     if not fake_pg:
@@ -94,7 +94,7 @@ class DynamoDistributedSingleProcTestCase(TestCase):
     Attributes:
         rank: 0.
         device: the first device, "cpu:0" or "cuda:0".
-        device_ids: None: DDP is to find its devices by its module.
+        device_ids: None, so that DDP finds its devices by its module.
     """
 
     rank: ClassVar[int] = 0

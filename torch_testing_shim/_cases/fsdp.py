@@ -1,6 +1,6 @@
 """Test cases of FSDP, and the device that they run on.
 
-FSDP looks for an accelerator unless it is told that the CPU is meant (torch 2.13), which torch's test models do not.
+FSDP looks for an accelerator unless it gets the CPU as its device (torch 2.13), and torch's test models do not pass it.
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _FACE = "torch_testing_shim.common_fsdp"
-#: The place of `ref_init_fn` among the arguments of `_test_fsdp_parity`.
+#: Position of `ref_init_fn` among the arguments of `_test_fsdp_parity`.
 _REF_INIT_FN = 4
 
 
 def device_type() -> str:
-    """The type of the device in use, as `torch.device` takes it."""
+    """Return the type of the device in use, as `torch.device` takes it."""
     return str(assigned(_FACE, "DEVICE_TYPE") or device_in_use().type)
 
 
 def device_count() -> int:
-    """How many ranks a test has that does not say: see `default_ranks`."""
+    """Return the number of ranks of a test that does not set it: see `default_ranks`."""
     return int(assigned(_FACE, "DEVICE_COUNT") or default_ranks())
 
 
 def distributed_backend() -> str:
-    """The process-group backend, as `init_process_group` takes it."""
+    """Return the process-group backend, as `init_process_group` takes it."""
     return str(assigned(_FACE, "DISTRIBUTED_BACKEND") or process_group_backend(device_type()))
 
 
 def reason_not_to_run(ranks: int) -> str | None:
-    """Why so many ranks cannot have their devices and their backend; None where they can.
+    """Return why so many ranks cannot have their devices and their backend; None where they can.
 
     Raises:
         ValueError: torch does not know the backend.
@@ -79,13 +79,13 @@ def reason_not_to_run(ranks: int) -> str | None:
 
 
 def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for FSDP: those given, and where there is no accelerator that the CPU is meant."""
+    """Return the arguments for FSDP: those given, and where there is no accelerator the CPU as the device."""
     is_cpu = torch.device(device_type()).type == "cpu"
     return {"device_id": torch.device("cpu"), **fsdp_kwargs} if is_cpu else fsdp_kwargs
 
 
 class _ForDevice(type(FullyShardedDataParallel)):  # type: ignore[misc]  # its metaclass
-    """Makes instances of torch's class, which are what it takes for its own."""
+    """Makes instances of torch's class; torch would not accept others as its own."""
 
     def __call__(cls, module: nn.Module, *args: Any, **kwargs: Any) -> FullyShardedDataParallel:
         return FullyShardedDataParallel(module, *args, **device_arguments(kwargs))
@@ -95,24 +95,24 @@ class _ForDevice(type(FullyShardedDataParallel)):  # type: ignore[misc]  # its m
 
 
 class FSDP(FullyShardedDataParallel, metaclass=_ForDevice):
-    """torch's FSDP as its test models name it, told which device is meant."""
+    """torch's FSDP under the name that its test models use, told which device to use."""
 
     __module__ = _FACE
 
 
 def wrap(module: nn.Module, **wrap_overrides: Any) -> nn.Module:
-    """torch's `wrap`, which does what the context around it says, for the device in use."""
+    """Call torch's `wrap`, which follows the context around it, for the device in use."""
     return torchs_wrap(module, **device_arguments(wrap_overrides))
 
 
 def get_devtype() -> torch.device:
-    """The device in use, as a `torch.device` without an index (upstream's `get_devtype`, torch 2.13)."""
+    """Return the device in use, as a `torch.device` without an index (upstream's `get_devtype`, torch 2.13)."""
     return torch.device(device_type())
 
 
 class DEVICEInitMode(Enum):
-    """When a model goes to the device in use: before FSDP wraps it, after that, or never (upstream's
-    `DEVICEInitMode`, torch 2.13; torch 2.4 called it `CUDAInitMode`, whose members are other names of the same)."""
+    """When a model moves to the device in use: before FSDP wraps it, after that, or never (upstream's `DEVICEInitMode`,
+    torch 2.13; torch 2.4 called it `CUDAInitMode`, whose members are aliases)."""
 
     __module__ = _FACE
 
@@ -125,20 +125,20 @@ class DEVICEInitMode(Enum):
 
 
 class FSDPTestMixin:
-    """What FSDP's tests have in common, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
+    """The shared part of FSDP's tests, however their ranks are started (upstream's `FSDPTestMixin`, torch 2.13)."""
 
     __module__ = _FACE
     rest_is_torchs = TorchsRest(older="FSDPTest")
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
-        """`run_subtests` of `common_distributed`, for this test case."""
+        """Call `run_subtests` of `common_distributed` for this test case."""
         run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
 
     def _train_for_several_steps(
         self, model: Any, num_steps: int, autocast: bool, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Torch's, with a gradient scaler for the device in use. It expects sums under autocast in float32, which
-        accelerators give; on the CPU they stay in the low precision."""
+        """Call torch's, with a gradient scaler for the device in use. Torch's expects sums under autocast in float32,
+        as accelerators give them; on the CPU they stay in the low precision."""
         kwargs["sharded_grad_scaler_kwargs"] = {
             "device": device_type(),
             **(kwargs.get("sharded_grad_scaler_kwargs") or {}),
@@ -151,8 +151,8 @@ class FSDPTestMixin:
         return loss
 
     def _test_fsdp_parity(self, *args: Any, **kwargs: Any) -> None:
-        """Torch's, which also takes `device_init_mode` as `cuda_init_mode`, as torch 2.4 called it. DDP, which FSDP is
-        held against by default, finds its device by its module: a rank's number need not be its device's."""
+        """Call torch's, taking `device_init_mode` also under its name of torch 2.4, `cuda_init_mode`. The reference, by
+        default DDP, finds its device by its module: a rank's number need not be its device's index."""
         if "cuda_init_mode" in kwargs:
             kwargs["device_init_mode"] = kwargs.pop("cuda_init_mode")
         if len(args) < _REF_INIT_FN and kwargs.get("ref_init_fn") is None:
@@ -177,7 +177,7 @@ class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
 
     @property
     def init_method(self) -> str:
-        """Where the ranks meet, as `init_process_group` takes it."""
+        """The place where the ranks meet, as `init_process_group` takes it."""
         return f"{FILE_SCHEMA}{self.file_name}"
 
     @property
@@ -251,7 +251,7 @@ class FSDPTestMultiThread(MultiThreadedTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        importlib.import_module("torch._dynamo")  # fully_shard does it, and threads that do at once find it half made
+        importlib.import_module("torch._dynamo")  # fully_shard imports it; threads that do so at once find it half made
         self._spawn_threads()
 
     @classmethod
@@ -260,7 +260,7 @@ class FSDPTestMultiThread(MultiThreadedTestCase):
         super()._run(test_name, rank, world_size, **kwargs)
 
     def run_subtests(self, *args: Any, **kwargs: Any) -> None:
-        """`run_subtests` of `common_distributed`, for this test case."""
+        """Call `run_subtests` of `common_distributed` for this test case."""
         run_subtests(self, *args, **kwargs)
 
     def perThreadSetUp(self) -> None:

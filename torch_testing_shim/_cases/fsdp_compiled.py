@@ -1,4 +1,4 @@
-"""A test of `fully_shard` run once as it is and once with compiled modules."""
+"""A test of `fully_shard` that runs once as it is and once with compiled modules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FULLY_SHARD = "fully_shard"
 
 
 def compiled_fsdp_test(compile_compute_on_module: type | None = None) -> Callable[[Test], Test]:
-    """Runs a test as it is, then, where triton is, with each sharded module compiled (upstream's
+    """Run a test as it is, then, where triton is installed, with each sharded module compiled (upstream's
     `compiled_fsdp_test`, torch 2.13; torch 2.4 called it `test_compiled_fsdp`).
 
     The test's module has to import `fully_shard` by this name: it is replaced there.
@@ -57,8 +57,8 @@ def _has_triton() -> bool:
 
 
 def _run_compiled(test: Callable[[], Any], names: dict[str, Any], compiling: Test) -> None:
-    """Runs the test with its module's `fully_shard` replaced. Ranks may be threads, so all have read what is replaced
-    before one replaces it, and all have ended before one puts it back."""
+    """Run the test with its module's `fully_shard` replaced. Ranks may be threads, so all read the original before one
+    replaces it, and all end before one puts it back."""
     import torch._inductor.config as config
 
     original, threads = names[_FULLY_SHARD], config.compile_threads
@@ -71,5 +71,5 @@ def _run_compiled(test: Callable[[], Any], names: dict[str, Any], compiling: Tes
         names[_FULLY_SHARD], config.compile_threads = original, threads
 
 
-# Whatever they are called in a test file, pytest is not to take them for tests.
+# Keeps pytest from taking it for a test, whatever its name in a test file.
 compiled_fsdp_test.__test__ = False  # type: ignore[attr-defined]

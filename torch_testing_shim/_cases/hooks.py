@@ -1,8 +1,8 @@
-"""Methods of upstream's base classes that subclasses put others in place of.
+"""Methods of upstream's base classes that subclasses override.
 
-Nearly all are called here as upstream calls them. A class that overrides one of the few others is told so at its first
-test: what it does there would silently be left out. A class that starts processes of its own kind has its way by a
-`RankCall`: a rank runs what it makes of that.
+This harness calls nearly all of them as upstream does. A class that overrides one of the others fails at its first
+test, instead of having its method silently left out. A class that makes its own kind of process gets a `RankCall` in
+place of `multiprocessing.Process`, and a rank runs what it makes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ from typing import Any, NoReturn
 
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.running_ranks import too_few
+from torch_testing_shim._shared.main_part import PACKAGE
 
-__all__ = ["RankCall", "calls_of_its_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
+__all__ = ["RankCall", "calls_of_its_own", "has_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
 def is_overridden(cls: type, base: type, name: str) -> bool:
-    """Whether a class has something else than `base`, a base of it, under a name that `base` may lack."""
+    """Return whether a class differs from `base`, a base class of it, in an attribute that `base` may lack."""
     return inspect.getattr_static(cls, name, None) is not inspect.getattr_static(base, name, None)
 
 
+def has_own(case: object, name: str) -> bool:
+    """Whether a test case has a method that this package has not written. What such a method makes of its arguments is
+    its own affair: a name of a backend may be anything."""
+    method = getattr(type(case), name, None)
+    return method is not None and getattr(method, "__module__", "").partition(".")[0] != PACKAGE
+
+
 def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:
-    """Checks that a class overrides nothing that is not called here.
+    """Check that a class overrides nothing that this harness does not call.
 
     Args:
         cls: the class.
@@ -37,7 +45,7 @@ def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:
         refused: names -> what this harness does instead.
 
     Raises:
-        LaunchError: it does.
+        LaunchError: it overrides one.
     """
     for name, instead in refused.items():
         if is_overridden(cls, base, name):
@@ -45,7 +53,7 @@ def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:
 
 
 def takes(function: Callable[..., Any], *args: Any) -> bool:
-    """Whether a function can be called with these arguments: a hook may have those of an older torch."""
+    """Return whether a function can be called with these arguments: a hook may have those of an older torch."""
     try:
         inspect.signature(function).bind(*args)
     except TypeError:
@@ -55,7 +63,7 @@ def takes(function: Callable[..., Any], *args: Any) -> bool:
 
 @dataclass(frozen=True)
 class RankCall:
-    """A call in a rank. Its arguments are those of `multiprocessing.Process`, for which a class may put it."""
+    """A call in a rank, with the arguments of `multiprocessing.Process`, in place of which a class may use it."""
 
     group: None = None
     target: Callable[..., Any] | None = None
@@ -69,9 +77,10 @@ class RankCall:
             self.target(*self.args, **self.kwargs)
 
     def start(self) -> NoReturn:
-        """
+        """Refuse: the harness starts all ranks at once.
+
         Raises:
-            LaunchError: always: ranks are started all at once, by the harness.
+            LaunchError: always.
         """
         owner = getattr(getattr(self.target, "__self__", None), "__name__", "the class")
         raise LaunchError(
@@ -83,7 +92,7 @@ class RankCall:
 def calls_of_its_own(
     proc: Callable[..., Any], target: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], kwargs: dict[str, Any]
 ) -> dict[int, object]:
-    """What `proc` makes for ranks, by rank, of those for which it is not simply the call of `target`.
+    """Return what `proc` makes, by rank, for the ranks for which it is more than the call of `target`.
 
     Args:
         proc: is called as `multiprocessing.Process`.
@@ -99,7 +108,7 @@ def calls_of_its_own(
 
 
 def make_pipes(count: int) -> list[tuple[Connection, Connection]]:
-    """A pipe for each rank: the controller's end, and the rank's.
+    """Make a pipe for each rank: the controller's end, and the rank's.
 
     Raises:
         LaunchError: the system has no more descriptors to give.

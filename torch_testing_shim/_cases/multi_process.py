@@ -1,7 +1,7 @@
-"""`MultiProcessTestCase`: tests that run in several processes, fresh ones for each test.
+"""`MultiProcessTestCase`: tests that run in several processes, new ones for each test.
 
-It lives twice. In the controller it starts one process per rank for each test method, waits for them and raises what
-their outcomes add up to. In each rank an instance of the same class runs the method.
+In the controller it starts one process per rank for each test method, waits for them and raises the verdict on their
+outcomes. In each rank an instance of the same class runs the method.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: What subclasses cannot have called -> what is done instead.
+#: Methods that are never called here -> what happens instead.
 NOT_CALLED = {"_event_listener": "a rank tells where it stands by itself"}
-#: What of a traceback goes into a pipe that nobody may read, which takes some 200 kB.
+#: Length of a traceback's end that goes into a pipe; unread, it holds some 200 kB.
 _PIPE_CHARACTERS = 32_000
 
 
@@ -51,13 +51,13 @@ class MultiProcessTestCase(RankTestCase):
 
     A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
     folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
-    are in ranks as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture
-    sets is not there, as in upstream's ranks. A variable that a library reads when it is imported (TORCH_LOGS) has been
-    read before, unless ranks are spawned.
+    are as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture sets is not
+    set in ranks, as in upstream's. A variable that a library reads on import (TORCH_LOGS) has been read before, unless
+    ranks are spawned.
 
     Attributes:
         rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
-        file_name: path of the file in which the process group of the test's ranks meets.
+        file_name: path of the file in which the test's ranks meet for their process group.
         processes: in the controller, the ranks' processes.
         pid_to_pipe: in the controller, process ids of ranks -> this end of the pipe whose other end `_run` is given.
         special_return_code_checks: test functions -> the exit code that their rank 0 has to end with.
@@ -80,7 +80,7 @@ class MultiProcessTestCase(RankTestCase):
 
     @property
     def world_size(self) -> int:
-        """Number of ranks: 4, or what WORLD_SIZE says; a subclass that overrides this fixes it."""
+        """Number of ranks: 4, or WORLD_SIZE. A subclass that overrides this fixes it."""
         return read_settings().world_size or default_world_size()
 
     @property
@@ -93,7 +93,7 @@ class MultiProcessTestCase(RankTestCase):
         return self.rank == 0
 
     def join_or_run(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """A method that runs `fn` in a rank, and in the controller waits for the ranks that do."""
+        """Return a method that runs `fn` in a rank, and in the controller waits for the ranks."""
 
         @functools.wraps(fn)
         def in_its_role(instance: MultiProcessTestCase) -> Any:
@@ -136,25 +136,25 @@ class MultiProcessTestCase(RankTestCase):
         return self.id().rpartition(".")[2]
 
     def _spawn_processes(self) -> None:
-        """Starts the ranks, in the way that is fastest and safe here.
+        """Start the ranks, in the fastest way that is safe here.
 
         Raises:
-            unittest.SkipTest: the test cannot run here, as is known without its ranks.
+            unittest.SkipTest: the test cannot run here, which is known without its ranks.
             LaunchError: the ranks cannot be started.
         """
         self._start_processes(RankCall)
 
     def _fork_processes(self) -> None:
-        """Upstream's other way to start ranks; here both are the same."""
+        """Start the ranks. Upstream has two ways, which are the same here."""
         self._spawn_processes()
 
     def _start_processes(self, proc: Callable[..., Any]) -> None:
-        """Starts the ranks, as `_spawn_processes` does, each to run what `proc` makes.
+        """Start the ranks as `_spawn_processes` does, each to run what `proc` makes.
 
         Args:
-            proc: is called once for each rank with what `multiprocessing.Process` takes, and returns such a process,
-                not started, with other arguments perhaps. Ranks are not its children, whatever its kind: only its
-                `run` is called, in a rank.
+            proc: is called once for each rank with the arguments of `multiprocessing.Process`, and returns such a
+                process, not started, perhaps with other arguments. Of whatever kind it is, only its `run` is called,
+                in a rank.
         """
         self._require_set_up()
         refuse_hooks(type(self), MultiProcessTestCase, NOT_CALLED)
@@ -185,7 +185,7 @@ class MultiProcessTestCase(RankTestCase):
         self.pid_to_pipe = {pid: ours for pid, (ours, _) in zip(pids, pipes, strict=True)}
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
-        """Waits for the ranks and raises what they add up to.
+        """Wait for the ranks and raise their verdict.
 
         Raises:
             RankFailure: an assertion did not hold in a rank.
@@ -205,7 +205,7 @@ class MultiProcessTestCase(RankTestCase):
                 print(text, flush=True)
 
     def _check(self, fn: Callable[..., Any], seconds: float) -> None:
-        """Calls `_check_return_codes`; what a class's own one raises is told with what the ranks say."""
+        """Call `_check_return_codes`. What a class's own one raises is reported together with what the ranks say."""
         check: Callable[..., None] = self._check_return_codes
         try:
             check(fn, seconds) if takes(check, fn, seconds) else check(seconds)  # torch 2.4's
@@ -219,7 +219,7 @@ class MultiProcessTestCase(RankTestCase):
             raise
 
     def _join(self, fn: Callable[..., Any] | None = None) -> None:
-        """Waits for the ranks. A class that checks exit codes by itself may have planned any, but no hang."""
+        """Wait for the ranks. A class that checks exit codes itself may expect any, but no hang."""
         if not self._ranks.are_started:
             raise self._no_rank("_spawn_processes")
         self._expectation = ExitExpectation(
@@ -242,35 +242,35 @@ class MultiProcessTestCase(RankTestCase):
         raise_verdict(self._outcomes, self._expectation, self._ranks.processes_left)
 
     def _check_return_codes(self, fn: Callable[..., Any], elapsed_time: float = 0.0) -> None:
-        """Raises what the ranks add up to, as `_join_processes` does, which calls it when they have ended. A subclass
-        that overrides it judges by `self.processes[rank].exitcode`, and its word counts, but after a hang."""
+        """Raise the verdict of the ranks; `_join_processes` calls it when they have ended. A subclass that overrides it
+        judges by `self.processes[rank].exitcode`, and its verdict counts, except after a hang."""
         self._check_no_test_errors(elapsed_time) if self._expectation.ignored else self._judge()
 
     def _check_no_test_errors(self, elapsed_time: float) -> None:
-        """The same for a test of `skip_return_code_checks`, whose exit codes do not count (torch 2.4)."""
+        """Raise the verdict for a test of `skip_return_code_checks`, whose exit codes do not count (torch 2.4)."""
         self._judge()
 
     def _get_timedout_process_traceback(self) -> None:
-        """Prints where the ranks that still run stand. The report of a hang has it in any case, so that it is called at
-        the deadline only where a subclass has another."""
+        """Print the stacks of the ranks that still run. The report of a hang has them anyway, so this is called at the
+        deadline only where a subclass overrides it."""
         print(self._ranks.stacks(), flush=True)
 
     # In a rank.
 
     @classmethod
     def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: Connection, **kwargs: Any) -> None:
-        """Builds the rank's instance and runs the test on it. Subclasses override it to do more around the test."""
+        """Build the rank's instance and run the test on it. Subclasses override it to do more around the test."""
         self = cls(test_name)
         self.rank = rank
         self.file_name = file_name
         self.run_test(test_name, parent_pipe)
 
     def run_test(self, test_name: str, parent_pipe: Connection) -> None:
-        """Runs the test method in this rank and reports how it ended. The traceback of an exception goes into
-        `parent_pipe`, too.
+        """Run the test method in this rank and send its outcome. The traceback of an exception goes into `parent_pipe`,
+        too.
 
         Raises:
-            SystemExit: the test failed or skipped; what `_run` wanted to do after it is not done, as upstream.
+            SystemExit: the test failed or skipped; the rest of `_run` is then left out, as upstream.
         """
         channel = THIS_RANK.channel
         assert channel is not None, "tests are run in ranks"
@@ -280,7 +280,7 @@ class MultiProcessTestCase(RankTestCase):
             self.rank, test_name, lambda found: channel.send(found) if found.status.is_exception else None
         )
         outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
-        if not outcome.status.is_exception:  # which was sent at once: cleanups after it may take their time, or crash
+        if not outcome.status.is_exception:  # an exception was sent at once: cleanups after it may be slow, or crash
             channel.send(outcome)
         else:
             with suppress(OSError, ValueError):  # closed
@@ -294,4 +294,4 @@ class MultiProcessTestCase(RankTestCase):
 
 
 def _do_nothing() -> None:
-    """There is nothing to do."""
+    """Do nothing."""

@@ -1,8 +1,8 @@
 """Tests of sharded tensors: the base class, sharding specs over four ranks, models.
 
-A backend that serves another accelerator than the one in use ("nccl", the default) is answered by the backend of the
-device in use, so that these tests run on the CPU too. In PyTorch's own files, which are run as they are, such a test is
-skipped as PyTorch skips it, unless the device was chosen by hand.
+Where a test names a backend for another accelerator than the one in use ("nccl" is the default), the backend of the
+device in use stands in for it, so that these tests run on the CPU too. In PyTorch's own files, run as they are, such a
+test is skipped as PyTorch skips it, unless the device was chosen by hand.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.distributed._shard.metadata import ShardMetadata
 from torch.distributed._shard.sharding_spec import ChunkShardingSpec, _internals as splitting
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
+from torch_testing_shim._cases.hooks import has_own
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
@@ -74,7 +75,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         self._spawn_processes()
 
     def init_pg(self, backend: str = "nccl") -> None:
-        """Sets up the default process group, with the backend that stands for `backend` on the device in use."""
+        """Set up the default process group, with the backend that stands for `backend` on the device in use."""
         bind_rank(self.rank)
         dist.init_process_group(
             _backend_here(backend),
@@ -85,7 +86,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         )
 
     def init_rpc(self) -> None:
-        """Connects the ranks by TensorPipe, as worker0, worker1 and so on."""
+        """Connect the ranks by TensorPipe, as worker0, worker1 and so on."""
         from torch.distributed import rpc
 
         face = importlib.import_module("torch_testing_shim.common_distributed")
@@ -99,13 +100,13 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         connect(f"worker{self.rank}", rank=self.rank, world_size=self.world_size, rpc_backend_options=options)
 
     def init_comms(self, init_rpc: bool = True, backend: str = "nccl") -> None:
-        """Sets up RPC, if wanted, and the process group."""
+        """Set up RPC, if wanted, and the process group."""
         if init_rpc:
             self.init_rpc()
         self.init_pg(backend)
 
     def destroy_comms(self, destroy_rpc: bool = True) -> None:
-        """Waits for all ranks, then takes down RPC, if wanted, and the process group."""
+        """Wait for all ranks, then take down RPC, if wanted, and the process group."""
         dist.barrier()
         if destroy_rpc:
             from torch.distributed import rpc
@@ -114,7 +115,7 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         dist.destroy_process_group()
 
     def assert_sharded_tensor_equal(self, st1: Any, st2: Any) -> None:
-        """Fails unless two sharded tensors agree in metadata, sharding and the shards that lie on this rank."""
+        """Fail unless two sharded tensors agree in metadata, sharding and the shards on this rank."""
         self.assertEqual(st1.metadata(), st2.metadata())
         self.assertEqual(st1.sharding_spec(), st2.sharding_spec())
         if st1._init_rrefs or st2._init_rrefs:
@@ -127,14 +128,14 @@ class ShardedTensorTestBase(MultiProcessTestCase):
 def with_comms(
     func: TestFunction | None = None, init_rpc: bool = True, backend: str = "nccl"
 ) -> TestFunction | Callable[[TestFunction], TestFunction]:
-    """Connects the ranks around a test (upstream's `with_comms` of sharded tensors, torch 2.13).
+    """Connect the ranks around a test (upstream's `with_comms` of sharded tensors, torch 2.13).
 
     Used bare or with arguments. Where there are accelerators but fewer than ranks, the test is skipped. After a test
     that raises, the process group is destroyed without waiting for the other ranks.
 
     Args:
         func: the test.
-        init_rpc: by RPC too.
+        init_rpc: connect them by RPC, too.
         backend: the process-group backend, as `ShardedTensorTestBase.init_pg` takes it.
     """
     if func is None:
@@ -157,7 +158,8 @@ def _missing_devices(backend: str, case: Any) -> str | None:
     device, here = device_in_use(), _backend_here(backend)
     if is_installed() and not device.chosen and here != backend:
         return f"needs a device that {backend} serves, found {device.type}"
-    return missing_backend(here, case.world_size)
+    is_own = has_own(case, "init_pg") or has_own(case, "init_comms")
+    return None if is_own else missing_backend(here, case.world_size)
 
 
 def _backend_here(backend: str) -> str:
@@ -167,18 +169,19 @@ def _backend_here(backend: str) -> str:
 
 
 def rank_placements(ranks: int = DEFAULT_WORLD_SIZE) -> list[str]:
-    """ "rank:0/cuda:0", "rank:1/cuda:1" and so on, for the device in use; "rank:0/cpu" and so on for the CPU."""
+    """Return the placement of each rank on its device: "rank:0/cuda:0", "rank:1/cuda:1" and so on; "rank:0/cpu" and so
+    on for the CPU."""
     return [f"rank:{rank}/{rank_device(rank)}" for rank in range(ranks)]
 
 
 def generate_chunk_sharding_specs_for_test(sharding_dim: int) -> list[ChunkShardingSpec]:
-    """Specs that chunk this dimension over four ranks, in three orders (upstream's name, torch 2.13)."""
+    """Make specs that chunk a dimension over four ranks, in three orders (upstream's name, torch 2.13)."""
     places = rank_placements()
     return [ChunkShardingSpec(dim=sharding_dim, placements=[places[rank] for rank in order]) for order in ORDERS]
 
 
 def generate_enumerable_sharding_specs_for_test() -> list[EnumerableShardingSpec]:
-    """A spec that cuts 10 by 10 into quarters, one per rank (upstream's name, torch 2.13)."""
+    """Make a spec that cuts 10 by 10 into quarters, one per rank (upstream's name, torch 2.13)."""
     quarters = [
         ShardMetadata(shard_offsets=list(corner), shard_sizes=[5, 5], placement=place)
         for corner, place in zip(CORNERS, rank_placements(), strict=True)
@@ -189,13 +192,13 @@ def generate_enumerable_sharding_specs_for_test() -> list[EnumerableShardingSpec
 def generate_local_weight_sharding_params_for_test(
     local_weight: torch.Tensor, sharded_dim: int, gpu_num: int, spec: ChunkShardingSpec, rank: int
 ) -> tuple[int, int]:
-    """Where a rank's part of a weight begins along a dimension, and how long it is (upstream's name, torch 2.13).
+    """Return where a rank's part of a weight begins along a dimension, and its length (upstream's name, torch 2.13).
 
     Args:
         local_weight: the whole weight.
         sharded_dim: the dimension.
         gpu_num: number of ranks.
-        spec: in which order the chunks lie on the ranks.
+        spec: the order of the chunks on the ranks.
         rank: the rank.
 
     Raises:
@@ -213,16 +216,16 @@ def generate_local_weight_sharding_params_for_test(
 
 
 def clone_module_parameter(module: nn.Module, param_name: str) -> nn.Parameter:
-    """A parameter with a copy of the values of a module's (upstream's name, torch 2.13)."""
+    """Return a new parameter with a copy of the values of a module's (upstream's name, torch 2.13)."""
     return nn.Parameter(module.get_parameter(param_name).detach().clone())
 
 
 def gen_binary_op_func(python_op: str, inplace: bool = False) -> Callable[[Any, Any], Any]:
-    """A function of two operands (upstream's name, torch 2.13).
+    """Return a function of two operands (upstream's name, torch 2.13).
 
     Args:
         python_op: an operator, such as "+", or the name of a function of torch, such as "torch.add".
-        inplace: the left operand is changed, as by "+=".
+        inplace: change the left operand, as "+=" does.
 
     Raises:
         KeyError: the operator is not known.
@@ -236,7 +239,8 @@ def gen_binary_op_func(python_op: str, inplace: bool = False) -> Callable[[Any, 
 
 
 def chunk_sharding_specs(sharding_dims: Sequence[int], seed: int = 0) -> list[ChunkShardingSpec]:
-    """A spec for each of the dimensions, chunked over four ranks in an order of its own (upstream's name, torch 2.13).
+    """Make a spec for each dimension, chunked over four ranks in its own order (upstream's
+    `_chunk_sharding_specs_list_for_test`, torch 2.13).
 
     The orders follow from `seed` alone. (Upstream's also follow from the calls before.)
     """
@@ -249,7 +253,7 @@ def chunk_sharding_specs(sharding_dims: Sequence[int], seed: int = 0) -> list[Ch
 
 
 def _random_sharded(spec: Spec, group: Group, init_rrefs: bool) -> Any:
-    """A sharded tensor of random values; None without a spec."""
+    """Make a sharded tensor of random values; None without a spec."""
     if spec is None:
         return None
     return sharded_tensor.rand(spec, *SHAPE, process_group=group, init_rrefs=init_rrefs)
@@ -261,7 +265,7 @@ class MyShardedModel2(nn.Module):
     Args:
         spec: how the tensor, 10 by 20, is sharded; None for no sharded tensor.
         group: the process group.
-        init_rrefs: RPC references to the shards of other ranks are made.
+        init_rrefs: make RPC references to the shards of other ranks.
     """
 
     __module__ = f"{_FACE}._test_st_common"

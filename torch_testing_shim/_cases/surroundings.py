@@ -1,6 +1,6 @@
-"""What a test of torch.distributed runs with: accelerators for its ranks, folders to meet in, debug settings.
+"""The surroundings of a test of torch.distributed: accelerators for its ranks, folders to meet in, debug settings.
 
-`common_distributed` has the names.
+`common_distributed` passes the names on.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
-#: What `initialize_temp_directories` has made and not yet been told to remove.
+#: Undoes what `initialize_temp_directories` has done so far.
 _TEMPORARY = contextlib.ExitStack()
 
 _take_debug_level: Callable[[], None] = dist.set_debug_level_from_env  # type: ignore[attr-defined]
 
-#: After it, an error's text has C++ stacks, which the log leaves out.
+#: In an error's text, C++ stacks follow it; the log leaves them out.
 _CPP_STACKS = "\nException raised from "
 
 
 def accelerators() -> list[str]:
-    """The type of the accelerator in use, if there is one."""
+    """Return the type of the accelerator in use, if there is one."""
     device_type = accelerator_in_use()
     return [] if device_type is None else [device_type]
 
 
 def init_multigpu_helper(world_size: int, backend: str) -> dict[int, list[int]]:
-    """Which accelerators each rank is to use, by index (upstream's name, torch 2.13): one for each rank where there are
-    enough, none where there are not. On the CPU each rank has the index of its own."""
+    """Return the accelerators that each rank should use, by index (upstream's name, torch 2.13): one for each rank
+    where there are enough, none otherwise. On the CPU each rank has its own number."""
     if not device_in_use().has_room_for(world_size):
         return {rank: [] for rank in range(world_size)}
     indices = {rank: rank_device(rank).index for rank in range(world_size)}
@@ -59,8 +59,9 @@ def init_multigpu_helper(world_size: int, backend: str) -> dict[int, list[int]]:
 
 
 def initialize_temp_directories(init_method: str | None = None) -> None:
-    """Makes a temporary folder with the folders `barrier`, `test_dir` and `init_dir`, and tells it by TEMP_DIR, and by
-    INIT_METHOD how a process group is to meet: by `init_method`, or a file in it (upstream's name, torch 2.13)."""
+    """Make a temporary folder with the folders `barrier`, `test_dir` and `init_dir`, and set TEMP_DIR to it. Set
+    INIT_METHOD to the way a process group meets: `init_method`, or a file in the folder (upstream's name, torch
+    2.13)."""
     folder = Path(_TEMPORARY.enter_context(tempfile.TemporaryDirectory()))
     for name in ("barrier", "test_dir", "init_dir"):
         (folder / name).mkdir()
@@ -69,14 +70,14 @@ def initialize_temp_directories(init_method: str | None = None) -> None:
 
 
 def cleanup_temp_dir() -> None:
-    """Removes what `initialize_temp_directories` has made, the variables included (upstream's name, torch 2.13)."""
+    """Undo `initialize_temp_directories`, the variables included (upstream's name, torch 2.13)."""
     _TEMPORARY.close()
 
 
 @contextlib.contextmanager
 def core_dumps_disabled() -> Iterator[None]:
-    """No process writes a core dump meanwhile, so that an assert on one of AMD's GPUs is an exception as on others, not
-    the end of the process (upstream's name, torch 2.15). The soft limit is put back."""
+    """Context in which no process writes a core dump, so that an assert on one of AMD's GPUs raises an exception as on
+    others, instead of ending the process (upstream's name, torch 2.15). The soft limit is put back."""
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, limits[1]))
     try:
@@ -86,8 +87,8 @@ def core_dumps_disabled() -> Iterator[None]:
 
 
 def with_dist_debug_levels(levels: Sequence[str]) -> Callable[[Test], Test]:
-    """Runs a test once for each debug level ("OFF", "INFO", "DETAIL"), with a barrier after each (upstream's
-    `with_dist_debug_levels`, torch 2.13). The level is put back, also where the test fails."""
+    """Run a test once for each debug level ("OFF", "INFO", "DETAIL"), with a barrier after each (upstream's
+    `with_dist_debug_levels`, torch 2.13). The level is put back even where the test fails."""
 
     def decorate(test: Test) -> Test:
         @functools.wraps(test)
@@ -109,7 +110,7 @@ def with_dist_debug_levels(levels: Sequence[str]) -> Callable[[Test], Test]:
 
 
 def with_nccl_blocking_wait(func: Test) -> Test:
-    """Runs a test with TORCH_NCCL_BLOCKING_WAIT=1 and without TORCH_NCCL_ASYNC_ERROR_HANDLING, and puts both back
+    """Run a test with TORCH_NCCL_BLOCKING_WAIT=1 and without TORCH_NCCL_ASYNC_ERROR_HANDLING, and put both back
     (upstream's name, torch 2.13)."""
 
     @functools.wraps(func)
@@ -121,11 +122,11 @@ def with_nccl_blocking_wait(func: Test) -> Test:
 
 
 def verify_ddp_error_logged(model_DDP: Any, err_substr: str) -> None:
-    """Checks that DDP has logged an error in which `err_substr` stands, C++ stacks left out (upstream's name, torch
+    """Check that DDP has logged an error that contains `err_substr`, without its C++ stacks (upstream's name, torch
     2.13).
 
     Raises:
-        AssertionError: it has not.
+        AssertionError: it has not logged one.
     """
     logged = model_DDP._get_ddp_logging_data()
     missing = [key for key in ("iteration", "has_error", "error") if key not in logged]

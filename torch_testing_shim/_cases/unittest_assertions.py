@@ -20,8 +20,8 @@ class UnittestAssertions(unittest.TestCase):
     """`assertLogs`, `assertRaises` and their relatives.
 
     Attributes:
-        _ignore_not_implemented_error: a test is skipped where it raises NotImplementedError, as an operator does that
-            the device does not have; upstream's name, which test classes set.
+        _ignore_not_implemented_error: skip a test that raises NotImplementedError, as an operator does that the device
+            lacks; upstream's name, which test classes set.
     """
 
     _ignore_not_implemented_error = False
@@ -34,11 +34,11 @@ class UnittestAssertions(unittest.TestCase):
             torchs.wrap_with_policy(method_name, lambda: skips(NotImplementedError))
 
     def assertLogs(self, logger: Any = None, level: Any = None) -> Any:
-        """unittest's, of torch's logger where none is named."""
+        """unittest's, for torch's logger where none is named."""
         return super().assertLogs(logging.getLogger("torch") if logger is None else logger, level)
 
     def assertNoLogs(self, logger: Any = None, level: Any = None) -> Any:
-        """unittest's, of torch's logger where none is named."""
+        """unittest's, for torch's logger where none is named."""
         return super().assertNoLogs(logging.getLogger("torch") if logger is None else logger, level)
 
     def assertRaises(self, expected_exception: Any, *args: Any, **kwargs: Any) -> Any:
@@ -48,8 +48,8 @@ class UnittestAssertions(unittest.TestCase):
         return super().assertRaises(expected_exception, *args, **kwargs)
 
     def assertRaisesRegex(self, expected_exception: Any, expected_regex: Any, *args: Any, **kwargs: Any) -> Any:
-        """unittest's; see `_ignore_not_implemented_error`. On a device that torch's own developers do not word messages
-        for, any message will do."""
+        """unittest's; see `_ignore_not_implemented_error`. On a device whose messages torch's developers do not write,
+        any message is accepted."""
         device_type = getattr(self, "device_type", None)
         if device_type not in (None, "mps") and device_type not in grafted(_COMMON_UTILS, "NATIVE_DEVICES"):
             expected_regex = ""

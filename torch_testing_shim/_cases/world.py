@@ -1,6 +1,6 @@
-"""The world of a test's ranks: how many they are, how long they may take, and how they leave their process groups.
+"""The world of a test's ranks: their number, their time limits, and the end of their process groups.
 
-What a test file assigns to these names of `common_distributed` holds here, as it does upstream.
+A test file may assign to these names of `common_distributed`, as upstream.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: Ranks of a test that does not say how many it wants.
+#: Ranks of a test that does not set their number.
 DEFAULT_WORLD_SIZE = 4
-#: Seconds that single test methods may take, by name; for tests to fill (upstream's name, torch 2.13).
+#: Test method -> seconds that it may take; for tests to fill (upstream's name, torch 2.13).
 TIMEOUT_OVERRIDE: dict[str, int] = {}
 #: A process group gives up a little before its test does, so that the error names the collective that hung.
 _SHARE_OF_TIMEOUT = 0.9
@@ -47,46 +47,46 @@ _KEPT: list[dist.ProcessGroup] = []
 
 
 def default_world_size() -> int:
-    """Ranks of a test that does not say how many it wants."""
+    """Return the number of ranks of a test that does not set it."""
     return int(assigned(_FACE, "DEFAULT_WORLD_SIZE") or DEFAULT_WORLD_SIZE)
 
 
 def default_ranks() -> int:
-    """Ranks of a test that leaves their number to the devices: one for each accelerator; 4 on the CPU, and at least 4
-    where ranks may share devices."""
+    """Return the number of ranks of a test that leaves it to the devices: one for each accelerator; 4 on the CPU, and
+    at least 4 where ranks may share devices."""
     device = device_in_use()
     return max(device.count, DEFAULT_WORLD_SIZE) if device.may_be_shared else device.count or DEFAULT_WORLD_SIZE
 
 
 def get_timeout(test_id: str) -> int:
-    """Whole seconds that the test may take (upstream's `get_timeout`, torch 2.13): DISTRIBUTED_TESTS_DEFAULT_TIMEOUT,
-    300 by default, but for methods that stand in TIMEOUT_OVERRIDE."""
+    """Return the whole seconds that the test may take (upstream's `get_timeout`, torch 2.13):
+    DISTRIBUTED_TESTS_DEFAULT_TIMEOUT, 300 by default, except for methods in TIMEOUT_OVERRIDE."""
     overrides = assigned(_FACE, "TIMEOUT_OVERRIDE") or TIMEOUT_OVERRIDE
     default = assigned(_FACE, "TIMEOUT_DEFAULT")
     return int(overrides.get(test_id.rpartition(".")[2], default or math.ceil(read_settings().timeout_seconds)))
 
 
 def seconds_for(test_id: str) -> float:
-    """Seconds that the test may take, as `get_timeout` says, or what a test file has put in its place."""
+    """Return the seconds that the test may take, by `get_timeout` or by a test file's replacement of it."""
     return float((assigned(_FACE, "get_timeout") or get_timeout)(test_id))
 
 
 def group_timeout(test_id: str) -> timedelta:
-    """How long a collective of the test may take."""
+    """Return how long a collective of the test may take."""
     return timedelta(seconds=_SHARE_OF_TIMEOUT * seconds_for(test_id))
 
 
 def keep_connections() -> None:
-    """Keeps the connections of this rank's process groups open until the process exits.
+    """Keep the connections of this rank's process groups open until the process exits.
 
-    When nothing holds a gloo group any more, it takes its connections down one by one, 10 ms each (torch 2.13): with 64
-    ranks that is longer than all the rest of a small test. The kernel closes those of a process that ends at once.
+    A gloo group that nothing holds any more closes its connections one by one, 10 ms each (torch 2.13): with 64 ranks
+    that takes longer than the rest of a small test. The kernel closes those of a process that ends at once.
     """
     _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
 def run_in_group(test: Callable[[], Any]) -> Any:
-    """Calls a test in its process group and returns what it does; where it fails, leaves the group at once."""
+    """Call a test in its process group and return its result; where it fails, leave the group at once."""
     try:
         with ends_forked_children():
             result = test()
@@ -98,11 +98,11 @@ def run_in_group(test: Callable[[], Any]) -> Any:
 
 
 def leave_group_after(error: BaseException) -> None:
-    """Destroys the process group of a test that has raised `error`, without a barrier, to which others may never come.
-    The connections close, so they learn of it. After a skip in a rank the group stays until the process ends, since all
-    ranks are expected to skip, and another may still be making its connections."""
+    """Destroy the process group of a test that has raised `error`, without a barrier, which others may never reach. Its
+    connections close, so the others notice. After a skip in a rank the group stays until the process ends: all ranks
+    are expected to skip, and another may still be connecting."""
     skips_by_code = isinstance(error, SystemExit) and skip_message(error.code) is not None
     if current_steps() is not None and (skips_by_code or skip_reason_of(error) is not None):
         return
-    if dist.is_initialized():  # the test may have destroyed it, and what it raised is not to be hidden by that
+    if dist.is_initialized():  # the test may have destroyed it; its own error must not be hidden
         dist.destroy_process_group()

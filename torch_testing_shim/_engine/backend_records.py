@@ -10,27 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "Backend",
-    "DeviceError",
-    "FoundBackend",
-    "backend_record",
-    "installed_records",
-    "load_records",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: The entry points that name packages' records.
 ENTRY_POINT_GROUP = "torch_testing_shim.backends"
 #: A function that is called in a rank with its number and the number of ranks.
-RankHook = Callable[[int, int], object]
+_RankHook = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What torch does not know of a device type. Everything but the type is optional.
+    """A record of the facts about a device type that torch does not know. Everything but the type is optional.
 
     Attributes:
         device_type: its name in `torch.device`.
@@ -53,8 +43,8 @@ class Backend:
     pg_backend: str | None = None
     fork_safe: bool | None = None
     capabilities: frozenset[str] = frozenset()
-    before_rank: RankHook | None = None
-    after_rank: RankHook | None = None
+    before_rank: _RankHook | None = None
+    after_rank: _RankHook | None = None
 
     def __post_init__(self) -> None:
         """

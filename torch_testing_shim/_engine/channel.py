@@ -13,8 +13,6 @@ from contextlib import suppress
 from torch_testing_shim._engine.common_end import CommonEnd
 from torch_testing_shim._engine.outcome import RankOutcome
 
-__all__ = ["THIS_RANK", "ChannelReader", "ChannelWriter", "ThisRank", "make_channel"]
-
 _READ_BYTES = 1 << 16
 #: The longest line, in bytes. An outcome takes some 100 kB at most, a traceback of 200,000 characters in JSON's escapes
 #: 2.4 MB.
@@ -56,7 +54,8 @@ class ChannelWriter:
             self._write(outcome, _SUBTEST)
 
     def _write(self, outcome: RankOutcome, mark: bytes = b"") -> None:
-        line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"  # the first ends what a test may have written
+        # The first newline ends a line that a test may have begun.
+        line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"
         while line:
             line = line[os.write(self._descriptor, line) :]
 

@@ -29,8 +29,6 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.collectives import HEADER_BYTES, INCOMPLETE, LINE_BYTES, LINES, GroupHeader
 
-__all__ = ["OPERATORS", "Operator", "fields_of", "start_logging", "warm_up_logging"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: How many tensors of a collective are written down with their shapes, and how much of them.
@@ -77,7 +75,7 @@ class _GroupLog:
 _EMPTY_PART = b"\n" * (-(-(HEADER_BYTES + LINES * LINE_BYTES) // mmap.PAGESIZE) * mmap.PAGESIZE)
 
 
-class CollectiveLog:
+class _CollectiveLog:
     """The log of the collectives that this rank enters, group by group."""
 
     def __init__(self) -> None:
@@ -125,7 +123,7 @@ class CollectiveLog:
         return log
 
 
-_LOG = CollectiveLog()
+_LOG = _CollectiveLog()
 
 
 def start_logging(path: Path) -> None:

@@ -15,13 +15,11 @@ import torch
 import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
-__all__ = ["CopyingWork", "OwnMessages", "call_on_copies", "cpu_backend", "not_compiled"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-Call = TypeVar("Call", bound=Callable[..., Any])
+_Call = TypeVar("_Call", bound=Callable[..., Any])
 #: Pairs of a tensor of the test's and its copy.
-Copies = list[tuple[torch.Tensor, torch.Tensor]]
+_Copies = list[tuple[torch.Tensor, torch.Tensor]]
 #: Works that have not been waited for: torch's C++ keeps no reference to the Python object of a work.
 _UNDER_WAY: set[dist.Work] = set()
 
@@ -41,7 +39,7 @@ def call_on_copies(
         args: its arguments.
         kwargs: its named arguments.
     """
-    copies: Copies = []
+    copies: _Copies = []
 
     def to_copy(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or (made := copy(value)) is None:
@@ -58,23 +56,23 @@ def call_on_copies(
     return pytree.tree_map(to_own, operator(*args, **kwargs))
 
 
-def not_compiled(function: Call) -> Call:
+def not_compiled(function: _Call) -> _Call:
     """Keeps torch.compile away from a function that C++ calls in a thread whose Python is being compiled."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    frames: Any = torch._C._dynamo.eval_frame  # what torch.compiler.disable sets, without importing the compiler
+    frames: Any = torch._C._dynamo.eval_frame  # as torch.compiler.disable does, without importing the compiler
     if hasattr(frames, "set_code_exec_strategy"):
         skip = frames._FrameAction.SKIP
-        frames.set_code_exec_strategy(call.__code__, frames._FrameExecStrategy(skip, skip))  # and what it calls
-    return cast(Call, call)
+        frames.set_code_exec_strategy(call.__code__, frames._FrameExecStrategy(skip, skip))  # and its callees
+    return cast(_Call, call)
 
 
 class CopyingWork(dist.Work):
     """Works on copies of tensors. Once they have been waited for, the copies are written back."""
 
-    def __init__(self, works: Sequence[dist.Work], copies: Copies) -> None:
+    def __init__(self, works: Sequence[dist.Work], copies: _Copies) -> None:
         super().__init__()
         self._works = works
         self._copies = copies

@@ -14,19 +14,6 @@ from pathlib import Path
 from torch_testing_shim._engine.outcome import ranks_text
 from torch_testing_shim._engine.stacks import Place
 
-__all__ = [
-    "HEADER_BYTES",
-    "INCOMPLETE",
-    "LINES",
-    "LINE_BYTES",
-    "Entered",
-    "GroupHeader",
-    "Parting",
-    "group_title",
-    "partings",
-    "read_log",
-]
-
 #: How many collectives of a process group a log keeps (the last ones), and the bytes of each.
 LINES, LINE_BYTES = 16, 256
 #: Bytes of a part's first line, enough for a group of some 600 ranks.
@@ -127,7 +114,7 @@ class Parting:
 
     @property
     def camps(self) -> list[tuple[str, list[int]]]:
-        """What ranks did, in words, and which ranks did it; the minorities come first."""
+        """Descriptions of what ranks did, each with its ranks; the minorities come first."""
         sizes = Counter(entered.agreed for entered in self.entered.values())
         is_one = len({entered.name for entered in self.entered.values()}) == 1
         with_types = is_one and len({entered.types for entered in self.entered.values()}) > 1

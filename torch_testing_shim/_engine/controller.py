@@ -22,8 +22,6 @@ from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, ver
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["RankError", "RankFailure", "TestRanks", "checked_world_size", "raise_verdict"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -219,7 +219,7 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
         DeviceError: the test names a device that is not in use here.
     """
     device = device_in_use()
-    wanted = device.type if device_type is None else torch.device(device_type).type  # which --map-device may change
+    wanted = device.type if device_type is None else torch.device(device_type).type  # --map-device may change it
     if wanted == "cpu":
         return torch.device("cpu")
     if wanted != device.type:

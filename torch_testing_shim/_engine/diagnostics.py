@@ -18,8 +18,6 @@ from torch_testing_shim._engine.self_report import ask, read_reports
 from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
 from torch_testing_shim._engine.waits import Wait
 
-__all__ = ["Diagnostics", "native_stacks", "take_diagnostics"]
-
 #: How long ranks may take to write their stacks, in seconds; faulthandler takes milliseconds, a loaded machine more.
 _STACKS_SECONDS = 0.4
 #: How long ranks may take for their own reports, in seconds; these take milliseconds, too.

@@ -28,19 +28,9 @@ from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_coun
 from torch_testing_shim._shared.exit_status import describe_exit
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
-__all__ = [
-    "DRIVER",
-    "Driver",
-    "accelerator_type",
-    "answer_in_new_interpreter",
-    "current_accelerator",
-    "initialized_accelerator",
-    "lost_accelerator",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 _TORCHS = torch.accelerator.current_accelerator
 #: Before torch 2.7 the question starts the driver, and raises where there is no accelerator.
@@ -110,7 +100,7 @@ class Driver:
         self._answers: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()  # ranks that are threads ask together
 
-    def ask(self, question: Callable[..., Answer], *arguments: object) -> Answer:
+    def ask(self, question: Callable[..., _Answer], *arguments: object) -> _Answer:
         """Returns the result of `question(*arguments)`, which is called once.
 
         Args:
@@ -125,7 +115,7 @@ class Driver:
             if key not in self._answers:
                 is_here = self.may_start or initialized_accelerator() is not None
                 self._answers[key] = question(*arguments) if is_here else _asked_elsewhere(question, arguments)
-            answer: Answer = self._answers[key]
+            answer: _Answer = self._answers[key]
         return answer
 
 

@@ -20,9 +20,7 @@ from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
 from torch_testing_shim._engine.verdict import Verdict
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 
-__all__ = ["failure_report", "left_text", "output_report", "trimmed_stacks"]
-
-Told = TypeVar("Told", bound=Hashable)
+_Told = TypeVar("_Told", bound=Hashable)
 
 #: Lines of a rank's output that are shown, from its end.
 _TAIL_LINES = 30
@@ -210,9 +208,9 @@ def _users_lines(stack: Iterable[str]) -> list[str]:
     return kept
 
 
-def _grouped(items: Sequence[tuple[int, Told]]) -> list[tuple[Told, list[int]]]:
+def _grouped(items: Sequence[tuple[int, _Told]]) -> list[tuple[_Told, list[int]]]:
     """Groups items by their text, with the ranks of each, in the order of their first rank."""
-    groups: dict[Told, list[int]] = {}
+    groups: dict[_Told, list[int]] = {}
     for rank, text in items:
         groups.setdefault(text, []).append(rank)
     return list(groups.items())

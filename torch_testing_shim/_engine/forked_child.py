@@ -34,7 +34,7 @@ def _end(error: BaseException | None) -> NoReturn:
     if isinstance(error, SystemExit):
         code = exit_code_of(error)
     elif error is not None:
-        with suppress(Exception):  # the test has closed its streams, or put something else in their place
+        with suppress(Exception):  # the test has closed or replaced its streams
             traceback.print_exception(error)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):

@@ -162,7 +162,7 @@ class _Exchange:
         return outputs, CopyingWork(works, copies).boxed()
 
     def all_gather(self, outputs: list[Any], inputs: list[torch.Tensor], group: Any, *rest: Any) -> Any:
-        if len(outputs) != 1 or len({tensor.numel() for tensor in outputs[0]}) == 1:  # which all ranks see alike
+        if len(outputs) != 1 or len({tensor.numel() for tensor in outputs[0]}) == 1:  # all ranks see the same sizes
             return self._gather(outputs, inputs, group, *rest)
         return outputs, self.all_to_all(outputs[0], inputs * len(outputs[0]), group)[1]
 

@@ -14,15 +14,6 @@ from pathlib import Path
 from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = [
-    "LaunchError",
-    "RankJob",
-    "ScratchFolder",
-    "check_scratch_folder",
-    "make_scratch_folder",
-    "remove_scratch_folder",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
@@ -144,7 +135,7 @@ class RankJob:
 
 
 def make_scratch_folder() -> ScratchFolder:
-    """Makes the private folder of one test. What a killed run has left is removed by the next (see `owned_folders`).
+    """Makes the private folder of one test. The next run removes folders of a killed one (see `owned_folders`).
 
     Raises:
         LaunchError: the temporary folder cannot be written.

@@ -22,15 +22,9 @@ from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
-__all__ = [
-    "STARTER",
-    "RankStarter",
-    "threads_per_rank",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-Kept = TypeVar("Kept", ZygoteClient, ForkServerClient)
+_Kept = TypeVar("_Kept", ZygoteClient, ForkServerClient)
 
 
 def threads_per_rank(world_size: int) -> int | None:
@@ -182,7 +176,7 @@ class RankStarter:
         except OSError as error:
             raise LaunchError(too_few(error, 0, job.world_size)) from None
 
-    def _keep(self, zygote: Kept) -> Kept:
+    def _keep(self, zygote: _Kept) -> _Kept:
         self._zygote = zygote
         atexit.register(zygote.close)
         return zygote

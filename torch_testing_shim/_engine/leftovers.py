@@ -17,8 +17,6 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 
-__all__ = ["children_of_this_process", "end_group", "is_of_a_test", "is_tidying", "remove_segments"]
-
 #: Part of the command of a process that tidies up when the process that it serves has ended.
 _TIDYING = b"multiprocessing.resource_tracker"
 #: Commands of processes that libraries start for themselves; no test is to blame for them.

@@ -24,8 +24,6 @@ from typing import Any
 
 from torch_testing_shim._shared.python_command import interpreter_flags
 
-__all__ = ["become_alike", "become_child", "import_module", "interpreter_command", "likeness", "program_with_package"]
-
 _REWRITER = "_pytest.assertion.rewrite"
 _PACKAGE_HOME = str(Path(__file__).parents[2])
 
@@ -66,16 +64,16 @@ def _folder_that_is_there() -> Iterator[None]:
 def become_alike(likeness: dict[str, Any]) -> None:
     """Makes this new interpreter like the process that `likeness` describes."""
     if likeness["rewrites_asserts"]:
-        with suppress(Exception):  # pytest's insides: where they have changed, failures say less
+        with suppress(Exception):  # private parts of pytest: where they have changed, failures say less
             _rewrite_asserts()
     current: Any = multiprocessing.current_process()
-    current._inheriting = True  # it must not start processes, as there
+    current._inheriting = True  # keeps it from starting processes, as multiprocessing's children
     try:
         spawn.prepare(likeness["preparation"])
     finally:
         del current._inheriting
     for name, file in likeness["conftests"]:
-        with suppress(Exception, SystemExit):  # it may want more of pytest than is here
+        with suppress(Exception, SystemExit):  # it may need more of pytest than there is here
             import_module(name, file)
 
 
@@ -84,7 +82,7 @@ def become_child(parent: int, rank: int) -> None:
     upstream's ranks have it. Test files ask for these to learn whether they run in a rank."""
     multiprocessing.current_process().name = f"process {rank}"
     if multiprocessing.parent_process() is None and hasattr(os, "pidfd_open"):
-        with suppress(OSError):  # it has gone
+        with suppress(OSError):  # the parent has ended
             end = os.pidfd_open(parent)
             process._parent_process = process._ParentProcess("MainProcess", parent, end)  # type: ignore[attr-defined]
 
@@ -114,7 +112,7 @@ def _rewrite_asserts() -> None:
     try:
         from _pytest.assertion import install_importhook
         from _pytest.config import get_config
-    except ImportError:  # it has been moved
+    except ImportError:  # pytest has moved it
         return
     install_importhook(get_config())
 

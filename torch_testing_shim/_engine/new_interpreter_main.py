@@ -22,8 +22,6 @@ from torch_testing_shim._engine.new_interpreter import become_alike, become_chil
 from torch_testing_shim._engine.rank_server import RankServer
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
-__all__ = ["become_fork_server", "become_rank", "is_importing_main", "supervise"]
-
 _RANK = """
 from torch_testing_shim._engine.new_interpreter_main import become_rank
 become_rank(*sys.argv[1:])
@@ -45,7 +43,7 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
         for descriptor in descriptors:
             os.set_inheritable(descriptor, True)
         arguments = [job.to_json(), json.dumps(descriptors), str(supervisor_pid)]
-        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for what its module's imports make there
+        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for files that its module's imports make
         os.execve(interpreter[0], [*interpreter, program_with_package(_RANK), *arguments], environment)
 
     RankServer(socket.socket(fileno=orders), controller_pid, execute_rank).run()

@@ -11,8 +11,6 @@ from enum import Enum
 from torch_testing_shim._engine.stacks import Place, main_thread, place_of
 from torch_testing_shim._shared.exit_status import signal_name
 
-__all__ = ["LostPeerError", "PeerFailedError", "RankOutcome", "RankStatus", "ranks_text", "says_lost_peer"]
-
 #: Matches exceptions of a rank whose cause is another rank that is gone or never came.
 _LOST_PEER = re.compile(
     r"connection (closed|reset|was reset|refused|aborted)"
@@ -44,7 +42,7 @@ class RankStatus(Enum):
     ERRORED = "errored"  # another exception
     DIED = "died"  # ended without saying how its test ended, or with an exit status that contradicts it
     HUNG = "hung"  # still running at the deadline
-    DEADLOCKED = "deadlocked"  # it and all that still ran waited for each other, as was certain before the deadline
+    DEADLOCKED = "deadlocked"  # it and all that still ran certainly waited for each other, before the deadline
     INTERRUPTED = "interrupted"  # still running when the user stopped the run
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 

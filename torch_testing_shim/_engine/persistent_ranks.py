@@ -49,7 +49,7 @@ class PersistentRanks(TestRanks):
             path.mkdir()
             for rank in range(world_size):
                 os.mkfifo(path / str(rank), 0o600)
-                self._orders.append(os.open(path / str(rank), os.O_RDWR))  # both ways, so as not to wait for the rank
+                self._orders.append(os.open(path / str(rank), os.O_RDWR))  # both ways: it does not wait for the rank
             self.pids = self.start(
                 test_class,
                 "",
@@ -93,7 +93,8 @@ class PersistentRanks(TestRanks):
         """Waits until every rank has told how the test ended; at the deadline they are ended by force. Ends ranks that
         cannot be kept, and removes the folders that ranks shared."""
         assert self._running is not None, "ranks are ordered before they are asked"
-        found = supervise(self._running, self._deadline, stall_seconds=read_settings().stall_seconds, are_kept=True)
+        stall_seconds = read_settings().stall_seconds
+        found = supervise(self._running, self._deadline, stall_seconds=stall_seconds, are_persistent=True)
         kind = verdict(found).kind
         times = [outcome.ended_at for outcome in found]
         is_kept = kind is VerdictKind.PASSED or (

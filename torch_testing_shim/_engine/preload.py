@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
-__all__ = ["modules_to_preload", "names_in_code", "names_in_module"]
-
 _DYNAMO = ("torch._dynamo",)
 
 #: A name that test code uses -> the modules that torch imports when the code runs.

@@ -29,13 +29,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-__all__ = ["ProcessState", "read_environment_again", "take_on"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: One of Python's warning filters: action, pattern of the message, category by module and name, pattern of the
 #: module, line.
-WarningFilter = list[Any]
+_WarningFilter = list[Any]
 
 _LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
@@ -71,7 +69,7 @@ class ProcessState:
     ignored_signals: Mapping[str, bool]
     limits: Mapping[str, list[int]]
     cores: list[int]
-    warning_filters: list[WarningFilter]
+    warning_filters: list[_WarningFilter]
     default_dtype: str
     default_device: str | None
     determinism: list[bool]
@@ -152,7 +150,7 @@ def _umask() -> int:
     return umask
 
 
-def _described(entry: tuple[Any, ...]) -> WarningFilter:
+def _described(entry: tuple[Any, ...]) -> _WarningFilter:
     action, message, category, module, line = entry
     name = f"{category.__module__}:{category.__qualname__}"
     return [action, getattr(message, "pattern", message), name, getattr(module, "pattern", module), line]
@@ -198,7 +196,7 @@ def read_environment_again() -> None:
 def _take_threads(value: str | None) -> None:
     """Sets torch's threads. Only for ranks: it may start the threads, and the zygote cannot fork beside threads."""
     if value is not None and value.isdecimal() and int(value):
-        torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # as MKL has it
+        torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # at most the cores, as MKL does
 
 
 def _take_folder(wanted: str | None) -> None:
@@ -229,7 +227,7 @@ def _take_limits(wanted: Mapping[str, tuple[int, int]]) -> None:
         resource.setrlimit(_LIMITS[name], limits)
 
 
-def _take_warning_filters(wanted: Iterable[WarningFilter]) -> None:
+def _take_warning_filters(wanted: Iterable[_WarningFilter]) -> None:
     warnings.resetwarnings()
     for action, message, name, module, line in wanted:
         category = _named(name)

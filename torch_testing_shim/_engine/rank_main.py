@@ -72,7 +72,7 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
 
 
 def _prepare_process(job: RankJob, parent_pid: int) -> None:
-    os.setpgid(0, 0)  # what the test starts is ended with it, by group
+    os.setpgid(0, 0)  # so that processes of the test are ended with it, by group
     signal_on_parent_death(parent_pid, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     for number, handler in (
@@ -190,5 +190,5 @@ def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:  # the test has closed it, or put something else in its place
+        except Exception:  # the test has closed or replaced it
             continue

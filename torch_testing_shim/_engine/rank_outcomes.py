@@ -12,8 +12,6 @@ from torch_testing_shim._engine.skip_codes import TEST_SKIPS, is_pytest_failure
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 
-__all__ = ["TEST_ERROR_EXIT_CODE", "outcome_of_exception", "pass_outcome", "skip_outcome"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Exit code of a rank whose test raised an exception (upstream's, torch 2.13).

@@ -33,8 +33,6 @@ from torch_testing_shim._engine.leftovers import (
 from torch_testing_shim._engine.threads import lasting_thread_count
 from torch_testing_shim._shared.parent_death import adopt_orphans, signal_on_parent_death
 
-__all__ = ["MOST_DESCRIPTORS", "ORDER_BYTES", "RankServer", "signal_rank"]
-
 #: The longest order; a job is a few hundred bytes, and a packet socket takes some 200 kB.
 ORDER_BYTES = 1 << 16
 #: The most descriptors that a message can carry (Linux).
@@ -71,12 +69,12 @@ class RankServer:
         self._ranks: dict[int, int] = {}  # pid -> rank
         self._tidying: dict[int, float] = {}  # pid -> when it is ended by force
         self._ended: set[int] = set()  # pids of ranks, until no rank is left
-        self._left: set[int] = set()  # processes that ranks left, and the controller has not been told of
+        self._left: set[int] = set()  # processes that ranks left, not yet reported to the controller
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
-        self._hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as is its end
+        self._hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and the terminal's end
         self._controller_pid = controller_pid
         signal.signal(signal.SIGTERM, self._take_sigterm)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -239,7 +237,7 @@ class RankServer:
         if self._has_orphans():
             for pid in self._ranks:
                 end_group(pid)
-        self._end_orphans(_LAST_TIDYING_SECONDS)  # and takes the ranks away
+        self._end_orphans(_LAST_TIDYING_SECONDS)  # and reaps the ranks
         remove_segments(self._ended.union(self._ranks))
         give_up = time.monotonic() + _LAST_TIDYING_SECONDS
         while children_of_this_process() and time.monotonic() < give_up:

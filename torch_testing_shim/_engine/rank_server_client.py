@@ -14,8 +14,6 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_server import ORDER_BYTES
 
-__all__ = ["ForkRefusedError", "RankExit", "RankServerClient"]
-
 #: How long a rank server may take to end once its socket is closed, in seconds: it only has to kill what is left, and
 #: waits half a second at most for what tidies up.
 _END_SECONDS = 2.0

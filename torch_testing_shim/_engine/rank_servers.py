@@ -30,8 +30,6 @@ from torch_testing_shim._engine.rank_server_client import ForkRefusedError, Rank
 from torch_testing_shim._engine.threads import fork_quietly, python_thread_count, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
 
-__all__ = ["ForkServerClient", "SupervisorClient", "ZygoteClient"]
-
 #: How long a fork server may take to import what a test needs and to fork its first rank, in seconds: torch is read
 #: from a cold disk in less. An import that ends in the test process may never end there: it may wait for a lock that
 #: the test process holds.

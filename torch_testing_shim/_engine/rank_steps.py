@@ -20,8 +20,6 @@ from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_step
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-__all__ = ["NO_MESSAGE", "STOPS_AT_SUBTEST", "RankSteps", "cleanup_steps", "current_steps", "end_after_failed_subtests"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Stands for the message of a subtest that has none.
@@ -114,7 +112,7 @@ class RankSteps:
         if self._exit is not None and not (self._outcome is not None and self._outcome.status.is_exception):
             raise self._exit
         return replace(
-            self._outcome or self._skip_of_subtests() or pass_outcome(self._rank),  # the last says when the test ended
+            self._outcome or self._skip_of_subtests() or pass_outcome(self._rank),  # a pass notes when the test ended
             passed_subtests=tuple(self._passed[:_NAMES]),
             skipped_subtests=tuple(self._skipped[:_NAMES]),
         )
@@ -143,7 +141,7 @@ class RankSteps:
             else:
                 self._skipped.append((name, reason))
         else:
-            if len(self.subtests) + len(self._skipped) == ended_before:  # those within it, too
+            if len(self.subtests) + len(self._skipped) == ended_before:  # none, not even within it
                 self._passed.append(name)
         finally:
             self._parameters.pop()

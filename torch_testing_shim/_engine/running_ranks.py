@@ -14,8 +14,6 @@ from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.process_state import ProcessState
 from torch_testing_shim._engine.rank_server_client import ForkRefusedError, RankExit, RankServerClient
 
-__all__ = ["RankProcess", "RunningRanks", "too_few"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: How long ranks may take to end after their server has died, in seconds; it takes the kernel milliseconds.

@@ -28,8 +28,6 @@ from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.stacks import Frame
 from torch_testing_shim._engine.waits import Wait, wait_of
 
-__all__ = ["SelfReport", "ask", "flight_dump", "read_reports", "start_answering"]
-
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
 
@@ -72,7 +70,7 @@ def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
     """Asks the ranks for new reports, without waiting. A rank that cannot be asked gives none."""
     for rank in ranks:
         folder.report(rank).unlink(missing_ok=True)
-        with suppress(OSError):  # nobody waits for the question: the rank has not come so far, or has ended
+        with suppress(OSError):  # the rank does not wait for questions yet, or has ended
             os.close(os.open(folder.question(rank), os.O_WRONLY | os.O_NONBLOCK))
 
 
@@ -99,7 +97,7 @@ def start_answering(folder: ScratchFolder, rank: int) -> None:
 
 def _answer(question: Path, report: Path) -> None:
     partial = report.with_suffix(".partial")
-    with suppress(OSError):  # the folder is gone, and with it whoever would ask
+    with suppress(OSError):  # the folder is gone: nobody will ask
         while True:
             os.close(os.open(question, os.O_RDONLY))
             partial.write_text(json.dumps(_report_of_this_process()))

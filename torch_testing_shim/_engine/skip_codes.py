@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-__all__ = ["TEST_SKIPS", "TestSkip", "is_pytest_failure", "skip_message", "skip_reason_of", "skips_as_known"]
-
 #: Prefix of the reason of a skip that was `pytest.xfail`.
-XFAIL = "xfail: "
+_XFAIL = "xfail: "
 
 
 class TestSkip(NamedTuple):
@@ -55,7 +53,7 @@ def skip_reason_of(error: BaseException) -> str | None:
     if isinstance(error, unittest.SkipTest):
         return str(error)
     if _is_pytests(error, "XFailed"):
-        return f"{XFAIL}{error}"
+        return f"{_XFAIL}{error}"
     return str(error) if _is_pytests(error, "Skipped") else None
 
 
@@ -75,8 +73,8 @@ def skips_as_known(is_pytests: bool) -> Iterator[None]:
             raise
         if not is_pytests:
             raise unittest.SkipTest(reason) from None
-        if reason.startswith(XFAIL):
-            raise sys.modules["_pytest.outcomes"].XFailed(reason.removeprefix(XFAIL)) from None
+        if reason.startswith(_XFAIL):
+            raise sys.modules["_pytest.outcomes"].XFailed(reason.removeprefix(_XFAIL)) from None
         raise
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["ENTRY", "OWN_THREAD", "Frame", "Place", "main_thread", "place_of", "stacks_text"]
-
 _FRAME = re.compile(r'\s+File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>\S+)$')
 _LIBRARY = f"{sysconfig.get_path('stdlib')}/"
 _HARNESS = f"{Path(__file__).parents[1]}/"

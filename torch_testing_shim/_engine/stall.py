@@ -30,8 +30,6 @@ from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 from torch_testing_shim._engine.waits import Wait
 
-__all__ = ["StallWatch", "is_deadlocked", "standing"]
-
 #: Looks per stall time. A look reads one line of /proc per rank; a test that ends before the first pays nothing.
 _LOOKS = 4
 #: A waiting rank uses at most this share of a core: it polls a store, or answers when it is asked.

@@ -13,8 +13,6 @@ from typing import Any
 
 from torch_testing_shim._engine.outcome import LostPeerError, ranks_text
 
-__all__ = ["Call", "CollectiveMismatchError", "Rendezvous"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

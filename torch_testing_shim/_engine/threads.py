@@ -8,8 +8,6 @@ import sys
 import time
 import warnings
 
-__all__ = ["fork_quietly", "lasting_thread_count", "python_thread_count", "thread_count", "thread_count_after_fork"]
-
 #: How long the system may list a thread that has ended and been joined, in seconds; it takes microseconds.
 _LISTED_SECONDS = 0.02
 

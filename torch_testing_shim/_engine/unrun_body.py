@@ -8,8 +8,6 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["UnrunBodyError", "checked_step", "checked_test", "close_event_loop", "is_asyncio_case", "require_plain"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Characters of a returned value that are shown.

@@ -15,8 +15,6 @@ from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_te
 from torch_testing_shim._engine.stacks import Place
 from torch_testing_shim._engine.waits import Wait
 
-__all__ = ["ExitExpectation", "Verdict", "VerdictKind", "verdict"]
-
 
 class VerdictKind(Enum):
     """The kinds of verdicts."""

@@ -46,7 +46,7 @@ def supervise(
     expectation: ExitExpectation = ExitExpectation(),  # noqa: B008 - frozen
     stall_seconds: float = 0.0,
     *,
-    are_kept: bool = False,
+    are_persistent: bool = False,
     at_deadline: Callable[[], object] = lambda: None,
 ) -> tuple[RankOutcome, ...]:
     """Waits until every rank has ended, by itself or by force, and returns their outcomes in the order of ranks.
@@ -57,14 +57,14 @@ def supervise(
         expectation: where it allows death, neither a dead rank nor a deadlock ends the others: the test may have
             planned it.
         stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
-        are_kept: the ranks are persistent and go on to another test: a rank that has told how this test ended is not
-            waited for.
+        are_persistent: the ranks are persistent and go on to another test: a rank that has told how this test ended is
+            not waited for.
         at_deadline: called before ranks are ended because the test is out of time.
 
     Raises:
         KeyboardInterrupt: the run was interrupted; the message says where the ranks stood, which have been ended.
     """
-    watch = _Watch(ranks, are_kept)
+    watch = _Watch(ranks, are_persistent)
     try:
         status = _wait(watch, ranks, deadline, expectation, stall_seconds)
         if watch.living and status is RankStatus.HUNG:
@@ -93,7 +93,7 @@ def _wait(
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
             call_off_common_end(ranks.jobs[0].folder)
             watch.wait_all(give_up)
-        elif watch.are_kept and watch.has_skip and watch.living:
+        elif watch.are_persistent and watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
             watch.end_those_who_skipped()  # as fresh ranks end after a skip, so that the others learn of it
     if is_deadlocked:
@@ -104,9 +104,9 @@ def _wait(
 class _Watch:
     """The state of the ranks, as far as it is known."""
 
-    def __init__(self, ranks: RunningRanks, are_kept: bool) -> None:
+    def __init__(self, ranks: RunningRanks, are_persistent: bool) -> None:
         self._ranks = ranks
-        self.are_kept = are_kept
+        self.are_persistent = are_persistent
         self._messages: dict[int, RankOutcome] = {}
         self._final: dict[int, RankOutcome] = {}
         self._finished: set[int] = set()  # persistent ranks that have told how the test ended
@@ -145,9 +145,9 @@ class _Watch:
                 continue
             self._read_message(end.rank)
             self._end(end.rank, end.exit_code, end.at)
-        for rank in self.living - self._ranks.living:  # an interrupt came when its end had been read
+        for rank in self.living - self._ranks.living:  # an interrupt came after its end had been read
             self._end(rank, None, time.monotonic())
-        for rank in self.living & self._messages.keys() if self.are_kept else ():
+        for rank in self.living & self._messages.keys() if self.are_persistent else ():
             self._final[rank] = replace(self._messages[rank], pid=self._ranks.pids[rank], finished=True)
             self._finished.add(rank)
             self.living.discard(rank)

@@ -25,3 +25,13 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
         with suppress(OSError):
             os.unlink(unfinished)
         raise
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder, and check that files can be written into it.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()

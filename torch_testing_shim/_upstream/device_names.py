@@ -14,8 +14,6 @@ import torch
 from torch_testing_shim._shared.device_map import DeviceMap
 from torch_testing_shim._upstream.type_slots import made_by_type, replace_methods
 
-__all__ = ["DeviceNames", "Replacement", "rename_devices"]
-
 
 class DeviceNames:
     """Translates names of devices in a run that maps one type to another.

@@ -19,8 +19,6 @@ from torch.amp import GradScaler, autocast
 from torch_testing_shim._upstream.device_names import DeviceNames, Replacement
 from torch_testing_shim._upstream.simulated_devices import SimulatedEvent, SimulatedStream
 
-__all__ = ["TensorCalls", "TorchCalls", "cast_on_target", "load_to_target", "make_on_target", "pinned_as_asked"]
-
 #: The registrations last as long as these live.
 _LIBRARIES: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""What a run with `--map-device` answers: one table, which `--help` prints and README shows. It needs no torch.
+"""The answers of a run with `--map-device`: one table, which `--help` prints and README shows. It needs no torch.
 
 Calls are named as for `cuda`; where another type is mapped, its module has the same answers. Every public name of
 `torch.cuda` and `torch.accelerator`, and every function of `torch` and method of `torch.Tensor` that takes a device,
@@ -10,8 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-__all__ = ["TABLE", "Row", "Way", "table_text"]
 
 
 class Way(enum.Enum):

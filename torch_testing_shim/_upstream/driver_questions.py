@@ -19,8 +19,6 @@ import torch
 
 from torch_testing_shim._engine.driver import DRIVER, accelerator_type
 
-__all__ = ["QUESTIONS", "ask", "asking", "rewritten"]
-
 #: Functions whose answer stays the same for as long as a process lives.
 QUESTIONS = frozenset(
     {

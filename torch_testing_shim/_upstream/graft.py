@@ -32,20 +32,6 @@ from torch_testing_shim._upstream.modules import home_of, source_file
 from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM
 from torch_testing_shim._upstream.statements import Statement
 
-__all__ = [
-    "GraftError",
-    "assigned",
-    "bound_names",
-    "bring_along",
-    "graft_of",
-    "grafted",
-    "locked",
-    "ours_in",
-    "served",
-    "stand_in_for_missing",
-    "taken_names",
-]
-
 #: How long a thread waits for another's graft, in seconds. Two threads that import and graft crosswise would deadlock;
 #: after this time the second goes on, and at worst runs a definition again.
 LOCK_SECONDS = 20.0

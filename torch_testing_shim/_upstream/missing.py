@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
-__all__ = ["MissingName", "MissingNameError", "importing_file", "is_prepared_for_absence"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _HERE = os.path.dirname(__file__)
@@ -85,7 +83,7 @@ class MissingName:
 
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 if args and not (isinstance(args[0], str) and (hasattr(self, args[0]) or args[0] == "runTest")):
-                    stand_in._use()  # no test of unittest's: a model, say
+                    stand_in._use()  # not for a test of unittest's, but for a model, say
                 super().__init__(*args)
 
         return MissingBase
@@ -105,7 +103,7 @@ class MissingName:
 
 def importing_file() -> str:
     """Returns the file whose code asks for a name."""
-    frame = asking_frame()
+    frame = _asking_frame()
     return frame.f_code.co_filename if frame is not None else "an unknown file"
 
 
@@ -114,7 +112,7 @@ def _is_loading(frame: FrameType) -> bool:
     return not frame.f_code.co_flags & inspect.CO_OPTIMIZED
 
 
-def asking_frame() -> FrameType | None:
+def _asking_frame() -> FrameType | None:
     """Returns the frame for which the import machinery, or this package's part of it, works."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -127,7 +125,7 @@ def asking_frame() -> FrameType | None:
 
 def is_prepared_for_absence() -> bool:
     """Whether the code that asks for a name does so by `hasattr` or the like, or catches the error."""
-    frame = asking_frame()
+    frame = _asking_frame()
     if frame is None:
         return False
     operation = dis.opname[frame.f_code.co_code[frame.f_lasti]]

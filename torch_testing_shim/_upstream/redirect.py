@@ -22,8 +22,6 @@ from torch_testing_shim._upstream.graft import bring_along, stand_in_for_missing
 from torch_testing_shim._upstream.modules import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
 from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM
 
-__all__ = ["has_face", "install", "is_installed", "shim_module_of"]
-
 _DYNAMO = "torch._dynamo"
 
 

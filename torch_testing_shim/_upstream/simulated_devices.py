@@ -15,8 +15,6 @@ import torch
 
 from torch_testing_shim._shared.device_map import DeviceMap
 
-__all__ = ["CAPABILITY", "DeviceProperties", "SimulatedDevices", "SimulatedEvent", "SimulatedStream", "host_memory"]
-
 #: Too low for flash attention (8.0), fp8 (8.9) and triton (7.0).
 CAPABILITY = (6, 0)
 _STREAM_NUMBERS = itertools.count(1)
@@ -97,11 +95,11 @@ class _OfThread(threading.local):
 
     def __init__(self) -> None:
         self.index = 0
-        self.stream: torch.Stream = DEFAULT_STREAM
+        self.stream: torch.Stream = _DEFAULT_STREAM
         self.before: list[torch.Stream] = []
 
 
-DEFAULT_STREAM = SimulatedStream(stream_id=0)
+_DEFAULT_STREAM = SimulatedStream(stream_id=0)
 _OF_THREAD = _OfThread()
 
 
@@ -126,7 +124,7 @@ class SimulatedDevices:
 
     @property
     def default_stream(self) -> torch.Stream:
-        return DEFAULT_STREAM
+        return _DEFAULT_STREAM
 
     def index_of(self, device: Any) -> int:
         """Returns the number of a device given as number, name or device; the current one's for None or no index.

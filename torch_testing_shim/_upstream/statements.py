@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
-from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM, Rewriting, check_results
-
-__all__ = ["SHIM", "UPSTREAM", "Statement", "read_statements", "whole_code"]
+from torch_testing_shim._upstream.rewriting import Rewriting, check_results
 
 
 @dataclass(frozen=True)

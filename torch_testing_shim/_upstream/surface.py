@@ -16,8 +16,6 @@ from torch_testing_shim._upstream.modules import home_of
 from torch_testing_shim._upstream.redirect import has_face, shim_module_of
 from torch_testing_shim._upstream.rewriting import UPSTREAM
 
-__all__ = ["Owner", "SurfaceError", "imported_names", "owner_of", "surface_report"]
-
 
 class SurfaceError(ValueError):
     """A file cannot be read; the message is one sentence."""

@@ -1,8 +1,8 @@
-"""Checks that each rank makes by itself and all ranks answer together. Not upstream's; our own.
+"""Checks that each rank makes alone and whose result all ranks share. Not upstream's; our own.
 
 A check of a rank's own shard that fails on one rank alone leaves the others in their next collective until that times
-out. Inside `agreed_between_ranks` the ranks tell each other how it went, so all of them end there and then, and the
-report leads with the rank whose part was wrong.
+out. In `agreed_between_ranks` the ranks exchange their results, so all of them end at once, and the report leads with
+the rank whose part was wrong.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 @contextmanager
 def agreed_between_ranks(group: dist.ProcessGroup | None = None) -> Iterator[None]:
-    """Runs a block that checks something local, then has all ranks of the group fail if one did.
+    """Run a block that checks something local, then make all ranks of the group fail if one did.
 
-    The block must not call a collective, since a rank that fails in it leaves it early. Without a process group it is
-    just run.
+    The block must not call a collective, since a rank that fails leaves it early. Without a process group the block
+    just runs.
 
     Args:
         group: the process group; by default all ranks.

@@ -22,15 +22,14 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def with_temp_dir(func: Test | None = None) -> Test:
-    """Gives a test a fresh folder, `self.temp_dir` (upstream's `with_temp_dir`, torch 2.13).
+    """Give a test a new folder, `self.temp_dir` (upstream's `with_temp_dir`, torch 2.13).
 
-    It is one folder for all ranks where there is a process group when the test begins, so put this decorator below
-    `with_comms`; without a process group each rank has a folder of its own. A folder that ranks share is removed when
-    the last of them has ended the test. (Upstream's is removed by the rank that returns first.) Another is removed when
-    the test returns.
+    Ranks share one folder where there is a process group when the test begins, so put this decorator below
+    `with_comms`. Without a process group each rank has a folder of its own. A shared folder is removed when the last
+    rank has ended the test (upstream's by the rank that returns first), another one when the test returns.
 
     Raises:
-        AssertionError: it is called without a function, as upstream.
+        AssertionError: called without a function, as upstream.
     """
     if func is None:
         raise AssertionError("with_temp_dir takes no arguments: write @with_temp_dir, without parentheses")
@@ -52,21 +51,21 @@ __getattr__ = served(__name__)
 
 
 def _folder_of(test_case: Any) -> tuple[str, bool]:
-    """A new folder, and whether somebody else removes it once all ranks have ended the test."""
+    """Return a new folder, and whether somebody else removes it once all ranks have ended the test."""
     if not (dist.is_available() and dist.is_initialized()):
         return tempfile.mkdtemp(), False
     meeting_file = getattr(test_case, "file_name", None) or getattr(test_case, "rdvz_file", None)
     if getattr(test_case, "rank", -1) < 0 or meeting_file is None:
         return _broadcast_folder()
     scratch = ScratchFolder(Path(meeting_file).parent)
-    if not scratch.state.exists():  # the name is the test's own, of any file
+    if not scratch.state.exists():  # the test uses the name for a file of its own
         return _broadcast_folder()
     return _counted_folder(test_case, scratch), True
 
 
 def _counted_folder(test_case: Any, scratch: ScratchFolder) -> str:
-    """A folder that processes of the harness agree on without a message, each by counting its calls. The controller
-    removes it."""
+    """Return a folder that processes of the harness agree on without a message, each by counting its calls. The
+    controller removes it."""
     calls = test_case.__dict__.get("_temp_dirs_made", 0)
     test_case.__dict__["_temp_dirs_made"] = calls + 1
     folder = scratch.shared / str(calls)
@@ -75,7 +74,7 @@ def _counted_folder(test_case: Any, scratch: ScratchFolder) -> str:
 
 
 def _broadcast_folder() -> tuple[str, bool]:
-    """A folder of rank 0, of which it tells the others: threads of this process, or processes that are not the
+    """Return a folder that rank 0 makes and sends to the others: threads of this process, or processes that are not the
     harness's."""
     is_first, is_thread = dist.get_rank() == 0, has_thread_ranks()
     folders = [tempfile.mkdtemp()] if is_first else [""]

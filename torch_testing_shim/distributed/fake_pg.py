@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._upstream.graft import grafted, served
 
-#: The backend as torch itself has registered it; FSDP of torch 2.6 does, by a module of torch's harness.
+#: The backend, if torch itself has registered it: FSDP of torch 2.6 does, by a module of torch's harness.
 _REGISTERED = dist.Backend._plugins.get("FAKE")
 
 _CREATE = {} if _REGISTERED is None else {"_create_fake_pg": lambda plugin=_REGISTERED: plugin.creator_fn}
@@ -24,7 +24,7 @@ __getattr__ = served(__name__, _CREATE)
 if TYPE_CHECKING or not hasattr(c10d, "FakeStore"):  # torch 2.14 has its own
 
     class FakeStore(c10d.Store):
-        """A store that keeps nothing, for the `fake` backend, which asks nothing of it (upstream's `FakeStore`)."""
+        """A store that keeps nothing, for the `fake` backend, which needs none (upstream's `FakeStore`)."""
 else:
     FakeStore = c10d.FakeStore
 

@@ -1,7 +1,7 @@
-"""Compares two `ShardedTensor`s shard by shard, on every device. Not upstream's; our own.
+"""Comparison of two `ShardedTensor`s shard by shard, on every device. Not upstream's; our own.
 
-`torch.allclose` of two ShardedTensors asks for an accelerator (torch 2.13), and its answer does not say where they
-differ. Here each rank compares the metadata and its own shards; wrap the check in `agreed_between_ranks`.
+`torch.allclose` of two ShardedTensors needs an accelerator (torch 2.13), and does not say where they differ. Here each
+rank compares the metadata and its own shards; wrap the check in `agreed_between_ranks`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ __all__ = ["local_shards", "sharded_difference"]
 
 
 def local_shards(tensor: ShardedTensor) -> list[torch.Tensor]:
-    """The shards that lie on this rank, in their order."""
+    """Return the shards on this rank, in their order."""
     return [shard.tensor for shard in tensor.local_shards()]
 
 
 def sharded_difference(actual: ShardedTensor, expected: ShardedTensor) -> str | None:
-    """How this rank's part of `actual` differs from its part of `expected`: one sentence, or None where it does not.
+    """Describe in one sentence how this rank's part of `actual` differs from its part of `expected`; None where it does
+    not.
 
-    Compared are the metadata of all shards (global size, dtype, and each shard's place) and the values of the local
-    shards, with the tolerances of `torch.testing.assert_close`. No message goes to another rank.
+    It compares the metadata of all shards (global size, dtype, and each shard's place) and the values of the local
+    shards, with the tolerances of `torch.testing.assert_close`, without communication.
     """
     difference = _metadata_difference(actual, expected)
     if difference is not None:

@@ -1,6 +1,6 @@
-"""Faults for tests of what has to survive them: a rank is killed, fails, hangs or is late where a test says so.
+"""Faults for tests of code that has to survive them: a rank is killed, fails, hangs or is late at a chosen point.
 
-Not upstream's; our own. A fault says what happens, to which rank, and where; `inject` lets it happen inside a block:
+Not upstream's; our own. A fault says what happens, to which rank, and where; `inject` makes it happen inside a block:
 
     from torch_testing_shim.faults import collective, delay, fail, inject, kill, write
 
@@ -36,34 +36,34 @@ A test of a checkpoint library, complete; its own writer and reader are struck a
         run_tests()
 
 What strikes: `kill`, `exit_with`, `fail`, `hang`, `delay`. Where: `collective`, `transfer`, `write`, `read`, `call`.
-All are frozen descriptions. `record_communication` tells which collectives there are to choose from. A fault that never
-fires is an error (`FaultNeverFiredError`) in its rank. A rank that is struck says so on stderr, so a report shows
-that its death was made.
+All are frozen descriptions. `record_communication` lists the collectives to choose from. A fault that never fires is an
+error (`FaultNeverFiredError`) in its rank. A struck rank says so on stderr, so a report shows that its death was
+injected.
 
-A test in which a rank dies is an error to the harness, unless it has announced that: with its function in
+The harness takes a rank's death for an error, unless the test has announced it: with its function in
 `self.skip_return_code_checks` no rank's exit counts, nor does a lost connection, and survivors can check what is left.
-They must not call another collective, as `with_comms` does at a test's end: whom they would wait for may still wait in
-the one that was struck.
+They must not call another collective, as `with_comms` does at a test's end: the others may still wait in the one that
+was struck.
 
-What is counted:
+What counts:
 
 * A collective is one call of the user's: `all_gather_object` is one, whatever it sends, and so is `barrier`. What
   torch itself calls (FSDP's hooks, DTensor's redistribution, DDP's buckets, a distributed checkpoint) counts as well,
-  each under `torch.distributed`'s name of what is sent. Calls inside `_coalescing_manager` are one. Groups count
+  each under `torch.distributed`'s name for it. Calls inside `_coalescing_manager` are one. Groups count
   together.
 * Starting an asynchronous collective counts; waiting for it does not.
-* `send` and `recv` are no collectives: `transfer` counts them. `init_process_group` and `new_group` are neither: they
+* `send` and `recv` are not collectives: `transfer` counts them. `init_process_group` and `new_group` are neither: they
   meet in a store.
-* A collective is struck as the rank enters it, on every device alike: nothing of it has been sent. On an accelerator
-  earlier ones may still be under way.
+* A collective is struck as the rank enters it, before anything is sent, on every device. On an accelerator earlier ones
+  may still be running.
 
 Limits:
 
-* Seen are this thread, autograd's threads, and Python threads that start inside the block (`dcp.async_save` starts
-  one). Not seen are threads that ran before it, other processes, collectives of symmetric memory, and those that a
+* `inject` sees this thread, autograd's threads, and Python threads that start inside the block (`dcp.async_save` starts
+  one). It does not see threads that ran before, other processes, collectives of symmetric memory, and those that a
   package sends around torch's dispatcher.
-* Where several threads communicate or write at once, which comes n-th is theirs to decide.
-* `torch.compile` compiles nothing inside the block: it does not under any dispatch mode.
+* Where several threads communicate or write at once, their order decides which call is the n-th.
+* `torch.compile` compiles nothing inside the block, as under any dispatch mode.
 
 The modules:
 

@@ -1,4 +1,4 @@
-"""Sees the calls of a function: of a module's, or of a method in a class and in all classes below it.
+"""Watches the calls of a function: of a module's, or of a method in a class and all its subclasses.
 
 Functions are replaced for the block and put back at its end, in whatever thread they are called.
 """
@@ -23,8 +23,8 @@ Function = Callable[..., Any]
 
 @contextmanager
 def watch_calls(point: CallPoint, listener: Callable[[], None]) -> Iterator[None]:
-    """Tells the listener of each call of the point's functions, in the thread that calls; what it raises is raised
-    there. A call made inside such a call (a method that calls its base's) is not told.
+    """Call the listener for each call of the point's functions, in the calling thread; its exceptions are raised there.
+    A call made inside such a call (a method that calls its base's) does not count.
 
     Raises:
         ValueError: a function belongs to a class that cannot be changed, one written in C.
@@ -57,7 +57,7 @@ def watch_calls(point: CallPoint, listener: Callable[[], None]) -> Iterator[None
 
 
 def _versions(owner: type | ModuleType, name: str) -> list[tuple[type | ModuleType, Function]]:
-    """Where the function is to be replaced, and what it does there now."""
+    """Find where the function has to be replaced, and what is there now."""
     if isinstance(owner, ModuleType):
         return [(owner, getattr(owner, name))]
     holders = [cls for cls in _family(owner) if name in vars(cls)]
@@ -68,7 +68,7 @@ def _versions(owner: type | ModuleType, name: str) -> list[tuple[type | ModuleTy
 
 
 def _family(cls: type) -> list[type]:
-    """The class and all that are derived from it, each once."""
+    """Return the class and all its subclasses, each once."""
     derived: list[type] = cls.__subclasses__()
     return list(dict.fromkeys([cls, *(below for one in derived for below in _family(one))]))
 

@@ -1,8 +1,8 @@
-"""Sees the collectives and transfers that this process enters, whatever calls them.
+"""Watches the collectives and transfers that this process enters, whatever calls them.
 
-Every one passes torch's dispatcher, also those that C++ makes (DDP's reducer), as an operator of `c10d` or
+All of them pass torch's dispatcher, even those that C++ makes (DDP's reducer), as operators of `c10d` or
 `_c10d_functional`. A dispatch mode, pushed for the block, sees these and hands each on unchanged. It follows autograd
-into its threads by itself, and into threads that start inside the block with help from here.
+into its threads by itself, and into threads that start inside the block with help from this module.
 """
 
 from __future__ import annotations
@@ -72,13 +72,14 @@ NO_COMMUNICATION = frozenset(
 _NAMESPACES = ("c10d", "_c10d_functional", "_dtensor")
 _C10D_FILE = dist.distributed_c10d.__file__
 
-#: Told of each collective and transfer before it begins: its name, and whether it is a transfer.
+#: Called before each collective and transfer: its name, and whether it is a transfer.
 Listener = Callable[[str, bool], None]
 
 
 @contextmanager
 def watch_communication(listener: Listener) -> Iterator[None]:
-    """Tells the listener of what this thread, autograd's threads for it, and threads started inside the block enter.
+    """Call the listener for each collective and transfer of this thread, autograd's threads for it, and threads started
+    inside the block.
 
     The listener is called in the thread that communicates, before anything is sent; what it raises is raised there.
     """
@@ -133,7 +134,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _object_collective_on_the_stack() -> FrameType | None:
-    """The call of `all_gather_object`, `send_object_list` or one of their kin that this thread is in."""
+    """Return the call of `all_gather_object`, `send_object_list` or one of their kin that this thread is in."""
     found = None
     frame: FrameType | None = sys._getframe()
     while frame is not None:
@@ -146,7 +147,7 @@ def _object_collective_on_the_stack() -> FrameType | None:
 
 @contextmanager
 def _followed_threads(listener: Listener) -> Iterator[None]:
-    """Threads that are started inside the block run under a mode of their own."""
+    """Run threads that are started inside the block under a mode of their own."""
     start = threading.Thread.start
 
     def start_followed(thread: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""What strikes: a frozen `Fault` says which rank, at which point, and what happens to it there."""
+"""The frozen `Fault`: which rank, at which point, and what happens to it there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLEEP_SECONDS = 3600.0
 
 
 class InjectedFaultError(RuntimeError):
-    """What `fail` raises where the test has not chosen an error."""
+    """The error that `fail` raises where the test has not chosen one."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class Fault:
         return f"{self.effect.on(self.rank)} at {self.at}"
 
     def strike(self) -> None:
-        """Lets it happen, here and now, and says so on stderr: a report then shows that the death was made."""
+        """Make it happen now, and say so on stderr, so that a report shows an injected death."""
         print(f"injected fault: {self}", file=sys.stderr, flush=True)
         self.effect.strike(str(self))
 
 
 def kill(*, rank: int, at: Point) -> Fault:
-    """Ends the rank by SIGKILL.
+    """Make a fault that ends the rank by SIGKILL.
 
     Args:
         rank: the rank, in the default process group.
@@ -126,7 +126,7 @@ def kill(*, rank: int, at: Point) -> Fault:
 
 
 def exit_with(code: int, *, rank: int, at: Point) -> Fault:
-    """Ends the rank's process at once with an exit code, by `os._exit`; `rank` and `at` as in `kill`.
+    """Make a fault that ends the rank's process at once with an exit code, by `os._exit`; `rank` and `at` as in `kill`.
 
     Raises:
         ValueError: the code is not one that a process can end with, 0 to 255, or rank is not an int from 0.
@@ -137,7 +137,7 @@ def exit_with(code: int, *, rank: int, at: Point) -> Fault:
 
 
 def fail(*, rank: int, at: Point, error: BaseException | None = None) -> Fault:
-    """Raises an error in the rank, where the call would have begun; `rank` and `at` as in `kill`.
+    """Make a fault that raises an error in the rank in place of the call; `rank` and `at` as in `kill`.
 
     Args:
         rank: the rank.
@@ -152,7 +152,7 @@ def fail(*, rank: int, at: Point, error: BaseException | None = None) -> Fault:
 
 
 def hang(*, rank: int, at: Point) -> Fault:
-    """Lets the rank stand still for good, until its test is ended; `rank` and `at` as in `kill`.
+    """Make a fault that stops the rank for good, until its test is ended; `rank` and `at` as in `kill`.
 
     Raises:
         ValueError: rank is not an int from 0.
@@ -161,7 +161,7 @@ def hang(*, rank: int, at: Point) -> Fault:
 
 
 def delay(seconds: float, *, rank: int, at: Point) -> Fault:
-    """Lets the rank go on some seconds later; `rank` and `at` as in `kill`.
+    """Make a fault that stops the rank for some seconds; `rank` and `at` as in `kill`.
 
     Raises:
         ValueError: seconds is not a number from 0, or rank is not an int from 0.

@@ -1,4 +1,4 @@
-"""`inject`: puts faults in place for a block, counts towards them, and reports those that never fired."""
+"""`inject`: puts faults in place for a block, counts up to their points, and reports those that never fired."""
 
 from __future__ import annotations
 
@@ -25,22 +25,21 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 class FaultNeverFiredError(AssertionError):
-    """The block has ended and the rank has not come to the point of its fault: the test has tested nothing."""
+    """The block has ended and the rank has not reached the point of its fault, so nothing was tested."""
 
 
 @contextmanager
 def inject(*faults: Fault, rank: int | None = None, must_fire: bool = True) -> Iterator[None]:
-    """Lets faults strike inside a block. Every rank enters it; each takes the faults that are meant for it.
+    """Context in which faults strike. Every rank enters it; each takes the faults for its own number.
 
-    Each rank counts for itself, from the entry of the block, and each fault strikes once. In a rank that no fault is
-    meant for, and in every rank after the block, nothing is watched and nothing replaced.
+    Each rank counts for itself, from the entry of the block, and each fault strikes once. Nothing is watched or
+    replaced in a rank without a fault, nor in any rank after the block.
 
     Args:
-        faults: made by `kill`, `exit_with`, `fail`, `hang` and `delay`; of several at one point the first strikes
-            first.
-        rank: which rank this process is. By default that of the default process group, or RANK of the environment, as
-            torchrun sets it, where there is no process group yet.
-        must_fire: whether a fault that never fired is an error, in the rank it was meant for.
+        faults: made by `kill`, `exit_with`, `fail`, `hang` and `delay`. At one point, they strike in this order.
+        rank: this process's rank. By default that in the default process group, or where there is none yet, RANK of
+            the environment, which torchrun sets.
+        must_fire: a fault that never fires is an error in its rank.
 
     Raises:
         FaultNeverFiredError: the block ended, and a fault for this rank had not fired. An exception that ended the
@@ -67,8 +66,8 @@ def inject(*faults: Fault, rank: int | None = None, must_fire: bool = True) -> I
 
 @contextmanager
 def record_communication() -> Iterator[list[str]]:
-    """Gives a list that fills with the names of the collectives and transfers that this rank enters inside the block,
-    in their order: what `collective(n)` and `transfer(n)` count."""
+    """Context that gives a list of the names of the collectives and transfers that this rank enters in it, in their
+    order: what `collective(n)` and `transfer(n)` count."""
     names: list[str] = []
     with watch_communication(lambda name, is_transfer: names.append(name)):
         yield names
@@ -84,7 +83,7 @@ class _Armed:
         self._lock = threading.Lock()
 
     def reaches_its_point(self) -> bool:
-        """Counts once more; true if this is the time."""
+        """Count once more; return whether this is the time."""
         with self._lock:
             self.reached += 1
             return self.reached == self.fault.at.nth
@@ -95,13 +94,13 @@ class _Armed:
 
 
 def _reach(faults: Sequence[_Armed]) -> None:
-    """All are counted before one fires: what it raises must not leave another uncounted."""
+    """Count for all faults before one fires: its exception must not leave another uncounted."""
     for due in [one for one in faults if one.reaches_its_point()]:
         due.fire()
 
 
 def _arm(armed: Sequence[_Armed], entered: list[str], stack: ExitStack) -> None:
-    """Puts the faults in place until the stack is left; `entered` fills with the names of collectives and transfers."""
+    """Put the faults in place until the stack is left; `entered` fills with the names of collectives and transfers."""
 
     def on_communication(name: str, is_transfer: bool) -> None:
         entered.append(name)
@@ -125,7 +124,7 @@ def _check_fired(armed: Sequence[_Armed], entered: Sequence[str], error: BaseExc
 
 
 def _reached_text(one: _Armed, entered: Sequence[str]) -> str:
-    """What there was instead: "it entered 2 broadcast, 1 barrier", "it came to 1"."""
+    """Describe what happened instead: "it entered 2 broadcast, 1 barrier", "it came to 1"."""
     if isinstance(one.fault.at, CallPoint):
         return f"of these there were {one.reached}"
     counts = [f"{count} {name}" for name, count in Counter(entered).items()]

@@ -1,4 +1,5 @@
-"""Where a fault strikes: the n-th collective, transfer or call of a rank inside the block. Descriptions only."""
+"""Points at which a fault strikes: the n-th collective, transfer or call of a rank inside the block. Descriptions
+only."""
 
 from __future__ import annotations
 
@@ -130,8 +131,8 @@ def call(owner: type | ModuleType, function: str, nth: int = 1, *, after: bool =
     Args:
         owner: a class, whose subclasses' own versions are counted too (a version that calls its base's is one call),
             or a module.
-        function: name of a method of the class's instances, or of a function of the module. Who has imported the
-            function from its module by name, before the block, calls it uncounted.
+        function: name of a method of the class's instances, or of a function of the module. Calls by a name that
+            was imported from the module before the block do not count.
         nth: counted from 1.
         after: strike when the call has returned, not before it begins.
 
@@ -142,7 +143,7 @@ def call(owner: type | ModuleType, function: str, nth: int = 1, *, after: bool =
 
 
 def ordinal(number: int) -> str:
-    """ "1st", "2nd", "11th"."""
+    """Write an ordinal number: "1st", "2nd", "11th"."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
 

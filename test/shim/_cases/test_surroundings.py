@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from torch_testing_shim import common_distributed
 from torch_testing_shim._cases import surroundings
-from torch_testing_shim._engine import devices, rank_device
+from torch_testing_shim._engine import devices
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._skips import capabilities
@@ -120,7 +120,7 @@ class Surroundings(TestCase):
         for device, indices in expected.items():
             with (
                 mock.patch.object(surroundings, "device_in_use", lambda device=device: device),
-                mock.patch.object(rank_device, "device_in_use", lambda device=device: device),
+                mock.patch.object(devices, "device_in_use", lambda device=device: device),
             ):
                 self.assertEqual(indices, helper(3, "nccl"))
 

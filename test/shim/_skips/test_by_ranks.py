@@ -303,6 +303,24 @@ class OwnDevice(Two, DTensorTestBase):
     def test_its_backend(self):
         self.fail("there is no accelerator")
 
+class OwnGroup(Two, DTensorTestBase):
+    def init_pg(self, eager_init, backend=None):
+        self.assertEqual("of_my_own", backend)
+        super().init_pg(backend="gloo")
+
+    @with_comms(backend="of_my_own")
+    def test_its_own_name(self):
+        pass
+
+class OwnShardedGroup(Two, ShardedTensorTestBase):
+    def init_comms(self, init_rpc=True, backend="nccl"):
+        self.assertEqual("of_my_own", backend)
+        super().init_comms(init_rpc=init_rpc, backend="gloo")
+
+    @with_sharded_comms(init_rpc=False, backend="of_my_own")
+    def test_its_own_name(self):
+        pass
+
 class Sharded(Two, ShardedTensorTestBase):
     @with_sharded_comms(init_rpc=False, backend="golo")
     def test_misspelled(self):
@@ -339,8 +357,12 @@ class BaseClasses(SampleTestCase):
         for test in ("KeptOnCuda.test_its_device", "DTensorOnCuda.test_its_device"):
             self.assert_status(run, test, TestStatus.SKIPPED, "^needs at least 2 cuda, found 0$")
         self.assert_status(run, "DTensorNccl.test_another", TestStatus.PASSED)
+        for test in ("OwnGroup.test_its_own_name", "OwnShardedGroup.test_its_own_name"):
+            self.assert_status(run, test, TestStatus.PASSED)
         started = {line.split()[2] for line in (self.folder / "started").read_text().splitlines()}
-        self.assertEqual({"DTensorNccl", "Distributed", "Compiled"}, started)  # which say it in their tests
+        self.assertEqual(
+            {"DTensorNccl", "Distributed", "Compiled", "OwnGroup", "OwnShardedGroup"}, started
+        )  # which say it in their tests
 
 
 class ExitCodes(TestCase):

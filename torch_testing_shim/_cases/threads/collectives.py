@@ -1,9 +1,10 @@
-"""Collectives of ranks that are threads: what each does with what all have brought, how it is told, what it returns.
+"""Collectives of ranks that are threads: what each does with the tensors of all ranks, and their descriptions and
+works.
 
 A class stands for a collective; its `work` takes what every rank has brought, in the order of ranks, and fills the
 tensors that take the result. Names and shapes are upstream's (`distributed.multi_threaded_pg`, torch 2.13).
 
-Tensors are filled as a collective of C++ does it: autograd does not notice, and counts no new version of them.
+Tensors are filled as collectives in C++ do it: autograd does not notice, and counts no new version of them.
 """
 
 from __future__ import annotations
@@ -42,24 +43,24 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Tensors = Sequence[torch.Tensor]
-#: Whose stubs lack some names.
+#: Its stubs lack some names.
 _C10D: Any = torch._C._distributed_c10d
 
 
 def flatten_list(lst: Any) -> list[Any]:
-    """The tensors in nested lists, in their order."""
+    """Return the tensors in nested lists, in their order."""
     return _pytree.tree_leaves(lst)
 
 
 def binop_reduce(tensors: Tensors, op: Callable[..., Any]) -> torch.Tensor:
-    """The tensors, all of one shape, reduced by `op`, which takes a stack of them and the dimension to reduce
-    (`torch.sum`, `torch.max`)."""
+    """Reduce tensors of one shape by `op`, which takes a stack of them and the dimension to reduce (`torch.sum`,
+    `torch.max`)."""
     reduced = op(torch.stack(list(tensors)), dim=0)
     return reduced if isinstance(reduced, torch.Tensor) else reduced.values
 
 
 def bitwise_reduce(tensors: Tensors, op: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """The tensors reduced by `op`, which takes two of them."""
+    """Reduce tensors by `op`, which takes two of them."""
     return functools.reduce(op, tensors)
 
 
@@ -82,12 +83,12 @@ _REDUCTIONS: dict[Any, Callable[[Tensors], torch.Tensor]] = {
 
 
 def _operator_of(op: Any) -> Any:
-    """The plain operator (`ReduceOp.SUM`) of a `ReduceOp` or of an operator."""
+    """Return the plain operator (`ReduceOp.SUM`) of a `ReduceOp` or of an operator."""
     return getattr(op, "op", op)
 
 
 def _reduced(tensors: Tensors, op: Any) -> torch.Tensor:
-    """The tensors' reduction, on the device of the first.
+    """Reduce the tensors, on the device of the first.
 
     Raises:
         NotImplementedError: the operator is not known here.
@@ -213,7 +214,7 @@ def _parts(tensor: torch.Tensor, splits: Any, count: int) -> list[torch.Tensor]:
 
 
 def ret_work(ret: Any) -> dist.Work:
-    """A work that is done and has the result `ret`."""
+    """Make a completed work with the result `ret`."""
     done: Future[Any] = Future()
     done.set_result(ret)
     make: Callable[[Any], dist.Work] = _C10D._create_work_from_future
@@ -221,7 +222,7 @@ def ret_work(ret: Any) -> dist.Work:
 
 
 def described(tensors: Any) -> tuple[str, tuple[Any, ...]]:
-    """Shapes and types of tensors for people, and their numbers of elements and types for comparison."""
+    """Return the shapes and types of tensors for people, and their numbers of elements and types for comparison."""
     flat = flatten_list(tensors)
     shapes = ", ".join(f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in flat)
     return f"of {shapes}", tuple((tensor.numel(), tensor.dtype) for tensor in flat)
@@ -248,10 +249,10 @@ def by(op: Any) -> str:
 
 
 def rows_of(whole: torch.Tensor, count: int, part: torch.Tensor) -> list[torch.Tensor]:
-    """The `count` equal parts of a tensor, as views that have the shape of `part`.
+    """Return the `count` equal parts of a tensor, as views in the shape of `part`.
 
     Raises:
-        ValueError: they are not of its size.
+        ValueError: their sizes do not match.
     """
     if whole.numel() != count * part.numel():
         raise ValueError(f"{list(whole.shape)} are not {count} tensors of {list(part.shape)}")

@@ -1,4 +1,4 @@
-"""Tests whose ranks are threads of the test process: `MultiThreadedTestCase`, and a decorator for a single method."""
+"""`MultiThreadedTestCase`, whose ranks are threads of the test process, and a decorator for a single method."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MultiThreadedTestCase(RankTestCase):
         return default_world_size()
 
     def join_or_run(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """A method that runs `fn` in a rank, and in the main thread waits for the ranks that do."""
+        """Return a method that runs `fn` in a rank, and in the main thread waits for the ranks."""
 
         @functools.wraps(fn)
         def in_its_role(instance: MultiThreadedTestCase) -> Any:
@@ -80,11 +80,11 @@ class MultiThreadedTestCase(RankTestCase):
         self.threads = []
 
     def _spawn_threads(self) -> None:
-        """Starts the ranks.
+        """Start the ranks.
 
         Raises:
             unittest.SkipTest: the test cannot run here, or would run on no rank.
-            LaunchError: `world_size` is no int.
+            LaunchError: `world_size` is not an int.
         """
         self._require_set_up()
         name = self._current_test_name
@@ -101,7 +101,7 @@ class MultiThreadedTestCase(RankTestCase):
 
     @classmethod
     def _join_threads(cls, threads: list[threading.Thread], fn: Callable[..., Any]) -> None:
-        """Waits for the ranks and raises what they add up to.
+        """Wait for the ranks and raise their verdict.
 
         Raises:
             RankFailure: an assertion did not hold in a rank.
@@ -121,8 +121,8 @@ class MultiThreadedTestCase(RankTestCase):
     def _check_return_codes(
         cls, failed_ranks: list[tuple[int, Failure]], timeout: float, fn: Callable[..., Any]
     ) -> None:
-        """Raises what the ranks add up to, as `_join_threads` does, which calls it when they have ended. A subclass
-        that overrides it judges by `failed_ranks`, and its word counts, but after a hang.
+        """Raise the verdict of the ranks; `_join_threads` calls it when they have ended. A subclass that overrides it
+        judges by `failed_ranks`, and its verdict counts, except after a hang.
 
         Args:
             failed_ranks: each rank that has ended with an exception, a skip included, and the exception.
@@ -135,20 +135,20 @@ class MultiThreadedTestCase(RankTestCase):
     # In a rank.
 
     def perThreadSetUp(self) -> None:
-        """For subclasses: runs in each rank before the test, inside the process group."""
+        """Run in each rank before the test, inside the process group. For subclasses to override."""
 
     def perThreadTearDown(self) -> None:
-        """For subclasses: runs in each rank after the test, outside of the process group."""
+        """Run in each rank after the test, outside of the process group. For subclasses to override."""
 
     @classmethod
     def _run(cls, test_name: str, rank: int, world_size: int, **kwargs: Any) -> None:
-        """Builds the rank's instance and runs the test on it. Subclasses override it to do more around the test."""
+        """Build the rank's instance and run the test on it. Subclasses override it to do more around the test."""
         self = cls(test_name)
         self.rank = rank
         self.run_test_with_threaded_pg(test_name, rank, world_size)
 
     def run_test_with_threaded_pg(self, test_name: str, rank: int, world_size: int) -> None:
-        """Runs the test method in this rank, with its set-up, its cleanups and its tear-down."""
+        """Run the test method in this rank, with its set-up, its cleanups and its tear-down."""
 
         steps = current_steps()
         assert steps is not None, "a rank's thread has been started by ThreadRanks"
@@ -164,12 +164,12 @@ class MultiThreadedTestCase(RankTestCase):
         steps.take(taken())
 
     def assertEqualOnRank(self, x: Any, y: Any, msg: Any = None, *, rank: int = 0) -> None:
-        """`assertEqual` on one rank alone, for what draws random numbers: all ranks share one generator."""
+        """Call `assertEqual` on one rank alone, for tests that draw random numbers: all ranks share one generator."""
         if self.rank == rank:
             self.assertEqual(x, y, msg)
 
     def assertNotEqualOnRank(self, x: Any, y: Any, msg: Any = None, *, rank: int = 0) -> None:
-        """`assertNotEqual` on one rank alone."""
+        """Call `assertNotEqual` on one rank alone."""
         if self.rank == rank:
             self.assertNotEqual(x, y, msg)
 
@@ -184,12 +184,12 @@ def spawn_threads_and_init_comms(
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     world_size: int = DEFAULT_WORLD_SIZE,
 ) -> Callable[..., Any]:
-    """Runs a test method in threads with a process group between them (upstream's name, torch 2.13). For methods of
-    any test case; all ranks share its instance.
+    """Run a test method in threads with a process group between them (upstream's name, torch 2.13). It suits methods of
+    any test case; all ranks share the instance.
 
     Args:
         func: the method, where the decorator is used bare.
-        timeout: seconds that it may take; 300 stands for what every test may take
+        timeout: seconds that it may take; 300 stands for the limit of every test
             (DISTRIBUTED_TESTS_DEFAULT_TIMEOUT).
         world_size: number of ranks.
 

@@ -1,7 +1,7 @@
 """A process group whose ranks are threads of one process.
 
-Each thread has its own world: its default group, its groups, their names. Groups of the same name meet, whichever
-thread they belong to, and a collective is through once all of them have come (`_engine.thread_rendezvous`).
+Each thread has its own world: its default group, its groups, their names. Groups of the same name in all threads meet,
+and a collective is complete once all of them have come (`_engine.thread_rendezvous`).
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ __all__ = [
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _BACKEND = "threaded"
-#: Its stubs know each collective in several forms, of which torch itself uses one: the one that is overridden here.
+#: Its stubs know each collective in several forms. Torch itself uses one, which is overridden here.
 _ProcessGroup: Any = dist.ProcessGroup
 
 
 class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
-    """A group whose ranks are threads. Every collective is through when its call returns, also an asynchronous one.
+    """A group whose ranks are threads. Every collective is complete when its call returns, even an asynchronous one.
 
     Args:
         rank: this thread's rank in the group.
@@ -107,7 +107,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return ret_work(brought)
 
     def _alike(self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "") -> dist.Work:
-        """A collective to which all ranks bring tensors of the same numbers of elements and types."""
+        """Run a collective to which all ranks bring tensors of the same sizes and types."""
         text, compared = described(tensors)
         return self._meet(Call(name, f"{text}{told}", (told, *compared)), tensors, work)
 
@@ -142,7 +142,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return self._gather_call("all_gather", output_tensors, input_tensor)
 
     def _gather_call(self, name: str, outputs: Any, inputs: Any) -> dist.Work:
-        """Inputs may differ in size between ranks, not in type."""
+        """Gather inputs that may differ in size between ranks, not in type."""
         call = Call(name, described(inputs)[0], tuple(tensor.dtype for tensor in inputs))
         return self._meet(call, (outputs, inputs), AllGather().work)
 
@@ -155,7 +155,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return ret_work(outputs)
 
     def allgather_coalesced(self, output_lists: Any, input_list: Any, opts: Any = None) -> dist.Work:
-        """Each rank's tensors come as a list for each rank."""
+        """Gather several tensors; each rank's come as a list for each rank."""
         for position, tensor in enumerate(input_list):
             self.allgather([[outputs[position] for outputs in output_lists]], [tensor])
         return ret_work(output_lists)
@@ -211,16 +211,16 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return self._meet(call, brought, AllToAllBase().work)
 
     def send(self, tensors: Any, dst: int, tag: int) -> dist.Work:
-        """Through at once: the receiver gets a copy."""
+        """Send a copy, and return a completed work."""
         self._come_alone(self._rank, dst, tag, "send", [tensor.data.clone() for tensor in tensors])
         return ret_work(tensors)
 
     def recv(self, tensors: Any, src: int, tag: int) -> dist.Work:
-        """Through when the work that it returns has been waited for."""
+        """Return a work that is complete when it has been waited for."""
         return Receipt(self._come_alone(src, self._rank, tag, "recv", tensors))
 
     def _come_alone(self, src: int, dst: int, tag: int, name: str, tensors: list[torch.Tensor]) -> Callable[[], None]:
-        """Comes to the next meeting of a sender and a receiver of this group. Returns a function that waits for it."""
+        """Join the next rendezvous of a sender and a receiver, who are members of this group; return how to wait."""
         route = (src, dst, tag)
         number = next(self._routes.setdefault(route, itertools.count(1)))
         members, me = (self._members[src], self._members[dst]), self._members[self._rank]
@@ -230,7 +230,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         return self._rendezvous.come(name, number, members, me, call, tensors, Broadcast(0).work)
 
     def _start_coalescing(self, device: torch.device) -> None:
-        """Nothing is gained by coalescing here: what comes is done at once."""
+        """Do nothing: each call of a coalesced group is carried out at once."""
 
     def _end_coalescing(self, device: torch.device) -> dist.Work:
         return ret_work([])
@@ -244,7 +244,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
 
 def create_threaded_pg(options: Any, _: object = None) -> ProcessLocalGroup:
-    """Makes this thread's part of a group; returns when all parts are there."""
+    """Make this thread's part of a group; return when all parts are there."""
     size, rank = options.group_size, options.group_rank
     group = ProcessLocalGroup(rank, size, options.group_id, options.global_ranks_in_group)
     call = Call("the start of the group")
@@ -253,8 +253,8 @@ def create_threaded_pg(options: Any, _: object = None) -> ProcessLocalGroup:
 
 
 def install_threaded_pg(rendezvous: Rendezvous | None = None) -> ThreadLocalWorld:
-    """Gives each thread a world of its own, and torch the backend "threaded", until `uninstall_threaded_pg`; returns
-    what now holds the worlds."""
+    """Give each thread its own world, and torch the backend "threaded", until `uninstall_threaded_pg`. Return the
+    holder of the worlds."""
     if _BACKEND not in dist.Backend.backend_list:
         devices = sorted({"cpu", "cuda", device_in_use().type})
         dist.Backend.register_backend(_BACKEND, create_threaded_pg, extended_api=True, devices=devices)
@@ -262,5 +262,5 @@ def install_threaded_pg(rendezvous: Rendezvous | None = None) -> ThreadLocalWorl
 
 
 def uninstall_threaded_pg() -> None:
-    """Ends what the last `install_threaded_pg` began; torch goes on to know the backend's name."""
+    """Undo the last `install_threaded_pg`; torch still knows the backend's name."""
     uninstall_world()

@@ -42,11 +42,11 @@ class ThreadedRun:
         return self._ranks.threads
 
     def start(self, body: Callable[[int], object]) -> None:
-        """Starts the ranks; each calls `body` with its number."""
+        """Start the ranks; each calls `body` with its number."""
         self._ranks.start(body)
 
     def wait(self) -> list[tuple[int, Failure]]:
-        """Waits for the ranks and returns the exceptions that they have ended with.
+        """Wait for the ranks and return the exceptions that they have ended with.
 
         Raises:
             RankError: they hung, or waited for each other.
@@ -61,7 +61,7 @@ class ThreadedRun:
         return [(rank, (type(error), error, error.__traceback__)) for rank, error in errors]
 
     def judge(self) -> None:
-        """Raises what the ranks add up to.
+        """Raise the verdict of the ranks.
 
         Raises:
             RankFailure: an assertion did not hold in a rank.
@@ -82,7 +82,7 @@ class ThreadedRun:
 
 @contextmanager
 def threaded_process_group(rank: int, world_size: int, store: Store) -> Iterator[None]:
-    """The default group of this thread. While another test has its turn already, nothing is taken down."""
+    """Context: the default group of this thread. Nothing is taken down if another test's turn has already begun."""
     world = dist.distributed_c10d._world
     dist.init_process_group("threaded", rank=rank, world_size=world_size, store=store)
     try:

@@ -1,4 +1,4 @@
-"""A world of process groups for each thread, in the place of the one that torch.distributed keeps for the process."""
+"""A world of process groups for each thread, in place of the one that torch.distributed keeps for the process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 class ThreadLocalWorld(threading.local):
-    """What `torch.distributed` knows of process groups, for each thread apart; takes the place of its `_World`.
+    """Torch.distributed's knowledge of process groups, separate for each thread; replaces its `_World`.
 
     Attributes:
         rendezvous: where the threads meet, one for all.
@@ -50,14 +50,14 @@ class ThreadLocalWorld(threading.local):
         self._others = c10d._World()
 
     def __getattr__(self, name: str) -> Any:
-        """What this torch keeps besides: a `_World` of the thread's own has it."""
+        """Read any other attribute of this torch's `_World` from the thread's own."""
         if name == "_others":
             raise AttributeError(name)
         return getattr(self._others, name)
 
 
 class _Installation:
-    """The time in which `torch.distributed` is each thread's own."""
+    """The time in which each thread has its own world."""
 
     def __init__(self, world: ThreadLocalWorld) -> None:
         self._world = c10d._world
@@ -73,37 +73,37 @@ class _Installation:
         self.callbacks.close()
 
 
-#: Those that hold now, the innermost last.
+#: The current ones, the innermost last.
 _INSTALLED: list[_Installation] = []
 
 
 def install_world(rendezvous: Rendezvous | None) -> ThreadLocalWorld:
-    """Gives each thread a world of its own, until `uninstall_world`; returns what holds the worlds."""
+    """Give each thread its own world, until `uninstall_world`. Return the holder of the worlds."""
     world = ThreadLocalWorld(rendezvous or Rendezvous())
     _INSTALLED.append(_Installation(world))
     return world
 
 
 def uninstall_world() -> None:
-    """Ends what the last `install_world` began."""
+    """Undo the last `install_world`."""
     _INSTALLED.pop().end()
 
 
 def has_thread_ranks() -> bool:
-    """True where ranks are threads of this process now."""
+    """Return whether ranks are threads of this process now."""
     return bool(_INSTALLED)
 
 
 def after_thread_ranks(callback: Callable[..., object], *args: Any, **kwargs: Any) -> None:
-    """Has a function called when the ranks that are threads now have ended their test."""
+    """Call a function when the current thread ranks have ended their test."""
     _INSTALLED[-1].callbacks.callback(callback, *args, **kwargs)
 
 
 def rendezvous_of_this_world() -> Rendezvous:
-    """Where the threads of the world that holds now meet.
+    """Return where the threads of the current world meet.
 
     Raises:
-        RuntimeError: it is the process's, not each thread's.
+        RuntimeError: the current world is the process's, not each thread's.
     """
     world: Any = c10d._world
     if not isinstance(world, ThreadLocalWorld):
@@ -112,7 +112,7 @@ def rendezvous_of_this_world() -> Rendezvous:
 
 
 def _isolate_threads(on: bool) -> None:
-    """Has C++ look up groups by name in each thread's own registry, as functional collectives need it."""
+    """Make C++ look up groups by name in each thread's own registry, as functional collectives need."""
     distributed: Any = torch._C._distributed_c10d
     switch = getattr(distributed, "_set_thread_isolation_mode", None)
     if switch is not None:

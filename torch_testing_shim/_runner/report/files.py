@@ -6,12 +6,11 @@ run, never a silent gap.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic_write import write_whole
+from ..atomic_write import make_writable, write_whole
 from ..usage_error import UsageError
 from .json_lines import to_json_lines
 from .recorded_run import RecordedRun
@@ -73,8 +72,7 @@ def _check(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
+        make_writable(path.parent)
         path.unlink(missing_ok=True)  # a run that is killed must not leave the report of another
     except OSError as error:
         raise UsageError(f"cannot write the report {str(path)!r}: {error.strerror}") from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from junitparser.xunit2 import (
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.node_ids import class_and_method
 
+from ..atomic_write import make_writable
 from ..result import FileResult
 from ..usage_error import UsageError
 from .recorded_run import TestRow, rows_of
@@ -53,8 +53,7 @@ class JUnitReport:
 
     def __post_init__(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.folder).close()
+            make_writable(self.folder)
         except OSError as error:
             raise UsageError(f"cannot write JUnit XML to {str(self.folder)!r}: {error.strerror}") from error
 

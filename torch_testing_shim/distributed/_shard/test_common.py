@@ -40,7 +40,7 @@ class SimpleMegatronLM(nn.Module):
         return out
 
     def get_weights(self) -> Pair:
-        """Both weights; of a sharded one, this rank's shard."""
+        """Return both weights; of a sharded one, this rank's shard."""
         return _of_rank(self.fc1.weight), _of_rank(self.fc2.weight)
 
     def get_biases(self) -> Pair:

@@ -1,4 +1,4 @@
-"""Upstream's `_test_ops_common`: sharding specs over four ranks, and what a rank's part of a weight is."""
+"""Upstream's `_test_ops_common`: sharding specs over four ranks, and a rank's part of a weight."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from harness_samples import ROOT
 from process_samples import ProcessTestCase
@@ -252,7 +253,8 @@ class WarmInterpreter(ProcessTestCase):
         package = Package(Path(site.name))
         package.install(SPAWNED)
         says_how = self.write("import sys\nprint('warm' if 'torch' in sys.modules else 'cold')\n")
-        run = self.run_file(says_how, is_warm=True, variables={"PYTHONPATH": package.import_path})
+        with mock.patch.dict("os.environ", PYTHONPATH=package.import_path):
+            run = self.run_file(says_how, is_warm=True)
         self.assertEqual("cold\n", run.output)
         why = "quartz does not survive a fork, as torch-quartz 1.0 says"
         self.assertEqual([f"test_x runs in a new interpreter: {why}"], self.said)

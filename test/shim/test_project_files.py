@@ -76,11 +76,12 @@ class MetadataTest(TestCase):
         found = {path for path in package.rglob("*.*") if path.is_file() and path.suffix not in (".py", ".pyc")}
         self.assertEqual(listed, {path.relative_to(ROOT) for path in found})
 
-    def test_pyproject_only_names_the_build_backend(self) -> None:
+    def test_pyproject_only_names_the_build_backend_and_where_tests_are(self) -> None:
         text = (ROOT / "pyproject.toml").read_text()
-        self.assertEqual(["build-system"], re.findall(r"^\[(.*)\]$", text, re.MULTILINE))
+        tables = ["build-system", "tool.torch_testing_shim"]
+        self.assertEqual(tables, re.findall(r"^\[(.*)\]$", text, re.MULTILINE))
         keys = re.findall(r"^([\w-]+) *=", text, re.MULTILINE)
-        self.assertEqual(["requires", "build-backend"], keys)
+        self.assertEqual(["requires", "build-backend", "root", "exclude-folders"], keys)
 
     def test_constraints_pin_each_requirement_to_one_public_version(self) -> None:
         lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]

@@ -92,6 +92,7 @@ def make_options(line: CommandLine, table: Mapping[str, Any], program: str = PRO
         given["repeat"] = 0 if given["until_failure"] else 1
     if given["enable_timeout"] and given["timeout"] is None:
         given["timeout"] = DEFAULT_FILE_TIMEOUT
+    given["showlocals"] = bool(given["showlocals"])
     given["cold"] = given["cold"] or given["coverage"]  # coverage.py starts with the interpreter
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     return Options(**fields, settings=settings, file_arguments=line.file_arguments, program=program)

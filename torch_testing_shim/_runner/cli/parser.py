@@ -166,7 +166,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         "--continue-through-error", "--keep-going", action="store_true", dest="keep_going", help="go on after a failure"
     )
     add_setting_options(group, in_runner=True)
-    add("--showlocals", action=argparse.BooleanOptionalAction, default=False, help="local variables in tracebacks")
+    add("--showlocals", action=argparse.BooleanOptionalAction, help="local variables in tracebacks")
     add("-c", "--coverage", action="store_true", help="run under coverage.py and report on all files together")
     add("--timeout", type=as_seconds, metavar="SECONDS", help="how long a file may take")
     add("--enable-timeout", action="store_true", help=f"the same as --timeout {DEFAULT_FILE_TIMEOUT:g}")

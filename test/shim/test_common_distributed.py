@@ -204,7 +204,8 @@ class Documented(SampleTestCase):
                     assert self.rank == self.MAIN_PROCESS_RANK == -1
                     self._spawn_processes()
                     assert [p.rank for p in self.processes] == [0, 1, 2]
-                    assert all(p.pid and p.exitcode in (None, 0, 10) for p in self.processes)
+                    ended = (None, 0, 10, TEST_SKIPS["multi-gpu-2"].exit_code)  # on a loaded machine some have
+                    assert all(p.pid and p.exitcode in ended for p in self.processes)
 
                 def tearDown(self):
                     super().tearDown()

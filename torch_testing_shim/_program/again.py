@@ -1,6 +1,6 @@
-"""What multiprocessing's spawn runs for the main module of `python -m torch_testing_shim FILE`: the file once more.
+"""The main module that multiprocessing's spawn runs for `python -m torch_testing_shim FILE`: the file once more.
 
-It runs no main module that is called `__main__`, so `upstream_file` gives it this one.
+Spawn passes over a main module that is called `__main__`, so `upstream_file` gives it this one.
 """
 
 from torch_testing_shim._program.upstream_file import become_file

@@ -27,7 +27,7 @@ from torch_testing_shim._shared.parent_death import die_with_this_process
 from torch_testing_shim._shared.python_command import interpreter_arguments
 from torch_testing_shim._shared.settings import read_settings
 
-#: How long children may take to end after Ctrl-C, in seconds: they stop their ranks and report.
+#: Seconds that children may take to end after Ctrl-C: they stop their ranks and report.
 INTERRUPT_GRACE = 10.0
 
 
@@ -61,16 +61,16 @@ class _Child:
             self._process.wait()
 
     def contents(self) -> JournalContents:
-        """What the process wrote."""
+        """The journal that the process wrote."""
         return read_journal(self._journal)
 
     def missing(self, contents: JournalContents) -> Iterator[JournalEntry]:
-        """What is to be said of tests that it did not write about."""
-        told = {entry.test for entry in (*contents.entries, *contents.interrupted)}
+        """Entries of the tests that it did not write about."""
+        reported = {entry.test for entry in (*contents.entries, *contents.interrupted)}
         if contents.is_finished:
             return
         for name in self.names:
-            if name not in told:
+            if name not in reported:
                 fate = "" if name in contents.unfinished else "did not run: "
                 reason = f"{fate}its process ended with {describe_exit(self._process.returncode)}"
                 yield JournalEntry(name, TestStatus.ERROR, 0.0, reason, f"{reason}\n")

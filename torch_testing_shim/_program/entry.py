@@ -216,7 +216,7 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts
 
 
 def _summary(log: TestLog) -> str:
-    """What all child processes together came to."""
+    """The result of all child processes together."""
     failures = [
         f"{entry.status.value}: {entry.test}: {entry.reason}" for entry in log.entries if entry.status.is_failure
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from torch_testing_shim._shared.journal import Journal, JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._shared.settings import read_settings
 
-#: Why a test that passed has failed.
+#: The reason of a failure by an unexpected pass.
 UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
 
 
@@ -59,8 +59,8 @@ class TestLog:
         """Takes where a test stood when the run was interrupted.
 
         Args:
-            report: that of its ranks; "" where there is none.
-            detail: that, or else what is known otherwise.
+            report: the report over its ranks; "" where there is none.
+            detail: that report, or else where the test itself stood.
         """
         entry = JournalEntry(name, TestStatus.ERROR, 0.0, report.partition("\n")[0], detail)
         self.interrupted.append(entry)
@@ -83,7 +83,7 @@ class TestLog:
         return any(entry.status.is_failure for entry in self.entries)
 
     def summary(self) -> str:
-        """How many tests ended how, in one line: "3 passed, 1 failed"."""
+        """The number of tests by their outcomes, in one line: "3 passed, 1 failed"."""
         counts = Counter(entry.status for entry in self.entries)
         return ", ".join(f"{counts[status]} {status.value}" for status in TestStatus if counts[status])
 
@@ -95,7 +95,7 @@ class TestLog:
 
 
 def interrupt_report(interrupt: KeyboardInterrupt) -> str:
-    """What an interrupt tells of the ranks that it came to (see `_engine.interruption`); "" where there were none."""
+    """The report over ranks that an interrupt carries (see `_engine.interruption`); "" where there were none."""
     return str(interrupt.args[0]) if interrupt.args else ""
 
 

@@ -35,7 +35,7 @@ def notes_of(test: object) -> tuple[str, ...]:
     return notes
 
 
-#: What is kept of the ranks' output in the journal, in characters: of one rank, and of all ranks of a test together.
+#: Characters of output that the journal keeps of one rank, and of all ranks of a test together.
 RANK_OUTPUT, TEST_OUTPUT = 16_384, 262_144
 
 

@@ -23,13 +23,13 @@ DEFAULT_REPORT_FOLDER = "test-reports"
 
 @dataclass(frozen=True)
 class ProgramOptions:
-    """What the user asks of a test file.
+    """The options of a test file.
 
     Attributes:
         names: "Class" or "Class.method"; empty for all.
         excluded: "Class" or "Class.method": what is left out of the chosen tests.
         patterns: unittest's -k.
-        hw_classification: names of `HardwareClassification`, of which a test's class must say one; empty for all tests.
+        hw_classification: names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
         failfast, buffer: as unittest's -f, -b.
         settings: what the options set, here and in child processes (see `setting_options`), all else at its default.
@@ -136,7 +136,7 @@ def _report_path(given: str | None, script: str) -> Path | None:
 
 
 def export(options: ProgramOptions) -> None:
-    """Puts options into this process's environment, where settings are read and whence child processes inherit them."""
+    """Put options into this process's environment, where settings are read from, and which child processes inherit."""
     os.environ.update(as_variables(options.settings))
     if options.accept:
         os.environ["EXPECTTEST_ACCEPT"] = "1"
@@ -151,8 +151,7 @@ def take_journal(settings: Settings) -> Journal | None:
 
 
 def take_expectations(settings: Settings) -> Path | None:
-    """The file that says which tests of this run are to be skipped, None where there is none. The variable goes for the
-    same reason as that of the journal."""
+    """The skip list of this run, None where there is none. Its variable is taken out for the same reason."""
     os.environ.pop("TORCH_TESTING_SHIM_EXPECTATIONS", None)
     return Path(settings.expectations) if settings.expectations is not None else None
 

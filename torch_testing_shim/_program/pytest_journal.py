@@ -22,7 +22,7 @@ from torch_testing_shim._shared.journal import RankRecord, TestStatus
 
 #: The attribute of a report that holds the details. pytest-xdist passes it on where it is made of plain values.
 _DETAILS = "torch_testing_shim_details"
-#: What a file goes by that cannot be imported, or skips itself.
+#: The name of a file that cannot be imported, or skips itself.
 _WHOLE_FILE = "setUpModule"
 _PHASES = ("setup", "call", "teardown")
 
@@ -142,7 +142,7 @@ class PytestJournal:
 
 
 def _event_of(report: Any, details: dict[str, Any]) -> Event:
-    """What a report says, with the details that came with it."""
+    """The event of a report, with the details that came with it."""
     is_marked = hasattr(report, "wasxfail")
     if report.skipped:
         return Event(TestStatus.EXPECTED_FAILURE) if is_marked else Event(TestStatus.SKIPPED, _skip_reason(report))

@@ -1,4 +1,4 @@
-"""Which tests a command line names: the tests of a module, their names, and the choice among them."""
+"""The tests of a module, their names, and the choice among them by a command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUGGESTIONS = 3
 
 
 class SelectionError(ValueError):
-    """A name on the command line is no test's, or a pattern is none; the message is one sentence for each."""
+    """A name on the command line does not exist, or a pattern cannot be read; the message is one sentence for each."""
 
 
 def class_name(test: unittest.TestCase) -> str:
@@ -76,7 +76,7 @@ def load(module: types.ModuleType, *, omit_skipped: bool = False) -> list[unitte
 
 
 def _is_marked_skipped(test: unittest.TestCase) -> bool:
-    """Whether unittest's decorators have marked a test's method; what its class says does not count."""
+    """True where unittest's decorators have marked a test's method; marks of its class do not count."""
     method = getattr(type(test), test._testMethodName, None)
     return bool(getattr(method, "__unittest_skip__", False))
 
@@ -89,11 +89,11 @@ def select(
 
     Args:
         names: "Class" or "Class.method", also with the module in front.
-        patterns: `-k`'s, which see "module.Class.method"; see `_keyword_expression`.
+        patterns: `-k`'s, which see "module.Class.method"; see `keyword_expression`.
         excluded: names, as above.
 
     Raises:
-        SelectionError: a name is no test's and no class's, or a pattern cannot be read.
+        SelectionError: a name is neither a test's nor a class's, or a pattern cannot be read.
     """
     wanted = [_without_module(name, tests) for name in names]
     unwanted = [_without_module(name, tests) for name in excluded]

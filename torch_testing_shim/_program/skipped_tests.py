@@ -1,4 +1,4 @@
-"""Tests that this run is told to skip: they are left out before anything of them is set up, and logged as skipped."""
+"""Tests on the skip list: they are left out before anything of them is set up, and logged as skipped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 
 class SkipListError(ValueError):
-    """What the run is told cannot be read; the message is one sentence."""
+    """The skip list cannot be read; the message is one sentence."""
 
 
 def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[str, str]:
-    """Those of the tests that are to be skipped on a device type, each with its reason.
+    """The tests among `names` to skip on a device type, each with its reason.
 
     Args:
-        path: the file that says so (see `_runner.expectations.told`); None where there is none.
+        path: the skip list (see `_shared.expectations`); None where there is none.
 
     Raises:
         SkipListError: it cannot be read.
@@ -27,7 +27,7 @@ def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[
     if path is None:
         return {}
     from torch_testing_shim._shared.expectations import (
-        reasons_to_skip,  # only here: few runs are told anything
+        reasons_to_skip,  # only here: few runs have a skip list
     )
 
     try:

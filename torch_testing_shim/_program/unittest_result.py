@@ -1,8 +1,8 @@
 """unittest's text result that also makes one `JournalEntry` of each test, whatever happened to it.
 
 Several things may happen to one test (its body fails, then its tear-down raises; three of its subtests fail): see
-`_test_events`. A fixture that fails (`setUpClass`, `setUpModule`) gets an entry of its own, and so does every test that
-did not run because of it.
+`log.RunningTest`. A fixture that fails (`setUpClass`, `setUpModule`) gets an entry of its own, and so does every test
+that did not run because of it.
 """
 
 from __future__ import annotations

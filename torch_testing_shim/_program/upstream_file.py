@@ -27,7 +27,7 @@ USAGE = (
     "usage: python -m torch_testing_shim [--map-device FROM=TO] FILE [ARGUMENT ...], or --pytest [ARGUMENT ...] in "
     "place of FILE, or --report-surface PATH ..."
 )
-#: The module that multiprocessing's spawn is told is the main one.
+#: The main module for multiprocessing's spawn.
 _AGAIN = f"{__package__}.again"
 _PACKAGE = __package__.partition(".")[0]
 _PACKAGE_FOLDER = str(Path(__file__).parents[2])
@@ -143,7 +143,7 @@ def _take_own_arguments() -> None:
         arguments = arguments[2:]
     if arguments[:1] == [BY_PYTEST]:
         sys.argv = arguments
-        os.environ["TORCH_TESTING_SHIM_UPSTREAM_FILE"] = ""  # that of the process that has started this one, if any
+        os.environ["TORCH_TESTING_SHIM_UPSTREAM_FILE"] = ""  # from the process that has started this one, if any
         return
     if not arguments or arguments[0].startswith("-"):
         _refuse(USAGE)
@@ -152,7 +152,7 @@ def _take_own_arguments() -> None:
 
 
 def _take_map(text: str) -> None:
-    """Sets what this process and those that it starts are to find in the environment."""
+    """Set the map in the environment, for this process and those that it starts."""
     try:
         devices = parse_device_map(text)
     except ValueError as error:

@@ -51,11 +51,11 @@ def run_pytest(arguments: Sequence[str]) -> int:
         check_test_lists(settings)
         device = checked_device(settings).type
         check_scratch_folder()
-        told, journal = take_expectations(settings), take_journal(settings)
+        skip_list, journal = take_expectations(settings), take_journal(settings)
     except _USAGE_ERRORS as error:
         print(error, file=sys.stderr)
         return ExitStatus.USAGE
-    plugins = [RunJournal(journal, device, told)] if journal is not None else []
+    plugins = [RunJournal(journal, device, skip_list)] if journal is not None else []
     gc.freeze()  # torch: pytest collects again and again at its end
     with Interrupts():
         try:
@@ -75,15 +75,15 @@ class RunJournal(PytestJournal):
     Args:
         journal: where it is written.
         device: the device type that the tests run on.
-        told: the file that says which tests are to be skipped, or None.
+        skip_list: the file that names the tests to skip, or None.
     """
 
-    def __init__(self, journal: Journal, device: str, told: Any) -> None:
+    def __init__(self, journal: Journal, device: str, skip_list: Any) -> None:
         log = TestLog(journal)
         super().__init__(log)
         self._plan = log
         self._device = device
-        self._told = told
+        self._skip_list = skip_list
         self._uncollected: list[str] = []
 
     def pytest_collectreport(self, report: Any) -> None:
@@ -92,9 +92,9 @@ class RunJournal(PytestJournal):
         super().pytest_collectreport(report)
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Marks the tests that are to be skipped."""
+        """Marks the tests on the skip list."""
         names = {item: name_of_node(item.nodeid) for item in items}
-        reasons = tests_to_skip(self._told, list(names.values()), self._device)
+        reasons = tests_to_skip(self._skip_list, list(names.values()), self._device)
         for item, name in names.items():
             if name in reasons:
                 item.add_marker(pytest.mark.skip(reason=reasons[name]))

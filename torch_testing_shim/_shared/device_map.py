@@ -1,22 +1,22 @@
-"""Which device stands for which in a run: `cuda=cpu`. Text in, record out; and how the results of runs on devices that
-are not what tests take them for are marked. It needs no torch."""
+"""The device that stands for another in a run, `cuda=cpu`, and the marks of results on such and on shared devices.
+It needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: How the mark of a mapped run begins.
+#: The mark of a mapped run begins so.
 MAPPED = "mapped: "
-#: How the mark of a test begins whose ranks shared devices.
+#: The mark of a test whose ranks shared devices begins so.
 SHARED = "shared: "
 
-#: How many devices of the first type such a run counts: as many as one machine usually has.
+#: The number of devices of the first type that tests see in such a run: as many as one machine usually has.
 SIMULATED_DEVICES = 8
 
 
 @dataclass(frozen=True)
 class DeviceMap:
-    """What is asked for on `source` is made on `target`.
+    """A mapped device type: tests ask for `source` and get `target`.
 
     Attributes:
         source: the device type that tests name, "cuda".
@@ -33,12 +33,12 @@ class DeviceMap:
 
     @property
     def mark(self) -> str:
-        """What every result of such a run carries, so that nobody takes it for one of the real device."""
+        """The mark of each result of such a run, so that nobody takes it for a result of the real device."""
         return f"{MAPPED}{self.source} was {self.target}"
 
 
 def shared_mark(ranks: int, count: int, device_type: str) -> str:
-    """What the result of a test carries whose ranks shared `count` devices."""
+    """The mark of a test whose ranks shared `count` devices."""
     return f"{SHARED}{ranks} ranks on {count} {device_type}"
 
 

@@ -7,7 +7,8 @@ import sys
 from contextlib import suppress
 from enum import IntEnum
 
-_LONG = range(-(2**63), 2**63)
+#: What a C long holds; the exit code of a larger number is 255.
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 
 class ExitStatus(IntEnum):
@@ -44,7 +45,8 @@ def exit_code_of(request: SystemExit) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xFF if code in _LONG else 0xFF
+        # compared, since `in range` goes through all numbers for a subclass such as an IntEnum
+        return int(code) & 0xFF if _SMALLEST <= code <= _LARGEST else 0xFF
     with suppress(Exception):  # it cannot be shown, or the test has closed its streams
         print(code, file=sys.stderr, flush=True)
     return 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch_testing_shim._shared.node_ids import dotted
 
 GLOB_CHARACTERS = frozenset("*?[{")
-#: What means something to `re` in a set of characters and nothing here.
+#: Characters with a meaning for `re` in a set, and none in a glob.
 _IN_SET = re.compile(r"[\[\\^&~|]")
 _TOKEN = re.compile(r"\[!?[^\]]+\]|.", re.DOTALL)
 
@@ -75,7 +75,7 @@ def read_id(text: str) -> TestPattern:
 
 
 def escaped(test: str) -> str:
-    """What names a test in an id, and nothing else, whatever characters its name has."""
+    """The id part that names this test alone, whatever characters its name has."""
     blanks = {place for place in (0, len(test) - 1) if test[place].isspace()}
     return "".join(f"[{char}]" if char in "*?[{}" or at in blanks else char for at, char in enumerate(test))
 

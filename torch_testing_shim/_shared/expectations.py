@@ -20,7 +20,7 @@ from torch_testing_shim._shared.expectation_ids import TestPattern, is_glob, rea
 
 
 class Expect(Enum):
-    """What is expected of a test; the value is what stands in the file."""
+    """The expected outcome of a test; the values stand in the file."""
 
     XFAIL = "xfail"
     SKIP = "skip"
@@ -35,7 +35,7 @@ class Expectation:
         id: the test's id or a glob, as it is written.
         expect: what is expected of it.
         reason: why, in the user's words; may be empty.
-        issue: where that is told; may be empty.
+        issue: a link to more about it; may be empty.
         devices: the device types that it holds on; empty for all.
         torch: the versions of torch that it holds with, as in PEP 440; empty for all.
         error: a regular expression that is found in the report of the expected failure; empty for any failure.
@@ -115,7 +115,7 @@ class Expectations:
 
 
 def write_skip_list(expectations: FileExpectations, path: Path) -> bool:
-    """Writes the entries to `path` where there is something to skip among them; True where it has.
+    """Writes the entries to `path` if one of them skips tests; returns whether it has.
 
     Raises:
         OSError: it cannot be written.
@@ -131,7 +131,7 @@ def write_skip_list(expectations: FileExpectations, path: Path) -> bool:
 
 
 def reasons_to_skip(path: Path, tests: Iterable[str], device: str) -> dict[str, str]:
-    """The tests that are to be skipped on a device type, each with its reason.
+    """The tests to skip on a device type, each with its reason.
 
     Raises:
         OSError, ValueError: the file is not there, or not what `write_skip_list` has written.

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 class HardwareClassification(Enum):
-    """What the tests of a class need (upstream's name and members, torch 2.14).
+    """The hardware that the tests of a class need (upstream's name and members, torch 2.14).
 
     GENERIC tests need no device, ACCELERATOR tests hold on each accelerator, and the others are for one device.
     """
@@ -41,7 +41,7 @@ class HardwareError(TypeError):
 
 @dataclass(frozen=True)
 class HardwareChoice(Generic[Item]):
-    """What a choice by hardware came to.
+    """The result of a choice by hardware.
 
     Attributes:
         names: the names that were asked for.
@@ -60,7 +60,7 @@ class HardwareChoice(Generic[Item]):
         return (*self.otherwise, *self.unclassified)
 
     def __str__(self) -> str:
-        """How many were left out, in one line."""
+        """The number of items left out, in one line."""
         names = " ".join(self.names)
         other, silent = f"{len(self.otherwise)} for other hardware", f"{len(self.unclassified)} that name none"
         return f"--hw-classification {names}: {len(self.left_out)} tests left out, of classes {other} and {silent}"
@@ -74,7 +74,7 @@ def add_hardware_option(add: Callable[..., Any]) -> None:
 
 
 def get_hw_classification(test_case_cls: type) -> HardwareClassification | None:
-    """What a class says, or a class that it is built on; None where none says anything (upstream's name, torch 2.14).
+    """The classification of a class or of one of its bases; None where none has one (upstream's name, torch 2.14).
 
     Raises:
         HardwareError: it says something else, which is a `TypeError`, as upstream's.

@@ -2,8 +2,7 @@
 
 A test file's process writes it (where TORCH_TESTING_SHIM_JOURNAL names a path), the runner reads it. Lines are
 appended by one `write` each, so what was written before a process died stays readable, and a test that started
-and never ended is the one that was running then. This module and `_journal_reading` are all that both halves share:
-they import nothing but the standard library.
+and never ended was running then. This module and `journal_reading` are all that the two processes share.
 
     {"event": "plan",   "tests": ["Class.test_a", "Class.test_b"], "device": "cpu", "left_out": 3}
     {"event": "start",  "test": "Class.test_a"}
@@ -25,7 +24,7 @@ from enum import Enum
 
 
 class TestStatus(Enum):
-    """How a test ended. The value is what stands in the journal; label and predicates belong to the state."""
+    """The outcome of a test. The values stand in the journal; label and predicates belong to the state."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
@@ -53,7 +52,7 @@ class TestStatus(Enum):
 
 @dataclass(frozen=True)
 class RankRecord:
-    """How one rank of a test ended.
+    """The end of one rank of a test.
 
     Attributes:
         rank: the rank.
@@ -88,7 +87,7 @@ class JournalEntry:
         detail: the whole report of a failure, as printed; empty otherwise.
         started_at: when it started, in seconds since the epoch; 0 where that is not known.
         ranks: its ranks, in their order; empty for a test without ranks.
-        notes: what else is to be told of it, a line each, whatever its status: what it has left behind.
+        notes: lines to report whatever the status, for example what the test has left behind.
     """
 
     test: str
@@ -103,7 +102,7 @@ class JournalEntry:
 
 @dataclass(frozen=True)
 class JournalContents:
-    """What a journal says.
+    """The contents of a journal.
 
     Attributes:
         planned: the tests that were to run, in order; empty where the process died before it knew.
@@ -112,7 +111,7 @@ class JournalContents:
         interrupted: of those, the ones that were interrupted, with where they stood.
         is_finished: the process wrote its last line, so nothing is missing.
         broken_lines: how many lines could not be read.
-        device: the device type that the tests run on; "" where the process has not told.
+        device: the device type that the tests run on; "" while the process has not said it.
         left_out: how many tests `--hw-classification` has left out.
     """
 

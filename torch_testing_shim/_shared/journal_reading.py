@@ -1,4 +1,4 @@
-"""Reads journals (see `_journal`), also torn ones and those that are still being written."""
+"""Read journals (see `journal`), including torn ones and those that are still being written."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch_testing_shim._shared.journal import JournalContents, JournalEntry, Ra
 
 @dataclass(frozen=True)
 class JournalNews:
-    """What has come to a journal since the last look.
+    """The entries that a journal has got since the last look.
 
     Attributes:
         entries: the tests that have ended since then, in order of ending.
         ended: how many have ended in all.
         planned: how many are to run in all.
         now: the test that started last and has not ended; "" for none.
-        device: the device type that the tests run on; "" where the process has not told.
+        device: the device type that the tests run on; "" while the process has not said it.
     """
 
     entries: tuple[JournalEntry, ...] = ()
@@ -140,7 +140,7 @@ class JournalReader:
         self._offset = 0
         self._torn = b""
         self._reading = _Reading()
-        self._told = 0  # how many entries have been passed on
+        self._passed_on = 0  # how many entries have been passed on
 
     def close(self) -> None:
         """Closes the file; what was read stays."""
@@ -149,7 +149,7 @@ class JournalReader:
             self._descriptor = -1
 
     def read_new(self) -> JournalNews | None:
-        """What has come since the last call; None where nothing has. A last line without an end waits for its end."""
+        """The news since the last call; None where there are none. A last line without an end waits for its end."""
         return self._news() if self._read() else None
 
     def read_to_end(self) -> JournalNews | None:
@@ -165,9 +165,9 @@ class JournalReader:
 
     def _news(self) -> JournalNews:
         reading = self._reading
-        new, self._told = tuple(reading.entries[self._told :]), len(reading.entries)
+        new, self._passed_on = tuple(reading.entries[self._passed_on :]), len(reading.entries)
         now = reading.running[-1] if reading.running else ""
-        return JournalNews(new, self._told, len(reading.planned), now, reading.device)
+        return JournalNews(new, self._passed_on, len(reading.planned), now, reading.device)
 
     def _read(self) -> bool:
         """Takes the whole lines that are new; True where anything is."""
@@ -197,7 +197,7 @@ class JournalReader:
 
     def _start_over(self) -> None:
         self.close()
-        self._offset, self._torn, self._reading, self._told = 0, b"", _Reading(), 0
+        self._offset, self._torn, self._reading, self._passed_on = 0, b"", _Reading(), 0
 
     def _is_lost(self) -> bool:
         self._start_over()

@@ -1,4 +1,4 @@
-"""What `-k` takes: unittest's patterns, and pytest's expressions where there are blanks or parentheses.
+"""The values of `-k`: unittest's patterns, and pytest's expressions where there are blanks or parentheses.
 
 A pattern is a part of a name, or a glob where it has a `*`. An expression joins words by `and`, `or`, `not` and
 parentheses; a word is a part of a name, in whatever case, as pytest has it: `planner and not (slow or gpu)`.

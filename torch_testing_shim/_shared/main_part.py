@@ -1,5 +1,4 @@
-"""How a test file runs its tests, read off its source: by itself, or by pytest. Pure, and standard library only: the
-runner imports it."""
+"""Tell from a test file's source whether it runs its tests itself or needs pytest. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: What `python -m` runs for files of PyTorch's.
+#: The package that `python -m` runs for files of PyTorch's.
 PACKAGE = "torch_testing_shim"
 #: The option by which it has pytest run them.
 BY_PYTEST = "--pytest"
@@ -20,7 +19,7 @@ RUNNERS = frozenset({RUN_TESTS, "main", "console_main"})
 
 @dataclass(frozen=True)
 class MainPart:
-    """What a file does when it is run as a script.
+    """The parts of a file that matter when it runs as a script.
 
     Attributes:
         uses_run_tests: it names `run_tests`.

@@ -13,7 +13,7 @@ _METHOD = re.compile(r"(?:\.|::)(?=test)")
 
 
 def _method(name: str) -> re.Match[str] | None:
-    """What separates the method from its class; None where the name has no class or no method."""
+    """The separator between class and method; None where the name has no class or no method."""
     return _METHOD.search(name.partition("[")[0])
 
 
@@ -49,7 +49,7 @@ def class_and_method(test: str) -> tuple[str, str]:
 
 
 def node_id(path: str, name: str) -> str:
-    """What pytest calls a test, or a class, of the file at `path`."""
+    """Pytest's name for a test or a class of the file at `path`."""
     method = _method(name)
     if method is not None:
         return "::".join([path, *name[: method.start()].split("."), name[method.end() :]])

@@ -1,8 +1,8 @@
-"""Folders that belong to a process: made and removed by it, and where it was killed, by the next one.
+"""Folders that belong to a process: made and removed by it, or if it was killed, removed by the next one.
 
-Each is stamped with the process that owns it (see `_owner`). A process that makes its first folder in some place
-removes those there whose owner is dead, and that are the same user's. A folder without a stamp, or whose owner may
-live, stays.
+Each is stamped with the process that owns it (see `process_identity`). A process that makes its first folder in some
+place removes the same user's folders there whose owner is dead. A folder without a stamp, or whose owner may live,
+stays.
 Test files and the runner make such folders alike, so that either tidies up after both.
 """
 

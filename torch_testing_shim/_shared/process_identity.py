@@ -1,8 +1,8 @@
-"""Whose a folder is: a stamp that names one process for good, and the question whether that process lives.
+"""A stamp that names one process for good, so that a folder has an owner; and whether that process lives.
 
 A process id alone does not do: it is used again. With the process's start time it names one process of one boot and
 one pid namespace, so the stamp has these too; a folder from another machine or container is nobody's to judge here.
-Linux only: elsewhere there is no stamp, and nothing is ever taken for dead.
+Linux only: elsewhere there is no stamp, and no process is ever taken for dead.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ def _stamp_of(pid: int) -> str | None:
 
 @functools.cache
 def _place() -> str | None:
-    """What process ids and start times of this process's view of the system can be compared with: this boot, and the
-    namespaces of ids and of time."""
+    """The scope in which process ids and start times can be compared: this boot, and the namespaces of ids and time."""
     if sys.platform != "linux":
         return None
     try:

@@ -42,14 +42,13 @@ def _flags(words: Iterator[str]) -> Iterator[str]:
 
 
 def interpreter_arguments(path: str, settings: Settings) -> list[str]:
-    """What stands between `python` and the path of a test file: the interpreter's own options, and more where the file
-    is PyTorch's and runs as it is."""
+    """The words between `python` and the path of a test file; more than flags where the file is PyTorch's."""
     flags = list(interpreter_flags())
     return flags if settings.upstream_file != path else [*flags, *_harness_arguments(settings)]
 
 
 def pytest_arguments(settings: Settings) -> list[str]:
-    """What stands between `python` and pytest's arguments, where pytest runs the tests."""
+    """The words between `python` and pytest's arguments, where pytest runs the tests."""
     redirect = sys.modules.get("torch_testing_shim._upstream.redirect")  # not imported: it imports torch
     is_upstreams = redirect is not None and redirect.is_installed()
     pytest = [*_harness_arguments(settings), "--pytest"] if is_upstreams else ["-m", "pytest"]

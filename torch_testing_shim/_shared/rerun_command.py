@@ -15,7 +15,7 @@ from torch_testing_shim._shared.settings import Settings, as_variables
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-#: What stands above the command.
+#: The line above the command.
 RERUN_HEADING = "To run this test again:"
 
 
@@ -64,7 +64,7 @@ def repro_on_failure(command: str | None) -> Iterator[None]:
 
 
 def settings_as_assignments(settings: Settings) -> Iterator[str]:
-    """What is set and may change an outcome, as a shell assigns it: "NAME=value"."""
+    """The settings that may change an outcome, as a shell assigns them: "NAME=value"."""
     for name, value in as_variables(settings, only_repeated=True).items():
         yield f"{name}={shlex.quote(value)}"
 

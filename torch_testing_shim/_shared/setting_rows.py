@@ -1,4 +1,4 @@
-"""What is declared of one setting: a row of the table in `settings`."""
+"""The declaration of one setting: a row of the table in `settings`."""
 
 from __future__ import annotations
 

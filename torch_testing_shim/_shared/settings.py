@@ -35,7 +35,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says about this run. Each field's row says what it means."""
+    """The settings of a run. Each field's row says what it means."""
 
     device: str | None = setting(
         "TORCH_TESTING_SHIM_DEVICE",
@@ -295,7 +295,7 @@ def read_cache_folder(environ: Mapping[str, str] | None = None) -> str | None:
 
 @dataclass(frozen=True)
 class GitHubActions:
-    """What GitHub Actions says of the step that this process is part of.
+    """The step of GitHub Actions that this process is part of.
 
     Attributes:
         workspace: the folder of the checkout (GITHUB_WORKSPACE), or None.
@@ -307,8 +307,8 @@ class GitHubActions:
 
 
 def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActions | None:
-    """What `environ` (default: the process's environment) says of GitHub Actions; None where GITHUB_ACTIONS is not
-    "true", as it is there."""
+    """Read the step from `environ` (default: the process's environment); None where GITHUB_ACTIONS is not "true", as it
+    is there."""
     env = os.environ if environ is None else environ
     if env.get("GITHUB_ACTIONS") != "true":
         return None

@@ -1,4 +1,4 @@
-"""Where a test file's process stands, asked from outside: a signal has it print the Python stacks of all its threads.
+"""Ask a test file's process from outside where it stands: on a signal it prints the Python stacks of all its threads.
 
 It answers while it is stuck in C code too, and `kill -URG PID` asks by hand. Standard library only: the runner asks.
 """

@@ -14,7 +14,7 @@ ONE_SECONDS = 0.5
 
 
 class StopSignals:
-    """What has been received so far.
+    """The stop signals received so far.
 
     Attributes:
         first: the first signal; None before.
@@ -26,7 +26,7 @@ class StopSignals:
         self._terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
 
     def take(self, number: int) -> bool:
-        """Takes note of a signal; True where it is another one than the first."""
+        """Record a signal; return True where it is not the first one."""
         if number == signal.SIGHUP:
             self._leave_lost_terminals()
         if self.first is not None:
@@ -35,7 +35,7 @@ class StopSignals:
         return False
 
     def _leave_lost_terminals(self) -> None:
-        """What is printed to a terminal that is gone would be an error, and reports are still to be written."""
+        """Print to nothing in place of a terminal that is gone, since printing there fails."""
         for descriptor in self._terminals:
             if not os.isatty(descriptor):
                 nothing = os.open(os.devnull, os.O_RDWR)

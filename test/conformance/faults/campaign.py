@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shim"))
+
 from usual_signals import take_usual_signals
 
 from faults.fault import Ending, Fault

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import unittest
 
-from torch_testing_shim._shared.exit_status import describe_exit, exit_code_of, signal_name
+from torch_testing_shim._shared.exit_status import ExitStatus as Status, describe_exit, exit_code_of, signal_name
 from torch_testing_shim.common_utils import run_tests
 
 
@@ -29,6 +29,10 @@ class ExitStatus(unittest.TestCase):
                 self.assertEqual(python.returncode, exit_code_of(SystemExit(code)), code)
             if not isinstance(code, int):  # of one that is too large, Python 3.13 says something of its own
                 self.assertEqual(python.stderr, printed.getvalue(), code)
+
+    def test_the_code_of_an_enumeration(self):
+        """`in range(...)` goes through all numbers for one, which took for ever in a warm interpreter."""
+        self.assertEqual([2, 143], [exit_code_of(SystemExit(one)) for one in (Status.USAGE, Status.TERMINATED)])
 
     def test_a_text_that_cannot_be_shown(self):
         class Odd:

@@ -55,7 +55,7 @@ def run_command(arguments: Sequence[str], program: str, project: Path | None = N
 
 
 def guarded(program: str, act: Callable[[StopRequest], int]) -> int:
-    """Does something that the user may stop, and returns its exit status, or that of what went wrong."""
+    """Run `act`, which the user may stop; return its exit status, or the status of the error that ended it."""
     open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):  # whatever characters a name or a report has, it can be printed
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -75,7 +75,7 @@ def guarded(program: str, act: Callable[[StopRequest], int]) -> int:
 
 
 def _resolve(line: CommandLine, program: str, project: Path | None) -> tuple[Options, Tree]:
-    """What the command line and the project's table ask for, and of which tree."""
+    """Resolve a command line and the project's table into options and the tree."""
     if project is not None:
         options = make_options(line, read_table(project), program)
         return options, tree_of(project, options, [], project / "test")

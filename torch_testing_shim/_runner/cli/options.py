@@ -1,4 +1,4 @@
-"""What the user asks of a run: one frozen `Options`, made by `arguments`. Its defaults are the command line's."""
+"""The options of a run: one frozen `Options`, made by `arguments`. Its defaults are the command line's."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch_testing_shim._shared.settings import DEFAULTS, Settings
 
 from ..plan.sharding import Shard
 
-#: What `--enable-timeout` lets a file take, in seconds: well over what the longest files of the suite need.
+#: Seconds that `--enable-timeout` lets a file take: well over what the longest files of the suite need.
 DEFAULT_FILE_TIMEOUT = 1800.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for.
+    """The options of a run.
 
     What runs:
 
@@ -25,10 +25,10 @@ class Options:
         exclude: the requests that leave files or parts of them out.
         upstream: PyTorch's test files, and folders of them, that run as they are in place of those under test/.
         report_surface: say which names those files import, and run nothing.
-        hw_classification: names of hardware, of which a test's class must say one; empty for all tests.
-        keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `_keyword_expression`).
+        hw_classification: names of hardware; a test's class must have one of them; empty for all tests.
+        keywords: `-k` patterns, each a part of a test's name, a glob, or an expression (see `keyword_expression`).
         distributed: True for only the files under test/distributed, False for only the others, None for both.
-        shard: the part of the selection that is to run, or None for everything.
+        shard: the part of the selection that runs, or None for everything.
         last_failed: only what failed the last time that it ran; everything where nothing did.
         failed_from: only the tests that this file names, one `file::Class.test` on each line; or None.
         list_names: print the names of the selected files and run nothing.

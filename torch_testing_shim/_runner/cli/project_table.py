@@ -90,7 +90,7 @@ def _table_of(path: Path) -> Mapping[str, Any]:
 
 
 def _toml_reader() -> Callable[[str], Mapping[str, Any]]:
-    """Python's own reader, or in Python 3.10, which has none, that of the extra `runner`."""
+    """Python's own reader; in Python 3.10, which has none, the one of the extra `runner`."""
     try:
         import tomllib
     except ModuleNotFoundError:

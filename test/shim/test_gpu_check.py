@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 from harness_samples import SampleTestCase
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
+from properties import given
 from test_sample_backend import Package
 
 from torch_testing_shim._engine.devices import accelerator_count

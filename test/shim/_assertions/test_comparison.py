@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
 from torch_testing_shim.common_utils import (
@@ -23,6 +23,10 @@ from torch_testing_shim.common_utils import (
     run_tests,
     suppress_warnings,
 )
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conformance"))
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._engine.collectives import Entered, GroupHeader, partings, read_log
 from torch_testing_shim._engine.stacks import Place
@@ -12,6 +12,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from collective_logs import log_of
+from properties import given
 
 
 def parted(*logs, places=None):

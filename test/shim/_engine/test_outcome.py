@@ -1,11 +1,17 @@
 """A rank's outcome: its text forms, and its way through JSON."""
 
+import sys
 import unittest
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim.common_utils import run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 
 class Text(unittest.TestCase):

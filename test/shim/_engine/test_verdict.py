@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
@@ -17,6 +17,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from collective_logs import log_of
+from properties import given
 
 SLEEPING = 'Current thread 0x01 (most recent call first):\n  File "/t/test_x.py", line 38 in test_a\n'
 WAITING = f"""\

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.result import Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 
 def file(*statuses: TestStatus, faults: int = 0, is_refusal: bool = False) -> FileResult:

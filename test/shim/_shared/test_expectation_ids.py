@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared.expectation_ids import _plain, escaped, glob_as_regex, read_id
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 
 class IdTest(TestCase):

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared.expectations import (
     Expectation,
@@ -20,6 +20,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from expectation_samples import SKIP, entries, expectation
+from properties import given
 
 TESTS = ("A.a", "A.b", "B.c")
 

@@ -10,11 +10,15 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared.journal import Journal, JournalContents, JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._shared.journal_reading import JournalNews, JournalReader, read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 ROOT = Path(__file__).resolve().parents[3]
 

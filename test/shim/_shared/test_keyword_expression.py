@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+import sys
+from pathlib import Path
+
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 NAME = "test_store.FileStore.test_wait_gloo"
 WORDS = st.sampled_from(["wait", "gloo", "nccl", "FILESTORE", "test_"])

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.history.failed_tests import failed_lines, tests_by_file
 from torch_testing_shim._runner.plan.request import Place, read_request
@@ -29,6 +29,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from properties import given
 from runner_samples import RunnerTestCase
 
 VALUES = [

@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
@@ -14,6 +14,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase
+from properties import given
 
 SAMPLE = """
 from torch_testing_shim.common_distributed import MultiThreadedTestCase

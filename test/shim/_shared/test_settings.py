@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from unittest import mock
 
 import expecttest
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared.device_map import parse_device_map
 from torch_testing_shim._shared.setting_rows import Setting
@@ -24,6 +25,10 @@ from torch_testing_shim._shared.settings import (
 )
 from torch_testing_shim._shared.values import as_text
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENT = ROOT / "docs" / "settings.md"

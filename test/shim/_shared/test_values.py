@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._shared import values
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 READERS = {
     "flag": values.flag,

@@ -1,12 +1,18 @@
 """Statements of a module: what each binds, changes and uses, and that imports are rewritten."""
 
 import marshal
+import sys
 import textwrap
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._upstream.statements import read_statements, whole_code
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 
 def read(source):

@@ -5,13 +5,15 @@ replaced.
 import contextlib
 import io
 import os
+import sys
 import threading
 import time
 import unittest
+from pathlib import Path
 from unittest import mock
 
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 from torch.distributed.checkpoint import SavePlanner
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -34,6 +36,10 @@ from torch_testing_shim.faults import (
 )
 from torch_testing_shim.faults._communication import COLLECTIVES, NO_COMMUNICATION, TRANSFERS
 from torch_testing_shim.faults._points import ordinal
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from properties import given
 
 
 class Writer:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.cli.arguments import parse_options
 from torch_testing_shim._runner.cli.options import DEFAULT_FILE_TIMEOUT, Options
@@ -15,6 +16,10 @@ from torch_testing_shim._runner.cli.parser import make_parser
 from torch_testing_shim._runner.plan.sharding import Shard
 from torch_testing_shim._shared.settings import SETTINGS, Settings
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 
 class OptionsTest(TestCase):

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.expectations.changes import RunContext, cause_as_regex, changes_after
 from torch_testing_shim._runner.expectations.unmatched import Listed
@@ -16,7 +16,9 @@ from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from expectation_samples import ERROR, FAILED, FLAKY, SKIP, SKIPPED, crash, expectation, ran, result
+from properties import given
 
 WHOLE = Listed(("test_x",), frozenset({"test_x"}), True)
 PART = Listed(("test_x",))

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -26,7 +26,9 @@ from torch_testing_shim._shared.expectations import Expectation
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from expectation_samples import FLAKY, SKIP, XFAIL, entries, expectation
+from properties import given
 
 WHOLE = """
 [[test]]

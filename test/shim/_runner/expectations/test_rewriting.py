@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.expectations.changes import Addition, Change, NewError, Removal
 from torch_testing_shim._runner.expectations.reading import may_meet, parse_expectations
@@ -17,6 +17,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from expectation_samples import entries, expectation
+from properties import given
 
 TEXT = """\
 # Our list. Ask before you add to it.

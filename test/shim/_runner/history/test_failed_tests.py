@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.history.failed_tests import (
     begin_failed_list,
@@ -19,6 +20,10 @@ from torch_testing_shim._runner.result import Failure, FileEnding, FileResult, R
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 PASSED, FAILED = TestStatus.PASSED, TestStatus.FAILED
 

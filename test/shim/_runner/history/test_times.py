@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.history.times import (
     FileTime,
@@ -18,6 +20,10 @@ from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.result import Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 NUMBERS = st.integers(0, 50).map(float)
 NAMES = st.sampled_from(["A.a", "A.b", "B.a"])

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+import sys
+from pathlib import Path
+
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.plan.request import Place, Request, read_all, read_request
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 NAMES = (
     "distributed/checkpoint/test_fsdp_optim_state",

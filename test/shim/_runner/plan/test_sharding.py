@@ -10,13 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.sharding import Shard, part_count, plan_shards, split_tests, take_shard
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 from runner_samples import RunnerTestCase, last_line
 
 NAMES = st.text("abcdef", min_size=1, max_size=4)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.process.command import FileCommand, read_command, write_command
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 WORDS = st.lists(st.text(st.characters(exclude_characters="\0"))).map(tuple)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.process.fold import fold, fold_runs, headline
@@ -13,6 +15,10 @@ from torch_testing_shim._runner.process.retry import FinishedRun, RunKind, RunOr
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 PASS, FAIL = TestStatus.PASSED, TestStatus.FAILED
 

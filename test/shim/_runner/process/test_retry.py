@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.process.fold import fold_runs
@@ -29,6 +29,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from runner_samples import RunnerTestCase, last_line
 
 PASS, FAIL, SKIP = TestStatus.PASSED, TestStatus.FAILED, TestStatus.SKIPPED

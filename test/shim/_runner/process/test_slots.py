@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+import sys
+from pathlib import Path
+
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.cli.options import Options
 from torch_testing_shim._runner.plan.selection import FileSelection
@@ -10,6 +13,10 @@ from torch_testing_shim._runner.process.file_life import FileLife
 from torch_testing_shim._runner.process.retry import RunKind, RunOrder
 from torch_testing_shim._runner.process.slots import Budget, Lease, StartRules, slot_count
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 
 class BudgetTest(TestCase):

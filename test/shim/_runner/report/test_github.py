@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.report.github import (
@@ -24,6 +24,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from report_samples import CRASHED, REPORT, STATE, hostile_run
 
 TREE = Tree(Path("/repo"), Path("/repo/test"), Path("/repo/test/test-reports"))

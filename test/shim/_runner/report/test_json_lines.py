@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report.json_lines import RecordsError, read_json_lines, to_json_lines
 from torch_testing_shim._runner.report.recorded_run import RecordedRun, describe_machine
@@ -15,6 +15,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from report_samples import good_run, hostile_run, sample_run
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import xmlschema
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 from junitparser import JUnitXml, xunit2
 
 from torch_testing_shim._runner.report.junit import JUnitReport, junit_document
@@ -16,6 +17,10 @@ from torch_testing_shim._runner.result import Failure, FileEnding, FileResult
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 PASSED = JournalEntry("A.test_one", TestStatus.PASSED, 0.25)
 FAILED = JournalEntry(

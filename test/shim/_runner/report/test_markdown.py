@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report.markdown import append_step_summary, markdown_of
 from torch_testing_shim._shared.settings import GitHubActions
@@ -14,6 +14,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from report_samples import good_run, hostile_run, sample_run
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report.json_lines import to_json_lines
 from torch_testing_shim._runner.report.merge_reports import missing_shards, one_verdict, read_groups
@@ -17,6 +17,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from report_samples import good_run, sample_run
 from runner_samples import RunnerTestCase, last_line
 

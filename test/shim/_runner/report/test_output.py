@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 import threading
+from pathlib import Path
 from unittest import mock
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report import output as output_module
 from torch_testing_shim._runner.report.output import LINE_BYTES, OutputMultiplexer, ShownOutput
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 #: What three streams do, in order: who, and what (None: has finished).
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=5) | st.none()), max_size=30)

@@ -14,7 +14,7 @@ import unittest
 import zlib
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report.page import SHOWN_CHARACTERS, SHOWN_REPORTS, page_html, visible
 from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts
@@ -24,6 +24,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from report_samples import GOOD, good_run, hostile_run, sample_run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

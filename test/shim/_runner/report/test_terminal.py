@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import signal
+import sys
 from dataclasses import replace
+from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 from rich.console import Console
 
 from torch_testing_shim._runner.report.terminal import OutputMode, TerminalReport
@@ -16,6 +18,10 @@ from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, 
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.journal_reading import JournalNews
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 PASSED = JournalEntry("A.test_one", TestStatus.PASSED, 0.25)
 FAILED = JournalEntry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report.recorded_run import RecordedRun, RunFacts
 from torch_testing_shim._runner.report.timeline import MOST_BARS, WIDTH, timeline_of
@@ -15,6 +15,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from properties import given
 from report_samples import BEGIN, GOOD, sample_run
 
 

@@ -8,7 +8,7 @@ import sys
 import unittest
 from pathlib import Path
 
-from hypothesis import given, strategies as st
+from hypothesis import strategies as st
 
 from torch_testing_shim._runner.warm.huge_pages import (
     HUGE_BYTES,
@@ -17,6 +17,10 @@ from torch_testing_shim._runner.warm.huge_pages import (
     huge_ranges,
 )
 from torch_testing_shim.common_utils import TestCase, run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from properties import given
 
 ROOT = Path(__file__).resolve().parents[4]
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from torch_testing_shim._program.options import parse_arguments
 from torch_testing_shim._runner.cli.arguments import parse_options
 from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
+from torch_testing_shim._shared.setting_rows import Setting
 from torch_testing_shim._shared.settings import DEFAULTS, SETTINGS, Settings
+from torch_testing_shim._shared.values import Unusable
 from torch_testing_shim.common_utils import TestCase, run_tests
 
-#: A value for each setting whose option takes one.
-VALUES = {
-    "device": "cpu",
-    "world_size": "3",
-    "seed": "0",
-    "slow_tests_file": "/slow.json",
-    "disabled_tests_file": "/disabled.json",
-}
+
+def sample(row: Setting) -> str:
+    """A text that a setting takes."""
+    for text in ("cpu", "1"):
+        with contextlib.suppress(Unusable):
+            row.read(text)
+            return text
+    raise AssertionError(f"no sample for {row.variable}")
 
 
-def given(name: str) -> list[str]:
+def given(row: Setting) -> list[str]:
     """A command line with the option of a setting."""
-    option = SETTINGS[name].option
-    assert option is not None
-    return [option.names[-1], *([VALUES[name]] if option.metavar else [])]
+    assert row.option is not None
+    return [row.option.names[-1], *([sample(row)] if row.option.metavar else [])]
 
 
 class SettingOptions(TestCase):
@@ -33,11 +35,11 @@ class SettingOptions(TestCase):
         for name, row in SETTINGS.items():
             if row.option is None:
                 continue
-            wanted = row.read(VALUES.get(name, "1"))
+            wanted = row.read(sample(row))
             if row.option.in_files:
-                seen.add((name, getattr(parse_arguments(given(name), "test_x.py").settings, name) == wanted))
+                seen.add((name, getattr(parse_arguments(given(row), "test_x.py").settings, name) == wanted))
             if row.option.in_runner:
-                seen.add((name, getattr(parse_options(given(name)).settings, name) == wanted))
+                seen.add((name, getattr(parse_options(given(row)).settings, name) == wanted))
         self.assertEqual({(name, True) for name, row in SETTINGS.items() if row.option is not None}, seen)
 
     def test_what_is_not_given_is_at_its_default(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from torch_testing_shim._runner.cli.arguments import CommandLine, make_options, parse_options, read_command_line
 from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.cli.parser import make_parser
+from torch_testing_shim._runner.cli.parser import as_path, make_parser
 from torch_testing_shim._runner.cli.project_table import OF_ONE_RUN, read_table
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -101,10 +103,35 @@ class TableTest(TestCase):
             self.assertNotEqual(Options(), wanted, line)
 
     def test_each_option_that_people_repeat_has_a_key(self) -> None:
-        keys = {line.partition(" ")[0] for line in LINES}
-        actions = [action for action in make_parser()._actions if action.dest not in {*OF_ONE_RUN, "keywords"}]
-        names = {name[2:] for action in actions for name in action.option_strings if name.startswith("--")}
-        self.assertEqual(keys, {name for name in names if not name.startswith("no-")})
+        found = {}
+        for action in make_parser()._actions:
+            for name in action.option_strings:
+                if action.dest not in OF_ONE_RUN and name.startswith("--") and not name.startswith("--no-"):
+                    line, typed = self.sample_of(action, name)
+                    found[name[2:]] = self.options(f"{name[2:]} = {line}") == parse_options(typed)
+        self.assertEqual([], [key for key, is_alike in found.items() if not is_alike])
+        self.assertLessEqual({line.partition(" ")[0] for line in LINES}, found.keys())
+
+    def sample_of(self, action: argparse.Action, name: str) -> tuple[str, list[str]]:
+        """A value in TOML for an option, and the words of a command line that mean the same."""
+        if isinstance(action, argparse._CountAction):
+            return "2", [name, name]
+        if action.nargs == 0:
+            return "true", [name]
+        text = next(text for text in ("1", "cpu", "/x") if self.is_taken(action, text))
+        value = json.dumps([text] if action.nargs == "+" else text)
+        return value, [f"{name}={text}"]
+
+    def is_taken(self, action: argparse.Action, text: str) -> bool:
+        """True for a value that the option takes, and that the table does not take for a relative path."""
+        is_path = action.type is as_path or action.dest == "save_xml"
+        if is_path is not text.startswith("/") or (action.dest == "device" and text == "1"):
+            return False
+        try:
+            value = action.type(text) if callable(action.type) else text
+        except argparse.ArgumentTypeError:
+            return False
+        return action.choices is None or value in action.choices
 
     def test_what_is_wrong_is_told_in_a_sentence(self) -> None:
         for line, told in WRONG.items():

@@ -20,7 +20,6 @@ FILES = (
     "shim/_isolation/test_library_descriptors",
     "shim/_engine/test_devices",
     "shim/_engine/test_driver",
-    "shim/_engine/test_devices",
     "shim/_engine/test_shared_devices",
     "shim/_engine/test_fork_safety",
     "shim/_cases/threads/test_multi_threaded",

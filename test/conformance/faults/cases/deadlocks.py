@@ -14,7 +14,7 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 
 class Deadlocks(Faulty, DTensorTestBase):
-    @ends(Ending.ERROR, r"deadlock: ranks 0, 1 in recv \(.*\), rank 2 in barrier \(common_dtensor.py", deadlock=True)
+    @ends(Ending.ERROR, r"deadlock: ranks 0, 1 in recv \(.*\), rank 2 in barrier \(dtensor.py", deadlock=True)
     @with_comms
     def test_send_and_recv(self):
         """Two ranks wait to receive what the other has not sent yet."""
@@ -62,7 +62,7 @@ class Deadlocks(Faulty, DTensorTestBase):
 
     @ends(
         Ending.ERROR,
-        r"deadlock: ranks 0, 2 in all_reduce \(.*\), rank 1 in barrier \(common_dtensor.py",
+        r"deadlock: ranks 0, 2 in all_reduce \(.*\), rank 1 in barrier \(dtensor.py",
         "rank 1 entered barrier",
         deadlock=True,
     )
@@ -94,7 +94,7 @@ class InCpp(Faulty, DTensorTestBase):
     """Two ranks wait inside C++."""
 
     def stands(name, entered="all_reduce of "):
-        cause = rf"deadlock: ranks 0, 2 in {name} \(deadlocks.py:\d+\), rank 1 in barrier \(common_dtensor.py"
+        cause = rf"deadlock: ranks 0, 2 in {name} \(deadlocks.py:\d+\), rank 1 in barrier \(dtensor.py"
         return ends(Ending.ERROR, cause, f"ranks 0, 2 entered {entered}", "rank 1 entered barrier", deadlock=True)
 
     @stands("test_backward")

@@ -26,8 +26,8 @@ class Hangs(DTensorTestBase):
         subprocess.Popen(["sleep", "3600"])
         subprocess.Popen(["sleep", "3600"], start_new_session=True)
         dist.barrier()
-        open(os.path.join(os.path.dirname(__file__), f"hangs{self.rank}"), "w").close()
-        time.sleep(3600)
+        mark = os.path.join(os.path.dirname(__file__), f"hangs{self.rank}")
+        open(mark, "w").close(); time.sleep(3600)  # on one line, so that all ranks stand at the same
 """
 #: The same where ranks are kept, and where they are threads.
 HANGING_KEPT = """

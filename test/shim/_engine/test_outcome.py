@@ -51,5 +51,42 @@ class Text(unittest.TestCase):
         self.assertEqual("killed by signal 99", RankOutcome(0, RankStatus.DIED, exit_code=-99).exit_text)
 
 
+class Properties(unittest.TestCase):
+    def outcome(self, status, **fields):
+        return RankOutcome(0, status, 1.0, **fields)
+
+    def test_a_rank_that_passed_or_skipped_lets_the_others_go_on(self):
+        good = {status for status in RankStatus if not status.is_bad}
+        self.assertEqual({RankStatus.PASSED, RankStatus.SKIPPED}, good)
+        self.assertFalse(self.outcome(RankStatus.PASSED).finished)
+
+    def test_how_a_process_ended(self):
+        texts = {code: self.outcome(RankStatus.DIED, exit_code=code).exit_text for code in (None, -11, 0, 3)}
+        expected = {None: "an unknown exit status", -11: "killed by SIGSEGV", 0: "exit code 0", 3: "exit code 3"}
+        self.assertEqual(expected, texts)
+
+    def test_what_another_rank_caused_is_collateral(self):
+        follows = self.outcome(RankStatus.ERRORED, headline="ValueError: x", follows_peer=True)
+        lost = self.outcome(RankStatus.ERRORED, headline="RuntimeError: Connection closed by peer")
+        own = self.outcome(RankStatus.ERRORED, headline="ValueError: x")
+        self.assertEqual([True, True, False], [each.is_collateral for each in (follows, lost, own)])
+
+    def test_exceptions_are_those_of_subtests_and_then_its_own(self):
+        first = self.outcome(RankStatus.FAILED, subtest="(i=1)")
+        own = self.outcome(RankStatus.ERRORED, headline="ValueError: after it", subtests=(first,))
+        self.assertEqual((first, own), own.raised)
+        theirs = self.outcome(RankStatus.FAILED, subtest="(i=1)", subtests=(first,))
+        self.assertEqual((first,), theirs.raised)
+        self.assertEqual((first,), first.raised)
+        self.assertEqual((first,), self.outcome(RankStatus.DIED, subtests=(first,)).raised)
+
+    def test_a_place_is_known_of_a_rank_that_was_ended(self):
+        stacks = 'Current thread 0x0 (most recent call first):\n  File "/t/test_x.py", line 7 in test_a\n'
+        place = self.outcome(RankStatus.HUNG, stacks=stacks).place
+        assert place is not None
+        self.assertIn("test_x.py:7", str(place))
+        self.assertIsNone(self.outcome(RankStatus.PASSED).place)
+
+
 if __name__ == "__main__":
     run_tests()

@@ -111,6 +111,17 @@ class SummaryTest(TestCase):
         self.assertEqual((0, 0.0, None), (ending.processes_left, ending.started_at, ending.seconds_allowed))
         self.assertEqual(0, FileResult(ending).left_out)
 
+    def test_a_flaky_test_is_told_apart_from_a_failure(self) -> None:
+        failed = FileResult(FileEnding("test_x", 1), (JournalEntry("A.a", TestStatus.FAILED, 0.1, "why"),))
+        flaky = replace(failed, reruns=(JournalEntry("A.a", TestStatus.PASSED, 0.1),))
+        (told,) = RunSummary((flaky,)).flaky
+        self.assertEqual(("A.a", "why"), (told.test, told.reason))
+        self.assertEqual(ExitStatus.PASSED, RunSummary((flaky,)).exit_status)
+        strict = replace(flaky, flaky_fails=True)
+        self.assertEqual(((), ExitStatus.FAILED), (RunSummary((strict,)).flaky, RunSummary((strict,)).exit_status))
+        reason = "passed when it was run again; at first: why"
+        self.assertEqual([("flaky", reason)], [(one.label, one.reason) for one in strict.failures])
+
 
 if __name__ == "__main__":
     run_tests()

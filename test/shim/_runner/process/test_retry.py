@@ -128,6 +128,16 @@ class WordsTest(TestCase):
         contents = JournalContents(("A.a",) * 3, entries(a=PASS) * 2, (), False)
         self.assertEqual(("A.a",), never_started(contents))
 
+    def test_a_limit_that_was_over_is_told_by_its_seconds(self) -> None:
+        entry = unfinished_entry("A.a", FileEnding("test_x", -9, 7.0, seconds_allowed=1.5))
+        self.assertEqual("the file's limit of 1.5 s was over while this test ran", entry.reason)
+
+    def test_nothing_runs_again_of_a_stopped_process_and_the_first_attempt_is_the_first(self) -> None:
+        stopped = run(exit_code=1, is_stopped=True, a=FAIL)
+        self.assertEqual((), again(stopped, 2))
+        (order,) = again(run(exit_code=1, a=FAIL), 2)
+        self.assertEqual((1, 0, 0), (order.attempt, order.part, order.parts))
+
     def test_how_long_a_test_ran_that_never_ended_is_not_known(self) -> None:
         entry = unfinished_entry("A.a", FileEnding("test_x", 3, 7.0, "tail"))
         reason = "the file's process ended with exit status 3 while this test ran"

@@ -58,7 +58,8 @@ class Properties(unittest.TestCase):
     def test_a_rank_that_passed_or_skipped_lets_the_others_go_on(self):
         good = {status for status in RankStatus if not status.is_bad}
         self.assertEqual({RankStatus.PASSED, RankStatus.SKIPPED}, good)
-        self.assertFalse(self.outcome(RankStatus.PASSED).finished)
+        passed = RankOutcome(0, RankStatus.PASSED)
+        self.assertEqual((0.0, 0, False, False), (passed.ended_at, passed.pid, passed.finished, passed.wraps_lost_peer))
 
     def test_how_a_process_ended(self):
         texts = {code: self.outcome(RankStatus.DIED, exit_code=code).exit_text for code in (None, -11, 0, 3)}

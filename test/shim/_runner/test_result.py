@@ -59,6 +59,10 @@ class ExitStatusTest(TestCase):
             self.assertEqual(status, RunSummary(files, fails_if_all_skipped=True).exit_status)
         self.assertEqual(0, self.status(SKIPPED, EMPTY))
 
+    def test_a_run_that_left_files_out_or_knows_of_absent_tests_is_no_pass(self) -> None:
+        for summary in (RunSummary((PASSED,), not_run=("test_y",)), RunSummary((PASSED,), unmatched=("no such test",))):
+            self.assertIs(ExitStatus.FAILED, summary.exit_status)
+
     def test_a_report_that_was_not_written_is_no_pass(self) -> None:
         self.assertEqual(ExitStatus.FAILED, RunSummary((PASSED,), unwritten=("no room",)).exit_status)
         self.assertEqual(130, RunSummary((PASSED,), (), signal.SIGINT, unwritten=("no room",)).exit_status)
@@ -109,6 +113,7 @@ class SummaryTest(TestCase):
     def test_what_is_not_told_is_nothing(self) -> None:
         ending = FileEnding("test_x", 0)
         self.assertEqual((0, 0.0, None), (ending.processes_left, ending.started_at, ending.seconds_allowed))
+        self.assertEqual((0.0, False), (ending.seconds, ending.is_stopped))
         self.assertEqual(0, FileResult(ending).left_out)
 
     def test_a_flaky_test_is_told_apart_from_a_failure(self) -> None:
@@ -118,6 +123,7 @@ class SummaryTest(TestCase):
         self.assertEqual(("A.a", "why"), (told.test, told.reason))
         self.assertEqual(ExitStatus.PASSED, RunSummary((flaky,)).exit_status)
         strict = replace(flaky, flaky_fails=True)
+        self.assertEqual([(1, 0), (0, 1)], [(one.passed, one.failed) for one in (flaky, strict)])
         self.assertEqual(((), ExitStatus.FAILED), (RunSummary((strict,)).flaky, RunSummary((strict,)).exit_status))
         reason = "passed when it was run again; at first: why"
         self.assertEqual([("flaky", reason)], [(one.label, one.reason) for one in strict.failures])

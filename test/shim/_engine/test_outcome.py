@@ -58,6 +58,8 @@ class Properties(unittest.TestCase):
     def test_a_rank_that_passed_or_skipped_lets_the_others_go_on(self):
         good = {status for status in RankStatus if not status.is_bad}
         self.assertEqual({RankStatus.PASSED, RankStatus.SKIPPED}, good)
+        hangs = {status for status in RankStatus if status.is_hang}
+        self.assertEqual({RankStatus.HUNG, RankStatus.DEADLOCKED, RankStatus.INTERRUPTED}, hangs)
         passed = RankOutcome(0, RankStatus.PASSED)
         self.assertEqual((0.0, 0, False, False), (passed.ended_at, passed.pid, passed.finished, passed.wraps_lost_peer))
 

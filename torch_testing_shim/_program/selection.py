@@ -25,8 +25,8 @@ def class_name(test: unittest.TestCase) -> str:
 
 
 def test_name(test: unittest.TestCase) -> str:
-    """A test's name on command lines and in the journal: "Class.method"; of what is no method "DocTestCase.name"
-    and "FunctionTestCase.name"."""
+    """A test's name on command lines and in the journal: "Class.method". Doctests and functions are called
+    "DocTestCase.name" and "FunctionTestCase.name"."""
     method, own_id = test._testMethodName, test.id()
     if method == "runTest" and not own_id.endswith(f".{method}"):
         return f"{class_name(test)}.{own_id.removeprefix('__main__.')}"

@@ -2,7 +2,7 @@
 
 A process id alone does not do: it is used again. With the process's start time it names one process of one boot and
 one pid namespace, so the stamp has these too; a folder from another machine or container is nobody's to judge here.
-Linux only: elsewhere there is no stamp, and no process is ever taken for dead.
+Linux only: elsewhere there is no stamp, and every process counts as alive.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _place() -> str | None:
 
 
 def _state_and_start(pid: int) -> tuple[bytes, int] | None:
-    """A process's state, and its start in clock ticks since boot; None where there is no such process to be seen."""
+    """A process's state, and its start in clock ticks since boot; None where the process cannot be seen."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             # The fields after the name, which is in parentheses and may have anything in it.

@@ -1,4 +1,4 @@
-"""The answers of a run with `--map-device`: one table, which `--help` prints and README shows. It needs no torch.
+"""The answers of a run with `--map-device`: one table, for `--help` and docs/mapped-devices.md. It needs no torch.
 
 Calls are named as for `cuda`; where another type is mapped, its module has the same answers. Every public name of
 `torch.cuda` and `torch.accelerator`, and every function of `torch` and method of `torch.Tensor` that takes a device,

@@ -179,7 +179,7 @@ def failed_line(detail: str, file: str) -> int | None:
 
     Args:
         detail: the report of the failure.
-        file: the test file's name, as `discovery` gives it.
+        file: the test file's name, as `Tree.names` has it.
     """
     heads = [*TRACEBACK_HEAD.finditer(detail)]
     starts = [head.start() for head in heads] or [0]

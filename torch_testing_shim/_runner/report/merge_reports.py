@@ -83,7 +83,7 @@ def read_groups(folders: Sequence[Path]) -> MergedRuns:
 
 
 def missing_shards(shards: Sequence[tuple[int, int] | None]) -> Iterator[str]:
-    """The problems of a group that has reports of these shards, as (index, count); None for a run that is no shard."""
+    """The problems of a group that has reports of these shards, as (index, count); None for a run without shards."""
     if not shards:
         return
     if None in shards:

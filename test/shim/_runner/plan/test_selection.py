@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from torch_testing_shim._runner.plan.request import Place, Request, read_all, read_request
+from torch_testing_shim._runner.plan.request import Request, read_all, read_request
 from torch_testing_shim._runner.plan.selection import (
     FileSelection,
     begin_at,
@@ -24,18 +24,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from properties import given
-
-NAMES = (
-    "distributed/checkpoint/test_fsdp_optim_state",
-    "distributed/checkpoint/test_planner",
-    "distributed/test_store",
-    "shim/_shared/test_journal",
-    "test_top",
-)
-IN_ROOT = Place(test_folder="/repo/test", working_folder="/repo")
-
-PARTS = st.sampled_from(["test_a", "test_b", "x", "y"])
-NAME_SETS = st.lists(st.lists(PARTS, min_size=1, max_size=3).map("/".join), unique=True, min_size=1).map(sorted)
+from request_samples import IN_ROOT, NAME_SETS, NAMES
 
 #: Names of classes and of tests in them, few enough to meet often.
 TESTS = st.sampled_from(["A", "B", "A.a", "A.b", "B.a", "B.b"])

@@ -1,0 +1,139 @@
+"""`CheckpointConformance`: the test case that a storage author derives from.
+
+test process                                   ranks, as many as the check's largest world
+  test_round_trip_of_fsdp2 --- start ---------->  each trial in turn, on a stage
+  rows <--- rows.jsonl in the scratch folder ---  rank 0 writes a line after each trial
+  fails where a row is not as it should be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch.distributed.checkpoint as dcp
+from torch import nn
+
+from torch_testing_shim._cases.dtensor import DTensorTestBase
+from torch_testing_shim._cases.world import group_timeout
+from torch_testing_shim._engine.devices import bind_rank, process_group_backend
+from torch_testing_shim.conformance._checks import Check, carry_out
+from torch_testing_shim.conformance._model import Branches
+from torch_testing_shim.conformance._outcomes import Row
+from torch_testing_shim.conformance._round_trips import round_trip_check
+from torch_testing_shim.conformance._selection import DEFAULT, Selection
+from torch_testing_shim.conformance._stage import Place, Stage
+from torch_testing_shim.conformance._strategies import STRATEGIES, Strategy
+from torch_testing_shim.conformance._verdict import verdict_text
+
+__all__ = ["CHECKS", "CheckpointConformance"]
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: What a storage is put through, in the order of the report.
+CHECKS: tuple[Check, ...] = tuple(round_trip_check(strategy) for strategy in STRATEGIES)
+
+_ROWS = "rows.jsonl"
+
+
+class CheckpointConformance(DTensorTestBase):
+    """The suite for a storage: derive from it and say what writes and what reads. A derived class gets one test for
+    each check; a test that is set to None is left out. Ranks are processes, on the CPU or on accelerators.
+
+    Attributes:
+        selection: the round trips that are made.
+        known: full name of a row ("round trip of TP: AdamW fused, 4 -> 2") -> how its outcome begins where this
+            storage, or this torch, is known not to do it. Such a row has to end so.
+        rows: in the test process, the rows of the tests that have run, for a report.
+    """
+
+    selection: ClassVar[Selection] = DEFAULT
+    known: ClassVar[Mapping[str, str]] = {}
+    rows: ClassVar[list[Row]] = []
+
+    def writer(self, path: str) -> dcp.StorageWriter:
+        """Return a new writer for a checkpoint at `path`, where nothing is yet unless a check overwrites. Called in
+        every rank for each save."""
+        raise NotImplementedError(f"{type(self).__name__} has to say what writes: def writer(self, path)")
+
+    def reader(self, path: str) -> dcp.StorageReader:
+        """Return a new reader for the checkpoint at `path`. Called in every rank for each load."""
+        raise NotImplementedError(f"{type(self).__name__} has to say what reads: def reader(self, path)")
+
+    def planner(self) -> tuple[dcp.SavePlanner | None, dcp.LoadPlanner | None]:
+        """Return new planners of a save and of a load; torch's own where None."""
+        return None, None
+
+    def build(self, strategy: Strategy, model: Branches, ranks: int) -> nn.Module:
+        """Spread a model over the ranks of the default process group, as a strategy does it."""
+        return strategy.build(model, ranks, self.device_type)
+
+    def save(self, state: dict[str, Any], path: str, planner: dcp.SavePlanner | None = None) -> None:
+        """Save a state in all ranks of the default process group, by this storage's writer."""
+        dcp.save(state, storage_writer=self.writer(path), planner=planner or self.planner()[0])
+
+    def load(self, state: dict[str, Any], path: str, planner: dcp.LoadPlanner | None = None) -> None:
+        """Load into a state in all ranks of the default process group, by this storage's reader."""
+        dcp.load(state, storage_reader=self.reader(path), planner=planner or self.planner()[1])
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.rows = []
+        for check in CHECKS:
+            if not hasattr(cls, check.test_name):
+                setattr(cls, check.test_name, _test_of(check, cls))
+
+    @property
+    def world_size(self) -> int:
+        """The ranks of the check's largest world."""
+        return self._own_check().ranks(self)
+
+    @property
+    def backend(self) -> str:
+        """The device's process-group backend, with gloo for tensors in memory, which an asynchronous save needs."""
+        backend = process_group_backend(self.device_type)
+        return backend if self.device_type == "cpu" else f"cpu:gloo,{self.device_type}:{backend}"
+
+    def _own_check(self) -> Check:
+        check: Check = getattr(type(self), self._testMethodName).check
+        return check
+
+    def _scratch(self) -> Path:
+        return Path(self.file_name).parent
+
+    def _join_processes(self, fn: Callable[..., Any]) -> None:
+        try:
+            super()._join_processes(fn)
+        finally:
+            written = self._scratch() / _ROWS
+            found = [Row.from_json(line) for line in written.read_text().splitlines()] if written.exists() else []
+            type(self).rows.extend(found)
+        if (text := verdict_text(found, self.known)) is not None:
+            self.fail(text)
+
+    def _run_check(self, check: Check) -> None:
+        """Run a check in this rank."""
+        bind_rank(self.rank, self.device_type)
+        folder = self._scratch() / "conformance"
+        folder.mkdir(exist_ok=True)
+        place = Place(self.rank, self.world_size, folder, self.device_type, self.backend, group_timeout(self.id()))
+        stage = Stage(place)
+        for row in carry_out(check, self, stage):
+            if self.rank == 0:
+                with (self._scratch() / _ROWS).open("a") as stream:
+                    stream.write(row.to_json() + "\n")
+        stage.leave_group()
+
+
+def _test_of(check: Check, cls: type) -> Callable[[CheckpointConformance], None]:
+    """Make the test method of a check."""
+
+    def test(self: CheckpointConformance) -> None:
+        self._run_check(check)
+
+    test.__name__, test.__module__ = check.test_name, cls.__module__
+    test.__qualname__ = f"{cls.__qualname__}.{check.test_name}"
+    test.__doc__ = None
+    test.check = check  # type: ignore[attr-defined]
+    return test

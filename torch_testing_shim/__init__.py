@@ -23,6 +23,7 @@ Public modules of our own:
     distributed.agreement                 ranks that answer a check together
     distributed.sharded_comparison        two ShardedTensors, compared where their shards lie
     faults                                a rank is killed, fails, hangs or is late, where a test says so
+    conformance                           what a storage of distributed checkpoints has to do, as a suite
     backends                              for packages that bring a device: Backend, requires_capability
     pytest_plugin                         --hw-classification, for pytest's command line
 

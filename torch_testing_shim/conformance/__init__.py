@@ -1,6 +1,46 @@
-"""A suite of checks for storages of distributed checkpoints (writers and readers), on any machine.
+"""A suite of checks that a storage of distributed checkpoints has to pass: writers, readers and planners.
 
-x
+Not upstream's; our own. A storage's author says what writes and what reads, and gets the suite, on ranks that are
+processes, on the CPU or on accelerators:
+
+    from torch_testing_shim.common_utils import run_tests
+    from torch_testing_shim.conformance import CheckpointConformance
+
+    from my_package import MyReader, MyWriter
+
+
+    class TestMyStorage(CheckpointConformance):
+        def writer(self, path):
+            return MyWriter(path)
+
+        def reader(self, path):
+            return MyReader(path)
+
+
+    if __name__ == "__main__":
+        run_tests()
+
+Each test is a check, and its rows are what the storage has to do: "round trip of FSDP2: AdamW foreach, 4 -> 2" saves
+the state of a training on 4 ranks and loads it on 2. What was loaded is compared bit for bit with a reference that the
+checkpoint has not touched. A row that fails is repeated with torch's own `FileSystemWriter`; what fails there too is
+reported as torch's own. `known` lists rows that are known to fail: they have to, so that a gap that closes is noticed.
+
+One command does the same without a file: `python -m torch_testing_shim.conformance my_package:MyWriter,MyReader`.
+
+Modules, lowest first:
+
+    _outcomes       how a row ended, as data
+    _stage          the ranks of one launch play worlds of several sizes
+    _comparison     a rank's part of a state, compared with the slice of an unsharded reference
+    _model          the model, its training, the reference
+    _optimizers     the table of optimizers
+    _strategies     the table of strategies
+    _selection      how much of their products a run takes
+    _storage        the storage under test, as checks see it
+    _checks         checks and their trials
+    _round_trips    strategies and optimizers, saved on W1 ranks and loaded on W2
+    _verdict        whether a test's rows are as they should be
+    _case           `CheckpointConformance`
 """
 
 from torch_testing_shim.conformance._case import CheckpointConformance

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Branches", "flat_training_state", "new_model", "reference_state", "train"]
+__all__ = ["SEED", "Branches", "flat_training_state", "new_model", "reference_state", "train"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -25,25 +25,27 @@ _DIVISIBLE = 3.0
 _STEPS_OF_ONE = 256
 #: The learning rate falls by it in each step (see `_optimizers`).
 _DECAY = 0.75
-_SEED = 20
+SEED = 20
 
 
 class Branches(nn.Module):
-    """Linear layers side by side: two of one shape, one whose rows do not divide evenly, one of a single row; and
-    buffers, a scalar among them."""
+    """Linear layers side by side: two of one shape, one whose rows do not divide evenly, perhaps one of a single row;
+    and buffers, a scalar among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_short_layer: bool) -> None:
         super().__init__()
         self.even = nn.Linear(_IN_FEATURES, 8)
         self.twin = nn.Linear(_IN_FEATURES, 8)
         self.uneven = nn.Linear(_IN_FEATURES, 5)
-        self.single = nn.Linear(_IN_FEATURES, 1, bias=False)
+        if has_short_layer:
+            self.short = nn.Linear(_IN_FEATURES, 1, bias=False)
+        self.calls: torch.Tensor
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("scale", torch.rand(3))
 
     @property
-    def layers(self) -> tuple[nn.Linear, ...]:
-        return (self.even, self.twin, self.uneven, self.single)
+    def layers(self) -> list[nn.Module]:
+        return list(self.children())
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         self.calls += 1
@@ -52,11 +54,11 @@ class Branches(nn.Module):
         return torch.stack([(out * weight).sum() for out, weight in zip(outputs, weights, strict=True)]).sum()
 
 
-def new_model(device_type: str, seed: int = _SEED) -> Branches:
+def new_model(device_type: str, has_short_layer: bool, seed: int) -> Branches:
     """Make the model with the same values in every process; another seed gives others."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Branches()
+        model = Branches(has_short_layer)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(_STEPS_OF_ONE).round_().div_(_STEPS_OF_ONE)

@@ -26,7 +26,7 @@ class SlowSign(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "decay": 0.75})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # it takes none
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:

@@ -23,11 +23,12 @@ class Kind(Enum):
     OK = "ok"
     REFUSES = "refuses"
     WRONG = "WRONG"
+    TORCHS = "torch's own"
     NOT_HERE = "not here"
 
     @property
     def is_bad(self) -> bool:
-        """Whether the writer did not do what the row asks for."""
+        """Whether the storage did not do what the row asks for."""
         return self in (Kind.REFUSES, Kind.WRONG)
 
 
@@ -36,7 +37,7 @@ class Outcome:
     """How a row ended.
 
     Attributes:
-        kind: the end.
+        kind: the end. `TORCHS` is a failure that torch's own storage has too.
         text: why, in one line: the step and its error, the first difference, or what this torch lacks. Empty for ok.
     """
 

@@ -37,4 +37,4 @@ class Selection:
 
 
 DEFAULT = Selection(((4, 2), (2, 4), (4, 3), (3, 1), (1, 2), (4, 4)))
-THOROUGH = Selection(tuple(itertools.product(_WORLD_SIZES, repeat=2)), takes_all=True)
+THOROUGH = Selection(tuple(itertools.product(_WORLD_SIZES, _WORLD_SIZES)), takes_all=True)

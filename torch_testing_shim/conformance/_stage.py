@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore
 
 from torch_testing_shim._engine.outcome import says_lost_peer
 from torch_testing_shim.conformance._outcomes import Kind, Outcome, RowFailedError, outcome_of
@@ -79,7 +80,7 @@ class Stage:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._store = dist.FileStore(str(place.folder / "stage"), place.ranks)
+        self._store = FileStore(str(place.folder / "stage"), place.ranks)
         self._store.set_timeout(place.timeout)
         self._phases = self._folders = 0
         self._group_ranks: int | None = None
@@ -149,7 +150,7 @@ class Stage:
         meeting = self.place.folder / f"group{self._phases}"
         dist.init_process_group(
             self.place.backend,
-            store=dist.FileStore(str(meeting), ranks),
+            store=FileStore(str(meeting), ranks),
             rank=self.rank,
             world_size=ranks,
             timeout=self.place.timeout,

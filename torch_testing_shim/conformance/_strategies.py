@@ -69,20 +69,22 @@ def _fsdp2(model: Branches, ranks: int, device_type: str) -> nn.Module:
     mesh = init_device_mesh(device_type, (ranks,), mesh_dim_names=("shard",))
     for layer in model.layers:
         fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 def _hsdp(model: Branches, ranks: int, device_type: str) -> nn.Module:
     mesh = init_device_mesh(device_type, (2, ranks // 2), mesh_dim_names=("replicate", "shard"))
     for layer in model.layers:
         fully_shard(layer, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 def _tensor_parallel_plan() -> dict[str, ParallelStyle]:
     columns = ColwiseParallel(output_layouts=Replicate())
     rows = RowwiseParallel(input_layouts=Replicate())
-    return {"even": columns, "twin": columns, "uneven": rows, "single": rows}
+    return {"even": columns, "twin": columns, "uneven": rows, "short": rows}
 
 
 def _tp(model: Branches, ranks: int, device_type: str) -> nn.Module:
@@ -95,7 +97,8 @@ def _tp_fsdp2(model: Branches, ranks: int, device_type: str) -> nn.Module:
     parallelize_module(model, mesh["tensor"], _tensor_parallel_plan())
     for layer in model.layers:
         fully_shard(layer, mesh=mesh["shard"])
-    return fully_shard(model, mesh=mesh["shard"])
+    fully_shard(model, mesh=mesh["shard"])
+    return model
 
 
 _NO_FSDP2 = None if fully_shard is not None else f"torch {torch.__version__} has no torch.distributed.fsdp.fully_shard"

@@ -39,6 +39,11 @@ Modules, lowest first:
     _storage        the storage under test, as checks see it
     _checks         checks and their trials
     _round_trips    strategies and optimizers, saved on W1 ranks and loaded on W2
+    _states         small states with known bits, spread over ranks
+    _values         every kind of value
+    _keys           fewer keys, more keys, other names
+    _planners       written by one planner, read by another
+    _saves          over an old checkpoint, two at once, asynchronous
     _verdict        whether a test's rows are as they should be
     _case           `CheckpointConformance`
 """

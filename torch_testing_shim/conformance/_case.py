@@ -20,13 +20,17 @@ from torch_testing_shim._cases.dtensor import DTensorTestBase
 from torch_testing_shim._cases.world import group_timeout
 from torch_testing_shim._engine.devices import bind_rank, process_group_backend
 from torch_testing_shim.conformance._checks import Check, carry_out
+from torch_testing_shim.conformance._keys import KEYS
 from torch_testing_shim.conformance._model import Branches
 from torch_testing_shim.conformance._outcomes import Row
+from torch_testing_shim.conformance._planners import PLANNERS
 from torch_testing_shim.conformance._round_trips import round_trip_check
+from torch_testing_shim.conformance._saves import ASYNC_SAVES, SAVES
 from torch_testing_shim.conformance._selection import DEFAULT, Selection
 from torch_testing_shim.conformance._stage import Place, Stage
 from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.conformance._strategies import STRATEGIES, Strategy
+from torch_testing_shim.conformance._values import VALUES
 from torch_testing_shim.conformance._verdict import verdict_text
 
 __all__ = ["CHECKS", "CheckpointConformance"]
@@ -34,7 +38,14 @@ __all__ = ["CHECKS", "CheckpointConformance"]
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What a storage is put through, in the order of the report.
-CHECKS: tuple[Check, ...] = tuple(round_trip_check(strategy) for strategy in STRATEGIES)
+CHECKS: tuple[Check, ...] = (
+    *(round_trip_check(strategy) for strategy in STRATEGIES),
+    VALUES,
+    KEYS,
+    PLANNERS,
+    SAVES,
+    ASYNC_SAVES,
+)
 
 _ROWS = "rows.jsonl"
 

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from torch_testing_shim.conformance._outcomes import MismatchError
 
-__all__ = ["check_state", "flat_state", "local_slice", "same_bits"]
+__all__ = ["check_state", "cut", "flat_state", "local_slice", "same_bits"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -98,12 +98,16 @@ def local_slice(like: DTensor, whole: torch.Tensor) -> torch.Tensor:
     ]
     for mesh_dimension in sorted(dimensions, key=lambda d: _strides(like.placements[d])):
         placement: Any = like.placements[mesh_dimension]
-        pieces = like.device_mesh.size(mesh_dimension)
-        length = -(-whole.size(placement.dim) // pieces)
-        start = min(coordinate[mesh_dimension] * length, whole.size(placement.dim))
-        end = min(start + length, whole.size(placement.dim))
-        whole = whole.narrow(placement.dim, start, end - start)
+        whole = cut(whole, placement.dim, like.device_mesh.size(mesh_dimension), coordinate[mesh_dimension])
     return whole
+
+
+def cut(whole: torch.Tensor, dimension: int, pieces: int, index: int) -> torch.Tensor:
+    """Return one of `pieces` parts along a dimension: all of one length but the last ones, which are shorter or
+    empty."""
+    length = -(-whole.size(dimension) // pieces)
+    start = min(index * length, whole.size(dimension))
+    return whole.narrow(dimension, start, min(length, whole.size(dimension) - start))
 
 
 def _strides(placement: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.planner import LoadPlanner, SavePlanner
@@ -32,9 +33,15 @@ class Storage:
     build: Callable[[Strategy, Branches, int], nn.Module]
     selection: Selection
 
-    def save(self, state: dict[str, Any], path: str, planner: SavePlanner | None = None) -> None:
-        """Save a state in all ranks of the default process group."""
-        save(state, storage_writer=self.writer(path), planner=planner or self.planner()[0])
+    def save(
+        self,
+        state: dict[str, Any],
+        path: str,
+        planner: SavePlanner | None = None,
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        """Save a state in all ranks of a process group, the default one unless another is given."""
+        save(state, storage_writer=self.writer(path), planner=planner or self.planner()[0], process_group=group)
 
     def load(self, state: dict[str, Any], path: str, planner: LoadPlanner | None = None) -> None:
         """Load into a state in all ranks of the default process group."""

@@ -19,6 +19,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 _IN_FEATURES = 8
 _STEPS = 2
+#: Does not divide by 3, 4 and 8 ranks, and leaves none of them without a row.
+_UNEVEN = 22
 #: A gradient is a multiple of it, so that it can be divided by 3 and 6 ranks without rounding.
 _DIVISIBLE = 3.0
 #: First values are multiples of 1 / this.
@@ -36,7 +38,7 @@ class Branches(nn.Module):
         super().__init__()
         self.even = nn.Linear(_IN_FEATURES, 8)
         self.twin = nn.Linear(_IN_FEATURES, 8)
-        self.uneven = nn.Linear(_IN_FEATURES, 5)
+        self.uneven = nn.Linear(_IN_FEATURES, _UNEVEN)
         if has_short_layer:
             self.short = nn.Linear(_IN_FEATURES, 1, bias=False)
         self.calls: torch.Tensor

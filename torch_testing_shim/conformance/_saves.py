@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard
 
 from torch_testing_shim.conformance._checks import Check, Trial
 from torch_testing_shim.conformance._outcomes import NotHereError
 from torch_testing_shim.conformance._stage import Stage
-from torch_testing_shim.conformance._states import check_small_state, rank_mesh, small_state
+from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state
 from torch_testing_shim.conformance._storage import Storage
 
 __all__ = ["ASYNC_SAVES", "SAVES"]
@@ -38,6 +39,7 @@ SAVES = Check(
 def _async_trials(storage: Storage) -> Sequence[Trial]:
     return [
         Trial("by a thread", 2, lambda stage: _in_background(storage, "THREAD", stage)),
+        Trial("by a thread, a shard that is a view", 2, lambda stage: _in_background(storage, "THREAD", stage, True)),
         Trial("by a process", 2, lambda stage: _in_background(storage, "PROCESS", stage)),
     ]
 
@@ -67,7 +69,7 @@ def _two_halves(storage: Storage, stage: Stage) -> None:
         _load_and_check(storage, path, seed, stage)
 
 
-def _in_background(storage: Storage, how: str, stage: Stage) -> None:
+def _in_background(storage: Storage, how: str, stage: Stage, has_view: bool = False) -> None:
     """Save in the background, and overwrite the state as soon as the call has returned, as a training does."""
     kinds = getattr(state_dict_saver, "AsyncCheckpointerType", None)
     if not hasattr(kinds, how):
@@ -75,7 +77,10 @@ def _in_background(storage: Storage, how: str, stage: Stage) -> None:
     path = stage.new_path()
 
     def save() -> None:
-        state = small_state(rank_mesh(stage.device_type, 2), _SEED)
+        mesh = rank_mesh(stage.device_type, 2)
+        state = small_state(mesh, _SEED)
+        if has_view:
+            state["weight"] = placed(state["weight"].full_tensor().cpu(), mesh, Shard(0), is_view=True)
         saving: Any = state_dict_saver.async_save(
             state,
             storage_writer=storage.writer(path),

@@ -49,11 +49,19 @@ def rank_mesh(device_type: str, ranks: int) -> DeviceMesh:
     return init_device_mesh(device_type, (ranks,), mesh_dim_names=("shard",))
 
 
-def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement) -> DTensor:
-    """Return a DTensor on a one-dimensional mesh, of which each rank takes its part from its own copy of the whole."""
+def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_view: bool = False) -> DTensor:
+    """Return a DTensor on a one-dimensional mesh, of which each rank takes its part from its own copy of the whole.
+
+    Args:
+        whole: the unsharded tensor, in memory.
+        mesh: the mesh.
+        placement: `Shard` or `Replicate`.
+        is_view: the part stays a view of the whole, at an offset, as far as its layout allows.
+    """
     is_cut = isinstance(placement, Shard)
     local = cut(whole, placement.dim, mesh.size(), mesh.get_local_rank()) if is_cut else whole  # type: ignore[attr-defined]
-    local = local.contiguous().to(mesh.device_type)
+    local = local.contiguous() if is_view else local.clone(memory_format=torch.contiguous_format)
+    local = local.to(mesh.device_type)
     return DTensor.from_local(
         local, mesh, [placement], run_check=False, shape=whole.shape, stride=whole.contiguous().stride()
     )

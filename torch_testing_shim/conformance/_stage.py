@@ -82,7 +82,7 @@ class Stage:
         self.place = place
         self._store = FileStore(str(place.folder / "stage"), place.ranks)
         self._store.set_timeout(place.timeout)
-        self._phases = self._folders = 0
+        self._phases = self._folders = self._tellings = 0
         self._group_ranks: int | None = None
 
     @property
@@ -99,6 +99,14 @@ class Stage:
         parent = self.place.folder / f"row{self._folders}"
         parent.mkdir(exist_ok=True)
         return str(parent / "checkpoint")
+
+    def told(self, text: str = "") -> str:
+        """Return what rank 0 says, in every rank; only rank 0's text counts."""
+        self._tellings += 1
+        key = f"told {self._tellings}"
+        if self.rank == 0:
+            self._store.set(key, text)
+        return str(self._store.get(key).decode())
 
     def phase(self, ranks: int, step: str, work: Callable[[], Result]) -> Result | None:
         """Call `work` in the first `ranks` ranks, in a process group of exactly these; the others wait for its end.

@@ -21,6 +21,7 @@ __all__ = [
     "rank_mesh",
     "small_state",
     "transfer",
+    "whole_small_state",
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -67,15 +68,18 @@ def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_vi
     )
 
 
-def _whole_small_state(seed: int) -> State:
-    """Return the unsharded small state: tensors of several types, two of one shape, and a number."""
-    return {
+def whole_small_state(seed: int, *, is_blank: bool = False) -> State:
+    """Return the unsharded small state: tensors of several types, two of one shape, and a number; with zeros in place
+    of the values where it is blank."""
+    state: State = {
         "weight": filled(torch.float32, (5, 4), seed),
         "twin": filled(torch.float32, (5, 4), seed + 1),
         "bias": filled(torch.bfloat16, (6,), seed + 2),
         "table": filled(torch.int64, (3, 2), seed + 3),
         "epoch": seed,
     }
+    blanks = {name: blank(value) if isinstance(value, torch.Tensor) else -1 for name, value in state.items()}
+    return blanks if is_blank else state
 
 
 def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State:
@@ -86,14 +90,13 @@ def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State
         seed: the seed.
         is_blank: with zeros in place of the values, for a load.
     """
-    whole = _whole_small_state(seed)
-    tensors = {name: blank(value) if is_blank else value for name, value in whole.items() if name != "epoch"}
+    whole = whole_small_state(seed, is_blank=is_blank)
     return {
-        "weight": placed(tensors["weight"], mesh, Shard(0)),
-        "twin": placed(tensors["twin"], mesh, Shard(0)),
-        "bias": placed(tensors["bias"], mesh, Replicate()),
-        "table": tensors["table"].to(mesh.device_type),
-        "epoch": -1 if is_blank else whole["epoch"],
+        "weight": placed(whole["weight"], mesh, Shard(0)),
+        "twin": placed(whole["twin"], mesh, Shard(0)),
+        "bias": placed(whole["bias"], mesh, Replicate()),
+        "table": whole["table"].to(mesh.device_type),
+        "epoch": whole["epoch"],
     }
 
 
@@ -103,7 +106,7 @@ def check_small_state(state: State, seed: int) -> None:
     Raises:
         MismatchError: a value differs.
     """
-    whole = _whole_small_state(seed)
+    whole = whole_small_state(seed)
     check_state(flat_state(state), {name: whole[name] for name in state})
 
 

@@ -25,7 +25,7 @@ from torch_testing_shim.conformance._model import Branches
 from torch_testing_shim.conformance._outcomes import Row
 from torch_testing_shim.conformance._planners import PLANNERS
 from torch_testing_shim.conformance._round_trips import round_trip_check
-from torch_testing_shim.conformance._saves import ASYNC_SAVES, SAVES
+from torch_testing_shim.conformance._saves import ASYNC_SAVES, ASYNC_VIEWS, SAVES
 from torch_testing_shim.conformance._selection import DEFAULT, Selection
 from torch_testing_shim.conformance._stage import Place, Stage
 from torch_testing_shim.conformance._storage import Storage
@@ -45,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     PLANNERS,
     SAVES,
     ASYNC_SAVES,
+    ASYNC_VIEWS,
 )
 
 _ROWS = "rows.jsonl"
@@ -102,6 +103,18 @@ class CheckpointConformance(DTensorTestBase):
         """The device's process-group backend, with gloo for tensors in memory, which an asynchronous save needs."""
         backend = process_group_backend(self.device_type)
         return backend if self.device_type == "cpu" else f"cpu:gloo,{self.device_type}:{backend}"
+
+    @classmethod
+    def unended(cls) -> list[str]:
+        """Return the full names of the rows that the tests of this class have not reached, in the test process."""
+        ended = {row.full_name for row in cls.rows}
+        found = []
+        for check in CHECKS:
+            if getattr(cls, check.test_name, None) is not None:
+                case = cls(check.test_name)
+                names = [f"{check.name}: {trial.name}" for trial in check.trials(case._storage())]
+                found += [name for name in names if name not in ended]
+        return found
 
     def _own_check(self) -> Check:
         check: Check = getattr(type(self), self._testMethodName).check

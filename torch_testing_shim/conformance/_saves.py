@@ -16,7 +16,7 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["ASYNC_SAVES", "SAVES"]
+__all__ = ["ASYNC_SAVES", "ASYNC_VIEWS", "SAVES"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -39,12 +39,17 @@ SAVES = Check(
 def _async_trials(storage: Storage) -> Sequence[Trial]:
     return [
         Trial("by a thread", 2, lambda stage: _in_background(storage, "THREAD", stage)),
-        Trial("by a thread, a shard that is a view", 2, lambda stage: _in_background(storage, "THREAD", stage, True)),
         Trial("by a process", 2, lambda stage: _in_background(storage, "PROCESS", stage)),
     ]
 
 
 ASYNC_SAVES = Check("asynchronous saves", _async_trials)
+#: In a launch of its own: where it fails, it does so on the one rank whose view has an offset (torch 2.13), and the saving
+#: thread of the other waits until the group is destroyed, which a save by a process before it would hold.
+ASYNC_VIEWS = Check(
+    "asynchronous save of a view",
+    lambda storage: [Trial("by a thread", 2, lambda stage: _in_background(storage, "THREAD", stage, has_view=True))],
+)
 
 
 def _overwrite(storage: Storage, old_ranks: int, stage: Stage) -> None:

@@ -44,8 +44,8 @@ def _async_trials(storage: Storage) -> Sequence[Trial]:
 
 
 ASYNC_SAVES = Check("asynchronous saves", _async_trials)
-#: In a launch of its own: where it fails, it does so on the one rank whose view has an offset (torch 2.13), and the saving
-#: thread of the other waits until the group is destroyed, which a save by a process before it would hold.
+#: In a launch of its own: where it fails, it does so on the one rank whose view has an offset (torch 2.13), and the
+#: saving thread of the other waits until the group is destroyed, which a save by a process before it would hold.
 ASYNC_VIEWS = Check(
     "asynchronous save of a view",
     lambda storage: [Trial("by a thread", 2, lambda stage: _in_background(storage, "THREAD", stage, has_view=True))],

@@ -68,13 +68,12 @@ def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_vi
 
 
 def _whole_small_state(seed: int) -> State:
-    """Return the unsharded small state: tensors of several types, two of one shape, and a number."""
+    """Return the unsharded small state: tensors of several types, two of one shape."""
     return {
         "weight": filled(torch.float32, (5, 4), seed),
         "twin": filled(torch.float32, (5, 4), seed + 1),
         "bias": filled(torch.bfloat16, (6,), seed + 2),
         "table": filled(torch.int64, (3, 2), seed + 3),
-        "epoch": seed,
     }
 
 
@@ -87,13 +86,12 @@ def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State
         is_blank: with zeros in place of the values, for a load.
     """
     whole = _whole_small_state(seed)
-    tensors = {name: blank(value) if is_blank else value for name, value in whole.items() if name != "epoch"}
+    tensors = {name: blank(value) if is_blank else value for name, value in whole.items()}
     return {
         "weight": placed(tensors["weight"], mesh, Shard(0)),
         "twin": placed(tensors["twin"], mesh, Shard(0)),
         "bias": placed(tensors["bias"], mesh, Replicate()),
         "table": tensors["table"].to(mesh.device_type),
-        "epoch": -1 if is_blank else whole["epoch"],
     }
 
 

@@ -100,8 +100,8 @@ def _parse(arguments: Sequence[str]) -> Options:
     given = parser.parse_args(arguments)
     if given.storage is None and not given.table:
         raise CommandError("name a storage: python -m torch_testing_shim.conformance my_package:MyWriter,MyReader")
-    if given.report is not None and not os.access(given.report.absolute().parent, os.W_OK):
-        raise CommandError(f"cannot write a report to {given.report}: its folder is missing or cannot be written")
+    if given.report is not None:
+        _check_report(given.report)
     unwanted = checked_strategies(given.strategy)
     left_out = [round_trip_check(strategy).test_name for strategy in STRATEGIES if strategy.name in unwanted]
     if given.table:
@@ -114,6 +114,18 @@ def _parse(arguments: Sequence[str]) -> Options:
         report=given.report,
         is_table=given.table,
     )
+
+
+def _check_report(path: Path) -> None:
+    """Check before the run that the report can be written.
+
+    Raises:
+        CommandError: it cannot.
+    """
+    if path.is_dir():
+        raise CommandError(f"cannot write a report to {path}: it is a folder")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise CommandError(f"cannot write a report to {path}: its folder is missing, or it may not be written")
 
 
 def _folder() -> Path:

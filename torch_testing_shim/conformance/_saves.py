@@ -13,7 +13,7 @@ from torch.distributed.tensor import Shard
 from torch_testing_shim.conformance._checks import Check, Trial
 from torch_testing_shim.conformance._outcomes import NotHereError
 from torch_testing_shim.conformance._stage import Stage
-from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state
+from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state, whole_small_state
 from torch_testing_shim.conformance._storage import Storage
 
 __all__ = ["ASYNC_SAVES", "ASYNC_VIEWS", "SAVES"]
@@ -85,7 +85,7 @@ def _in_background(storage: Storage, how: str, stage: Stage, has_view: bool = Fa
         mesh = rank_mesh(stage.device_type, 2)
         state = small_state(mesh, _SEED)
         if has_view:
-            state["weight"] = placed(state["weight"].full_tensor().cpu(), mesh, Shard(0), is_view=True)
+            state["weight"] = placed(whole_small_state(_SEED)["weight"], mesh, Shard(0), is_view=True)
         saving: Any = state_dict_saver.async_save(
             state,
             storage_writer=storage.writer(path),

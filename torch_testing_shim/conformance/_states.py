@@ -21,6 +21,7 @@ __all__ = [
     "rank_mesh",
     "small_state",
     "transfer",
+    "whole_small_state",
 ]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -67,7 +68,7 @@ def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_vi
     )
 
 
-def _whole_small_state(seed: int) -> State:
+def whole_small_state(seed: int) -> State:
     """Return the unsharded small state: tensors of several types, two of one shape."""
     return {
         "weight": filled(torch.float32, (5, 4), seed),
@@ -85,7 +86,7 @@ def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State
         seed: the seed.
         is_blank: with zeros in place of the values, for a load.
     """
-    whole = _whole_small_state(seed)
+    whole = whole_small_state(seed)
     tensors = {name: blank(value) if is_blank else value for name, value in whole.items()}
     return {
         "weight": placed(tensors["weight"], mesh, Shard(0)),
@@ -101,7 +102,7 @@ def check_small_state(state: State, seed: int) -> None:
     Raises:
         MismatchError: a value differs.
     """
-    whole = _whole_small_state(seed)
+    whole = whole_small_state(seed)
     check_state(flat_state(state), {name: whole[name] for name in state})
 
 

@@ -5,6 +5,7 @@
 * Nothing imports `_runner`, and it leaves torch out of `sys.modules`.
 * Nothing but `_shared.settings` reads the environment; modules that start a process may prepare the child's, and one
   looks whether tests change it.
+* A public package of our own is private modules behind a public `__init__`, and imports no face.
 * `torch.testing._internal` is never imported, and nothing is that `install_requires` does not bring.
 """
 
@@ -47,6 +48,8 @@ COMPARE_IT = {"_isolation/leaks.py"}
 
 #: The private folders, lowest first: each may import those before it.
 LAYERS = ["_shared", "_assertions", "_engine", "_upstream", "_isolation", "_skips", "_program", "_cases"]
+#: Public packages of our own.
+PUBLIC_PACKAGES = ["faults", "conformance"]
 #: What the warm interpreter itself runs, in which torch is imported.
 IN_WARM_INTERPRETER = ["interpreter", "script", "source"]
 
@@ -172,6 +175,17 @@ class StructureTest(TestCase):
         self.assertEqual({}, found)
         folders = {path.parent.name for path in PACKAGE.glob("_*/__init__.py")}
         self.assertEqual({*LAYERS, "_runner"}, folders)
+
+    def test_a_public_package_is_private_modules_behind_a_public_init(self) -> None:
+        for package in PUBLIC_PACKAGES:
+            files = sorted((PACKAGE / package).rglob("*.py"))
+            self.assertGreater(len(files), 2)
+            public = {path.name for path in files if not path.stem.startswith("_")}
+            self.assertEqual(set(), public)
+            names = {name for path in files for name in imports(path.read_text(), relative(path))}
+            inside = {f"torch_testing_shim.{package}", "torch_testing_shim.__version__"}
+            faces = [name for name in faces_among(names) if not any(f"{name}.".startswith(f"{own}.") for own in inside)]
+            self.assertEqual([], faces)
 
     def test_shared_imports_the_standard_library_alone(self) -> None:
         found = {}

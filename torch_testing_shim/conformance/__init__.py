@@ -48,9 +48,12 @@ Modules, lowest first:
     _saves          over an old checkpoint, two at once, asynchronous
     _verdict        whether a test's rows are as they should be
     _case           `CheckpointConformance`
+    _report         rows as Markdown
+    _named_storage  a storage named on the command line, and the test file that is written for it
+    _command        the command, which `__main__` calls
 """
 
 from torch_testing_shim.conformance._case import CheckpointConformance
-from torch_testing_shim.conformance._selection import DEFAULT, THOROUGH, Selection
+from torch_testing_shim.conformance._selection import DEFAULT, TABLE, THOROUGH, Selection
 
-__all__ = ["DEFAULT", "THOROUGH", "CheckpointConformance", "Selection"]
+__all__ = ["DEFAULT", "TABLE", "THOROUGH", "CheckpointConformance", "Selection"]

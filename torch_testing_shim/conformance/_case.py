@@ -27,13 +27,13 @@ from torch_testing_shim.conformance._model import Branches
 from torch_testing_shim.conformance._outcomes import Row
 from torch_testing_shim.conformance._planners import PLANNERS
 from torch_testing_shim.conformance._round_trips import round_trip_check
-from torch_testing_shim.conformance._saves import ASYNC_SAVES, SAVES
+from torch_testing_shim.conformance._saves import ASYNC_SAVES, ASYNC_VIEWS, SAVES
 from torch_testing_shim.conformance._selection import DEFAULT, Selection
 from torch_testing_shim.conformance._stage import Place, Stage
 from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.conformance._strategies import STRATEGIES, Strategy
 from torch_testing_shim.conformance._values import VALUES
-from torch_testing_shim.conformance._verdict import verdict_text
+from torch_testing_shim.conformance._verdict import verdict_text, with_lost_rows
 
 __all__ = ["CHECKS", "CheckpointConformance"]
 
@@ -47,9 +47,13 @@ CHECKS: tuple[Topic, ...] = (
     PLANNERS,
     SAVES,
     ASYNC_SAVES,
+<<<<<<< HEAD
     DRAWN,
     *FAILURES,
     *DEATHS,
+=======
+    ASYNC_VIEWS,
+>>>>>>> conf
 )
 
 _ROWS = "rows.jsonl"
@@ -108,8 +112,25 @@ class CheckpointConformance(DTensorTestBase):
         backend = process_group_backend(self.device_type)
         return backend if self.device_type == "cpu" else f"cpu:gloo,{self.device_type}:{backend}"
 
+<<<<<<< HEAD
     def _own_check(self) -> Topic:
         check: Topic = getattr(type(self), self._testMethodName).check
+=======
+    @classmethod
+    def unended(cls) -> list[str]:
+        """Return the full names of the rows that the tests of this class have not reached, in the test process."""
+        ended = {row.full_name for row in cls.rows}
+        found = []
+        for check in CHECKS:
+            if getattr(cls, check.test_name, None) is not None:
+                case = cls(check.test_name)
+                names = [f"{check.name}: {trial.name}" for trial in check.trials(case._storage())]
+                found += [name for name in names if name not in ended]
+        return found
+
+    def _own_check(self) -> Check:
+        check: Check = getattr(type(self), self._testMethodName).check
+>>>>>>> conf
         return check
 
     def _storage(self) -> Storage:
@@ -119,13 +140,16 @@ class CheckpointConformance(DTensorTestBase):
         return Path(self.file_name).parent
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
-        if self._own_check().kills_ranks:
+        check = self._own_check()
+        if check.kills_ranks:
             self.skip_return_code_checks.append(fn)
+        found: list[Row] = []
         try:
             super()._join_processes(fn)
         finally:
             written = self._scratch() / _ROWS
-            found = [Row.from_json(line) for line in written.read_text().splitlines()] if written.exists() else []
+            told = [Row.from_json(line) for line in written.read_text().splitlines()] if written.exists() else []
+            found = with_lost_rows(told, check.name, check.row_names(self._storage()))
             type(self).rows.extend(found)
         if (text := verdict_text(found, self.known)) is not None:
             self.fail(text)

@@ -50,6 +50,10 @@ class Topic(ABC):
         return f"test_{'_'.join(words.lower().split())}"
 
     @abstractmethod
+    def row_names(self, storage: Storage) -> list[str]:
+        """Return the names of its rows."""
+
+    @abstractmethod
     def ranks(self, storage: Storage) -> int:
         """Return the number of ranks of its launch."""
 
@@ -75,6 +79,9 @@ class Check(Topic):
 
     trials: Callable[[Storage], Sequence[Trial]]
     blames_torch: bool = True
+
+    def row_names(self, storage: Storage) -> list[str]:
+        return [trial.name for trial in self.trials(storage)]
 
     def ranks(self, storage: Storage) -> int:
         return max(trial.ranks for trial in self.trials(storage))

@@ -91,20 +91,13 @@ def _exchange(storage: Storage, pair: _Pair, stage: Stage) -> None:
         raise NotHereError(f"torch {torch.__version__}: {error}") from error
 
     def save() -> None:
-        state = _tensors(stage.device_type, _BEFORE, is_blank=False)
+        state = small_state(rank_mesh(stage.device_type, _BEFORE), _SEED)
         storage.save(_renamed(state) if pair.saved_is_renamed else state, path, saver)
 
     def load() -> None:
-        state = _tensors(stage.device_type, _AFTER, is_blank=True)
+        state = small_state(rank_mesh(stage.device_type, _AFTER), _SEED, is_blank=True)
         storage.load(_renamed(state) if pair.loaded_is_renamed else state, path, pair.load())
         check_small_state(state, _SEED)
 
     stage.phase(_BEFORE, "save", save)
     stage.phase(_AFTER, "load", load)
-
-
-def _tensors(device_type: str, ranks: int, *, is_blank: bool) -> dict[str, Any]:
-    """Return the small state without its number: a planner that renames would put it into a dict of its own."""
-    state = small_state(rank_mesh(device_type, ranks), _SEED, is_blank=is_blank)
-    del state["epoch"]
-    return state

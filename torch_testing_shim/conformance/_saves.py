@@ -13,17 +13,17 @@ from torch.distributed.tensor import Shard
 from torch_testing_shim.conformance._checks import Check, Trial
 from torch_testing_shim.conformance._outcomes import NotHereError
 from torch_testing_shim.conformance._stage import Stage
-from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state
+from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state, whole_small_state
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["ASYNC_SAVES", "SAVES"]
+__all__ = ["ASYNC_SAVES", "ASYNC_VIEWS", "SAVES"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _SEED = 50
 _OLD_SEED = 60
 #: Seconds that a background save may take: a process has to import torch first.
-_BACKGROUND_SECONDS = 120.0
+_BACKGROUND_SECONDS = 60.0
 
 
 SAVES = Check(
@@ -39,12 +39,17 @@ SAVES = Check(
 def _async_trials(storage: Storage) -> Sequence[Trial]:
     return [
         Trial("by a thread", 2, lambda stage: _in_background(storage, "THREAD", stage)),
-        Trial("by a thread, a shard that is a view", 2, lambda stage: _in_background(storage, "THREAD", stage, True)),
         Trial("by a process", 2, lambda stage: _in_background(storage, "PROCESS", stage)),
     ]
 
 
 ASYNC_SAVES = Check("asynchronous saves", _async_trials)
+#: In a launch of its own: where it fails, it does so on the one rank whose view has an offset (torch 2.13), and the
+#: saving thread of the other waits until the group is destroyed.
+ASYNC_VIEWS = Check(
+    "asynchronous save of a view",
+    lambda storage: [Trial("by a thread", 2, lambda stage: _in_background(storage, "THREAD", stage, has_view=True))],
+)
 
 
 def _overwrite(storage: Storage, old_ranks: int, stage: Stage) -> None:
@@ -80,7 +85,7 @@ def _in_background(storage: Storage, how: str, stage: Stage, has_view: bool = Fa
         mesh = rank_mesh(stage.device_type, 2)
         state = small_state(mesh, _SEED)
         if has_view:
-            state["weight"] = placed(state["weight"].full_tensor().cpu(), mesh, Shard(0), is_view=True)
+            state["weight"] = placed(whole_small_state(_SEED)["weight"], mesh, Shard(0), is_view=True)
         saving: Any = state_dict_saver.async_save(
             state,
             storage_writer=storage.writer(path),

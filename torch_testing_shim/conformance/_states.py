@@ -69,17 +69,14 @@ def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_vi
 
 
 def whole_small_state(seed: int, *, is_blank: bool = False) -> State:
-    """Return the unsharded small state: tensors of several types, two of one shape, and a number; with zeros in place
-    of the values where it is blank."""
+    """Return the unsharded small state: tensors of several types, two of one shape; zeros where it is blank."""
     state: State = {
         "weight": filled(torch.float32, (5, 4), seed),
         "twin": filled(torch.float32, (5, 4), seed + 1),
         "bias": filled(torch.bfloat16, (6,), seed + 2),
         "table": filled(torch.int64, (3, 2), seed + 3),
-        "epoch": seed,
     }
-    blanks = {name: blank(value) if isinstance(value, torch.Tensor) else -1 for name, value in state.items()}
-    return blanks if is_blank else state
+    return {name: blank(value) for name, value in state.items()} if is_blank else state
 
 
 def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State:
@@ -96,7 +93,6 @@ def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State
         "twin": placed(whole["twin"], mesh, Shard(0)),
         "bias": placed(whole["bias"], mesh, Replicate()),
         "table": whole["table"].to(mesh.device_type),
-        "epoch": whole["epoch"],
     }
 
 

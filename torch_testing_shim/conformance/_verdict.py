@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch_testing_shim.conformance._outcomes import Kind, Row
+from torch_testing_shim.conformance._outcomes import Kind, Outcome, Row
 
-__all__ = ["verdict_text"]
+__all__ = ["verdict_text", "with_lost_rows"]
+
+
+def with_lost_rows(rows: Sequence[Row], check: str, names: Sequence[str]) -> list[Row]:
+    """Return the rows of a test in the order of their names. A row that no rank has told is `LOST`."""
+    told = {row.name: row for row in rows}
+    return [told.get(name, Row(check, name, Outcome(Kind.LOST, "its ranks ended without a word"))) for name in names]
 
 
 def verdict_text(rows: Sequence[Row], known: Mapping[str, str]) -> str | None:

@@ -1,0 +1,83 @@
+"""Storages that are broken on purpose: the suite finds each, says what is wrong, and fails."""
+
+import sys
+from pathlib import Path
+
+from torch_testing_shim._shared.journal import TestStatus
+from torch_testing_shim.common_utils import run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase
+
+BROKEN = """
+from dataclasses import replace
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch_testing_shim.conformance import CheckpointConformance
+
+
+class LosesAShard(FileSystemWriter):
+    def write_data(self, plan, planner):
+        return super().write_data(replace(plan, items=plan.items[1:]), planner)
+
+
+class Swapped:
+    \"\"\"A planner that gives the data of another item.\"\"\"
+
+    def __init__(self, planner, items):
+        self.planner, self.items = planner, items
+
+    def resolve_data(self, item):
+        return self.planner.resolve_data(self.items.get(item.index.fqn, item))
+
+
+class SwapsTwins(FileSystemWriter):
+    def write_data(self, plan, planner):
+        items = {item.index.fqn: item for item in plan.items}
+        swapped = {"twin": items["weight"], "weight": items["twin"]}
+        return super().write_data(plan, Swapped(planner, swapped))
+
+
+class OneCheck(CheckpointConformance):
+    def reader(self, path):
+        return FileSystemReader(path)
+
+
+for name in dir(OneCheck):
+    if name.startswith("test_") and name != "test_planners":
+        setattr(OneCheck, name, None)
+
+
+class Loses(OneCheck):
+    def writer(self, path):
+        return LosesAShard(path)
+
+
+class Swaps(OneCheck):
+    def writer(self, path):
+        return SwapsTwins(path)
+
+
+class Nothing(OneCheck):
+    pass
+
+
+del OneCheck
+"""
+
+
+class BrokenStoragesTest(SampleTestCase):
+    def test_each_is_found(self):
+        run = self.run_sample(BROKEN)
+        self.assertEqual(1, run.exit_code, run.output)
+        statuses = {name: entry.status for name, entry in run.entries.items()}
+        wanted = {f"{name}.test_planners": TestStatus.FAILED for name in ("Loses", "Swaps", "Nothing")}
+        self.assertEqual(wanted, statuses, run.output)
+        self.assertIn("of 4 rows are not as they should be", run.entries["Loses.test_planners"].reason)
+        self.assertRegex(run.output, r"loaded by torch's planner: refuses: load: KeyError")
+        self.assertRegex(run.output, r"WRONG: load: twin in its shard: \d+ of \d+ elements differ")
+        self.assertIn("Nothing has to say what writes: def writer(self, path)", run.output)
+
+
+if __name__ == "__main__":
+    run_tests()

@@ -1,0 +1,103 @@
+"""Rows as Markdown: the report on a storage, and the table."""
+
+from torch_testing_shim.common_utils import TestCase, run_tests
+from torch_testing_shim.conformance._outcomes import Kind, Outcome, Row
+from torch_testing_shim.conformance._report import Subject, checkpoint_table, storage_report
+from torch_testing_shim.conformance._verdict import verdict_text
+
+SUBJECT = Subject("MyWriter, MyReader", "torch 9.9, cpu ranks", "python -m x")
+OK = Outcome(Kind.OK)
+ROWS = (
+    Row("values", "float32", OK),
+    Row("values", "bool", Outcome(Kind.WRONG, "compare: plain, bool: 1 of 20 elements differ")),
+    Row("values", "float9", Outcome(Kind.NOT_HERE, "torch 9.9 has no torch.float9")),
+    Row("keys", "a load of some", Outcome(Kind.TORCHS, "refuses: load: KeyError: a")),
+)
+TRIPS = (
+    Row("round trip of TP", "Adam, 4 -> 2", OK),
+    Row("round trip of TP", "Adam, 3 -> 1", Outcome(Kind.NOT_HERE, "TP needs a multiple of 2 ranks")),
+    Row("round trip of TP", "SGD, 4 -> 2", Outcome(Kind.REFUSES, "save: OSError: disk full")),
+    Row("values", "float32", OK),
+)
+
+
+class ReportTest(TestCase):
+    def test_what_holds_and_what_does_not(self) -> None:
+        self.assertExpectedInline(
+            storage_report(SUBJECT, ROWS, ["saves: two at once"]),
+            """\
+# MyWriter, MyReader: checkpoint conformance
+
+torch 9.9, cpu ranks. Made by `python -m x`.
+
+| check | holds | does not hold | torch's own gaps | not here |
+| --- | --- | --- | --- | --- |
+| values | 1 | 1 | 0 | 1 |
+| keys | 0 | 0 | 1 | 0 |
+
+## Does not hold
+
+* values: bool: WRONG: compare: plain, bool: 1 of 20 elements differ
+
+## Did not end
+
+* saves: two at once
+
+## Fails with torch's own FileSystemWriter too
+
+* keys: a load of some: refuses: load: KeyError: a
+
+## Not here
+
+* values: float9: torch 9.9 has no torch.float9
+""",
+        )
+
+    def test_a_report_of_what_holds_has_no_other_section(self) -> None:
+        self.assertNotIn("##", storage_report(SUBJECT, ROWS[:1], []))
+
+    def test_table_of_strategies_optimizers_and_ranks(self) -> None:
+        self.assertExpectedInline(
+            checkpoint_table(SUBJECT, TRIPS),
+            """\
+# Checkpoint table: MyWriter, MyReader
+
+torch 9.9, cpu ranks. Made by `python -m x`. A column is the number of ranks that save -> that load.
+
+| strategy | optimizer | 4 -> 2 | 3 -> 1 |
+| --- | --- | --- | --- |
+| TP | Adam | ok | - |
+| TP | SGD | refuses |  |
+
+## Refuses or WRONG
+
+* round trip of TP: SGD, 4 -> 2: refuses: save: OSError: disk full
+""",
+        )
+
+
+class VerdictTest(TestCase):
+    def test_rows_that_hold_or_cannot_be_tried_or_are_torchs_are_right(self) -> None:
+        self.assertIsNone(verdict_text([ROWS[0], ROWS[2], ROWS[3]], {}))
+
+    def test_a_bad_row_is_told(self) -> None:
+        self.assertExpectedInline(
+            str(verdict_text(ROWS, {})),
+            """\
+1 of 4 rows are not as they should be
+values: bool: WRONG: compare: plain, bool: 1 of 20 elements differ""",
+        )
+
+    def test_a_row_that_is_known_has_to_end_so(self) -> None:
+        self.assertIsNone(verdict_text(ROWS, {"values: bool": "WRONG: compare"}))
+        self.assertIn("though known as 'refuses'", str(verdict_text(ROWS, {"values: bool": "refuses"})))
+
+    def test_a_known_gap_that_has_closed_is_told(self) -> None:
+        self.assertIn("values: float32: ok, though known", str(verdict_text(ROWS[:1], {"values: float32": "refuses"})))
+
+    def test_a_row_survives_its_journal(self) -> None:
+        self.assertEqual(list(ROWS), [Row.from_json(row.to_json()) for row in ROWS])
+
+
+if __name__ == "__main__":
+    run_tests()

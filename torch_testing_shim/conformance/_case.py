@@ -33,7 +33,7 @@ from torch_testing_shim.conformance._stage import Place, Stage
 from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.conformance._strategies import STRATEGIES, Strategy
 from torch_testing_shim.conformance._values import VALUES
-from torch_testing_shim.conformance._verdict import verdict_text, with_lost_rows
+from torch_testing_shim.conformance._verdict import lost_rows, verdict_text
 
 __all__ = ["CHECKS", "CheckpointConformance"]
 
@@ -47,13 +47,10 @@ CHECKS: tuple[Topic, ...] = (
     PLANNERS,
     SAVES,
     ASYNC_SAVES,
-<<<<<<< HEAD
+    ASYNC_VIEWS,
     DRAWN,
     *FAILURES,
     *DEATHS,
-=======
-    ASYNC_VIEWS,
->>>>>>> conf
 )
 
 _ROWS = "rows.jsonl"
@@ -112,10 +109,6 @@ class CheckpointConformance(DTensorTestBase):
         backend = process_group_backend(self.device_type)
         return backend if self.device_type == "cpu" else f"cpu:gloo,{self.device_type}:{backend}"
 
-<<<<<<< HEAD
-    def _own_check(self) -> Topic:
-        check: Topic = getattr(type(self), self._testMethodName).check
-=======
     @classmethod
     def unended(cls) -> list[str]:
         """Return the full names of the rows that the tests of this class have not reached, in the test process."""
@@ -124,13 +117,12 @@ class CheckpointConformance(DTensorTestBase):
         for check in CHECKS:
             if getattr(cls, check.test_name, None) is not None:
                 case = cls(check.test_name)
-                names = [f"{check.name}: {trial.name}" for trial in check.trials(case._storage())]
+                names = [f"{check.name}: {name}" for name in check.row_names(case._storage())]
                 found += [name for name in names if name not in ended]
         return found
 
-    def _own_check(self) -> Check:
-        check: Check = getattr(type(self), self._testMethodName).check
->>>>>>> conf
+    def _own_check(self) -> Topic:
+        check: Topic = getattr(type(self), self._testMethodName).check
         return check
 
     def _storage(self) -> Storage:
@@ -143,15 +135,15 @@ class CheckpointConformance(DTensorTestBase):
         check = self._own_check()
         if check.kills_ranks:
             self.skip_return_code_checks.append(fn)
-        found: list[Row] = []
         try:
             super()._join_processes(fn)
         finally:
             written = self._scratch() / _ROWS
-            told = [Row.from_json(line) for line in written.read_text().splitlines()] if written.exists() else []
-            found = with_lost_rows(told, check.name, check.row_names(self._storage()))
+            found = [Row.from_json(line) for line in written.read_text().splitlines()] if written.exists() else []
             type(self).rows.extend(found)
-        if (text := verdict_text(found, self.known)) is not None:
+        lost = lost_rows(found, check.name, check.row_names(self._storage()))
+        type(self).rows.extend(lost)
+        if (text := verdict_text([*found, *lost], self.known)) is not None:
             self.fail(text)
 
     def _run_check(self, check: Topic) -> None:

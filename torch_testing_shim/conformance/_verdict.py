@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim.conformance._outcomes import Kind, Outcome, Row
 
-__all__ = ["verdict_text", "with_lost_rows"]
+__all__ = ["lost_rows", "verdict_text"]
 
 
-def with_lost_rows(rows: Sequence[Row], check: str, names: Sequence[str]) -> list[Row]:
-    """Return the rows of a test in the order of their names. A row that no rank has told is `LOST`."""
-    told = {row.name: row for row in rows}
-    return [told.get(name, Row(check, name, Outcome(Kind.LOST, "its ranks ended without a word"))) for name in names]
+def lost_rows(rows: Sequence[Row], check: str, names: Sequence[str]) -> list[Row]:
+    """Return the rows of a test that no rank has told, given those that were told and the names of all."""
+    told = {row.name for row in rows}
+    return [
+        Row(check, name, Outcome(Kind.LOST, "its ranks ended without a word")) for name in names if name not in told
+    ]
 
 
 def verdict_text(rows: Sequence[Row], known: Mapping[str, str]) -> str | None:

@@ -160,7 +160,6 @@ class AcceleratorCalls(_Streams):
     def __init__(self, simulated: SimulatedDevices) -> None:
         super().__init__(simulated)
         self.device_index = simulated.chosen
-        self.get_current_stream = self.current_stream
         self.set_device_index = self.set_device_idx = DeviceCalls.set_device.__get__(self)
         self.current_device_index = self.current_device_idx = DeviceCalls.current_device.__get__(self)
         self.synchronize = self.empty_cache = self.empty_host_cache = _do_nothing

@@ -180,12 +180,11 @@ TABLE: tuple[Row, ...] = (
         "what torch.cuda answers; the accelerator is the other device",
     ),
     Row(_ACCELERATOR, "Graph", Way.REFUSED, _UNKNOWN),
-    Row("torch._C._dynamo.utils", "get_current_stream", Way.OWN, "compiled code asks it for the stream in use"),
     Row(
         "torch", "device", Way.TORCH, "the other device; an index is kept, and says nothing where devices are compared"
     ),
     Row("torch", "Generator", Way.TORCH, "a generator of the other device"),
-    Row("torch", "Stream Event", Way.OWN, "those of torch.cuda"),
+    Row("torch", "Stream Event _C._dynamo.utils.get_current_stream", Way.OWN, "those of torch.cuda"),
     Row("torch", "get_device_module", Way.OWN, "torch.cuda, for both device types"),
     Row(
         "torch",

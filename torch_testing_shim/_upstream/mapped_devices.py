@@ -88,8 +88,7 @@ def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
     own: dict[str, Any] = {
         "torch.cuda": DeviceCalls(simulated),
         "torch.accelerator": accelerator,
-        "torch._C._dynamo.utils": accelerator,
-        "torch": TorchCalls(names),
+        "torch": TorchCalls(names, accelerator.current_stream),
         "torch.Tensor": TensorCalls(names),
         "torch.cpu": DeviceCalls(simulated),
     }

@@ -12,10 +12,8 @@ from typing import Any
 
 from torch.testing._comparison import ErrorMeta
 
-from torch_testing_shim._assertions.leaves import ComparisonRules, compare_leaves, differ
+from torch_testing_shim._assertions.leaves import ComparisonRules as ComparisonRules, compare_leaves, differ
 from torch_testing_shim._assertions.normalization import is_mapping, is_sequence, made_comparable
-
-__all__ = ["ComparisonRules", "Difference", "differences", "report"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 

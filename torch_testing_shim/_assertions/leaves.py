@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch.testing._comparison import BooleanPair, ErrorMeta, NumberPair, TensorLikePair, default_tolerances
 
-__all__ = ["ComparisonRules", "compare_leaves", "differ", "is_number"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 # bool before int, which it is a subclass of. Numbers are as loose as float32 tensors, which tests read them from.

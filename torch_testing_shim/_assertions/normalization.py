@@ -14,8 +14,6 @@ from torch.testing._comparison import ErrorMeta
 
 from torch_testing_shim._assertions.leaves import differ
 
-__all__ = ["is_mapping", "is_sequence", "made_comparable"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _SEQUENCES = (Sequence, torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ParameterList, torch._C.ScriptList)

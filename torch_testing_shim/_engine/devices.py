@@ -11,25 +11,9 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.backend_records import DeviceError, backend_record
+from torch_testing_shim._engine.backend_records import DeviceError as DeviceError, backend_record
 from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
 from torch_testing_shim._shared.settings import Settings, read_settings
-
-__all__ = [
-    "DeviceError",
-    "DeviceInUse",
-    "accelerator_count",
-    "accelerator_in_use",
-    "bind_rank",
-    "checked_device",
-    "declares",
-    "device_hazard",
-    "device_in_use",
-    "fork_hazard",
-    "process_group_backend",
-    "rank_device",
-    "recorded_backend",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

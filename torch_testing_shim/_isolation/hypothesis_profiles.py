@@ -14,8 +14,6 @@ from types import ModuleType
 
 from torch_testing_shim._shared.settings import Settings
 
-__all__ = ["EXAMPLES", "load_profile", "load_profile_with_hypothesis"]
-
 #: Examples per profile, as upstream.
 EXAMPLES = {"dev": 10, "debug": 1000, "pytorch_ci": 50}
 

@@ -33,8 +33,6 @@ from torch_testing_shim._isolation.library_descriptors import (
     signal_pipes,
 )
 
-__all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _SHARED_MEMORY = "/dev/shm"

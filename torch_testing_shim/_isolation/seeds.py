@@ -13,8 +13,6 @@ from torch_testing_shim._engine.driver import accelerator_type
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["SEED", "freeze_rng_state", "set_rng_seed"]
-
 #: The seed that every test starts with where nobody has chosen one, as upstream.
 SEED = 1234
 

@@ -13,16 +13,6 @@ import torch
 
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = [
-    "DeterministicGuard",
-    "SwapTensorsGuard",
-    "checked_default_dtype",
-    "kept_torch_state",
-    "set_default_dtype",
-    "suppress_warnings",
-    "wrapSwapTensorsTest",
-]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -14,8 +14,6 @@ from typing import Any
 
 from torch_testing_shim.faults._points import CallPoint
 
-__all__ = ["watch_calls"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Function = Callable[..., Any]

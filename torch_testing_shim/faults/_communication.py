@@ -22,8 +22,6 @@ from torch.utils._python_dispatch import (
     is_traceable_wrapper_subclass_type,
 )
 
-__all__ = ["COLLECTIVES", "NO_COMMUNICATION", "TRANSFERS", "watch_communication"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Operators of `c10d` and `_c10d_functional` -> the name that `torch.distributed` has for the collective. A trailing

@@ -19,8 +19,6 @@ from torch_testing_shim.faults._communication import watch_communication
 from torch_testing_shim.faults._faults import Fault
 from torch_testing_shim.faults._points import CallPoint, CommunicationPoint
 
-__all__ = ["FaultNeverFiredError", "inject", "record_communication"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -50,7 +50,7 @@ class MultiProcessTestCase(RankTestCase):
     method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
 
     A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
-    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    folder and the like, whatever changed them (`_engine.process_state` lists them). Modules and classes
     are as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture sets is not
     set in ranks, as in upstream's. A variable that a library reads on import (TORCH_LOGS) has been read before, unless
     ranks are spawned.

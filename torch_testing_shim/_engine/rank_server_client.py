@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.process_state import State
 from torch_testing_shim._engine.rank_server import ORDER_BYTES
 
 #: How long a rank server may take to end once its socket is closed, in seconds: it only has to kill what is left, and
@@ -54,7 +54,7 @@ class RankServerClient:
     #: How long it may take to start a rank, in seconds; None for any time.
     _patience: float | None = None
 
-    def __init__(self, pid: int, orders: socket.socket, state: ProcessState | None = None) -> None:
+    def __init__(self, pid: int, orders: socket.socket, state: State | None = None) -> None:
         self.pid = pid
         self.state = state
         self._orders = orders

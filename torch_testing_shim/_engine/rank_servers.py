@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.new_interpreter import interpreter_command, likeness, program_with_package
-from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.process_state import State, as_ranks_start, state_of_this_process
 from torch_testing_shim._engine.rank_server_client import ForkRefusedError, RankServerClient
 from torch_testing_shim._engine.threads import fork_quietly, python_thread_count, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
@@ -50,8 +50,8 @@ class ZygoteClient(RankServerClient):
 
     _name = "the process that ranks are forked from"
 
-    def __init__(self, pid: int, orders: socket.socket, state: ProcessState) -> None:
-        super().__init__(pid, orders, state.as_ranks_start())
+    def __init__(self, pid: int, orders: socket.socket, state: State) -> None:
+        super().__init__(pid, orders, as_ranks_start(state))
         self._modules = frozenset(sys.modules)
 
     def can_have(self, module: str) -> bool:
@@ -78,7 +78,7 @@ class ZygoteClient(RankServerClient):
         controller_pid = os.getpid()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        state = ProcessState.of_this_process()
+        state = state_of_this_process()
         pid = fork_quietly()
         if pid == 0:
             ours.close()

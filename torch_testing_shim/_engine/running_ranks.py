@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.job import LaunchError, RankJob
-from torch_testing_shim._engine.process_state import ProcessState
+from torch_testing_shim._engine.process_state import changes_since, state_of_this_process
 from torch_testing_shim._engine.rank_server_client import ForkRefusedError, RankExit, RankServerClient
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -60,7 +60,7 @@ class RunningRanks:
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
-            changes = ProcessState.of_this_process().changes_since(self._server.state)
+            changes = changes_since(self._server.state, state_of_this_process())
             self.jobs[0].folder.state.write_text(json.dumps(changes))
             for job in self.jobs:
                 self.started.append(time.monotonic())

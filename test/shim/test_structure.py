@@ -34,7 +34,7 @@ UNDER_PYTEST = {
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
-    "_engine/new_interpreter_main.py",
+    "_engine/new_interpreter.py",
     "_engine/process_state.py",
     "_engine/rank_main.py",
     "_program/options.py",

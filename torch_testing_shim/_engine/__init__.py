@@ -19,13 +19,11 @@ Starting ranks:
 
     launcher              chooses between zygote, fork server and supervisor, and says why
     running_ranks         the started ranks of a test, which can be asked, signalled and ended
-    rank_servers          the zygote, the fork server and the supervisor, as the controller holds them
-    rank_server_client    what these have in common: orders out, ends of ranks in
+    rank_servers          the zygote, the fork server and the supervisor, as the controller starts and holds them
     rank_server           the parent of ranks: starts them, reports their ends, ends what they leave
     leftovers             processes that outlive the rank that started them
     zygote_main           the zygote's own code
     new_interpreter       the command of a new interpreter, and how it becomes like the test process
-    new_interpreter_main  code of new interpreters until then
     preload               modules that the zygote imports ahead
     module_questions      test modules that ask, while they are imported, whether they are in a rank
     process_state         the state of the controller's process, in which ranks start

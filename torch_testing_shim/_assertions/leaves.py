@@ -65,11 +65,6 @@ def differ(message: str) -> ErrorMeta:
     return ErrorMeta(AssertionError, message)
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is a bool, int, float or complex."""
-    return isinstance(value, (bool, int, float, complex))
-
-
 def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
     """Compare two values.
 
@@ -94,7 +89,7 @@ def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    return is_number(value) or isinstance(value, torch.Tensor)
+    return isinstance(value, (bool, int, float, complex, torch.Tensor))
 
 
 def _dtype_of(value: Any) -> torch.dtype:

@@ -9,7 +9,7 @@ The order for a rank, and what it makes of it:
 In the controller:
 
     controller            one test, from its scratch folder to its verdict
-    persistent_ranks      ranks that run test after test of a class
+    persistent_ranks      ranks that run test after test of a class, with the code for them there
     thread_ranks          ranks that are threads of the controller
     thread_rendezvous     where these meet
     failure_text          the report of a test that did not pass
@@ -31,19 +31,13 @@ Starting ranks:
 
 In a rank:
 
-    rank_main             the main program of a rank
-    persistent_rank_main  the same for ranks that run test after test
-    prepared_call         a call that a class has prepared in place of its `_run`
+    rank_main             the main program of a rank, with the hooks of a device's package
     rank_steps            body, subtests and cleanups of a test, step by step
-    rank_outcomes         outcomes of exceptions, skips and passes
-    skip_codes            exceptions and exit codes that mean a skip
+    rank_outcomes         outcomes of exceptions, skips and passes; what means a skip
     unrun_body            a body that never ran is not a pass
-    forked_child          ends a process that a test forks where it would leave the test's code
-    channel               the pipe from a rank to the controller
-    common_end            ranks that are done leave together
+    channel               the pipe from a rank to the controller; ranks that are done leave together
     collective_log        logs each collective as the rank enters it
     loopback              ranks listen on the loopback interface alone
-    rank_hooks            hooks of a device's package, before and after the test
 
 Watching them:
 

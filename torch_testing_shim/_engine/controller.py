@@ -13,10 +13,9 @@ from typing import Any
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.diagnostics import take_diagnostics
 from torch_testing_shim._engine.failure_text import failure_report, output_report
-from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, pack_call, remove_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.prepared_call import pack_call
 from torch_testing_shim._engine.running_ranks import RankProcess, RunningRanks
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise

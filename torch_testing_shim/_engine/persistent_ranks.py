@@ -1,6 +1,10 @@
-"""Persistent ranks in the controller: started once for a class, and ordered to run test after test.
+"""Persistent ranks: started once for a class, and ordered to run test after test.
 
-They are replaced after a test that did not go well, since nobody knows in which collective they stand.
+    controller  --"test_name\\n"-->  FIFO  ---->  rank
+                <--one RankOutcome-- channel --'
+
+A rank whose test failed ends at once, so that its peers learn of it. The controller starts all anew for the next test,
+since nobody knows in which collective the others stand.
 """
 
 from __future__ import annotations
@@ -9,9 +13,13 @@ import math
 import os
 import time
 import unittest
+from collections.abc import Iterator
+from typing import IO
 
+from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, TestRanks
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.owned_folders import remove_folder
@@ -142,3 +150,59 @@ def _check_ends(bad: list[RankOutcome]) -> None:
     if bad:
         how = "still ran" if bad[0].status is RankStatus.HUNG else f"ended with {bad[0].exit_text}"
         raise RankError(f"{ranks_text([o.rank for o in bad])} {how} after the last test of the class\n{bad[0].output}")
+
+
+class TaskQueue:
+    """In a rank: the tests that it is ordered to run.
+
+    Args:
+        orders: path of the FIFO that their names come through.
+        owner: the full name of their class.
+    """
+
+    def __init__(self, orders: str, owner: str) -> None:
+        self._stream: IO[str] = open(orders)  # noqa: SIM115 - open until the rank ends
+        self._owner = owner
+
+    def __enter__(self) -> TaskQueue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def get(self) -> str | None:
+        """Waits for the next test. Returns its id, "module.Class.test_x", or None once the controller has closed its
+        end."""
+        line = self._stream.readline()
+        return f"{self._owner}.{line.strip()}" if line else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.get, None)
+
+
+class CompletionQueue:
+    """In a rank: tells the controller how tests have ended.
+
+    Args:
+        rank: this rank.
+        channel: its pipe to the controller.
+    """
+
+    def __init__(self, rank: int, channel: ChannelWriter) -> None:
+        self._rank = rank
+        self._channel = channel
+
+    def put(self, result: RankOutcome | BaseException | object) -> None:
+        """Tells how the latest test has ended.
+
+        Args:
+            result: its outcome, or the exception that it raised (a skip's too); anything else means that it has passed
+                (upstream puts the test's id).
+        """
+        if isinstance(result, unittest.SkipTest):
+            result = skip_outcome(self._rank, str(result))
+        elif isinstance(result, BaseException):
+            result = outcome_of_exception(self._rank, result)
+        elif not isinstance(result, RankOutcome):
+            result = pass_outcome(self._rank)
+        self._channel.send(result)

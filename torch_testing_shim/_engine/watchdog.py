@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from torch_testing_shim._engine.channel import call_off_common_end
 from torch_testing_shim._engine.collectives import read_log
-from torch_testing_shim._engine.common_end import call_off_common_end
 from torch_testing_shim._engine.diagnostics import Diagnostics, take_diagnostics
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus

@@ -34,8 +34,8 @@ from torch_testing_shim.faults import (
     transfer,
     write,
 )
-from torch_testing_shim.faults._communication import COLLECTIVES, NO_COMMUNICATION, TRANSFERS
 from torch_testing_shim.faults._points import ordinal
+from torch_testing_shim.faults._watching import COLLECTIVES, NO_COMMUNICATION, TRANSFERS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -1,7 +1,4 @@
-"""Where a rank stands, by its Python stacks as faulthandler writes them: at which line of the test, and in which call.
-
-Pure: text in, places out.
-"""
+"""Where a rank stands, by its Python stacks as faulthandler writes them: at which line of the test, and in which call."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -34,6 +32,15 @@ class Frame:
     file: str
     line: int
     function: str
+
+    @classmethod
+    def of(cls, frame: FrameType) -> Frame:
+        """Returns the line where a running frame stands."""
+        return cls(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
+
+    def __str__(self) -> str:
+        """Formats it as faulthandler does."""
+        return f'  File "{self.file}", line {self.line} in {self.function}'
 
     @property
     def is_distributed(self) -> bool:
@@ -75,6 +82,15 @@ class Place:
         return f"in {self.name} ({self.where})"
 
 
+def frames_of(innermost: FrameType | None) -> list[FrameType]:
+    """Returns a frame and its callers, innermost first."""
+    found = []
+    while innermost is not None:
+        found.append(innermost)
+        innermost = innermost.f_back
+    return found
+
+
 def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
     """Formats stacks as faulthandler does, for a rank that faulthandler cannot ask.
 
@@ -84,8 +100,7 @@ def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
     blocks = []
     for number, frames in reversed(list(enumerate(threads))):
         title = "Current thread" if number == 0 else "Thread"
-        lines = [f'  File "{frame.file}", line {frame.line} in {frame.function}' for frame in frames]
-        blocks.append("\n".join([f"{title} 0x{number:016x} (most recent call first):", *lines, ""]))
+        blocks.append("\n".join([f"{title} 0x{number:016x} (most recent call first):", *map(str, frames), ""]))
     return "\n".join(blocks)
 
 

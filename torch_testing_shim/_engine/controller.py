@@ -85,16 +85,12 @@ class TestRanks:
 
         Args:
             test_class: the class, which ranks look up by name in its module.
-            method: name of the test method.
-            world_size: number of ranks, at least 1.
             timeout: seconds from the start of the last rank to the deadline. The harness's own imports before that do
                 not count.
-            rendezvous_file: path of the process group's rendezvous file.
-            run_arguments: keyword arguments for the class's `_run`.
-            stops_at_subtest: a rank's test ends at the first subtest that fails.
             pipes: by rank, the descriptor of the rank's end of the pipe that the class's `_run` is given; empty for no
                 pipes.
             calls: by rank, an object whose `run` the rank calls instead of `_run`.
+            method, world_size, rendezvous_file, run_arguments, stops_at_subtest: as in `RankJob`.
 
         Raises:
             LaunchError: the ranks cannot be started.
@@ -198,7 +194,7 @@ class TestRanks:
 
 
 def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation, processes_left: int = 0) -> None:
-    """Raises the verdict over the outcomes, for unittest; returns where the test has passed.
+    """Raises the verdict over the outcomes, one per rank, for unittest; returns where the test has passed.
 
     Args:
         outcomes: one per rank.

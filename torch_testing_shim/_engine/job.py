@@ -162,11 +162,7 @@ def make_scratch_folder() -> ScratchFolder:
 
 
 def check_scratch_folder() -> None:
-    """Makes sure that scratch folders can be made, so that a run that cannot have any ends before its first test.
-
-    Raises:
-        LaunchError: the temporary folder cannot be written.
-    """
+    """Makes a scratch folder for nothing, so that a run that cannot have any ends before its first test."""
     remove_scratch_folder(make_scratch_folder())
 
 
@@ -217,7 +213,7 @@ def pack_call(process: Any) -> tuple[bytes, list[int]]:
 
 
 def unpack_call(text: bytes, descriptors: Sequence[int]) -> Any:
-    """Unpickles the object. `descriptors` are the ones that it needs, as they have arrived here."""
+    """Unpickles the object, given the descriptors that it needs, as they have arrived here."""
     _Descriptor.arrived = descriptors
     try:
         return pickle.loads(text)

@@ -51,7 +51,6 @@ class PersistentRanks(TestRanks):
         super().__init__()
         self.device = read_settings().device
         self._orders: list[int] = []
-        self._ordered_at = 0.0
         try:
             path = self.scratch.path / "orders"
             path.mkdir()

@@ -56,21 +56,13 @@ class ForkRefusedError(Exception):
 
 @dataclass(frozen=True)
 class RankExit:
-    """The end of a rank's process.
-
-    Attributes:
-        rank: the rank.
-        pid: its process id: other ranks, of another test, may have the same number.
-        exit_code: its exit code; negative for a signal.
-        at: when, on the monotonic clock, in seconds.
-        left: how many processes that ranks left were ended since the end that was reported before.
-    """
+    """The end of a rank's process."""
 
     rank: int
-    pid: int
-    exit_code: int
-    at: float
-    left: int = 0
+    pid: int  # other ranks, of another test, may have the same number
+    exit_code: int  # negative for a signal
+    at: float  # on the monotonic clock, in seconds
+    left: int = 0  # how many processes that ranks left were ended since the end that was reported before
 
 
 class RankServerClient:
@@ -263,15 +255,7 @@ def start_fork_server(folder: ScratchFolder, preload: Sequence[str]) -> RankServ
 
 def start_supervisor(folder: ScratchFolder) -> RankServerClient:
     """Starts the supervisor of one test's ranks. Each test has a new one, since it hands on the environment and the
-    working folder that the test process has now.
-
-    Args:
-        folder: the test's scratch folder.
-
-    Raises:
-        OSError: the system has no more processes or descriptors to give.
-        RuntimeError: this process is itself a rank that imports its main module.
-    """
+    working folder that the test process has now. Raises as `start_fork_server`."""
     folder.preparation.write_text(json.dumps(likeness()))
     pid, orders = _start_interpreter(supervise, interpreter_command())
     return RankServerClient(pid, orders, "the process that started the ranks")
@@ -286,9 +270,6 @@ def _start_interpreter(
         server: runs the server, given its end of the socket, this process's id and `argument`.
         argument: the server's own.
         output: where it prints to, as `subprocess` takes it; by default where this process does.
-
-    Raises:
-        OSError: the system has no more processes or descriptors to give.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     program = program_that_calls(server, theirs.fileno(), os.getpid(), argument)

@@ -25,10 +25,8 @@ class RunningRanks:
     descriptor.
 
     Attributes:
-        jobs: their jobs, by rank.
-        pids: their process ids, by rank.
+        jobs, pids, readers: their jobs, process ids, and the controller's ends of their channels, by rank.
         started: when each was started, in seconds of the monotonic clock, by rank.
-        readers: the controller's ends of their channels, by rank.
         ends: of the ranks whose end is known, by rank.
         is_closed: the ranks have been ended, and their channels closed.
 
@@ -162,12 +160,7 @@ def too_few(error: OSError, started: int, wanted: int) -> str:
 
 
 class RankProcess:
-    """A started rank's process as its test's code in the controller sees it.
-
-    Attributes:
-        rank: the rank.
-        name: upstream's, "process 0".
-        pid: its process id.
+    """A started rank's process as its test's code in the controller sees it: the names are multiprocessing's.
 
     Args:
         ranks: those of its test.
@@ -177,7 +170,7 @@ class RankProcess:
 
     def __init__(self, ranks: RunningRanks, rank: int, deadline: float) -> None:
         self.rank = rank
-        self.name = f"process {rank}"
+        self.name = f"process {rank}"  # upstream's
         self.pid = ranks.pids[rank]
         self._ranks = ranks
         self._deadline = deadline
@@ -206,11 +199,11 @@ class RankProcess:
         self._ranks.await_end(self.rank, until)
 
     def terminate(self) -> None:
-        """Sends it SIGTERM; nothing happens where it has ended."""
+        """Sends it SIGTERM, if it has not ended."""
         self._ranks.signal(self.rank, signal.SIGTERM, alone=True)
 
     def kill(self) -> None:
-        """Sends it SIGKILL; nothing happens where it has ended."""
+        """Sends it SIGKILL, if it has not ended."""
         self._ranks.signal(self.rank, signal.SIGKILL, alone=True)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Where a rank stands, by its Python stacks as faulthandler writes them: at which line of the test, and in which call."""
+"""Where a rank stands, by its Python stacks as faulthandler writes them: its line of the test, and in which call."""
 
 from __future__ import annotations
 

@@ -16,13 +16,6 @@ from torch_testing_shim._isolation.seeds import (
     freeze_rng_state as freeze_rng_state,
     set_rng_seed as set_rng_seed,
 )
-from torch_testing_shim._isolation.torch_state import (
-    DeterministicGuard as DeterministicGuard,
-    SwapTensorsGuard as SwapTensorsGuard,
-    set_default_dtype as set_default_dtype,
-    suppress_warnings as suppress_warnings,
-    wrapSwapTensorsTest as wrapSwapTensorsTest,
-)
 from torch_testing_shim._program.entry import run_tests as run_tests
 from torch_testing_shim._program.selection import load_tests as load_tests
 from torch_testing_shim._shared.hardware import (

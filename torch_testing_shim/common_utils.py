@@ -11,7 +11,7 @@ import torch
 
 from torch_testing_shim._cases.base import TestCase as TestCase
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile_with_hypothesis
-from torch_testing_shim._isolation.seeds import (
+from torch_testing_shim._isolation.torch_state import (
     SEED as SEED,
     freeze_rng_state as freeze_rng_state,
     set_rng_seed as set_rng_seed,

@@ -25,10 +25,10 @@ from torch_testing_shim._engine.unrun_body import (
     require_plain,
 )
 from torch_testing_shim._isolation.leaks import LeakError, Snapshot, leaks_since, take_snapshot
-from torch_testing_shim._isolation.seeds import set_rng_seed
 from torch_testing_shim._isolation.torch_state import (
     checked_default_dtype,
     kept_torch_state,
+    set_rng_seed,
 )
 from torch_testing_shim._program.notes import note
 from torch_testing_shim._program.selection import test_name

@@ -30,7 +30,7 @@ from torch_testing_shim._engine.rank_steps import cleanup_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings

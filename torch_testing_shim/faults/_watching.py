@@ -49,11 +49,6 @@ TRANSFERS: Mapping[str, str] = {
     "irecv": "recv",
     "batch_p2p_ops": "batch_isend_irecv",
 }
-#: Operators there that communicate nothing by themselves.
-NO_COMMUNICATION = frozenset(
-    {"wait_tensor", "wait_tensors", "check_for_nan", "_wrap_tensor_autograd", "mesh_get_process_group"}
-)
-
 _NAMESPACES = ("c10d", "_c10d_functional", "_dtensor")
 _C10D_FILE = dist.distributed_c10d.__file__
 

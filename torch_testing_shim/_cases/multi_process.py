@@ -201,7 +201,7 @@ class MultiProcessTestCase(RankTestCase):
         finally:
             self._close_pipes()
         if read_settings().show_output:
-            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.processes_left))):
+            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.running.processes_left))):
                 print(text, flush=True)
 
     def _check(self, fn: Callable[..., Any], seconds: float) -> None:
@@ -232,14 +232,14 @@ class MultiProcessTestCase(RankTestCase):
             ExitExpectation(ignored=True) if checks_itself else self._expectation,
             self._get_timedout_process_traceback if has_own_look else _do_nothing,
         )
-        self._rank_records = rank_records(self._outcomes, self._ranks.started)
+        self._rank_records = rank_records(self._outcomes, self._ranks.running.started)
         if any(outcome.status.is_hang for outcome in self._outcomes):
             self._judge()
 
     def _judge(self) -> None:
         if not self._outcomes:
             self._join()
-        raise_verdict(self._outcomes, self._expectation, self._ranks.processes_left)
+        raise_verdict(self._outcomes, self._expectation, self._ranks.running.processes_left)
 
     def _check_return_codes(self, fn: Callable[..., Any], elapsed_time: float = 0.0) -> None:
         """Raise the verdict of the ranks; `_join_processes` calls it when they have ended. A subclass that overrides it

@@ -14,12 +14,12 @@ from contextlib import suppress
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.outcome import RankOutcome
 
-_READ_BYTES = 1 << 16
+#: More than a pipe holds, so that one read takes all that is there. A rank that writes without end cannot hold the
+#: controller.
+_READ_BYTES = 1 << 20
 #: The longest line, in bytes. An outcome takes some 100 kB at most, a traceback of 200,000 characters in JSON's escapes
 #: 2.4 MB.
 _LINE_BYTES = 1 << 22
-#: Bytes that are read at a time, so that a rank which writes without end cannot hold the controller.
-_READ_AT_A_TIME = 1 << 22
 #: Marks the outcome of a subtest.
 _SUBTEST = b"+"
 #: How long a rank that is done waits for the others, in seconds. Ranks that connect with each other were done up to
@@ -112,7 +112,9 @@ class ChannelReader:
         descriptors which are not its own.
         """
         with suppress(BlockingIOError):
-            self.at_end = not self._read_some()
+            arrived = os.read(self._descriptor, _READ_BYTES)
+            self.at_end = not arrived
+            self._buffer += arrived
         *lines, self._buffer = self._buffer.split(b"\n")
         if len(self._buffer) > _LINE_BYTES:
             self._buffer = b""
@@ -125,22 +127,6 @@ class ChannelReader:
                 else:
                     found = outcome
         return found
-
-    def _read_some(self) -> bool:
-        """Reads into the buffer; False at the end of the pipe.
-
-        Raises:
-            BlockingIOError: all that was there has been read.
-        """
-        chunks = []
-        try:
-            for _ in range(_READ_AT_A_TIME // _READ_BYTES):
-                chunks.append(os.read(self._descriptor, _READ_BYTES))
-                if not chunks[-1]:
-                    return False
-        finally:
-            self._buffer += b"".join(chunks)
-        return True
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -73,8 +73,7 @@ class PersistentRanks(TestRanks):
     @property
     def descriptors(self) -> frozenset[int]:
         """Descriptors that this process has open for the ranks."""
-        readers = self._running.readers if self._running is not None else []
-        return frozenset([*self._orders, *(reader.fileno() for reader in readers)])
+        return frozenset([*self._orders, *(reader.fileno() for reader in self.running.readers)])
 
     @property
     def _ends_by(self) -> float:
@@ -91,17 +90,15 @@ class PersistentRanks(TestRanks):
             for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
                 if path.exists():
                     os.truncate(path, 0)
-            if self._running is not None:
-                self._running.readers[rank].subtests.clear()
+            self.running.readers[rank].subtests.clear()
             os.write(orders, f"{method}\n".encode())
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has told how the test ended; at the deadline they are ended by force. Ends ranks that
         cannot be kept, and removes the folders that ranks shared."""
-        assert self._running is not None, "ranks are ordered before they are asked"
         stall_seconds = read_settings().stall_seconds
-        found = supervise(self._running, self._deadline, stall_seconds=stall_seconds, are_persistent=True)
+        found = supervise(self.running, self._deadline, stall_seconds=stall_seconds, are_persistent=True)
         kind = verdict(found).kind
         times = [outcome.ended_at for outcome in found]
         is_kept = kind is VerdictKind.PASSED or (
@@ -115,7 +112,7 @@ class PersistentRanks(TestRanks):
     @property
     def are_running(self) -> bool:
         """Whether they wait for orders or run a test. Another test's ranks may have been started in their place."""
-        return bool(self._orders) and self._running is not None and not self._running.is_closed
+        return bool(self._orders) and not self.running.is_closed
 
     def end_ranks(self) -> None:
         """Ends the ranks by force; their output stays."""
@@ -131,10 +128,10 @@ class PersistentRanks(TestRanks):
             RankError: one did not end well.
         """
         try:
-            if self._running is not None and self.are_running:
+            if self.are_running:
                 while self._orders:
                     os.close(self._orders.pop())
-                ends = supervise(self._running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))
+                ends = supervise(self.running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))
                 _check_ends([o for o in ends if o.exit_code != 0])
         finally:
             self.close()

@@ -50,10 +50,10 @@ class Frame:
     @property
     def is_entry(self) -> bool:
         """Whether the harness enters a rank here."""
-        return self.function == ENTRY and self.file.startswith(_HARNESS)
+        return self.function == ENTRY and self.is_harness
 
     @property
-    def _is_harness(self) -> bool:
+    def is_harness(self) -> bool:
         return self.file.startswith(_HARNESS)
 
     @property
@@ -104,14 +104,19 @@ def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
     return "\n".join(blocks)
 
 
+def frame_in(line: str) -> Frame | None:
+    """Returns the frame that a line of faulthandler's tells; None for another line."""
+    found = _FRAME.match(line)
+    return None if found is None else Frame(found["file"], int(found["line"]), found["function"])
+
+
 def main_thread(text: str) -> tuple[Frame, ...]:
     """Returns the frames of the main thread, innermost first; none where the text holds no stack. faulthandler writes
     the oldest thread last."""
     frames: list[Frame] = []
     for line in text.splitlines():
-        found = _FRAME.match(line)
-        if found is not None:
-            frames.append(Frame(found["file"], int(found["line"]), found["function"]))
+        if (frame := frame_in(line)) is not None:
+            frames.append(frame)
         elif "hread 0x" in line:
             frames = []
     return tuple(frames)
@@ -127,7 +132,7 @@ def place_of(frames: Sequence[Frame]) -> Place | None:
     own = frames[:entry]
     depth = next((depth for depth, frame in enumerate(own) if frame._is_users), None)
     if depth is None:
-        depth = next((depth for depth, frame in enumerate(own) if frame._is_harness), None)
+        depth = next((depth for depth, frame in enumerate(own) if frame.is_harness), None)
     if depth is None:
         return None
     caller, inner = own[depth], own[:depth]

@@ -67,6 +67,7 @@ class Channel(unittest.TestCase):
         os.write(self.descriptor, OUTCOME.to_json().encode()[:20])
         self.close_writer()
         self.assertIsNone(self.reader.read())
+        self.assertIsNone(self.reader.read())
         self.assertTrue(self.reader.at_end)
 
     def test_garbage_before_the_outcome_is_passed_over(self):

@@ -1,4 +1,4 @@
-"""What is equal, and what is said where it is not: `_comparison`, `_leaf_comparison` and `_normalization`."""
+"""What is equal, and what is said where it is not: `comparison` and `leaves`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch_testing_shim._shared.values import as_argument
 
 
 def add_setting_options(group: argparse._ArgumentGroup, *, in_runner: bool) -> None:
-    """Adds them; `dest` is the name of the setting, and the value of an option that is not given is None."""
+    """Adds them; `dest` is the name of the setting, and the value of an option that is not given is missing or None."""
     for name, row, option in _offered(in_runner):
         group.add_argument(*option.names, dest=name, default=None, help=option.help, **_kind(row, option))
 
@@ -23,7 +23,7 @@ def take_settings(given: dict[str, Any], *, in_runner: bool) -> Settings:
     Returns:
         The settings of the options that were given; all others are at their defaults.
     """
-    found = {name: given.pop(name) for name, _, _ in _offered(in_runner)}
+    found = {name: given.pop(name, None) for name, _, _ in _offered(in_runner)}
     return Settings(**{name: value for name, value in found.items() if value is not None})
 
 

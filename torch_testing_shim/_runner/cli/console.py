@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from torch_testing_shim._shared.exit_status import ExitStatus
 
 from .main import guarded, merge, run_command
+from .option_rows import as_path
 from .options import Options
-from .parser import as_path
 
 PROGRAM = "torch-testing-shim"
 USAGE = f"""\

@@ -20,8 +20,7 @@ from ..process.stop import StopNow, StopRequest
 from ..usage_error import UsageError
 from .arguments import CommandLine, make_options, read_command_line
 from .completion import answer_shell
-from .options import Options
-from .parser import PROGRAM
+from .options import PROGRAM, Options
 from .project import find_project, paths_among, tree_of, with_writable_reports
 from .project_table import read_table
 

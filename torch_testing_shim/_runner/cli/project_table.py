@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ..usage_error import UsageError, why
-from .parser import as_path, make_parser
+from .option_rows import as_path
+from .options import Options
+from .parser import make_parser
 
 FILE = "pyproject.toml"
 TABLE = "torch_testing_shim"
@@ -119,14 +121,19 @@ def _value(action: argparse.Action, value: object) -> object:
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise _Wrong(f"must be true or false, not {_shown(value)}")
-        return not isinstance(action, argparse._StoreFalseAction) if value else action.default
+        return not isinstance(action, argparse._StoreFalseAction) if value else _default(action)
     if action.nargs in ("+", "*"):
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise _Wrong(f"must be a list of strings, not {_shown(value)}")
         return [_one(action, one) for one in value]
     if action.nargs == "?" and isinstance(value, bool):
-        return action.const if value else action.default
+        return action.const if value else _default(action)
     return _one(action, value)
+
+
+def _default(action: argparse.Action) -> object:
+    """The value of an option that is not given; None for one of a setting."""
+    return getattr(Options(), action.dest, None)
 
 
 def _one(action: argparse.Action, value: object) -> object:

@@ -48,8 +48,8 @@ class RunReports:
         self._options = options
         self._files = ReportFiles(options.report_html, options.trace, options.json_lines)
         self._files.check()
-        xml_folder = Path(options.xml_folder or tree.reports / "python-unittest")
-        self._junit = JUnitReport(xml_folder) if options.save_xml else None
+        xml_folder = Path(options.save_xml or tree.reports / "python-unittest")
+        self._junit = JUnitReport(xml_folder) if options.save_xml is not None else None
         self._actions = read_github_actions()
         self._started_at, self._started = time.time(), time.monotonic()
         self.display = self._display(tree, expected)

@@ -2,8 +2,8 @@
 
 Settings:
 
-    settings            the one reader of the environment: the table of settings, and what it says of a run
-    setting_rows        the declaration of one setting: variable, reader, default, meaning, option
+    settings            the one reader of the environment
+    setting_rows        the table of settings: variable, meaning, reader, default, option
     setting_options     the options that set settings, for test files and for run_test.py
     values              values given as text, in a variable or on a command line
     hardware            `hw_classification` of test classes, and the choice of tests by it

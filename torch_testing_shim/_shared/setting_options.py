@@ -1,4 +1,4 @@
-"""The options that set settings, for test files and for run_test.py: from the table in `settings`."""
+"""The options that set settings, for test files and for run_test.py: from the table in `setting_rows`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from torch_testing_shim._shared.setting_rows import Option, Setting
-from torch_testing_shim._shared.settings import SETTINGS, Settings
+from torch_testing_shim._shared.setting_rows import SETTINGS, Option, Setting, Settings
 from torch_testing_shim._shared.values import as_argument
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 from torch_testing_shim._shared.journal_reading import JournalReader
 
-from ..report.events import Watcher
+from ..report.progress import RunningProcess
 from ..result import FileEnding
 from ..usage_error import UsageError
 from .child_process import ChildProcess
@@ -70,7 +70,7 @@ class FileProcess:
         command: FileCommand,
         folder: Path,
         starter: Starter,
-        watcher: Watcher,
+        watcher: RunningProcess,
         shown: Shown = lambda entry, device: entry,
         *,
         seconds: float | None = None,

@@ -27,7 +27,8 @@ from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
 from ..plan.sharding import part_count
 from ..plan.tree import Tree
-from ..report.events import RunReport, Watcher
+from ..report.progress import RunningProcess
+from ..report.session import Display
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
 from .build_command import build_command
@@ -67,7 +68,7 @@ class RunPlan:
 
 
 def run_all(
-    plan: RunPlan, *, scratch: Path, stop: StopRequest, report: RunReport, say: Callable[[str], None]
+    plan: RunPlan, *, scratch: Path, stop: StopRequest, report: Display, say: Callable[[str], None]
 ) -> RunSummary:
     """Run the files, and report each as it ends.
 
@@ -90,12 +91,12 @@ def run_all(
 class _Running:
     order: RunOrder
     process: FileProcess
-    watcher: Watcher
+    watcher: RunningProcess
     lease: Lease
 
 
 class _Schedule:
-    def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: RunReport, starter: Starter) -> None:
+    def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: Display, starter: Starter) -> None:
         self._plan, self._options = plan, plan.options
         self._scratch, self._stop, self._report, self._starter = scratch, stop, report, starter
         self._facts = {file.name: read_facts(plan.tree.path(file.name)) for file in plan.files}

@@ -95,7 +95,7 @@ def _line(process: RunningProcess) -> str:
 
 
 class RunningProcess:
-    """One running process of a file (a `Watcher`).
+    """One running process of a file: it is told what the process does, and tells a report.
 
     Args:
         file: the file's name.
@@ -128,13 +128,16 @@ class RunningProcess:
         return f"{self.file} ({self.part})" if self.part else self.file
 
     def on_output(self, chunk: bytes) -> None:
+        """The process has printed `chunk`."""
         if self._take_output is not None:
             self._take_output(chunk)
 
     def on_journal(self, news: JournalNews) -> None:
+        """Its journal has grown."""
         self.news = news
         self._take_tests(self, news.entries)
 
     def on_look(self) -> None:
+        """Time has passed."""
         if self._take_look is not None:
             self._take_look()

@@ -26,7 +26,10 @@ from .github import GitHubReport
 from .junit import JUnitReport
 from .markdown import append_step_summary, markdown_of
 from .recorded_run import RecordedRun, RunFacts, describe_machine
-from .terminal import OutputMode, TerminalReport, make_console
+from .terminal import TerminalReport, make_console
+
+#: Sees the progress of a run.
+Display = TerminalReport | GitHubReport
 
 
 class RunReports:
@@ -38,7 +41,7 @@ class RunReports:
         expected: files -> recorded durations, in seconds; for the time left.
 
     Attributes:
-        display: sees the progress of the run (a `RunReport`).
+        display: sees the progress of the run.
 
     Raises:
         UsageError: a report cannot be written.
@@ -54,13 +57,13 @@ class RunReports:
         self._started_at, self._started = time.time(), time.monotonic()
         self.display = self._display(tree, expected)
 
-    def _display(self, tree: Tree, expected: Mapping[str, float]) -> TerminalReport | GitHubReport:
+    def _display(self, tree: Tree, expected: Mapping[str, float]) -> Display:
         options = self._options
         if self._actions is not None and not options.pipe_logs:
             return GitHubReport(sys.stdout.buffer, self._actions, tree, is_verbose=options.verbose)
         raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
-        mode = OutputMode.PREFIXED if options.pipe_logs else None
-        return TerminalReport(make_console(), raw_output, mode=mode, expected=expected, jobs=options.jobs)
+        is_prefixed, jobs = options.pipe_logs, options.jobs
+        return TerminalReport(make_console(), raw_output, is_prefixed=is_prefixed, expected=expected, jobs=jobs)
 
     def __enter__(self) -> RunReports:
         self.display.__enter__()

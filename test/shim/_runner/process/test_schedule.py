@@ -24,7 +24,6 @@ from torch_testing_shim._runner.process.command import FileCommand
 from torch_testing_shim._runner.process.schedule import RunPlan, run_all
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.process.stop import StopRequest
-from torch_testing_shim._runner.report.events import Watcher
 from torch_testing_shim._runner.result import FileResult, RunSummary
 from torch_testing_shim._shared import journal_reading
 from torch_testing_shim._shared.expectations import FileExpectations
@@ -77,19 +76,19 @@ class Report:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.open: list[Watcher] = []
+        self.open: list[Listener] = []
         self.watchers: list[Listener] = []
 
     def run_started(self, files: object) -> None:
         self.told.append("run")
 
-    def process_started(self, file: str, part: str = "") -> Watcher:
+    def process_started(self, file: str, part: str = "") -> Listener:
         self.told.append(f"start {file}")
         self.watchers.append(Listener())
         self.open.append(self.watchers[-1])
         return self.open[-1]
 
-    def process_ended(self, watcher: Watcher) -> None:
+    def process_ended(self, watcher: Listener) -> None:
         self.open.remove(watcher)
 
     def file_ended(self, result: FileResult) -> None:
@@ -205,7 +204,7 @@ class ScheduleTest(TestCase):
     def test_a_run_that_breaks_off_kills_what_runs(self) -> None:
         self.write("test_a", seconds=300)
 
-        def breaks(watcher: Watcher) -> None:
+        def breaks(watcher: Listener) -> None:
             raise KeyError("a report's own fault")
 
         with mock.patch.object(Listener, "on_look", breaks), self.assertRaises(KeyError):

@@ -14,9 +14,11 @@ last whole run of its file is dropped. The order in which files are merged does 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch_testing_shim._shared.records import read_record
 
 from ..plan.selection import FileSelection
 from ..result import FileResult, RunSummary
@@ -162,20 +164,11 @@ def parse_times(text: str | bytes) -> Times:
         raise ValueError("it has a record that is no time") from error
 
 
-def _parse_file(record: dict[str, object]) -> FileTime:
-    tests: dict[str, dict[str, object]] = record["tests"]  # type: ignore[assignment]
-    seconds = record["seconds"]
-    return FileTime(
-        at=0.0 if seconds is None else _number(record["at"]),
-        seconds=None if seconds is None else _number(seconds),
-        tests={
-            str(name): TestTime(_number(test["at"]), _number(test["seconds"]), int(_number(test["ranks"])))
-            for name, test in tests.items()
-        },
-    )
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise TypeError(value)
-    return float(value)
+def _parse_file(record: dict[str, Any]) -> FileTime:
+    tests = {name: read_record(TestTime, test) for name, test in record["tests"].items()}
+    whole = {"seconds": None, "at": 0.0} if record["seconds"] is None else {}
+    file = read_record(FileTime, record, tests=tests, **whole)
+    numbers = [file.at, file.seconds or 0.0, *(number for test in tests.values() for number in vars(test).values())]
+    if min(numbers) < 0:
+        raise ValueError(numbers)
+    return file

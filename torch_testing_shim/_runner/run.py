@@ -45,9 +45,8 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
         begin_failed_list(options.write_failed)
     if options.coverage:
         begin_coverage(tree.reports)
-    recorded = history.recorded(selected)
-    reports = RunReports(options, tree, recorded.seconds)
-    plan = RunPlan(selected, tree, options, recorded, judged, reports.finish_file)
+    reports = RunReports(options, tree, history.times.expected(selected))
+    plan = RunPlan(selected, tree, options, history.times, judged, reports.finish_file)
     with _scratch_folder() as scratch, reports:
         summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=partial(_note, options.program))
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)

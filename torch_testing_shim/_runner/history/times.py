@@ -70,6 +70,10 @@ class Times:
 
     files: Mapping[str, FileTime] = field(default_factory=dict)
 
+    def of_file(self, name: str) -> FileTime:
+        """The durations of a file; one without any where it has no record."""
+        return self.files.get(name, FileTime())
+
     def to_json(self) -> str:
         files = {name: asdict(file) for name, file in sorted(self.files.items())}
         return json.dumps({"version": VERSION, "files": files}, indent=1) + "\n"
@@ -80,26 +84,11 @@ class Times:
         return {name: seconds for name, seconds in found.items() if seconds is not None}
 
     def _seconds(self, selection: FileSelection) -> float | None:
-        file = self.files.get(selection.name, FileTime())
+        file = self.of_file(selection.name)
         chosen = {name for name in file.tests if selection.has(name)}
         if selection.tests or file.seconds is None:
             return sum(file.tests[name].seconds for name in chosen) if chosen else file.seconds
         return max(0.0, file.seconds - sum(test.seconds for name, test in file.tests.items() if name not in chosen))
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The records of the selected files, by file name. A file without a record is left out.
-
-    Attributes:
-        seconds: the duration of the file, all of its processes together.
-        tests: the duration of each of its tests, in seconds, by "Class.test".
-        ranks: the most ranks that one of its tests had.
-    """
-
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    tests: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 def merge_times(several: Iterable[Times]) -> Times:

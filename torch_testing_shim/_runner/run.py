@@ -24,7 +24,7 @@ from .process.stop import StopRequest
 from .report.session import RunReports
 from .report.wording import skip_reasons, slowest_tests
 from .result import RunSummary
-from .usage_error import UsageError
+from .usage_error import UsageError, extra_for
 
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
@@ -61,10 +61,8 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
 def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) -> RunJudgement:
     if options.expectations is None:
         return NothingExpected()
-    try:
+    with extra_for("--expectations needs"):
         from .expectations.judged_run import JudgedRun, what_is_listed
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--expectations needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return JudgedRun(options, what_is_listed(tree, selected, _whole_files(selected, options)))
 
 

@@ -17,7 +17,7 @@ from ..plan.choice import choose
 from ..plan.tree import Tree
 from ..process.build_command import build_command
 from ..process.stop import StopNow, StopRequest
-from ..usage_error import UsageError
+from ..usage_error import UsageError, extra_for
 from .arguments import CommandLine, make_options, read_command_line
 from .completion import answer_shell
 from .options import PROGRAM, Options
@@ -108,29 +108,23 @@ def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
         return _print_lines(file.name for file in selected)
     if options.dry_run:
         return _print_lines(str(build_command(file, options, tree)) for file in selected)
-    try:
+    with extra_for("running tests needs"):
         from ..run import run  # only here: `--list` is quick because it does not need what a run needs
-    except ModuleNotFoundError as error:
-        raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return run(selected, options, tree, history, stop)
 
 
 def merge(options: Options) -> int:
     """Merges the reports of several runs; returns the verdict over all of them."""
-    try:
+    with extra_for("merging reports needs"):
         from .merge_command import merge_reports
-    except ModuleNotFoundError as error:
-        raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return merge_reports(options.merge_reports, options.report_html, options.program)
 
 
 def _import_disabled(options: Options, tree: Tree) -> int:
     """Makes expectations of PyTorch's list of disabled tests."""
     assert options.import_disabled_tests is not None
-    try:
+    with extra_for("expectations need"):
         from ..expectations.import_disabled import import_disabled_tests
-    except ModuleNotFoundError as error:
-        raise UsageError(f"expectations need {error.name}: pip install 'torch-testing-shim[runner]'") from error
     files = {name: tree.path(name) for name in tree.names}
     return _print_lines([import_disabled_tests(*options.import_disabled_tests, options.platforms, files)])
 

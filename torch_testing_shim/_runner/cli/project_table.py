@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..usage_error import UsageError, why
+from ..usage_error import UsageError, extra_for, refusal
 from .option_rows import as_path
 from .options import Options
 from .parser import make_parser
@@ -72,13 +72,10 @@ class _Wrong(ValueError):
 
 
 def _table_of(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = why(error) if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"cannot read {str(path)!r}: {reason}") from error
+    with refusal(f"read {str(path)!r}"):
+        text = path.read_text(encoding="utf-8")
     if TABLE not in text:
         return {}
     read = _toml_reader()
@@ -100,10 +97,8 @@ def _toml_reader() -> Callable[[str], Mapping[str, Any]]:
     else:
         reader: Callable[[str], Mapping[str, Any]] = tomllib.loads
         return reader
-    try:
+    with extra_for(f"reading {FILE} needs"):
         import tomlkit
-    except ModuleNotFoundError as error:
-        raise UsageError(f"reading {FILE} needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return lambda text: tomlkit.parse(text).unwrap()
 
 

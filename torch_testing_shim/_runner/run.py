@@ -13,7 +13,7 @@ from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
 from torch_testing_shim._shared.settings import read_temporary_folder
 
 from .cli.options import Options
-from .expectations.judgement import NothingExpected, RunJudgement
+from .expectations.judgement import RunJudgement
 from .history.failed_tests import begin_failed_list, failed_lines, write_failed_list
 from .history.tree_history import History
 from .plan.selection import FileSelection
@@ -60,7 +60,7 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
 
 def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) -> RunJudgement:
     if options.expectations is None:
-        return NothingExpected()
+        return RunJudgement()
     with extra_for("--expectations needs"):
         from .expectations.judged_run import JudgedRun, what_is_listed
     return JudgedRun(options, what_is_listed(tree, selected, _whole_files(selected, options)))

@@ -2,7 +2,6 @@
 
 main              run_test.py from beginning to end: options, choice of files, a list or a dry run or the run
 console           the console script `torch-testing-shim`: `run`, `list` and `merge` in any repository
-merge_command     merges the reports of several runs into one verdict
 
 options           one frozen `Options`: the table of the command line
 option_rows       the declaration of one option, and the readers of values

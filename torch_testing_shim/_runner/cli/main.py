@@ -116,7 +116,7 @@ def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
 def merge(options: Options) -> int:
     """Merges the reports of several runs; returns the verdict over all of them."""
     with extra_for("merging reports needs"):
-        from .merge_command import merge_reports
+        from ..report.merge_reports import merge_reports
     return merge_reports(options.merge_reports, options.report_html, options.program)
 
 

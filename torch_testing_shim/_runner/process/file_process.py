@@ -12,8 +12,8 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,14 +39,6 @@ FULL_BYTES = 1 << 16
 
 #: A test's entry and the device type that it ran on -> the entry as people see it.
 Shown = Callable[[JournalEntry, str], JournalEntry]
-
-
-@contextmanager
-def _removed_at_the_end(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class FileProcess:
@@ -124,7 +116,7 @@ class FileProcess:
         self._life.close()
 
     def _live(self) -> Waiting:
-        with _removed_at_the_end(self._folder):
+        try:
             try:
                 (self._folder / "tmp").mkdir(mode=0o700, parents=True)
                 output = OutputFile(self._folder / "output.txt")
@@ -132,6 +124,8 @@ class FileProcess:
                 raise UsageError(f"cannot start {self._command.name}: {error}") from error
             with closing(output), closing(self._journal):
                 yield from self._live_with(output)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _live_with(self, output: OutputFile) -> Waiting:
         mark = uuid.uuid4().hex

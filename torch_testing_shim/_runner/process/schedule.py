@@ -21,7 +21,7 @@ from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
 from ..cli.options import Options
-from ..expectations.judgement import NothingExpected, RunJudgement
+from ..expectations.judgement import RunJudgement
 from ..history.times import Times
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
@@ -31,12 +31,11 @@ from ..report.progress import RunningProcess
 from ..report.session import Display
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
-from .build_command import build_command
+from .build_command import RerunLines, build_command
 from .child_process import reap_orphans
 from .command import FileCommand
 from .file_life import FileLife
 from .file_process import FileProcess, Shown
-from .rerun_line import RerunLines
 from .retry import FinishedRun, RunKind, RunOrder
 from .slots import Budget, Lease, StartRules, slot_count
 from .start import Starter
@@ -63,7 +62,7 @@ class RunPlan:
     tree: Tree
     options: Options = field(default_factory=Options)
     times: Times = field(default_factory=Times)
-    judged: RunJudgement = field(default_factory=NothingExpected)
+    judged: RunJudgement = field(default_factory=RunJudgement)
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
 

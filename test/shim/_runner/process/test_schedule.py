@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.expectations.judgement import Judge, NothingExpected
+from torch_testing_shim._runner.expectations.judgement import Judge, RunJudgement
 from torch_testing_shim._runner.history.times import FileTime, TestTime, Times
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.tree import Tree
@@ -183,7 +183,7 @@ class ScheduleTest(TestCase):
         text = f"import unittest\nfrom mini_run import run_tests\nclass T(unittest.TestCase):\n{fails}run_tests()\n"
         (self.folder / "test_a.py").write_text(text)
         judge = Judge(FileExpectations((expectation("test_a::T.test_known"),)))
-        with mock.patch.object(NothingExpected, "judge_of", lambda judged, file: judge):
+        with mock.patch.object(RunJudgement, "judge_of", lambda judged, file: judge):
             self.run_files("test_a")
         known, new = (entry for news in self.report.watchers[0].news for entry in news.entries)
         self.assertEqual([TestStatus.EXPECTED_FAILURE, TestStatus.FAILED], [known.status, new.status])

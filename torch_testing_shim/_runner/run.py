@@ -28,14 +28,7 @@ from .usage_error import UsageError, extra_for
 
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
-    """Run the files with their reports and return the exit status.
-
-    Args:
-        selected: the files, in order.
-        options: the command line.
-        tree: the tree that they lie in.
-        history: the history of earlier runs; it is brought up to date.
-        stop: the user's wish to stop.
+    """Run the files in order, with their reports, and bring the history up to date; return the exit status.
 
     Raises:
         UsageError: the run cannot get something that it needs.

@@ -16,12 +16,8 @@ from .parser import make_parser
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line that could be read.
-
-    Attributes:
-        given: values by the names of their fields, only of options that stand there.
-        file_arguments: the words after `--`.
-    """
+    """A command line that could be read: the values of the options that stand there, by the names of their fields, and
+    the words after `--`."""
 
     given: Mapping[str, Any]
     file_arguments: tuple[str, ...] = ()
@@ -33,7 +29,7 @@ class CommandLine:
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
-    """Reads a command line of `run_test.py` that no project's table stands behind.
+    """Read a command line of `run_test.py` without the table of a project.
 
     Raises:
         SystemExit: with 2 after a message where the arguments are wrong, with 0 after `--help`.
@@ -42,10 +38,10 @@ def parse_options(arguments: Sequence[str]) -> Options:
 
 
 def read_command_line(arguments: Sequence[str], program: str = PROGRAM) -> CommandLine:
-    """Reads a command line, without the program's name.
+    """Read a command line, without the program's name.
 
     Raises:
-        SystemExit: as above.
+        SystemExit: with 2 after a message where the arguments are wrong, with 0 after `--help`.
     """
     own, file_arguments = _split_at_dashes(arguments)
     return CommandLine(vars(make_parser(program).parse_intermixed_args(own)), file_arguments)
@@ -55,9 +51,7 @@ def make_options(line: CommandLine, table: Mapping[str, Any], program: str = PRO
     """The options of a command line.
 
     Args:
-        line: the command line.
         table: values by the names of their fields, which hold where the command line has none.
-        program: how the command is called.
 
     Raises:
         SystemExit: with 2 after a message where options do not go together.

@@ -41,9 +41,7 @@ class DisabledTest:
     """One test of the list.
 
     Attributes:
-        method: the test method's name.
         module: the module of the class, "__main__" where it is not named.
-        test_class: the class's name.
         issue: the address of the issue.
         platforms: the platforms on which it is disabled; empty for all.
     """

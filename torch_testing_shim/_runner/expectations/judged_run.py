@@ -34,10 +34,6 @@ def what_is_listed(tree: Tree, selected: Sequence[FileSelection], whole_files: f
 class JudgedRun(RunJudgement):
     """The expectations of a run with `--expectations`.
 
-    Args:
-        options: the command line; it names the file.
-        listed: the tests that the run lists.
-
     Raises:
         UsageError: the file cannot be read, has mistakes, or cannot be updated where that is asked for.
     """

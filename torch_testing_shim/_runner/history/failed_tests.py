@@ -40,7 +40,6 @@ def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files:
 
     Args:
         known: the lines known before.
-        summary: the run.
         whole_files: the names of the files that ran as a whole: their known lines are out of date, even those of tests
             that are gone.
     """

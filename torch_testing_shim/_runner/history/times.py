@@ -112,7 +112,6 @@ def times_of(summary: RunSummary, whole: Collection[str], now: float) -> Times:
     """Return the durations of a run.
 
     Args:
-        summary: the run.
         whole: the names of the files of which all tests were selected.
         now: the present, in seconds since the epoch, for a file without a start time.
     """

@@ -132,13 +132,7 @@ def _checked(record: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class History:
-    """The history of one tree.
-
-    Attributes:
-        failed: the tests that failed when they ran last.
-        times_path: the times file.
-        times: its content.
-    """
+    """The history of one tree: the tests that failed when they ran last, and the times file with its content."""
 
     failed: FailedRecord
     times_path: Path
@@ -155,7 +149,6 @@ class History:
         """Add a run to the history; return a sentence about each file that could not be written.
 
         Args:
-            summary: the run.
             whole_files: the names of the files of which nothing was left out.
         """
         problem = self.failed.write(failures_known_after(self.failed.lines, summary, whole_files))

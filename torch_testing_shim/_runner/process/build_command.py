@@ -80,12 +80,7 @@ def rerun_line(command: FileCommand) -> str:
 
 @dataclass(frozen=True)
 class RerunLines:
-    """Puts the line into the reports of failures.
-
-    Attributes:
-        options: the command line.
-        tree: the tree that the files lie in.
-    """
+    """Puts the line into the reports of failures."""
 
     options: Options
     tree: Tree

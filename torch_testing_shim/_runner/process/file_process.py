@@ -45,10 +45,7 @@ class FileProcess:
     """A process with its output and journal.
 
     Args:
-        command: what it runs.
         folder: a folder of its own, which does not exist yet; it is removed at the end.
-        starter: starts it.
-        watcher: sees its progress.
         shown: makes of each test's entry, once, the entry that the watcher sees.
         seconds: how long it may take; None for as long as it likes.
         is_warm: it is worth a warm interpreter.

@@ -51,10 +51,7 @@ class RunPlan:
 
     Attributes:
         files: the files that run, in order; each file once.
-        tree: the tree that they lie in.
-        options: the command line.
         times: durations and ranks of earlier runs.
-        judged: judges results by the expectations.
         finish: gets a file's result before it is reported, to write a report about it, and returns it.
     """
 
@@ -73,8 +70,6 @@ def run_all(
 
     Args:
         scratch: a folder in which every process has one of its own while it runs.
-        stop: the user's wish to stop.
-        report: sees the progress.
         say: prints one line about how files are run.
     """
     starter = Starter(scratch, say, is_cold=plan.options.cold)

@@ -19,13 +19,7 @@ from .trace import trace_json
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The paths of the reports that the user wants; None for no such report.
-
-    Attributes:
-        html: the page.
-        trace: the trace for Perfetto.
-        json_lines: the records.
-    """
+    """The paths of the reports that the user wants; None for no such report."""
 
     html: Path | None = None
     trace: Path | None = None

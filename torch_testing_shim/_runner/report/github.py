@@ -163,7 +163,6 @@ def failure_annotation(failure: Failure, path: str, *, level: str = "error") -> 
     """The command that shows a failure beside the code.
 
     Args:
-        failure: what failed.
         path: where its test file lies, below the repository's root.
         level: "error", "warning" or "notice".
     """

@@ -127,12 +127,8 @@ def _contradiction(run: RecordedRun) -> str:
 
 
 def merge_reports(folders: Sequence[Path], page: Path | None, program: str) -> int:
-    """Merges the reports below each of `folders` and returns the exit status: the verdict over all runs.
-
-    Args:
-        folders: a folder for each group of shards.
-        page: where the HTML page is to be written, or None.
-        program: how the command is called.
+    """Merge the reports below each of `folders`, one for each group of shards, and write the HTML page where that is
+    wanted; return the exit status: the verdict over all runs.
 
     Raises:
         UsageError: the page cannot be written.

@@ -98,8 +98,7 @@ class RunningProcess:
     """One running process of a file: it is told what the process does, and tells a report.
 
     Args:
-        file: the file's name.
-        part: the part of it that the process runs; empty for all of it.
+        part: the part of the file that the process runs; empty for all of it.
         take_tests: gets the tests that have ended since it was last called.
         take_output: gets the output of the process.
         take_look: called now and then.

@@ -37,7 +37,6 @@ class RunReports:
 
     Args:
         options: which reports are written and shown.
-        tree: the tree whose files run.
         expected: files -> recorded durations, in seconds; for the time left.
 
     Attributes:
@@ -84,7 +83,6 @@ class RunReports:
         A run that passed fails where a report could not be written.
 
         Args:
-            summary: the result of the run.
             lists: lines that the user asked to read at the end.
         """
         run = RecordedRun(self._facts(summary.exit_status), summary)

@@ -48,7 +48,6 @@ def take_shard(
 
     Args:
         selected: the files of all shards together.
-        shard: which of them.
         seconds: files' names -> the seconds that they are expected to take (see `Times.expected`).
     """
     return plan_shards(selected, shard.count, seconds)[shard.index - 1]

@@ -32,21 +32,6 @@ from torch_testing_shim._skips.flags import FILE_SCHEMA
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = [
-    "FSDP",
-    "DEVICEInitMode",
-    "FSDPTest",
-    "FSDPTestContinuous",
-    "FSDPTestMixin",
-    "FSDPTestMultiThread",
-    "device_count",
-    "device_type",
-    "distributed_backend",
-    "get_devtype",
-    "reason_not_to_run",
-    "wrap",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _FACE = "torch_testing_shim.common_fsdp"

@@ -19,8 +19,6 @@ from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.running_ranks import too_few
 from torch_testing_shim._shared.main_part import PACKAGE
 
-__all__ = ["RankCall", "calls_of_its_own", "has_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

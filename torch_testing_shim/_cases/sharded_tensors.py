@@ -31,20 +31,6 @@ from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._upstream.graft import assigned
 from torch_testing_shim._upstream.redirect import is_installed
 
-__all__ = [
-    "MyShardedModel1",
-    "MyShardedModel2",
-    "ShardedTensorTestBase",
-    "chunk_sharding_specs",
-    "clone_module_parameter",
-    "gen_binary_op_func",
-    "generate_chunk_sharding_specs_for_test",
-    "generate_enumerable_sharding_specs_for_test",
-    "generate_local_weight_sharding_params_for_test",
-    "rank_placements",
-    "with_comms",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 TestFunction = Callable[..., Any]

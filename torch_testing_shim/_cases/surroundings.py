@@ -19,17 +19,6 @@ from torch_testing_shim._engine.devices import accelerator_in_use, device_in_use
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._skips.flags import FILE_SCHEMA
 
-__all__ = [
-    "accelerators",
-    "cleanup_temp_dir",
-    "core_dumps_disabled",
-    "init_multigpu_helper",
-    "initialize_temp_directories",
-    "verify_ddp_error_logged",
-    "with_dist_debug_levels",
-    "with_nccl_blocking_wait",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])

@@ -20,24 +20,6 @@ from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._skips.flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM, settings_or_default
 from torch_testing_shim._upstream.graft import grafted
 
-__all__ = [
-    "PLATFORM_SUPPORTS_CUDNN_ATTENTION",
-    "PLATFORM_SUPPORTS_FLASH_ATTENTION",
-    "PLATFORM_SUPPORTS_FUSED_ATTENTION",
-    "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION",
-    "Capability",
-    "LazyFlag",
-    "SM80OrLater",
-    "SM89OrLater",
-    "SM90OrLater",
-    "evaluate_platform_supports_symm_mem",
-    "has_multicast_memory",
-    "know_capabilities",
-    "requires_capabilities",
-    "rocm_arch",
-    "sm_is_or_higher_than",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])

@@ -20,26 +20,6 @@ from torch.distributed import ReduceOp
 from torch.futures import Future
 from torch.utils import _pytree
 
-__all__ = [
-    "AllGather",
-    "AllReduce",
-    "AllToAll",
-    "AllToAllBase",
-    "Broadcast",
-    "Gather",
-    "Receipt",
-    "ReduceScatter",
-    "Scatter",
-    "binop_reduce",
-    "bitwise_reduce",
-    "by",
-    "described",
-    "flatten_list",
-    "listed",
-    "ret_work",
-    "rows_of",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Tensors = Sequence[torch.Tensor]

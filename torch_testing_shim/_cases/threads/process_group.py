@@ -38,13 +38,6 @@ from torch_testing_shim._cases.threads.thread_world import (
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_rendezvous import Call, Rendezvous
 
-__all__ = [
-    "ProcessLocalGroup",
-    "create_threaded_pg",
-    "install_threaded_pg",
-    "uninstall_threaded_pg",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _BACKEND = "threaded"

@@ -63,7 +63,7 @@ def reason_not_to_run(ranks: int) -> str | None:
     return missing_device(device_type(), ranks) or missing_backend(distributed_backend(), ranks)
 
 
-def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
+def _device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments for FSDP: those given, and where there is no accelerator the CPU as the device."""
     is_cpu = torch.device(device_type()).type == "cpu"
     return {"device_id": torch.device("cpu"), **fsdp_kwargs} if is_cpu else fsdp_kwargs
@@ -73,7 +73,7 @@ class _ForDevice(type(FullyShardedDataParallel)):  # type: ignore[misc]  # its m
     """Makes instances of torch's class; torch would not accept others as its own."""
 
     def __call__(cls, module: nn.Module, *args: Any, **kwargs: Any) -> FullyShardedDataParallel:
-        return FullyShardedDataParallel(module, *args, **device_arguments(kwargs))
+        return FullyShardedDataParallel(module, *args, **_device_arguments(kwargs))
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, FullyShardedDataParallel)
@@ -87,7 +87,7 @@ class FSDP(FullyShardedDataParallel, metaclass=_ForDevice):
 
 def wrap(module: nn.Module, **wrap_overrides: Any) -> nn.Module:
     """Call torch's `wrap`, which follows the context around it, for the device in use."""
-    return torchs_wrap(module, **device_arguments(wrap_overrides))
+    return torchs_wrap(module, **_device_arguments(wrap_overrides))
 
 
 def get_devtype() -> torch.device:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 
-SUGGESTIONS = 3
+_SUGGESTIONS = 3
 
 
 class SelectionError(ValueError):
@@ -138,7 +138,7 @@ def _check(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> None:
     problems = []
     for name in wanted:
         if name not in known and not any(one.startswith(f"{name}.") for one in known):
-            nearest = difflib.get_close_matches(name, known, SUGGESTIONS)
+            nearest = difflib.get_close_matches(name, known, _SUGGESTIONS)
             hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
             problems.append(f"there is no test {name!r}{hint}")
     if problems:

@@ -26,7 +26,7 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 Answers = Mapping[str, Callable[[], bool]]
 
 #: The oldest cuDNN with attention.
-CUDNN_ATTENTION_VERSION = 90000
+_CUDNN_ATTENTION_VERSION = 90000
 #: Of AMD's GPUs, those with symmetric memory (torch 2.13).
 _ROCM_SYMMETRIC_MEMORY = ("gfx942", "gfx950")
 
@@ -82,7 +82,7 @@ def _has_cudnn_attention() -> bool:
     cudnn: Any = torch.backends.cudnn  # untyped in torch
     if not SM80OrLater or TEST_WITH_ROCM:
         return False
-    return bool((DRIVER.ask(cudnn.version) or 0) >= CUDNN_ATTENTION_VERSION)
+    return bool((DRIVER.ask(cudnn.version) or 0) >= _CUDNN_ATTENTION_VERSION)
 
 
 #: Kernels of attention that an accelerator has (upstream's names, torch 2.13), as torch or its package says; false on

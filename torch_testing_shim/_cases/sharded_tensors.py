@@ -24,7 +24,6 @@ from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, k
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
 from torch_testing_shim._skips.by_ranks import missing_backend
 from torch_testing_shim._skips.conditions import skip_where
-from torch_testing_shim._upstream.class_rest import TorchsRest
 from torch_testing_shim._upstream.graft import assigned
 from torch_testing_shim._upstream.redirect import is_installed
 
@@ -44,7 +43,6 @@ class ShardedTensorTestBase(MultiProcessTestCase):
     `ShardedTensorTestBase`, torch 2.13)."""
 
     __module__ = _FACE
-    rest_is_torchs = TorchsRest()
 
     @property
     def world_size(self) -> int:
@@ -79,6 +77,21 @@ class ShardedTensorTestBase(MultiProcessTestCase):
                 options.set_device_map(f"worker{peer}", {rank_device(self.rank): rank_device(peer)})
         connect: Any = rpc.init_rpc  # untyped in torch
         connect(f"worker{self.rank}", rank=self.rank, world_size=self.world_size, rpc_backend_options=options)
+
+    def init_comms(self, init_rpc: bool = True, backend: str = "nccl") -> None:
+        """Set up RPC, if wanted, and the process group."""
+        if init_rpc:
+            self.init_rpc()
+        self.init_pg(backend)
+
+    def destroy_comms(self, destroy_rpc: bool = True) -> None:
+        """Wait for all ranks, then take down RPC, if wanted, and the process group."""
+        dist.barrier()
+        if destroy_rpc:
+            from torch.distributed import rpc
+
+            rpc.shutdown()
+        dist.destroy_process_group()
 
     def assert_sharded_tensor_equal(self, st1: Any, st2: Any) -> None:
         """Fail unless two sharded tensors agree in metadata, sharding and the shards on this rank. Unlike upstream's,

@@ -34,22 +34,6 @@ def has_own(case: object, name: str) -> bool:
     return method is not None and getattr(method, "__module__", "").partition(".")[0] != PACKAGE
 
 
-def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:
-    """Check that a class overrides nothing that this harness does not call.
-
-    Args:
-        cls: the class.
-        base: the base class, of this package.
-        refused: names -> what this harness does instead.
-
-    Raises:
-        LaunchError: it overrides one.
-    """
-    for name, instead in refused.items():
-        if is_overridden(cls, base, name):
-            raise LaunchError(f"{cls.__name__} overrides {name}, which this harness does not call: {instead}")
-
-
 def takes(function: Callable[..., Any], *args: Any) -> bool:
     """Return whether a function can be called with these arguments: a hook may have those of an older torch."""
     try:

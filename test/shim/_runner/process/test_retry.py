@@ -175,6 +175,7 @@ class AgainTest(TestCase):
         self.assertEqual((), again(run(RETRY, 1, a=FAIL), retries=1))
         self.assertEqual((), again(run(RETRY, a=PASS), retries=2))
         self.assertEqual((), again(run(b=FAIL, is_stopped=True), retries=2))
+        self.assertEqual((), again(run(replace(FIRST, kind=RunKind.DISCOVER), 1, setUpModule=FAIL), retries=2))
 
     def test_a_failure_that_counts_as_none_does_not_run_again_and_some_run_again_more_often(self) -> None:
         def judge(entry: JournalEntry) -> JournalEntry:

@@ -118,7 +118,7 @@ class FormatUtilsTest(FormatTestCase, TestCase):
         self.assertEqual([], os.listdir(self.temp_dir))
 
     def _run(self, commands):
-        """Return exit code and output of each command line. They run at once: each spends its time on importing torch."""
+        """Return exit code and output of each command. They run at once: each takes its time to import torch."""
         program = [sys.executable, "-m", "torch.distributed.checkpoint.format_utils"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         processes = [subprocess.Popen([*program, *command], cwd=self.temp_dir, **pipes) for command in commands]

@@ -9,6 +9,7 @@ import warnings
 
 import torch
 import torch.distributed.checkpoint as dcp
+from checkpoint_abilities import needs_staged_copies
 from checkpoint_layouts import parts_of, place_of
 from torch.distributed._shard import sharded_tensor
 from torch.distributed._shard.sharding_spec import ChunkShardingSpec
@@ -238,11 +239,13 @@ class StagingInRanksTest(DTensorTestBase):
     def test_staged_sharded_tensors_can_be_saved(self):
         self._check_saved_once_staged(StateDictStager(), ["sharded"])
 
+    @needs_staged_copies
     @with_comms
     @with_temp_dir
     def test_shards_staged_by_the_blocking_stager_can_be_saved(self):
         self._check_saved_once_staged(staging.BlockingAsyncStager(), ["dtensor", "sharded"])
 
+    @needs_staged_copies
     @with_comms
     def test_the_blocking_stager_copies_at_once(self):
         weight = torch.arange(4.0, device=self.device_type)

@@ -2,16 +2,22 @@
 part in what is expected."""
 
 import random
+from collections.abc import Callable
 
 import torch
 
 from torch_testing_shim.common_utils import TestCase
 
-__all__ = ["ALL_DTYPES", "FLOATS", "assert_same_bits", "bits", "exact_values"]
+__all__ = ["ALL_DTYPES", "FLOATS", "about", "assert_same_bits", "bits", "exact_values"]
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 ALL_DTYPES = (*FLOATS, *INTEGERS, torch.bool, torch.complex64)
+
+
+def about(what: str) -> Callable[[str], str]:
+    """Put in front of a failure of `assertEqual` what it is about, so that its first line says it."""
+    return lambda message: f"{what}: {message}"
 
 
 def exact_values(name: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -21,7 +21,7 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from exact_values import assert_same_bits, exact_values
+from exact_values import about, assert_same_bits, exact_values
 from torch.distributed.checkpoint import state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
@@ -101,11 +101,11 @@ class AsyncProcessTest(DTensorTestBase):
         dcp.load(state, checkpoint_id=folder, no_dist=True)
         assert_same_bits(self, f"weight of {name}", state["weight"], whole(name))
         for rank in range(self.world_size):
-            self.assertEqual(state[f"of rank {rank}"], {"name": name})
+            self.assertEqual(state[f"of rank {rank}"], {"name": name}, about(f"name of rank {rank}"))
 
     def _only_child(self):
         children = multiprocessing.active_children()
-        self.assertEqual(1, len(children), f"this rank has started {children}")
+        self.assertEqual(1, len(children), about(f"number of {children}"))
         return children[0]
 
     @with_comms

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from exact_values import assert_same_bits, exact_values
+from exact_values import about, assert_same_bits, exact_values
 from safetensors_format import INDEX, Entry, needs_huggingface, read_file, read_index, write_file
 from torch.distributed._shard.sharded_tensor import Shard as LocalShard, init_from_local_shards
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
@@ -96,14 +96,14 @@ class HfSafetensorE2ETest(DTensorTestBase):
                     times[name][places] += 1
         for name in SHAPES:
             assert_same_bits(self, name, found[name], whole(name))
-            self.assertEqual(times[name], torch.ones_like(times[name]), f"{name} was written more than once")
+            self.assertEqual(times[name], torch.ones_like(times[name]), about(f"times that {name} was written"))
 
     def _assert_consolidated(self, folder, files_of):
         """Check the files that hold whole tensors, and their index."""
         count = max(files_of.values())
         names = {name: f"model-{index:05}-of-{count:05}.safetensors" for name, index in files_of.items()}
         size = sum(whole(name).numel() * 4 for name in files_of)
-        self.assertEqual(read_index(folder), (names, size))
+        self.assertEqual(read_index(folder), (names, size), about("index"))
         found = {
             name: entry for file in sorted(set(names.values())) for name, entry in read_file(folder / file).items()
         }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed.checkpoint as dcp
-from exact_values import ALL_DTYPES, FLOATS, assert_same_bits, exact_values
+from exact_values import ALL_DTYPES, FLOATS, about, assert_same_bits, exact_values
 from safetensors_format import INDEX, Entry, needs_huggingface, read_file, read_index, write_file
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -38,10 +38,12 @@ class HfTestCase(TestCase):
     def assert_file_holds(self, name, expected):
         """Check names, dtypes, shapes and bits of the tensors in a file."""
         found = read_file(self.folder / name)
-        self.assertEqual(sorted(found), sorted(expected), f"{name} holds {sorted(found)}")
+        self.assertEqual(sorted(found), sorted(expected), about(f"names in {name}"))
         for key, tensor in expected.items():
             wanted, entry = Entry.of(tensor), found[key]
-            self.assertEqual((entry.dtype, entry.shape), (wanted.dtype, wanted.shape), f"{key} is {entry}")
+            self.assertEqual(
+                (entry.dtype, entry.shape), (wanted.dtype, wanted.shape), about(f"dtype and shape of {key}")
+            )
             self.assertTrue(entry.data == wanted.data, f"{key}: other bytes in {name}")
 
     def files(self):

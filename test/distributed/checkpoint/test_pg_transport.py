@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from exact_values import ALL_DTYPES, assert_same_bits, bits, exact_values
+from exact_values import ALL_DTYPES, about, assert_same_bits, bits, exact_values
 from torch.distributed._shard.sharded_tensor import Shard as LocalShard, init_from_local_shards
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
@@ -59,18 +59,18 @@ class PGTransportTest(DTensorTestBase):
         """Compare containers by type, keys and order, tensors by bits and strides, anything else by `==`."""
         self.assertIs(type(actual), type(expected), f"{where} is a {type(actual).__name__}")
         if isinstance(expected, dict):
-            self.assertEqual(list(actual), list(expected), f"keys of {where}: {list(actual)}")
+            self.assertEqual(list(actual), list(expected), about(f"keys of {where}"))
             for key, value in expected.items():
                 self._assert_same_state(actual[key], value, f"{where}.{key}")
         elif isinstance(expected, list | tuple):
-            self.assertEqual(len(actual), len(expected), f"length of {where}: {len(actual)}")
+            self.assertEqual(len(actual), len(expected), about(f"length of {where}"))
             for index, value in enumerate(expected):
                 self._assert_same_state(actual[index], value, f"{where}.{index}")
         elif isinstance(expected, torch.Tensor):
             assert_same_bits(self, where, actual, expected)
-            self.assertEqual(actual.stride(), expected.stride(), f"{where}: stride is {actual.stride()}")
+            self.assertEqual(actual.stride(), expected.stride(), about(f"stride of {where}"))
         else:
-            self.assertEqual(actual, expected, f"{where} is {actual!r}")
+            self.assertEqual(actual, expected, about(where))
 
     def _nested_state(self, seed):
         matrix = self._values(f"matrix {seed}", (6, 5))
@@ -147,7 +147,7 @@ class PGTransportTest(DTensorTestBase):
                 self._assert_same_state(mine["rows"], new["rows"], "own rows")
                 self._assert_same_state(mine["some"], new["some"], "own some")
                 found = (received["rows"].data_ptr(), *(tensor.data_ptr() for tensor in received["some"]))
-                self.assertEqual(memory, found, "what was received lies in other memory")
+                self.assertEqual(memory, found, about("memory of what was received"))
 
     @with_comms
     def test_in_place_of_another_size_is_refused(self):
@@ -161,7 +161,7 @@ class PGTransportTest(DTensorTestBase):
             # The sender waits until somebody takes the tensor.
             dist.recv(torch.empty(48, dtype=torch.uint8, device=self.carrier), SENDER, tag=3)
         with agreed_between_ranks():
-            self.assertEqual(mine["rows"], torch.full((4, 2), 5.0), "the tensor was changed")
+            self.assertEqual(mine["rows"], torch.full((4, 2), 5.0), about("own rows"))
 
     @with_comms
     @parametrize("placement", [Shard(0), Shard(1), Replicate()])
@@ -176,7 +176,9 @@ class PGTransportTest(DTensorTestBase):
                 part = received["part"]
                 self.assertIs(type(part), DTensor)
                 assert_same_bits(self, "part", part.to_local(), expected)
-                self.assertEqual((part.shape, part.placements), (whole.shape, (placement,)))
+                self.assertEqual(
+                    (part.shape, part.placements), (whole.shape, (placement,)), about("shape and placements")
+                )
                 self.assertEqual(part.device_mesh, mesh)
 
     @with_comms
@@ -213,7 +215,7 @@ class PGTransportTest(DTensorTestBase):
             if self.rank != SENDER:
                 (arrived,) = received["sharded"].local_shards()
                 assert_same_bits(self, "shard", arrived.tensor, local(SENDER))
-                self.assertEqual(arrived.metadata.shard_offsets, [2 * SENDER, 0])
+                self.assertEqual(arrived.metadata.shard_offsets, [2 * SENDER, 0], about("offsets of the shard"))
                 self.assertEqual(received["sharded"].size(), torch.Size([2 * self.world_size, 3]))
 
     @with_comms

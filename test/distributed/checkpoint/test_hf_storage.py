@@ -41,9 +41,7 @@ class HfTestCase(TestCase):
         self.assertEqual(sorted(found), sorted(expected), about(f"names in {name}"))
         for key, tensor in expected.items():
             wanted, entry = Entry.of(tensor), found[key]
-            self.assertEqual(
-                (entry.dtype, entry.shape), (wanted.dtype, wanted.shape), about(f"dtype and shape of {key}")
-            )
+            self.assertEqual((entry.dtype, entry.shape), (wanted.dtype, wanted.shape), about(f"type of {key}"))
             self.assertTrue(entry.data == wanted.data, f"{key}: other bytes in {name}")
 
     def files(self):

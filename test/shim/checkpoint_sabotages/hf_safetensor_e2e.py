@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from torch.distributed.checkpoint import default_planner
 
 from checkpoint_sabotages.hf_storage import in_module, without_offsets
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import Sabotage
 
 #: The rank that does something wrong, where one is enough.
 GUILTY = 2
@@ -19,6 +20,14 @@ def _write_nothing(original: Any, writer: Any, plan: Any, planner: Any) -> Any:
     if dist.get_rank() == GUILTY:
         plan = dataclasses.replace(plan, items=[])
     return original(writer, plan, planner)
+
+
+def _write_twice(original: Any, writer: Any, plan: Any, planner: Any) -> Any:
+    written = original(writer, plan, planner)
+    if dist.get_rank() == GUILTY:
+        for path in Path(writer.path).glob(f"shard-{GUILTY + 1:05}-*.safetensors"):
+            shutil.copy(path, path.with_name(f"again-{path.name}"))
+    return written
 
 
 def _read_nothing(original: Any, reader: Any, plan: Any, planner: Any) -> Any:
@@ -44,10 +53,10 @@ SABOTAGES = [
         "even: 8 of 32 elements differ, the first at 16",
     ),
     Sabotage(
-        "every_rank_writes_all",
-        _LAYOUTS + "replicated",
-        lambda: replaced(default_planner, "dedup_save_plans", lambda _, plans, *args, **options: plans),
-        "even was written more than once",
+        "one_rank_writes_twice",
+        _LAYOUTS + "rows",
+        in_module(_STORAGE, "HuggingFaceStorageWriter.write_data", _write_twice),
+        "times that even was written: ",
     ),
     Sabotage(
         "parts_are_put_at_the_start",
@@ -59,7 +68,7 @@ SABOTAGES = [
         "a_rank_does_not_say_what_it_consolidated",
         "HfSafetensorE2ETest.test_all_ranks_consolidate_together",
         in_module(_CONSOLIDATION, "_consolidate_safetensors_files", _say_nothing),
-        "uneven",
+        "index: .*missing: 'uneven'",
     ),
     Sabotage(
         "one_rank_reads_nothing",

@@ -46,7 +46,7 @@ def _replicate(meta: Any, _: Any) -> None:
     from torch.distributed.tensor import Replicate
 
     (leaf,) = meta.non_tensor_leaves
-    leaf.spec = dataclasses.replace(leaf.spec, placements=(Replicate(),))
+    leaf.spec = type(leaf.spec)(leaf.spec.mesh, (Replicate(),), leaf.spec.tensor_meta)
 
 
 def _shift_shards(meta: Any, _: Any) -> None:
@@ -76,15 +76,13 @@ _NESTED = "PGTransportTest.test_nested_state_arrives_with_its_structure"
 
 SABOTAGES = [
     Sabotage("strides_are_lost", _NESTED, _described(stride=_contiguous), r"state\.model\.transposed: .* differ"),
-    Sabotage(
-        "a_view_starts_elsewhere", _NESTED, _described(storage_offset=0), r"state\.model\.some_columns: .* differ"
-    ),
-    Sabotage("numbers_are_changed", _NESTED, _prepared(_double_numbers), r"state\.optimizer\.0\.lr is 0\.2"),
+    Sabotage("views_start_elsewhere", _NESTED, _described(storage_offset=0), r"state\.model\.some_columns: .* differ"),
+    Sabotage("numbers_are_changed", _NESTED, _prepared(_double_numbers), r"state\.optimizer\.0\.lr: "),
     Sabotage(
         "two_tensors_are_swapped",
         "PGTransportTest.test_each_dtype_arrives_bit_for_bit",
-        _prepared(lambda _, tensors: [tensors[3], *tensors[1:3], tensors[2], *tensors[4:]]),
-        r"state\.torch\.",
+        _prepared(lambda _, tensors: [*tensors[:2], tensors[3], tensors[2], *tensors[4:]]),
+        r"state\.torch\.float16: .* differ",
     ),
     Sabotage(
         "what_is_passed_on_is_empty",
@@ -96,7 +94,7 @@ SABOTAGES = [
         "own_memory_is_not_used",
         "PGTransportTest.test_in_place",
         _into_new_memory,
-        r"own rows: 12 of 12 elements differ",
+        "own rows: .* differ",
     ),
     Sabotage(
         "another_size_is_taken",
@@ -108,7 +106,7 @@ SABOTAGES = [
         "a_part_is_called_the_whole",
         "PGTransportTest.test_dtensor_arrives_as_the_senders_part_placement0",
         _prepared(_replicate),
-        r"Replicate\(\)",
+        "placements: ",
     ),
     Sabotage(
         "a_replica_gets_zeros",
@@ -120,7 +118,7 @@ SABOTAGES = [
         "shards_lie_elsewhere",
         "PGTransportTest.test_sharded_tensor_arrives_as_the_senders_shards",
         _prepared(_shift_shards),
-        "",
+        "offsets of the shard: ",
     ),
     Sabotage(
         "a_moment_of_the_optimizer_is_zero",

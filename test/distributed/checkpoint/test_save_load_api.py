@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from checkpoint_abilities import needs_argument, needs_staged_copies, needs_subgroups, without_log
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor, Shard
 
@@ -22,11 +23,6 @@ try:
     import fsspec
 except ImportError:
     fsspec = None
-
-
-def needs_argument(name):
-    """Skips a test where torch's `save` lacks an argument."""
-    return unittest.skipUnless(name in inspect.signature(dcp.save).parameters, f"this torch's save has no {name}")
 
 
 def _state(start, device="cpu"):
@@ -176,6 +172,7 @@ class SaveLoadTest(TestCase):
         self.assert_state(3, partial)
         self.assertTrue(torch.equal(torch.full((1,), 9.0), partial["extra"]))
 
+    @without_log
     @with_temp_dir
     def test_a_place_without_a_checkpoint_is_refused(self):
         self.assert_refused(r"nowhere/\.metadata", dcp.load, _state(0), checkpoint_id=f"{self.temp_dir}/nowhere")
@@ -232,6 +229,7 @@ class SaveLoadInRanksTest(DTensorTestBase):
             files = [f"__{rank}{kind}" for rank in range(4) for kind in (".metadata", "_0.distcp")]
             self.assertEqual(files, sorted(os.listdir(self.temp_dir)))
 
+    @needs_subgroups
     @with_comms
     @with_temp_dir
     def test_a_process_group_saves_what_its_ranks_hold(self):
@@ -280,6 +278,7 @@ class SaveLoadInRanksTest(DTensorTestBase):
                 self.assertRegex(str(failure), what)
             self.assertFalse(os.path.exists(f"{self.temp_dir}/failed/.metadata"), "a failed save has metadata")
 
+    @needs_staged_copies
     @with_comms
     @with_temp_dir
     def test_an_async_save_keeps_what_was_there_when_it_was_called(self):

@@ -37,7 +37,7 @@ class Sabotage:
         name: what is broken, in words joined by underscores.
         test: the test that must notice, "Class.test_method", with the parameters in the name where it has some.
         strike: makes the context in which torch is broken. The test runs in it, in each rank where it has ranks.
-        reason: regular expression, found in the reason that the test gives for its failure.
+        reason: regular expression, found in what the test says of its failure.
     """
 
     name: str

@@ -69,13 +69,7 @@ class _ThreadedRun:
         return [(rank, (type(error), error, error.__traceback__)) for rank, error in errors]
 
     def judge(self) -> None:
-        """Raise the verdict of the ranks.
-
-        Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
-        """
+        """Raise the verdict of the ranks, as `raise_verdict` does."""
         self._ranks.errors.clear()
         raise_verdict(self._outcomes, ExitExpectation())
 
@@ -177,12 +171,9 @@ class MultiThreadedTestCase(RankTestCase):
 
     @classmethod
     def _join_threads(cls, threads: list[threading.Thread], fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
 
         Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
             LaunchError: other threads were started.
         """
         run = cls._run_of_threads

@@ -190,9 +190,7 @@ if __name__ == "__main__":
 
 def _add_option_itself(copy: Copy, name: str, annotation: str, option: str, rest: str) -> None:
     options, test = f"{CLI}/options.py", "test/shim/_runner/cli/test_arguments.py"
-    copy.insert(options, "        why_skipped:", f"        {name}: as `{option}` says.\n")
-    copy.insert(options, "    why_skipped:", f"    {name}: {annotation} = None\n")
-    copy.insert(f"{CLI}/parser.py", '    add("--why-skipped"', f'    add("{option}", {rest})\n')
+    copy.insert(options, "    why_skipped:", f'    {name}: {annotation} = _showing("{option}", {rest})\n')
     value = 'Path("x")' if "Path" in annotation else '"x"'
     copy.insert(test, "            why_skipped=True,", f"            {name}={value},\n")
     copy.replace(test, "--why-skipped --fail-if-all-skipped", f"--why-skipped {option} x --fail-if-all-skipped")

@@ -31,7 +31,7 @@ from torch_testing_shim._engine.rank_steps import cleanup_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings
@@ -49,7 +49,7 @@ class MultiProcessTestCase(RankTestCase):
     method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
 
     A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
-    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    folder and the like, whatever changed them (`_engine.process_state` lists them). Modules and classes
     are as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture sets is not
     set in ranks, as in upstream's. A variable that a library reads on import (TORCH_LOGS) has been read before, unless
     ranks are spawned.
@@ -201,7 +201,7 @@ class MultiProcessTestCase(RankTestCase):
         finally:
             self._close_pipes()
         if read_settings().show_output:
-            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.processes_left))):
+            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.running.processes_left))):
                 print(text, flush=True)
 
     def _check(self, fn: Callable[..., Any], seconds: float) -> None:
@@ -232,14 +232,14 @@ class MultiProcessTestCase(RankTestCase):
             ExitExpectation(ignored=True) if checks_itself else self._expectation,
             self._get_timedout_process_traceback if has_own_look else lambda: None,
         )
-        self._rank_records = rank_records(self._outcomes, self._ranks.started)
+        self._rank_records = rank_records(self._outcomes, self._ranks.running.started)
         if any(outcome.status.is_hang for outcome in self._outcomes):
             self._judge()
 
     def _judge(self) -> None:
         if not self._outcomes:
             self._join()
-        raise_verdict(self._outcomes, self._expectation, self._ranks.processes_left)
+        raise_verdict(self._outcomes, self._expectation, self._ranks.running.processes_left)
 
     def _check_return_codes(self, fn: Callable[..., Any], elapsed_time: float = 0.0) -> None:
         """Raise the verdict of the ranks; `_join_processes` calls it when they have ended. A subclass that overrides it

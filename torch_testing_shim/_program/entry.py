@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence, Set
 from torch_testing_shim._engine.devices import DeviceError, checked_device
 from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.new_interpreter_main import is_importing_main
+from torch_testing_shim._engine.new_interpreter import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
 from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
 from torch_testing_shim._program.junit import check_reportable, write_report

@@ -83,7 +83,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _meet(self, call: Call, brought: Any, work: Callable[[list[Any]], object]) -> dist.Work:
         rank = self._members[self._rank]
-        self._rendezvous.meet(self._name, next(self._numbers), self._members, rank, call, brought, work)
+        self._rendezvous.come(self._name, next(self._numbers), self._members, rank, call, brought, work)()
         return ret_work(brought)
 
     def _alike(

@@ -21,6 +21,7 @@ from torch_testing_shim._cases.surroundings import (
     init_multigpu_helper as init_multigpu_helper,
     initialize_temp_directories as initialize_temp_directories,
     with_dist_debug_levels as with_dist_debug_levels,
+    with_nccl_blocking_wait as with_nccl_blocking_wait,
 )
 from torch_testing_shim._cases.threads.multi_threaded import (
     MultiThreadedTestCase as MultiThreadedTestCase,

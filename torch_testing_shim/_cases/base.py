@@ -196,7 +196,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
 
 
 def _stop_suite(test: unittest.TestCase, result: Any) -> None:
-    """Has no test run after `test`. `result` is what it ran with: unittest's, or pytest's own for one test."""
+    """Stop the run after `test`. `result` is what it ran with: unittest's, or pytest's own for one test."""
     reason = f"no other test can run in this process after {test_name(test)}, as its _should_stop_test_suite says"
     print(f"torch_testing_shim: {reason}", file=sys.__stderr__ or sys.stderr, flush=True)
     session = getattr(result, "session", None)

@@ -191,12 +191,9 @@ class MultiProcContinuousTest(RankTestCase):
         return types.MethodType(in_its_role, self)
 
     def _join(self) -> None:
-        """Wait for the ranks and raise their verdict.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
 
         Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
         self._require_set_up()

@@ -28,8 +28,8 @@ def is_overridden(cls: type, base: type, name: str) -> bool:
 
 
 def has_own(case: object, name: str) -> bool:
-    """Whether a test case has a method that this package has not written. What such a method makes of its arguments is
-    its own affair: a name of a backend may be anything."""
+    """Return whether a test case has a method of this name that is not this package's. Its arguments mean what its
+    author wants: the name of a backend may be anything."""
     method = getattr(type(case), name, None)
     return method is not None and getattr(method, "__module__", "").partition(".")[0] != PACKAGE
 

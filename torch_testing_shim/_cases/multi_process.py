@@ -188,12 +188,9 @@ class MultiProcessTestCase(RankTestCase):
         self.pid_to_pipe = {pid: ours for pid, (ours, _) in zip(pids, pipes, strict=True)}
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
 
         Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
         self._require_set_up()

@@ -93,3 +93,15 @@ def with_dist_debug_levels(levels: Sequence[str]) -> Callable[[Test], Test]:
         return cast(Test, wrapper)
 
     return decorate
+
+
+def with_nccl_blocking_wait(func: Test) -> Test:
+    """Run a test with TORCH_NCCL_BLOCKING_WAIT=1 and without TORCH_NCCL_ASYNC_ERROR_HANDLING, and put both back, which
+    upstream's does not where the first was not set (upstream's name, torch 2.13)."""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with changed_environment({"TORCH_NCCL_BLOCKING_WAIT": "1", "TORCH_NCCL_ASYNC_ERROR_HANDLING": None}):
+            return func(*args, **kwargs)
+
+    return cast(Test, wrapper)

@@ -81,8 +81,8 @@ def run_tests(argv: list[str] | None = None) -> None:
 
 
 def _settle_last_collection() -> None:
-    """Has Python collect nothing at its end, which takes as long as a small test; what is still there goes with the
-    process. Where nanobind is loaded (triton's, from torch 2.15 on), it would list all of that as leaked."""
+    """Skips Python's last collection, which takes as long as a small test; the memory goes with the process. Not where
+    nanobind is loaded (triton's, from torch 2.15 on): it would list all that is not collected as leaked."""
     has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
     gc.unfreeze() if has_nanobind else gc.freeze()
 
@@ -210,7 +210,7 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts
     del tests  # the suite lets go of each test when it has run, with all that the test holds
 
     def run_suite(result: JournalingResult) -> None:
-        STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
+        STARTER.prepare()  # before a module's set-up: ranks must not see what it does, nor what a class's does
         try:
             suite(result)
         except KeyboardInterrupt as interrupt:
@@ -240,7 +240,7 @@ def _summary(log: TestLog) -> str:
 def _exit_status(log: TestLog) -> int:
     if log.has_failures:
         return ExitStatus.FAILED
-    if log.never_ended:  # silence is no pass
+    if log.never_ended:  # a test without an entry has not passed
         print(f"these tests were to run and did not: {', '.join(log.never_ended)}", file=sys.stderr)
         return ExitStatus.FAILED
     return ExitStatus.PASSED

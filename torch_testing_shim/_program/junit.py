@@ -27,13 +27,15 @@ def check_reportable(path: Path) -> None:
 
 
 def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -> None:
-    """Writes one test case per entry. `check_reportable` has been called.
+    """Writes one test case per entry.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite  # here: few runs have a report
-
+    try:
+        from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+    except ImportError:
+        raise UsageError("a JUnit report needs junitparser, which is not installed") from None
     kinds = {
         TestStatus.FAILED: Failure,
         TestStatus.UNEXPECTED_SUCCESS: Failure,

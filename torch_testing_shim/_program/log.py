@@ -38,22 +38,22 @@ class TestLog:
         self._journal = journal
 
     def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:
-        """Says which tests are to run, on which device type, and how many the choice by hardware has left out."""
+        """Records which tests are to run, on which device type, and how many the choice by hardware has left out."""
         self.planned.extend(names)
         self._write(lambda journal: journal.plan(list(names), device, left_out))
 
     def start(self, name: str) -> None:
-        """Says that a test starts now."""
+        """Records the start of a test."""
         self._write(lambda journal: journal.start(name))
 
     def end(self, entry: JournalEntry) -> None:
-        """Takes the entry of a test that has ended."""
+        """Records a test that has ended."""
         entry = replace(entry, notes=tuple(dict.fromkeys((*self._marks, *entry.notes))))
         self.entries.append(entry)
         self._write(lambda journal: journal.end(entry))
 
     def interrupt(self, name: str, report: str, detail: str) -> None:
-        """Takes where a test stood when the run was interrupted.
+        """Records where a test stood when the run was interrupted.
 
         Args:
             report: the report over its ranks; "" where there is none.
@@ -64,7 +64,7 @@ class TestLog:
         self._write(lambda journal: journal.interrupt(entry))
 
     def finish(self) -> None:
-        """Says that nothing more will come."""
+        """Records the end of the run."""
         self._write(lambda journal: journal.finish())
 
     def _write(self, write: Callable[[Journal], None]) -> None:

@@ -27,23 +27,14 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class ProgramOptions:
-    """The options of a test file.
+    """The options of a test file, as the help of its parser describes them.
 
     Attributes:
-        names: "Class" or "Class.method"; empty for all.
-        excluded: "Class" or "Class.method": what is left out of the chosen tests.
-        patterns: unittest's -k.
+        names, excluded: "Class" or "Class.method"; no names for all tests.
         hw_classification: names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
-        failfast, buffer: as unittest's -f, -b.
         settings: what the options set, here and in child processes (see `setting_options`), all else at its default.
-        discover: only print the names of the tests.
-        repeat: how many times to run, until one fails.
-        subprocess: every test in a process of its own.
-        run_parallel: in how many processes to run at once.
-        use_pytest: let pytest run the tests.
         save_xml: path of the JUnit report, or None.
-        accept: rewrite expected output with what comes out.
     """
 
     names: tuple[str, ...] = ()

@@ -78,7 +78,7 @@ class PytestJournal:
         names: the names of tests by pytest's own, where they are not `name_of_node`'s.
 
     Attributes:
-        interrupt: what the user stopped the run by; None where he did not.
+        interrupt: the interrupt by which the user stopped the run, or None.
     """
 
     def __init__(self, log: TestLog, names: dict[str, str] | None = None) -> None:

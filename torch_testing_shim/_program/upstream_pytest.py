@@ -1,7 +1,7 @@
 """`python -m torch_testing_shim --pytest [ARGUMENT ...]`: pytest, with PyTorch's harness served from this package.
 
 The module itself is a plugin of pytest, which imports it before any `conftest.py`, in pytest-xdist's workers too, and
-so the redirect is in place by then. Its options are those of `run_test.py` that pytest has in no such form. Where
+so the redirect is in place by then. Its options are those of `run_test.py` for which pytest has none. Where
 run_test.py has started the process, each test has its entry in the journal. PYTEST_DONT_REWRITE: a warm interpreter has
 imported this module before pytest wants to.
 """
@@ -112,7 +112,7 @@ class RunJournal(PytestJournal):
             self._plan.plan([*self._uncollected, *map(name_of_node, ids)], self._device)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # which is as if it had not begun
+        if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # after which nothing has begun
             self._plan.finish()
 
 

@@ -86,10 +86,13 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         self._rendezvous.come(self._name, next(self._numbers), self._members, rank, call, brought, work)()
         return ret_work(brought)
 
-    def _alike(self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "") -> dist.Work:
-        """Run a collective to which all ranks bring tensors of the same sizes and types."""
+    def _alike(
+        self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "", brought: Any = None
+    ) -> dist.Work:
+        """Run a collective to which all ranks bring tensors of the same sizes and types, and all else in `brought`."""
         text, compared = described(tensors)
-        return self._meet(Call(name, f"{text}{told}", (told, *compared)), tensors, work)
+        call = Call(name, f"{text}{told}", (told, *compared))
+        return self._meet(call, tensors if brought is None else brought, work)
 
     def allreduce(self, tensors: Any, opts: Any = None) -> dist.Work:
         return self._all_reduce("all_reduce", listed(tensors), opts)
@@ -144,32 +147,20 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def gather(self, output_tensors: Any, input_tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.GatherOptions()).rootRank
-        text, compared = described(input_tensors)
-        told = f"to rank {root} of the group"
-        return self._meet(
-            Call("gather", f"{text} {told}", (told, *compared)),
-            (output_tensors, input_tensors),
-            partial(collectives.gather, root),
-        )
+        work, told = partial(collectives.gather, root), f" to rank {root} of the group"
+        return self._alike("gather", input_tensors, work, told, (output_tensors, input_tensors))
 
     def scatter(self, output_tensors: Any, input_tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.ScatterOptions()).rootRank
-        text, compared = described(output_tensors)
-        told = f"from rank {root} of the group"
-        return self._meet(
-            Call("scatter", f"{text} {told}", (told, *compared)),
-            (output_tensors, input_tensors),
-            partial(collectives.scatter, root),
-        )
+        work, told = partial(collectives.scatter, root), f" from rank {root} of the group"
+        return self._alike("scatter", output_tensors, work, told, (output_tensors, input_tensors))
 
     def reduce_scatter(self, output_tensor: Any, scatter_list: Any, opts: Any = None) -> dist.Work:
         return self._reduce_scatter("reduce_scatter", output_tensor, scatter_list, opts)
 
     def _reduce_scatter(self, name: str, outputs: Any, inputs: Any, opts: Any) -> dist.Work:
         op = (opts or dist.ReduceScatterOptions()).reduceOp
-        text, compared = described(inputs)
-        call = Call(name, f"{text}{by(op)}", (by(op), *compared))
-        return self._meet(call, (outputs, inputs), partial(collectives.reduce_scatter, op))
+        return self._alike(name, inputs, partial(collectives.reduce_scatter, op), by(op), (outputs, inputs))
 
     def reduce_scatter_single(self, output: torch.Tensor, input: torch.Tensor, opts: Any = None) -> dist.Work:
         rows = rows_of(input, self._world_size, output)

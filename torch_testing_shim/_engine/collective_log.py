@@ -127,11 +127,8 @@ _LOG = _CollectiveLog()
 
 
 def start_logging(path: Path) -> None:
-    """Logs this process's collectives into the file, which is made; does nothing where that is not possible.
-
-    Args:
-        path: `ScratchFolder.collectives` of the rank.
-    """
+    """Logs this process's collectives into the file, which is made (`ScratchFolder.collectives` of the rank); does
+    nothing where that is not possible."""
     with suppress(OSError):
         _watch_collectives()
         _LOG.start(path)

@@ -33,15 +33,8 @@ def call_on_copies(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Calls an operator of `c10d` on copies of tensors among its arguments, and returns what it returns for the tensors
-    themselves.
-
-    Args:
-        operator: the operator, or its kernel.
-        copy: returns the copy of a tensor; None for a tensor that may stay.
-        args: its arguments.
-        kwargs: its named arguments.
-    """
+    """Calls an operator of `c10d`, or its kernel, on copies of tensors among its arguments, and returns what it returns
+    for the tensors themselves. `copy` returns None for a tensor that may stay."""
     copies: _Copies = []
 
     def to_copy(value: Any) -> Any:

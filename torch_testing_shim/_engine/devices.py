@@ -165,14 +165,13 @@ def accelerator_count() -> int:
 
 
 def rank_device(rank: int, device_type: str | None = None) -> torch.device:
-    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index.
+    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index. Where there are fewer
+    accelerators than ranks, several ranks have the same one.
 
     Args:
-        rank: the rank; where there are fewer accelerators than ranks, several ranks have the same one.
+        rank: the rank.
         device_type: the type that the test names, with or without an index; by default that of the device in use.
-
-    Raises:
-        DeviceError: the test names a device that is not in use here.
+            `DeviceError` is raised for one that is not in use here.
     """
     device = device_in_use()
     wanted = device.type if device_type is None else torch.device(device_type).type  # --map-device may change it

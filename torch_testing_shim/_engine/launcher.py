@@ -66,14 +66,8 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Starts the ranks of one test, after ending those of another that still run.
-
-        Args:
-            jobs: one per rank, in order.
-
-        Raises:
-            LaunchError: they could not be started.
-        """
+        """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
+        still run. Raises `LaunchError` where they cannot be started."""
         if self._ranks is not None:
             self._ranks.close()
         method = read_settings().start_method

@@ -23,11 +23,8 @@ _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @functools.cache
 def module_question(module: str) -> str | None:
-    """Says in a clause what a loaded module, or an imported one in the same folder, asks; None where none asks.
-
-    Args:
-        module: the name of a test module.
-    """
+    """Says in a clause what the loaded test module of this name, or an imported one in the same folder, asks; None
+    where none asks."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return None

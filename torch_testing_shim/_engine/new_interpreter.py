@@ -144,13 +144,8 @@ def _rewrite_asserts() -> None:
 
 
 def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> NoReturn:
-    """Runs the supervisor in this process until the controller closes its end.
-
-    Args:
-        orders: descriptor of its end of the socket.
-        controller_pid: the process whose death ends this one.
-        interpreter: the command that runs a program given as its next argument, with the test process's options.
-    """
+    """Runs the supervisor in this process until the controller closes its end of the socket, whose other end is
+    `orders`. Ranks are started by the command `interpreter` (see `interpreter_command`)."""
 
     def execute_rank(job: RankJob, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
         os.setpgid(0, 0)
@@ -181,13 +176,8 @@ def is_importing_main() -> bool:
 
 
 def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn:
-    """Becomes like the test process, and then a zygote, until the controller closes its end.
-
-    Args:
-        orders: descriptor of its end of the socket.
-        controller_pid: the process whose death ends this one.
-        order: path of the file that says how to become like the test process.
-    """
+    """Becomes like the test process, as the file `order` says, and then a zygote, until the controller closes its end
+    of the socket, whose other end is `orders`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
     signal_on_parent_death(controller_pid, signal.SIGKILL)
     likeness = json.loads(Path(order).read_text())

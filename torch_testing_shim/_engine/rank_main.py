@@ -193,12 +193,7 @@ def _flush_output() -> None:
 
 
 def run_between_hooks(job: RankJob, channel: ChannelWriter, run: Callable[[], object]) -> None:
-    """Runs a rank's test between the hooks of the device in use.
-
-    Args:
-        job: the rank's.
-        channel: the rank's channel, by which the test tells how it ended.
-        run: runs the test, and raises where it has not passed.
+    """Runs a rank's test between the hooks of the device in use. `run` raises where the test has not passed.
 
     Raises:
         BackendHookError: `before_rank` raised, so that the test did not run; or `after_rank` did, and the test has not

@@ -22,12 +22,8 @@ class UnrunBodyError(TypeError):
 
 def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None) -> Callable[..., Any]:
     """Wraps a test method to raise `UnrunBodyError` where it returns anything. A test that is expected to fail has not
-    failed then: that is said on stderr, and it passes, which is an unexpected success.
-
-    Args:
-        test: the method.
-        case: the test case whose `run` calls the method; None in a rank, where nothing is awaited.
-    """
+    failed then: that is said on stderr, and it passes, which is an unexpected success. `case` is the test case whose
+    `run` calls the method; None in a rank, where nothing is awaited."""
 
     def call(*args: Any, **kwargs: Any) -> None:
         _check_returned(test, test(*args, **kwargs))

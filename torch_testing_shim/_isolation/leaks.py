@@ -95,13 +95,8 @@ def take_snapshot() -> Snapshot:
 
 
 def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descriptors: Collection[int]) -> list[str]:
-    """Describe what is left since `before`, in a few words each. Takes long only where something is left.
-
-    Args:
-        before: the state when the test started.
-        harness_pids: processes of the harness, which stay.
-        harness_descriptors: descriptors of the harness, which stay.
-    """
+    """Describe what is left since `before`, when the test started, in a few words each: without the harness's own
+    processes and descriptors, which stay. Takes long only where something is left."""
     if take_snapshot() == before:
         return []
     gc.collect()  # things that only a cycle of references holds are not leaks
@@ -168,11 +163,8 @@ def _new_descriptors(
 def _kept_for_good(
     found: Sequence[frozenset[int]], before: Collection[tuple[int, int, int]], now: Collection[tuple[int, int, int]]
 ) -> frozenset[int]:
-    """Return the first set of descriptors that a library may keep for good, where it is new: a library keeps one.
-
-    Args:
-        found: the descriptors of each such set that is there now.
-    """
+    """Return the first of the sets of descriptors that a library may keep for good and that are there now, where none
+    of them was there before: a library keeps one."""
     old = {number for number, _, _ in frozenset(before) & frozenset(now)}
     return found[0] if found and not any(one & old for one in found) else frozenset()
 

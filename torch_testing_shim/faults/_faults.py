@@ -111,11 +111,8 @@ class Fault:
 
 
 def kill(*, rank: int, at: Point) -> Fault:
-    """Make a fault that ends the rank by SIGKILL.
-
-    Args:
-        rank: the rank, in the default process group.
-        at: where it is struck, for example `collective(5)`.
+    """Make a fault that ends the rank by SIGKILL; `rank` is in the default process group, `at` for example
+    `collective(5)`.
 
     Raises:
         ValueError: rank is not an int from 0.
@@ -135,13 +132,9 @@ def exit_with(code: int, *, rank: int, at: Point) -> Fault:
 
 
 def fail(*, rank: int, at: Point, error: BaseException | None = None) -> Fault:
-    """Make a fault that raises an error in the rank in place of the call; `rank` and `at` as in `kill`.
-
-    Args:
-        rank: the rank.
-        at: where it is struck.
-        error: what is raised, `OSError(errno.ENOSPC, "No space left on device")` for example; an `InjectedFaultError`
-            that says which fault this is by default.
+    """Make a fault that raises an error in the rank in place of the call; `rank` and `at` as in `kill`. The error is
+    `OSError(errno.ENOSPC, "No space left on device")` for example; by default an `InjectedFaultError` that says which
+    fault this is.
 
     Raises:
         ValueError: rank is not an int from 0.

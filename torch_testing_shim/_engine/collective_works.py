@@ -66,12 +66,8 @@ def not_compiled(function: _Call) -> _Call:
 
 
 def replace_kernels(kernels: Mapping[str, Callable[..., Any]], key: str) -> None:
-    """Puts kernels in the place of torch's own, for the rest of this process.
-
-    Args:
-        kernels: by the name of their operator of `c10d`.
-        key: the dispatch key that they serve.
-    """
+    """Puts kernels, by the names of their operators of `c10d`, in the place of torch's own for a dispatch key, for the
+    rest of this process."""
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("c10d", "IMPL")
     _LIBRARIES.append(library)

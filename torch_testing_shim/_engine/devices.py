@@ -183,10 +183,8 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
 
 
 def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
-    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device.
-
-    Arguments and errors are those of `rank_device`.
-    """
+    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device, as
+    `rank_device` does."""
     device = rank_device(rank, device_type)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index)

@@ -198,11 +198,8 @@ class _Starting:
 
 
 def pack_call(process: Any) -> tuple[bytes, list[int]]:
-    """Pickles an object whose `run` a rank is to call. Returns the bytes and the descriptors that it needs.
-
-    Raises:
-        Exception: the object cannot be pickled.
-    """
+    """Pickles an object whose `run` a rank is to call, if it can be pickled. Returns the bytes and the descriptors that
+    it needs."""
     starting, text = _Starting(), io.BytesIO()
     context.set_spawning_popen(starting)  # type: ignore[arg-type]  # has what is asked of one
     try:

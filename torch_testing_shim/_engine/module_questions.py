@@ -49,10 +49,7 @@ def _question_in_file(path: str) -> str | None:
 
 def question_in(source: str) -> str | None:
     """Returns the expression by which a module's body, or a function that it calls, asks; None where there is none.
-
-    Raises:
-        SyntaxError: it is not Python.
-    """
+    Raises SyntaxError where the source is not Python."""
     body = ast.parse(source).body
     functions = {node.name: node for node in body if isinstance(node, _Function)}
     imported = {alias.asname or alias.name for node in body for alias in _of_multiprocessing(node)}

@@ -188,11 +188,8 @@ def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn
 
 
 def _prepare_for(job: RankJob) -> None:
-    """Imports the module of a rank's test.
-
-    Raises:
-        OSError: this process must not be forked any more, since the module has started a driver.
-    """
+    """Imports the module of a rank's test. Raises OSError where this process must not be forked any more, since the
+    module has started a driver."""
     with suppress(Exception, SystemExit):  # the rank will try again, and report it
         import_module(job.module, job.module_file)
     from torch_testing_shim._engine.devices import DeviceError, fork_hazard

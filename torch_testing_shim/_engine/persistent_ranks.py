@@ -43,11 +43,7 @@ class PersistentRanks(TestRanks):
     """
 
     def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
-        """Starts the ranks.
-
-        Raises:
-            LaunchError: they cannot be started.
-        """
+        """Starts the ranks; raises `LaunchError` where they cannot be started."""
         super().__init__()
         self.device = read_settings().device
         self._orders: list[int] = []
@@ -117,11 +113,8 @@ class PersistentRanks(TestRanks):
             self._running.close()
 
     def finish(self) -> None:
-        """Lets the ranks end by themselves, and removes the scratch folder.
-
-        Raises:
-            RankError: one did not end well.
-        """
+        """Lets the ranks end by themselves, and removes the scratch folder. Raises `RankError` where one did not end
+        well."""
         try:
             if self.are_running:
                 while self._orders:

@@ -147,11 +147,8 @@ class RankServerClient:
             self._orders.send(json.dumps(order).encode("ascii"))
 
     def read_exits(self) -> list[RankExit]:
-        """The ranks' ends that have been reported since the last call, without waiting.
-
-        Raises:
-            ForkRefusedError: the server has died, and with it every rank.
-        """
+        """The ranks' ends that have been reported since the last call, without waiting. Raises `ForkRefusedError` where
+        the server has died, and with it every rank."""
         self._orders.setblocking(False)
         try:
             while True:

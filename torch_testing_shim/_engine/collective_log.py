@@ -191,23 +191,14 @@ def _mapped(descriptor: int, start: int, size: int) -> memoryview:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of `c10d`, and the numbers of its arguments; None for an argument that it does not have.
+    """One operator of `c10d`, and the numbers of its arguments; None for an argument that it does not have."""
 
-    Attributes:
-        name: the name of the collective in `torch.distributed`.
-        shown: the argument whose tensors are shown to people.
-        agreed: the argument that holds as many elements on every rank.
-        group: the process group.
-        reduction: the reduction.
-        root: the root's rank in the group.
-    """
-
-    name: str
-    shown: int | None = 0
-    agreed: int | None = 0
+    name: str  # of the collective in `torch.distributed`
+    shown: int | None = 0  # its tensors are shown to people
+    agreed: int | None = 0  # holds as many elements on every rank
     group: int = 1
     reduction: int | None = None
-    root: int | None = None
+    root: int | None = None  # its rank in the group
 
 
 #: The operators of `c10d` that all ranks of a group enter together.

@@ -23,21 +23,13 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 @dataclass(frozen=True)
 class DeviceInUse:
-    """The device that tests run on.
+    """The device that tests run on."""
 
-    Attributes:
-        type: its type, as `torch.device` takes it: "cpu", or the accelerator's own name.
-        count: number of devices that may be used; 0 for the CPU, whose ranks need none of their own.
-        chosen: whether it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
-        indices: the indices that may be used; None for the first ones.
-        may_be_shared: whether several ranks may use one device.
-    """
-
-    type: str
-    count: int
-    chosen: bool = False
-    indices: tuple[int, ...] | None = None
-    may_be_shared: bool = False
+    type: str  # as `torch.device` takes it: "cpu", or the accelerator's own name
+    count: int  # of devices that may be used; 0 for the CPU, whose ranks need none of their own
+    chosen: bool = False  # by hand (TORCH_TESTING_SHIM_DEVICE)
+    indices: tuple[int, ...] | None = None  # that may be used; None for the first ones
+    may_be_shared: bool = False  # several ranks may use one device
 
     @property
     def is_cpu(self) -> bool:

@@ -33,8 +33,7 @@ def threads_per_rank(world_size: int) -> int | None:
     """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
     if read_settings().thread_caps_set:
         return None
-    cores = core_count()
-    return max(1, cores // world_size)
+    return max(1, core_count() // world_size)
 
 
 class RankStarter:

@@ -91,7 +91,8 @@ def become_alike(likeness: dict[str, Any]) -> None:
     """Makes this new interpreter like the process that `likeness` describes."""
     if likeness["rewrites_asserts"]:
         with suppress(Exception):  # private parts of pytest: where they have changed, failures say less
-            _rewrite_asserts()
+            config = importlib.import_module("_pytest.config").get_config()
+            importlib.import_module("_pytest.assertion").install_importhook(config)
     current: Any = multiprocessing.current_process()
     current._inheriting = True  # keeps it from starting processes, as multiprocessing's children
     try:
@@ -132,15 +133,6 @@ def import_module(name: str, file: str | None) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _rewrite_asserts() -> None:
-    try:
-        from _pytest.assertion import install_importhook
-        from _pytest.config import get_config
-    except ImportError:  # pytest has moved it
-        return
-    install_importhook(get_config())
 
 
 def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> NoReturn:

@@ -38,7 +38,7 @@ from torch_testing_shim._engine.rank_outcomes import (
     pass_outcome,
     skip_reason_at_end,
 )
-from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
+from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._shared.exit_status import exit_code_of
@@ -65,7 +65,7 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
         traceback.print_exc()
     finally:
         try:
-            _flush_output()
+            flush_output()
         finally:
             os._exit(exit_code)
 
@@ -182,14 +182,6 @@ def _find_class(job: RankJob) -> Any:
     for name in job.class_name.split("."):
         found = getattr(found, name)
     return found
-
-
-def _flush_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # the test has closed or replaced it
-            continue
 
 
 def run_between_hooks(job: RankJob, channel: ChannelWriter, run: Callable[[], object]) -> None:

@@ -237,7 +237,12 @@ def _end(error: BaseException | None) -> NoReturn:
     elif error is not None:
         with suppress(Exception):  # the test has closed or replaced its streams
             traceback.print_exception(error)
+    flush_output()
+    os._exit(code)
+
+
+def flush_output() -> None:
+    """Flushes this process's streams, unless the test has closed or replaced them."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(code)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from pathlib import Path
 
 from torch_testing_shim._engine.collectives import Parting, partings, read_log
 from torch_testing_shim._engine.flight_recorder import collectives_in
@@ -159,17 +159,11 @@ def _sleeps(pid: int) -> bool:
     """Whether all threads of a process sleep. A thread that waits for a disk or a free core does not sleep; nor, for a
     moment, does the one that has just answered."""
     for _ in range(_TRIES):
-        states = [stat_fields(f"{pid}/task/{thread}")[:1] for thread in _threads(pid)]
+        states = [stat_fields(f"{pid}/task/{thread.name}")[:1] for thread in Path(f"/proc/{pid}/task").glob("*")]
         if states and all(state == [b"S"] for state in states):
             return True
         time.sleep(_TRY_SECONDS)
     return False
-
-
-def _threads(pid: int) -> list[str]:
-    with suppress(OSError):
-        return os.listdir(f"/proc/{pid}/task")
-    return []
 
 
 def _has_children(pids: Iterable[int]) -> bool:

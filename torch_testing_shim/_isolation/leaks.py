@@ -55,24 +55,14 @@ class LeakError(AssertionError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of this process that tests have to leave as they find it.
+    """The state of this process that tests have to leave as they find it."""
 
-    Attributes:
-        descriptors: open files, pipes and sockets, each as (number, device, inode).
-        threads: Python's threads.
-        children: ids of the processes that this thread has started; empty where the system does not tell.
-        segments: names in /dev/shm.
-        environment: the environment's variables.
-        torch: torch's settings by name, with their values.
-        driver: what can be seen of an accelerator's driver.
-    """
-
-    descriptors: frozenset[tuple[int, int, int]]
-    threads: frozenset[threading.Thread]
-    children: frozenset[int]
-    segments: frozenset[str]
+    descriptors: frozenset[tuple[int, int, int]]  # open files, pipes and sockets, each as (number, device, inode)
+    threads: frozenset[threading.Thread]  # Python's
+    children: frozenset[int]  # ids of the processes that this thread has started; empty where the system does not tell
+    segments: frozenset[str]  # names in /dev/shm
     environment: dict[str, str]
-    torch: dict[str, object]
+    torch: dict[str, object]  # torch's settings, by name
     driver: DriverState
 
 

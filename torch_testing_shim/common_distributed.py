@@ -20,9 +20,7 @@ from torch_testing_shim._cases.surroundings import (
     core_dumps_disabled as core_dumps_disabled,
     init_multigpu_helper as init_multigpu_helper,
     initialize_temp_directories as initialize_temp_directories,
-    verify_ddp_error_logged as verify_ddp_error_logged,
     with_dist_debug_levels as with_dist_debug_levels,
-    with_nccl_blocking_wait as with_nccl_blocking_wait,
 )
 from torch_testing_shim._cases.threads.multi_threaded import (
     MultiThreadedTestCase as MultiThreadedTestCase,

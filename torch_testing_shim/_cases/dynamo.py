@@ -23,12 +23,6 @@ from torch_testing_shim._engine.devices import bind_rank, device_in_use, process
 from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._skips.by_ranks import skip_without_backend
 
-__all__ = [
-    "DynamoDistributedMultiProcTestCase",
-    "DynamoDistributedSingleProcTestCase",
-    "_dynamo_dist_per_rank_init",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Each group of a process meets in a file of its own.

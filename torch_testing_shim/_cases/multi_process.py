@@ -19,11 +19,12 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._cases.body import RankTestCase
-from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, refuse_hooks, takes
+from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
 from torch_testing_shim._cases.world import default_world_size, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_steps import cleanup_steps
@@ -37,8 +38,6 @@ from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: Methods that are never called here -> what happens instead.
-NOT_CALLED = {"_event_listener": "a rank tells where it stands by itself"}
 #: Length of a traceback's end that goes into a pipe; unread, it holds some 200 kB.
 _PIPE_CHARACTERS = 32_000
 
@@ -157,7 +156,11 @@ class MultiProcessTestCase(RankTestCase):
                 in a rank.
         """
         self._require_set_up()
-        refuse_hooks(type(self), MultiProcessTestCase, NOT_CALLED)
+        if is_overridden(type(self), MultiProcessTestCase, "_event_listener"):
+            raise LaunchError(
+                f"{type(self).__name__} overrides _event_listener, which this harness does not call: "
+                "a rank tells where it stands by itself"
+            )
         name = self._current_test_name()
         self._skip_by_conditions(name)
         world_size = checked_world_size(self.world_size)
@@ -230,7 +233,7 @@ class MultiProcessTestCase(RankTestCase):
         has_own_look = is_overridden(type(self), MultiProcessTestCase, "_get_timedout_process_traceback")
         self._outcomes = self._ranks.join(
             ExitExpectation(ignored=True) if checks_itself else self._expectation,
-            self._get_timedout_process_traceback if has_own_look else _do_nothing,
+            self._get_timedout_process_traceback if has_own_look else lambda: None,
         )
         self._rank_records = rank_records(self._outcomes, self._ranks.running.started)
         if any(outcome.status.is_hang for outcome in self._outcomes):
@@ -291,7 +294,3 @@ class MultiProcessTestCase(RankTestCase):
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _do_nothing() -> None:
-    """Do nothing."""

@@ -18,19 +18,6 @@ from torch_testing_shim._engine.rank_steps import current_steps, end_after_faile
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = [
-    "DEFAULT_WORLD_SIZE",
-    "TIMEOUT_OVERRIDE",
-    "default_ranks",
-    "default_world_size",
-    "get_timeout",
-    "group_timeout",
-    "keep_connections",
-    "leave_group_after",
-    "run_in_group",
-    "seconds_for",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Ranks of a test that does not set their number.

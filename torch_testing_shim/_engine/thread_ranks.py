@@ -72,6 +72,7 @@ class ThreadRanks:
 
     def join(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has ended, or cannot end well any more. Returns their outcomes in the order of ranks.
+        Threads of ranks that have ended are joined, since upstream's are gone in `tearDown`.
 
         Raises:
             KeyboardInterrupt: the run was interrupted; the message says where the ranks stood.
@@ -82,6 +83,8 @@ class ThreadRanks:
             with one_interrupt():
                 told = with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED))
             raise told from None
+        for rank in tuple(self._outcomes):
+            self.threads[rank].join(_END_SECONDS)  # what is left of it takes no time
         return self._all_outcomes(status)
 
     def _wait(self) -> RankStatus:

@@ -30,17 +30,11 @@ Path = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """One place where two values differ.
+    """One place where two values differ."""
 
-    Attributes:
-        path: the indices and keys that lead there; empty where the values themselves differ.
-        message: what differs, in words.
-        error: AssertionError, or another exception type where the two cannot be compared at all.
-    """
-
-    path: Path
+    path: Path  # the indices and keys that lead there; empty where the values themselves differ
     message: str
-    error: type[Exception] = AssertionError
+    error: type[Exception] = AssertionError  # another one where the two cannot be compared at all
 
     @property
     def place(self) -> str:

@@ -88,19 +88,14 @@ THIS_RANK = ThisRank()
 
 
 class ChannelReader:
-    """The controller's end.
-
-    Attributes:
-        at_end: the rank's end has been closed.
-        subtests: the subtests that have failed so far.
-    """
+    """The controller's end."""
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._buffer = b""
-        self.at_end = False
-        self.subtests: list[RankOutcome] = []
+        self.at_end = False  # true once the rank's end has been closed
+        self.subtests: list[RankOutcome] = []  # that have failed so far
 
     def fileno(self) -> int:
         return self._descriptor

@@ -33,15 +33,8 @@ def call_on_copies(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Calls an operator of `c10d` on copies of tensors among its arguments, and returns what it returns for the tensors
-    themselves.
-
-    Args:
-        operator: the operator, or its kernel.
-        copy: returns the copy of a tensor; None for a tensor that may stay.
-        args: its arguments.
-        kwargs: its named arguments.
-    """
+    """Calls an operator of `c10d`, or its kernel, on copies of tensors among its arguments, and returns what it returns
+    for the tensors themselves. `copy` returns None for a tensor that may stay."""
     copies: _Copies = []
 
     def to_copy(value: Any) -> Any:
@@ -73,12 +66,8 @@ def not_compiled(function: _Call) -> _Call:
 
 
 def replace_kernels(kernels: Mapping[str, Callable[..., Any]], key: str) -> None:
-    """Puts kernels in the place of torch's own, for the rest of this process.
-
-    Args:
-        kernels: by the name of their operator of `c10d`.
-        key: the dispatch key that they serve.
-    """
+    """Puts kernels, by the names of their operators of `c10d`, in the place of torch's own for a dispatch key, for the
+    rest of this process."""
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("c10d", "IMPL")
     _LIBRARIES.append(library)

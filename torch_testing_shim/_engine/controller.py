@@ -186,12 +186,8 @@ class TestRanks:
 
 
 def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation, processes_left: int = 0) -> None:
-    """Raises the verdict over the outcomes, one per rank, for unittest; returns where the test has passed.
-
-    Args:
-        outcomes: one per rank.
-        expectation: the exit codes that the test expects.
-        processes_left: number of processes that the ranks left, for the report.
+    """Raises the verdict over the outcomes, one per rank, for unittest; returns where the test has passed. The report
+    tells of the processes that the ranks left.
 
     Raises:
         RankFailure: an assertion did not hold in a rank.

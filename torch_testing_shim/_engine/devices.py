@@ -23,21 +23,13 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 @dataclass(frozen=True)
 class DeviceInUse:
-    """The device that tests run on.
+    """The device that tests run on."""
 
-    Attributes:
-        type: its type, as `torch.device` takes it: "cpu", or the accelerator's own name.
-        count: number of devices that may be used; 0 for the CPU, whose ranks need none of their own.
-        chosen: whether it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
-        indices: the indices that may be used; None for the first ones.
-        may_be_shared: whether several ranks may use one device.
-    """
-
-    type: str
-    count: int
-    chosen: bool = False
-    indices: tuple[int, ...] | None = None
-    may_be_shared: bool = False
+    type: str  # as `torch.device` takes it: "cpu", or the accelerator's own name
+    count: int  # of devices that may be used; 0 for the CPU, whose ranks need none of their own
+    chosen: bool = False  # by hand (TORCH_TESTING_SHIM_DEVICE)
+    indices: tuple[int, ...] | None = None  # that may be used; None for the first ones
+    may_be_shared: bool = False  # several ranks may use one device
 
     @property
     def is_cpu(self) -> bool:
@@ -165,14 +157,13 @@ def accelerator_count() -> int:
 
 
 def rank_device(rank: int, device_type: str | None = None) -> torch.device:
-    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index.
+    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index. Where there are fewer
+    accelerators than ranks, several ranks have the same one.
 
     Args:
-        rank: the rank; where there are fewer accelerators than ranks, several ranks have the same one.
+        rank: the rank.
         device_type: the type that the test names, with or without an index; by default that of the device in use.
-
-    Raises:
-        DeviceError: the test names a device that is not in use here.
+            `DeviceError` is raised for one that is not in use here.
     """
     device = device_in_use()
     wanted = device.type if device_type is None else torch.device(device_type).type  # --map-device may change it
@@ -184,10 +175,8 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
 
 
 def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
-    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device.
-
-    Arguments and errors are those of `rank_device`.
-    """
+    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device, as
+    `rank_device` does."""
     device = rank_device(rank, device_type)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index)

@@ -83,14 +83,10 @@ def lost_accelerator() -> str | None:
 
 
 class Driver:
-    """The accelerator's driver as this process may ask it.
-
-    Attributes:
-        may_start: whether it may start in this process, which is a rank.
-    """
+    """The accelerator's driver as this process may ask it."""
 
     def __init__(self) -> None:
-        self.may_start = False
+        self.may_start = False  # in this process; a rank sets it
         self._answers: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()  # ranks that are threads ask together
 

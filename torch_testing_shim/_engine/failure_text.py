@@ -36,14 +36,8 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 def failure_report(
     verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False, processes_left: int = 0
 ) -> str:
-    """Formats the whole report. Its first line is the verdict's headline.
-
-    Args:
-        verdict: the verdict over the outcomes: a failure or an error.
-        outcomes: one per rank.
-        full_traceback: keep the harness's own lines in stacks.
-        processes_left: number of processes that the ranks left.
-    """
+    """Formats the whole report; its first line is the verdict's headline. `full_traceback` keeps the harness's own
+    lines in stacks; `processes_left` is the number of processes that the ranks left."""
     cause = verdict.cause
     parted = _parted(cause, outcomes)
     trim = str if full_traceback else trimmed_stacks
@@ -62,11 +56,8 @@ def failure_report(
 
 
 def output_report(outputs: Sequence[tuple[int, str]]) -> str:
-    """Formats ranks' output, each line prefixed by its rank; ranks that printed the same share one block.
-
-    Args:
-        outputs: pairs of rank and text.
-    """
+    """Formats ranks' output, given as pairs of rank and text, each line prefixed by its rank. Ranks that printed the
+    same share one block."""
     blocks = []
     for text, ranks in _grouped(outputs):
         prefix = f"[{ranks_text(ranks)}] "

@@ -95,38 +95,23 @@ class ScratchFolder:
 
 @dataclass(frozen=True)
 class RankJob:
-    """The order for one rank.
+    """The order for one rank."""
 
-    Attributes:
-        module: name of the module that defines the test class; "__main__" for a file that is run directly.
-        module_file: the file of that module, for a process that cannot import it by name; None if it has none.
-        class_name: qualified name of the test class.
-        method: name of the test method.
-        rank: this rank, 0 <= rank < world_size.
-        world_size: number of ranks of the test, at least 1.
-        scratch: path of the test's scratch folder.
-        rendezvous_file: path of the file that the process group is to meet in.
-        threads: intra-op threads of the rank, or None to leave them as they are.
-        run_arguments: keyword arguments for the test class's `_run`.
-        stops_at_subtest: the test ends at the first subtest that fails.
-        descriptors: the controller's descriptors that the rank gets besides its channel, under other numbers. The first
-            is its end of the pipe that upstream's `_run` is given.
-        controller_pid: the process that runs the test.
-    """
-
-    module: str
-    module_file: str | None
-    class_name: str
+    module: str  # name of the module that defines the test class; "__main__" for a file that is run directly
+    module_file: str | None  # for a process that cannot import it by name; None if it has none
+    class_name: str  # qualified
     method: str
     rank: int
     world_size: int
-    scratch: str
-    rendezvous_file: str
-    threads: int | None = None
-    run_arguments: Mapping[str, object] = field(default_factory=dict)
-    stops_at_subtest: bool = False
+    scratch: str  # path of the test's scratch folder
+    rendezvous_file: str  # path of the file that the process group is to meet in
+    threads: int | None = None  # intra-op threads; None to leave them as they are
+    run_arguments: Mapping[str, object] = field(default_factory=dict)  # keyword arguments for the class's `_run`
+    stops_at_subtest: bool = False  # the test ends at the first subtest that fails
+    #: The controller's descriptors that the rank gets besides its channel, under other numbers. The first is the rank's
+    #: end of the pipe that upstream's `_run` is given.
     descriptors: Sequence[int] = ()
-    controller_pid: int = field(default_factory=os.getpid)
+    controller_pid: int = field(default_factory=os.getpid)  # the process that runs the test
 
     @property
     def folder(self) -> ScratchFolder:
@@ -198,11 +183,8 @@ class _Starting:
 
 
 def pack_call(process: Any) -> tuple[bytes, list[int]]:
-    """Pickles an object whose `run` a rank is to call. Returns the bytes and the descriptors that it needs.
-
-    Raises:
-        Exception: the object cannot be pickled.
-    """
+    """Pickles an object whose `run` a rank is to call, if it can be pickled. Returns the bytes and the descriptors that
+    it needs."""
     starting, text = _Starting(), io.BytesIO()
     context.set_spawning_popen(starting)  # type: ignore[arg-type]  # has what is asked of one
     try:

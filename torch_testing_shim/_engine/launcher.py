@@ -33,8 +33,7 @@ def threads_per_rank(world_size: int) -> int | None:
     """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
     if read_settings().thread_caps_set:
         return None
-    cores = core_count()
-    return max(1, cores // world_size)
+    return max(1, core_count() // world_size)
 
 
 class RankStarter:
@@ -66,14 +65,8 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Starts the ranks of one test, after ending those of another that still run.
-
-        Args:
-            jobs: one per rank, in order.
-
-        Raises:
-            LaunchError: they could not be started.
-        """
+        """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
+        still run. Raises `LaunchError` where they cannot be started."""
         if self._ranks is not None:
             self._ranks.close()
         method = read_settings().start_method

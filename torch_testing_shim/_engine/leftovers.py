@@ -45,14 +45,9 @@ def children_of_this_process() -> list[int]:
 
 
 def end_group(leader: int) -> set[int]:
-    """Ends the processes in a rank's process group, except those that tidy up.
-
-    Args:
-        leader: the rank, which has ended and has not been reaped, so that the group's id is certainly its own.
-
-    Returns:
-        The processes that it ended, without helpers of libraries. They may take a moment to be gone.
-    """
+    """Ends the processes in the group of a rank, its `leader`, except those that tidy up. The rank has ended and has
+    not been reaped, so that the group's id is certainly its own. Returns the processes that it ended, without helpers
+    of libraries; they may take a moment to be gone."""
     ended: set[int] = set()
     _let_settle(leader)
     for _ in range(_ROUNDS):

@@ -91,7 +91,8 @@ def become_alike(likeness: dict[str, Any]) -> None:
     """Makes this new interpreter like the process that `likeness` describes."""
     if likeness["rewrites_asserts"]:
         with suppress(Exception):  # private parts of pytest: where they have changed, failures say less
-            _rewrite_asserts()
+            config = importlib.import_module("_pytest.config").get_config()
+            importlib.import_module("_pytest.assertion").install_importhook(config)
     current: Any = multiprocessing.current_process()
     current._inheriting = True  # keeps it from starting processes, as multiprocessing's children
     try:
@@ -134,23 +135,9 @@ def import_module(name: str, file: str | None) -> ModuleType:
     return module
 
 
-def _rewrite_asserts() -> None:
-    try:
-        from _pytest.assertion import install_importhook
-        from _pytest.config import get_config
-    except ImportError:  # pytest has moved it
-        return
-    install_importhook(get_config())
-
-
 def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> NoReturn:
-    """Runs the supervisor in this process until the controller closes its end.
-
-    Args:
-        orders: descriptor of its end of the socket.
-        controller_pid: the process whose death ends this one.
-        interpreter: the command that runs a program given as its next argument, with the test process's options.
-    """
+    """Runs the supervisor in this process until the controller closes its end of the socket, whose other end is
+    `orders`. Ranks are started by the command `interpreter` (see `interpreter_command`)."""
 
     def execute_rank(job: RankJob, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
         os.setpgid(0, 0)
@@ -181,13 +168,8 @@ def is_importing_main() -> bool:
 
 
 def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn:
-    """Becomes like the test process, and then a zygote, until the controller closes its end.
-
-    Args:
-        orders: descriptor of its end of the socket.
-        controller_pid: the process whose death ends this one.
-        order: path of the file that says how to become like the test process.
-    """
+    """Becomes like the test process, as the file `order` says, and then a zygote, until the controller closes its end
+    of the socket, whose other end is `orders`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
     signal_on_parent_death(controller_pid, signal.SIGKILL)
     likeness = json.loads(Path(order).read_text())
@@ -198,11 +180,8 @@ def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn
 
 
 def _prepare_for(job: RankJob) -> None:
-    """Imports the module of a rank's test.
-
-    Raises:
-        OSError: this process must not be forked any more, since the module has started a driver.
-    """
+    """Imports the module of a rank's test. Raises OSError where this process must not be forked any more, since the
+    module has started a driver."""
     with suppress(Exception, SystemExit):  # the rank will try again, and report it
         import_module(job.module, job.module_file)
     from torch_testing_shim._engine.devices import DeviceError, fork_hazard

@@ -43,11 +43,7 @@ class PersistentRanks(TestRanks):
     """
 
     def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
-        """Starts the ranks.
-
-        Raises:
-            LaunchError: they cannot be started.
-        """
+        """Starts the ranks; raises `LaunchError` where they cannot be started."""
         super().__init__()
         self.device = read_settings().device
         self._orders: list[int] = []
@@ -80,12 +76,7 @@ class PersistentRanks(TestRanks):
         return math.inf
 
     def order(self, method: str, timeout: float) -> None:
-        """Orders all ranks to run a test, and discards their earlier output.
-
-        Args:
-            method: name of the test method.
-            timeout: seconds from now to the deadline.
-        """
+        """Orders all ranks to run a test, which may take `timeout` seconds, and discards their earlier output."""
         for rank, orders in enumerate(self._orders):
             for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
                 if path.exists():
@@ -122,11 +113,8 @@ class PersistentRanks(TestRanks):
             self._running.close()
 
     def finish(self) -> None:
-        """Lets the ranks end by themselves, and removes the scratch folder.
-
-        Raises:
-            RankError: one did not end well.
-        """
+        """Lets the ranks end by themselves, and removes the scratch folder. Raises `RankError` where one did not end
+        well."""
         try:
             if self.are_running:
                 while self._orders:
@@ -149,12 +137,8 @@ def _check_ends(bad: list[RankOutcome]) -> None:
 
 
 class TaskQueue:
-    """In a rank: the tests that it is ordered to run.
-
-    Args:
-        orders: path of the FIFO that their names come through.
-        owner: the full name of their class.
-    """
+    """In a rank: the tests of the class `owner`, given by its full name, that it is ordered to run through the FIFO
+    `orders`."""
 
     def __init__(self, orders: str, owner: str) -> None:
         self._stream: IO[str] = open(orders)  # noqa: SIM115 - open until the rank ends
@@ -177,24 +161,15 @@ class TaskQueue:
 
 
 class CompletionQueue:
-    """In a rank: tells the controller how tests have ended.
-
-    Args:
-        rank: this rank.
-        channel: its pipe to the controller.
-    """
+    """In a rank: tells the controller through the rank's channel how tests have ended."""
 
     def __init__(self, rank: int, channel: ChannelWriter) -> None:
         self._rank = rank
         self._channel = channel
 
     def put(self, result: RankOutcome | BaseException | object) -> None:
-        """Tells how the latest test has ended.
-
-        Args:
-            result: its outcome, or the exception that it raised (a skip's too); anything else means that it has passed
-                (upstream puts the test's id).
-        """
+        """Tells how the latest test has ended: its outcome, or the exception that it raised (a skip's too). Anything
+        else means that it has passed (upstream puts the test's id)."""
         if isinstance(result, unittest.SkipTest):
             result = skip_outcome(self._rank, str(result))
         elif isinstance(result, BaseException):

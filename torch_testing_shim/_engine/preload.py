@@ -24,12 +24,8 @@ FOLLOWING_IMPORTS: dict[str, str] = {"numpy": "numpy.random"}
 
 
 def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> tuple[str, ...]:
-    """Returns the modules to import ahead, each once, in a fixed order.
-
-    Args:
-        names: names that the tests' code uses.
-        imported: modules that are imported already.
-    """
+    """Returns the modules to import ahead for the names that the tests' code uses, and for the modules that are
+    imported already; each once, in a fixed order."""
     wanted = {LAZY_IMPORTS[name] for name in names if name in LAZY_IMPORTS}
     following = {follower for module, follower in FOLLOWING_IMPORTS.items() if module in imported}
     return tuple(sorted(wanted | following))
@@ -48,13 +44,9 @@ def names_in_code(code: CodeType) -> set[str]:
 
 
 def _codes(value: object, seen: set[int]) -> Iterator[CodeType]:
-    """Yields the code of a function or a class, with nested code and what decorators wrapped.
-
-    Args:
-        value: the function or class; anything else has no code.
-        seen: ids of the classes that were visited: classes may hold each other, as a `torch.autograd.Function` and its
-            backward class do.
-    """
+    """Yields the code of a function or a class, with nested code and what decorators wrapped; none of anything else.
+    Classes in `seen`, by id, were visited: they may hold each other, as a `torch.autograd.Function` and its backward
+    class do."""
     if isinstance(value, type):
         if id(value) not in seen:
             seen.add(id(value))

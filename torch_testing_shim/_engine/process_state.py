@@ -71,11 +71,8 @@ def _changed(before: Any, now: Any) -> Any:
 
 
 def take_on(changes: State) -> None:
-    """Applies the result of `changes_since` to this process, a rank that has not begun its test.
-
-    Raises:
-        OSError: the system refuses a part of it.
-    """
+    """Applies the result of `changes_since` to this process, a rank that has not begun its test. Raises OSError where
+    the system refuses a part of it."""
     for name, wanted in changes.items():
         if name == _WHOLE_ENVIRONMENT:
             _take_environment({**dict.fromkeys(os.environ.keys() - wanted.keys()), **wanted})

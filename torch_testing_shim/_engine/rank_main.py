@@ -38,7 +38,7 @@ from torch_testing_shim._engine.rank_outcomes import (
     pass_outcome,
     skip_reason_at_end,
 )
-from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
+from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._shared.exit_status import exit_code_of
@@ -65,7 +65,7 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
         traceback.print_exc()
     finally:
         try:
-            _flush_output()
+            flush_output()
         finally:
             os._exit(exit_code)
 
@@ -184,21 +184,8 @@ def _find_class(job: RankJob) -> Any:
     return found
 
 
-def _flush_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # the test has closed or replaced it
-            continue
-
-
 def run_between_hooks(job: RankJob, channel: ChannelWriter, run: Callable[[], object]) -> None:
-    """Runs a rank's test between the hooks of the device in use.
-
-    Args:
-        job: the rank's.
-        channel: the rank's channel, by which the test tells how it ended.
-        run: runs the test, and raises where it has not passed.
+    """Runs a rank's test between the hooks of the device in use. `run` raises where the test has not passed.
 
     Raises:
         BackendHookError: `before_rank` raised, so that the test did not run; or `after_rank` did, and the test has not

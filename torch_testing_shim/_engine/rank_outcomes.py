@@ -35,13 +35,9 @@ _ORIGINS = 100
 
 
 def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """Returns the outcome of a rank whose test raised `error`.
-
-    Args:
-        rank: the rank.
-        error: the exception; it need not be picklable, since only its text is kept.
-        failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
-    """
+    """Returns the outcome of a rank whose test raised `error`, of which only the text is kept: it need not be
+    picklable. `failure` is the exception type that means "an assertion did not hold" (`unittest`'s
+    `failureException`)."""
     is_failure = isinstance(error, failure) or _is_pytests(error, "Failed")
     status = RankStatus.FAILED if is_failure else RankStatus.ERRORED
     text = _text_of(error)
@@ -206,11 +202,7 @@ def skip_reason_at_end(end: BaseException) -> str | None:
 @contextmanager
 def skips_as_known(is_pytests: bool) -> Iterator[None]:
     """Converts a skip that leaves the block to the exception of whoever runs the test: `pytest.xfail` of a rank stays
-    itself under pytest, and pytest's exceptions become unittest's elsewhere.
-
-    Args:
-        is_pytests: whether pytest runs the test.
-    """
+    itself where that is pytest, and pytest's exceptions become unittest's elsewhere."""
     try:
         yield
     except BaseException as error:

@@ -147,11 +147,8 @@ class RankServerClient:
             self._orders.send(json.dumps(order).encode("ascii"))
 
     def read_exits(self) -> list[RankExit]:
-        """The ranks' ends that have been reported since the last call, without waiting.
-
-        Raises:
-            ForkRefusedError: the server has died, and with it every rank.
-        """
+        """The ranks' ends that have been reported since the last call, without waiting. Raises `ForkRefusedError` where
+        the server has died, and with it every rank."""
         self._orders.setblocking(False)
         try:
             while True:
@@ -197,13 +194,10 @@ class RankServerClient:
 
 
 def start_zygote(preload: Sequence[str] = ()) -> RankServerClient:
-    """Forks a zygote from this process.
+    """Forks a zygote from this process. It imports the modules of `preload` ahead.
 
-    Threads that their library ends before a fork (OpenBLAS does) are no hazard; those that live on across it
-    are, since they may have held locks. So they are counted after the fork, when the first kind is gone.
-
-    Args:
-        preload: modules that tests import lazily, to be imported ahead.
+    Threads that their library ends before a fork (OpenBLAS does) are no hazard; those that live on across it are, since
+    they may have held locks. So they are counted after the fork, when the first kind is gone.
 
     Raises:
         ForkRefusedError: there is no fork here, or threads were running across it.
@@ -237,11 +231,8 @@ def _check_threads(count: int) -> None:
 
 
 def start_fork_server(folder: ScratchFolder, preload: Sequence[str]) -> RankServerClient:
-    """Starts a fork server, which may still be importing when it is returned.
-
-    Args:
-        folder: the scratch folder of the first test, which lasts until its ranks have started.
-        preload: modules that tests import lazily, to be imported ahead.
+    """Starts a fork server. It imports the modules of `preload` ahead, and may still do so when it is returned. The
+    scratch folder, of the first test, lasts until its ranks have started.
 
     Raises:
         OSError: the system has no more processes or descriptors to give.
@@ -265,12 +256,8 @@ def _start_interpreter(
     server: Callable[..., object], argument: object, output: int | None = None
 ) -> tuple[int, socket.socket]:
     """Starts a new interpreter that becomes a rank server. Returns its id and this process's end of the socket.
-
-    Args:
-        server: runs the server, given its end of the socket, this process's id and `argument`.
-        argument: the server's own.
-        output: where it prints to, as `subprocess` takes it; by default where this process does.
-    """
+    `server` runs in it, given its end of the socket, this process's id and `argument`; it prints to `output`, as
+    `subprocess` takes it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     program = program_that_calls(server, theirs.fileno(), os.getpid(), argument)
     with theirs:

@@ -96,10 +96,8 @@ class RankSteps:
         self._skipped: list[tuple[str, str]] = []
 
     def take(self, steps: Iterable[Callable[[], object]]) -> RankOutcome:
-        """Runs every step. Returns the outcome of all so far: the first exception, else a skip, else a pass.
-
-        Args:
-            steps: the steps, which are asked for one by one.
+        """Runs every step; they are asked for one by one. Returns the outcome of all so far: the first exception, else
+        a skip, else a pass.
 
         Raises:
             SystemExit: a step has raised it, with a code that does not mean a skip, and nothing is worse.
@@ -126,13 +124,9 @@ class RankSteps:
 
     @contextmanager
     def subtest(self, message: object, parameters: Mapping[str, object], *, is_last: bool = False) -> Iterator[None]:
-        """Runs a subtest: an exception of the block is noted, and does not leave it.
-
-        Args:
-            message: as unittest's `subTest` takes it, or `NO_MESSAGE`.
-            parameters: as unittest's `subTest` takes them.
-            is_last: the test ends with it where it fails.
-        """
+        """Runs a subtest: an exception of the block is noted, and does not leave it. Message and parameters are as
+        unittest's `subTest` takes them, or `NO_MESSAGE`. Where the subtest `is_last` and fails, the test ends with
+        it."""
         self._parameters.append(parameters)
         name, ended_before = self._name_of_subtest(message), len(self.subtests) + len(self._skipped)
         failed_before = len(self.subtests)
@@ -243,7 +237,12 @@ def _end(error: BaseException | None) -> NoReturn:
     elif error is not None:
         with suppress(Exception):  # the test has closed or replaced its streams
             traceback.print_exception(error)
+    flush_output()
+    os._exit(code)
+
+
+def flush_output() -> None:
+    """Flushes this process's streams, unless the test has closed or replaced them."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(code)

@@ -160,13 +160,8 @@ def too_few(error: OSError, started: int, wanted: int) -> str:
 
 
 class RankProcess:
-    """A started rank's process as its test's code in the controller sees it: the names are multiprocessing's.
-
-    Args:
-        ranks: those of its test.
-        rank: the rank.
-        deadline: when the test is out of time, on the monotonic clock, in seconds.
-    """
+    """A started rank's process as its test's code in the controller sees it: the names are multiprocessing's. The
+    deadline is when the test is out of time, on the monotonic clock, in seconds."""
 
     def __init__(self, ranks: RunningRanks, rank: int, deadline: float) -> None:
         self.rank = rank

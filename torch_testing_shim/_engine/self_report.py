@@ -33,24 +33,16 @@ _POLL_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class SelfReport:
-    """A rank's report on itself.
+    """A rank's report on itself."""
 
-    Attributes:
-        threads: the frames of its Python threads, innermost first; the main thread comes first.
-        waits: what each of these threads waits for.
-        timeouts: every time-out that may end its waits, in seconds: of its process groups and of the calls of
-            torch.distributed that it is in.
-        world_sizes: those of the calls of torch.distributed that it is in, where they have one.
-        flight: the JSON of torch's Flight Recorder; empty where this torch has none.
-        at_ns: time of the report on the clock of the Flight Recorder, in nanoseconds.
-    """
-
-    threads: tuple[tuple[Frame, ...], ...]
-    waits: tuple[Wait, ...] = ()
+    threads: tuple[tuple[Frame, ...], ...]  # frames of its Python threads, innermost first; the main thread is first
+    waits: tuple[Wait, ...] = ()  # what each of these threads waits for
+    #: Every time-out that may end its waits, in seconds: of its process groups and of the calls of torch.distributed
+    #: that it is in.
     timeouts: tuple[float, ...] = ()
-    world_sizes: tuple[int, ...] = ()
-    flight: str = ""
-    at_ns: int = 0
+    world_sizes: tuple[int, ...] = ()  # of the calls of torch.distributed that it is in, where they have one
+    flight: str = ""  # the JSON of torch's Flight Recorder; empty where this torch has none
+    at_ns: int = 0  # time of the report on the clock of the Flight Recorder, in nanoseconds
 
 
 def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:

@@ -92,11 +92,8 @@ def frames_of(innermost: FrameType | None) -> list[FrameType]:
 
 
 def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
-    """Formats stacks as faulthandler does, for a rank that faulthandler cannot ask.
-
-    Args:
-        threads: their frames, innermost first; the main thread comes first.
-    """
+    """Formats the stacks of threads, each innermost first and the main thread's first, as faulthandler does; for a rank
+    that faulthandler cannot ask."""
     blocks = []
     for number, frames in reversed(list(enumerate(threads))):
         title = "Current thread" if number == 0 else "Thread"
@@ -123,11 +120,8 @@ def main_thread(text: str) -> tuple[Frame, ...]:
 
 
 def place_of(frames: Sequence[Frame]) -> Place | None:
-    """Returns where a thread stands; None where no frame is the user's or the harness's call of a collective.
-
-    Args:
-        frames: innermost first.
-    """
+    """Returns where a thread with these frames, innermost first, stands; None where none is the user's or the harness's
+    call of a collective."""
     entry = next((depth for depth, frame in enumerate(frames) if frame.is_entry), len(frames))
     own = frames[:entry]
     depth = next((depth for depth, frame in enumerate(own) if frame._is_users), None)

@@ -39,7 +39,8 @@ _UNWIND_SECONDS, _END_SECONDS = 0.3, 0.7
 
 
 class ThreadRanks:
-    """The ranks of one test, as threads. `start`, `join` and `close` are for the thread that runs the test.
+    """The ranks of one test, as threads, with `timeout` seconds from their start to the deadline. `start`, `join` and
+    `close` are for the thread that runs the test.
 
     Attributes:
         rendezvous: where they meet.
@@ -48,12 +49,6 @@ class ThreadRanks:
     """
 
     def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
-        """
-        Args:
-            world_size: number of ranks, at least 1.
-            timeout: seconds from the start to the deadline.
-            stops_at_subtest: a rank's test ends at the first subtest that fails.
-        """
         self.rendezvous = Rendezvous()
         self.threads: list[threading.Thread] = []
         self.errors: dict[int, BaseException] = {}

@@ -83,16 +83,14 @@ class Rendezvous:
         brought: Any,
         work: Callable[[list[Any]], object],
     ) -> Callable[[], None]:
-        """Comes to a group's meeting `number`; does its work if this rank is the last. Returns a function that waits
-        until the work is done.
+        """Comes to a group's meeting; does its work if this rank is the last. Returns a function that waits until the
+        work is done.
 
         Args:
             group: the group's name.
             number: 0-based number of the meeting in the group, for this rank.
             members: the group's ranks, in the group's order.
-            rank: this rank.
-            call: its call.
-            brought: its data.
+            rank, call, brought: this rank, its call and its data.
             work: called by one of the ranks with the data of all, in the order of members.
 
         Raises:

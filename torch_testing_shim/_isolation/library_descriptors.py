@@ -94,15 +94,10 @@ def _waiting_bytes(descriptor: int) -> int:
 
 @dataclass(frozen=True)
 class DriverState:
-    """The visible state of a driver in this process; a change means that it has been at work.
+    """The visible state of a driver in this process; a change means that it has been at work."""
 
-    Attributes:
-        initialized: the type of the accelerator that is in use here.
-        nodes: open device nodes, each as (descriptor, device).
-    """
-
-    initialized: str | None
-    nodes: frozenset[tuple[int, int]]
+    initialized: str | None  # the type of the accelerator that is in use here
+    nodes: frozenset[tuple[int, int]]  # open device nodes, each as (descriptor, device)
 
 
 def driver_state() -> DriverState:

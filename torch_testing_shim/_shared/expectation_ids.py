@@ -58,10 +58,10 @@ class TestPattern:
 
 
 def read_id(text: str) -> TestPattern:
-    """Reads an id.
+    """Read an id.
 
     Raises:
-        ValueError: it is none; the message says what is wrong, in a few words.
+        ValueError: it is not one; the message says what is wrong, in a few words.
     """
     file, separator, rest = text.partition("::")
     test = dotted(rest)

@@ -11,17 +11,14 @@ from torch_testing_shim._shared.values import as_argument
 
 
 def add_setting_options(group: argparse._ArgumentGroup, *, in_runner: bool) -> None:
-    """Adds them; `dest` is the name of the setting, and the value of an option that is not given is missing or None."""
+    """Add them; `dest` is the name of the setting. An option that is not given leaves no value, or None."""
     for name, row, option in _offered(in_runner):
         group.add_argument(*option.names, dest=name, default=None, help=option.help, **_kind(row, option))
 
 
 def take_settings(given: dict[str, Any], *, in_runner: bool) -> Settings:
-    """Takes what `add_setting_options` has added out of a parser's namespace.
-
-    Returns:
-        The settings of the options that were given; all others are at their defaults.
-    """
+    """Take what `add_setting_options` has added out of a parser's namespace; settings without a value are at their
+    defaults."""
     found = {name: given.pop(name, None) for name, _, _ in _offered(in_runner)}
     return Settings(**{name: value for name, value in found.items() if value is not None})
 

@@ -27,7 +27,7 @@ class SettingsError(ValueError):
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads the settings from `environ` (default: the process's environment).
+    """Read the settings from `environ` (default: the process's environment).
 
     Raises:
         SettingsError: a variable has a value that cannot be used.
@@ -52,11 +52,8 @@ def _read(row: Setting, text: str | None) -> object:
 
 
 def as_variables(settings: Settings, *, only_repeated: bool = False) -> dict[str, str]:
-    """The variables of the settings that are not at their defaults, from which `read_settings` reads them again.
-
-    Args:
-        only_repeated: only what a rerun line repeats.
-    """
+    """The variables of the settings that are not at their defaults, from which `read_settings` reads them again; where
+    `only_repeated`, only those that a rerun line repeats."""
     found = {
         row.variable: (getattr(settings, name), row.default)
         for name, row in SETTINGS.items()
@@ -88,12 +85,8 @@ def read_cache_folder(environ: Mapping[str, str] | None = None) -> str | None:
 
 @dataclass(frozen=True)
 class GitHubActions:
-    """The step of GitHub Actions that this process is part of.
-
-    Attributes:
-        workspace: the folder of the checkout (GITHUB_WORKSPACE), or None.
-        step_summary: the file that the job's summary is added to (GITHUB_STEP_SUMMARY), or None.
-    """
+    """The step of GitHub Actions that this process is part of: the folder of the checkout (GITHUB_WORKSPACE), and the
+    file that the job's summary is added to (GITHUB_STEP_SUMMARY)."""
 
     workspace: str | None = None
     step_summary: str | None = None
@@ -110,7 +103,7 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
 
 @contextmanager
 def changed_environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Variables of this process's environment have other values while the body runs; None takes one away. They are put
+    """Give variables of this process's environment other values while the body runs; None takes one away. They are put
     back as they were."""
     before = {name: os.environ.get(name) for name in values}
     _set_environment(values)

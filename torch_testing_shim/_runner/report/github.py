@@ -10,7 +10,6 @@ import re
 import secrets
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import BinaryIO
 
 from torch_testing_shim._shared.journal import JournalEntry
@@ -34,9 +33,9 @@ class GitHubReport:
     """
 
     def __init__(self, stream: BinaryIO, actions: GitHubActions, tree: Tree, *, is_verbose: bool = False) -> None:
-        self._stream, self._actions, self._is_verbose = stream, actions, is_verbose
+        self._actions, self._is_verbose = actions, is_verbose
         self._tree = tree
-        self._multiplexer = OutputMultiplexer(self._write)
+        self._multiplexer = OutputMultiplexer(stream)
         self._token = secrets.token_hex(16)
         self._progress = Progress({})
         self._notes = NoteLines()
@@ -46,9 +45,7 @@ class GitHubReport:
     def __enter__(self) -> GitHubReport:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for stream in self._streams.values():  # show the output until the run broke off
             stream.finish()
 
@@ -131,10 +128,6 @@ class GitHubReport:
         stream = self._multiplexer.open()
         stream.line(without_commands("\n".join(lines), self._token).rstrip("\n"))
         stream.finish()
-
-    def _write(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._stream.flush()
 
 
 #: The characters that are escaped in the text of a command, and in its values.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable
 from typing import IO, BinaryIO
 
 #: A line without an end is cut after this many bytes.
@@ -93,14 +92,10 @@ class OutputStream:
 
 
 class OutputMultiplexer:
-    """Serialises streams.
+    """Serialises streams: writes the live one to `target`, and flushes it."""
 
-    Args:
-        write: writes the bytes of the live stream.
-    """
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self.write = write
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
         self.lock = threading.RLock()
         self._streams: list[OutputStream] = []
 
@@ -118,6 +113,11 @@ class OutputMultiplexer:
         stream = self.open()
         stream.line(text)
         stream.finish()
+
+    def write(self, data: bytes) -> None:
+        """For the live stream: write its bytes."""
+        self._target.write(data)
+        self._target.flush()
 
     def advance(self) -> None:
         """Make the next stream live, if the live one has ended."""
@@ -155,29 +155,3 @@ class PrefixedLines:
 
 #: The destination of the output of one process.
 ProcessOutput = OutputStream | PrefixedLines
-
-
-class ShownOutput:
-    """The destination of the output of all processes.
-
-    Args:
-        target: the binary stream that is written to, and flushed.
-        is_prefixed: each line gets its file in front and is passed on at once; otherwise streams are serialised.
-    """
-
-    def __init__(self, target: BinaryIO, *, is_prefixed: bool = False) -> None:
-        self._target = target
-        self._is_prefixed = is_prefixed
-        self._multiplexer = OutputMultiplexer(self._write)
-
-    def open(self, file: str) -> ProcessOutput:
-        """The output of one more process of `file`."""
-        return PrefixedLines(file, self._multiplexer) if self._is_prefixed else self._multiplexer.open()
-
-    def line(self, text: str) -> None:
-        """A line about no single process."""
-        self._multiplexer.line(text)
-
-    def _write(self, data: bytes) -> None:
-        self._target.write(data)
-        self._target.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import BinaryIO
 
 from rich.console import Console, Group
@@ -19,7 +18,7 @@ from rich.text import Text
 from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .output import ProcessOutput, ShownOutput
+from .output import OutputMultiplexer, PrefixedLines, ProcessOutput
 from .progress import Progress, RunningProcess
 from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
 
@@ -61,7 +60,8 @@ class TerminalReport:
         jobs: int = 1,
     ) -> None:
         self._console = console
-        self._output = ShownOutput(raw_output, is_prefixed=is_prefixed) if raw_output else None
+        self._output = OutputMultiplexer(raw_output) if raw_output else None
+        self._is_prefixed = is_prefixed
         has_live_lines = console.is_terminal and not console.is_dumb_terminal and self._output is None
         self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_lines else None
         self._drawn = 0.0
@@ -75,9 +75,7 @@ class TerminalReport:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -94,13 +92,18 @@ class TerminalReport:
         """
         with self._lock:
             number, total = self._progress.place(file)
-            output = self._output.open(file) if self._output is not None else None
+            output = self._open(file)
             process = RunningProcess(file, part, self._tests_ended, output.write if output else None, self._draw)
             self._progress.processes.append(process)
             if output is not None:
                 self._outputs[process] = output
                 output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
             return process
+
+    def _open(self, file: str) -> ProcessOutput | None:
+        if self._output is None:
+            return None
+        return PrefixedLines(file, self._output) if self._is_prefixed else self._output.open()
 
     def process_ended(self, process: RunningProcess) -> None:
         """The process has ended."""

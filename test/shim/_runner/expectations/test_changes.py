@@ -111,7 +111,7 @@ added test_x::B.b: OSError: \\(b\\)""",
         self.assertEqual(1, len(self.changes(after=result(BAD), others=(old,))))
         elsewhere = expectation("test_x::A.a", devices=("npu",))
         (change,) = changes_after((elsewhere,), Expectations((elsewhere,)), [result(BAD)], (), WHOLE, RunContext(""))
-        self.assertEqual((("cpu",), ""), (change.new.devices, change.entry.torch))
+        self.assertEqual((("cpu",), ""), (change.new.devices, change.new.torch))
 
 
 class NamedCauseTest(TestCase):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 from collections.abc import Sequence
 from typing import BinaryIO
 
@@ -40,7 +39,6 @@ class GitHubReport:
         self._progress = Progress({})
         self._notes = NoteLines()
         self._streams: dict[RunningProcess, OutputStream] = {}
-        self._lock = threading.RLock()
 
     def __enter__(self) -> GitHubReport:
         return self
@@ -55,22 +53,20 @@ class GitHubReport:
 
     def process_started(self, file: str, part: str = "") -> RunningProcess:
         """Open a group."""
-        with self._lock:
-            number, total = self._progress.place(file)
-            stream = self._multiplexer.open()
-            process = RunningProcess(file, part, self._tests_ended, stream.write if self._is_verbose else None)
-            self._streams[process] = stream
-            stream.line(command("group", f"{process.name} ({number} of {total})"))
-            stream.line(command("stop-commands", self._token))
-            return process
+        number, total = self._progress.place(file)
+        stream = self._multiplexer.open()
+        process = RunningProcess(file, part, self._tests_ended, stream.write if self._is_verbose else None)
+        self._streams[process] = stream
+        stream.line(command("group", f"{process.name} ({number} of {total})"))
+        stream.line(command("stop-commands", self._token))
+        return process
 
     def process_ended(self, process: RunningProcess) -> None:
         """Close the group."""
-        with self._lock:
-            stream = self._streams.pop(process)
-            stream.line(f"::{self._token}::")
-            stream.line(command("endgroup"))
-            stream.finish()
+        stream = self._streams.pop(process)
+        stream.line(f"::{self._token}::")
+        stream.line(command("endgroup"))
+        stream.finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Print the file's line, and an annotation for each failure."""
@@ -106,14 +102,13 @@ class GitHubReport:
         self._multiplexer.line(str(summary))
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
-        with self._lock:
-            for entry in [] if self._is_verbose else new:
-                reason = f"  {shortened(entry.reason)}" if entry.reason else ""
-                self._streams[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
-                if entry.detail:
-                    self._streams[process].line(entry.detail.rstrip("\n"))
-                for line in self._notes.of(entry, process.file):
-                    self._streams[process].line(line)
+        for entry in [] if self._is_verbose else new:
+            reason = f"  {shortened(entry.reason)}" if entry.reason else ""
+            self._streams[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
+            if entry.detail:
+                self._streams[process].line(entry.detail.rstrip("\n"))
+            for line in self._notes.of(entry, process.file):
+                self._streams[process].line(line)
 
     def _path_in_repository(self, file: str) -> str:
         """The test file's path as an annotation has it: below the folder of the checkout."""

@@ -7,7 +7,6 @@ until it has ended. Streams that have ended meanwhile come next.
 from __future__ import annotations
 
 import tempfile
-import threading
 from typing import IO, BinaryIO
 
 #: A line without an end is cut after this many bytes.
@@ -33,23 +32,20 @@ class OutputStream:
 
     def write(self, data: bytes) -> None:
         """Write `data`, now or when the stream is live."""
-        with self._multiplexer.lock:
-            if self._is_live:
-                self._pass_on(data)
-            else:
-                self._keep(data)
+        if self._is_live:
+            self._pass_on(data)
+        else:
+            self._keep(data)
 
     def line(self, text: str) -> None:
         """Write a line of its own, whatever was written before it."""
-        with self._multiplexer.lock:
-            start = "" if self._ends_line else "\n"
-            self.write(f"{start}{text}\n".encode("utf-8", "backslashreplace"))
+        start = "" if self._ends_line else "\n"
+        self.write(f"{start}{text}\n".encode("utf-8", "backslashreplace"))
 
     def finish(self) -> None:
         """End the stream."""
-        with self._multiplexer.lock:
-            self.has_finished = True
-            self._multiplexer.advance()
+        self.has_finished = True
+        self._multiplexer.advance()
 
     def go_live(self) -> None:
         """For the multiplexer: write the buffer, and from now on whatever comes."""
@@ -96,17 +92,15 @@ class OutputMultiplexer:
 
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
-        self.lock = threading.RLock()
         self._streams: list[OutputStream] = []
 
     def open(self) -> OutputStream:
         """One more stream; it is live at once where no other is."""
-        with self.lock:
-            stream = OutputStream(self)
-            self._streams.append(stream)
-            if len(self._streams) == 1:
-                stream.go_live()
-            return stream
+        stream = OutputStream(self)
+        self._streams.append(stream)
+        if len(self._streams) == 1:
+            stream.go_live()
+        return stream
 
     def line(self, text: str) -> None:
         """A line that belongs to no stream, written as soon as none is live."""

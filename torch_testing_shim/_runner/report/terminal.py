@@ -5,7 +5,6 @@ On a terminal, live lines show the running tests. In a pipe there are plain line
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
@@ -67,7 +66,6 @@ class TerminalReport:
         self._drawn = 0.0
         self._notes = NoteLines()
         self._progress = Progress(expected or {}, jobs)
-        self._lock = threading.RLock()
         self._outputs: dict[RunningProcess, ProcessOutput] = {}
 
     def __enter__(self) -> TerminalReport:
@@ -90,15 +88,14 @@ class TerminalReport:
             file: its file.
             part: the part of it that the process runs, as people read it ("Class", "Class.test again"); "" for all.
         """
-        with self._lock:
-            number, total = self._progress.place(file)
-            output = self._open(file)
-            process = RunningProcess(file, part, self._tests_ended, output.write if output else None, self._draw)
-            self._progress.processes.append(process)
-            if output is not None:
-                self._outputs[process] = output
-                output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
-            return process
+        number, total = self._progress.place(file)
+        output = self._open(file)
+        process = RunningProcess(file, part, self._tests_ended, output.write if output else None, self._draw)
+        self._progress.processes.append(process)
+        if output is not None:
+            self._outputs[process] = output
+            output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
+        return process
 
     def _open(self, file: str) -> ProcessOutput | None:
         if self._output is None:
@@ -107,49 +104,45 @@ class TerminalReport:
 
     def process_ended(self, process: RunningProcess) -> None:
         """The process has ended."""
-        with self._lock:
-            self._progress.processes.remove(process)
-            if process in self._outputs:
-                self._outputs.pop(process).finish()
+        self._progress.processes.remove(process)
+        if process in self._outputs:
+            self._outputs.pop(process).finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Print the runner's findings about the file, and the file's line."""
-        with self._lock:
-            self._progress.end_file(result.file)
-            shown = set()
-            for fault in result.faults:
-                if fault.label != DID_NOT_RUN:
-                    self._failure(fault, with_detail=self._output is None and fault.detail not in shown)
-                    shown.add(fault.detail)
-            style = "red" if result.failed else "green" if result.passed else "yellow"
-            self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
-            for line in stopped_lines(result, with_detail=self._output is None):
-                self._line(line, style="yellow")
-            if result.ending.processes_left:
-                self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
-            self._draw(at_once=True)
+        self._progress.end_file(result.file)
+        shown = set()
+        for fault in result.faults:
+            if fault.label != DID_NOT_RUN:
+                self._failure(fault, with_detail=self._output is None and fault.detail not in shown)
+                shown.add(fault.detail)
+        style = "red" if result.failed else "green" if result.passed else "yellow"
+        self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
+        for line in stopped_lines(result, with_detail=self._output is None):
+            self._line(line, style="yellow")
+        if result.ending.processes_left:
+            self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
+        self._draw(at_once=True)
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
         """Print the failures and notes, unless the output has just shown them."""
         failures = sum(entry.status.is_failure for entry in new)
-        with self._lock:
-            self._progress.add_tests(len(new), failures)
-            for entry in new if self._output is None else ():
-                if entry.status.is_failure:
-                    self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
-                for line in self._notes.of(entry, process.file):
-                    self._line(line, style="yellow")
+        self._progress.add_tests(len(new), failures)
+        for entry in new if self._output is None else ():
+            if entry.status.is_failure:
+                self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
+            for line in self._notes.of(entry, process.file):
+                self._line(line, style="yellow")
 
     def _draw(self, *, at_once: bool = False) -> None:
         """Redraw the live lines, unless they were drawn just now."""
-        with self._lock:
-            now = time.monotonic()
-            if self._live is None or (now - self._drawn < DRAW_INTERVAL and not at_once):
-                return
-            self._drawn = now
-            lines = [self._progress.summary_line(), *self._progress.process_lines()]
-            texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
-            self._live.update(Group(*texts), refresh=True)
+        now = time.monotonic()
+        if self._live is None or (now - self._drawn < DRAW_INTERVAL and not at_once):
+            return
+        self._drawn = now
+        lines = [self._progress.summary_line(), *self._progress.process_lines()]
+        texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+        self._live.update(Group(*texts), refresh=True)
 
     def lines(self, lines: Sequence[str]) -> None:
         """Print lines that the user asked for; call it after the context's end."""

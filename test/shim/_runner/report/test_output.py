@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from unittest import mock
 
@@ -89,20 +88,6 @@ class MultiplexerTest(TestCase):
             one.finish()
             two.finish()
         self.assertEqual(b"heard\n... 4 bytes of output were left out here\n", self.shown.getvalue())
-
-    def test_threads_do_not_mix(self) -> None:
-        def write(number: int) -> None:
-            stream = self.multiplexer.open()
-            for _ in range(200):
-                stream.write(str(number).encode() * 3)
-            stream.finish()
-
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(sorted(f"{n}" * 600 for n in range(8)), sorted(self.shown.getvalue().decode().split()))
 
 
 class PrefixedLinesTest(TestCase):

@@ -7,7 +7,6 @@ import inspect
 import os
 import shlex
 import sys
-import unittest
 from collections.abc import Iterator
 
 from torch_testing_shim._shared.python_command import interpreter_arguments, pytest_arguments
@@ -48,9 +47,11 @@ def _relative(path: str) -> str:
 @contextlib.contextmanager
 def repro_on_failure(command: str | None) -> Iterator[None]:
     """Add to an exception that leaves the body how to run the test again."""
+    from unittest import SkipTest  # here, since the runner's --list is quick without unittest
+
     try:
         yield
-    except unittest.SkipTest:
+    except SkipTest:
         raise
     except Exception as error:
         if command is not None:

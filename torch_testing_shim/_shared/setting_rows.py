@@ -66,23 +66,14 @@ class Setting:
     read: Callable[[str], Any]
     default: Any
     meaning: str
-    is_repeated: bool
-    is_ours: bool
-    option: Option | None
+    is_repeated: bool = False
+    is_ours: bool = False
+    option: Option | None = None
 
 
-def setting(
-    variable: str,
-    meaning: str,
-    read: Callable[[str], T],
-    default: T,
-    *,
-    is_repeated: bool = False,
-    is_ours: bool = False,
-    option: Option | None = None,
-) -> T:
+def setting(variable: str, meaning: str, read: Callable[[str], T], default: T, **more: Any) -> T:
     """Declare a field of `Settings`; see `Setting`. To mypy it is the default, which it checks with the reader."""
-    row = Setting(variable, read, default, meaning, is_repeated, is_ours, option)
+    row = Setting(variable, read, default, meaning, **more)
     declared: Any = field(default=default, metadata={"setting": row})
     return declared  # type: ignore[no-any-return]
 

@@ -97,8 +97,7 @@ def changes_after(
                 changes.setdefault(entry, Change(entry, replace(entry, error=cause_as_regex(run.reason))))
     whole = {result.file for result in told if result.file in listed.whole and is_listed(result)}
     for entry, all_passed in passed.items():
-        files = [name for name in listed.names if entry.pattern.covers_file(name)]
-        is_judged = entry.pattern.is_exact or all(file in whole for file in files)
+        is_judged = entry.pattern.is_exact or all(file in whole for file in listed.files_of(entry))
         if entry.expect is Expect.XFAIL and is_judged and all(all_passed):
             changes[entry] = Change(entry, None, "it passed")
     made = [changes[entry] for entry in every if entry in changes]

@@ -14,8 +14,7 @@ import expecttest
 
 from torch_testing_shim._shared.hardware import add_hardware_option
 from torch_testing_shim._shared.journal import Journal
-from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
-from torch_testing_shim._shared.settings import DEFAULTS, Settings, as_variables
+from torch_testing_shim._shared.settings import DEFAULTS, Settings, add_setting_options, as_variables, take_settings
 from torch_testing_shim._shared.values import as_argument, whole_number
 
 DEFAULT_REPORT_FOLDER = "test-reports"
@@ -32,7 +31,7 @@ class ProgramOptions:
         hw_classification: names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
         failfast, buffer: as unittest's -f, -b.
-        settings: what the options set, here and in child processes (see `setting_options`), all else at its default.
+        settings: what the options set, here and in child processes (see `settings`), all else at its default.
         discover: only print the names of the tests.
         repeat: how many times to run, until one fails.
         subprocess: every test in a process of its own.

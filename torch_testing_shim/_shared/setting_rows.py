@@ -2,7 +2,7 @@
 
 `setting(...)` declares a field with all that there is to know of it: its variable, its meaning, how its text is read,
 its default, the option that sets it, and whether a rerun line repeats it. The options of test files and of run_test.py
-(`setting_options`), the rerun line (`rerun_command`) and docs/settings.md come from it.
+(`settings`), the rerun line (`rerun_command`) and docs/settings.md come from it.
 """
 
 from __future__ import annotations

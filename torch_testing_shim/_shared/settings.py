@@ -1,4 +1,4 @@
-"""The one reader of the environment: variables in, a frozen `Settings` out. `setting_rows` has the table.
+"""Settings from the environment, of which this is the one reader, and from command lines. `setting_rows` has the table.
 
 Nothing else in the package reads test configuration from `os.environ`. Settings are read where they are needed and
 passed on; they are never cached, so a test may change the environment and read them again. Two variables are not here
@@ -7,6 +7,7 @@ that torch's own definitions read: PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TEST
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from torch_testing_shim._shared import values
 from torch_testing_shim._shared.setting_rows import (
     DEFAULTS as DEFAULTS,
     SETTINGS as SETTINGS,
+    Option,
     Setting,
     Settings as Settings,
 )
@@ -60,6 +62,34 @@ def as_variables(settings: Settings, *, only_repeated: bool = False) -> dict[str
         if row.is_repeated or not only_repeated
     }
     return {variable: values.as_text(value) for variable, (value, default) in found.items() if value != default}
+
+
+def add_setting_options(group: argparse._ArgumentGroup, *, in_runner: bool) -> None:
+    """Add them; `dest` is the name of the setting. An option that is not given leaves no value, or None."""
+    for name, row, option in _offered(in_runner):
+        group.add_argument(*option.names, dest=name, default=None, help=option.help, **_kind(row, option))
+
+
+def take_settings(given: dict[str, Any], *, in_runner: bool) -> Settings:
+    """Take what `add_setting_options` has added out of a parser's namespace; settings without a value are at their
+    defaults."""
+    found = {name: given.pop(name, None) for name, _, _ in _offered(in_runner)}
+    return Settings(**{name: value for name, value in found.items() if value is not None})
+
+
+def _offered(in_runner: bool) -> Iterator[tuple[str, Setting, Option]]:
+    for name, row in SETTINGS.items():
+        option = row.option
+        if option is not None and (option.in_runner if in_runner else option.in_files):
+            yield name, row, option
+
+
+def _kind(row: Setting, option: Option) -> dict[str, Any]:
+    if option.metavar is None:
+        return {"action": "store_true"}
+    read = values.as_argument(row.read)
+    bare: dict[str, Any] = {} if option.bare is None else {"nargs": "?", "const": read(option.bare)}
+    return {"type": read, "metavar": option.metavar, **bare}
 
 
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from torch_testing_shim._shared.hardware import add_hardware_option
-from torch_testing_shim._shared.setting_options import add_setting_options
+from torch_testing_shim._shared.settings import add_setting_options
 
 from .options import EXPECTATIONS_HEADING, PROGRAM, Options
 

@@ -57,7 +57,6 @@ class Copy:
 
 def add_skip_decorator(copy: Copy) -> None:
     """`skip_if_weekend`."""
-    copy.replace(f"{SKIPS}/by_machine.py", '    "skip_if_win32",\n', '    "skip_if_weekend",\n    "skip_if_win32",\n')
     copy.insert(
         f"{SKIPS}/by_machine.py",
         "def skip_if_win32",

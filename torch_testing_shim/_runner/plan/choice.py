@@ -12,7 +12,7 @@ from pathlib import Path
 from ..cli.options import Options
 from ..history.failed_tests import read_failed_list, tests_by_file
 from ..history.times import Times
-from ..history.tree_history import FailedRecord, History
+from ..history.tree_history import History
 from ..usage_error import UsageError
 from .request import Place, Request, read_all
 from .selection import FileSelection, begin_at, bring_to_front, end_with, only_distributed, restrict, select
@@ -32,10 +32,9 @@ def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSe
         selected = only_distributed(selected, wanted=options.distributed)
     if options.failed_from is not None:
         selected = restrict(selected, _tests_of(failed_from))
-    record = history.failed
-    notes = [record.problem] if record.problem and (options.last_failed or options.failed_first) else []
+    notes = [history.unread] if history.unread and (options.last_failed or options.failed_first) else []
     if options.last_failed:
-        failed = restrict(selected, tests_by_file(record.lines))
+        failed = restrict(selected, tests_by_file(history.failed))
         if not failed:
             notes.append("nothing of this failed the last time; all of it is selected")
         selected = failed or selected
@@ -43,7 +42,7 @@ def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSe
         selected = begin_at(selected, request)
     for request in last:
         selected = end_with(selected, request)
-    return _ordered(_shard(selected, options, history.times), front, options, record), notes
+    return _ordered(_shard(selected, options, history.times), front, options, history.failed), notes
 
 
 def _place(test_folder: Path) -> Place:
@@ -86,10 +85,10 @@ def _shard(selected: tuple[FileSelection, ...], options: Options, times: Times) 
 
 
 def _ordered(
-    selected: tuple[FileSelection, ...], front: Iterable[Request], options: Options, record: FailedRecord
+    selected: tuple[FileSelection, ...], front: Iterable[Request], options: Options, known: Sequence[str]
 ) -> tuple[FileSelection, ...]:
     """Put files that failed before first, and files that are brought to the front before these."""
-    failed = tests_by_file(record.lines) if options.failed_first else {}
+    failed = tests_by_file(known) if options.failed_first else {}
     in_front = [name for request in front for name in request.files]
     failed_here = [file.name for file in selected if file.name in failed]
     return bring_to_front(selected, list(dict.fromkeys([*in_front, *failed_here])))

@@ -89,7 +89,7 @@ def glob_as_regex(glob: str) -> re.Pattern[str]:
     """The regular expression of a glob.
 
     Raises:
-        ValueError: its braces do not close, or a set of characters is none.
+        ValueError: its braces do not close, or it holds no valid set of characters.
     """
     depth, made = 0, []
     for token in _TOKEN.findall(glob):

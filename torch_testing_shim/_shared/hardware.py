@@ -93,7 +93,7 @@ def choose_by_hardware(
     """Sort items by what their classes say: `names` are names of members of `HardwareClassification`.
 
     Raises:
-        HardwareError: a class says something that is none of the members.
+        HardwareError: a class says something else than one of the members.
     """
     chosen: list[Item] = []
     otherwise: list[Item] = []

@@ -14,8 +14,7 @@ import expecttest
 
 from torch_testing_shim._shared.hardware import add_hardware_option
 from torch_testing_shim._shared.journal import Journal
-from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
-from torch_testing_shim._shared.settings import DEFAULTS, Settings, as_variables
+from torch_testing_shim._shared.settings import DEFAULTS, Settings, add_setting_options, as_variables, take_settings
 from torch_testing_shim._shared.values import as_argument, whole_number
 
 DEFAULT_REPORT_FOLDER = "test-reports"
@@ -33,7 +32,7 @@ class ProgramOptions:
         names, excluded: "Class" or "Class.method"; no names for all tests.
         hw_classification: names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
-        settings: what the options set, here and in child processes (see `setting_options`), all else at its default.
+        settings: what the options set, here and in child processes (see `settings`), all else at its default.
         save_xml: path of the JUnit report, or None.
     """
 

@@ -40,8 +40,8 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
         begin_coverage(tree.reports)
     reports = RunReports(options, tree, history.times.expected(selected))
     plan = RunPlan(selected, tree, options, history.times, judged, reports.finish_file)
-    with _scratch_folder() as scratch, reports:
-        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=partial(_note, options.program))
+    with _scratch_folder() as scratch, reports.display as display:
+        summary = run_all(plan, scratch=scratch, stop=stop, report=display, say=partial(_note, options.program))
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
     summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:

@@ -2,9 +2,8 @@
 
 Settings:
 
-    settings            the one reader of the environment
+    settings            the one reader of the environment; the options that set settings
     setting_rows        the table of settings: variable, meaning, reader, default, option
-    setting_options     the options that set settings, for test files and for run_test.py
     values              values given as text, in a variable or on a command line
     hardware            `hw_classification` of test classes, and the choice of tests by it
     device_map          the device that stands for another in a run: `cuda=cpu`

@@ -44,7 +44,7 @@ class _Reading:
     left_out: int = 0
 
     def take_line(self, line: bytes) -> None:
-        """Takes a line, or counts it as broken; an empty one says nothing."""
+        """Take a line, or count it as broken; an empty one says nothing."""
         if not line:
             return
         try:
@@ -107,7 +107,7 @@ class JournalReader:
         self._passed_on = 0  # how many entries have been passed on
 
     def close(self) -> None:
-        """Closes the file; what was read stays."""
+        """Close the file; what was read stays."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -134,7 +134,7 @@ class JournalReader:
         return JournalNews(new, self._passed_on, len(reading.planned), now, reading.device)
 
     def _read(self) -> bool:
-        """Takes the whole lines that are new; True where anything is."""
+        """Take the whole lines that are new; True where anything is."""
         try:
             found = os.stat(self._path)
         except OSError:
@@ -170,8 +170,8 @@ class JournalReader:
 
 
 def read_journal(path: str | os.PathLike[str]) -> JournalContents:
-    """Reads a journal, also a torn one. A file that is not there is an empty journal; lines that are no journal
-    lines are counted in `broken_lines`, and the others still count."""
+    """Read a journal, also a torn one. A file that is not there is an empty journal. Lines that are no journal lines
+    are counted in `broken_lines`, and the others still count."""
     with closing(JournalReader(path)) as reader:
         reader.read_to_end()
         return reader.contents()

@@ -2,7 +2,7 @@
 
 `setting(...)` declares a field with all that there is to know of it: its variable, its meaning, how its text is read,
 its default, the option that sets it, and whether a rerun line repeats it. The options of test files and of run_test.py
-(`setting_options`), the rerun line (`rerun_command`) and docs/settings.md come from it.
+(`settings`), the rerun line (`rerun_command`) and docs/settings.md come from it.
 """
 
 from __future__ import annotations
@@ -66,23 +66,14 @@ class Setting:
     read: Callable[[str], Any]
     default: Any
     meaning: str
-    is_repeated: bool
-    is_ours: bool
-    option: Option | None
+    is_repeated: bool = False
+    is_ours: bool = False
+    option: Option | None = None
 
 
-def setting(
-    variable: str,
-    meaning: str,
-    read: Callable[[str], T],
-    default: T,
-    *,
-    is_repeated: bool = False,
-    is_ours: bool = False,
-    option: Option | None = None,
-) -> T:
+def setting(variable: str, meaning: str, read: Callable[[str], T], default: T, **more: Any) -> T:
     """Declare a field of `Settings`; see `Setting`. To mypy it is the default, which it checks with the reader."""
-    row = Setting(variable, read, default, meaning, is_repeated, is_ours, option)
+    row = Setting(variable, read, default, meaning, **more)
     declared: Any = field(default=default, metadata={"setting": row})
     return declared  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""The one reader of the environment: variables in, a frozen `Settings` out. `setting_rows` has the table.
+"""Settings from the environment, of which this is the one reader, and from command lines. `setting_rows` has the table.
 
 Nothing else in the package reads test configuration from `os.environ`. Settings are read where they are needed and
 passed on; they are never cached, so a test may change the environment and read them again. Two variables are not here
@@ -7,6 +7,7 @@ that torch's own definitions read: PYTORCH_TESTING_DEVICE_ONLY_FOR, PYTORCH_TEST
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from torch_testing_shim._shared import values
 from torch_testing_shim._shared.setting_rows import (
     DEFAULTS as DEFAULTS,
     SETTINGS as SETTINGS,
+    Option,
     Setting,
     Settings as Settings,
 )
@@ -27,7 +29,7 @@ class SettingsError(ValueError):
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads the settings from `environ` (default: the process's environment).
+    """Read the settings from `environ` (default: the process's environment).
 
     Raises:
         SettingsError: a variable has a value that cannot be used.
@@ -52,17 +54,42 @@ def _read(row: Setting, text: str | None) -> object:
 
 
 def as_variables(settings: Settings, *, only_repeated: bool = False) -> dict[str, str]:
-    """The variables of the settings that are not at their defaults, from which `read_settings` reads them again.
-
-    Args:
-        only_repeated: only what a rerun line repeats.
-    """
+    """The variables of the settings that are not at their defaults, from which `read_settings` reads them again; where
+    `only_repeated`, only those that a rerun line repeats."""
     found = {
         row.variable: (getattr(settings, name), row.default)
         for name, row in SETTINGS.items()
         if row.is_repeated or not only_repeated
     }
     return {variable: values.as_text(value) for variable, (value, default) in found.items() if value != default}
+
+
+def add_setting_options(group: argparse._ArgumentGroup, *, in_runner: bool) -> None:
+    """Add them; `dest` is the name of the setting. An option that is not given leaves no value, or None."""
+    for name, row, option in _offered(in_runner):
+        group.add_argument(*option.names, dest=name, default=None, help=option.help, **_kind(row, option))
+
+
+def take_settings(given: dict[str, Any], *, in_runner: bool) -> Settings:
+    """Take what `add_setting_options` has added out of a parser's namespace; settings without a value are at their
+    defaults."""
+    found = {name: given.pop(name, None) for name, _, _ in _offered(in_runner)}
+    return Settings(**{name: value for name, value in found.items() if value is not None})
+
+
+def _offered(in_runner: bool) -> Iterator[tuple[str, Setting, Option]]:
+    for name, row in SETTINGS.items():
+        option = row.option
+        if option is not None and (option.in_runner if in_runner else option.in_files):
+            yield name, row, option
+
+
+def _kind(row: Setting, option: Option) -> dict[str, Any]:
+    if option.metavar is None:
+        return {"action": "store_true"}
+    read = values.as_argument(row.read)
+    bare: dict[str, Any] = {} if option.bare is None else {"nargs": "?", "const": read(option.bare)}
+    return {"type": read, "metavar": option.metavar, **bare}
 
 
 def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
@@ -88,12 +115,8 @@ def read_cache_folder(environ: Mapping[str, str] | None = None) -> str | None:
 
 @dataclass(frozen=True)
 class GitHubActions:
-    """The step of GitHub Actions that this process is part of.
-
-    Attributes:
-        workspace: the folder of the checkout (GITHUB_WORKSPACE), or None.
-        step_summary: the file that the job's summary is added to (GITHUB_STEP_SUMMARY), or None.
-    """
+    """The step of GitHub Actions that this process is part of: the folder of the checkout (GITHUB_WORKSPACE), and the
+    file that the job's summary is added to (GITHUB_STEP_SUMMARY)."""
 
     workspace: str | None = None
     step_summary: str | None = None
@@ -110,7 +133,7 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
 
 @contextmanager
 def changed_environment(values: Mapping[str, str | None]) -> Iterator[None]:
-    """Variables of this process's environment have other values while the body runs; None takes one away. They are put
+    """Give variables of this process's environment other values while the body runs; None takes one away. They are put
     back as they were."""
     before = {name: os.environ.get(name) for name in values}
     _set_environment(values)

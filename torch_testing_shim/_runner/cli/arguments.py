@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch_testing_shim._shared.device_map import parse_device_map
-from torch_testing_shim._shared.setting_options import take_settings
+from torch_testing_shim._shared.settings import take_settings
 
 from ..plan.sharding import Shard
 from .options import DEFAULT_FILE_TIMEOUT, PROGRAM, Options

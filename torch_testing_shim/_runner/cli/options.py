@@ -111,7 +111,7 @@ class Options:
     )
     cold: bool = _running("--cold", help="a new interpreter for each file, instead of forks of one with torch", **_FLAG)
     keep_going: bool = _running("--continue-through-error", "--keep-going", help="go on after a failure", **_FLAG)
-    #: The settings of the files and their ranks. `setting_options` has their options, which stand here in `--help`.
+    #: The settings of the files and their ranks. `setting_rows` has their options, which stand here in `--help`.
     settings: Settings = DEFAULTS
     showlocals: bool = _running(
         "--showlocals", default=False, action=argparse.BooleanOptionalAction, help="local variables in tracebacks"

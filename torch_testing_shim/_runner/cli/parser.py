@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from torch_testing_shim._shared.hardware import add_hardware_option
-from torch_testing_shim._shared.setting_options import add_setting_options
+from torch_testing_shim._shared.settings import add_setting_options
 
 from .options import EXPECTATIONS_HEADING, PROGRAM, Options
 
@@ -46,16 +46,15 @@ exit status:
   0 all passed, 1 something failed, 2 wrong usage, 5 nothing ran, 129 ended by SIGHUP, 130 by Ctrl-C, 143 by SIGTERM
 """
 
-#: Options of upstream's `run_test.py` that mean nothing here, by the number of their values. They are accepted and
-#: noted, so that a command line carries over.
+#: Options of upstream's `run_test.py` that mean nothing here, by the number of their values. They choose among
+#: PyTorch's own suites, rewire torch's compiler for a whole run, or talk to PyTorch's CI. They are accepted and noted,
+#: so that a command line carries over.
 _IGNORED: dict[int | str | None, str] = {
-    # PyTorch's own suites
     0: """
         --core -core --cpp --functorch --jit --mps --onnx --openreg --quantization --xpu --exclude-aot-dispatch-tests
         --exclude-inductor-tests --exclude-jit-executor --exclude-quantization-tests --exclude-torch-export-tests
-        --exclude-dynamo-tests --ignore-win-blocklist
-        --dynamo --inductor --no-translation-validation
-        --enable-td --upload-artifacts-while-running
+        --exclude-dynamo-tests --ignore-win-blocklist --dynamo --inductor --no-translation-validation --enable-td
+        --upload-artifacts-while-running
     """,
     None: "--determine-from --use-specified-test-cases-by --xdoctest-command",
     "?": "--export-past-test-times --run-specified-test-cases --use-specified-test-cases",

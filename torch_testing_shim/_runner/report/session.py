@@ -1,7 +1,8 @@
 """All reports of one run, from the check before it to the files after it. The runner knows only this module.
 
-with RunReports(options, root, expected) as reports:
-    summary = run_all(... report=reports.display, finish=reports.finish_file ...)
+reports = RunReports(options, tree, expected)
+with reports.display as display:
+    summary = run_all(... report=display, finish=reports.finish_file ...)
 status = reports.finish(summary)
 """
 
@@ -13,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from torch_testing_shim._shared.python_command import interpreter_flags
 from torch_testing_shim._shared.settings import read_github_actions
@@ -33,14 +33,14 @@ Display = TerminalReport | GitHubReport
 
 
 class RunReports:
-    """All reports on a run; a context manager around the run itself.
+    """All reports on a run.
 
     Args:
         options: which reports are written and shown.
         expected: files -> recorded durations, in seconds; for the time left.
 
     Attributes:
-        display: sees the progress of the run.
+        display: sees the progress of the run; a context manager around the run itself.
 
     Raises:
         UsageError: a report cannot be written.
@@ -63,15 +63,6 @@ class RunReports:
         raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
         is_prefixed, jobs = options.pipe_logs, options.jobs
         return TerminalReport(make_console(), raw_output, is_prefixed=is_prefixed, expected=expected, jobs=jobs)
-
-    def __enter__(self) -> RunReports:
-        self.display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.display.__exit__(kind, error, traceback)
 
     def finish_file(self, result: FileResult) -> FileResult:
         """Write the reports about one file as it ends; return the result, with a fault where that failed."""

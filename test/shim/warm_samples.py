@@ -32,7 +32,7 @@ ORDER_BYTES = 1 << 17
 #: The bytes of a process id or an exit status.
 NUMBER_BYTES = 4
 #: Variables that Python, the loader of libraries, or an import reads: a fork cannot have others than the server.
-READ_AT_START = ("PYTHON", "LD_", "GLIBC_", "OMP_", "MKL_", "CUDA_", "TORCH_", "PYTORCH_")
+READ_AT_START = ("PYTHON", "LD_", "GLIBC_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "QUARTZ_", "TORCH_", "PYTORCH_")
 READ_LATER = "TORCH_TESTING_SHIM_"
 
 
@@ -64,7 +64,7 @@ class WarmSample:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def communicate(self, timeout: float) -> tuple[str, None]:
+    def communicate(self, timeout: float = 600.0) -> tuple[str, None]:
         """Wait until it has ended and nobody can write to its output any more; return that."""
         deadline = time.monotonic() + timeout
         chunks = []

@@ -105,7 +105,8 @@ class SampleServer:
                 [sys.executable, str(Path(__file__).with_name("sample_server.py")), str(theirs.fileno())],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # as the samples have; nothing is printed
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=die_with_this_process(),
                 pass_fds=[theirs.fileno()],
@@ -116,8 +117,10 @@ class SampleServer:
         """Whether a fork of the server is as good as a new interpreter."""
         names = {*self.environment, *environment}
         early = [name for name in names if name.startswith(READ_AT_START) and not name.startswith(READ_LATER)]
-        is_plain = words[0] == "-m" or not words[0].startswith("-")
-        return is_plain and all(self.environment.get(name) == environment.get(name) for name in early)
+        is_file = words[0].endswith(".py") and Path(words[0]).name != "run_test.py"  # which imports no torch
+        return (is_file or words[0] == "-m") and all(
+            self.environment.get(name) == environment.get(name) for name in early
+        )
 
     def start(self, words: Sequence[str], folder: Path, environment: Mapping[str, str], mark: str) -> WarmSample:
         """Start `python WORDS`.

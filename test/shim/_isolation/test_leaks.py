@@ -33,6 +33,8 @@ warnings.simplefilter("ignore", ResourceWarning)
 class Leaks(TestCase):
     def test_child(self):
         kept.append(subprocess.Popen(["sleep", "3600"]))
+        while not open(f"/proc/{kept[-1].pid}/cmdline").read():
+            time.sleep(0.01)  # Popen is a moment ahead of the child's command line
 
     def test_default_dtype(self):
         torch.set_default_dtype(torch.float64)

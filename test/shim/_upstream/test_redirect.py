@@ -14,6 +14,8 @@ from harness_samples import SampleTestCase
 
 
 class Redirect(SampleTestCase):
+    is_cold = True  # what is imported, and when, is the matter
+
     def run_code(self, code):
         path = self.folder / "sample_code.py"
         head = "from torch_testing_shim._upstream.redirect import install\ninstall()\ninstall()\n"

@@ -91,7 +91,7 @@ def main() -> None:
         sys.modules["__main__"] = types.ModuleType("__main__")
         runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]  # this is what `python -m` calls
     else:
-        run_script(FileCommand("sample", words[0], tuple(words[1:])))
+        run_script(FileCommand("sample", os.path.abspath(words[0])))
 
 
 if __name__ == "__main__":

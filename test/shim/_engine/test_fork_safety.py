@@ -60,8 +60,10 @@ class One(DTensorTestBase):
 
 class ForkSafety(SampleTestCase):
     def run_hazard(self, body: str, *tests: str, **extra: str):
-        """Runs the tests after `body`, or those named, and checks their outcomes; OMP_NUM_THREADS is as `extra` says, or
-        not set."""
+        """Runs the tests after `body`, all or those named, and checks their outcomes.
+
+        OMP_NUM_THREADS is as `extra` says, or not set.
+        """
         threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         kept = {name: os.environ.pop(name) for name in threads if name in os.environ}
         try:

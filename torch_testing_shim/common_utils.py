@@ -11,17 +11,10 @@ import torch
 
 from torch_testing_shim._cases.base import TestCase as TestCase
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile_with_hypothesis
-from torch_testing_shim._isolation.seeds import (
+from torch_testing_shim._isolation.torch_state import (
     SEED as SEED,
     freeze_rng_state as freeze_rng_state,
     set_rng_seed as set_rng_seed,
-)
-from torch_testing_shim._isolation.torch_state import (
-    DeterministicGuard as DeterministicGuard,
-    SwapTensorsGuard as SwapTensorsGuard,
-    set_default_dtype as set_default_dtype,
-    suppress_warnings as suppress_warnings,
-    wrapSwapTensorsTest as wrapSwapTensorsTest,
 )
 from torch_testing_shim._program.entry import run_tests as run_tests
 from torch_testing_shim._program.selection import load_tests as load_tests

@@ -34,7 +34,7 @@ UNDER_PYTEST = {
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 #: Modules that prepare the environment of a process they start.
 PREPARE_A_CHILD = {
-    "_engine/new_interpreter_main.py",
+    "_engine/new_interpreter.py",
     "_engine/process_state.py",
     "_engine/rank_main.py",
     "_program/options.py",
@@ -225,7 +225,7 @@ class CheckersTest(TestCase):
     def test_a_face_is_found_and_an_underscore_module_is_not(self) -> None:
         names = {
             "torch_testing_shim.common_utils.TestCase",
-            "torch_testing_shim._engine.skip_codes",
+            "torch_testing_shim._engine.rank_outcomes",
             "torch.distributed",
         }
         self.assertEqual(["torch_testing_shim.common_utils.TestCase"], faces_among(names))

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch.testing._comparison import BooleanPair, ErrorMeta, NumberPair, TensorLikePair, default_tolerances
 
-__all__ = ["ComparisonRules", "compare_leaves", "differ", "is_number"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 # bool before int, which it is a subclass of. Numbers are as loose as float32 tensors, which tests read them from.
@@ -67,11 +65,6 @@ def differ(message: str) -> ErrorMeta:
     return ErrorMeta(AssertionError, message)
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is a bool, int, float or complex."""
-    return isinstance(value, (bool, int, float, complex))
-
-
 def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
     """Compare two values.
 
@@ -96,7 +89,7 @@ def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    return is_number(value) or isinstance(value, torch.Tensor)
+    return isinstance(value, (bool, int, float, complex, torch.Tensor))
 
 
 def _dtype_of(value: Any) -> torch.dtype:

@@ -14,10 +14,9 @@ from torch_testing_shim._assertions.expected_output import ExpectedOutput
 from torch_testing_shim._assertions.tensors import TensorAssertions
 from torch_testing_shim._cases.unittest_assertions import UnittestAssertions
 from torch_testing_shim._engine.driver import lost_accelerator
-from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
-from torch_testing_shim._engine.skip_codes import skips_as_known
+from torch_testing_shim._engine.rank_outcomes import skips_as_known
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps, ends_forked_children
 from torch_testing_shim._engine.unrun_body import (
     checked_step,
     checked_test,
@@ -26,10 +25,10 @@ from torch_testing_shim._engine.unrun_body import (
     require_plain,
 )
 from torch_testing_shim._isolation.leaks import LeakError, Snapshot, leaks_since, take_snapshot
-from torch_testing_shim._isolation.seeds import set_rng_seed
 from torch_testing_shim._isolation.torch_state import (
     checked_default_dtype,
     kept_torch_state,
+    set_rng_seed,
 )
 from torch_testing_shim._program.notes import note
 from torch_testing_shim._program.selection import test_name

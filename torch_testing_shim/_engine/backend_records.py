@@ -120,3 +120,7 @@ def _load(point: EntryPoint) -> FoundBackend:
 
 class DeviceError(ValueError):
     """The device that was asked for cannot be used; the message is one sentence."""
+
+
+class BackendHookError(RuntimeError):
+    """A hook of a backend record raised; the message names the hook, the device and the package."""

@@ -31,19 +31,11 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The diagnostics of one rank; a text is empty where it could not be had.
+    """The diagnostics of one rank; a text is empty where it could not be had."""
 
-    Attributes:
-        stacks: its Python stacks.
-        native_stacks: its native stacks, or why there are none.
-        wait: what its main thread waits for.
-    """
-
-    __test__ = False  # not a test class, whatever pytest makes of its name
-
-    stacks: str = ""
-    native_stacks: str = ""
-    wait: Wait = Wait.UNKNOWN
+    stacks: str = ""  # of Python
+    native_stacks: str = ""  # or why there are none
+    wait: Wait = Wait.UNKNOWN  # of its main thread
 
 
 def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:

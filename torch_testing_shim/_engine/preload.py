@@ -9,26 +9,15 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
-_DYNAMO = ("torch._dynamo",)
-
-#: A name that test code uses -> the modules that torch imports when the code runs.
-LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
-    "optim": _DYNAMO,
-    "Optimizer": _DYNAMO,
-    "Adam": _DYNAMO,
-    "AdamW": _DYNAMO,
-    "SGD": _DYNAMO,
-    "compile": _DYNAMO,
-    "checkpoint": _DYNAMO,
-    "fully_shard": _DYNAMO,
-    "distribute_tensor": _DYNAMO,
-    "inject": _DYNAMO,  # by the dispatch mode below it
-    "record_communication": _DYNAMO,
-    "parallelize": _DYNAMO,
-    "parallelize_module": _DYNAMO,
-    "_test_fsdp_parity": _DYNAMO,
-    "_train_for_several_steps": _DYNAMO,
-}
+#: A name that test code uses -> the module that torch imports when the code runs.
+LAZY_IMPORTS = dict.fromkeys(
+    (
+        *("optim", "Optimizer", "Adam", "AdamW", "SGD", "compile", "checkpoint", "fully_shard", "distribute_tensor"),
+        *("inject", "record_communication"),  # by the dispatch mode below them
+        *("parallelize", "parallelize_module", "_test_fsdp_parity", "_train_for_several_steps"),
+    ),
+    "torch._dynamo",
+)
 #: A module that is imported already -> the module that the harness itself imports in every rank because of it: numpy's
 #: generator, which numpy imports when it is seeded.
 FOLLOWING_IMPORTS: dict[str, str] = {"numpy": "numpy.random"}
@@ -41,7 +30,7 @@ def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> t
         names: names that the tests' code uses.
         imported: modules that are imported already.
     """
-    wanted = {module for name in set(names) & LAZY_IMPORTS.keys() for module in LAZY_IMPORTS[name]}
+    wanted = {LAZY_IMPORTS[name] for name in names if name in LAZY_IMPORTS}
     following = {follower for module, follower in FOLLOWING_IMPORTS.items() if module in imported}
     return tuple(sorted(wanted | following))
 

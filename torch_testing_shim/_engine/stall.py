@@ -22,10 +22,10 @@ import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from torch_testing_shim._engine.collectives import Parting, partings, read_log
 from torch_testing_shim._engine.flight_recorder import collectives_in
+from torch_testing_shim._engine.leftovers import all_stats, stat_fields
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 from torch_testing_shim._engine.waits import Wait
@@ -158,7 +158,7 @@ def _is_idle(before: Mapping[int, float], after: Mapping[int, float], seconds: f
 
 def _cpu_seconds(pid: int) -> float:
     """Returns the CPU seconds that a process has used; infinite where the system does not tell."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     if not fields:
         return float("inf")
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -168,8 +168,8 @@ def _sleeps(pid: int) -> bool:
     """Whether all threads of a process sleep. A thread that waits for a disk or a free core does not sleep; nor, for a
     moment, does the one that has just answered."""
     for _ in range(_TRIES):
-        states = [_stat_fields(f"{pid}/task/{thread}")[:1] for thread in _threads(pid)]
-        if states and all(state == ["S"] for state in states):
+        states = [stat_fields(f"{pid}/task/{thread}")[:1] for thread in _threads(pid)]
+        if states and all(state == [b"S"] for state in states):
             return True
         time.sleep(_TRY_SECONDS)
     return False
@@ -184,16 +184,5 @@ def _threads(pid: int) -> list[str]:
 def _has_children(pids: Iterable[int]) -> bool:
     """Whether a rank has started a process, which may let the rank go on or end it."""
     parents = set(pids)
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) not in parents:
-            fields = _stat_fields(int(entry))
-            if fields and parents & {int(fields[1]), int(fields[2])}:  # its parent, its process group
-                return True
-    return False
-
-
-def _stat_fields(process: int | str) -> list[str]:
-    """Reads the fields of /proc/<process>/stat from the third on; none where there is no such process or thread."""
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return []
+    others = (fields for pid, fields in all_stats() if pid not in parents)
+    return any(parents & {int(fields[1]), int(fields[2])} for fields in others)  # its parent, its process group

@@ -12,8 +12,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 from types import FrameType
 
 import torch
@@ -22,6 +23,7 @@ from torch_testing_shim._engine import thread_rendezvous
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
+from torch_testing_shim._engine.stacks import Frame, frames_of
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 from torch_testing_shim._shared.exit_status import exit_code_of
 
@@ -75,6 +77,7 @@ class ThreadRanks:
 
     def join(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has ended, or cannot end well any more. Returns their outcomes in the order of ranks.
+        Threads of ranks that have ended are joined, since upstream's are gone in `tearDown`.
 
         Raises:
             KeyboardInterrupt: the run was interrupted; the message says where the ranks stood.
@@ -85,6 +88,8 @@ class ThreadRanks:
             with one_interrupt():
                 told = with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED))
             raise told from None
+        for rank in tuple(self._outcomes):
+            self.threads[rank].join(_END_SECONDS)  # what is left of it takes no time
         return self._all_outcomes(status)
 
     def _wait(self) -> RankStatus:
@@ -187,22 +192,12 @@ def _tell_to_end(thread: threading.Thread) -> None:
 
 def _stacks(thread: threading.Thread, innermost: FrameType) -> str:
     """Formats a thread's frames as faulthandler does, without the harness's own frames at both ends."""
-    frames = list(_frames(innermost))
+    frames = frames_of(innermost)
     waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_rendezvous.__file__]
     if waits:  # the caller of the rendezvous is the process group's method, which is the harness's too
         frames = frames[waits[-1] + 1 :]
         while frames and "__unittest" in frames[0].f_globals:
             frames = frames[1:]
-    lines = [f"Thread 0x{thread.ident or 0:016x} (most recent call first):"]
-    for frame in frames:
-        if frame.f_code is _observed.__code__:
-            break
-        lines.append(f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}')
-    return "\n".join(lines)
-
-
-def _frames(innermost: FrameType) -> Iterator[FrameType]:
-    frame: FrameType | None = innermost
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    title = f"Thread 0x{thread.ident or 0:016x} (most recent call first):"
+    own = takewhile(lambda frame: frame.f_code is not _observed.__code__, frames)
+    return "\n".join([title, *(str(Frame.of(frame)) for frame in own)])

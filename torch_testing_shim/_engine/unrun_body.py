@@ -81,8 +81,13 @@ def close_event_loop(case: unittest.TestCase) -> bool:
 
 
 def _check_returned(test: Callable[..., Any], returned: object) -> None:
+    name = _name(test)
     try:
-        _require_nothing(_name(test), returned)
+        _require_begun(name, returned)
+        if returned is not None:
+            raise UnrunBodyError(
+                f"{name} returned {_shown(returned)}: a test returns None, and asserts what has to hold"
+            )
     except UnrunBodyError as error:
         if not _is_expected_failure(test):
             raise
@@ -93,12 +98,6 @@ def _is_expected_failure(test: Callable[..., Any]) -> bool:
     """Whether `unittest.expectedFailure` stands above the test, or above the class of a method."""
     mark = "__unittest_expecting_failure__"
     return bool(getattr(test, mark, False) or getattr(getattr(test, "__self__", None), mark, False))
-
-
-def _require_nothing(name: str, returned: object) -> None:
-    _require_begun(name, returned)
-    if returned is not None:
-        raise UnrunBodyError(f"{name} returned {_shown(returned)}: a test returns None, and asserts what has to hold")
 
 
 def _require_begun(name: str, returned: object) -> None:

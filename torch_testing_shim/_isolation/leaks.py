@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from torch_testing_shim._engine.leftovers import command_of
 from torch_testing_shim._isolation.library_descriptors import (
     DriverState,
     descriptor_targets,
@@ -32,8 +33,6 @@ from torch_testing_shim._isolation.library_descriptors import (
     open_descriptors,
     signal_pipes,
 )
-
-__all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
@@ -145,19 +144,12 @@ def _segments() -> list[str]:
 
 
 def _is_helper(pid: int) -> bool:
-    command = _command(pid)
-    return any(mark in command for mark in _HELPER_MARKS)
-
-
-def _command(pid: int) -> bytes:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+    return any(mark in command_of(pid) for mark in _HELPER_MARKS)
 
 
 def _new_children(pids: Collection[int]) -> Iterator[str]:
     for pid in sorted(pids):
-        command = _command(pid).replace(b"\0", b" ").decode(errors="replace").strip()
+        command = command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()
         yield f"process {pid} ({command[:60] or 'ended, and nobody has waited for it'})"
 
 

@@ -33,16 +33,6 @@ from pathlib import Path
 
 from torch_testing_shim._engine.driver import initialized_accelerator
 
-__all__ = [
-    "DriverState",
-    "descriptor_targets",
-    "driver_state",
-    "event_loops",
-    "held_by_python",
-    "open_descriptors",
-    "signal_pipes",
-]
-
 _EPOLL = "anon_inode:[eventpoll]"
 #: A line of /proc/self/fdinfo/<epoll>: a descriptor that it watches.
 _WATCHED = re.compile(r"^tfd:\s*(\d+)", re.MULTILINE)

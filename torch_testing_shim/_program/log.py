@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from torch_testing_shim._program.options import UsageError
 from torch_testing_shim._shared.journal import Journal, JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._shared.settings import read_settings
 
 #: The reason of a failure by an unexpected pass.
 UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
-
-
-class LogError(ValueError):
-    """The journal cannot be written; the message is one sentence."""
 
 
 class TestLog:
@@ -27,7 +24,7 @@ class TestLog:
         interrupted: one per test that was interrupted, with where it stood.
 
     Raises:
-        LogError: from every method that adds something, where the journal cannot be written.
+        UsageError: from every method that adds something, where the journal cannot be written.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -76,7 +73,7 @@ class TestLog:
         try:
             write(self._journal)
         except OSError as error:
-            raise LogError(f"cannot write the journal {self._journal.path}: {error.strerror}") from None
+            raise UsageError(f"cannot write the journal {self._journal.path}: {error.strerror}") from None
 
     @property
     def has_failures(self) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from torch_testing_shim._shared.settings import DEFAULTS, Settings, as_variables
 from torch_testing_shim._shared.values import as_argument, whole_number
 
 DEFAULT_REPORT_FOLDER = "test-reports"
+
+
+class UsageError(ValueError):
+    """The run cannot be done as it was asked for; the message is one sentence for each problem, one a line."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +79,10 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
     )
     if len(ways) > 1:
         parser.error(" and ".join(f"--{way.replace('_', '-')}" for way in ways) + " cannot be combined")
-    return ProgramOptions(
-        names=tuple(found.names),
-        excluded=tuple(found.exclude_test),
-        patterns=tuple(found.k),
-        hw_classification=tuple(dict.fromkeys(found.hw_classification)),
-        verbosity=found.verbosity,
-        failfast=found.failfast,
-        buffer=found.buffer,
-        settings=take_settings(vars(found), in_runner=False),
-        discover=found.discover_tests,
-        repeat=found.repeat,
-        subprocess=found.subprocess,
-        run_parallel=found.run_parallel,
-        use_pytest=found.use_pytest,
-        save_xml=_report_path(found.save_xml, script),
-        accept=found.accept,
-    )
+    given = {**vars(found), "save_xml": _report_path(found.save_xml, script)}
+    chosen = {each.name: given[each.name] for each in fields(ProgramOptions) if each.name != "settings"}
+    lists = {name: tuple(dict.fromkeys(value)) for name, value in chosen.items() if isinstance(value, list)}
+    return ProgramOptions(**{**chosen, **lists}, settings=take_settings(given, in_runner=False))
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -101,6 +92,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("names", nargs="*", metavar="Class[.method]", help="run only these")
     add(
         "-k",
+        dest="patterns",
         action="append",
         default=[],
         metavar="PATTERN",
@@ -115,14 +107,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_setting_options(group, in_runner=False)
     add_hardware_option(group.add_argument)
     harness = group.add_argument
-    harness("--discover-tests", action="store_true", help="print the names of the tests and run none")
+    harness("--discover-tests", dest="discover", action="store_true", help="print the names of the tests and run none")
     harness("--repeat", type=count, default=1, metavar="N", help="run N times, until a run fails")
     harness("--subprocess", action="store_true", help="run each test in a process of its own")
     harness("--run-parallel", type=count, default=1, metavar="N", help="share the tests out to N processes")
     harness("--use-pytest", action="store_true", help="let pytest run the tests")
     harness("--save-xml", nargs="?", const=DEFAULT_REPORT_FOLDER, metavar="PATH", help="write a JUnit report")
     harness("--accept", action="store_true", help="rewrite expected output with what comes out")
-    leave_out: dict[str, Any] = {"action": "append", "default": [], "metavar": "Class[.method]"}
+    leave_out: dict[str, Any] = {"dest": "excluded", "action": "append", "default": [], "metavar": "Class[.method]"}
     parser.add_argument_group("our own").add_argument("--exclude-test", help="leave out (repeatable)", **leave_out)
     return parser
 

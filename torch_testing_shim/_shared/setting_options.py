@@ -1,4 +1,4 @@
-"""The options that set settings, for test files and for run_test.py: from the table in `settings`."""
+"""The options that set settings, for test files and for run_test.py: from the table in `setting_rows`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from torch_testing_shim._shared.setting_rows import Option, Setting
-from torch_testing_shim._shared.settings import SETTINGS, Settings
+from torch_testing_shim._shared.setting_rows import SETTINGS, Option, Setting, Settings
 from torch_testing_shim._shared.values import as_argument
 
 
 def add_setting_options(group: argparse._ArgumentGroup, *, in_runner: bool) -> None:
-    """Adds them; `dest` is the name of the setting, and the value of an option that is not given is None."""
+    """Adds them; `dest` is the name of the setting, and the value of an option that is not given is missing or None."""
     for name, row, option in _offered(in_runner):
         group.add_argument(*option.names, dest=name, default=None, help=option.help, **_kind(row, option))
 
@@ -23,7 +22,7 @@ def take_settings(given: dict[str, Any], *, in_runner: bool) -> Settings:
     Returns:
         The settings of the options that were given; all others are at their defaults.
     """
-    found = {name: given.pop(name) for name, _, _ in _offered(in_runner)}
+    found = {name: given.pop(name, None) for name, _, _ in _offered(in_runner)}
     return Settings(**{name: value for name, value in found.items() if value is not None})
 
 

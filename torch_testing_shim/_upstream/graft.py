@@ -16,6 +16,7 @@ A module that this package has no face for is run as a whole: see `modules`.
 from __future__ import annotations
 
 import importlib
+import inspect
 import marshal
 import sys
 import threading
@@ -191,6 +192,8 @@ class _Graft:
         below = _below(module)
         source = source_file(below)
         self._statements = module_statements(below, source) if source is not None else []
+        if source is not None:  # `inspect` would search all modules for torch's file, for each frame of each stack
+            inspect.modulesbyfile[str(source)] = module
         self._done: set[int] = set()
         self.taken: dict[str, Any] = {}
         self.answered: dict[str, Any] = {}  # the face's answers, which torch's definitions look up

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from torch_testing_shim.faults._points import Point
 
-__all__ = ["Fault", "InjectedFaultError", "delay", "exit_with", "fail", "hang", "kill"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: A rank that hangs sleeps in steps of this many seconds; nothing ends it from inside.

@@ -7,8 +7,6 @@ import inspect
 from dataclasses import dataclass
 from types import ModuleType
 
-__all__ = ["CallPoint", "CommunicationPoint", "Point", "call", "collective", "read", "transfer", "write"]
-
 
 @dataclass(frozen=True)
 class CommunicationPoint:

@@ -1,4 +1,4 @@
-"""What is equal, and what is said where it is not: `_comparison`, `_leaf_comparison` and `_normalization`."""
+"""What is equal, and what is said where it is not: `comparison` and `leaves`."""
 
 from __future__ import annotations
 
@@ -287,6 +287,10 @@ Greatest relative difference: 4.0 at index (1,) (up to 1.3e-06 allowed)
 
 Different too: [1], [2]""",
         )
+
+    def test_ten_other_places_are_all_named(self) -> None:
+        text = report(differences(list(range(11)), list(range(1, 12)), ComparisonRules()))
+        self.assertTrue(text.endswith("Different too: [1], [2], [3], [4], [5], [6], [7], [8], [9], [10]"), text)
 
     def test_many_places_are_counted(self) -> None:
         text = report(differences(list(range(20)), list(range(1, 21)), ComparisonRules()))

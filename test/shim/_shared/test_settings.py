@@ -13,9 +13,8 @@ import expecttest
 from hypothesis import strategies as st
 
 from torch_testing_shim._shared.device_map import parse_device_map
-from torch_testing_shim._shared.setting_rows import Setting
+from torch_testing_shim._shared.setting_rows import DEFAULT_TIMEOUT_SECONDS, Setting
 from torch_testing_shim._shared.settings import (
-    DEFAULT_TIMEOUT_SECONDS,
     SETTINGS,
     Settings,
     SettingsError,

@@ -19,7 +19,7 @@ from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
 from torch_testing_shim._program.notes import note_sharing
-from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS
+from torch_testing_shim._shared.setting_rows import DEFAULT_TIMEOUT_SECONDS
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

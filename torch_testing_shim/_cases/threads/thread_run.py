@@ -17,8 +17,6 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.thread_ranks import ThreadRanks
 from torch_testing_shim._engine.verdict import ExitExpectation
 
-__all__ = ["Failure", "ThreadedRun", "threaded_process_group"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -95,8 +95,6 @@ def changes_after(
         holding: those that hold with the version of torch in use.
         results: the files that have run, before any judgement.
         unmatched: the entries that match no test.
-        listed: the tests that the run has listed.
-        context: place and time of the run.
     """
     told = [result for result in results if not result.ending.is_stopped]
     changes: dict[Expectation, Change] = {entry: Removal(entry, "it matches no test") for entry in unmatched}

@@ -16,7 +16,7 @@ from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from ..usage_error import UsageError
 from .changes import RunContext, changes_after
-from .judgement import Judge
+from .judgement import Judge, RunJudgement
 from .reading import installed_torch, is_in_range, parse_expectations, read_text
 from .rewriting import check_rewritable, rewritten
 from .unmatched import Listed, unmatched_entries
@@ -31,12 +31,8 @@ def what_is_listed(tree: Tree, selected: Sequence[FileSelection], whole_files: f
     return Listed(tree.names, whole_files, is_whole)
 
 
-class JudgedRun:
-    """The expectations of a run with `--expectations` (a `RunJudgement`).
-
-    Args:
-        options: the command line; it names the file.
-        listed: the tests that the run lists.
+class JudgedRun(RunJudgement):
+    """The expectations of a run with `--expectations`.
 
     Raises:
         UsageError: the file cannot be read, has mistakes, or cannot be updated where that is asked for.

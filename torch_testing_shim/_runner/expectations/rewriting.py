@@ -57,11 +57,7 @@ def check_rewritable(text: str, name: str) -> None:
 
 
 def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Change], name: str) -> str:
-    """Return the text with the changes made.
-
-    Args:
-        entries: the entries of the text.
-        name: the file, as messages name it.
+    """Return the text, which has the `entries`, with the changes made; messages name the file by `name`.
 
     Raises:
         UsageError: the changed text does not have the intended entries.

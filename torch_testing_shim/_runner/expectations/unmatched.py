@@ -52,8 +52,6 @@ def unmatched_entries(
 
     Args:
         entries: the entries that hold with the version of torch in use.
-        results: the files that have run.
-        listed: the tests that the run has listed.
         device: the device type of a file whose process has reported none.
     """
     told = {result.file: result for result in results if result.file in listed.whole and is_listed(result)}

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..atomic_write import write_whole
-from ..plan.selection import FileSelection
 from ..result import RunSummary
 from ..usage_error import UsageError, why
 from .failed_tests import failures_known_after
-from .times import Recorded, Times, merge_times, parse_times, times_of
+from .times import Times, merge_times, parse_times, times_of
 
 #: Put behind the name of a file that is put aside.
 ASIDE = ".unreadable"
@@ -133,13 +132,7 @@ def _checked(record: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class History:
-    """The history of one tree.
-
-    Attributes:
-        failed: the tests that failed when they ran last.
-        times_path: the times file.
-        times: its content.
-    """
+    """The history of one tree: the tests that failed when they ran last, and the times file with its content."""
 
     failed: FailedRecord
     times_path: Path
@@ -152,20 +145,10 @@ class History:
         times, note = read_times(times_path) if needs_times else (Times(), "")
         return cls(FailedRecord(reports), times_path, times), [note] if note else []
 
-    def recorded(self, selected: Sequence[FileSelection]) -> Recorded:
-        """The records of the files that will run."""
-        known = {file.name: self.times.files[file.name] for file in selected if file.name in self.times.files}
-        return Recorded(
-            seconds=self.times.expected(selected),
-            tests={name: {test: time.seconds for test, time in file.tests.items()} for name, file in known.items()},
-            ranks={name: file.ranks for name, file in known.items() if file.tests},
-        )
-
     def take(self, summary: RunSummary, whole_files: Collection[str]) -> list[str]:
         """Add a run to the history; return a sentence about each file that could not be written.
 
         Args:
-            summary: the run.
             whole_files: the names of the files of which nothing was left out.
         """
         problem = self.failed.write(failures_known_after(self.failed.lines, summary, whole_files))

@@ -36,11 +36,6 @@ class _Requests:
 def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
     """Return the files that a command line chooses, and notes for the user about the choice.
 
-    Args:
-        options: the command line.
-        tree: the tree that the files lie in.
-        history: failures of the last run, and recorded durations for the plan of shards.
-
     Raises:
         UsageError: a text names nothing.
     """

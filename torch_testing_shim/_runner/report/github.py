@@ -18,14 +18,13 @@ from torch_testing_shim._shared.settings import GitHubActions
 
 from ..plan.tree import Tree
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .events import Watcher
 from .output import OutputMultiplexer, OutputStream
 from .progress import Progress, RunningProcess
 from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
 
 
 class GitHubReport:
-    """Prints a run for GitHub Actions (a `RunReport`). Groups of processes that run at once do not mix.
+    """Prints a run for GitHub Actions. Groups of processes that run at once do not mix.
 
     Args:
         stream: standard output.
@@ -57,7 +56,7 @@ class GitHubReport:
         """These files will run."""
         self._progress.plan(files)
 
-    def process_started(self, file: str, part: str = "") -> Watcher:
+    def process_started(self, file: str, part: str = "") -> RunningProcess:
         """Open a group."""
         with self._lock:
             number, total = self._progress.place(file)
@@ -68,11 +67,10 @@ class GitHubReport:
             stream.line(command("stop-commands", self._token))
             return process
 
-    def process_ended(self, watcher: Watcher) -> None:
+    def process_ended(self, process: RunningProcess) -> None:
         """Close the group."""
-        assert isinstance(watcher, RunningProcess)
         with self._lock:
-            stream = self._streams.pop(watcher)
+            stream = self._streams.pop(process)
             stream.line(f"::{self._token}::")
             stream.line(command("endgroup"))
             stream.finish()
@@ -165,7 +163,6 @@ def failure_annotation(failure: Failure, path: str, *, level: str = "error") -> 
     """The command that shows a failure beside the code.
 
     Args:
-        failure: what failed.
         path: where its test file lies, below the repository's root.
         level: "error", "warning" or "notice".
     """

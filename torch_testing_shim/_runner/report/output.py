@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO
 
 #: A line without an end is cut after this many bytes.
 LINE_BYTES = 1 << 16
@@ -20,21 +20,8 @@ BUFFER_BYTES = 1 << 26
 CHUNK_BYTES = 1 << 16
 
 
-class ProcessOutput(Protocol):
-    """The destination of the output of one process."""
-
-    def write(self, data: bytes) -> None:
-        """The process has printed `data`."""
-
-    def line(self, text: str) -> None:
-        """A line about the process."""
-
-    def finish(self) -> None:
-        """The process has ended."""
-
-
 class OutputStream:
-    """One stream of a multiplexer (a `ProcessOutput`), made by `OutputMultiplexer.open`."""
+    """One stream of a multiplexer, made by `OutputMultiplexer.open`."""
 
     def __init__(self, multiplexer: OutputMultiplexer) -> None:
         self._multiplexer = multiplexer
@@ -141,34 +128,8 @@ class OutputMultiplexer:
                 self._streams[0].go_live()
 
 
-class ShownOutput:
-    """The destination of the output of all processes.
-
-    Args:
-        target: the binary stream that is written to, and flushed.
-        is_prefixed: each line gets its file in front and is passed on at once; otherwise streams are serialised.
-    """
-
-    def __init__(self, target: BinaryIO, *, is_prefixed: bool = False) -> None:
-        self._target = target
-        self._is_prefixed = is_prefixed
-        self._multiplexer = OutputMultiplexer(self._write)
-
-    def open(self, file: str) -> ProcessOutput:
-        """The output of one more process of `file`."""
-        return _PrefixedLines(file, self._multiplexer) if self._is_prefixed else self._multiplexer.open()
-
-    def line(self, text: str) -> None:
-        """A line about no single process."""
-        self._multiplexer.line(text)
-
-    def _write(self, data: bytes) -> None:
-        self._target.write(data)
-        self._target.flush()
-
-
-class _PrefixedLines:
-    """Holds back a line until it is whole, so that lines of several processes do not mix (a `ProcessOutput`)."""
+class PrefixedLines:
+    """Holds back a line until it is whole, so that lines of several processes do not mix; otherwise as a stream."""
 
     def __init__(self, file: str, multiplexer: OutputMultiplexer) -> None:
         self._prefix = f"[{file}] ".encode()
@@ -190,3 +151,33 @@ class _PrefixedLines:
     def finish(self) -> None:
         if self._begun:
             self.write(b"\n")
+
+
+#: The destination of the output of one process.
+ProcessOutput = OutputStream | PrefixedLines
+
+
+class ShownOutput:
+    """The destination of the output of all processes.
+
+    Args:
+        target: the binary stream that is written to, and flushed.
+        is_prefixed: each line gets its file in front and is passed on at once; otherwise streams are serialised.
+    """
+
+    def __init__(self, target: BinaryIO, *, is_prefixed: bool = False) -> None:
+        self._target = target
+        self._is_prefixed = is_prefixed
+        self._multiplexer = OutputMultiplexer(self._write)
+
+    def open(self, file: str) -> ProcessOutput:
+        """The output of one more process of `file`."""
+        return PrefixedLines(file, self._multiplexer) if self._is_prefixed else self._multiplexer.open()
+
+    def line(self, text: str) -> None:
+        """A line about no single process."""
+        self._multiplexer.line(text)
+
+    def _write(self, data: bytes) -> None:
+        self._target.write(data)
+        self._target.flush()

@@ -55,7 +55,6 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
     """The page.
 
     Args:
-        runs: the runs; usually one.
         exit_status: the verdict over all of them.
         problems: problems beside the tests, such as a report that is missing.
     """

@@ -35,13 +35,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One run.
-
-    Attributes:
-        facts: its place and time.
-        summary: its result.
-        group: the group of shards that it belongs to, where runs of several machines are merged; else "".
-    """
+    """One run: its place and time, and its result. Where runs of several machines are merged, it has the name of the
+    group of shards that it belongs to."""
 
     facts: RunFacts
     summary: RunSummary

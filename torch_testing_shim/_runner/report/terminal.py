@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from types import TracebackType
 from typing import BinaryIO
 
@@ -20,7 +19,6 @@ from rich.text import Text
 from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .events import Watcher
 from .output import ProcessOutput, ShownOutput
 from .progress import Progress, RunningProcess
 from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
@@ -41,21 +39,14 @@ def make_console() -> Console:
     return _Console(markup=False, highlight=False, emoji=False)
 
 
-class OutputMode(Enum):
-    """The way in which the output of files is shown. The report of a failure shows its end in any case."""
-
-    HIDDEN = "hidden"
-    STREAMED = "streamed"  # as it comes; of files that run at once, one after the other
-    PREFIXED = "prefixed"  # as it comes, each line with its file in front
-
-
 class TerminalReport:
-    """Prints a run (a `RunReport`); a context manager, since a terminal's live lines must go whatever happens.
+    """Prints a run; a context manager, since a terminal's live lines must go whatever happens.
 
     Args:
         console: the destination of lines.
-        raw_output: the destination of the files' own output, where the mode shows it.
-        mode: the way in which the files' own output is shown.
+        raw_output: the destination of the files' own output; None to show only its end, in the report of a failure.
+        is_prefixed: the output is shown at once, each line with its file in front; otherwise the output of files that
+            run at once is shown one after the other.
         expected: files -> recorded durations, in seconds.
         jobs: the number of files that run at once.
     """
@@ -65,14 +56,12 @@ class TerminalReport:
         console: Console,
         raw_output: BinaryIO | None = None,
         *,
-        mode: OutputMode | None = None,
+        is_prefixed: bool = False,
         expected: Mapping[str, float] | None = None,
         jobs: int = 1,
     ) -> None:
         self._console = console
-        default = OutputMode.HIDDEN if raw_output is None else OutputMode.STREAMED
-        self._mode = default if mode is None or raw_output is None else mode
-        self._output = ShownOutput(raw_output, is_prefixed=self._mode is OutputMode.PREFIXED) if raw_output else None
+        self._output = ShownOutput(raw_output, is_prefixed=is_prefixed) if raw_output else None
         has_live_lines = console.is_terminal and not console.is_dumb_terminal and self._output is None
         self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_lines else None
         self._drawn = 0.0
@@ -96,8 +85,13 @@ class TerminalReport:
         """These files will run."""
         self._progress.plan(files)
 
-    def process_started(self, file: str, part: str = "") -> Watcher:
-        """A process starts for `file`."""
+    def process_started(self, file: str, part: str = "") -> RunningProcess:
+        """A process starts.
+
+        Args:
+            file: its file.
+            part: the part of it that the process runs, as people read it ("Class", "Class.test again"); "" for all.
+        """
         with self._lock:
             number, total = self._progress.place(file)
             output = self._output.open(file) if self._output is not None else None
@@ -108,13 +102,12 @@ class TerminalReport:
                 output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
             return process
 
-    def process_ended(self, watcher: Watcher) -> None:
-        """The process of `watcher` has ended."""
-        assert isinstance(watcher, RunningProcess)
+    def process_ended(self, process: RunningProcess) -> None:
+        """The process has ended."""
         with self._lock:
-            self._progress.processes.remove(watcher)
-            if watcher in self._outputs:
-                self._outputs.pop(watcher).finish()
+            self._progress.processes.remove(process)
+            if process in self._outputs:
+                self._outputs.pop(process).finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Print the runner's findings about the file, and the file's line."""

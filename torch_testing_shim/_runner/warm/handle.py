@@ -144,7 +144,6 @@ class WarmInterpreter:
         """Yield until the file's process has started; return it. The interpreter has to be ready.
 
         Args:
-            command: what the process runs.
             environment: its whole environment, MARK_VARIABLE included.
             order_path: where the command may be written.
             output: the descriptor that the file prints to.

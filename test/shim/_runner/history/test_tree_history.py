@@ -10,7 +10,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from torch_testing_shim._runner.history.times import FileTime, Recorded, Times
+from torch_testing_shim._runner.history.times import FileTime, Times
 from torch_testing_shim._runner.history.tree_history import (
     FailedRecord,
     History,
@@ -52,22 +52,22 @@ class HistoryTest(TestCase):
 
     def test_a_fresh_tree_remembers_nothing(self) -> None:
         history = self.read()
-        self.assertEqual(((), Recorded()), (history.failed.lines, history.recorded([X])))
+        self.assertEqual(((), Times()), (history.failed.lines, history.times))
 
     def test_what_a_run_has_shown_is_there_for_the_next(self) -> None:
         self.assertEqual([], self.read().take(ran(A_a=TestStatus.PASSED, A_b=TestStatus.FAILED), {"x"}))
         history = self.read()
         self.assertEqual(("x::A.b",), history.failed.lines)
-        expected = Recorded({"x": 4.0}, {"x": {"A.a": 1.5, "A.b": 1.5}}, {"x": 2})
-        self.assertEqual(expected, history.recorded([X, FileSelection("unknown")]))
-        self.assertEqual({"x": 1.5}, history.recorded([FileSelection("x", ("A.a",))]).seconds)
+        self.assertEqual({"x": 4.0}, history.times.expected([X, FileSelection("unknown")]))
+        self.assertEqual({"x": 1.5}, history.times.expected([FileSelection("x", ("A.a",))]))
+        self.assertEqual((2, 0), (history.times.of_file("x").ranks, history.times.of_file("unknown").ranks))
         self.assertEqual([], history.take(ran(A_b=TestStatus.PASSED), set()))
         self.assertEqual((), self.read().failed.lines)
 
     def test_times_are_read_only_where_they_are_needed(self) -> None:
         self.times_path.parent.mkdir(parents=True)
         self.times_path.write_text("{damaged")
-        self.assertEqual(Recorded(), self.read(needs_times=False).recorded([X]))
+        self.assertEqual(Times(), self.read(needs_times=False).times)
         _, notes = History.read(self.reports, self.times_path, needs_times=True)
         self.assertEqual([f"the times file {str(self.times_path)!r} counts as empty: it is not JSON"], notes)
 
@@ -76,7 +76,7 @@ class HistoryTest(TestCase):
         history, _ = History.read(self.reports, self.times_path, needs_times=True)
         (problem,) = history.take(ran(A_a=TestStatus.FAILED), {"x"})
         self.assertIn("cannot record what failed in ", problem)
-        self.assertEqual({"x": 4.0}, self.read().recorded([X]).seconds)
+        self.assertEqual({"x": 4.0}, self.read().times.expected([X]))
 
 
 ROOT = Path(__file__).resolve().parents[4]

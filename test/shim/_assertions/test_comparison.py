@@ -308,6 +308,10 @@ class ShardsTest(TestCase):
             dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{folder}/rendezvous")
             self.addCleanup(dist.destroy_process_group)
             one = DTensor.from_local(torch.ones(2), dist.init_device_mesh("cpu", (1,)), [Shard(0)])
+            self.assertTrue(is_equal(one, one + 0))
+            self.assertFalse(is_equal(one, one + 1))
+            (difference,) = differences(one, "a", ComparisonRules())
+            self.assertIs(AssertionError, difference.error, "it is no number, and so no wrong comparison")
             for other, what in ((torch.ones(2), "a plain tensor"), (2.0, "a number")):
                 for pair in ((one, other), (other, one)):
                     (difference,) = differences(*pair, ComparisonRules())

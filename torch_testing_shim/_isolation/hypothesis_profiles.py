@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -42,15 +42,33 @@ class _AfterHypothesis(MetaPathFinder):
         spec = next((spec for spec in found if spec is not None), None)
         if spec is None or spec.loader is None:
             return None
-        execute = spec.loader.exec_module  # wrapped, since looking for hypothesis does not import it
-
-        def execute_and_then(module: ModuleType) -> None:
-            execute(module)
-            sys.meta_path.remove(self)
-            self._then()
-
-        spec.loader.exec_module = execute_and_then  # type: ignore[method-assign]
+        spec.loader = _LoaderAndThen(spec.loader, self._imported)  # looking for hypothesis does not import it
         return spec
+
+    def _imported(self) -> None:
+        sys.meta_path.remove(self)
+        self._then()
+
+
+class _LoaderAndThen(Loader):
+    """Loads by the real loader, puts that back in its place, and calls a function.
+
+    The real one is not changed instead: pytest has one object that loads all modules.
+    """
+
+    def __init__(self, loader: Loader, then: Callable[[], None]) -> None:
+        self._loader = loader
+        self._then = then
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._then()
 
 
 def load_profile(settings: Settings) -> None:

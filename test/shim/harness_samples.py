@@ -9,13 +9,16 @@ import sys
 import tempfile
 import textwrap
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from usual_signals import take_usual_signals
+from warm_samples import WarmSample, sample_server
 
+from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase
@@ -69,8 +72,18 @@ class SampleRun:
 class SampleTestCase(TestCase):
     """Runs samples in a private folder and checks that they leave no process and no file."""
 
+    #: Samples run in new interpreters, which costs a second and a half each: what they show has to do with the start.
+    is_cold = False
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if not cls.is_cold:  # here, since a process that starts in a test would count as left by it
+            sample_server(plain_environment())
+
     def setUp(self):
         super().setUp()
+        self._mark = uuid.uuid4().hex
         folder = tempfile.TemporaryDirectory(prefix="samples-")
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
@@ -87,21 +100,21 @@ class SampleTestCase(TestCase):
         Samples run on the CPU, also where the machine has an accelerator: what they show is the same everywhere. One
         that is about the accelerator says `TORCH_TESTING_SHIM_DEVICE=""`.
         """
-        ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return kept | {
-            "PYTHONPATH": str(ROOT),
+        return plain_environment() | {
             "TMPDIR": str(self.folder / "tmp"),
             "TORCH_TESTING_SHIM_JOURNAL": str(self.folder / "journal"),
-            "TORCH_TESTING_SHIM_DEVICE": "cpu",
             **extra,
         }
 
-    def start(self, command: Sequence[str], **extra: str) -> subprocess.Popen:
+    def start(self, command: Sequence[str], **extra: str) -> subprocess.Popen | WarmSample:
+        """Starts python with the arguments, in a fork (see `warm_samples`) where nothing speaks against it."""
+        environment = self.environment(**extra)
+        if not self.is_cold and (server := sample_server(plain_environment())).can_start(command, environment):
+            return server.start(command, self.folder, environment, self._mark)
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=self.folder,
-            env=self.environment(**extra),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -110,7 +123,7 @@ class SampleTestCase(TestCase):
             preexec_fn=take_usual_signals,
         )
 
-    def finish(self, process: subprocess.Popen, began: float) -> SampleRun:
+    def finish(self, process: subprocess.Popen | WarmSample, began: float) -> SampleRun:
         try:
             output, _ = process.communicate(timeout=RUN_TIMEOUT)
         finally:
@@ -144,7 +157,7 @@ class SampleTestCase(TestCase):
 
     def assert_nothing_left(self) -> None:
         """No process that was started in the sample's folder, no file in its TMPDIR but torch's own cache."""
-        self.assertEqual([], self.processes_of_sample())
+        self.assertEqual("", "\n".join(self.processes_of_sample()))
         left = sorted(path.name for path in (self.folder / "tmp").iterdir())
         self.assertEqual([], [name for name in left if not name.startswith("torchinductor_")], left)
 
@@ -161,11 +174,20 @@ class SampleTestCase(TestCase):
             try:
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
-                if str(self.folder) in process.environ().get("TMPDIR", ""):
+                environment = process.environ()
+                mark = environment.get(MARK_VARIABLE)
+                if mark == self._mark or str(self.folder) in environment.get("TMPDIR", ""):
                     found.append(f"{process.pid} {' '.join(process.cmdline())}")
             except psutil.Error:
                 continue
         return found
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment less what configures the harness; the CPU is chosen."""
+    ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return kept | {"PYTHONPATH": str(ROOT), "TORCH_TESTING_SHIM_DEVICE": "cpu"}
 
 
 def wait_until(condition, patience: float = 60.0) -> bool:

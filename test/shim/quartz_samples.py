@@ -52,6 +52,8 @@ class Package:
 class QuartzTestCase(SampleTestCase):
     """Runs samples in an environment in which `package` is installed once a test has installed it."""
 
+    is_cold = True  # an interpreter looks for the packages of devices when torch is imported
+
     def setUp(self) -> None:
         super().setUp()
         self.package = Package(self.folder / "site")

@@ -8,6 +8,10 @@ from torch_testing_shim.common_utils import run_tests
 
 BAD_ENDINGS = """
 import ctypes
+from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
+
+# In seconds. The first has to start its group before.
+TIMEOUT_OVERRIDE.update({"test_hangs": 4, "test_hangs_on_all_ranks": 2, "test_stops_itself": 2})
 
 class Bad(DTensorTestBase):
     @with_comms
@@ -105,6 +109,9 @@ class Bad(DTensorTestBase):
     def test_passes(self):
         print("nothing to see")
 
+class BadOfTwo(Bad):
+    world_size = 2
+
 class NoRanks(DTensorTestBase):
     world_size = 0
     def test_zero(self):
@@ -173,7 +180,7 @@ class VerdictTable(SampleTestCase):
         self.assert_status(run, "HalfARank.test_half", TestStatus.ERROR, reason)
 
     def test_forked_ranks(self):
-        run = self.run_sample(BAD_ENDINGS, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="4")
+        run = self.run_sample(BAD_ENDINGS, "Bad", "NoRanks", "HalfARank")
         self.assertEqual(1, run.exit_code)
         self.check_deaths(run)
         self.check_disagreements(run)
@@ -182,13 +189,12 @@ class VerdictTable(SampleTestCase):
         self.assertNotIn("spawned, not forked", run.output)
 
     def test_spawned_ranks_give_the_same_verdicts(self):
-        chosen = ["Bad.test_segfaults", "Bad.test_alone_skips"]
-        run = self.run_sample(
-            BAD_ENDINGS, *chosen, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="60", TORCH_TESTING_SHIM_START_METHOD="spawn"
-        )
+        chosen = ["BadOfTwo.test_segfaults", "BadOfTwo.test_alone_skips"]  # each rank imports torch
+        run = self.run_sample(BAD_ENDINGS, *chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assertEqual(1, run.exit_code)
-        self.check(run, "test_segfaults", TestStatus.ERROR, r"rank 1 .* died: killed by SIGSEGV", "about to crash")
-        self.check(run, "test_alone_skips", TestStatus.ERROR, r"ranks disagree: rank 1 skipped")
+        segfaults = self.assert_status(run, chosen[0], TestStatus.ERROR, r"rank 1 .* died: killed by SIGSEGV")
+        self.assertIn("about to crash", segfaults.detail)
+        self.assert_status(run, chosen[1], TestStatus.ERROR, r"ranks disagree: rank 1 skipped .*, rank 0 passed")
 
 
 class Documented(SampleTestCase):

@@ -61,6 +61,8 @@ EXPECTED = {
 
 
 class EntryPoints(SampleTestCase):
+    is_cold = True  # these are the command lines themselves
+
     def environment(self, **extra):
         """With the machine's own device, of which there are too few for a test that skips."""
         return super().environment(**{"TORCH_TESTING_SHIM_DEVICE": "", **extra})

@@ -66,8 +66,7 @@ def _annotated(cls):
 
 
 PROCESSES = """
-import inspect
-from unittest import mock
+from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 
 class Base(MultiProcessTestCase):
     world_size = 2
@@ -145,6 +144,8 @@ class OlderExitCodes(Base):
 
     def test_skips(self):
         self.skipTest("nobody wants this")
+
+TIMEOUT_OVERRIDE["test_hangs"] = 3  # seconds; no other test here reaches its deadline
 
 class Hang(Base):
     def _check_return_codes(self, fn, elapsed_time):
@@ -269,7 +270,9 @@ ENDS_OF_PROCESSES = {
 }
 
 THREADS = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase
+from torch_testing_shim.common_distributed import MultiThreadedTestCase, TIMEOUT_OVERRIDE
+
+TIMEOUT_OVERRIDE["test_hangs"] = 2  # seconds
 
 class Base(MultiThreadedTestCase):
     world_size = 2
@@ -461,7 +464,7 @@ class Hooks(SampleTestCase):
         return run
 
     def test_of_processes(self):
-        run = self.check(self.run_sample(PROCESSES, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="8"), ENDS_OF_PROCESSES)
+        run = self.check(self.run_sample(PROCESSES), ENDS_OF_PROCESSES)
         self.assertIn("own look", run.output)
         self.assertRegex(run.output, "rank 0 failed: AssertionError: .*rank 0 alone fails")
         self.assertRegex(run.output, r"rank 1:\n(.*\n)*.*in test_hangs")
@@ -473,7 +476,7 @@ class Hooks(SampleTestCase):
         self.check(run, {test: ENDS_OF_PROCESSES[test] for test in chosen})
 
     def test_of_threads(self):
-        self.check(self.run_sample(THREADS, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="5"), ENDS_OF_THREADS)
+        self.check(self.run_sample(THREADS), ENDS_OF_THREADS)
 
     def test_of_kept_processes(self):
         self.check(self.run_sample(KEPT), ENDS_OF_KEPT)

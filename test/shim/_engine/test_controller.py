@@ -88,6 +88,8 @@ class KeepsNothing(SampleTestCase):
 
 
 class Deadline(SampleTestCase):
+    is_cold = True  # what is imported, and when, is the matter
+
     def test_what_is_imported_ahead_is_no_time_of_the_tests(self):
         (self.folder / "slow_module.py").write_text("import time\ntime.sleep(5)\n")
         run = self.run_sample(IMPORTS_AHEAD, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="4")

@@ -126,13 +126,12 @@ class AllClasses(QuartzTestCase):
         of_a_fork = "error:This process:DeprecationWarning"
         self.check(self.run_command("-m", "pytest", "-q", "-W", of_a_fork, "test_sample.py"))
 
-    def test_run_test_warm_and_cold(self):
+    def test_run_test_warm(self):  # cold it is the command of `test_python_file`
         self.add_run_test()
         self.write_sample(ALL_CLASSES, "test/test_sample.py")
-        for how in ([], ["--cold"]):
-            run = self.run_command("run_test.py", *how, "test_sample")
-            self.check(run)
-            self.assertIn("13 passed, 0 failed", run.output)
+        run = self.run_command("run_test.py", "test_sample")
+        self.check(run)
+        self.assertIn("13 passed, 0 failed", run.output)
 
 
 #: CUDA's driver less the devices: notes the processes in which it is started.

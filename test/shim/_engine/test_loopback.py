@@ -94,6 +94,8 @@ class Kept(MultiProcContinuousTest):
 
 
 class OtherHostName(SampleTestCase):
+    is_cold = True  # they run below another process
+
     def in_network(self, *command):
         """The command line that runs a command in a network of its own."""
         return ["unshare", "-n", "-u", "-m", "sh", "-c", f"cd {self.folder}\n{NETWORK}{shlex.join(command)}"]

@@ -24,6 +24,8 @@ class Two(DTensorTestBase):
 
 
 class SpawnedByPytest(SampleTestCase):
+    is_cold = True  # what is imported, and when, is the matter
+
     def test_conftest_is_imported_and_asserts_are_explained(self):
         (self.folder / "conftest.py").write_text("import torch\ntorch.set_by_conftest = 1\n")
         (self.folder / "test_x.py").write_text(SAMPLE_HEAD + textwrap.dedent(FILE))

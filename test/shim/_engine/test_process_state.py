@@ -107,7 +107,7 @@ def check(case):
     case.assertTrue(tempfile.gettempdir().startswith(os.environ["TMPDIR"]))
 
 class OfClass:
-    world_size = 2
+    world_size = 1  # ranks are new interpreters here, and each imports torch
     attribute = "imported"
 
     @classmethod
@@ -125,12 +125,14 @@ class OfClass:
         check(self)
 
 class AtClass(OfClass, MultiProcessTestCase):
+    world_size = 2
+
     def setUp(self):
         super().setUp()
         self._spawn_processes()
 
 class InSetUp(MultiProcessTestCase):
-    world_size = 2
+    world_size = 1
     attribute = "imported"
 
     def setUp(self):
@@ -149,7 +151,7 @@ class Kept(OfClass, MultiProcContinuousTest):
         return "gloo"
 
 class InARemovedFolder(MultiProcessTestCase):
-    world_size = 2
+    world_size = 1
 
     def setUp(self):
         self.addCleanup(os.chdir, os.getcwd())

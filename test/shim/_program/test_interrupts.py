@@ -29,6 +29,8 @@ class Hangs(DTensorTestBase):
         mark = os.path.join(os.path.dirname(__file__), f"hangs{self.rank}")
         open(mark, "w").close(); time.sleep(3600)  # on one line, so that all ranks stand at the same
 """
+#: The same with two ranks: where they are spawned, each imports torch.
+HANGING_PAIR = HANGING.replace("    def test_a", "    world_size = 2\n\n    def test_a")
 #: The same where ranks are kept, and where they are threads.
 HANGING_KEPT = """
 from torch_testing_shim.common_distributed import MultiProcContinuousTest
@@ -112,10 +114,10 @@ HANGING_TWICE = (
 
 
 class InterruptTestCase(SampleTestCase):
-    def start_hanging(self, *arguments, body=HANGING, **extra):
+    def start_hanging(self, *arguments, body=HANGING, waits=4, **extra):
         process = self.start([str(self.write_sample(body)), *arguments], **extra)
         self.addCleanup(process.kill)
-        hanging = lambda: len(list(self.folder.glob("hangs*"))) == 4  # noqa: E731
+        hanging = lambda: len(list(self.folder.glob("hangs*"))) == waits  # noqa: E731
         self.assertTrue(wait_until(lambda: hanging() or process.poll() is not None, 120) and hanging())
         return process
 
@@ -163,8 +165,9 @@ class Once(InterruptTestCase):
         self.assertIn("test_a_passes", report.read_text())
 
     def test_hang_up_of_spawned_ranks(self):
-        process = self.start_hanging(TORCH_TESTING_SHIM_START_METHOD="spawn")
-        self.check_reported(self.end_group(process, signal.SIGHUP), 129, "ended by SIGHUP")
+        process = self.start_hanging(body=HANGING_PAIR, waits=2, TORCH_TESTING_SHIM_START_METHOD="spawn")
+        where = "ranks 0, 1 still ran when interrupted, in test_b_hangs "
+        self.check_reported(self.end_group(process, signal.SIGHUP), 129, "ended by SIGHUP", where)
 
     def test_kept_ranks(self):
         run = self.end_group(self.start_hanging(body=HANGING_KEPT), signal.SIGTERM)
@@ -270,7 +273,8 @@ class Killed(InterruptTestCase):
         self.check(self.start_hanging())
 
     def test_spawned_ranks_too(self):
-        self.check(self.start_hanging(TORCH_TESTING_SHIM_START_METHOD="spawn"))
+        pair = {"body": HANGING_PAIR, "waits": 2, "TORCH_TESTING_SHIM_START_METHOD": "spawn"}
+        self.check(self.start_hanging("Hangs.test_b_hangs", **pair))
 
     def test_the_children_of_subprocess_too(self):
         self.check(self.start_hanging("--subprocess"), folders=2)

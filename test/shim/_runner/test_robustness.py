@@ -50,11 +50,11 @@ NASTY = {
     ),
     "ignores_signals": (
         "[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; time.sleep(300)",
-        "TIMED OUT  test_ignores_signals::SampleTest.test_it  the file's limit of 8 s was over while this test ran",
+        "TIMED OUT  test_ignores_signals::SampleTest.test_it  the file's limit of 5 s was over while this test ran",
     ),
     "stops_itself": (
         "os.kill(os.getpid(), signal.SIGSTOP)",
-        "TIMED OUT  test_stops_itself::SampleTest.test_it  the file's limit of 8 s was over while this test ran",
+        "TIMED OUT  test_stops_itself::SampleTest.test_it  the file's limit of 5 s was over while this test ran",
     ),
     "daemonises": (
         "os.fork() or (os.setsid(), os.fork() or time.sleep(300), os._exit(0))",
@@ -74,7 +74,7 @@ class NastyFilesTest(RunnerTestCase):
         for name, (body, _) in NASTY.items():
             self.sample(f"test_{name}", f"def test_it(self): import mini_run; {body}")
             self.sample(f"test_{name}_then_good", GOOD)
-        result = self.run_test("--keep-going", "-j4", "--timeout", "8")
+        result = self.run_test("--keep-going", "-j4", "--timeout", "5")
         self.assertEqual((1, ""), (result.returncode, result.stderr), result.stdout)
         table = re.split(r"(?m)^test_\w+  .*\ds\n", result.stdout)[-1]
         for name, (_, line) in NASTY.items():
@@ -166,7 +166,7 @@ class RerunLineTest(RunnerTestCase):
 
     def test_each_failure_says_how_to_run_exactly_it_again(self) -> None:
         self.sample("folder with blanks/test_x", self.BODY)
-        result = self.run_test("--timeout", "4", "--world-size", "3", "--seed", "5", "--device", "cpu")
+        result = self.run_test("--timeout", "3", "--world-size", "3", "--seed", "5", "--device", "cpu")
         lines = re.findall(r"(?m)^To run this test again:\n    (.+)$", result.stdout)
         self.assertEqual(
             ["test_b_fails", "test_c_crashes", "test_d_hangs"], [line.split(".")[-1].split()[0] for line in lines]

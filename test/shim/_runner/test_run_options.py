@@ -84,9 +84,9 @@ class RunOptionsTest(RunnerTestCase):
     def test_a_file_that_takes_too_long_is_ended_and_the_others_run(self) -> None:
         self.sample("test_x", "def test_a(self): pass\ndef test_b(self): time.sleep(300)\n")
         self.sample("test_y", PASS)
-        result = self.run_test("--timeout", "5", "--keep-going")
+        result = self.run_test("--timeout", "3", "--keep-going")
         self.assertEnds(result, 1, "2 passed, 1 failed, 0 skipped")
-        self.assertRegex(result.stdout, r"(?m)^TIMED OUT  test_x::SampleTest.test_b  .* 5 s ")
+        self.assertRegex(result.stdout, r"(?m)^TIMED OUT  test_x::SampleTest.test_b  .* 3 s ")
         self.assertRegex(result.stdout, r"test_x.py\", line \d+ in test_b")  # where it hung
         self.assertNothingLeft()
         self.assertEnds(self.run_test("--enable-timeout", "test_y"), 0, "1 passed, 0 failed, 0 skipped")

@@ -26,6 +26,8 @@ if __name__ == "__main__":
 
 
 class UpstreamRuns(SampleTestCase):
+    is_cold = True  # they are runs of run_test.py, which imports no torch
+
     def setUp(self):
         super().setUp()
         for number, name in ((1, "slowTest"), (2, "no_such_name")):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import io
-import os
-import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
@@ -21,8 +18,9 @@ from torch_testing_shim.common_utils import (
     run_tests,
 )
 
-ROOT = Path(__file__).resolve().parents[3]
-TIMEOUT = 120
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import ROOT, SampleTestCase
 
 FILE = """
     from torch_testing_shim.common_utils import HardwareClassification, TestCase, run_tests
@@ -55,27 +53,14 @@ class Cuda:
     hw_classification = HardwareClassification.CUDA
 
 
-class HardwareTest(TestCase):
-    def run_python(self, *arguments: str, folder: Path = ROOT) -> tuple[int, str]:
+class HardwareTest(SampleTestCase):
+    def run_python(self, *arguments: str) -> tuple[int, str]:
         """Exit status and output."""
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        environment.pop("TORCH_TESTING_SHIM_JOURNAL", None)
-        run = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env=environment,
-            timeout=TIMEOUT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        return run.returncode, run.stdout
+        run = self.run_command(*arguments)
+        return run.exit_code, run.output
 
     def file(self, text: str = FILE) -> Path:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        path = Path(folder.name, "test", "test_file.py")
+        path = self.folder / "test" / "test_file.py"
         path.parent.mkdir()
         path.write_text(textwrap.dedent(text), encoding="utf-8")
         return path

@@ -38,6 +38,8 @@ CLOSE = 'exec "$0" "$@"'
 
 
 class ClosedStreams(SampleTestCase):
+    is_cold = True  # a shell starts them, with streams closed
+
     def run_without(self, closed, *command, **extra):
         done = subprocess.run(
             ["sh", "-c", f"{CLOSE} {closed}", sys.executable, *map(str, command)],

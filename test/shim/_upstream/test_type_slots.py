@@ -38,6 +38,8 @@ print(torch.ones(1, device=torch.device("mine")).device)
 
 
 class TypeSlots(SampleTestCase):
+    is_cold = True  # it is a program on the command line
+
     def test_methods_of_a_type(self):
         run = self.run_command("-c", PROGRAM)
         self.assertEqual(0, run.exit_code, run.output)

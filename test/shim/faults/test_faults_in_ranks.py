@@ -338,7 +338,7 @@ EXAMPLE = textwrap.dedent(faults.__doc__.partition("as torch's are:\n")[2].parti
 
 class Verdicts(SampleTestCase):
     def test_a_hang(self):
-        run = self.run_sample(HANG, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="8")
+        run = self.run_sample(HANG, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="4")
         reason = "rank 1 still ran at the deadline, in test_hangs .*; rank 0 had ended"
         entry = self.assert_status(run, "Hangs.test_hangs", TestStatus.ERROR, reason)
         self.assertIn("injected fault: hang rank 1 at its 2nd os.getppid()", entry.detail)

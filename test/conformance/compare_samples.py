@@ -2,6 +2,7 @@
 
     python test/conformance/compare_samples.py                      every file: takes 20 minutes on 2 cores
     python test/conformance/compare_samples.py --only "test_d*" --json samples.json
+    python test/conformance/compare_samples.py --folder pytorch/test/distributed/checkpoint
     python test/conformance/compare_samples.py --ours               under the redirect alone, against the record
     python test/conformance/compare_samples.py --ours --record      writes the record anew: read its diff
 
@@ -23,7 +24,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conform.sample_files import FileRun, read_record, run_ours, run_upstream, sample_files, write_record
+from conform.sample_files import (
+    FileRun,
+    files_below,
+    read_record,
+    run_ours,
+    run_upstream,
+    sample_files,
+    write_record,
+)
 from conform.sample_verdicts import Pair, UpstreamError, pairs_of, problems
 
 _ONLY_RANK_0 = UpstreamError("passed", "the exit code of rank 0 is checked, and no other's")
@@ -71,9 +80,18 @@ KNOWN = {**UPSTREAM_IS_WRONG, **UPSTREAM_SKIPS}
 
 @dataclass(frozen=True)
 class Options:
-    """The command line."""
+    """The command line.
+
+    Attributes:
+        files: by their names.
+        are_samples: whether they are the project's, of which outcomes are recorded and differences known.
+        json_path: where everything is written.
+        ours_alone: run nothing under PyTorch's own harness.
+        record: record what our outcomes are.
+    """
 
     files: Mapping[str, Path]
+    are_samples: bool
     json_path: Path | None
     ours_alone: bool
     record: bool
@@ -93,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record:
         write_record({name: run.outcomes for name, run in ours.items()})
     pairs = [pair for name, run in upstream.items() for pair in pairs_of(name, run.outcomes, ours[name].outcomes)]
-    wrongs = problems(pairs, known_differences(upstream)) + departures(ours)
+    known = known_differences(upstream) if options.are_samples else {}
+    wrongs = problems(pairs, known) + (departures(ours) if options.are_samples else [])
     print("\n".join([*wrongs, summary(ours, pairs)]))
     if options.json_path is not None:
         options.json_path.write_text(json.dumps(as_data(pairs, upstream, ours, wrongs), indent=2) + "\n")
@@ -103,16 +122,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_options(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="PATTERN", default="*", help='files whose name fits, as "test_d*"')
+    parser.add_argument("--folder", type=Path, metavar="PATH", help="PyTorch's own test files below a folder instead")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything there")
     parser.add_argument("--ours", action="store_true", help="run nothing under PyTorch's own harness")
     parser.add_argument("--record", action="store_true", help="record what our outcomes are")
     chosen = parser.parse_args(arguments)
-    files = {name: path for name, path in sample_files().items() if fnmatch.fnmatchcase(name, chosen.only)}
+    if chosen.folder is not None and chosen.record:
+        parser.error("--record is for the project's own files, not for --folder")
+    found = sample_files() if chosen.folder is None else files_below(chosen.folder.resolve())
+    files = {name: path for name, path in found.items() if fnmatch.fnmatchcase(name, chosen.only)}
     if not files:
         parser.error(f"--only: no file has a name like {chosen.only!r}")
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
         parser.error(f"--json: there is no folder {chosen.json.absolute().parent}")
-    return Options(files, chosen.json, chosen.ours, chosen.record)
+    return Options(files, chosen.folder is None, chosen.json, chosen.ours, chosen.record)
 
 
 def known_differences(files: Mapping[str, object]) -> dict[str, UpstreamError]:

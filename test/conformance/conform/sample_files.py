@@ -21,6 +21,7 @@ __all__ = [
     "FOLDER",
     "FileRun",
     "clean_environment",
+    "files_below",
     "read_record",
     "run_ours",
     "run_upstream",
@@ -58,6 +59,11 @@ class FileRun:
 def sample_files() -> dict[str, Path]:
     """The files by their names, sorted."""
     return {path.stem: path for path in sorted(FOLDER.glob("test_*.py"))}
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """The test files below any folder by their paths in it, without ".py", sorted."""
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("test_*.py"))}
 
 
 def read_record() -> dict[str, dict[str, str]]:

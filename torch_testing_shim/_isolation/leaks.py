@@ -131,7 +131,8 @@ def _segments() -> list[str]:
 
 
 def _is_helper(pid: int) -> bool:
-    return any(mark in command_of(pid) for mark in _HELPER_MARKS)
+    command = _command_once_started(pid)
+    return any(mark in command for mark in _HELPER_MARKS)
 
 
 def _new_children(pids: Collection[int]) -> Iterator[str]:

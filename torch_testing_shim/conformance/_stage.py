@@ -5,7 +5,7 @@
         rank 1            [            ]   [            ]     [            ]
         rank 2            [            ]     waits            [            ]
         rank 3            [            ]     waits              waits
-                                       ^ all ranks exchange how it ended, through a FileStore of the launch
+                                       ^ all ranks exchange how it ended, through files
 
 Each world is a process group of exactly its ranks, as a program that torchrun starts has it. Consecutive phases of one
 size share a group, unless one of them failed.
@@ -34,6 +34,9 @@ __all__ = ["Place", "Stage"]
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Result = TypeVar("Result")
+
+#: Ranks look for files, since one that waits in a store of torch 2.6 keeps its other threads from running.
+_POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,8 @@ class Stage:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._store = FileStore(str(place.folder / "stage"), place.ranks)
-        self._store.set_timeout(place.timeout)
+        self._ends = place.folder / "ends"
+        self._ends.mkdir(exist_ok=True)
         self._phases = self._folders = 0
         self._group_ranks: int | None = None
 
@@ -140,9 +143,24 @@ class Stage:
     def _exchange(self, end: _End) -> list[_End]:
         """Return how the phase ended in each rank, once it has ended in all."""
         self._phases += 1
-        self._store.set(f"{self._phases}/{self.rank}", end.to_json())
-        keys = [f"{self._phases}/{rank}" for rank in range(self.place.ranks)]
-        return [_End.from_json(self._store.get(key).decode()) for key in keys]
+        written = self._ends / f"{self._phases}.{self.rank}.part"
+        written.write_text(end.to_json())
+        written.rename(written.with_suffix(""))
+        give_up = time.monotonic() + self.place.timeout.total_seconds()
+        return [self._read_end(rank, give_up) for rank in range(self.place.ranks)]
+
+    def _read_end(self, rank: int, give_up: float) -> _End:
+        """Wait for a rank's end of the phase.
+
+        Raises:
+            TimeoutError: it is not there by `give_up`, a time of the monotonic clock.
+        """
+        path = self._ends / f"{self._phases}.{rank}"
+        while not path.exists():
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"rank {rank} has not ended phase {self._phases}")
+            time.sleep(_POLL_SECONDS)
+        return _End.from_json(path.read_text())
 
     def _enter_group(self, ranks: int) -> None:
         if self._group_ranks == ranks:

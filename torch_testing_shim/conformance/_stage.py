@@ -37,6 +37,9 @@ Result = TypeVar("Result")
 
 #: Ranks look for files, since one that waits in a store of torch 2.6 keeps its other threads from running.
 _POLL_SECONDS = 0.005
+#: Other threads of this process get time to run: a gloo group that is destroyed while its own thread is about to let go
+#: of a finished collective's tensors waits for that thread, which waits for the interpreter (torch 2.6).
+_SETTLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,7 @@ class Stage:
         """Destroy the process group of the last phase, where there still is one."""
         self._group_ranks = None
         if dist.is_initialized():
+            time.sleep(_SETTLE_SECONDS)
             dist.destroy_process_group()
             gc.collect()  # models and meshes in cycles hold groups, whose connections others wait on
 

@@ -45,9 +45,8 @@ import unittest
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from torch_testing_shim._engine.backend_records import Backend
+from torch_testing_shim._engine.backend_records import Backend, BackendHookError
 from torch_testing_shim._engine.devices import DeviceError, declares, device_in_use, rank_device
-from torch_testing_shim._engine.rank_hooks import BackendHookError
 from torch_testing_shim._skips.capabilities import (
     PLATFORM_SUPPORTS_FLASH_ATTENTION,
     PLATFORM_SUPPORTS_MEM_EFF_ATTENTION,

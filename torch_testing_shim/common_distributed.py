@@ -20,7 +20,6 @@ from torch_testing_shim._cases.surroundings import (
     core_dumps_disabled as core_dumps_disabled,
     init_multigpu_helper as init_multigpu_helper,
     initialize_temp_directories as initialize_temp_directories,
-    verify_ddp_error_logged as verify_ddp_error_logged,
     with_dist_debug_levels as with_dist_debug_levels,
     with_nccl_blocking_wait as with_nccl_blocking_wait,
 )
@@ -35,8 +34,8 @@ from torch_testing_shim._cases.world import (
 )
 from torch_testing_shim._engine.controller import RankError as RankError, RankFailure as RankFailure
 from torch_testing_shim._engine.devices import process_group_backend
+from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS as TEST_SKIPS, TestSkip as TestSkip
 from torch_testing_shim._engine.running_ranks import RankProcess as RankProcess
-from torch_testing_shim._engine.skip_codes import TEST_SKIPS as TEST_SKIPS, TestSkip as TestSkip
 from torch_testing_shim._skips.by_machine import (
     import_transformers_or_skip as import_transformers_or_skip,
     requires_multicast_support as requires_multicast_support,

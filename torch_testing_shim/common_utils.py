@@ -7,21 +7,12 @@ from __future__ import annotations
 
 import importlib
 
-import torch
-
 from torch_testing_shim._cases.base import TestCase as TestCase
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile_with_hypothesis
-from torch_testing_shim._isolation.seeds import (
+from torch_testing_shim._isolation.torch_state import (
     SEED as SEED,
     freeze_rng_state as freeze_rng_state,
     set_rng_seed as set_rng_seed,
-)
-from torch_testing_shim._isolation.torch_state import (
-    DeterministicGuard as DeterministicGuard,
-    SwapTensorsGuard as SwapTensorsGuard,
-    set_default_dtype as set_default_dtype,
-    suppress_warnings as suppress_warnings,
-    wrapSwapTensorsTest as wrapSwapTensorsTest,
 )
 from torch_testing_shim._program.entry import run_tests as run_tests
 from torch_testing_shim._program.selection import load_tests as load_tests
@@ -70,10 +61,6 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 # A profile applies to @given tests that are defined after it is loaded, so it is loaded before the test file continues.
 load_profile_with_hypothesis(settings_or_default())
 
-#: Precisions for old tests of modules; upstream's name tells others not to use it.
-dtype2prec_DONTUSE = {torch.float: 1e-5, torch.double: 1e-5, torch.half: 1e-2, torch.bfloat16: 1e-1}
-
-
 _HOW_OURS_STARTS = {
     # torch's statement that binds these two also sets hypothesis's profiles, which is ours to do.
     "hypothesis": lambda: importlib.import_module("hypothesis"),
@@ -82,9 +69,3 @@ _HOW_OURS_STARTS = {
     "GRAPH_EXECUTOR": lambda: grafted(__name__, "cppProfilingFlagsToProfilingMode")(),
 }
 __getattr__ = served(__name__, {**LAZY_FLAGS, **_HOW_OURS_STARTS})
-
-
-class NoTest:
-    """Base of classes that pytest must not take for tests, whatever their names."""
-
-    __test__ = False

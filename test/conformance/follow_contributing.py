@@ -57,7 +57,6 @@ class Copy:
 
 def add_skip_decorator(copy: Copy) -> None:
     """`skip_if_weekend`."""
-    copy.replace(f"{SKIPS}/by_machine.py", '    "skip_if_win32",\n', '    "skip_if_weekend",\n    "skip_if_win32",\n')
     copy.insert(
         f"{SKIPS}/by_machine.py",
         "def skip_if_win32",
@@ -191,9 +190,7 @@ if __name__ == "__main__":
 
 def _add_option_itself(copy: Copy, name: str, annotation: str, option: str, rest: str) -> None:
     options, test = f"{CLI}/options.py", "test/shim/_runner/cli/test_arguments.py"
-    copy.insert(options, "        why_skipped:", f"        {name}: as `{option}` says.\n")
-    copy.insert(options, "    why_skipped:", f"    {name}: {annotation} = None\n")
-    copy.insert(f"{CLI}/parser.py", '    add("--why-skipped"', f'    add("{option}", {rest})\n')
+    copy.insert(options, "    why_skipped:", f'    {name}: {annotation} = _showing("{option}", {rest})\n')
     value = 'Path("x")' if "Path" in annotation else '"x"'
     copy.insert(test, "            why_skipped=True,", f"            {name}={value},\n")
     copy.replace(test, "--why-skipped --fail-if-all-skipped", f"--why-skipped {option} x --fail-if-all-skipped")

@@ -417,10 +417,10 @@ class GuardsTest(TestCase):
 
     def test_swapping(self) -> None:
         @wrapSwapTensorsTest(True)
-        def swapping() -> bool:
-            return torch.__future__.get_swap_module_params_on_conversion()
+        def swapping() -> None:
+            self.assertTrue(torch.__future__.get_swap_module_params_on_conversion())
 
-        self.assertTrue(swapping())
+        swapping()
         self.assertFalse(torch.__future__.get_swap_module_params_on_conversion())
 
     def test_suppressed_warnings(self) -> None:

@@ -70,7 +70,8 @@ class Texts(TestCase):
         self.assertEqual([], sorted(name for name in fields if f"`{name}`" not in text))
 
     def test_variables_that_they_name_are_read(self):
-        settings = (ROOT / "torch_testing_shim" / "_shared" / "settings.py").read_text()
+        shared = ROOT / "torch_testing_shim" / "_shared"
+        settings = (shared / "settings.py").read_text() + (shared / "setting_rows.py").read_text()
         for path in TEXTS:
             pattern = r"`((?:TORCH_TESTING_SHIM|DISTRIBUTED_TESTS|PYTORCH|SLOW|DISABLED)_\w+)(?:=\w+)?`"
             named = set(re.findall(pattern, path.read_text()))

@@ -2,7 +2,6 @@
 
 tensors          `assertEqual` and the other assertions of tests of tensors
 comparison       the differences between two values, each with its place
-normalization    values of different kinds (numpy's, lists of numbers) brought to one kind
 leaves           two tensors, numbers or other objects compared
 expected_output  assertions on text that people read, which a run can rewrite
 """

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch.testing._comparison import BooleanPair, ErrorMeta, NumberPair, TensorLikePair, default_tolerances
 
-__all__ = ["ComparisonRules", "compare_leaves", "differ", "is_number"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 # bool before int, which it is a subclass of. Numbers are as loose as float32 tensors, which tests read them from.
@@ -67,17 +65,9 @@ def differ(message: str) -> ErrorMeta:
     return ErrorMeta(AssertionError, message)
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is a bool, int, float or complex."""
-    return isinstance(value, (bool, int, float, complex))
-
-
 def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
-    """Compare two values.
-
-    Raises:
-        ErrorMeta: they differ (its type is AssertionError), or cannot be compared (TypeError or ValueError).
-    """
+    """Compare two values. Raises ErrorMeta where they differ (its type is AssertionError), or cannot be compared
+    (TypeError or ValueError)."""
     if _is_numeric(actual) and _is_numeric(expected):
         actual, expected = _local_shards(actual, expected)
     if isinstance(actual, torch.Tensor) and isinstance(expected, torch.Tensor):
@@ -96,7 +86,7 @@ def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
 
 
 def _is_numeric(value: Any) -> bool:
-    return is_number(value) or isinstance(value, torch.Tensor)
+    return isinstance(value, (bool, int, float, complex, torch.Tensor))
 
 
 def _dtype_of(value: Any) -> torch.dtype:

@@ -14,10 +14,9 @@ from torch_testing_shim._assertions.expected_output import ExpectedOutput
 from torch_testing_shim._assertions.tensors import TensorAssertions
 from torch_testing_shim._cases.unittest_assertions import UnittestAssertions
 from torch_testing_shim._engine.driver import lost_accelerator
-from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps
-from torch_testing_shim._engine.skip_codes import skips_as_known
+from torch_testing_shim._engine.rank_outcomes import skips_as_known
+from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps, ends_forked_children
 from torch_testing_shim._engine.unrun_body import (
     checked_step,
     checked_test,
@@ -26,10 +25,10 @@ from torch_testing_shim._engine.unrun_body import (
     require_plain,
 )
 from torch_testing_shim._isolation.leaks import LeakError, Snapshot, leaks_since, take_snapshot
-from torch_testing_shim._isolation.seeds import set_rng_seed
 from torch_testing_shim._isolation.torch_state import (
     checked_default_dtype,
     kept_torch_state,
+    set_rng_seed,
 )
 from torch_testing_shim._program.notes import note
 from torch_testing_shim._program.selection import test_name
@@ -197,7 +196,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
 
 
 def _stop_suite(test: unittest.TestCase, result: Any) -> None:
-    """Has no test run after `test`. `result` is what it ran with: unittest's, or pytest's own for one test."""
+    """Stop the run after `test`. `result` is what it ran with: unittest's, or pytest's own for one test."""
     reason = f"no other test can run in this process after {test_name(test)}, as its _should_stop_test_suite says"
     print(f"torch_testing_shim: {reason}", file=sys.__stderr__ or sys.stderr, flush=True)
     session = getattr(result, "session", None)

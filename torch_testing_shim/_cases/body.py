@@ -18,8 +18,6 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, RankSteps, current_steps
 from torch_testing_shim._skips.conditions import skip_reason
 
-__all__ = ["RankTestCase", "reset_dynamo", "run_subtests"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _NO_TEST = "runTest"

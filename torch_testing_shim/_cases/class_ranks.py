@@ -16,8 +16,6 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._shared.settings import read_settings
 
-__all__ = ["PERSISTENT", "UNSET", "OwnDevice", "class_value", "ranks_wanted", "running_ranks_of", "start_ranks_of"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: The world size of a class that leaves it to the devices to decide.

@@ -30,15 +30,13 @@ from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.persistent_rank_main import CompletionQueue, TaskQueue
-from torch_testing_shim._engine.persistent_ranks import PersistentRanks
-from torch_testing_shim._engine.rank_outcomes import skip_outcome
+from torch_testing_shim._engine.persistent_ranks import CompletionQueue, PersistentRanks, TaskQueue
+from torch_testing_shim._engine.rank_outcomes import skip_outcome, skip_reason_at_end
 from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
-from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
@@ -193,12 +191,9 @@ class MultiProcContinuousTest(RankTestCase):
         return types.MethodType(in_its_role, self)
 
     def _join(self) -> None:
-        """Wait for the ranks and raise their verdict.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
 
         Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
         self._require_set_up()
@@ -273,8 +268,7 @@ class MultiProcContinuousTest(RankTestCase):
         try:
             cls._init_pg(cls.rank, cls.world_size, cls.rdvz_file)
         except BaseException as end:
-            reason = skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
-            if reason is None:
+            if (reason := skip_reason_at_end(end)) is None:
                 raise
             return reason
         return None

@@ -30,16 +30,6 @@ from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._upstream.class_rest import TorchsRest
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = [
-    "DTensorContinuousTestBase",
-    "DTensorOpTestBase",
-    "DTensorTestBase",
-    "DTensorTestMixin",
-    "device_type",
-    "skip_unless_torch_gpu",
-    "with_comms",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 TestFunction = Callable[..., Any]

@@ -20,14 +20,8 @@ from torch_testing_shim._cases.base import TestCase
 from torch_testing_shim._cases.distributed_test_base import DistributedTestBase
 from torch_testing_shim._cases.world import default_ranks, group_timeout
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
-from torch_testing_shim._engine.forked_child import ends_forked_children
+from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._skips.by_ranks import skip_without_backend
-
-__all__ = [
-    "DynamoDistributedMultiProcTestCase",
-    "DynamoDistributedSingleProcTestCase",
-    "_dynamo_dist_per_rank_init",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

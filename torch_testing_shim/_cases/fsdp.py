@@ -26,26 +26,11 @@ from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase
 from torch_testing_shim._cases.world import default_ranks, group_timeout, keep_connections
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
-from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 from torch_testing_shim._skips.flags import FILE_SCHEMA
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class
 from torch_testing_shim._upstream.graft import assigned
-
-__all__ = [
-    "FSDP",
-    "DEVICEInitMode",
-    "FSDPTest",
-    "FSDPTestContinuous",
-    "FSDPTestMixin",
-    "FSDPTestMultiThread",
-    "device_count",
-    "device_type",
-    "distributed_backend",
-    "get_devtype",
-    "reason_not_to_run",
-    "wrap",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -78,7 +63,7 @@ def reason_not_to_run(ranks: int) -> str | None:
     return missing_device(device_type(), ranks) or missing_backend(distributed_backend(), ranks)
 
 
-def device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
+def _device_arguments(fsdp_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments for FSDP: those given, and where there is no accelerator the CPU as the device."""
     is_cpu = torch.device(device_type()).type == "cpu"
     return {"device_id": torch.device("cpu"), **fsdp_kwargs} if is_cpu else fsdp_kwargs
@@ -88,7 +73,7 @@ class _ForDevice(type(FullyShardedDataParallel)):  # type: ignore[misc]  # its m
     """Makes instances of torch's class; torch would not accept others as its own."""
 
     def __call__(cls, module: nn.Module, *args: Any, **kwargs: Any) -> FullyShardedDataParallel:
-        return FullyShardedDataParallel(module, *args, **device_arguments(kwargs))
+        return FullyShardedDataParallel(module, *args, **_device_arguments(kwargs))
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, FullyShardedDataParallel)
@@ -102,7 +87,7 @@ class FSDP(FullyShardedDataParallel, metaclass=_ForDevice):
 
 def wrap(module: nn.Module, **wrap_overrides: Any) -> nn.Module:
     """Call torch's `wrap`, which follows the context around it, for the device in use."""
-    return torchs_wrap(module, **device_arguments(wrap_overrides))
+    return torchs_wrap(module, **_device_arguments(wrap_overrides))
 
 
 def get_devtype() -> torch.device:

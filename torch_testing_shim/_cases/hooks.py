@@ -19,8 +19,6 @@ from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.running_ranks import too_few
 from torch_testing_shim._shared.main_part import PACKAGE
 
-__all__ = ["RankCall", "calls_of_its_own", "has_own", "is_overridden", "make_pipes", "refuse_hooks", "takes"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
@@ -30,26 +28,10 @@ def is_overridden(cls: type, base: type, name: str) -> bool:
 
 
 def has_own(case: object, name: str) -> bool:
-    """Whether a test case has a method that this package has not written. What such a method makes of its arguments is
-    its own affair: a name of a backend may be anything."""
+    """Return whether a test case has a method of this name that is not this package's. Its arguments mean what its
+    author wants: the name of a backend may be anything."""
     method = getattr(type(case), name, None)
     return method is not None and getattr(method, "__module__", "").partition(".")[0] != PACKAGE
-
-
-def refuse_hooks(cls: type, base: type, refused: Mapping[str, str]) -> None:
-    """Check that a class overrides nothing that this harness does not call.
-
-    Args:
-        cls: the class.
-        base: the base class, of this package.
-        refused: names -> what this harness does instead.
-
-    Raises:
-        LaunchError: it overrides one.
-    """
-    for name, instead in refused.items():
-        if is_overridden(cls, base, name):
-            raise LaunchError(f"{cls.__name__} overrides {name}, which this harness does not call: {instead}")
 
 
 def takes(function: Callable[..., Any], *args: Any) -> bool:

@@ -19,26 +19,25 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._cases.body import RankTestCase
-from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, refuse_hooks, takes
+from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
 from torch_testing_shim._cases.world import default_world_size, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
+from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_steps import cleanup_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._isolation.seeds import set_rng_seed
+from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: Methods that are never called here -> what happens instead.
-NOT_CALLED = {"_event_listener": "a rank tells where it stands by itself"}
 #: Length of a traceback's end that goes into a pipe; unread, it holds some 200 kB.
 _PIPE_CHARACTERS = 32_000
 
@@ -50,7 +49,7 @@ class MultiProcessTestCase(RankTestCase):
     method; inside them neither `setUp` nor `tearDown` runs, and `self.rank` is the rank.
 
     A rank starts in the state that the test process has when `_spawn_processes` is called: its environment, working
-    folder and the like, whatever changed them (`_engine.process_state.ProcessState` lists them). Modules and classes
+    folder and the like, whatever changed them (`_engine.process_state` lists them). Modules and classes
     are as their import has left them: a global or a class attribute that `setUp`, `setUpClass` or a fixture sets is not
     set in ranks, as in upstream's. A variable that a library reads on import (TORCH_LOGS) has been read before, unless
     ranks are spawned.
@@ -157,7 +156,11 @@ class MultiProcessTestCase(RankTestCase):
                 in a rank.
         """
         self._require_set_up()
-        refuse_hooks(type(self), MultiProcessTestCase, NOT_CALLED)
+        if is_overridden(type(self), MultiProcessTestCase, "_event_listener"):
+            raise LaunchError(
+                f"{type(self).__name__} overrides _event_listener, which this harness does not call: "
+                "a rank tells where it stands by itself"
+            )
         name = self._current_test_name()
         self._skip_by_conditions(name)
         world_size = checked_world_size(self.world_size)
@@ -185,12 +188,9 @@ class MultiProcessTestCase(RankTestCase):
         self.pid_to_pipe = {pid: ours for pid, (ours, _) in zip(pids, pipes, strict=True)}
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
 
         Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
             LaunchError: no rank was started.
         """
         self._require_set_up()
@@ -201,7 +201,7 @@ class MultiProcessTestCase(RankTestCase):
         finally:
             self._close_pipes()
         if read_settings().show_output:
-            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.processes_left))):
+            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.running.processes_left))):
                 print(text, flush=True)
 
     def _check(self, fn: Callable[..., Any], seconds: float) -> None:
@@ -230,16 +230,16 @@ class MultiProcessTestCase(RankTestCase):
         has_own_look = is_overridden(type(self), MultiProcessTestCase, "_get_timedout_process_traceback")
         self._outcomes = self._ranks.join(
             ExitExpectation(ignored=True) if checks_itself else self._expectation,
-            self._get_timedout_process_traceback if has_own_look else _do_nothing,
+            self._get_timedout_process_traceback if has_own_look else lambda: None,
         )
-        self._rank_records = rank_records(self._outcomes, self._ranks.started)
+        self._rank_records = rank_records(self._outcomes, self._ranks.running.started)
         if any(outcome.status.is_hang for outcome in self._outcomes):
             self._judge()
 
     def _judge(self) -> None:
         if not self._outcomes:
             self._join()
-        raise_verdict(self._outcomes, self._expectation, self._ranks.processes_left)
+        raise_verdict(self._outcomes, self._expectation, self._ranks.running.processes_left)
 
     def _check_return_codes(self, fn: Callable[..., Any], elapsed_time: float = 0.0) -> None:
         """Raise the verdict of the ranks; `_join_processes` calls it when they have ended. A subclass that overrides it
@@ -291,7 +291,3 @@ class MultiProcessTestCase(RankTestCase):
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _do_nothing() -> None:
-    """Do nothing."""

@@ -1,4 +1,4 @@
-"""Tests of sharded tensors: the base class, sharding specs over four ranks, models.
+"""Tests of sharded tensors: the base class, `with_comms`, and sharding specs over four ranks.
 
 Where a test names a backend for another accelerator than the one in use ("nccl" is the default), the backend of the
 device in use stands in for it, so that these tests run on the CPU too. In PyTorch's own files, run as they are, such a
@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import operator
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 import torch.distributed as dist
-import torch.nn as nn
-from torch.distributed._shard import sharded_tensor
 from torch.distributed._shard.metadata import ShardMetadata
-from torch.distributed._shard.sharding_spec import ChunkShardingSpec, _internals as splitting
+from torch.distributed._shard.sharding_spec import ChunkShardingSpec
 from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
 from torch_testing_shim._cases.hooks import has_own
@@ -31,32 +27,15 @@ from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._upstream.graft import assigned
 from torch_testing_shim._upstream.redirect import is_installed
 
-__all__ = [
-    "MyShardedModel1",
-    "MyShardedModel2",
-    "ShardedTensorTestBase",
-    "chunk_sharding_specs",
-    "clone_module_parameter",
-    "gen_binary_op_func",
-    "generate_chunk_sharding_specs_for_test",
-    "generate_enumerable_sharding_specs_for_test",
-    "generate_local_weight_sharding_params_for_test",
-    "rank_placements",
-    "with_comms",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 TestFunction = Callable[..., Any]
-Spec = ChunkShardingSpec | None
-Group = dist.ProcessGroup | None
 
 _FACE = "torch_testing_shim.distributed._shard.sharded_tensor"
 
-ORDERS = ((0, 1, 2, 3), (2, 3, 0, 1), (3, 0, 1, 2))
-CORNERS = ((0, 0), (5, 0), (0, 5), (5, 5))
-SHAPE = (10, 20)
-_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "@": "matmul"}
+#: The orders of ranks in the specs that chunk a dimension, and where the quarters of 10 by 10 begin.
+_ORDERS = ((0, 1, 2, 3), (2, 3, 0, 1), (3, 0, 1, 2))
+_CORNERS = ((0, 0), (5, 0), (0, 5), (5, 5))
 
 
 class ShardedTensorTestBase(MultiProcessTestCase):
@@ -115,7 +94,8 @@ class ShardedTensorTestBase(MultiProcessTestCase):
         dist.destroy_process_group()
 
     def assert_sharded_tensor_equal(self, st1: Any, st2: Any) -> None:
-        """Fail unless two sharded tensors agree in metadata, sharding and the shards on this rank."""
+        """Fail unless two sharded tensors agree in metadata, sharding and the shards on this rank. Unlike upstream's,
+        it takes tensors whose ranks RPC does not connect."""
         self.assertEqual(st1.metadata(), st2.metadata())
         self.assertEqual(st1.sharding_spec(), st2.sharding_spec())
         if st1._init_rrefs or st2._init_rrefs:
@@ -177,65 +157,16 @@ def rank_placements(ranks: int = DEFAULT_WORLD_SIZE) -> list[str]:
 def generate_chunk_sharding_specs_for_test(sharding_dim: int) -> list[ChunkShardingSpec]:
     """Make specs that chunk a dimension over four ranks, in three orders (upstream's name, torch 2.13)."""
     places = rank_placements()
-    return [ChunkShardingSpec(dim=sharding_dim, placements=[places[rank] for rank in order]) for order in ORDERS]
+    return [ChunkShardingSpec(dim=sharding_dim, placements=[places[rank] for rank in order]) for order in _ORDERS]
 
 
 def generate_enumerable_sharding_specs_for_test() -> list[EnumerableShardingSpec]:
     """Make a spec that cuts 10 by 10 into quarters, one per rank (upstream's name, torch 2.13)."""
     quarters = [
         ShardMetadata(shard_offsets=list(corner), shard_sizes=[5, 5], placement=place)
-        for corner, place in zip(CORNERS, rank_placements(), strict=True)
+        for corner, place in zip(_CORNERS, rank_placements(), strict=True)
     ]
     return [EnumerableShardingSpec(quarters)]
-
-
-def generate_local_weight_sharding_params_for_test(
-    local_weight: torch.Tensor, sharded_dim: int, gpu_num: int, spec: ChunkShardingSpec, rank: int
-) -> tuple[int, int]:
-    """Return where a rank's part of a weight begins along a dimension, and its length (upstream's name, torch 2.13).
-
-    Args:
-        local_weight: the whole weight.
-        sharded_dim: the dimension.
-        gpu_num: number of ranks.
-        spec: the order of the chunks on the ranks.
-        rank: the rank.
-
-    Raises:
-        ValueError: the spec has no chunk on this rank.
-    """
-    split: Any = splitting  # untyped in torch
-    whole = local_weight.size(sharded_dim)
-    begin = 0
-    for index, placement in enumerate(spec.placements):
-        length: int = split.get_chunked_dim_size(whole, split.get_split_size(whole, gpu_num), index)
-        if not isinstance(placement, str) and placement.rank() == rank:
-            return begin, length
-        begin += length
-    raise ValueError(f"rank {rank} is not among {spec.placements}")
-
-
-def clone_module_parameter(module: nn.Module, param_name: str) -> nn.Parameter:
-    """Return a new parameter with a copy of the values of a module's (upstream's name, torch 2.13)."""
-    return nn.Parameter(module.get_parameter(param_name).detach().clone())
-
-
-def gen_binary_op_func(python_op: str, inplace: bool = False) -> Callable[[Any, Any], Any]:
-    """Return a function of two operands (upstream's name, torch 2.13).
-
-    Args:
-        python_op: an operator, such as "+", or the name of a function of torch, such as "torch.add".
-        inplace: change the left operand, as "+=" does.
-
-    Raises:
-        KeyError: the operator is not known.
-    """
-    if python_op.startswith("torch."):
-        function: Callable[[Any, Any], Any] = operator.attrgetter(python_op.removeprefix("torch."))(torch)
-        return function
-    name = _OPERATORS[python_op]
-    changed: Callable[[Any, Any], Any] = getattr(operator, f"i{name}" if inplace else name)
-    return changed
 
 
 def chunk_sharding_specs(sharding_dims: Sequence[int], seed: int = 0) -> list[ChunkShardingSpec]:
@@ -250,40 +181,3 @@ def chunk_sharding_specs(sharding_dims: Sequence[int], seed: int = 0) -> list[Ch
         random.Random(seed + offset).shuffle(order)
         specs.append(ChunkShardingSpec(dim=dim, placements=list(order)))
     return specs
-
-
-def _random_sharded(spec: Spec, group: Group, init_rrefs: bool) -> Any:
-    """Make a sharded tensor of random values; None without a spec."""
-    if spec is None:
-        return None
-    return sharded_tensor.rand(spec, *SHAPE, process_group=group, init_rrefs=init_rrefs)
-
-
-class MyShardedModel2(nn.Module):
-    """A sharded tensor and a parameter (upstream's `MyShardedModel2`, torch 2.13).
-
-    Args:
-        spec: how the tensor, 10 by 20, is sharded; None for no sharded tensor.
-        group: the process group.
-        init_rrefs: make RPC references to the shards of other ranks.
-    """
-
-    __module__ = f"{_FACE}._test_st_common"
-
-    def __init__(self, spec: Spec = None, group: Group = None, init_rrefs: bool = True) -> None:
-        super().__init__()
-        self.sharded_tensor2 = _random_sharded(spec, group, init_rrefs)
-        self.random_tensor2 = nn.Parameter(torch.rand(2, 2))
-
-
-class MyShardedModel1(nn.Module):
-    """A sharded tensor, a parameter and a `MyShardedModel2`, in `submodule` (upstream's `MyShardedModel1`, torch
-    2.13). The arguments are the same."""
-
-    __module__ = f"{_FACE}._test_st_common"
-
-    def __init__(self, spec: Spec = None, group: Group = None, init_rrefs: bool = True) -> None:
-        super().__init__()
-        self.sharded_tensor1 = _random_sharded(spec, group, init_rrefs)
-        self.random_tensor1 = nn.Parameter(torch.rand(2, 2))
-        self.submodule = MyShardedModel2(spec, group, init_rrefs)

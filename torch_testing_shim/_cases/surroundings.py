@@ -19,17 +19,6 @@ from torch_testing_shim._engine.devices import accelerator_in_use, device_in_use
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._skips.flags import FILE_SCHEMA
 
-__all__ = [
-    "accelerators",
-    "cleanup_temp_dir",
-    "core_dumps_disabled",
-    "init_multigpu_helper",
-    "initialize_temp_directories",
-    "verify_ddp_error_logged",
-    "with_dist_debug_levels",
-    "with_nccl_blocking_wait",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -38,9 +27,6 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 _TEMPORARY = contextlib.ExitStack()
 
 _take_debug_level: Callable[[], None] = dist.set_debug_level_from_env  # type: ignore[attr-defined]
-
-#: In an error's text, C++ stacks follow it; the log leaves them out.
-_CPP_STACKS = "\nException raised from "
 
 
 def accelerators() -> list[str]:
@@ -110,8 +96,8 @@ def with_dist_debug_levels(levels: Sequence[str]) -> Callable[[Test], Test]:
 
 
 def with_nccl_blocking_wait(func: Test) -> Test:
-    """Run a test with TORCH_NCCL_BLOCKING_WAIT=1 and without TORCH_NCCL_ASYNC_ERROR_HANDLING, and put both back
-    (upstream's name, torch 2.13)."""
+    """Run a test with TORCH_NCCL_BLOCKING_WAIT=1 and without TORCH_NCCL_ASYNC_ERROR_HANDLING, and put both back, which
+    upstream's does not where the first was not set (upstream's name, torch 2.13)."""
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -119,19 +105,3 @@ def with_nccl_blocking_wait(func: Test) -> Test:
             return func(*args, **kwargs)
 
     return cast(Test, wrapper)
-
-
-def verify_ddp_error_logged(model_DDP: Any, err_substr: str) -> None:
-    """Check that DDP has logged an error that contains `err_substr`, without its C++ stacks (upstream's name, torch
-    2.13).
-
-    Raises:
-        AssertionError: it has not logged one.
-    """
-    logged = model_DDP._get_ddp_logging_data()
-    missing = [key for key in ("iteration", "has_error", "error") if key not in logged]
-    if missing:
-        raise AssertionError(f"DDP has logged no {', '.join(missing)}")
-    wanted = err_substr.partition(_CPP_STACKS)[0]
-    if wanted not in logged["error"]:
-        raise AssertionError(f"DDP has logged the error {logged['error']!r}, in which {wanted!r} does not stand")

@@ -13,24 +13,10 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use
-from torch_testing_shim._engine.forked_child import ends_forked_children
-from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests
-from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
+from torch_testing_shim._engine.rank_outcomes import skip_reason_at_end
+from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests, ends_forked_children
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._upstream.graft import assigned
-
-__all__ = [
-    "DEFAULT_WORLD_SIZE",
-    "TIMEOUT_OVERRIDE",
-    "default_ranks",
-    "default_world_size",
-    "get_timeout",
-    "group_timeout",
-    "keep_connections",
-    "leave_group_after",
-    "run_in_group",
-    "seconds_for",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -101,8 +87,7 @@ def leave_group_after(error: BaseException) -> None:
     """Destroy the process group of a test that has raised `error`, without a barrier, which others may never reach. Its
     connections close, so the others notice. After a skip in a rank the group stays until the process ends: all ranks
     are expected to skip, and another may still be connecting."""
-    skips_by_code = isinstance(error, SystemExit) and skip_message(error.code) is not None
-    if current_steps() is not None and (skips_by_code or skip_reason_of(error) is not None):
+    if current_steps() is not None and skip_reason_at_end(error) is not None:
         return
     if dist.is_initialized():  # the test may have destroyed it; its own error must not be hidden
         dist.destroy_process_group()

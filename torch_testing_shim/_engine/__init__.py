@@ -9,7 +9,7 @@ The order for a rank, and what it makes of it:
 In the controller:
 
     controller            one test, from its scratch folder to its verdict
-    persistent_ranks      ranks that run test after test of a class
+    persistent_ranks      ranks that run test after test of a class, with the code for them there
     thread_ranks          ranks that are threads of the controller
     thread_rendezvous     where these meet
     failure_text          the report of a test that did not pass
@@ -19,13 +19,11 @@ Starting ranks:
 
     launcher              chooses between zygote, fork server and supervisor, and says why
     running_ranks         the started ranks of a test, which can be asked, signalled and ended
-    rank_servers          the zygote, the fork server and the supervisor, as the controller holds them
-    rank_server_client    what these have in common: orders out, ends of ranks in
+    rank_servers          the zygote, the fork server and the supervisor, as the controller starts and holds them
     rank_server           the parent of ranks: starts them, reports their ends, ends what they leave
     leftovers             processes that outlive the rank that started them
     zygote_main           the zygote's own code
     new_interpreter       the command of a new interpreter, and how it becomes like the test process
-    new_interpreter_main  code of new interpreters until then
     preload               modules that the zygote imports ahead
     module_questions      test modules that ask, while they are imported, whether they are in a rank
     process_state         the state of the controller's process, in which ranks start
@@ -33,19 +31,13 @@ Starting ranks:
 
 In a rank:
 
-    rank_main             the main program of a rank
-    persistent_rank_main  the same for ranks that run test after test
-    prepared_call         a call that a class has prepared in place of its `_run`
+    rank_main             the main program of a rank, with the hooks of a device's package
     rank_steps            body, subtests and cleanups of a test, step by step
-    rank_outcomes         outcomes of exceptions, skips and passes
-    skip_codes            exceptions and exit codes that mean a skip
+    rank_outcomes         outcomes of exceptions, skips and passes; what means a skip
     unrun_body            a body that never ran is not a pass
-    forked_child          ends a process that a test forks where it would leave the test's code
-    channel               the pipe from a rank to the controller
-    common_end            ranks that are done leave together
+    channel               the pipe from a rank to the controller; ranks that are done leave together
     collective_log        logs each collective as the rank enters it
     loopback              ranks listen on the loopback interface alone
-    rank_hooks            hooks of a device's package, before and after the test
 
 Watching them:
 

@@ -74,11 +74,8 @@ class FoundBackend:
 
 
 def backend_record(device_type: str) -> FoundBackend | None:
-    """Returns the record of an installed package about a device type; None where there is none.
-
-    Raises:
-        DeviceError: as for `load_records`, for a record of any device.
-    """
+    """Returns the record of an installed package about a device type; None where there is none. Errors are those of
+    `load_records`, for a record of any device."""
     return installed_records().get(device_type)
 
 
@@ -120,3 +117,7 @@ def _load(point: EntryPoint) -> FoundBackend:
 
 class DeviceError(ValueError):
     """The device that was asked for cannot be used; the message is one sentence."""
+
+
+class BackendHookError(RuntimeError):
+    """A hook of a backend record raised; the message names the hook, the device and the package."""

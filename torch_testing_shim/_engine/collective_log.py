@@ -39,11 +39,8 @@ class _GroupLog:
     """The part of a rank's log for one process group: a header, then the group's last collectives."""
 
     def __init__(self, path: Path) -> None:
-        """Appends a part to the file, which is made if it does not exist.
-
-        Raises:
-            OSError: there is no room for it.
-        """
+        """Appends a part to the file, which is made if it does not exist. Raises OSError where there is no room for
+        it."""
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             start = os.fstat(file).st_size
@@ -86,11 +83,7 @@ class _CollectiveLog:
         self._names = Counter[str]()
 
     def start(self, path: Path) -> None:
-        """Logs into this file from now on.
-
-        Raises:
-            OSError: it cannot be made.
-        """
+        """Logs into this file from now on. Raises OSError where it cannot be made."""
         self._parts.append(_GroupLog(path))
         self._path, self._pid = path, os.getpid()
 
@@ -127,11 +120,8 @@ _LOG = _CollectiveLog()
 
 
 def start_logging(path: Path) -> None:
-    """Logs this process's collectives into the file, which is made; does nothing where that is not possible.
-
-    Args:
-        path: `ScratchFolder.collectives` of the rank.
-    """
+    """Logs this process's collectives into the file, which is made (`ScratchFolder.collectives` of the rank); does
+    nothing where that is not possible."""
     with suppress(OSError):
         _watch_collectives()
         _LOG.start(path)
@@ -191,11 +181,8 @@ def _system_mmap() -> Callable[..., int | None]:
 
 
 def _mapped(descriptor: int, start: int, size: int) -> memoryview:
-    """Maps a part of the file, shared with its readers. Python's `mmap` would keep a descriptor of its own.
-
-    Raises:
-        OSError: it cannot be mapped.
-    """
+    """Maps a part of the file, shared with its readers, or raises OSError. Python's `mmap` would keep a descriptor of
+    its own."""
     address = _system_mmap()(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, descriptor, start)
     if address in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "cannot map a file")
@@ -204,23 +191,14 @@ def _mapped(descriptor: int, start: int, size: int) -> memoryview:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of `c10d`, and the numbers of its arguments; None for an argument that it does not have.
+    """One operator of `c10d`, and the numbers of its arguments; None for an argument that it does not have."""
 
-    Attributes:
-        name: the name of the collective in `torch.distributed`.
-        shown: the argument whose tensors are shown to people.
-        agreed: the argument that holds as many elements on every rank.
-        group: the process group.
-        reduction: the reduction.
-        root: the root's rank in the group.
-    """
-
-    name: str
-    shown: int | None = 0
-    agreed: int | None = 0
+    name: str  # of the collective in `torch.distributed`
+    shown: int | None = 0  # its tensors are shown to people
+    agreed: int | None = 0  # holds as many elements on every rank
     group: int = 1
     reduction: int | None = None
-    root: int | None = None
+    root: int | None = None  # its rank in the group
 
 
 #: The operators of `c10d` that all ranks of a group enter together.

@@ -7,8 +7,9 @@ has no connection, wait in a queue.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -22,6 +23,8 @@ _Call = TypeVar("_Call", bound=Callable[..., Any])
 _Copies = list[tuple[torch.Tensor, torch.Tensor]]
 #: Works that have not been waited for: torch's C++ keeps no reference to the Python object of a work.
 _UNDER_WAY: set[dist.Work] = set()
+#: Registrations of kernels, which last as long as these live.
+_LIBRARIES: list[Any] = []
 
 
 def call_on_copies(
@@ -30,15 +33,8 @@ def call_on_copies(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Calls an operator of `c10d` on copies of tensors among its arguments, and returns what it returns for the tensors
-    themselves.
-
-    Args:
-        operator: the operator, or its kernel.
-        copy: returns the copy of a tensor; None for a tensor that may stay.
-        args: its arguments.
-        kwargs: its named arguments.
-    """
+    """Calls an operator of `c10d`, or its kernel, on copies of tensors among its arguments, and returns what it returns
+    for the tensors themselves. `copy` returns None for a tensor that may stay."""
     copies: _Copies = []
 
     def to_copy(value: Any) -> Any:
@@ -67,6 +63,18 @@ def not_compiled(function: _Call) -> _Call:
         skip = frames._FrameAction.SKIP
         frames.set_code_exec_strategy(call.__code__, frames._FrameExecStrategy(skip, skip))  # and its callees
     return cast(_Call, call)
+
+
+def replace_kernels(kernels: Mapping[str, Callable[..., Any]], key: str) -> None:
+    """Puts kernels, by the names of their operators of `c10d`, in the place of torch's own for a dispatch key, for the
+    rest of this process."""
+    make_library: Any = torch.library.Library  # untyped in torch
+    library = make_library("c10d", "IMPL")
+    _LIBRARIES.append(library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced
+        for name, kernel in kernels.items():
+            library.impl(name, not_compiled(kernel), key)
 
 
 class CopyingWork(dist.Work):

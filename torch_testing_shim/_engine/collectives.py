@@ -200,11 +200,6 @@ class _GroupLog:
     def last(self) -> int:
         return max(self.entered, default=0)
 
-    @property
-    def first(self) -> int:
-        """The number of the first that has not been overwritten."""
-        return min(self.entered, default=1)
-
 
 def _group_logs(text: str) -> Iterator[_GroupLog]:
     header, entered = None, dict[int, Entered]()
@@ -228,11 +223,10 @@ def _first_parting(title: str, logs: Mapping[int, _GroupLog], silent: Collection
         logs: logs of the ranks that have entered any collective with it.
         silent: the other ranks of the group.
     """
-    start = min(log.first for log in logs.values()) if not silent else 1
-    for number in range(start, max(log.last for log in logs.values()) + 1):
+    for number in sorted({number for log in logs.values() for number in log.entered}):
         entered = {rank: log.entered[number] for rank, log in logs.items() if number in log.entered}
         absent = [rank for rank, log in logs.items() if log.last < number]
         parting = Parting(title, number, entered, tuple(sorted([*absent, *silent])))
-        if entered and (parting.absent or parting.is_mismatch):
+        if parting.absent or parting.is_mismatch:
             return parting
     return None

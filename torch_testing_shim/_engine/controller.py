@@ -13,10 +13,9 @@ from typing import Any
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.diagnostics import take_diagnostics
 from torch_testing_shim._engine.failure_text import failure_report, output_report
-from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, remove_scratch_folder
+from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, pack_call, remove_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.prepared_call import pack_call
 from torch_testing_shim._engine.running_ranks import RankProcess, RunningRanks
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
@@ -86,16 +85,12 @@ class TestRanks:
 
         Args:
             test_class: the class, which ranks look up by name in its module.
-            method: name of the test method.
-            world_size: number of ranks, at least 1.
             timeout: seconds from the start of the last rank to the deadline. The harness's own imports before that do
                 not count.
-            rendezvous_file: path of the process group's rendezvous file.
-            run_arguments: keyword arguments for the class's `_run`.
-            stops_at_subtest: a rank's test ends at the first subtest that fails.
             pipes: by rank, the descriptor of the rank's end of the pipe that the class's `_run` is given; empty for no
                 pipes.
             calls: by rank, an object whose `run` the rank calls instead of `_run`.
+            method, world_size, rendezvous_file, run_arguments, stops_at_subtest: as in `RankJob`.
 
         Raises:
             LaunchError: the ranks cannot be started.
@@ -144,16 +139,14 @@ class TestRanks:
     ) -> tuple[RankOutcome, ...]:
         """Waits until every rank has ended. At the deadline, `at_deadline` is called and the ranks are ended by
         force."""
-        assert self._running is not None, "ranks are started before they are waited for"
-        with self._running as ranks:
+        with self.running as ranks:
             stall_seconds = read_settings().stall_seconds
             return supervise(ranks, self._deadline, expectation, stall_seconds, at_deadline=at_deadline)
 
     @property
     def processes(self) -> list[RankProcess]:
         """The started ranks, for the test's own code."""
-        running = self._running
-        return [RankProcess(running, job.rank, self._ends_by) for job in running.jobs] if running is not None else []
+        return [RankProcess(self.running, job.rank, self._ends_by) for job in self.running.jobs]
 
     @property
     def _ends_by(self) -> float:
@@ -162,10 +155,9 @@ class TestRanks:
 
     def stacks(self) -> str:
         """The stacks of the ranks that still run."""
-        running = self._running
-        if running is None or not running.living:
+        if not self.are_started or not self.running.living:
             return ""
-        told = take_diagnostics(running, running.living, native=False)
+        told = take_diagnostics(self.running, self.running.living, native=False)
         return "\n".join(f"rank {rank}:\n{told[rank].stacks}" for rank in sorted(told))
 
     @property
@@ -173,19 +165,14 @@ class TestRanks:
         return self._running is not None
 
     @property
-    def processes_left(self) -> int:
-        """Number of processes that the ranks left when they ended; these have been ended, too."""
-        return self._running.processes_left if self._running is not None else 0
-
-    @property
-    def started(self) -> list[float]:
-        """The time at which each rank was started, in seconds of the monotonic clock."""
-        return self._running.started if self._running is not None else []
+    def running(self) -> RunningRanks:
+        """The ranks, once they are started."""
+        assert self._running is not None, "ranks are started before they are asked"
+        return self._running
 
     def printed(self) -> str:
         """Returns the ranks' whole output, each line prefixed by rank."""
-        world_size = len(self._running.jobs) if self._running is not None else 0
-        paths = [(rank, self.scratch.output(rank)) for rank in range(world_size)]
+        paths = [(job.rank, job.folder.output(job.rank)) for job in self.running.jobs]
         texts = [(rank, path.read_text(errors="replace")) for rank, path in paths if path.exists()]
         return output_report([(rank, text) for rank, text in texts if text])
 
@@ -199,12 +186,8 @@ class TestRanks:
 
 
 def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation, processes_left: int = 0) -> None:
-    """Raises the verdict over the outcomes, for unittest; returns where the test has passed.
-
-    Args:
-        outcomes: one per rank.
-        expectation: the exit codes that the test expects.
-        processes_left: number of processes that the ranks left, for the report.
+    """Raises the verdict over the outcomes, one per rank, for unittest; returns where the test has passed. The report
+    tells of the processes that the ranks left.
 
     Raises:
         RankFailure: an assertion did not hold in a rank.

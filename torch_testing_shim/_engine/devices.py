@@ -2,6 +2,9 @@
 
 Device types and backends are asked of torch, never compared with a list of known names. Every base class binds its
 ranks here: a file may touch only the accelerators that it was leased, so a rank's number is not its device's index.
+
+Whatever asks for the device in use raises `DeviceError` where there is none: the device chosen by hand is unknown to
+torch or missing, an index is missing, the driver cannot be asked, or an installed package's record cannot be used.
 """
 
 from __future__ import annotations
@@ -11,46 +14,22 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.backend_records import DeviceError, backend_record
+from torch_testing_shim._engine.backend_records import DeviceError as DeviceError, backend_record
 from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
 from torch_testing_shim._shared.settings import Settings, read_settings
-
-__all__ = [
-    "DeviceError",
-    "DeviceInUse",
-    "accelerator_count",
-    "accelerator_in_use",
-    "bind_rank",
-    "checked_device",
-    "declares",
-    "device_hazard",
-    "device_in_use",
-    "fork_hazard",
-    "process_group_backend",
-    "rank_device",
-    "recorded_backend",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
 @dataclass(frozen=True)
 class DeviceInUse:
-    """The device that tests run on.
+    """The device that tests run on."""
 
-    Attributes:
-        type: its type, as `torch.device` takes it: "cpu", or the accelerator's own name.
-        count: number of devices that may be used; 0 for the CPU, whose ranks need none of their own.
-        chosen: whether it was chosen by hand (TORCH_TESTING_SHIM_DEVICE).
-        indices: the indices that may be used; None for the first ones.
-        may_be_shared: whether several ranks may use one device.
-    """
-
-    type: str
-    count: int
-    chosen: bool = False
-    indices: tuple[int, ...] | None = None
-    may_be_shared: bool = False
+    type: str  # as `torch.device` takes it: "cpu", or the accelerator's own name
+    count: int  # of devices that may be used; 0 for the CPU, whose ranks need none of their own
+    chosen: bool = False  # by hand (TORCH_TESTING_SHIM_DEVICE)
+    indices: tuple[int, ...] | None = None  # that may be used; None for the first ones
+    may_be_shared: bool = False  # several ranks may use one device
 
     @property
     def is_cpu(self) -> bool:
@@ -79,11 +58,7 @@ class DeviceInUse:
 
 
 def device_in_use(settings: Settings | None = None) -> DeviceInUse:
-    """Returns the device chosen by hand, or the accelerator that torch finds, or the CPU.
-
-    Raises:
-        DeviceError: the device chosen by hand is unknown to torch or missing, or an index is missing.
-    """
+    """Returns the device chosen by hand, or the accelerator that torch finds, or the CPU."""
     settings = settings or read_settings()
     chosen = settings.device
     accelerator = accelerator_type()
@@ -116,21 +91,13 @@ def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
 
 
 def accelerator_in_use() -> str | None:
-    """Returns the type of the accelerator that tests run on, or of its stand-in (--map-device); None without either.
-
-    Raises:
-        DeviceError: as for `device_in_use`.
-    """
+    """Returns the type of the accelerator that tests run on, or of its stand-in (--map-device); None without either."""
     device = device_in_use()
     return None if device.is_cpu and read_settings().device_map is None else device.type
 
 
 def checked_device(settings: Settings) -> DeviceInUse:
-    """Checks that tests can run on the device in use, and returns it.
-
-    Raises:
-        DeviceError: the device cannot be used, or an installed package's record of it cannot.
-    """
+    """Checks that tests can run on the device in use, and returns it."""
     device = device_in_use(settings)
     backend_record(device.type)
     return device
@@ -138,11 +105,7 @@ def checked_device(settings: Settings) -> DeviceInUse:
 
 def process_group_backend(device_type: str) -> str:
     """Returns the process-group backend of a device type: the one in its package's record, else the one that is
-    registered with torch.
-
-    Raises:
-        DeviceError: none is registered, or torch does not know the one in the record.
-    """
+    registered with torch. Raises `DeviceError` where none is, or torch does not know the one in the record."""
     if (recorded := recorded_backend(device_type)) is not None:
         return recorded
     try:
@@ -152,11 +115,8 @@ def process_group_backend(device_type: str) -> str:
 
 
 def recorded_backend(device_type: str) -> str | None:
-    """Returns the process-group backend in the record of the device's package; None where it names none.
-
-    Raises:
-        DeviceError: torch does not know it.
-    """
+    """Returns the process-group backend in the record of the device's package; None where it names none. Raises
+    `DeviceError` where torch does not know it."""
     backend = backend_record(device_type)
     if backend is None or (name := backend.record.pg_backend) is None:
         return None
@@ -173,11 +133,7 @@ def declares(capability: str) -> bool:
 
 
 def device_hazard() -> str | None:
-    """Says why ranks that use the device in use must not be forked from any process; None where they may be.
-
-    Raises:
-        DeviceError: the device cannot be used.
-    """
+    """Says why ranks that use the device in use must not be forked from any process; None where they may be."""
     device_type = device_in_use().type
     backend = backend_record(device_type)
     if backend is not None and backend.record.fork_safe is False:
@@ -186,11 +142,7 @@ def device_hazard() -> str | None:
 
 
 def fork_hazard() -> str | None:
-    """Says why ranks that use the device in use must not be forked from this process; None where they may be.
-
-    Raises:
-        DeviceError: the device cannot be used.
-    """
+    """Says why ranks that use the device in use must not be forked from this process; None where they may be."""
     hazard, accelerator = device_hazard(), initialized_accelerator()
     if hazard is not None or accelerator is None:
         return hazard
@@ -200,23 +152,18 @@ def fork_hazard() -> str | None:
 
 
 def accelerator_count() -> int:
-    """Returns the number of accelerators that torch finds.
-
-    Raises:
-        DeviceError: their driver cannot be asked.
-    """
+    """Returns the number of accelerators that torch finds."""
     return 0 if accelerator_type() is None else DRIVER.ask(torch.accelerator.device_count)
 
 
 def rank_device(rank: int, device_type: str | None = None) -> torch.device:
-    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index.
+    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index. Where there are fewer
+    accelerators than ranks, several ranks have the same one.
 
     Args:
-        rank: the rank; where there are fewer accelerators than ranks, several ranks have the same one.
+        rank: the rank.
         device_type: the type that the test names, with or without an index; by default that of the device in use.
-
-    Raises:
-        DeviceError: the test names a device that is not in use here.
+            `DeviceError` is raised for one that is not in use here.
     """
     device = device_in_use()
     wanted = device.type if device_type is None else torch.device(device_type).type  # --map-device may change it
@@ -228,10 +175,8 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
 
 
 def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
-    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device.
-
-    Arguments and errors are those of `rank_device`.
-    """
+    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device, as
+    `rank_device` does."""
     device = rank_device(rank, device_type)
     if device.type != "cpu":
         torch.accelerator.set_device_index(device.index)

@@ -31,29 +31,16 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The diagnostics of one rank; a text is empty where it could not be had.
+    """The diagnostics of one rank; a text is empty where it could not be had."""
 
-    Attributes:
-        stacks: its Python stacks.
-        native_stacks: its native stacks, or why there are none.
-        wait: what its main thread waits for.
-    """
-
-    __test__ = False  # not a test class, whatever pytest makes of its name
-
-    stacks: str = ""
-    native_stacks: str = ""
-    wait: Wait = Wait.UNKNOWN
+    stacks: str = ""  # of Python
+    native_stacks: str = ""  # or why there are none
+    wait: Wait = Wait.UNKNOWN  # of its main thread
 
 
 def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:
-    """Takes the diagnostics of running ranks, by rank; stuck ranks give them too.
-
-    Args:
-        ranks: the started ranks.
-        asked: the ranks to ask.
-        native: take native stacks too, of one rank for each place where ranks stand.
-    """
+    """Takes the diagnostics of the `asked` ranks, by rank; stuck ranks give them too. Native stacks, where they are
+    wanted, are of one rank for each place where ranks stand."""
     folder = ranks.jobs[0].folder
     for rank in asked:
         ranks.signal(rank, STACKS_SIGNAL, alone=True)
@@ -90,12 +77,7 @@ def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
 
 def native_stacks(pids: Mapping[int, int], seconds: float) -> dict[int, str]:
     """Returns the output of `py-spy dump --native` by rank, or one line that says why there is none; empty without
-    py-spy.
-
-    Args:
-        pids: process ids by rank.
-        seconds: time limit for all ranks together.
-    """
+    py-spy. It has `seconds` for all ranks together."""
     program = shutil.which("py-spy")
     if program is None:
         return {}

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import torch
 
 from torch_testing_shim._engine.backend_records import DeviceError
-from torch_testing_shim._engine.new_interpreter import interpreter_command, program_with_package
+from torch_testing_shim._engine.new_interpreter import interpreter_command, program_that_calls
 from torch_testing_shim._engine.threads import fork_quietly, lasting_thread_count
 from torch_testing_shim._shared.exit_status import describe_exit
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
@@ -36,12 +36,6 @@ _TORCHS = torch.accelerator.current_accelerator
 #: Before torch 2.7 the question starts the driver, and raises where there is no accelerator.
 _ANSWERS_BY_BUILD = "check_available" in inspect.signature(_TORCHS).parameters
 _UNNAMED = "privateuseone"
-
-_PROGRAM = """
-sys.path[:] = {path!r}
-from torch_testing_shim._engine.driver import answer_in_new_interpreter
-answer_in_new_interpreter({order!r}, {answers}, {parent})
-"""
 
 
 def current_accelerator() -> torch.device | None:
@@ -89,14 +83,10 @@ def lost_accelerator() -> str | None:
 
 
 class Driver:
-    """The accelerator's driver as this process may ask it.
-
-    Attributes:
-        may_start: whether it may start in this process, which is a rank.
-    """
+    """The accelerator's driver as this process may ask it."""
 
     def __init__(self) -> None:
-        self.may_start = False
+        self.may_start = False  # in this process; a rank sets it
         self._answers: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()  # ranks that are threads ask together
 
@@ -156,8 +146,8 @@ def _start_fork(question: Callable[..., Any], arguments: tuple[object, ...], ans
 
 def _start_interpreter(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> Callable[[], int]:
     order = pickle.dumps((accelerator_type(), question, arguments))
-    program = _PROGRAM.format(path=sys.path, order=order, answers=answers, parent=os.getpid())
-    command = [*interpreter_command(), program_with_package(program)]
+    program = program_that_calls(answer_in_new_interpreter, order, answers, os.getpid(), path=sys.path)
+    command = [*interpreter_command(), program]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[answers]).wait
 
 

@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 from typing import TypeVar
 
 from torch_testing_shim._engine.collectives import partings
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
-from torch_testing_shim._engine.stacks import ENTRY, OWN_THREAD
+from torch_testing_shim._engine.stacks import OWN_THREAD, frame_in
 from torch_testing_shim._engine.verdict import Verdict
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 
@@ -26,28 +25,19 @@ _Told = TypeVar("_Told", bound=Hashable)
 _TAIL_LINES = 30
 #: Kinds of warnings that are shown, the most frequent first, and characters of each.
 _WARNING_KINDS, _WARNING_CHARACTERS = 5, 110
-#: A line of faulthandler's stacks.
-_STACK_LINE = re.compile(r'\s+File "(?P<file>.*)", line \d+ in (?P<function>\S+)$')
 #: A thread's id, which differs between two ranks that stand at the same line.
 _THREAD_ID = re.compile(r"(?<=hread) 0x[0-9a-f]+(?= )")
 #: A thread without frames, as the harness's own is once its frames are left out.
 _EMPTY_THREAD = re.compile(r"^(Current t|T)hread .*\(most recent call first\):(\n(?=\n)|\n?\Z)\n?", re.MULTILINE)
 #: The signals by which the harness ends a rank.
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 def failure_report(
     verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False, processes_left: int = 0
 ) -> str:
-    """Formats the whole report. Its first line is the verdict's headline.
-
-    Args:
-        verdict: the verdict over the outcomes: a failure or an error.
-        outcomes: one per rank.
-        full_traceback: keep the harness's own lines in stacks.
-        processes_left: number of processes that the ranks left.
-    """
+    """Formats the whole report; its first line is the verdict's headline. `full_traceback` keeps the harness's own
+    lines in stacks; `processes_left` is the number of processes that the ranks left."""
     cause = verdict.cause
     parted = _parted(cause, outcomes)
     trim = str if full_traceback else trimmed_stacks
@@ -66,11 +56,8 @@ def failure_report(
 
 
 def output_report(outputs: Sequence[tuple[int, str]]) -> str:
-    """Formats ranks' output, each line prefixed by its rank; ranks that printed the same share one block.
-
-    Args:
-        outputs: pairs of rank and text.
-    """
+    """Formats ranks' output, given as pairs of rank and text, each line prefixed by its rank. Ranks that printed the
+    same share one block."""
     blocks = []
     for text, ranks in _grouped(outputs):
         prefix = f"[{ranks_text(ranks)}] "
@@ -186,7 +173,7 @@ def trimmed_stacks(text: str) -> str:
     """Leaves out the harness's own stack lines: its files, its own thread, threads of which nothing is left, and all
     below the rank's entry, which is what the controller was doing when the rank's process was forked from it."""
     kept: list[str] = []
-    for is_stack, lines in groupby(text.splitlines(), key=lambda line: _STACK_LINE.match(line) is not None):
+    for is_stack, lines in groupby(text.splitlines(), key=lambda line: frame_in(line) is not None):
         if is_stack:
             kept.extend(_users_lines(lines))
         else:
@@ -198,12 +185,12 @@ def _users_lines(stack: Iterable[str]) -> list[str]:
     """Returns the lines of one thread's stack that are not the harness's own, innermost first."""
     kept = []
     for line in stack:
-        found = _STACK_LINE.match(line)
-        if found is None or not found["file"].startswith(_PACKAGE):
+        frame = frame_in(line)
+        if frame is None or not frame.is_harness:
             kept.append(line)
-        elif found["function"] == ENTRY:
+        elif frame.is_entry:
             return kept
-        elif found["function"] == OWN_THREAD:
+        elif frame.function == OWN_THREAD:
             return []
     return kept
 

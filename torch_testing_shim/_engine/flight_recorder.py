@@ -26,9 +26,9 @@ class Collective:
 
     group: str
     number: int
-    is_done: bool = False
-    created_ns: int = 0
-    timeout_seconds: float = 0.0
+    is_done: bool
+    created_ns: int
+    timeout_seconds: float
 
 
 def collectives_in(dump: str) -> tuple[Collective, ...]:

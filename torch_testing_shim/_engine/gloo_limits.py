@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -29,7 +28,7 @@ from torch_testing_shim._engine.collective_works import (
     OwnMessages,
     call_on_copies,
     cpu_backend,
-    not_compiled,
+    replace_kernels,
 )
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -69,8 +68,6 @@ _OPTIONS = {
 }
 #: The tag of messages that are part of a collective; no test uses it.
 _EXCHANGE_TAG = 2**30
-#: The registrations last as long as these live.
-_LIBRARIES: list[Any] = []
 
 _Kernel = Callable[..., Any]
 
@@ -86,13 +83,7 @@ def make_up_for_gloo() -> None:
     kernels = {**gloo, "alltoall_": exchange.all_to_all, "allgather_": exchange.all_gather}
     kernels = {name: functools.partial(_widened, kernel) for name, kernel in kernels.items()}
     kernels |= {"send": messages.send, "recv_": messages.receive}
-    make_library: Any = torch.library.Library  # untyped in torch
-    library = make_library("c10d", "IMPL")
-    _LIBRARIES.append(library)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced
-        for name, kernel in kernels.items():
-            library.impl(name, not_compiled(kernel), "CPU")
+    replace_kernels(kernels, "CPU")
 
 
 def _kernel(name: str, method: str, options: str) -> _Kernel:

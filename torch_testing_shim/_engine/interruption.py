@@ -16,12 +16,8 @@ from torch_testing_shim._shared.stop_signals import StopSignals
 
 
 def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -> KeyboardInterrupt:
-    """Makes the report over all ranks the interrupt's message, whoever prints it: unittest, pytest or Python.
-
-    Args:
-        interrupt: the interrupt.
-        outcomes: one per rank; `INTERRUPTED` for those that still ran.
-    """
+    """Makes the report over all ranks the interrupt's message, whoever prints it: unittest, pytest or Python. There is
+    one outcome per rank, `INTERRUPTED` for those that still ran."""
     found = verdict(outcomes)
     if found.headline:
         interrupt.args = (failure_report(found, outcomes, full_traceback=read_settings().full_traceback),)

@@ -1,15 +1,22 @@
 """The order for one rank, and its test's scratch folder: what lies where in it, how it is made and removed.
 
-The controller makes both; ranks carry out the order (see `rank_main`). Imports no torch.
+The controller makes both; ranks carry out the order (see `rank_main`). A class may have prepared a process object of
+multiprocessing's, or one like it, whose `run` the rank calls in place of the class's `_run`. It travels as
+multiprocessing's own do: pickled, with the descriptors that its arguments hold (pipes, queues, events). Imports no
+torch.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from multiprocessing import context, reduction
 from pathlib import Path
+from typing import Any
 
 from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
 from torch_testing_shim._shared.settings import read_settings
@@ -58,7 +65,7 @@ class ScratchFolder:
         return self.path / "common_end"
 
     def call(self, rank: int) -> Path:
-        """The call that a rank makes in place of its class's `_run`, as `prepared_call` packs it."""
+        """The call that a rank makes in place of its class's `_run`, as `pack_call` packs it."""
         return self.path / f"rank{rank}.call"
 
     def output(self, rank: int) -> Path:
@@ -88,38 +95,23 @@ class ScratchFolder:
 
 @dataclass(frozen=True)
 class RankJob:
-    """The order for one rank.
+    """The order for one rank."""
 
-    Attributes:
-        module: name of the module that defines the test class; "__main__" for a file that is run directly.
-        module_file: the file of that module, for a process that cannot import it by name; None if it has none.
-        class_name: qualified name of the test class.
-        method: name of the test method.
-        rank: this rank, 0 <= rank < world_size.
-        world_size: number of ranks of the test, at least 1.
-        scratch: path of the test's scratch folder.
-        rendezvous_file: path of the file that the process group is to meet in.
-        threads: intra-op threads of the rank, or None to leave them as they are.
-        run_arguments: keyword arguments for the test class's `_run`.
-        stops_at_subtest: the test ends at the first subtest that fails.
-        descriptors: the controller's descriptors that the rank gets besides its channel, under other numbers. The first
-            is its end of the pipe that upstream's `_run` is given.
-        controller_pid: the process that runs the test.
-    """
-
-    module: str
-    module_file: str | None
-    class_name: str
+    module: str  # name of the module that defines the test class; "__main__" for a file that is run directly
+    module_file: str | None  # for a process that cannot import it by name; None if it has none
+    class_name: str  # qualified
     method: str
     rank: int
     world_size: int
-    scratch: str
-    rendezvous_file: str
-    threads: int | None = None
-    run_arguments: Mapping[str, object] = field(default_factory=dict)
-    stops_at_subtest: bool = False
+    scratch: str  # path of the test's scratch folder
+    rendezvous_file: str  # path of the file that the process group is to meet in
+    threads: int | None = None  # intra-op threads; None to leave them as they are
+    run_arguments: Mapping[str, object] = field(default_factory=dict)  # keyword arguments for the class's `_run`
+    stops_at_subtest: bool = False  # the test ends at the first subtest that fails
+    #: The controller's descriptors that the rank gets besides its channel, under other numbers. The first is the rank's
+    #: end of the pipe that upstream's `_run` is given.
     descriptors: Sequence[int] = ()
-    controller_pid: int = field(default_factory=os.getpid)
+    controller_pid: int = field(default_factory=os.getpid)  # the process that runs the test
 
     @property
     def folder(self) -> ScratchFolder:
@@ -155,14 +147,57 @@ def make_scratch_folder() -> ScratchFolder:
 
 
 def check_scratch_folder() -> None:
-    """Makes sure that scratch folders can be made, so that a run that cannot have any ends before its first test.
-
-    Raises:
-        LaunchError: the temporary folder cannot be written.
-    """
+    """Makes a scratch folder for nothing, so that a run that cannot have any ends before its first test."""
     remove_scratch_folder(make_scratch_folder())
 
 
 def remove_scratch_folder(folder: ScratchFolder) -> None:
     """Removes the folder and all in it, also what a test has made read-only."""
     remove_folder(folder.path)
+
+
+class _Descriptor:
+    """A descriptor on its way; multiprocessing's arguments call `detach` when they have arrived."""
+
+    #: The descriptors that this process has been given, while a call is unpacked.
+    arrived: Sequence[int] = ()
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def detach(self) -> int:
+        return self.arrived[self._number]
+
+
+class _Starting:
+    """Stands for the start of a process; multiprocessing's arguments ask for it while they are pickled."""
+
+    DupFd = _Descriptor
+
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
+
+    def duplicate_for_child(self, descriptor: int) -> int:
+        self.descriptors.append(descriptor)
+        return len(self.descriptors) - 1
+
+
+def pack_call(process: Any) -> tuple[bytes, list[int]]:
+    """Pickles an object whose `run` a rank is to call, if it can be pickled. Returns the bytes and the descriptors that
+    it needs."""
+    starting, text = _Starting(), io.BytesIO()
+    context.set_spawning_popen(starting)  # type: ignore[arg-type]  # has what is asked of one
+    try:
+        reduction.ForkingPickler(text, pickle.HIGHEST_PROTOCOL).dump(process)
+    finally:
+        context.set_spawning_popen(None)
+    return text.getvalue(), starting.descriptors
+
+
+def unpack_call(text: bytes, descriptors: Sequence[int]) -> Any:
+    """Unpickles the object, given the descriptors that it needs, as they have arrived here."""
+    _Descriptor.arrived = descriptors
+    try:
+        return pickle.loads(text)
+    finally:
+        _Descriptor.arrived = ()

@@ -9,14 +9,18 @@ import atexit
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 from torch_testing_shim._engine.devices import DeviceError, device_hazard, fork_hazard
 from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.module_questions import module_question
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
-from torch_testing_shim._engine.rank_server_client import ForkRefusedError
-from torch_testing_shim._engine.rank_servers import ForkServerClient, SupervisorClient, ZygoteClient
+from torch_testing_shim._engine.rank_servers import (
+    ForkRefusedError,
+    RankServerClient,
+    start_fork_server,
+    start_supervisor,
+    start_zygote,
+)
 from torch_testing_shim._engine.running_ranks import RunningRanks, too_few
 from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.settings import read_settings
@@ -24,22 +28,19 @@ from torch_testing_shim._shared.standard_streams import open_standard_streams
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-_Kept = TypeVar("_Kept", ZygoteClient, ForkServerClient)
-
 
 def threads_per_rank(world_size: int) -> int | None:
     """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
     if read_settings().thread_caps_set:
         return None
-    cores = core_count()
-    return max(1, cores // world_size)
+    return max(1, core_count() // world_size)
 
 
 class RankStarter:
     """Starts the ranks of this controller process; holds its zygote or fork server, and knows why it has none."""
 
     def __init__(self) -> None:
-        self._zygote: ZygoteClient | ForkServerClient | None = None
+        self._zygote: RankServerClient | None = None
         self._not_served: set[str] = set()  # modules of tests for which no fork server can fork ranks
         self._ranks: RunningRanks | None = None  # those of the last test
         self._test_modules: set[str] = set()
@@ -64,14 +65,8 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Starts the ranks of one test, after ending those of another that still run.
-
-        Args:
-            jobs: one per rank, in order.
-
-        Raises:
-            LaunchError: they could not be started.
-        """
+        """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
+        still run. Raises `LaunchError` where they cannot be started."""
         if self._ranks is not None:
             self._ranks.close()
         method = read_settings().start_method
@@ -142,7 +137,7 @@ class RankStarter:
 
     def _spawned(self, jobs: Sequence[RankJob]) -> RunningRanks:
         try:
-            supervisor = SupervisorClient.start(jobs[0].folder)
+            supervisor = start_supervisor(jobs[0].folder)
         except OSError as error:
             raise LaunchError(too_few(error, 0, len(jobs))) from None
         try:
@@ -150,7 +145,7 @@ class RankStarter:
         except ForkRefusedError as error:
             raise LaunchError(f"ranks cannot be started: {error}") from None
 
-    def _zygote_with(self, module: str) -> ZygoteClient | ForkServerClient:
+    def _zygote_with(self, module: str) -> RankServerClient:
         """Returns the zygote or the fork server in its place; a new zygote where there is none, or where it was forked
         before `module` was loaded."""
         zygote = self._zygote
@@ -161,22 +156,20 @@ class RankStarter:
             zygote = self._start_zygote({module})
         return zygote
 
-    def _start_zygote(self, test_modules: Iterable[str]) -> ZygoteClient:
+    def _start_zygote(self, test_modules: Iterable[str]) -> RankServerClient:
         if (hazard := fork_hazard()) is not None:
             raise ForkRefusedError(hazard)
-        return self._keep(ZygoteClient.start(_modules_to_preload(test_modules)))
+        return self._keep(start_zygote(_modules_to_preload(test_modules)))
 
-    def _start_fork_server(self, job: RankJob) -> ForkServerClient:
+    def _start_fork_server(self, job: RankJob) -> RankServerClient:
         if sys.platform != "linux":
             raise ForkRefusedError(f"fork is not safe on {sys.platform}")
         try:
-            return self._keep(
-                ForkServerClient.start(job.folder, _modules_to_preload({job.module, *self._test_modules}))
-            )
+            return self._keep(start_fork_server(job.folder, _modules_to_preload({job.module, *self._test_modules})))
         except OSError as error:
             raise LaunchError(too_few(error, 0, job.world_size)) from None
 
-    def _keep(self, zygote: _Kept) -> _Kept:
+    def _keep(self, zygote: RankServerClient) -> RankServerClient:
         self._zygote = zygote
         atexit.register(zygote.close)
         return zygote

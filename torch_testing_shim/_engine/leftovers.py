@@ -41,22 +41,17 @@ def children_of_this_process() -> list[int]:
     with suppress(OSError):  # a kernel without these files
         lists = [f"/proc/self/task/{task}/children" for task in os.listdir("/proc/self/task")]
         return [child for path in lists for child in _listed(path)]
-    return [pid for pid, fields in _stats() if int(fields[1]) == os.getpid()]
+    return [pid for pid, fields in all_stats() if int(fields[1]) == os.getpid()]
 
 
 def end_group(leader: int) -> set[int]:
-    """Ends the processes in a rank's process group, except those that tidy up.
-
-    Args:
-        leader: the rank, which has ended and has not been reaped, so that the group's id is certainly its own.
-
-    Returns:
-        The processes that it ended, without helpers of libraries. They may take a moment to be gone.
-    """
+    """Ends the processes in the group of a rank, its `leader`, except those that tidy up. The rank has ended and has
+    not been reaped, so that the group's id is certainly its own. Returns the processes that it ended, without helpers
+    of libraries; they may take a moment to be gone."""
     ended: set[int] = set()
     _let_settle(leader)
     for _ in range(_ROUNDS):
-        members = [pid for pid, fields in _stats() if _is_living_member(fields, leader)]
+        members = [pid for pid, fields in all_stats() if _is_living_member(fields, leader)]
         tidying = [pid for pid in members if is_tidying(pid)]
         ended.update(pid for pid in members if is_of_a_test(pid))
         if not tidying or not members:
@@ -74,7 +69,7 @@ def end_group(leader: int) -> set[int]:
 def _let_settle(leader: int) -> None:
     """Waits until no member of the group has just been started: such a one may be about to become one that tidies
     up."""
-    ticks = [int(fields[19]) for _, fields in _stats() if _is_living_member(fields, leader)]
+    ticks = [int(fields[19]) for _, fields in all_stats() if _is_living_member(fields, leader)]
     if ticks:
         youngest = time.clock_gettime(time.CLOCK_BOOTTIME) - max(ticks) / os.sysconf("SC_CLK_TCK")
         time.sleep(max(0.0, _JUST_STARTED_SECONDS - youngest))
@@ -86,12 +81,12 @@ def _is_living_member(fields: Sequence[bytes], group: int) -> bool:
 
 def is_tidying(pid: int) -> bool:
     """Whether the process removes what others have left."""
-    return _TIDYING in _command(pid)
+    return _TIDYING in command_of(pid)
 
 
 def is_of_a_test(pid: int) -> bool:
     """Whether a test is responsible for the process: it runs, and no library has started it for itself."""
-    command = _command(pid)  # empty once a process begins to end
+    command = command_of(pid)
     return bool(command) and not any(mark in command for mark in _LIBRARY_HELPERS)
 
 
@@ -104,7 +99,8 @@ def remove_segments(pids: Container[int]) -> None:
                 os.unlink(f"{_SHARED_MEMORY}/{name}")
 
 
-def _command(pid: int) -> bytes:
+def command_of(pid: int) -> bytes:
+    """Reads the command of a process; empty where there is none, as once a process begins to end."""
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         return file.read()
     return b""
@@ -115,9 +111,16 @@ def _listed(path: str) -> list[int]:
         return [int(pid) for pid in children.read().split()]
 
 
-def _stats() -> Iterator[tuple[int, list[bytes]]]:
-    """Yields each process's id and the fields of its /proc/<pid>/stat from the state on: state, parent, group, ..."""
+def all_stats() -> Iterator[tuple[int, list[bytes]]]:
+    """Yields each process's id and its `stat_fields`."""
     for entry in os.listdir("/proc") if sys.platform == "linux" else ():
-        if entry.isdigit():
-            with suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
-                yield int(entry), stat.read().rpartition(b")")[2].split()
+        if entry.isdigit() and (fields := stat_fields(entry)):
+            yield int(entry), fields
+
+
+def stat_fields(process: int | str) -> list[bytes]:
+    """Reads the fields of /proc/<process>/stat from the state on: state, parent, group, ...; none where there is no
+    such process, or thread ("<process>/task/<thread>")."""
+    with suppress(OSError), open(f"/proc/{process}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()
+    return []

@@ -23,11 +23,8 @@ _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @functools.cache
 def module_question(module: str) -> str | None:
-    """Says in a clause what a loaded module, or an imported one in the same folder, asks; None where none asks.
-
-    Args:
-        module: the name of a test module.
-    """
+    """Says in a clause what the loaded test module of this name, or an imported one in the same folder, asks; None
+    where none asks."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return None
@@ -52,10 +49,7 @@ def _question_in_file(path: str) -> str | None:
 
 def question_in(source: str) -> str | None:
     """Returns the expression by which a module's body, or a function that it calls, asks; None where there is none.
-
-    Raises:
-        SyntaxError: it is not Python.
-    """
+    Raises SyntaxError where the source is not Python."""
     body = ast.parse(source).body
     functions = {node.name: node for node in body if isinstance(node, _Function)}
     imported = {alias.asname or alias.name for node in body for alias in _of_multiprocessing(node)}

@@ -1,31 +1,57 @@
-"""New interpreters: the command of one like this, and how one becomes like the test process.
+"""New interpreters: the supervisor, the fork server and spawned ranks, until they are like the test process.
 
     test process --likeness(), as JSON--> the test's scratch folder --> new interpreter: become_alike(likeness)
 
 Most of the likeness is multiprocessing's, as for its own children: the main module, `sys.path`, `sys.argv`, the working
 folder. Where pytest runs the tests, its `conftest` modules are imported too, and asserts are rewritten, so that a
-failure says the same as in a rank that is forked from the test process. Imports no torch: a test's main module may set
-what torch reads.
+failure says the same as in a rank that is forked from the test process. Imports no torch: the supervisor needs none,
+and the others import the test's main module first, which may set what torch reads.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
+import json
 import multiprocessing
 import os
+import signal
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import process, spawn
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.rank_server import RankServer
+from torch_testing_shim._shared.parent_death import signal_on_parent_death
 from torch_testing_shim._shared.python_command import interpreter_flags
 
 _REWRITER = "_pytest.assertion.rewrite"
 _PACKAGE_HOME = str(Path(__file__).parents[2])
+
+
+def interpreter_command() -> list[str]:
+    """The command of a new interpreter with the executable and the options of this one. It runs the program that is its
+    next argument."""
+    return [os.fsdecode(spawn.get_executable()), *interpreter_flags(), "-c"]
+
+
+def program_that_calls(function: Callable[..., object], *arguments: object, path: Sequence[str] | None = None) -> str:
+    """A program that imports a function of this package and calls it.
+
+    Args:
+        function: the function.
+        arguments: its arguments, of types whose `repr` is Python.
+        path: the program's `sys.path`; by default Python's own, with the place of this package.
+    """
+    places = f"insert(0, {_PACKAGE_HOME!r})" if path is None else f"__setitem__(slice(None), {path!r})"
+    module, name = function.__module__, function.__name__
+    return f"import sys\nsys.path.{places}\nfrom {module} import {name}\n{name}(*{arguments!r})"
 
 
 def likeness() -> dict[str, Any]:
@@ -65,7 +91,8 @@ def become_alike(likeness: dict[str, Any]) -> None:
     """Makes this new interpreter like the process that `likeness` describes."""
     if likeness["rewrites_asserts"]:
         with suppress(Exception):  # private parts of pytest: where they have changed, failures say less
-            _rewrite_asserts()
+            config = importlib.import_module("_pytest.config").get_config()
+            importlib.import_module("_pytest.assertion").install_importhook(config)
     current: Any = multiprocessing.current_process()
     current._inheriting = True  # keeps it from starting processes, as multiprocessing's children
     try:
@@ -108,21 +135,59 @@ def import_module(name: str, file: str | None) -> ModuleType:
     return module
 
 
-def _rewrite_asserts() -> None:
-    try:
-        from _pytest.assertion import install_importhook
-        from _pytest.config import get_config
-    except ImportError:  # pytest has moved it
-        return
-    install_importhook(get_config())
+def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> NoReturn:
+    """Runs the supervisor in this process until the controller closes its end of the socket, whose other end is
+    `orders`. Ranks are started by the command `interpreter` (see `interpreter_command`)."""
+
+    def execute_rank(job: RankJob, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
+        os.setpgid(0, 0)
+        signal_on_parent_death(supervisor_pid, signal.SIGKILL)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        program = program_that_calls(become_rank, job.to_json(), descriptors, supervisor_pid)
+        environment = {**os.environ, "TMPDIR": str(job.folder.temporary)}  # for files that its module's imports make
+        os.execve(interpreter[0], [*interpreter, program], environment)
+
+    RankServer(socket.socket(fileno=orders), controller_pid, execute_rank).run()
+    os._exit(0)
 
 
-def interpreter_command() -> list[str]:
-    """The command of a new interpreter with the executable and the options of this one. It runs the program that is its
-    next argument."""
-    return [os.fsdecode(spawn.get_executable()), *interpreter_flags(), "-c"]
+def become_rank(job_json: str, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
+    """Imports the test's main module in this interpreter, as multiprocessing does, and carries out the job."""
+    job = RankJob.from_json(job_json)
+    become_child(job.controller_pid, job.rank)
+    become_alike(json.loads(job.folder.preparation.read_text()))
+    from torch_testing_shim._engine.rank_main import run_rank  # here, since it imports torch
+
+    run_rank(job, descriptors, supervisor_pid)
 
 
-def program_with_package(program: str) -> str:
-    """A program that can import this package, from wherever that is."""
-    return f"import sys\nsys.path.insert(0, {_PACKAGE_HOME!r})\n{program}"
+def is_importing_main() -> bool:
+    """Whether this process is a rank that imports its main module, which must not run the tests there."""
+    return getattr(multiprocessing.current_process(), "_inheriting", False)
+
+
+def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn:
+    """Becomes like the test process, as the file `order` says, and then a zygote, until the controller closes its end
+    of the socket, whose other end is `orders`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
+    signal_on_parent_death(controller_pid, signal.SIGKILL)
+    likeness = json.loads(Path(order).read_text())
+    become_alike(likeness)
+    from torch_testing_shim._engine.zygote_main import serve  # here, since it imports torch
+
+    serve(socket.socket(fileno=orders), controller_pid, likeness["preload"], _prepare_for)
+
+
+def _prepare_for(job: RankJob) -> None:
+    """Imports the module of a rank's test. Raises OSError where this process must not be forked any more, since the
+    module has started a driver."""
+    with suppress(Exception, SystemExit):  # the rank will try again, and report it
+        import_module(job.module, job.module_file)
+    from torch_testing_shim._engine.devices import DeviceError, fork_hazard
+    from torch_testing_shim._shared.settings import SettingsError
+
+    with suppress(DeviceError, SettingsError):
+        if (hazard := fork_hazard()) is not None:
+            raise OSError(hazard)
+    gc.freeze()  # as the zygote does

@@ -1,6 +1,10 @@
-"""Persistent ranks in the controller: started once for a class, and ordered to run test after test.
+"""Persistent ranks: started once for a class, and ordered to run test after test.
 
-They are replaced after a test that did not go well, since nobody knows in which collective they stand.
+    controller  --"test_name\\n"-->  FIFO  ---->  rank
+                <--one RankOutcome-- channel --'
+
+A rank whose test failed ends at once, so that its peers learn of it. The controller starts all anew for the next test,
+since nobody knows in which collective the others stand.
 """
 
 from __future__ import annotations
@@ -9,9 +13,13 @@ import math
 import os
 import time
 import unittest
+from collections.abc import Iterator
+from typing import IO
 
+from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.controller import RankError, TestRanks
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.owned_folders import remove_folder
@@ -35,15 +43,10 @@ class PersistentRanks(TestRanks):
     """
 
     def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
-        """Starts the ranks.
-
-        Raises:
-            LaunchError: they cannot be started.
-        """
+        """Starts the ranks; raises `LaunchError` where they cannot be started."""
         super().__init__()
         self.device = read_settings().device
         self._orders: list[int] = []
-        self._ordered_at = 0.0
         try:
             path = self.scratch.path / "orders"
             path.mkdir()
@@ -66,35 +69,27 @@ class PersistentRanks(TestRanks):
     @property
     def descriptors(self) -> frozenset[int]:
         """Descriptors that this process has open for the ranks."""
-        readers = self._running.readers if self._running is not None else []
-        return frozenset([*self._orders, *(reader.fileno() for reader in readers)])
+        return frozenset([*self._orders, *(reader.fileno() for reader in self.running.readers)])
 
     @property
     def _ends_by(self) -> float:
         return math.inf
 
     def order(self, method: str, timeout: float) -> None:
-        """Orders all ranks to run a test, and discards their earlier output.
-
-        Args:
-            method: name of the test method.
-            timeout: seconds from now to the deadline.
-        """
+        """Orders all ranks to run a test, which may take `timeout` seconds, and discards their earlier output."""
         for rank, orders in enumerate(self._orders):
             for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
                 if path.exists():
                     os.truncate(path, 0)
-            if self._running is not None:
-                self._running.readers[rank].subtests.clear()
+            self.running.readers[rank].subtests.clear()
             os.write(orders, f"{method}\n".encode())
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has told how the test ended; at the deadline they are ended by force. Ends ranks that
         cannot be kept, and removes the folders that ranks shared."""
-        assert self._running is not None, "ranks are ordered before they are asked"
         stall_seconds = read_settings().stall_seconds
-        found = supervise(self._running, self._deadline, stall_seconds=stall_seconds, are_persistent=True)
+        found = supervise(self.running, self._deadline, stall_seconds=stall_seconds, are_persistent=True)
         kind = verdict(found).kind
         times = [outcome.ended_at for outcome in found]
         is_kept = kind is VerdictKind.PASSED or (
@@ -108,7 +103,7 @@ class PersistentRanks(TestRanks):
     @property
     def are_running(self) -> bool:
         """Whether they wait for orders or run a test. Another test's ranks may have been started in their place."""
-        return bool(self._orders) and self._running is not None and not self._running.is_closed
+        return bool(self._orders) and not self.running.is_closed
 
     def end_ranks(self) -> None:
         """Ends the ranks by force; their output stays."""
@@ -118,16 +113,13 @@ class PersistentRanks(TestRanks):
             self._running.close()
 
     def finish(self) -> None:
-        """Lets the ranks end by themselves, and removes the scratch folder.
-
-        Raises:
-            RankError: one did not end well.
-        """
+        """Lets the ranks end by themselves, and removes the scratch folder. Raises `RankError` where one did not end
+        well."""
         try:
-            if self._running is not None and self.are_running:
+            if self.are_running:
                 while self._orders:
                     os.close(self._orders.pop())
-                ends = supervise(self._running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))
+                ends = supervise(self.running, time.monotonic() + _END_SECONDS, ExitExpectation(ignored=True))
                 _check_ends([o for o in ends if o.exit_code != 0])
         finally:
             self.close()
@@ -142,3 +134,46 @@ def _check_ends(bad: list[RankOutcome]) -> None:
     if bad:
         how = "still ran" if bad[0].status is RankStatus.HUNG else f"ended with {bad[0].exit_text}"
         raise RankError(f"{ranks_text([o.rank for o in bad])} {how} after the last test of the class\n{bad[0].output}")
+
+
+class TaskQueue:
+    """In a rank: the tests of the class `owner`, given by its full name, that it is ordered to run through the FIFO
+    `orders`."""
+
+    def __init__(self, orders: str, owner: str) -> None:
+        self._stream: IO[str] = open(orders)  # noqa: SIM115 - open until the rank ends
+        self._owner = owner
+
+    def __enter__(self) -> TaskQueue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def get(self) -> str | None:
+        """Waits for the next test. Returns its id, "module.Class.test_x", or None once the controller has closed its
+        end."""
+        line = self._stream.readline()
+        return f"{self._owner}.{line.strip()}" if line else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.get, None)
+
+
+class CompletionQueue:
+    """In a rank: tells the controller through the rank's channel how tests have ended."""
+
+    def __init__(self, rank: int, channel: ChannelWriter) -> None:
+        self._rank = rank
+        self._channel = channel
+
+    def put(self, result: RankOutcome | BaseException | object) -> None:
+        """Tells how the latest test has ended: its outcome, or the exception that it raised (a skip's too). Anything
+        else means that it has passed (upstream puts the test's id)."""
+        if isinstance(result, unittest.SkipTest):
+            result = skip_outcome(self._rank, str(result))
+        elif isinstance(result, BaseException):
+            result = outcome_of_exception(self._rank, result)
+        elif not isinstance(result, RankOutcome):
+            result = pass_outcome(self._rank)
+        self._channel.send(result)

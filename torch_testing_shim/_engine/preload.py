@@ -9,39 +9,24 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
-_DYNAMO = ("torch._dynamo",)
-
-#: A name that test code uses -> the modules that torch imports when the code runs.
-LAZY_IMPORTS: dict[str, tuple[str, ...]] = {
-    "optim": _DYNAMO,
-    "Optimizer": _DYNAMO,
-    "Adam": _DYNAMO,
-    "AdamW": _DYNAMO,
-    "SGD": _DYNAMO,
-    "compile": _DYNAMO,
-    "checkpoint": _DYNAMO,
-    "fully_shard": _DYNAMO,
-    "distribute_tensor": _DYNAMO,
-    "inject": _DYNAMO,  # by the dispatch mode below it
-    "record_communication": _DYNAMO,
-    "parallelize": _DYNAMO,
-    "parallelize_module": _DYNAMO,
-    "_test_fsdp_parity": _DYNAMO,
-    "_train_for_several_steps": _DYNAMO,
-}
+#: A name that test code uses -> the module that torch imports when the code runs.
+LAZY_IMPORTS = dict.fromkeys(
+    (
+        *("optim", "Optimizer", "Adam", "AdamW", "SGD", "compile", "checkpoint", "fully_shard", "distribute_tensor"),
+        *("inject", "record_communication"),  # by the dispatch mode below them
+        *("parallelize", "parallelize_module", "_test_fsdp_parity", "_train_for_several_steps"),
+    ),
+    "torch._dynamo",
+)
 #: A module that is imported already -> the module that the harness itself imports in every rank because of it: numpy's
 #: generator, which numpy imports when it is seeded.
 FOLLOWING_IMPORTS: dict[str, str] = {"numpy": "numpy.random"}
 
 
 def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> tuple[str, ...]:
-    """Returns the modules to import ahead, each once, in a fixed order.
-
-    Args:
-        names: names that the tests' code uses.
-        imported: modules that are imported already.
-    """
-    wanted = {module for name in set(names) & LAZY_IMPORTS.keys() for module in LAZY_IMPORTS[name]}
+    """Returns the modules to import ahead for the names that the tests' code uses, and for the modules that are
+    imported already; each once, in a fixed order."""
+    wanted = {LAZY_IMPORTS[name] for name in names if name in LAZY_IMPORTS}
     following = {follower for module, follower in FOLLOWING_IMPORTS.items() if module in imported}
     return tuple(sorted(wanted | following))
 
@@ -59,13 +44,9 @@ def names_in_code(code: CodeType) -> set[str]:
 
 
 def _codes(value: object, seen: set[int]) -> Iterator[CodeType]:
-    """Yields the code of a function or a class, with nested code and what decorators wrapped.
-
-    Args:
-        value: the function or class; anything else has no code.
-        seen: ids of the classes that were visited: classes may hold each other, as a `torch.autograd.Function` and its
-            backward class do.
-    """
+    """Yields the code of a function or a class, with nested code and what decorators wrapped; none of anything else.
+    Classes in `seen`, by id, were visited: they may hold each other, as a `torch.autograd.Function` and its backward
+    class do."""
     if isinstance(value, type):
         if id(value) not in seen:
             seen.add(id(value))

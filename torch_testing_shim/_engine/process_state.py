@@ -3,7 +3,7 @@
 A forked rank is a copy of the zygote, which is older than the test's `setUp`; a spawned one is a new interpreter. Both
 take on the changes that `setUp`, `setUpClass` or a fixture of pytest made to the process before.
 
-    controller --changes_since(base), as JSON--> the test's scratch folder --> each rank: take_on(changes)
+    controller --changes_since(base, state), as JSON--> the test's scratch folder --> each rank: take_on(changes)
 
 The base is the state in which a rank starts by itself: for a forked rank, that of the zygote when it was forked. Asking
 a rank for its own state would cost it copies of some hundred pages of memory.
@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,85 +31,37 @@ import torch.distributed as dist
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+#: The state of a process: name of a part (see `_PARTS`) -> its value.
+State = Mapping[str, Any]
 #: One of Python's warning filters: action, pattern of the message, category by module and name, pattern of the
 #: module, line.
 _WarningFilter = list[Any]
 
+#: Stands for the part "environment" where it holds all variables.
+_WHOLE_ENVIRONMENT = "whole_environment"
 _LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
-@dataclass(frozen=True)
-class ProcessState:
-    """The state that ranks share with the controller from their start, in types that JSON has.
+def state_of_this_process() -> State:
+    """Reads the state, in types that JSON has; takes some hundred microseconds."""
+    return {name: part.read() for name, part in _PARTS.items()}
 
-    Attributes:
-        environment: the environment's variables.
-        folder: the working folder; None where it has been removed and has no other name.
-        import_path: `sys.path`.
-        arguments: `sys.argv`.
-        start_method: multiprocessing's start method; None where none was chosen.
-        umask: the umask.
-        ignored_signals: whether a signal is ignored, by its number.
-        limits: soft and hard limits of resources, by name.
-        cores: the cores on which the process may run.
-        warning_filters: Python's, first match first.
-        default_dtype: torch's, "torch.float32".
-        default_device: torch's, where one was set.
-        determinism: whether torch uses deterministic algorithms, only warns, and fills uninitialized memory.
-        grad: torch's grad mode.
-    """
 
-    environment: Mapping[str, str]
-    folder: str | None
-    import_path: list[str]
-    arguments: list[str]
-    start_method: str | None
-    umask: int
-    ignored_signals: Mapping[str, bool]
-    limits: Mapping[str, list[int]]
-    cores: list[int]
-    warning_filters: list[_WarningFilter]
-    default_dtype: str
-    default_device: str | None
-    determinism: list[bool]
-    grad: bool
+def as_ranks_start(state: State) -> State:
+    """Returns the state in which ranks start that are forked from a process in `state`: they do not ignore signals that
+    end a process."""
+    taken = {str(int(number)): False for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
+    return {**state, "ignored_signals": {**state["ignored_signals"], **taken}}
 
-    @classmethod
-    def of_this_process(cls) -> ProcessState:
-        """Reads the state; takes some hundred microseconds."""
-        return cls(
-            environment=dict(os.environ),
-            folder=_working_folder(),
-            import_path=_texts(sys.path),
-            arguments=_texts(sys.argv),
-            start_method=multiprocessing.get_start_method(allow_none=True),
-            umask=_umask(),
-            ignored_signals={str(int(n)): signal.getsignal(n) is signal.SIG_IGN for n in _SIGNALS},
-            limits={name: list(resource.getrlimit(number)) for name, number in _LIMITS.items()},
-            cores=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
-            warning_filters=[_described(entry) for entry in warnings.filters],
-            default_dtype=str(torch.get_default_dtype()),
-            default_device=_default_device(),
-            determinism=_determinism(),
-            grad=torch.is_grad_enabled(),
-        )
 
-    def as_ranks_start(self) -> ProcessState:
-        """Returns the state in which ranks that are forked from this process start: they do not ignore signals that end
-        a process."""
-        taken = {str(int(number)): False for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
-        return replace(self, ignored_signals={**self.ignored_signals, **taken})
-
-    def changes_since(self, base: ProcessState | None) -> dict[str, Any]:
-        """Returns the parts that differ from `base`; of a mapping the items, None for an item that is gone. Without a
-        base it returns all parts, and the environment as a whole: the process that starts the rank may have variables
-        that are gone here."""
-        if base is None:
-            whole = dict(vars(self))
-            return {"whole_environment": whole.pop("environment"), **whole}
-        pairs = ((name, getattr(base, name), now) for name, now in vars(self).items())
-        return {name: _changed(before, now) for name, before, now in pairs if before != now}
+def changes_since(base: State | None, state: State) -> State:
+    """Returns the parts of `state` that differ from `base`; of a mapping the items, None for an item that is gone.
+    Without a base it returns all parts, and the environment as a whole: the process that starts the rank may have
+    variables that are gone here."""
+    if base is None:
+        return {_WHOLE_ENVIRONMENT if name == "environment" else name: value for name, value in state.items()}
+    return {name: _changed(base[name], now) for name, now in state.items() if base[name] != now}
 
 
 def _changed(before: Any, now: Any) -> Any:
@@ -118,22 +70,22 @@ def _changed(before: Any, now: Any) -> Any:
     return {name: now.get(name) for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
 
 
-def take_on(changes: Mapping[str, Any]) -> None:
-    """Applies the result of `changes_since` to this process, a rank that has not begun its test.
-
-    Raises:
-        OSError: the system refuses a part of it.
-    """
+def take_on(changes: State) -> None:
+    """Applies the result of `changes_since` to this process, a rank that has not begun its test. Raises OSError where
+    the system refuses a part of it."""
     for name, wanted in changes.items():
-        _TAKE[name](wanted)
+        if name == _WHOLE_ENVIRONMENT:
+            _take_environment({**dict.fromkeys(os.environ.keys() - wanted.keys()), **wanted})
+        else:
+            _PARTS[name].take(wanted)
 
 
 # Reading the parts.
 
 
 def _working_folder() -> str | None:
-    """Returns the working folder. A removed one has a name in /proc as long as this process works in it, which it does
-    while its ranks start."""
+    """Returns the working folder; None where it has been removed and has no other name. It has one in /proc as long as
+    this process works in it, which it does while its ranks start."""
     with suppress(OSError):
         return os.getcwd()
     entry = f"/proc/{os.getpid()}/cwd"
@@ -157,6 +109,7 @@ def _described(entry: tuple[Any, ...]) -> _WarningFilter:
 
 
 def _determinism() -> list[bool]:
+    """Returns whether torch uses deterministic algorithms, only warns, and fills uninitialized memory."""
     fills: bool = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     return [torch.are_deterministic_algorithms_enabled(), warns, fills]
@@ -182,10 +135,6 @@ def _take_environment(wanted: Mapping[str, str | None]) -> None:
         _take_threads(wanted.get(name))
 
 
-def _take_whole_environment(wanted: Mapping[str, str]) -> None:
-    _take_environment({**dict.fromkeys(os.environ.keys() - wanted.keys()), **wanted})
-
-
 def read_environment_again() -> None:
     """Makes libraries read their environment variables again: they read them when they were loaded, before the test's
     set-up or file has set any."""
@@ -199,18 +148,9 @@ def _take_threads(value: str | None) -> None:
         torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # at most the cores, as MKL does
 
 
-def _take_folder(wanted: str | None) -> None:
-    if wanted is not None:
-        os.chdir(wanted)
-
-
 def _take_import_path(wanted: Iterable[str]) -> None:
     sys.path[:] = wanted
     importlib.invalidate_caches()  # the finders' caches may be older than a folder on the path
-
-
-def _take_arguments(wanted: Iterable[str]) -> None:
-    sys.argv[:] = wanted
 
 
 def _take_ignored_signals(wanted: Mapping[str, bool]) -> None:
@@ -250,21 +190,41 @@ def _take_determinism(wanted: list[bool]) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = wanted[2]  # type: ignore[attr-defined]
 
 
-#: Part of the state -> the function that applies it to this process.
-_TAKE: dict[str, Callable[[Any], object]] = {
-    "environment": _take_environment,
-    "whole_environment": _take_whole_environment,
-    "folder": _take_folder,
-    "import_path": _take_import_path,
-    "arguments": _take_arguments,
-    "start_method": lambda wanted: multiprocessing.set_start_method(wanted, force=True),
-    "umask": os.umask,
-    "ignored_signals": _take_ignored_signals,
-    "limits": _take_limits,
-    "cores": lambda wanted: os.sched_setaffinity(0, wanted),
-    "warning_filters": _take_warning_filters,
-    "default_dtype": lambda wanted: torch.set_default_dtype(getattr(torch, wanted.removeprefix("torch."))),
-    "default_device": torch.set_default_device,
-    "determinism": _take_determinism,
-    "grad": torch.set_grad_enabled,
+@dataclass(frozen=True)
+class _Part:
+    """A part of the state: how it is read, and how it is applied to a rank's process."""
+
+    read: Callable[[], Any]
+    take: Callable[[Any], object]
+
+
+_PARTS = {
+    "environment": _Part(lambda: dict(os.environ), _take_environment),
+    "folder": _Part(_working_folder, lambda wanted: None if wanted is None else os.chdir(wanted)),
+    "import_path": _Part(lambda: _texts(sys.path), _take_import_path),
+    "arguments": _Part(lambda: _texts(sys.argv), lambda wanted: sys.argv.__setitem__(slice(None), wanted)),
+    "start_method": _Part(  # multiprocessing's; None where none was chosen
+        lambda: multiprocessing.get_start_method(allow_none=True),
+        lambda wanted: multiprocessing.set_start_method(wanted, force=True),
+    ),
+    "umask": _Part(_umask, os.umask),
+    "ignored_signals": _Part(
+        lambda: {str(int(number)): signal.getsignal(number) is signal.SIG_IGN for number in _SIGNALS},
+        _take_ignored_signals,
+    ),
+    "limits": _Part(  # of resources: soft and hard ones
+        lambda: {name: list(resource.getrlimit(number)) for name, number in _LIMITS.items()}, _take_limits
+    ),
+    "cores": _Part(
+        lambda: sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        lambda wanted: os.sched_setaffinity(0, wanted),
+    ),
+    "warning_filters": _Part(lambda: [_described(entry) for entry in warnings.filters], _take_warning_filters),
+    "default_dtype": _Part(
+        lambda: str(torch.get_default_dtype()),
+        lambda wanted: torch.set_default_dtype(getattr(torch, wanted.removeprefix("torch."))),
+    ),
+    "default_device": _Part(_default_device, torch.set_default_device),
+    "determinism": _Part(_determinism, _take_determinism),
+    "grad": _Part(torch.is_grad_enabled, torch.set_grad_enabled),
 }

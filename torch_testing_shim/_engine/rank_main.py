@@ -16,32 +16,31 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn, TextIO
 
 import torch
 
-from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter
+from torch_testing_shim._engine.backend_records import BackendHookError, FoundBackend, backend_record
+from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter, CommonEnd
 from torch_testing_shim._engine.collective_log import start_logging
-from torch_testing_shim._engine.common_end import CommonEnd
+from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.driver import DRIVER
-from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.job import RankJob, unpack_call
 from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.new_interpreter import become_child, import_module
-from torch_testing_shim._engine.prepared_call import unpack_call
+from torch_testing_shim._engine.outcome import RankStatus
 from torch_testing_shim._engine.process_state import take_on
-from torch_testing_shim._engine.rank_hooks import run_between_hooks
 from torch_testing_shim._engine.rank_outcomes import (
     TEST_ERROR_EXIT_CODE,
     outcome_of_exception,
+    outcome_of_exit,
     pass_outcome,
-    skip_outcome,
+    skip_reason_at_end,
 )
-from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
+from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._engine.shared_devices import share_devices
-from torch_testing_shim._engine.skip_codes import skip_message
 from torch_testing_shim._shared.exit_status import exit_code_of
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
@@ -66,7 +65,7 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
         traceback.print_exc()
     finally:
         try:
-            _flush_output()
+            flush_output()
         finally:
             os._exit(exit_code)
 
@@ -172,9 +171,8 @@ def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int
     code = exit_code_of(request)
     if code == 0:
         _tell_pass(rank, channel)
-    reason = skip_message(request.code)
-    if channel.sent is None and reason is not None:
-        channel.send(replace(skip_outcome(rank, reason), exit_code=code))
+    if channel.sent is None and (skip := outcome_of_exit(rank, request)) is not None:
+        channel.send(skip)
     return code
 
 
@@ -186,9 +184,46 @@ def _find_class(job: RankJob) -> Any:
     return found
 
 
-def _flush_output() -> None:
-    for stream in (sys.stdout, sys.stderr):
+def run_between_hooks(job: RankJob, channel: ChannelWriter, run: Callable[[], object]) -> None:
+    """Runs a rank's test between the hooks of the device in use. `run` raises where the test has not passed.
+
+    Raises:
+        BackendHookError: `before_rank` raised, so that the test did not run; or `after_rank` did, and the test has not
+            failed.
+        BaseException: what `run` raised.
+    """
+    backend = backend_record(device_in_use().type)
+    if backend is None:
+        run()
+        return
+    _call_hook(backend, "before_rank", job)
+    try:
+        run()
+    except BaseException as end:
         try:
-            stream.flush()
-        except Exception:  # the test has closed or replaced it
-            continue
+            _call_hook(backend, "after_rank", job)
+        except BackendHookError as error:
+            if _is_skip(end, channel):
+                raise error from error.__cause__
+            print(f"after that, {error}", file=sys.stderr)
+            traceback.print_exception(error.__cause__)
+        raise
+    _call_hook(backend, "after_rank", job)
+
+
+def _call_hook(backend: FoundBackend, name: str, job: RankJob) -> None:
+    hook = getattr(backend.record, name)
+    if hook is None:
+        return
+    try:
+        hook(job.rank, job.world_size)
+    except Exception as error:
+        whose = f"{name} of the backend record for {backend.record.device_type!r} ({backend.source})"
+        raise BackendHookError(f"{whose} raised {type(error).__name__}: {error}") from error
+
+
+def _is_skip(end: BaseException, channel: ChannelWriter) -> bool:
+    """Whether a test that has not returned has skipped."""
+    if channel.sent is not None:
+        return channel.sent.status is RankStatus.SKIPPED
+    return skip_reason_at_end(end) is not None

@@ -1,14 +1,22 @@
-"""Makes a rank's outcome of how its test ended: by an exception, with a skip, or well."""
+"""Makes a rank's outcome of how its test ended: by an exception, with a skip, or well.
+
+A skip is an exception of unittest's or pytest's, or one of upstream's exit codes, which tests pass to `sys.exit`.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
-from collections.abc import Sequence
+import unittest
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
+from typing import NamedTuple
 
 from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
-from torch_testing_shim._engine.skip_codes import TEST_SKIPS, is_pytest_failure
+from torch_testing_shim._shared.exit_status import exit_code_of
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 
@@ -27,14 +35,10 @@ _ORIGINS = 100
 
 
 def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """Returns the outcome of a rank whose test raised `error`.
-
-    Args:
-        rank: the rank.
-        error: the exception; it need not be picklable, since only its text is kept.
-        failure: the exception type that means "an assertion did not hold" (`unittest`'s `failureException`).
-    """
-    is_failure = isinstance(error, failure) or is_pytest_failure(error)
+    """Returns the outcome of a rank whose test raised `error`, of which only the text is kept: it need not be
+    picklable. `failure` is the exception type that means "an assertion did not hold" (`unittest`'s
+    `failureException`)."""
+    is_failure = isinstance(error, failure) or _is_pytests(error, "Failed")
     status = RankStatus.FAILED if is_failure else RankStatus.ERRORED
     text = _text_of(error)
     if len(text) > _TRACEBACK_CHARACTERS:
@@ -131,6 +135,87 @@ def skip_outcome(rank: int, reason: str) -> RankOutcome:
     return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=_cut(reason), exit_code=code)
 
 
+def outcome_of_exit(rank: int, request: SystemExit) -> RankOutcome | None:
+    """Returns the outcome of a rank whose test exits with a code that means a skip; None for another code."""
+    reason = skip_message(request.code)
+    return None if reason is None else replace(skip_outcome(rank, reason), exit_code=exit_code_of(request))
+
+
 def pass_outcome(rank: int) -> RankOutcome:
     """Returns the outcome of a rank whose test passed."""
     return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)
+
+
+#: Prefix of the reason of a skip that was `pytest.xfail`.
+_XFAIL = "xfail: "
+
+
+class TestSkip(NamedTuple):
+    """An exit code that means a skip, and the reason it stands for (upstream's `TestSkip`, torch 2.13)."""
+
+    exit_code: int
+    message: str
+
+
+TestSkip.__test__ = False  # type: ignore[attr-defined]  # not a test class, whatever pytest makes of its name
+
+
+#: The codes are upstream's (torch 2.13), since tests exit with them; the reasons are worded here.
+TEST_SKIPS: dict[str, TestSkip] = {
+    "backend_unavailable": TestSkip(72, "the distributed backend is not available"),
+    "small_worldsize": TestSkip(73, "the world size is too small"),
+    "no_cuda": TestSkip(74, "CUDA is not available"),
+    "multi-gpu-1": TestSkip(75, "needs at least 1 accelerator"),
+    "nccl": TestSkip(76, "torch was built without NCCL"),
+    "multi-gpu-2": TestSkip(77, "needs at least 2 accelerators"),
+    "skipIfRocm": TestSkip(78, "does not run on ROCm"),
+    "no_peer_access": TestSkip(79, "the GPUs have no peer access"),
+    **{f"multi-gpu-{n}": TestSkip(77 + n, f"needs at least {n} accelerators") for n in range(3, 9)},
+    "generic": TestSkip(86, "skipped inside a rank"),
+    "odd_worldsize": TestSkip(87, "the world size is odd"),
+    "importerror": TestSkip(88, "a module it needs cannot be imported"),
+    "no_accelerator": TestSkip(89, "no accelerator is available"),
+}
+
+
+def skip_message(exit_code: object) -> str | None:
+    """Returns the reason that `exit_code` stands for; None where it does not mean a skip."""
+    if not isinstance(exit_code, int):
+        return None
+    return next((skip.message for skip in TEST_SKIPS.values() if skip.exit_code == exit_code), None)
+
+
+def skip_reason_of(error: BaseException) -> str | None:
+    """Returns the reason of unittest's skip, `pytest.skip` or `pytest.xfail`; None for another exception."""
+    if isinstance(error, unittest.SkipTest):
+        return str(error)
+    if _is_pytests(error, "XFailed"):
+        return f"{_XFAIL}{error}"
+    return str(error) if _is_pytests(error, "Skipped") else None
+
+
+def skip_reason_at_end(end: BaseException) -> str | None:
+    """Returns the reason likewise, and that of an exit with a code that means a skip."""
+    return skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
+
+
+@contextmanager
+def skips_as_known(is_pytests: bool) -> Iterator[None]:
+    """Converts a skip that leaves the block to the exception of whoever runs the test: `pytest.xfail` of a rank stays
+    itself where that is pytest, and pytest's exceptions become unittest's elsewhere."""
+    try:
+        yield
+    except BaseException as error:
+        reason = skip_reason_of(error)
+        if reason is None or isinstance(error, unittest.SkipTest) != is_pytests:
+            raise
+        if not is_pytests:
+            raise unittest.SkipTest(reason) from None
+        if reason.startswith(_XFAIL):
+            raise sys.modules["_pytest.outcomes"].XFailed(reason.removeprefix(_XFAIL)) from None
+        raise
+
+
+def _is_pytests(error: BaseException, name: str) -> bool:
+    outcomes = sys.modules.get("_pytest.outcomes")  # not imported: without it, none of its exceptions was raised
+    return outcomes is not None and isinstance(error, getattr(outcomes, name))

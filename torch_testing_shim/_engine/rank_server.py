@@ -269,16 +269,12 @@ def _ended_child() -> int | None:
 
 
 def signal_rank(pid: int, number: int, *, alone: bool = False) -> None:
-    """Signals the rank `pid`, a child that has not been reaped yet, and the process group that it has made.
+    """Signals the rank `pid`, a child that has not been reaped yet, and unless `alone` the process group that it has
+    made.
 
     A rank leads a process group, so that what its test starts is ended with it. A test may take its rank out of that
-    group and leave the group to its children, so the two are not the same.
-
-    Args:
-        pid: the rank's process id.
-        number: the signal.
-        alone: leaves out the others in its group: the signal that asks a rank for its stacks would end a program that
-            the rank waits for.
+    group and leave the group to its children, so the two are not the same. The signal that asks a rank for its stacks
+    is for the rank alone: it would end a program that the rank waits for.
     """
     with suppress(ProcessLookupError):
         if alone or os.getpgid(pid) != pid:

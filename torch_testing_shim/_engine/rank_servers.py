@@ -18,15 +18,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
-from torch_testing_shim._engine.job import ScratchFolder
-from torch_testing_shim._engine.new_interpreter import interpreter_command, likeness, program_with_package
-from torch_testing_shim._engine.process_state import ProcessState
-from torch_testing_shim._engine.rank_server_client import ForkRefusedError, RankServerClient
+from torch_testing_shim._engine.job import RankJob, ScratchFolder
+from torch_testing_shim._engine.new_interpreter import (
+    become_fork_server,
+    interpreter_command,
+    likeness,
+    program_that_calls,
+    supervise,
+)
+from torch_testing_shim._engine.process_state import State, as_ranks_start, state_of_this_process
+from torch_testing_shim._engine.rank_server import ORDER_BYTES
 from torch_testing_shim._engine.threads import fork_quietly, python_thread_count, thread_count_after_fork
 from torch_testing_shim._engine.zygote_main import serve
 
@@ -34,63 +45,184 @@ from torch_testing_shim._engine.zygote_main import serve
 #: from a cold disk in less. An import that ends in the test process may never end there: it may wait for a lock that
 #: the test process holds.
 _START_SECONDS = 120.0
-
-_FORK_SERVER = """
-from torch_testing_shim._engine.new_interpreter_main import become_fork_server
-become_fork_server({order!r}, {orders}, {controller})
-"""
-_SUPERVISOR = """
-from torch_testing_shim._engine.new_interpreter_main import supervise
-supervise({orders}, {controller}, {command!r})
-"""
+#: How long a rank server may take to end once its socket is closed, in seconds: it only has to kill what is left, and
+#: waits half a second at most for what tidies up.
+_END_SECONDS = 2.0
 
 
-class ZygoteClient(RankServerClient):
-    """The controller's handle on its zygote."""
+class ForkRefusedError(Exception):
+    """Ranks cannot be started in this way; the message says why in one line."""
 
-    _name = "the process that ranks are forked from"
 
-    def __init__(self, pid: int, orders: socket.socket, state: ProcessState) -> None:
-        super().__init__(pid, orders, state.as_ranks_start())
-        self._modules = frozenset(sys.modules)
+@dataclass(frozen=True)
+class RankExit:
+    """The end of a rank's process."""
+
+    rank: int
+    pid: int  # other ranks, of another test, may have the same number
+    exit_code: int  # negative for a signal
+    at: float  # on the monotonic clock, in seconds
+    left: int = 0  # how many processes that ranks left were ended since the end that was reported before
+
+
+class RankServerClient:
+    """A running rank server, a child of this process, which gets orders and tells how ranks end; `close` ends it and
+    all that it started.
+
+    Args:
+        pid: its process id.
+        orders: this process's end of its socket.
+        name: what people know it as.
+        state: the state in which its ranks start by themselves; None where that is not known.
+        modules: the modules whose tests it can start ranks for; None for all.
+        patience: how long it may take to start a rank, in seconds; None for any time.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        orders: socket.socket,
+        name: str,
+        *,
+        state: State | None = None,
+        modules: Container[str] | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self.pid = pid
+        self.state = state
+        self._orders = orders
+        self._name = name
+        self._modules = modules
+        self._patience = patience
+        self._controller_pid = os.getpid()
+        self._exits: list[RankExit] = []
 
     def can_have(self, module: str) -> bool:
-        """Whether the module of this name was imported when the zygote was forked."""
-        return module in self._modules
+        """Whether it has the test module of this name, or imports it when a rank is to run a test of it."""
+        return self._modules is None or module in self._modules
 
-    @classmethod
-    def start(cls, preload: Sequence[str] = ()) -> ZygoteClient:
-        """Forks a zygote from this process.
+    @property
+    def is_usable(self) -> bool:
+        """False once it was closed or has died, and in a process that was itself forked from the controller."""
+        if self._orders.fileno() < 0 or self._controller_pid != os.getpid():
+            return False
+        try:
+            return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
 
-        Threads that their library ends before a fork (OpenBLAS does) are no hazard; those that live on across it
-        are, since they may have held locks. So they are counted after the fork, when the first kind is gone.
+    def fileno(self) -> int:
+        return self._orders.fileno()
 
-        Args:
-            preload: modules that tests import lazily, to be imported ahead.
+    def start_rank(self, job: RankJob, channel: int) -> int:
+        """Has a rank started and returns its pid. `channel` is the rank's end; the caller still has to close it, and
+        the job's descriptors.
 
         Raises:
-            ForkRefusedError: there is no fork here, or threads were running across it.
+            ForkRefusedError: the server cannot fork, has died or does not answer.
         """
-        if sys.platform != "linux":
-            raise ForkRefusedError(f"fork is not safe on {sys.platform}")
-        _check_threads(python_thread_count())
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        controller_pid = os.getpid()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        state = ProcessState.of_this_process()
-        pid = fork_quietly()
-        if pid == 0:
-            ours.close()
-            serve(theirs, controller_pid, preload)
-        theirs.close()
-        zygote = cls(pid, ours, state)
+        order = json.dumps({"order": "start", "job": job.to_json()}).encode("ascii")
         try:
-            _check_threads(thread_count_after_fork())
-        except ForkRefusedError:
-            zygote.close()
-            raise
-        return zygote
+            self._orders.settimeout(self._patience)
+            socket.send_fds(self._orders, [order], [channel, *job.descriptors])
+        except OSError as error:
+            raise ForkRefusedError(f"{self._name} is gone ({error.strerror})") from None
+        while True:
+            try:
+                event = self._receive()
+            except TimeoutError:
+                raise ForkRefusedError(f"{self._name} has not answered for {self._patience:g} s") from None
+            if event is None:
+                raise ForkRefusedError(f"{self._name} is gone")
+            if event["event"] == "started":
+                return int(event["pid"])
+            if event["event"] == "refused":
+                raise ForkRefusedError(str(event["reason"]))
+            self._note_exit(event)
+
+    def signal(self, pid: int, number: int, *, alone: bool = False) -> None:
+        """Signals the rank `pid`, and unless `alone` its process group; nothing happens where it has ended."""
+        order = {"order": "signal", "pid": pid, "signal": int(number), "alone": alone}
+        with suppress(OSError):
+            self._orders.send(json.dumps(order).encode("ascii"))
+
+    def read_exits(self) -> list[RankExit]:
+        """The ranks' ends that have been reported since the last call, without waiting. Raises `ForkRefusedError` where
+        the server has died, and with it every rank."""
+        self._orders.setblocking(False)
+        try:
+            while True:
+                event = self._receive()
+                if event is None:
+                    raise ForkRefusedError(f"{self._name} died, and the ranks with it")
+                self._note_exit(event)
+        except BlockingIOError:
+            pass
+        finally:
+            self._orders.setblocking(True)
+        exits, self._exits = self._exits, []
+        return exits
+
+    def close(self) -> None:
+        """Ends the server, every rank and all that ranks have left, and waits for the server's end."""
+        if self._orders.fileno() < 0:
+            return
+        self._orders.close()
+        if self._controller_pid != os.getpid():
+            return
+        give_up = time.monotonic() + _END_SECONDS
+        with suppress(ChildProcessError):
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                if time.monotonic() > give_up:
+                    os.kill(self.pid, signal.SIGKILL)
+                    os.waitpid(self.pid, 0)
+                    return
+                time.sleep(0.002)
+
+    def _receive(self) -> dict[str, Any] | None:
+        """The next event; None when the server is gone."""
+        try:
+            message = self._orders.recv(ORDER_BYTES)
+        except ConnectionError:
+            return None
+        event: dict[str, Any] | None = json.loads(message) if message else None
+        return event
+
+    def _note_exit(self, event: dict[str, Any]) -> None:
+        if event.pop("event") == "ended":
+            self._exits.append(RankExit(**event))
+
+
+def start_zygote(preload: Sequence[str] = ()) -> RankServerClient:
+    """Forks a zygote from this process. It imports the modules of `preload` ahead.
+
+    Threads that their library ends before a fork (OpenBLAS does) are no hazard; those that live on across it are, since
+    they may have held locks. So they are counted after the fork, when the first kind is gone.
+
+    Raises:
+        ForkRefusedError: there is no fork here, or threads were running across it.
+    """
+    if sys.platform != "linux":
+        raise ForkRefusedError(f"fork is not safe on {sys.platform}")
+    _check_threads(python_thread_count())
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    controller_pid = os.getpid()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    state = as_ranks_start(state_of_this_process())
+    pid = fork_quietly()
+    if pid == 0:
+        ours.close()
+        serve(theirs, controller_pid, preload)
+    theirs.close()
+    name = "the process that ranks are forked from"
+    zygote = RankServerClient(pid, ours, name, state=state, modules=frozenset(sys.modules))
+    try:
+        _check_threads(thread_count_after_fork())
+    except ForkRefusedError:
+        zygote.close()
+        raise
+    return zygote
 
 
 def _check_threads(count: int) -> None:
@@ -98,89 +230,44 @@ def _check_threads(count: int) -> None:
         raise ForkRefusedError(f"{count} threads are running in the test process")
 
 
-class _InterpreterClient(RankServerClient):
-    """The controller's handle on a rank server that is a new interpreter."""
-
-    def __init__(self, process: subprocess.Popen[bytes], orders: socket.socket) -> None:
-        super().__init__(process.pid, orders)
-        self._process = process
-
-    def close(self) -> None:
-        """Ends it, every rank and all that ranks have left."""
-        super().close()
-        self._process.wait()
-
-
-class ForkServerClient(_InterpreterClient):
-    """The controller's handle on its fork server, which may still be importing."""
-
-    _name = "the interpreter that ranks are forked from"
-    _patience = _START_SECONDS
-
-    @classmethod
-    def start(cls, folder: ScratchFolder, preload: Sequence[str]) -> ForkServerClient:
-        """Starts a fork server.
-
-        Args:
-            folder: the scratch folder of the first test, which lasts until its ranks have started.
-            preload: modules that tests import lazily, to be imported ahead.
-
-        Raises:
-            OSError: the system has no more processes or descriptors to give.
-            RuntimeError: this process is itself a rank that imports its main module.
-        """
-        folder.preparation.write_text(json.dumps({**likeness(), "preload": list(preload)}))
-        # Discard its output: the test process has already printed what its module prints when it is imported.
-        return cls(*_start_interpreter(_FORK_SERVER, subprocess.DEVNULL, order=str(folder.preparation)))
-
-    def can_have(self, module: str) -> bool:
-        """True: it imports the module of each test for which it forks ranks."""
-        return True
-
-
-class SupervisorClient(_InterpreterClient):
-    """The controller's handle on the supervisor of one test's ranks. Each test has a new one, since it hands on the
-    environment and the working folder that the test process has now."""
-
-    _name = "the process that started the ranks"
-
-    @classmethod
-    def start(cls, folder: ScratchFolder) -> SupervisorClient:
-        """Starts a supervisor.
-
-        Args:
-            folder: the test's scratch folder.
-
-        Raises:
-            OSError: the system has no more processes or descriptors to give.
-            RuntimeError: this process is itself a rank that imports its main module.
-        """
-        folder.preparation.write_text(json.dumps(likeness()))
-        return cls(*_start_interpreter(_SUPERVISOR, command=interpreter_command()))
-
-
-def _start_interpreter(
-    program: str, output: int | None = None, **values: object
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Starts a new interpreter that becomes a rank server. Returns its process and this process's end of the socket.
-
-    Args:
-        program: the program; `orders` stands for the descriptor of its end, `controller` for this process's id.
-        output: where it prints to, as `subprocess` takes it; by default where this process does.
-        values: values of the program's other placeholders.
+def start_fork_server(folder: ScratchFolder, preload: Sequence[str]) -> RankServerClient:
+    """Starts a fork server. It imports the modules of `preload` ahead, and may still do so when it is returned. The
+    scratch folder, of the first test, lasts until its ranks have started.
 
     Raises:
         OSError: the system has no more processes or descriptors to give.
+        RuntimeError: this process is itself a rank that imports its main module.
     """
+    folder.preparation.write_text(json.dumps({**likeness(), "preload": list(preload)}))
+    # Discard its output: the test process has already printed what its module prints when it is imported.
+    pid, orders = _start_interpreter(become_fork_server, str(folder.preparation), output=subprocess.DEVNULL)
+    return RankServerClient(pid, orders, "the interpreter that ranks are forked from", patience=_START_SECONDS)
+
+
+def start_supervisor(folder: ScratchFolder) -> RankServerClient:
+    """Starts the supervisor of one test's ranks. Each test has a new one, since it hands on the environment and the
+    working folder that the test process has now. Raises as `start_fork_server`."""
+    folder.preparation.write_text(json.dumps(likeness()))
+    pid, orders = _start_interpreter(supervise, interpreter_command())
+    return RankServerClient(pid, orders, "the process that started the ranks")
+
+
+def _start_interpreter(
+    server: Callable[..., object], argument: object, output: int | None = None
+) -> tuple[int, socket.socket]:
+    """Starts a new interpreter that becomes a rank server. Returns its id and this process's end of the socket.
+    `server` runs in it, given its end of the socket, this process's id and `argument`; it prints to `output`, as
+    `subprocess` takes it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    text = program_with_package(program.format(orders=theirs.fileno(), controller=os.getpid(), **values))
+    program = program_that_calls(server, theirs.fileno(), os.getpid(), argument)
     with theirs:
         try:
-            command = [*interpreter_command(), text]
+            command = [*interpreter_command(), program]
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[theirs.fileno()]
             )
-            return process, ours
         except BaseException:
             ours.close()
             raise
+    process.returncode = 0  # `RankServerClient` waits for it
+    return process.pid, ours

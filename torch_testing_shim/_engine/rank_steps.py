@@ -1,22 +1,29 @@
 """Runs a test in its rank step by step (its body, its subtests, its cleanups), and folds them into one outcome.
 
-Each step runs whatever became of the others, and each subtest too, as in unittest.
+Each step runs whatever became of the others, and each subtest too, as in unittest. A process that a test forks from its
+own ends where it would leave the test's code.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
-from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome
-from torch_testing_shim._engine.skip_codes import skip_message, skip_reason_of
+from torch_testing_shim._engine.rank_outcomes import (
+    outcome_of_exception,
+    outcome_of_exit,
+    pass_outcome,
+    skip_outcome,
+    skip_reason_of,
+)
 from torch_testing_shim._engine.unrun_body import checked_step
 from torch_testing_shim._shared.exit_status import exit_code_of
 
@@ -89,10 +96,8 @@ class RankSteps:
         self._skipped: list[tuple[str, str]] = []
 
     def take(self, steps: Iterable[Callable[[], object]]) -> RankOutcome:
-        """Runs every step. Returns the outcome of all so far: the first exception, else a skip, else a pass.
-
-        Args:
-            steps: the steps, which are asked for one by one.
+        """Runs every step; they are asked for one by one. Returns the outcome of all so far: the first exception, else
+        a skip, else a pass.
 
         Raises:
             SystemExit: a step has raised it, with a code that does not mean a skip, and nothing is worse.
@@ -119,13 +124,9 @@ class RankSteps:
 
     @contextmanager
     def subtest(self, message: object, parameters: Mapping[str, object], *, is_last: bool = False) -> Iterator[None]:
-        """Runs a subtest: an exception of the block is noted, and does not leave it.
-
-        Args:
-            message: as unittest's `subTest` takes it, or `NO_MESSAGE`.
-            parameters: as unittest's `subTest` takes them.
-            is_last: the test ends with it where it fails.
-        """
+        """Runs a subtest: an exception of the block is noted, and does not leave it. Message and parameters are as
+        unittest's `subTest` takes them, or `NO_MESSAGE`. Where the subtest `is_last` and fails, the test ends with
+        it."""
         self._parameters.append(parameters)
         name, ended_before = self._name_of_subtest(message), len(self.subtests) + len(self._skipped)
         failed_before = len(self.subtests)
@@ -157,8 +158,8 @@ class RankSteps:
         except _EndOfTest:
             pass
         except SystemExit as request:
-            if (reason := skip_message(request.code)) is not None:
-                self._found(replace(skip_outcome(self._rank, reason), exit_code=exit_code_of(request)), request)
+            if (skip := outcome_of_exit(self._rank, request)) is not None:
+                self._found(skip, request)
             elif self._exit is None:
                 self._exit, self.error = request, self.error or request
         except BaseException as error:  # errors of distributed checkpoints are not Exceptions (torch 2.13)
@@ -212,3 +213,36 @@ def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
     while test_case._cleanups:
         function, args, kwargs = test_case._cleanups.pop()
         yield functools.partial(checked_step(function), *args, **kwargs)
+
+
+@contextmanager
+def ends_forked_children() -> Iterator[None]:
+    """Ends a process that the block forks and that leaves the block, as Python ends one at the end of its script. Only
+    the process that entered the block runs the code after it, above all the clean-up."""
+    pid = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != pid:
+            _end(error)
+        raise
+    if os.getpid() != pid:
+        _end(None)
+
+
+def _end(error: BaseException | None) -> NoReturn:
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = exit_code_of(error)
+    elif error is not None:
+        with suppress(Exception):  # the test has closed or replaced its streams
+            traceback.print_exception(error)
+    flush_output()
+    os._exit(code)
+
+
+def flush_output() -> None:
+    """Flushes this process's streams, unless the test has closed or replaced them."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()

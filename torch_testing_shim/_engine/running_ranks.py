@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
 from torch_testing_shim._engine.job import LaunchError, RankJob
-from torch_testing_shim._engine.process_state import ProcessState
-from torch_testing_shim._engine.rank_server_client import ForkRefusedError, RankExit, RankServerClient
+from torch_testing_shim._engine.process_state import changes_since, state_of_this_process
+from torch_testing_shim._engine.rank_servers import ForkRefusedError, RankExit, RankServerClient
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -25,12 +25,9 @@ class RunningRanks:
     descriptor.
 
     Attributes:
-        jobs: their jobs, by rank.
-        pids: their process ids, by rank.
+        jobs, pids, readers: their jobs, process ids, and the controller's ends of their channels, by rank.
         started: when each was started, in seconds of the monotonic clock, by rank.
-        readers: the controller's ends of their channels, by rank.
-        exit_codes: of the ranks whose end is known, by rank.
-        processes_left: how many processes the ended ranks have left; these have been ended, too.
+        ends: of the ranks whose end is known, by rank.
         is_closed: the ranks have been ended, and their channels closed.
 
     Args:
@@ -44,13 +41,11 @@ class RunningRanks:
         self.pids: list[int] = []
         self.started: list[float] = []
         self.readers: list[ChannelReader] = []
-        self.exit_codes: dict[int, int] = {}
-        self.processes_left = 0
+        self.ends: dict[int, RankExit] = {}
         self.is_closed = False
         self._server = server
         self._owns_server = owns_server
         self._live: set[int] = set()
-        self._unread: list[RankExit] = []
 
     def start(self) -> None:
         """Starts every rank, in the state that this process is in.
@@ -60,7 +55,7 @@ class RunningRanks:
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
-            changes = ProcessState.of_this_process().changes_since(self._server.state)
+            changes = changes_since(self._server.state, state_of_this_process())
             self.jobs[0].folder.state.write_text(json.dumps(changes))
             for job in self.jobs:
                 self.started.append(time.monotonic())
@@ -80,33 +75,34 @@ class RunningRanks:
 
     @property
     def living(self) -> frozenset[int]:
-        """The ranks whose end has not been read."""
+        """The ranks whose end is not known."""
         return frozenset(self._live)
 
-    def exit_filenos(self) -> list[int]:
-        """Descriptors that become readable when a rank ends."""
-        return [self._server.fileno()]
+    @property
+    def processes_left(self) -> int:
+        """How many processes the ended ranks have left; these have been ended, too."""
+        return sum(end.left for end in self.ends.values())
 
-    def read_exits(self) -> list[RankExit]:
-        """The ranks that have ended since the last call, without waiting. If the server has died, all have."""
-        self.note_exits()
-        unread, self._unread = self._unread, []
-        return unread
+    def exit_fileno(self) -> int:
+        """The descriptor that becomes readable when a rank ends."""
+        return self._server.fileno()
 
-    def note_exits(self) -> bool:
-        """Takes note of the ranks that have ended, without waiting. Returns whether `read_exits` has any to return."""
+    def note_exits(self) -> None:
+        """Adds the ranks that have ended to `ends`, without waiting.
+
+        Raises:
+            LaunchError: the process that the ranks were started from has died, and the ranks with it.
+        """
         if not self._live:
-            return bool(self._unread)
+            return
         try:
             exits = self._server.read_exits()
         except ForkRefusedError as error:
             raise LaunchError(str(error)) from None
-        mine = [end for end in exits if end.rank in self._live and end.pid == self.pids[end.rank]]
-        self.processes_left += sum(end.left for end in mine)
-        self._live.difference_update(end.rank for end in mine)
-        self.exit_codes.update((end.rank, end.exit_code) for end in mine)
-        self._unread += mine
-        return bool(self._unread)
+        for end in exits:
+            if end.rank in self._live and end.pid == self.pids[end.rank]:
+                self.ends[end.rank] = end
+                self._live.discard(end.rank)
 
     def await_end(self, rank: int, until: float) -> None:
         """Waits until a rank has ended, or until `until`, on the monotonic clock."""
@@ -115,7 +111,7 @@ class RunningRanks:
             seconds = until - time.monotonic()
             if rank not in self._live or seconds <= 0:
                 break
-            select.select(self.exit_filenos(), [], [], seconds)
+            select.select([self.exit_fileno()], [], [], seconds)
 
     def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
         """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
@@ -136,9 +132,9 @@ class RunningRanks:
         if self._owns_server:
             self._live.clear()
         while self._live:
-            select.select(self.exit_filenos(), [], [])
+            select.select([self.exit_fileno()], [], [])
             try:
-                self.read_exits()
+                self.note_exits()
             except LaunchError:
                 self._await_orphans()
         while self.readers:
@@ -164,22 +160,12 @@ def too_few(error: OSError, started: int, wanted: int) -> str:
 
 
 class RankProcess:
-    """A started rank's process as its test's code in the controller sees it.
-
-    Attributes:
-        rank: the rank.
-        name: upstream's, "process 0".
-        pid: its process id.
-
-    Args:
-        ranks: those of its test.
-        rank: the rank.
-        deadline: when the test is out of time, on the monotonic clock, in seconds.
-    """
+    """A started rank's process as its test's code in the controller sees it: the names are multiprocessing's. The
+    deadline is when the test is out of time, on the monotonic clock, in seconds."""
 
     def __init__(self, ranks: RunningRanks, rank: int, deadline: float) -> None:
         self.rank = rank
-        self.name = f"process {rank}"
+        self.name = f"process {rank}"  # upstream's
         self.pid = ranks.pids[rank]
         self._ranks = ranks
         self._deadline = deadline
@@ -190,13 +176,14 @@ class RankProcess:
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; then its exit code, negative for a signal.
-
-        Raises:
-            LaunchError: the process that the ranks were started from has died, and the ranks with it.
-        """
+        """None while it runs; then its exit code, negative for a signal. Raises as `RunningRanks.note_exits`."""
         self._ranks.note_exits()
-        return self._ranks.exit_codes.get(self.rank)
+        return self._noted_exitcode
+
+    @property
+    def _noted_exitcode(self) -> int | None:
+        end = self._ranks.ends.get(self.rank)
+        return None if end is None else end.exit_code
 
     def is_alive(self) -> bool:
         return self.exitcode is None
@@ -207,15 +194,15 @@ class RankProcess:
         self._ranks.await_end(self.rank, until)
 
     def terminate(self) -> None:
-        """Sends it SIGTERM; nothing happens where it has ended."""
+        """Sends it SIGTERM, if it has not ended."""
         self._ranks.signal(self.rank, signal.SIGTERM, alone=True)
 
     def kill(self) -> None:
-        """Sends it SIGKILL; nothing happens where it has ended."""
+        """Sends it SIGKILL, if it has not ended."""
         self._ranks.signal(self.rank, signal.SIGKILL, alone=True)
 
     def close(self) -> None:
         """There is nothing to let go of: the test does it."""
 
     def __repr__(self) -> str:
-        return f"<RankProcess {self.name!r} pid={self.pid} exitcode={self._ranks.exit_codes.get(self.rank)}>"
+        return f"<RankProcess {self.name!r} pid={self.pid} exitcode={self._noted_exitcode}>"

@@ -1,7 +1,7 @@
 """Reports of a rank on itself, also while its main thread is stuck in a C++ collective.
 
     controller  --opens the FIFO for writing-->  [ rank: a thread that waits in opening it for reading ]
-                <--------a file of JSON---------'
+                <--------a pickled file---------'
 
 The thread costs a rank some 100 us at its start and nothing after. It is started below `threading`, so that it is not
 in that module's lists. It cannot answer where a C++ function holds the interpreter's lock: then there is no report.
@@ -10,8 +10,8 @@ in that module's lists. It cannot answer where a C++ function holds the interpre
 from __future__ import annotations
 
 import _thread
-import json
 import os
+import pickle
 import sys
 import threading
 import time
@@ -20,12 +20,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 
 import torch.distributed as dist
 
 from torch_testing_shim._engine.job import ScratchFolder
-from torch_testing_shim._engine.stacks import Frame
+from torch_testing_shim._engine.stacks import Frame, frames_of
 from torch_testing_shim._engine.waits import Wait, wait_of
 
 #: How often a report is looked for while it is awaited, in seconds.
@@ -34,36 +33,16 @@ _POLL_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class SelfReport:
-    """A rank's report on itself.
+    """A rank's report on itself."""
 
-    Attributes:
-        threads: the frames of its Python threads, innermost first; the main thread comes first.
-        waits: what each of these threads waits for.
-        timeouts: every time-out that may end its waits, in seconds: of its process groups and of the calls of
-            torch.distributed that it is in.
-        world_sizes: those of the calls of torch.distributed that it is in, where they have one.
-        flight: the JSON of torch's Flight Recorder; empty where this torch has none.
-        at_ns: time of the report on the clock of the Flight Recorder, in nanoseconds.
-    """
-
-    threads: tuple[tuple[Frame, ...], ...]
-    waits: tuple[Wait, ...] = ()
+    threads: tuple[tuple[Frame, ...], ...]  # frames of its Python threads, innermost first; the main thread is first
+    waits: tuple[Wait, ...] = ()  # what each of these threads waits for
+    #: Every time-out that may end its waits, in seconds: of its process groups and of the calls of torch.distributed
+    #: that it is in.
     timeouts: tuple[float, ...] = ()
-    world_sizes: tuple[int, ...] = ()
-    flight: str = ""
-    at_ns: int = 0
-
-    @classmethod
-    def from_json(cls, text: str) -> SelfReport:
-        fields = json.loads(text)
-        return cls(
-            threads=tuple(tuple(Frame(*frame) for frame in thread) for thread in fields["threads"]),
-            waits=tuple(map(Wait, fields["waits"])),
-            timeouts=tuple(fields["timeouts"]),
-            world_sizes=tuple(fields["world_sizes"]),
-            flight=fields["flight"],
-            at_ns=fields["at_ns"],
-        )
+    world_sizes: tuple[int, ...] = ()  # of the calls of torch.distributed that it is in, where they have one
+    flight: str = ""  # the JSON of torch's Flight Recorder; empty where this torch has none
+    at_ns: int = 0  # time of the report on the clock of the Flight Recorder, in nanoseconds
 
 
 def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
@@ -81,7 +60,7 @@ def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) ->
     while missing:
         for rank in sorted(missing):
             with suppress(FileNotFoundError):
-                found[rank] = SelfReport.from_json(folder.report(rank).read_text())
+                found[rank] = pickle.loads(folder.report(rank).read_bytes())
         missing.difference_update(found)
         if not missing or time.monotonic() >= give_up:
             break
@@ -100,41 +79,25 @@ def _answer(question: Path, report: Path) -> None:
     with suppress(OSError):  # the folder is gone: nobody will ask
         while True:
             os.close(os.open(question, os.O_RDONLY))
-            partial.write_text(json.dumps(_report_of_this_process()))
+            partial.write_bytes(pickle.dumps(_report_of_this_process()))
             partial.rename(report)
 
 
-def _report_of_this_process() -> dict[str, object]:
+def _report_of_this_process() -> SelfReport:
     own, main = _thread.get_ident(), threading.main_thread().ident
     frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != own}
-    threads = [_frames(frame) for _, frame in sorted(frames.items(), key=lambda item: item[0] != main)]
-    waits = [frame.f_locals for thread in threads for frame in thread if _summary(frame).is_distributed]
+    threads = [frames_of(frame) for _, frame in sorted(frames.items(), key=lambda item: item[0] != main)]
+    waits = [frame.f_locals for thread in threads for frame in thread if Frame.of(frame).is_distributed]
     timeouts = [wait["timeout"] for wait in waits if isinstance(wait.get("timeout"), timedelta)]
     world_sizes = [wait["world_size"] for wait in waits if isinstance(wait.get("world_size"), int)]
-    return {
-        "threads": [[_as_list(_summary(frame)) for frame in thread] for thread in threads],
-        "waits": [wait_of(thread[0]).value for thread in threads],
-        "timeouts": [timeout.total_seconds() for timeout in timeouts] + _group_timeouts(),
-        "world_sizes": world_sizes,
-        "flight": flight_dump(),
-        "at_ns": time.time_ns(),
-    }
-
-
-def _frames(innermost: FrameType) -> list[FrameType]:
-    found, frame = [], innermost
-    while frame is not None:
-        found.append(frame)
-        frame = frame.f_back  # type: ignore[assignment]
-    return found
-
-
-def _summary(frame: FrameType) -> Frame:
-    return Frame(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
-
-
-def _as_list(frame: Frame) -> list[object]:
-    return [frame.file, frame.line, frame.function]
+    return SelfReport(
+        threads=tuple(tuple(map(Frame.of, thread)) for thread in threads),
+        waits=tuple(wait_of(thread[0]) for thread in threads),
+        timeouts=(*(timeout.total_seconds() for timeout in timeouts), *_group_timeouts()),
+        world_sizes=tuple(world_sizes),
+        flight=flight_dump(),
+        at_ns=time.time_ns(),
+    )
 
 
 def _group_timeouts() -> list[float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import distributed_c10d
 
-from torch_testing_shim._engine.collective_works import call_on_copies, not_compiled
+from torch_testing_shim._engine.collective_works import call_on_copies, replace_kernels
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 
@@ -41,8 +40,6 @@ _ON_DEVICES = (
 )
 #: Operators that take no tensors, or the host's.
 _NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
-#: The registrations last as long as these live.
-_LIBRARIES: list[Any] = []
 
 
 def share_devices(ranks: int) -> None:
@@ -88,14 +85,8 @@ def _send_through_host(device_type: str, *, is_served: bool) -> None:
     known = (name for name in torch._C._dispatch_get_all_op_names() if name.startswith("c10d::"))
     left_alone = {*_NOT_OF_DEVICES, *(_ON_DEVICES if is_served else ())}
     names = {name.removeprefix("c10d::") for name in known} - left_alone
-    make_library: Any = torch.library.Library  # untyped in torch
-    library = make_library("c10d", "IMPL")
-    _LIBRARIES.append(library)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that its own kernels are replaced
-        for name in names:
-            kernel = _kernel(getattr(torch.ops.c10d, name).default, device_type)
-            library.impl(name, kernel, torch._C._dispatch_key_for_device(device_type))
+    kernels = {name: _kernel(getattr(torch.ops.c10d, name).default, device_type) for name in names}
+    replace_kernels(kernels, torch._C._dispatch_key_for_device(device_type))
 
 
 def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any]:
@@ -104,4 +95,4 @@ def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any
     def to_host(tensor: torch.Tensor) -> torch.Tensor | None:
         return tensor.detach().to("cpu") if tensor.device.type == device_type else None
 
-    return not_compiled(lambda *args, **kwargs: call_on_copies(operator, to_host, args, kwargs))
+    return lambda *args, **kwargs: call_on_copies(operator, to_host, args, kwargs)

@@ -1,7 +1,4 @@
-"""Where a rank stands, by its Python stacks as faulthandler writes them: at which line of the test, and in which call.
-
-Pure: text in, places out.
-"""
+"""Where a rank stands, by its Python stacks as faulthandler writes them: its line of the test, and in which call."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -35,6 +33,15 @@ class Frame:
     line: int
     function: str
 
+    @classmethod
+    def of(cls, frame: FrameType) -> Frame:
+        """Returns the line where a running frame stands."""
+        return cls(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
+
+    def __str__(self) -> str:
+        """Formats it as faulthandler does."""
+        return f'  File "{self.file}", line {self.line} in {self.function}'
+
     @property
     def is_distributed(self) -> bool:
         """Whether it lies in `torch.distributed`."""
@@ -43,10 +50,10 @@ class Frame:
     @property
     def is_entry(self) -> bool:
         """Whether the harness enters a rank here."""
-        return self.function == ENTRY and self.file.startswith(_HARNESS)
+        return self.function == ENTRY and self.is_harness
 
     @property
-    def _is_harness(self) -> bool:
+    def is_harness(self) -> bool:
         return self.file.startswith(_HARNESS)
 
     @property
@@ -75,18 +82,29 @@ class Place:
         return f"in {self.name} ({self.where})"
 
 
-def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
-    """Formats stacks as faulthandler does, for a rank that faulthandler cannot ask.
+def frames_of(innermost: FrameType | None) -> list[FrameType]:
+    """Returns a frame and its callers, innermost first."""
+    found = []
+    while innermost is not None:
+        found.append(innermost)
+        innermost = innermost.f_back
+    return found
 
-    Args:
-        threads: their frames, innermost first; the main thread comes first.
-    """
+
+def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
+    """Formats the stacks of threads, each innermost first and the main thread's first, as faulthandler does; for a rank
+    that faulthandler cannot ask."""
     blocks = []
     for number, frames in reversed(list(enumerate(threads))):
         title = "Current thread" if number == 0 else "Thread"
-        lines = [f'  File "{frame.file}", line {frame.line} in {frame.function}' for frame in frames]
-        blocks.append("\n".join([f"{title} 0x{number:016x} (most recent call first):", *lines, ""]))
+        blocks.append("\n".join([f"{title} 0x{number:016x} (most recent call first):", *map(str, frames), ""]))
     return "\n".join(blocks)
+
+
+def frame_in(line: str) -> Frame | None:
+    """Returns the frame that a line of faulthandler's tells; None for another line."""
+    found = _FRAME.match(line)
+    return None if found is None else Frame(found["file"], int(found["line"]), found["function"])
 
 
 def main_thread(text: str) -> tuple[Frame, ...]:
@@ -94,25 +112,21 @@ def main_thread(text: str) -> tuple[Frame, ...]:
     the oldest thread last."""
     frames: list[Frame] = []
     for line in text.splitlines():
-        found = _FRAME.match(line)
-        if found is not None:
-            frames.append(Frame(found["file"], int(found["line"]), found["function"]))
+        if (frame := frame_in(line)) is not None:
+            frames.append(frame)
         elif "hread 0x" in line:
             frames = []
     return tuple(frames)
 
 
 def place_of(frames: Sequence[Frame]) -> Place | None:
-    """Returns where a thread stands; None where no frame is the user's or the harness's call of a collective.
-
-    Args:
-        frames: innermost first.
-    """
+    """Returns where a thread with these frames, innermost first, stands; None where none is the user's or the harness's
+    call of a collective."""
     entry = next((depth for depth, frame in enumerate(frames) if frame.is_entry), len(frames))
     own = frames[:entry]
     depth = next((depth for depth, frame in enumerate(own) if frame._is_users), None)
     if depth is None:
-        depth = next((depth for depth, frame in enumerate(own) if frame._is_harness), None)
+        depth = next((depth for depth, frame in enumerate(own) if frame.is_harness), None)
     if depth is None:
         return None
     caller, inner = own[depth], own[:depth]

@@ -21,11 +21,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from torch_testing_shim._engine.collectives import Parting, partings, read_log
 from torch_testing_shim._engine.flight_recorder import collectives_in
+from torch_testing_shim._engine.leftovers import all_stats, stat_fields
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 from torch_testing_shim._engine.waits import Wait
@@ -48,12 +48,8 @@ class StallWatch:
     """Looks at running ranks from time to time, and tells when they are certainly deadlocked."""
 
     def __init__(self, ranks: RunningRanks, stall_seconds: float, allowance: float) -> None:
-        """
-        Args:
-            ranks: the started ranks.
-            stall_seconds: how long they have to stand still; 0 for never to look.
-            allowance: seconds that the test may take.
-        """
+        """Looks at started ranks that may take `allowance` seconds, once they have stood still for `stall_seconds`; 0
+        for never."""
         self._ranks = ranks
         self._stall_seconds = stall_seconds
         self._allowance = allowance
@@ -136,13 +132,8 @@ def _is_quiet(report: SelfReport, stall_seconds: float, waitable: float) -> bool
 
 
 def _waits(report: SelfReport, unmatched: Collection[str], is_alone: bool) -> bool:
-    """Whether all threads of a rank wait for other ranks.
-
-    Args:
-        report: the rank's report.
-        unmatched: the groups with a collective that this rank has entered and another has not, or has differently.
-        is_alone: all other ranks have ended.
-    """
+    """Whether all threads of a rank wait for other ranks. `unmatched` are the groups with a collective that this rank
+    has entered and another has not, or has differently; `is_alone` says that all other ranks have ended."""
     allowed = {Wait.COLLECTIVE}
     if is_alone and all(size > 1 for size in report.world_sizes):
         allowed.add(Wait.START)  # nobody can come
@@ -158,7 +149,7 @@ def _is_idle(before: Mapping[int, float], after: Mapping[int, float], seconds: f
 
 def _cpu_seconds(pid: int) -> float:
     """Returns the CPU seconds that a process has used; infinite where the system does not tell."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     if not fields:
         return float("inf")
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -168,32 +159,15 @@ def _sleeps(pid: int) -> bool:
     """Whether all threads of a process sleep. A thread that waits for a disk or a free core does not sleep; nor, for a
     moment, does the one that has just answered."""
     for _ in range(_TRIES):
-        states = [_stat_fields(f"{pid}/task/{thread}")[:1] for thread in _threads(pid)]
-        if states and all(state == ["S"] for state in states):
+        states = [stat_fields(f"{pid}/task/{thread.name}")[:1] for thread in Path(f"/proc/{pid}/task").glob("*")]
+        if states and all(state == [b"S"] for state in states):
             return True
         time.sleep(_TRY_SECONDS)
     return False
 
 
-def _threads(pid: int) -> list[str]:
-    with suppress(OSError):
-        return os.listdir(f"/proc/{pid}/task")
-    return []
-
-
 def _has_children(pids: Iterable[int]) -> bool:
     """Whether a rank has started a process, which may let the rank go on or end it."""
     parents = set(pids)
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) not in parents:
-            fields = _stat_fields(int(entry))
-            if fields and parents & {int(fields[1]), int(fields[2])}:  # its parent, its process group
-                return True
-    return False
-
-
-def _stat_fields(process: int | str) -> list[str]:
-    """Reads the fields of /proc/<process>/stat from the third on; none where there is no such process or thread."""
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return []
+    others = (fields for pid, fields in all_stats() if pid not in parents)
+    return any(parents & {int(fields[1]), int(fields[2])} for fields in others)  # its parent, its process group

@@ -12,8 +12,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 from types import FrameType
 
 import torch
@@ -22,6 +23,7 @@ from torch_testing_shim._engine import thread_rendezvous
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
+from torch_testing_shim._engine.stacks import Frame, frames_of
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 from torch_testing_shim._shared.exit_status import exit_code_of
 
@@ -37,7 +39,8 @@ _UNWIND_SECONDS, _END_SECONDS = 0.3, 0.7
 
 
 class ThreadRanks:
-    """The ranks of one test, as threads. `start`, `join` and `close` are for the thread that runs the test.
+    """The ranks of one test, as threads, with `timeout` seconds from their start to the deadline. `start`, `join` and
+    `close` are for the thread that runs the test.
 
     Attributes:
         rendezvous: where they meet.
@@ -46,12 +49,6 @@ class ThreadRanks:
     """
 
     def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
-        """
-        Args:
-            world_size: number of ranks, at least 1.
-            timeout: seconds from the start to the deadline.
-            stops_at_subtest: a rank's test ends at the first subtest that fails.
-        """
         self.rendezvous = Rendezvous()
         self.threads: list[threading.Thread] = []
         self.errors: dict[int, BaseException] = {}
@@ -75,6 +72,7 @@ class ThreadRanks:
 
     def join(self) -> tuple[RankOutcome, ...]:
         """Waits until every rank has ended, or cannot end well any more. Returns their outcomes in the order of ranks.
+        Threads of ranks that have ended are joined, since upstream's are gone in `tearDown`.
 
         Raises:
             KeyboardInterrupt: the run was interrupted; the message says where the ranks stood.
@@ -85,6 +83,8 @@ class ThreadRanks:
             with one_interrupt():
                 told = with_report(interrupt, self._all_outcomes(RankStatus.INTERRUPTED))
             raise told from None
+        for rank in tuple(self._outcomes):
+            self.threads[rank].join(_END_SECONDS)  # what is left of it takes no time
         return self._all_outcomes(status)
 
     def _wait(self) -> RankStatus:
@@ -187,22 +187,12 @@ def _tell_to_end(thread: threading.Thread) -> None:
 
 def _stacks(thread: threading.Thread, innermost: FrameType) -> str:
     """Formats a thread's frames as faulthandler does, without the harness's own frames at both ends."""
-    frames = list(_frames(innermost))
+    frames = frames_of(innermost)
     waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_rendezvous.__file__]
     if waits:  # the caller of the rendezvous is the process group's method, which is the harness's too
         frames = frames[waits[-1] + 1 :]
         while frames and "__unittest" in frames[0].f_globals:
             frames = frames[1:]
-    lines = [f"Thread 0x{thread.ident or 0:016x} (most recent call first):"]
-    for frame in frames:
-        if frame.f_code is _observed.__code__:
-            break
-        lines.append(f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}')
-    return "\n".join(lines)
-
-
-def _frames(innermost: FrameType) -> Iterator[FrameType]:
-    frame: FrameType | None = innermost
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    title = f"Thread 0x{thread.ident or 0:016x} (most recent call first):"
+    own = takewhile(lambda frame: frame.f_code is not _observed.__code__, frames)
+    return "\n".join([title, *(str(Frame.of(frame)) for frame in own)])

@@ -22,17 +22,11 @@ class CollectiveMismatchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Call:
-    """The collective that one rank came for.
+    """The collective that one rank came for."""
 
-    Attributes:
-        name: the collective, "all_reduce".
-        detail: for people, its arguments: "of [4] float32".
-        compared: the values that must be the same on all ranks, besides the name.
-    """
-
-    name: str
-    detail: str = ""
-    compared: tuple[Hashable, ...] = ()
+    name: str  # "all_reduce"
+    detail: str = ""  # its arguments, for people: "of [4] float32"
+    compared: tuple[Hashable, ...] = ()  # what must be the same on all ranks, besides the name
 
     def __str__(self) -> str:
         return f"{self.name} {self.detail}".rstrip()
@@ -40,23 +34,14 @@ class Call:
 
 @dataclass
 class _Meeting:
-    """One collective of one group.
+    """One collective of one group."""
 
-    Attributes:
-        title: for people: "collective 2 of the default group".
-        members: the group's ranks, in its order.
-        calls: the calls of the ranks that have come, by rank.
-        brought: their data, by rank.
-        over: set once nobody has to wait any more.
-        error: makes the error of a rank, where the meeting ended with one; None where it did not.
-    """
-
-    title: str
-    members: tuple[int, ...]
-    calls: dict[int, Call] = field(default_factory=dict)
-    brought: dict[int, Any] = field(default_factory=dict)
-    over: threading.Event = field(default_factory=threading.Event)
-    error: Callable[[int], Exception] | None = None
+    title: str  # for people: "collective 2 of the default group"
+    members: tuple[int, ...]  # the group's ranks, in its order
+    calls: dict[int, Call] = field(default_factory=dict)  # of the ranks that have come
+    brought: dict[int, Any] = field(default_factory=dict)  # their data
+    over: threading.Event = field(default_factory=threading.Event)  # nobody has to wait any more
+    error: Callable[[int], Exception] | None = None  # makes the error of a rank, where the meeting ended with one
 
     @property
     def is_full(self) -> bool:
@@ -88,34 +73,6 @@ class Rendezvous:
         self._left: dict[int, str] = {}  # rank -> how it ended
         self._is_over = False
 
-    def meet(
-        self,
-        group: str,
-        number: int,
-        members: Sequence[int],
-        rank: int,
-        call: Call,
-        brought: Any,
-        work: Callable[[list[Any]], object],
-    ) -> None:
-        """Waits until all members of a group have come to its meeting `number`, and the last of them has done the work.
-
-        Args:
-            group: the group's name.
-            number: 0-based number of the meeting in the group, for this rank.
-            members: the group's ranks, in the group's order.
-            rank: this rank.
-            call: its call.
-            brought: its data.
-            work: called by one of the ranks with the data of all, in the order of members.
-
-        Raises:
-            CollectiveMismatchError: the others called something else.
-            LostPeerError: one of the others has ended, or could not do the work.
-            Exception: raised by `work`, in the rank that did it.
-        """
-        self.come(group, number, members, rank, call, brought, work)()
-
     def come(
         self,
         group: str,
@@ -126,10 +83,20 @@ class Rendezvous:
         brought: Any,
         work: Callable[[list[Any]], object],
     ) -> Callable[[], None]:
-        """Does the first half of `meet`, which does not wait. Returns the second half, which does.
+        """Comes to a group's meeting; does its work if this rank is the last. Returns a function that waits until the
+        work is done.
+
+        Args:
+            group: the group's name.
+            number: 0-based number of the meeting in the group, for this rank.
+            members: the group's ranks, in the group's order.
+            rank, call, brought: this rank, its call and its data.
+            work: called by one of the ranks with the data of all, in the order of members.
 
         Raises:
-            Exception: raised by `work`, if this rank came last.
+            CollectiveMismatchError: in the wait: the others called something else.
+            LostPeerError: in the wait: one of the others has ended, or could not do the work.
+            Exception: raised by `work`, in the rank that did it.
         """
         title = f"collective {number} of {'the default group' if group == '0' else f'group {group}'}"
         with self._lock:
@@ -154,12 +121,8 @@ class Rendezvous:
             raise meeting.error(rank)
 
     def leave(self, rank: int, how: str) -> None:
-        """Notes that a rank comes to no more meetings. Ranks that wait for it now or later fail at once.
-
-        Args:
-            rank: the rank.
-            how: how it ended: "failed".
-        """
+        """Notes how a rank ended ("failed"): it comes to no more meetings. Ranks that wait for it now or later fail at
+        once."""
         with self._lock:
             self._left.setdefault(rank, how)
             for meeting in self._open.values():

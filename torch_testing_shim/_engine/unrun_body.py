@@ -22,12 +22,8 @@ class UnrunBodyError(TypeError):
 
 def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None) -> Callable[..., Any]:
     """Wraps a test method to raise `UnrunBodyError` where it returns anything. A test that is expected to fail has not
-    failed then: that is said on stderr, and it passes, which is an unexpected success.
-
-    Args:
-        test: the method.
-        case: the test case whose `run` calls the method; None in a rank, where nothing is awaited.
-    """
+    failed then: that is said on stderr, and it passes, which is an unexpected success. `case` is the test case whose
+    `run` calls the method; None in a rank, where nothing is awaited."""
 
     def call(*args: Any, **kwargs: Any) -> None:
         _check_returned(test, test(*args, **kwargs))
@@ -49,11 +45,8 @@ def checked_step(function: Callable[..., Any]) -> Callable[..., None]:
 
 
 def require_plain(*functions: Callable[..., Any]) -> None:
-    """Checks that the bodies of functions run when they are called.
-
-    Raises:
-        UnrunBodyError: a function is a coroutine function, or has a `yield`.
-    """
+    """Raises `UnrunBodyError` if one of the functions is a coroutine function or has a `yield`, so that its body does
+    not run when it is called."""
     for function in functions:
         if inspect.iscoroutinefunction(function):
             raise UnrunBodyError(_never_ran(_name(function), _COROUTINE))
@@ -69,11 +62,8 @@ def is_asyncio_case(case: unittest.TestCase | None) -> bool:
 
 def close_event_loop(case: unittest.TestCase) -> bool:
     """Closes the event loop of an `IsolatedAsyncioTestCase` at its end, as its `run` does a little later, so that the
-    loop's descriptors and threads do not count as left by the test.
-
-    Returns:
-        False where it has a loop that cannot be closed (Python 3.10).
-    """
+    loop's descriptors and threads do not count as left by the test. Returns False where it has a loop that cannot be
+    closed (Python 3.10)."""
     runner = vars(case).get("_asyncioRunner")  # unittest's
     if runner is not None:
         runner.close()
@@ -81,8 +71,13 @@ def close_event_loop(case: unittest.TestCase) -> bool:
 
 
 def _check_returned(test: Callable[..., Any], returned: object) -> None:
+    name = _name(test)
     try:
-        _require_nothing(_name(test), returned)
+        _require_begun(name, returned)
+        if returned is not None:
+            raise UnrunBodyError(
+                f"{name} returned {_shown(returned)}: a test returns None, and asserts what has to hold"
+            )
     except UnrunBodyError as error:
         if not _is_expected_failure(test):
             raise
@@ -93,12 +88,6 @@ def _is_expected_failure(test: Callable[..., Any]) -> bool:
     """Whether `unittest.expectedFailure` stands above the test, or above the class of a method."""
     mark = "__unittest_expecting_failure__"
     return bool(getattr(test, mark, False) or getattr(getattr(test, "__self__", None), mark, False))
-
-
-def _require_nothing(name: str, returned: object) -> None:
-    _require_begun(name, returned)
-    if returned is not None:
-        raise UnrunBodyError(f"{name} returned {_shown(returned)}: a test returns None, and asserts what has to hold")
 
 
 def _require_begun(name: str, returned: object) -> None:

@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from torch_testing_shim._engine.channel import call_off_common_end
 from torch_testing_shim._engine.collectives import read_log
-from torch_testing_shim._engine.common_end import call_off_common_end
 from torch_testing_shim._engine.diagnostics import Diagnostics, take_diagnostics
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim._engine.rank_servers import RankExit
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
 from torch_testing_shim._engine.verdict import ExitExpectation
@@ -132,29 +133,22 @@ class _Watch:
     def wait(self, seconds: float) -> None:
         """Waits until something happens, `seconds` at most, and takes note of it."""
         with selectors.DefaultSelector() as selector:
-            for descriptor in self._ranks.exit_filenos():
-                selector.register(descriptor, selectors.EVENT_READ)
+            selector.register(self._ranks.exit_fileno(), selectors.EVENT_READ)
             for rank in self.living:
                 if not self._ranks.readers[rank].at_end:
                     selector.register(self._ranks.readers[rank], selectors.EVENT_READ)
-            selector.select(0.0 if self._ranks.note_exits() else max(0.0, seconds))
-        for rank in self.living:
-            self._read_message(rank)
-        for end in self._ranks.read_exits():
-            if end.rank not in self.living:
-                continue
-            self._read_message(end.rank)
-            self._end(end.rank, end.exit_code, end.at)
-        for rank in self.living - self._ranks.living:  # an interrupt came after its end had been read
-            self._end(rank, None, time.monotonic())
-        for rank in self.living & self._messages.keys() if self.are_persistent else ():
-            self._final[rank] = replace(self._messages[rank], pid=self._ranks.pids[rank], finished=True)
-            self._finished.add(rank)
-            self.living.discard(rank)
-
-    def _end(self, rank: int, exit_code: int | None, at: float) -> None:
-        self._final[rank] = _final_outcome(rank, self._messages.get(rank), self._ranks.pids[rank], exit_code, at)
-        self.living.discard(rank)
+            self._ranks.note_exits()
+            selector.select(max(0.0, seconds) if self.living.isdisjoint(self._ranks.ends) else 0.0)
+        self._ranks.note_exits()
+        for rank in tuple(self.living):
+            self._read_message(rank)  # its last one, where its end is known
+            message, end, pid = self._messages.get(rank), self._ranks.ends.get(rank), self._ranks.pids[rank]
+            if end is not None:
+                self._final[rank] = _final_outcome(message, end)
+            elif self.are_persistent and message is not None:
+                self._final[rank] = replace(message, pid=pid, finished=True)
+                self._finished.add(rank)
+        self.living.difference_update(self._final)
 
     def wait_all(self, until: float) -> None:
         """Waits until every rank has ended or the time has come."""
@@ -206,13 +200,14 @@ class _Watch:
         return [replace(self._final[job.rank], subtests=self._subtests(job.rank)) for job in self._ranks.jobs]
 
 
-def _final_outcome(rank: int, message: RankOutcome | None, pid: int, exit_code: int | None, at: float) -> RankOutcome:
+def _final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
     """Checks a rank's own message against how its process ended."""
     if message is None:
-        return RankOutcome(rank, RankStatus.DIED, at, pid=pid, exit_code=exit_code)
-    if message.status.is_exception or exit_code == message.exit_code:
-        return replace(message, pid=pid, exit_code=exit_code, finished=True)
-    return replace(message, status=RankStatus.DIED, ended_at=at, pid=pid, exit_code=exit_code, finished=True)
+        return RankOutcome(end.rank, RankStatus.DIED, end.at, pid=end.pid, exit_code=end.exit_code)
+    told = replace(message, pid=end.pid, exit_code=end.exit_code, finished=True)
+    if message.status.is_exception or end.exit_code == message.exit_code:
+        return told
+    return replace(told, status=RankStatus.DIED, ended_at=end.at)
 
 
 def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:

@@ -34,14 +34,10 @@ def serve(
     preload: Sequence[str],
     prepare: Callable[[RankJob], None] = lambda job: None,
 ) -> NoReturn:
-    """Runs the zygote in this process until the controller closes its end, then ends every rank and the process.
-
-    Args:
-        orders: the zygote's end of the socket.
-        controller_pid: the process whose death ends this one.
-        preload: modules that tests import lazily, to be imported here once and not by every rank.
-        prepare: makes this process ready for a rank to be forked; raises OSError where it cannot be.
-    """
+    """Runs the zygote in this process until the controller closes its end of the socket, whose other end is `orders`.
+    Then it ends every rank and the process. The modules of `preload`, which tests import lazily, are imported once, and
+    not by every rank. `prepare` makes the process ready for a rank to be forked; it raises OSError where it cannot
+    be."""
     imported = set(sys.modules)
     try:
         server = RankServer(orders, controller_pid, run_rank, prepare)

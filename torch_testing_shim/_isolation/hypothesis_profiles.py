@@ -14,8 +14,6 @@ from types import ModuleType
 
 from torch_testing_shim._shared.settings import Settings
 
-__all__ = ["EXAMPLES", "load_profile", "load_profile_with_hypothesis"]
-
 #: Examples per profile, as upstream.
 EXAMPLES = {"dev": 10, "debug": 1000, "pytorch_ci": 50}
 
@@ -53,7 +51,8 @@ class _AfterHypothesis(MetaPathFinder):
 
 
 class _LoaderAndThen(Loader):
-    """Loads by the real loader, puts that back in its place, and calls a function."""
+    """Loads by the real loader, puts that back in its place, and calls a function. The real one may serve other modules
+    too, as pytest's does, and is left as it is."""
 
     def __init__(self, loader: Loader, then: Callable[[], None]) -> None:
         self._loader = loader

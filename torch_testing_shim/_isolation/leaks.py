@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from torch_testing_shim._engine.leftovers import command_of
 from torch_testing_shim._isolation.library_descriptors import (
     DriverState,
     descriptor_targets,
@@ -32,8 +33,6 @@ from torch_testing_shim._isolation.library_descriptors import (
     open_descriptors,
     signal_pipes,
 )
-
-__all__ = ["LeakError", "Snapshot", "leaks_since", "take_snapshot"]
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
@@ -56,24 +55,14 @@ class LeakError(AssertionError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of this process that tests have to leave as they find it.
+    """The state of this process that tests have to leave as they find it."""
 
-    Attributes:
-        descriptors: open files, pipes and sockets, each as (number, device, inode).
-        threads: Python's threads.
-        children: ids of the processes that this thread has started; empty where the system does not tell.
-        segments: names in /dev/shm.
-        environment: the environment's variables.
-        torch: torch's settings by name, with their values.
-        driver: what can be seen of an accelerator's driver.
-    """
-
-    descriptors: frozenset[tuple[int, int, int]]
-    threads: frozenset[threading.Thread]
-    children: frozenset[int]
-    segments: frozenset[str]
+    descriptors: frozenset[tuple[int, int, int]]  # open files, pipes and sockets, each as (number, device, inode)
+    threads: frozenset[threading.Thread]  # Python's
+    children: frozenset[int]  # ids of the processes that this thread has started; empty where the system does not tell
+    segments: frozenset[str]  # names in /dev/shm
     environment: dict[str, str]
-    torch: dict[str, object]
+    torch: dict[str, object]  # torch's settings, by name
     driver: DriverState
 
 
@@ -96,13 +85,8 @@ def take_snapshot() -> Snapshot:
 
 
 def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descriptors: Collection[int]) -> list[str]:
-    """Describe what is left since `before`, in a few words each. Takes long only where something is left.
-
-    Args:
-        before: the state when the test started.
-        harness_pids: processes of the harness, which stay.
-        harness_descriptors: descriptors of the harness, which stay.
-    """
+    """Describe what is left since `before`, when the test started, in a few words each: without the harness's own
+    processes and descriptors, which stay. Takes long only where something is left."""
     if take_snapshot() == before:
         return []
     gc.collect()  # things that only a cycle of references holds are not leaks
@@ -145,19 +129,12 @@ def _segments() -> list[str]:
 
 
 def _is_helper(pid: int) -> bool:
-    command = _command(pid)
-    return any(mark in command for mark in _HELPER_MARKS)
-
-
-def _command(pid: int) -> bytes:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+    return any(mark in command_of(pid) for mark in _HELPER_MARKS)
 
 
 def _new_children(pids: Collection[int]) -> Iterator[str]:
     for pid in sorted(pids):
-        command = _command(pid).replace(b"\0", b" ").decode(errors="replace").strip()
+        command = command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()
         yield f"process {pid} ({command[:60] or 'ended, and nobody has waited for it'})"
 
 
@@ -176,11 +153,8 @@ def _new_descriptors(
 def _kept_for_good(
     found: Sequence[frozenset[int]], before: Collection[tuple[int, int, int]], now: Collection[tuple[int, int, int]]
 ) -> frozenset[int]:
-    """Return the first set of descriptors that a library may keep for good, where it is new: a library keeps one.
-
-    Args:
-        found: the descriptors of each such set that is there now.
-    """
+    """Return the first of the sets of descriptors that a library may keep for good and that are there now, where none
+    of them was there before: a library keeps one."""
     old = {number for number, _, _ in frozenset(before) & frozenset(now)}
     return found[0] if found and not any(one & old for one in found) else frozenset()
 

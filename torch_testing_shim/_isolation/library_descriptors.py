@@ -33,16 +33,6 @@ from pathlib import Path
 
 from torch_testing_shim._engine.driver import initialized_accelerator
 
-__all__ = [
-    "DriverState",
-    "descriptor_targets",
-    "driver_state",
-    "event_loops",
-    "held_by_python",
-    "open_descriptors",
-    "signal_pipes",
-]
-
 _EPOLL = "anon_inode:[eventpoll]"
 #: A line of /proc/self/fdinfo/<epoll>: a descriptor that it watches.
 _WATCHED = re.compile(r"^tfd:\s*(\d+)", re.MULTILINE)
@@ -104,15 +94,10 @@ def _waiting_bytes(descriptor: int) -> int:
 
 @dataclass(frozen=True)
 class DriverState:
-    """The visible state of a driver in this process; a change means that it has been at work.
+    """The visible state of a driver in this process; a change means that it has been at work."""
 
-    Attributes:
-        initialized: the type of the accelerator that is in use here.
-        nodes: open device nodes, each as (descriptor, device).
-    """
-
-    initialized: str | None
-    nodes: frozenset[tuple[int, int]]
+    initialized: str | None  # the type of the accelerator that is in use here
+    nodes: frozenset[tuple[int, int]]  # open device nodes, each as (descriptor, device)
 
 
 def driver_state() -> DriverState:

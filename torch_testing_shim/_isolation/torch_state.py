@@ -1,31 +1,23 @@
-"""Settings of torch that are put back when a test ends."""
+"""Settings of torch that are put back when a test ends; every test starts with the same seed."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import random
 import sys
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
+from torch_testing_shim._engine.driver import accelerator_type
 from torch_testing_shim._shared.settings import read_settings
-
-__all__ = [
-    "DeterministicGuard",
-    "SwapTensorsGuard",
-    "checked_default_dtype",
-    "kept_torch_state",
-    "set_default_dtype",
-    "suppress_warnings",
-    "wrapSwapTensorsTest",
-]
+from torch_testing_shim._upstream.graft import assigned
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+#: The seed that every test starts with where nobody has chosen one, as upstream.
+SEED = 1234
 
 
 @contextlib.contextmanager
@@ -86,11 +78,7 @@ class _Overrides:
         self._state = self._torch._get_torch_function_state()
 
     def check_and_restore(self) -> None:
-        """Put the overrides back.
-
-        Raises:
-            AssertionError: they have changed.
-        """
+        """Put the overrides back. Raises AssertionError where they have changed."""
         modes, state = self._torch._len_torch_function_stack(), self._torch._get_torch_function_state()
         for _ in range(modes - self._modes):
             self._torch._pop_torch_function_stack()
@@ -103,98 +91,42 @@ class _Overrides:
             raise AssertionError(f"the test began with torch's overrides in {self._state} and ends with {state}")
 
 
-@contextlib.contextmanager
-def set_default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Context that makes `dtype` the default of floating-point tensors (upstream: `set_default_dtype`, torch 2.13)."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-class DeterministicGuard(contextlib.AbstractContextManager[None]):
-    """Context that sets whether torch keeps to deterministic algorithms (upstream: `DeterministicGuard`, torch 2.13).
+def set_rng_seed(seed: int | None = None) -> None:
+    """Seed the generators of torch (on all devices), of `random` and, where it is imported, of numpy (upstream:
+    `set_rng_seed`, torch 2.13).
 
     Args:
-        deterministic: only deterministic algorithms are used.
-        warn_only: an operation that has none warns instead of raising.
-        fill_uninitialized_memory: `torch.empty` and its like fill their memory, where `deterministic` is set.
+        seed: the seed. None stands for the one that a test file has assigned to `common_utils.SEED`, else the run's
+            (`--seed`, TORCH_TESTING_SHIM_SEED), else `SEED`.
     """
-
-    def __init__(self, deterministic: bool, *, warn_only: bool = False, fill_uninitialized_memory: bool = True) -> None:
-        self._wanted = (deterministic, warn_only, fill_uninitialized_memory)
-        self._before = self._wanted
-
-    def __enter__(self) -> None:
-        self._before = (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-            _memory().fill_uninitialized_memory,
-        )
-        _set_determinism(*self._wanted)
-
-    def __exit__(self, *exception: object) -> None:
-        _set_determinism(*self._before)
-
-
-def _set_determinism(deterministic: bool, warn_only: bool, fill: bool) -> None:
-    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-    _memory().fill_uninitialized_memory = fill
-
-
-def _memory() -> Any:
-    return torch.utils.deterministic  # its attributes live in its class, where mypy does not see them
-
-
-class SwapTensorsGuard(contextlib.AbstractContextManager[None]):
-    """Context that sets whether modules swap their parameters on conversion, and puts the flag back
-    (upstream: `SwapTensorsGuard`, torch 2.13).
-
-    Args:
-        use_swap_tensors: the flag, or None to leave it to the body.
-    """
-
-    def __init__(self, use_swap_tensors: bool | None) -> None:
-        self._wanted = use_swap_tensors
-        self._before = False
-
-    def __enter__(self) -> None:
-        self._before = torch.__future__.get_swap_module_params_on_conversion()
-        if self._wanted is not None:
-            torch.__future__.set_swap_module_params_on_conversion(self._wanted)
-
-    def __exit__(self, *exception: object) -> None:
-        torch.__future__.set_swap_module_params_on_conversion(self._before)
-
-
-def wrapSwapTensorsTest(swap: bool | None = None) -> Callable[[Function], Function]:
-    """Run a test in `SwapTensorsGuard(swap)` (upstream: `wrapSwapTensorsTest`, torch 2.13)."""
-    return _within(lambda: SwapTensorsGuard(swap))
-
-
-def suppress_warnings(fn: Function) -> Function:
-    """Hide the warnings that a function gives (upstream: `suppress_warnings`, torch 2.13)."""
-    return _within(_no_warnings)(fn)
+    chosen = assigned("torch_testing_shim.common_utils", "SEED")
+    seeds = (seed, chosen if chosen != SEED else None, read_settings().seed)
+    value = next((each for each in seeds if each is not None), SEED)
+    if accelerator_type() is None:
+        torch.default_generator.manual_seed(value)  # the only one; manual_seed would take stacks for absent devices
+    else:
+        torch.manual_seed(value)
+    random.seed(value)
+    numpy = sys.modules.get("numpy")  # not imported: no test has drawn from it, and importing it costs time
+    if numpy is not None:
+        numpy.random.seed(value)
 
 
 @contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+def freeze_rng_state() -> Iterator[None]:
+    """Context that puts back torch's generators, of the CPU and of the accelerators that may be used (upstream:
+    `freeze_rng_state`, torch 2.13)."""
+    with torch.random.fork_rng(enabled=True, **_accelerator_in_use()):
         yield
 
 
-def _within(make_context: Callable[[], contextlib.AbstractContextManager[None]]) -> Callable[[Function], Function]:
-    """Make a decorator that runs the function in a new context each time."""
-
-    def decorate(fn: Function) -> Function:
-        @functools.wraps(fn)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with make_context():
-                return fn(*args, **kwargs)
-
-        return cast(Function, wrapper)
-
-    return decorate
+def _accelerator_in_use() -> dict[str, object]:
+    device_type = accelerator_type()
+    if device_type is None:
+        return {"devices": []}
+    module = torch.get_device_module(device_type)
+    if not module.is_initialized():  # its generators are unused, and asking would start the driver
+        return {"devices": []}
+    leased = read_settings().device_indices
+    devices = range(torch.accelerator.device_count()) if leased is None else leased
+    return {"devices": devices, "device_type": device_type}

@@ -2,21 +2,19 @@
 
     entry             `run_tests`: options, choice of tests, the run, its report, the exit status
     options           the command line as one frozen `ProgramOptions`, and the variables that it sets
-    selection         the tests of a module, and those that names and patterns choose
-    skipped_tests     tests on the skip list, left out before anything of them is set up
+    selection         the tests of a module, and those that names, patterns and the skip list choose
 
 How tests run:
 
     unittest_result   unittest's result, which also logs one entry for each test
     child_runs        `--subprocess` and `--run-parallel`: the same file in child processes
-    pytest_run        `--use-pytest`
+    pytest_journal    `--use-pytest`, and plugins of pytest that turn its reports into entries of the log
     interrupts        the first signal ends a run with a report, the second one at once
 
 What is kept of them:
 
     log               one entry for each test, written to the journal as it comes
     notes             notes on a test's instance: lines for its report, records of its ranks
-    pytest_journal    a plugin of pytest that turns its reports into entries of the log
     junit             `--save-xml`
 
 PyTorch's files as they are, by `python -m torch_testing_shim`:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import shlex
 import sys
+import time
 import types
 import unittest
 from collections.abc import Mapping, Sequence, Set
@@ -18,18 +20,24 @@ from collections.abc import Mapping, Sequence, Set
 from torch_testing_shim._engine.devices import DeviceError, checked_device
 from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER
-from torch_testing_shim._engine.new_interpreter_main import is_importing_main
+from torch_testing_shim._engine.new_interpreter import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
 from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
-from torch_testing_shim._program.junit import ReportError, check_reportable, write_report
-from torch_testing_shim._program.log import LogError, TestLog
-from torch_testing_shim._program.options import ProgramOptions, export, parse_arguments, take_expectations, take_journal
-from torch_testing_shim._program.pytest_run import PytestMissing, run_with_pytest
-from torch_testing_shim._program.selection import SelectionError, load, select, test_name
-from torch_testing_shim._program.skipped_tests import SkipListError, leave_out, tests_to_skip
+from torch_testing_shim._program.junit import check_reportable, write_report
+from torch_testing_shim._program.log import TestLog
+from torch_testing_shim._program.options import (
+    ProgramOptions,
+    UsageError,
+    export,
+    parse_arguments,
+    take_expectations,
+    take_journal,
+)
+from torch_testing_shim._program.selection import load, select, test_name, tests_to_skip
 from torch_testing_shim._program.unittest_result import Fixtures, JournalingResult
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
+from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.python_command import pytest_arguments
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._shared.stack_request import answer_stack_requests
@@ -38,18 +46,7 @@ from torch_testing_shim._skips.lists import TestListError, check_test_lists
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-_USAGE_ERRORS = (
-    SettingsError,
-    TestListError,
-    SkipListError,
-    SelectionError,
-    LogError,
-    ReportError,
-    PytestMissing,
-    DeviceError,
-    HardwareError,
-    LaunchError,
-)
+_USAGE_ERRORS = (UsageError, SettingsError, TestListError, DeviceError, HardwareError, LaunchError)
 
 
 def run_tests(argv: list[str] | None = None) -> None:
@@ -84,8 +81,8 @@ def run_tests(argv: list[str] | None = None) -> None:
 
 
 def _settle_last_collection() -> None:
-    """Has Python collect nothing at its end, which takes as long as a small test; what is still there goes with the
-    process. Where nanobind is loaded (triton's, from torch 2.15 on), it would list all of that as leaked."""
+    """Skips Python's last collection, which takes as long as a small test; the memory goes with the process. Not where
+    nanobind is loaded (triton's, from torch 2.15 on): it would list all that is not collected as leaked."""
     has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
     gc.unfreeze() if has_nanobind else gc.freeze()
 
@@ -157,7 +154,7 @@ def _run_and_report(
     status = None
     try:
         for _ in range(options.repeat):
-            left = leave_out(names, skipped, log)
+            left = _leave_out(names, skipped, log)
             if left:
                 _run_once(left, options, script, log, interrupts)
             if log.has_failures:
@@ -172,6 +169,23 @@ def _run_and_report(
     return _exit_status(log) if status is None else status
 
 
+def _leave_out(names: Sequence[str], skipped: Mapping[str, str], log: TestLog) -> list[str]:
+    """Logs the tests that are skipped before anything of them is set up; returns the others."""
+    for name in names:
+        if name in skipped:
+            log.start(name)
+            log.end(JournalEntry(name, TestStatus.SKIPPED, 0.0, skipped[name], started_at=time.time()))
+            print(f"{name} ... skipped {skipped[name]!r}", file=sys.stderr)
+    return [name for name in names if name not in skipped]
+
+
+def _pytest_journal() -> types.ModuleType:
+    try:
+        return importlib.import_module("torch_testing_shim._program.pytest_journal")
+    except ImportError:
+        raise UsageError("--use-pytest needs pytest, which is not installed") from None
+
+
 def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: TestLog, interrupts: Interrupts) -> None:
     if options.subprocess:
         run_in_children([[name] for name in names], 1, script, options, log)
@@ -179,7 +193,7 @@ def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: T
         batches = [names[first :: options.run_parallel] for first in range(min(options.run_parallel, len(names)))]
         run_in_children(batches, len(batches), script, options, log)
     elif options.use_pytest:
-        run_with_pytest(names, script, options, log)
+        _pytest_journal().run_with_pytest(names, script, options, log)
     else:
         _run_here(frozenset(names), options, log, interrupts)
 
@@ -196,7 +210,7 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts
     del tests  # the suite lets go of each test when it has run, with all that the test holds
 
     def run_suite(result: JournalingResult) -> None:
-        STARTER.prepare()  # before a module's set-up, of which ranks see no more than of a class's
+        STARTER.prepare()  # before a module's set-up: ranks must not see what it does, nor what a class's does
         try:
             suite(result)
         except KeyboardInterrupt as interrupt:
@@ -226,7 +240,7 @@ def _summary(log: TestLog) -> str:
 def _exit_status(log: TestLog) -> int:
     if log.has_failures:
         return ExitStatus.FAILED
-    if log.never_ended:  # silence is no pass
+    if log.never_ended:  # a test without an entry has not passed
         print(f"these tests were to run and did not: {', '.join(log.never_ended)}", file=sys.stderr)
         return ExitStatus.FAILED
     return ExitStatus.PASSED

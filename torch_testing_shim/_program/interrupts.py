@@ -79,13 +79,13 @@ class Interrupts:
         self._replaced.clear()
 
     def ignore(self) -> None:
-        """Takes no more signals: what is left to do is short, and another one would tear it."""
+        """Ignores further signals: little is left to do, and another one would cut it short."""
         for number in self._replaced:
             signal.signal(number, signal.SIG_IGN)
         self._replaced.clear()
 
     def swallowed(self) -> KeyboardInterrupt | None:
-        """The interrupt that the first signal was, for a test that has caught it and gone on; None where none came."""
+        """The first signal as an interrupt, for a test that has caught it and gone on; None where none came."""
         number = self._signals.first
         if number is None:
             return None
@@ -94,8 +94,8 @@ class Interrupts:
         return interrupt
 
     def _before_fork(self) -> None:
-        """A child starts with the usual handlers: Python forgets what a child is sent before its first step, so that a
-        SIGTERM which has a handler would be lost there, and its sender wait for ever."""
+        """Restores the usual handlers, with which a child starts. Python forgets a signal that a child gets before its
+        first step: a SIGTERM with a handler would be lost there, and its sender would wait for ever."""
         if self._can_replace():
             for number, usual in self._replaced.items():
                 signal.signal(number, usual)  # type: ignore[arg-type]
@@ -106,7 +106,8 @@ class Interrupts:
                 signal.signal(number, self._take)
 
     def _can_replace(self) -> bool:
-        """Python lets no other thread do it; what such a thread forks has `_take_in_a_fork`."""
+        """Whether this is the main thread, as Python lets no other set handlers. For what another thread forks there is
+        `_take_in_a_fork`."""
         return os.getpid() == self._pid and threading.current_thread() is threading.main_thread()
 
     def _take(self, number: int, frame: FrameType | None) -> None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch_testing_shim._program.options import UsageError
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
-
-
-class ReportError(ValueError):
-    """The report cannot be written; the message is one sentence."""
 
 
 def check_reportable(path: Path) -> None:
     """Makes sure, before any test has run, that a report can be written after them; folders that are missing are made.
 
     Raises:
-        ReportError: junitparser is not installed, or the file cannot be written.
+        UsageError: junitparser is not installed, or the file cannot be written.
     """
     try:
         import junitparser  # noqa: F401
     except ImportError:
-        raise ReportError("--save-xml needs junitparser, which is not installed") from None
+        raise UsageError("--save-xml needs junitparser, which is not installed") from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -33,12 +30,12 @@ def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -
     """Writes one test case per entry.
 
     Raises:
-        ReportError: the file cannot be written.
+        UsageError: the file cannot be written.
     """
     try:
         from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
     except ImportError:
-        raise ReportError("a JUnit report needs junitparser, which is not installed") from None
+        raise UsageError("a JUnit report needs junitparser, which is not installed") from None
     kinds = {
         TestStatus.FAILED: Failure,
         TestStatus.UNEXPECTED_SUCCESS: Failure,
@@ -64,8 +61,8 @@ def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -
         raise _cannot_write(path, error) from None
 
 
-def _cannot_write(path: Path, error: OSError) -> ReportError:
-    return ReportError(f"cannot write the report {path}: {error.strerror}")
+def _cannot_write(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write the report {path}: {error.strerror}")
 
 
 def _printable(text: str) -> str:

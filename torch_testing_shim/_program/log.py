@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from torch_testing_shim._program.options import UsageError
 from torch_testing_shim._shared.journal import Journal, JournalEntry, RankRecord, TestStatus
 from torch_testing_shim._shared.settings import read_settings
 
 #: The reason of a failure by an unexpected pass.
 UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failure"
-
-
-class LogError(ValueError):
-    """The journal cannot be written; the message is one sentence."""
 
 
 class TestLog:
@@ -27,7 +24,7 @@ class TestLog:
         interrupted: one per test that was interrupted, with where it stood.
 
     Raises:
-        LogError: from every method that adds something, where the journal cannot be written.
+        UsageError: from every method that adds something, where the journal cannot be written.
     """
 
     __test__ = False  # not a test class, whatever pytest makes of its name
@@ -41,22 +38,22 @@ class TestLog:
         self._journal = journal
 
     def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:
-        """Says which tests are to run, on which device type, and how many the choice by hardware has left out."""
+        """Records which tests are to run, on which device type, and how many the choice by hardware has left out."""
         self.planned.extend(names)
         self._write(lambda journal: journal.plan(list(names), device, left_out))
 
     def start(self, name: str) -> None:
-        """Says that a test starts now."""
+        """Records the start of a test."""
         self._write(lambda journal: journal.start(name))
 
     def end(self, entry: JournalEntry) -> None:
-        """Takes the entry of a test that has ended."""
+        """Records a test that has ended."""
         entry = replace(entry, notes=tuple(dict.fromkeys((*self._marks, *entry.notes))))
         self.entries.append(entry)
         self._write(lambda journal: journal.end(entry))
 
     def interrupt(self, name: str, report: str, detail: str) -> None:
-        """Takes where a test stood when the run was interrupted.
+        """Records where a test stood when the run was interrupted.
 
         Args:
             report: the report over its ranks; "" where there is none.
@@ -67,7 +64,7 @@ class TestLog:
         self._write(lambda journal: journal.interrupt(entry))
 
     def finish(self) -> None:
-        """Says that nothing more will come."""
+        """Records the end of the run."""
         self._write(lambda journal: journal.finish())
 
     def _write(self, write: Callable[[Journal], None]) -> None:
@@ -76,7 +73,7 @@ class TestLog:
         try:
             write(self._journal)
         except OSError as error:
-            raise LogError(f"cannot write the journal {self._journal.path}: {error.strerror}") from None
+            raise UsageError(f"cannot write the journal {self._journal.path}: {error.strerror}") from None
 
     @property
     def has_failures(self) -> bool:

@@ -41,7 +41,7 @@ RANK_OUTPUT, TEST_OUTPUT = 16_384, 262_144
 
 def records_of(test: unittest.TestCase | None) -> tuple[RankRecord, ...]:
     """The records that a test case of several processes keeps of its ranks; empty for a test without ranks."""
-    return tuple(vars(test).get("_rank_records", ())) if test is not None else ()  # no question for torch's class
+    return tuple(vars(test).get("_rank_records", ())) if test is not None else ()  # `getattr` could make a graft
 
 
 def rank_records(outcomes: Sequence[RankOutcome], started: Sequence[float]) -> tuple[RankRecord, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +14,26 @@ import expecttest
 
 from torch_testing_shim._shared.hardware import add_hardware_option
 from torch_testing_shim._shared.journal import Journal
-from torch_testing_shim._shared.setting_options import add_setting_options, take_settings
-from torch_testing_shim._shared.settings import DEFAULTS, Settings, as_variables
+from torch_testing_shim._shared.settings import DEFAULTS, Settings, add_setting_options, as_variables, take_settings
 from torch_testing_shim._shared.values import as_argument, whole_number
 
 DEFAULT_REPORT_FOLDER = "test-reports"
 
 
+class UsageError(ValueError):
+    """The run cannot be done as it was asked for; the message is one sentence for each problem, one a line."""
+
+
 @dataclass(frozen=True)
 class ProgramOptions:
-    """The options of a test file.
+    """The options of a test file, as the help of its parser describes them.
 
     Attributes:
-        names: "Class" or "Class.method"; empty for all.
-        excluded: "Class" or "Class.method": what is left out of the chosen tests.
-        patterns: unittest's -k.
+        names, excluded: "Class" or "Class.method"; no names for all tests.
         hw_classification: names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
         verbosity: 0 quiet, 1 normal, 2 a line per test.
-        failfast, buffer: as unittest's -f, -b.
-        settings: what the options set, here and in child processes (see `setting_options`), all else at its default.
-        discover: only print the names of the tests.
-        repeat: how many times to run, until one fails.
-        subprocess: every test in a process of its own.
-        run_parallel: in how many processes to run at once.
-        use_pytest: let pytest run the tests.
+        settings: what the options set, here and in child processes (see `settings`), all else at its default.
         save_xml: path of the JUnit report, or None.
-        accept: rewrite expected output with what comes out.
     """
 
     names: tuple[str, ...] = ()
@@ -75,23 +69,10 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
     )
     if len(ways) > 1:
         parser.error(" and ".join(f"--{way.replace('_', '-')}" for way in ways) + " cannot be combined")
-    return ProgramOptions(
-        names=tuple(found.names),
-        excluded=tuple(found.exclude_test),
-        patterns=tuple(found.k),
-        hw_classification=tuple(dict.fromkeys(found.hw_classification)),
-        verbosity=found.verbosity,
-        failfast=found.failfast,
-        buffer=found.buffer,
-        settings=take_settings(vars(found), in_runner=False),
-        discover=found.discover_tests,
-        repeat=found.repeat,
-        subprocess=found.subprocess,
-        run_parallel=found.run_parallel,
-        use_pytest=found.use_pytest,
-        save_xml=_report_path(found.save_xml, script),
-        accept=found.accept,
-    )
+    given = {**vars(found), "save_xml": _report_path(found.save_xml, script)}
+    chosen = {each.name: given[each.name] for each in fields(ProgramOptions) if each.name != "settings"}
+    lists = {name: tuple(dict.fromkeys(value)) for name, value in chosen.items() if isinstance(value, list)}
+    return ProgramOptions(**{**chosen, **lists}, settings=take_settings(given, in_runner=False))
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -101,6 +82,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("names", nargs="*", metavar="Class[.method]", help="run only these")
     add(
         "-k",
+        dest="patterns",
         action="append",
         default=[],
         metavar="PATTERN",
@@ -115,14 +97,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add_setting_options(group, in_runner=False)
     add_hardware_option(group.add_argument)
     harness = group.add_argument
-    harness("--discover-tests", action="store_true", help="print the names of the tests and run none")
+    harness("--discover-tests", dest="discover", action="store_true", help="print the names of the tests and run none")
     harness("--repeat", type=count, default=1, metavar="N", help="run N times, until a run fails")
     harness("--subprocess", action="store_true", help="run each test in a process of its own")
     harness("--run-parallel", type=count, default=1, metavar="N", help="share the tests out to N processes")
     harness("--use-pytest", action="store_true", help="let pytest run the tests")
     harness("--save-xml", nargs="?", const=DEFAULT_REPORT_FOLDER, metavar="PATH", help="write a JUnit report")
     harness("--accept", action="store_true", help="rewrite expected output with what comes out")
-    leave_out: dict[str, Any] = {"action": "append", "default": [], "metavar": "Class[.method]"}
+    leave_out: dict[str, Any] = {"dest": "excluded", "action": "append", "default": [], "metavar": "Class[.method]"}
     parser.add_argument_group("our own").add_argument("--exclude-test", help="leave out (repeatable)", **leave_out)
     return parser
 

@@ -1,4 +1,4 @@
-"""A plugin of pytest that turns its reports into entries of the log. Imported under pytest alone.
+"""Tests run by pytest: `--use-pytest`, and plugins that turn its reports into entries of the log. Imports pytest.
 
 ReportDetails   in the process that runs a test: puts into each report what only that process knows
 PytestJournal   in the process that the user has started, which under pytest-xdist is another: reads the reports
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from torch_testing_shim._program.interrupts import without_the_handler
 from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, Event, RunningTest, TestLog, headline, interrupt_report
 from torch_testing_shim._program.notes import notes_of, records_of
+from torch_testing_shim._program.options import ProgramOptions
 from torch_testing_shim._shared.journal import RankRecord, TestStatus
 
 #: The attribute of a report that holds the details. pytest-xdist passes it on where it is made of plain values.
@@ -77,7 +78,7 @@ class PytestJournal:
         names: the names of tests by pytest's own, where they are not `name_of_node`'s.
 
     Attributes:
-        interrupt: what the user stopped the run by; None where he did not.
+        interrupt: the interrupt by which the user stopped the run, or None.
     """
 
     def __init__(self, log: TestLog, names: dict[str, str] | None = None) -> None:
@@ -166,3 +167,44 @@ def _last_error(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     marked = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")]
     return next(iter([*marked[-1:], *lines[-1:]]), "")
+
+
+def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, log: TestLog) -> None:
+    """Has pytest run tests of a file: `--use-pytest`.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the run.
+    """
+    selection = _Selection(names)
+    journal = PytestJournal(log, selection.names)
+    pytest.main([*_flags(options), script], plugins=[selection, ReportDetails(), journal])
+    if journal.interrupt is not None:
+        raise journal.interrupt
+
+
+def _flags(options: ProgramOptions) -> list[str]:
+    flags = {
+        "-x": options.failfast,
+        "--showlocals": options.settings.showlocals,
+        "-q": options.verbosity == 0,
+        "-v": options.verbosity == 2,
+    }
+    return [flag for flag, is_set in flags.items() if is_set]
+
+
+class _Selection:
+    """A pytest plugin that leaves out what unittest would not run, and what the user did not select.
+
+    Attributes:
+        names: the names of tests, by pytest's own.
+    """
+
+    def __init__(self, wanted: Sequence[str]) -> None:
+        self.names: dict[str, str] = {}
+        self._wanted = frozenset(wanted)
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        for item in items:
+            if getattr(item, "cls", None) is not None:
+                self.names[item.nodeid] = f"{item.cls.__qualname__}.{item.name}"
+        items[:] = [item for item in items if self.names.get(item.nodeid) in self._wanted]

@@ -1,4 +1,4 @@
-"""The tests of a module, their names, and the choice among them by a command line."""
+"""The tests of a module, their names, and the choice among them by a command line and a skip list."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import sys
 import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+from torch_testing_shim._program.options import UsageError
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
 
-SUGGESTIONS = 3
-
-
-class SelectionError(ValueError):
-    """A name on the command line does not exist, or a pattern cannot be read; the message is one sentence for each."""
+_SUGGESTIONS = 3
 
 
 def class_name(test: unittest.TestCase) -> str:
@@ -93,7 +91,7 @@ def select(
         excluded: names, as above.
 
     Raises:
-        SelectionError: a name is neither a test's nor a class's, or a pattern cannot be read.
+        UsageError: a name is neither a test's nor a class's, or a pattern cannot be read.
     """
     wanted = [_without_module(name, tests) for name in names]
     unwanted = [_without_module(name, tests) for name in excluded]
@@ -101,10 +99,29 @@ def select(
     try:
         matchers = [read_keyword(pattern) for pattern in patterns]
     except KeywordError as error:
-        raise SelectionError(str(error)) from None
+        raise UsageError(str(error)) from None
     is_wanted, is_unwanted = _naming(wanted, tests), _naming(unwanted, tests)
     named = [test for test in tests if not wanted or is_wanted(test)]
     return [test for test in named if _matches(test, matchers) and not is_unwanted(test)]
+
+
+def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[str, str]:
+    """The tests among `names` to skip on a device type, each with its reason.
+
+    Args:
+        path: the skip list (see `_shared.expectations`); None where there is none.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    if path is None:
+        return {}
+    from torch_testing_shim._shared.expectations import reasons_to_skip  # here: few runs have a skip list
+
+    try:
+        return reasons_to_skip(path, names, device)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"cannot read which tests to skip from {path}: {error}") from None
 
 
 def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
@@ -138,8 +155,8 @@ def _check(wanted: Sequence[str], tests: Sequence[unittest.TestCase]) -> None:
     problems = []
     for name in wanted:
         if name not in known and not any(one.startswith(f"{name}.") for one in known):
-            nearest = difflib.get_close_matches(name, known, SUGGESTIONS)
+            nearest = difflib.get_close_matches(name, known, _SUGGESTIONS)
             hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
             problems.append(f"there is no test {name!r}{hint}")
     if problems:
-        raise SelectionError("\n".join(problems))
+        raise UsageError("\n".join(problems))

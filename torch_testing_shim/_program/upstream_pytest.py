@@ -1,7 +1,7 @@
 """`python -m torch_testing_shim --pytest [ARGUMENT ...]`: pytest, with PyTorch's harness served from this package.
 
 The module itself is a plugin of pytest, which imports it before any `conftest.py`, in pytest-xdist's workers too, and
-so the redirect is in place by then. Its options are those of `run_test.py` that pytest has in no such form. Where
+so the redirect is in place by then. Its options are those of `run_test.py` for which pytest has none. Where
 run_test.py has started the process, each test has its entry in the journal. PYTEST_DONT_REWRITE: a warm interpreter has
 imported this module before pytest wants to.
 """
@@ -19,9 +19,9 @@ from torch_testing_shim._engine.devices import DeviceError, checked_device
 from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
 from torch_testing_shim._program.interrupts import Interrupts, end_what_is_left
 from torch_testing_shim._program.log import TestLog
-from torch_testing_shim._program.options import take_expectations, take_journal
+from torch_testing_shim._program.options import UsageError, take_expectations, take_journal
 from torch_testing_shim._program.pytest_journal import PytestJournal, ReportDetails, name_of_node
-from torch_testing_shim._program.skipped_tests import SkipListError, tests_to_skip
+from torch_testing_shim._program.selection import tests_to_skip
 from torch_testing_shim._program.upstream_file import serve_under_pytest
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
@@ -32,7 +32,7 @@ from torch_testing_shim._shared.standard_streams import open_standard_streams
 from torch_testing_shim._skips.lists import TestListError, check_test_lists
 
 PLUGINS = ("torch_testing_shim._program.upstream_pytest", "torch_testing_shim.pytest_plugin")
-_USAGE_ERRORS = (SettingsError, TestListError, SkipListError, DeviceError, LaunchError)
+_USAGE_ERRORS = (UsageError, SettingsError, TestListError, DeviceError, LaunchError)
 
 
 def run_pytest(arguments: Sequence[str]) -> int:
@@ -112,7 +112,7 @@ class RunJournal(PytestJournal):
             self._plan.plan([*self._uncollected, *map(name_of_node, ids)], self._device)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # which is as if it had not begun
+        if self.interrupt is None and exitstatus != pytest.ExitCode.USAGE_ERROR:  # after which nothing has begun
             self._plan.finish()
 
 

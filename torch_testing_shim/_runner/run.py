@@ -13,7 +13,7 @@ from torch_testing_shim._shared.owned_folders import make_folder, remove_folder
 from torch_testing_shim._shared.settings import read_temporary_folder
 
 from .cli.options import Options
-from .expectations.judgement import NothingExpected, RunJudgement
+from .expectations.judgement import RunJudgement
 from .history.failed_tests import begin_failed_list, failed_lines, write_failed_list
 from .history.tree_history import History
 from .plan.selection import FileSelection
@@ -24,18 +24,11 @@ from .process.stop import StopRequest
 from .report.session import RunReports
 from .report.wording import skip_reasons, slowest_tests
 from .result import RunSummary
-from .usage_error import UsageError
+from .usage_error import UsageError, extra_for
 
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
-    """Run the files with their reports and return the exit status.
-
-    Args:
-        selected: the files, in order.
-        options: the command line.
-        tree: the tree that they lie in.
-        history: the history of earlier runs; it is brought up to date.
-        stop: the user's wish to stop.
+    """Run the files in order, with their reports, and bring the history up to date; return the exit status.
 
     Raises:
         UsageError: the run cannot get something that it needs.
@@ -45,11 +38,10 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
         begin_failed_list(options.write_failed)
     if options.coverage:
         begin_coverage(tree.reports)
-    recorded = history.recorded(selected)
-    reports = RunReports(options, tree, recorded.seconds)
-    plan = RunPlan(selected, tree, options, recorded, judged, reports.finish_file)
-    with _scratch_folder() as scratch, reports:
-        summary = run_all(plan, scratch=scratch, stop=stop, report=reports.display, say=partial(_note, options.program))
+    reports = RunReports(options, tree, history.times.expected(selected))
+    plan = RunPlan(selected, tree, options, history.times, judged, reports.finish_file)
+    with _scratch_folder() as scratch, reports.display as display:
+        summary = run_all(plan, scratch=scratch, stop=stop, report=display, say=partial(_note, options.program))
     summary = dataclasses.replace(summary, fails_if_all_skipped=options.fail_if_all_skipped)
     summary, changes = judged.conclude(summary, reports.finish_file)
     if options.write_failed is not None:
@@ -61,11 +53,9 @@ def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history
 
 def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) -> RunJudgement:
     if options.expectations is None:
-        return NothingExpected()
-    try:
+        return RunJudgement()
+    with extra_for("--expectations needs"):
         from .expectations.judged_run import JudgedRun, what_is_listed
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--expectations needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return JudgedRun(options, what_is_listed(tree, selected, _whole_files(selected, options)))
 
 

@@ -2,9 +2,8 @@
 
 Settings:
 
-    settings            the one reader of the environment: the table of settings, and what it says of a run
-    setting_rows        the declaration of one setting: variable, reader, default, meaning, option
-    setting_options     the options that set settings, for test files and for run_test.py
+    settings            the one reader of the environment; the options that set settings
+    setting_rows        the table of settings: variable, meaning, reader, default, option
     values              values given as text, in a variable or on a command line
     hardware            `hw_classification` of test classes, and the choice of tests by it
     device_map          the device that stands for another in a run: `cuda=cpu`
@@ -21,6 +20,7 @@ What a run leaves:
 
     journal             one JSON line as each test starts and as it ends
     journal_reading     reads journals, also torn ones and those that are still being written
+    records             dataclasses from records that nobody has checked
     repeated_frames     folds the frames of a recursion in the text of a traceback
     expectations        the tests that are expected not to pass, and the skip list
     expectation_ids     ids of tests in an expectations file

@@ -16,13 +16,7 @@ SIMULATED_DEVICES = 8
 
 @dataclass(frozen=True)
 class DeviceMap:
-    """A mapped device type: tests ask for `source` and get `target`.
-
-    Attributes:
-        source: the device type that tests name, "cuda".
-        target: the device type that they get, "cpu".
-        count: how many devices of type `source` tests count.
-    """
+    """A mapped device type: tests ask for `source`, "cuda", of which they count `count`, and get `target`, "cpu"."""
 
     source: str
     target: str
@@ -43,10 +37,10 @@ def shared_mark(ranks: int, count: int, device_type: str) -> str:
 
 
 def parse_device_map(text: str) -> DeviceMap:
-    """Reads "cuda=cpu".
+    """Read "cuda=cpu".
 
     Raises:
-        ValueError: it is none; the message is one sentence.
+        ValueError: it is no such text; the message is one sentence.
     """
     source, equals, target = text.partition("=")
     if not equals or not source.isidentifier() or not target.isidentifier():

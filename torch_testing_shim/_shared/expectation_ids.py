@@ -58,10 +58,10 @@ class TestPattern:
 
 
 def read_id(text: str) -> TestPattern:
-    """Reads an id.
+    """Read an id.
 
     Raises:
-        ValueError: it is none; the message says what is wrong, in a few words.
+        ValueError: it is not one; the message says what is wrong, in a few words.
     """
     file, separator, rest = text.partition("::")
     test = dotted(rest)
@@ -89,7 +89,7 @@ def glob_as_regex(glob: str) -> re.Pattern[str]:
     """The regular expression of a glob.
 
     Raises:
-        ValueError: its braces do not close, or a set of characters is none.
+        ValueError: its braces do not close, or it holds no valid set of characters.
     """
     depth, made = 0, []
     for token in _TOKEN.findall(glob):

@@ -66,11 +66,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class FileExpectations:
-    """The entries that are about one file.
-
-    Attributes:
-        entries: them, in their order.
-    """
+    """The entries that are about one file, in their order."""
 
     entries: tuple[Expectation, ...] = ()
     _exact: dict[str, list[Expectation]] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -93,11 +89,7 @@ class FileExpectations:
 
 
 class Expectations:
-    """All entries that hold with the version of torch in use.
-
-    Args:
-        entries: them, in the file's order.
-    """
+    """All entries that hold with the version of torch in use, in the file's order."""
 
     def __init__(self, entries: Iterable[Expectation] = ()) -> None:
         self.entries = tuple(entries)
@@ -115,7 +107,7 @@ class Expectations:
 
 
 def write_skip_list(expectations: FileExpectations, path: Path) -> bool:
-    """Writes the entries to `path` if one of them skips tests; returns whether it has.
+    """Write the entries to `path` if one of them skips tests; return whether one does.
 
     Raises:
         OSError: it cannot be written.

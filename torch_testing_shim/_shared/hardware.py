@@ -44,8 +44,7 @@ class HardwareChoice(Generic[Item]):
     """The result of a choice by hardware.
 
     Attributes:
-        names: the names that were asked for.
-        chosen: the items of classes that say one of them.
+        chosen: the items of classes that say one of the names that were asked for.
         otherwise: the items of classes that say another.
         unclassified: the items of classes that say nothing, and of no class.
     """
@@ -67,7 +66,7 @@ class HardwareChoice(Generic[Item]):
 
 
 def add_hardware_option(add: Callable[..., Any]) -> None:
-    """Adds `--hw-classification` to a command line; `add` is argparse's `add_argument` or pytest's `addoption`."""
+    """Add `--hw-classification` to a command line; `add` is argparse's `add_argument` or pytest's `addoption`."""
     values: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "type": str.upper, "choices": HARDWARE}
     says = f"hw_classification = {', '.join(HARDWARE[:-1])} or {HARDWARE[-1]}"
     add("--hw-classification", metavar="NAME", help=f"run only tests of classes that say {says}", **values)
@@ -91,14 +90,10 @@ def get_hw_classification(test_case_cls: type) -> HardwareClassification | None:
 def choose_by_hardware(
     items: Iterable[Item], names: Collection[str], class_of: Callable[[Item], type | None]
 ) -> HardwareChoice[Item]:
-    """Sorts items by what their classes say.
-
-    Args:
-        names: names of members of `HardwareClassification`.
-        class_of: an item's class, or None where it has none.
+    """Sort items by what their classes say: `names` are names of members of `HardwareClassification`.
 
     Raises:
-        HardwareError: a class says something that is none of the members.
+        HardwareError: a class says something else than one of the members.
     """
     chosen: list[Item] = []
     otherwise: list[Item] = []
@@ -117,7 +112,7 @@ def filter_by_hw_classification(
     *,
     on_match: Callable[[Any], None],
 ) -> None:
-    """Calls `on_match` with each item whose class says one of `requirement`, and prints how many were left out
+    """Call `on_match` with each item whose class says one of `requirement`, and print how many were left out
     (upstream's name, torch 2.14; PyTorch's conftest calls it)."""
     wanted = [each.name for each in HardwareClassification if each in requirement]
     choice = choose_by_hardware(items, wanted, get_class)

@@ -55,7 +55,6 @@ class RankRecord:
     """The end of one rank of a test.
 
     Attributes:
-        rank: the rank.
         status: how it ended, in one word: "passed", "skipped", "failed", "errored", "died", "hung", ...
         pid: its process id; 0 where it is not known.
         started_at: when it was started, in seconds since the epoch.
@@ -81,7 +80,6 @@ class JournalEntry:
 
     Attributes:
         test: "Class.method" (a nested class is "Outer.Inner.method").
-        status: how it ended.
         seconds: wall time, set-up and tear-down included.
         reason: one line: the skip reason or the headline of the failure; empty for a pass.
         detail: the whole report of a failure, as printed; empty otherwise.
@@ -132,17 +130,17 @@ class Journal:
     path: str | os.PathLike[str]
 
     def plan(self, tests: list[str], device: str = "", left_out: int = 0) -> None:
-        """Says which tests are to run, on which device type, and how many `--hw-classification` has left out. More
+        """Write which tests are to run, on which device type, and how many `--hw-classification` has left out. More
         calls add to it."""
         more = {name: value for name, value in (("device", device), ("left_out", left_out)) if value}
         self._append({"event": "plan", "tests": tests, **more})
 
     def start(self, test: str) -> None:
-        """Says that `test` starts now."""
+        """Write that `test` starts now."""
         self._append({"event": "start", "test": test})
 
     def end(self, entry: JournalEntry) -> None:
-        """Says how a test ended."""
+        """Write how a test ended."""
         self._append(
             {
                 "event": "end",
@@ -158,11 +156,11 @@ class Journal:
         )
 
     def interrupt(self, entry: JournalEntry) -> None:
-        """Says where a test stood when the run was interrupted; it has not ended."""
+        """Write where a test stood when the run was interrupted; it has not ended."""
         self._append({"event": "interrupt", "test": entry.test, "reason": entry.reason, "detail": entry.detail})
 
     def finish(self) -> None:
-        """Says that all that was to run has run."""
+        """Write that all that was to run has run."""
         self._append({"event": "finish"})
 
     def _append(self, record: dict[str, object]) -> None:

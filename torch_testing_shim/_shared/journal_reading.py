@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._shared.records import read_record
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class JournalNews:
 class _Reading:
     planned: list[str] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
-    running: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     is_finished: bool = False
     broken_lines: int = 0
     device: str = ""
@@ -43,7 +44,7 @@ class _Reading:
     left_out: int = 0
 
     def take_line(self, line: bytes) -> None:
-        """Takes a line, or counts it as broken; an empty one says nothing."""
+        """Take a line, or count it as broken; an empty one says nothing."""
         if not line:
             return
         try:
@@ -52,77 +53,40 @@ class _Reading:
             self.broken_lines += 1
 
     def contents(self) -> JournalContents:
-        return JournalContents(
-            tuple(self.planned),
-            tuple(self.entries),
-            tuple(self.running),
-            self.is_finished,
-            self.broken_lines,
-            self.device,
-            tuple(self.interrupted),
-            self.left_out,
-        )
+        read: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            read[name] = tuple(value) if isinstance(value, list) else value
+        return JournalContents(**read)
 
-    def _take(self, record: dict[str, object]) -> None:
+    def _take(self, record: dict[str, Any]) -> None:
         event = record["event"]
         if event == "plan":
-            self.planned.extend(str(test) for test in record["tests"])  # type: ignore[attr-defined]
+            self.planned.extend(str(test) for test in record["tests"])
             self.device = str(record.get("device", self.device))
-            self.left_out += int(_number(record.get("left_out", 0)))
+            self.left_out += int(record.get("left_out", 0))
         elif event == "start":
-            self.running.append(str(record["test"]))
+            self.unfinished.append(str(record["test"]))
         elif event == "end":
             entry = _entry(record)
             self.entries.append(entry)
-            if entry.test in self.running:
-                self.running.remove(entry.test)
+            if entry.test in self.unfinished:
+                self.unfinished.remove(entry.test)
         elif event == "interrupt":
-            test, reason, detail = (str(record[name]) for name in ("test", "reason", "detail"))
-            self.interrupted.append(JournalEntry(test, TestStatus.ERROR, 0.0, reason, detail))
+            self.interrupted.append(read_record(JournalEntry, record, status=TestStatus.ERROR, seconds=0.0))
         elif event == "finish":
             self.is_finished = True
         else:
             raise ValueError(event)
 
 
-def _entry(record: dict[str, object]) -> JournalEntry:
-    return JournalEntry(
-        test=str(record["test"]),
+def _entry(record: dict[str, Any]) -> JournalEntry:
+    return read_record(
+        JournalEntry,
+        record,
         status=TestStatus(record["status"]),
-        seconds=_number(record["seconds"]),
-        reason=str(record["reason"]),
-        detail=str(record["detail"]),
-        started_at=_number(record.get("started_at", 0.0)),
-        ranks=tuple(_rank_record(rank) for rank in record.get("ranks", ())),  # type: ignore[attr-defined]
-        notes=tuple(str(note) for note in record.get("notes", ())),  # type: ignore[attr-defined]
+        ranks=tuple(read_record(RankRecord, rank) for rank in record.get("ranks", ())),
+        notes=tuple(str(note) for note in record.get("notes", ())),
     )
-
-
-def _rank_record(record: dict[str, object]) -> RankRecord:
-    """Takes nothing on trust: a value of another type makes the line a broken one.
-
-    Raises:
-        KeyError, TypeError, ValueError: this is not the record of a rank.
-    """
-    made = RankRecord(**record)  # type: ignore[arg-type]
-    if not all(isinstance(text, str) for text in (made.status, made.headline, made.output)):
-        raise TypeError(record)
-    for value in (made.rank, made.pid, made.started_at, made.seconds, made.exit_code or 0):
-        _number(value)
-    return made
-
-
-def _number(value: object) -> float:
-    """A finite number, as reports can draw it.
-
-    Raises:
-        TypeError, ValueError, OverflowError: it is none.
-    """
-    if not isinstance(value, int | float):
-        raise TypeError(value)
-    if not math.isfinite(value):
-        raise ValueError(value)
-    return float(value)
 
 
 class JournalReader:
@@ -143,7 +107,7 @@ class JournalReader:
         self._passed_on = 0  # how many entries have been passed on
 
     def close(self) -> None:
-        """Closes the file; what was read stays."""
+        """Close the file; what was read stays."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -166,11 +130,11 @@ class JournalReader:
     def _news(self) -> JournalNews:
         reading = self._reading
         new, self._passed_on = tuple(reading.entries[self._passed_on :]), len(reading.entries)
-        now = reading.running[-1] if reading.running else ""
+        now = reading.unfinished[-1] if reading.unfinished else ""
         return JournalNews(new, self._passed_on, len(reading.planned), now, reading.device)
 
     def _read(self) -> bool:
-        """Takes the whole lines that are new; True where anything is."""
+        """Take the whole lines that are new; True where anything is."""
         try:
             found = os.stat(self._path)
         except OSError:
@@ -206,8 +170,8 @@ class JournalReader:
 
 
 def read_journal(path: str | os.PathLike[str]) -> JournalContents:
-    """Reads a journal, also a torn one. A file that is not there is an empty journal; lines that are no journal
-    lines are counted in `broken_lines`, and the others still count."""
+    """Read a journal, also a torn one. A file that is not there is an empty journal. Lines that are no journal lines
+    are counted in `broken_lines`, and the others still count."""
     with closing(JournalReader(path)) as reader:
         reader.read_to_end()
         return reader.contents()

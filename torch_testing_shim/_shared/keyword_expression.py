@@ -37,7 +37,7 @@ def read_keyword(text: str) -> Matcher:
 
 
 class _Reader:
-    """Reads an expression from left to right; each method reads what it is called after and returns its matcher."""
+    """Reads an expression from left to right. Each method reads the part that its name says and returns its matcher."""
 
     def __init__(self, text: str) -> None:
         self._text = text

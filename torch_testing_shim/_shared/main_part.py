@@ -47,7 +47,7 @@ class MainPart:
 
 
 def read_main_part(source: bytes) -> MainPart:
-    """Reads a file's source; of one that is no Python there is nothing to say but by running it."""
+    """Read a file's source; of one that is not Python there is nothing to say but by running it."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):

@@ -32,7 +32,7 @@ _OWN: set[tuple[int, Path]] = set()
 
 
 def make_folder(place: str | None) -> Path:
-    """Makes a private folder, readable by its owner alone. The first time in a place, stale ones are removed there.
+    """Make a private folder, readable by its owner alone. The first time in a place, stale ones are removed there.
 
     Args:
         place: the folder to make it in; None for the system's temporary folder.
@@ -54,8 +54,8 @@ def make_folder(place: str | None) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes the folder and all in it, also what a test has made read-only; the stamp last, so that the next run can
-    go on where this one is killed."""
+    """Remove the folder and all in it, also what a test has made read-only; the stamp last, so that the next run can go
+    on where this one is killed."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name != STAMP:
@@ -68,14 +68,14 @@ def remove_folder(folder: Path) -> None:
 
 
 def remove_own_folders() -> None:
-    """Removes the folders of this process that are still there, for its end by force."""
+    """Remove the folders of this process that are still there, for its end by force."""
     for pid, folder in tuple(_OWN):
         if pid == os.getpid():
             remove_folder(folder)
 
 
 def remove_stale(place: str) -> None:
-    """Removes the folders in `place` that are this user's and whose owner is dead. Two processes may do it at once:
+    """Remove the folders in `place` that are this user's and whose owner is dead. Two processes may do it at once:
     what one has removed, the other passes over."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
@@ -104,7 +104,7 @@ def _is_stale(folder: str) -> bool:
 
 
 def _remove(path: str) -> None:
-    """Removes a file, a link or a folder with all in it, as far as it can be done."""
+    """Remove a file, a link or a folder with all in it, as far as it can be done."""
 
     def unlock(function: object, path: str, _: object) -> None:
         with suppress(OSError):

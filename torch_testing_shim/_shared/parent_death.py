@@ -15,7 +15,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def signal_on_parent_death(parent_pid: int, number: signal.Signals) -> None:
-    """Has the kernel send signal `number` to this process when its parent, `parent_pid`, dies. Linux only; nothing
+    """Have the kernel send signal `number` to this process when its parent, `parent_pid`, dies. Linux only; nothing
     happens elsewhere. If the parent is dead already, the signal comes now."""
     if sys.platform != "linux":
         return
@@ -34,7 +34,7 @@ def die_with_this_process() -> Callable[[], None] | None:
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of its descendants' orphans, so that it can end them. Linux only."""
+    """Make this process the parent of its descendants' orphans, so that it can end them. Linux only."""
     if sys.platform == "linux":
         _prctl()(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -16,11 +16,8 @@ NOT_HANDED_ON = frozenset("ixhV?")
 
 
 def interpreter_flags(command: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The options between `python` and what it runs, one by one: "-bb" as "-b", "-b".
-
-    Args:
-        command: a whole command line; by default the one that this process was started with.
-    """
+    """The options between `python` and the program of a whole command line, one by one: "-bb" as "-b", "-b". By default
+    those of this process."""
     return tuple(_flags(iter((sys.orig_argv if command is None else command)[1:])))
 
 

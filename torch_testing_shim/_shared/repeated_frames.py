@@ -31,7 +31,7 @@ class _Block:
 
 
 def fold_repeated_frames(text: str) -> str:
-    """Returns the text with one cycle of a recursion in place of more than three that follow each other, and a line
+    """Return the text with one cycle of a recursion in place of more than three that follow each other, and a line
     that says how many frames repeated how often. All other lines stay as they are."""
     if len(lines := text.split("\n")) <= _SHOWN_REPEATS:
         return text

@@ -7,7 +7,6 @@ import inspect
 import os
 import shlex
 import sys
-import unittest
 from collections.abc import Iterator
 
 from torch_testing_shim._shared.python_command import interpreter_arguments, pytest_arguments
@@ -20,13 +19,8 @@ RERUN_HEADING = "To run this test again:"
 
 
 def repro_command(test_class: type, method_name: str, settings: Settings, *, is_pytests: bool = False) -> str | None:
-    """The command that runs one test again with the same settings; None where no command can, or the user wants none.
-
-    The path is relative where the test file lies below the working folder.
-
-    Args:
-        is_pytests: pytest runs the test.
-    """
+    """The command that runs one test again, by pytest where the test `is_pytests`, with the same settings; None where
+    no command can, or the user wants none. The path is relative where the test file lies below the working folder."""
     if "<locals>" in test_class.__qualname__ or not settings.print_repro:
         return None
     try:
@@ -52,10 +46,12 @@ def _relative(path: str) -> str:
 
 @contextlib.contextmanager
 def repro_on_failure(command: str | None) -> Iterator[None]:
-    """Has an exception that leaves the body say how to run the test again."""
+    """Add to an exception that leaves the body how to run the test again."""
+    from unittest import SkipTest  # here, since the runner's --list is quick without unittest
+
     try:
         yield
-    except unittest.SkipTest:
+    except SkipTest:
         raise
     except Exception as error:
         if command is not None:

@@ -15,8 +15,8 @@ STACK_REQUEST = signal.SIGURG
 
 
 def answer_stack_requests() -> None:
-    """From now on this process prints its stacks to what is its standard error now, whatever becomes of `sys.stderr`;
-    unless it has a handler of its own for the signal, or no standard error."""
+    """Have this process print its stacks, when it is asked, to what is its standard error now, whatever becomes of
+    `sys.stderr`; unless it has a handler of its own for the signal, or no standard error."""
     if signal.getsignal(STACK_REQUEST) != signal.SIG_DFL or sys.__stderr__ is None:
         return
     descriptor = os.dup(sys.__stderr__.fileno())  # for good, as faulthandler needs it: pytest puts files in 2's place

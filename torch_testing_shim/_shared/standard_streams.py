@@ -9,11 +9,11 @@ import sys
 
 @functools.cache
 def open_standard_streams() -> None:
-    """Opens the standard streams that this process was started without, for nothing; at the first call alone, since
-    what a test closes stays closed.
+    """Open the standard streams that this process was started without, on the null device; only at the first call,
+    since what a test closes stays closed.
 
-    A file that is opened next would else get the number of a closed descriptor, and with it what others print; and much
-    that prints asks for a stream.
+    Without it, the next file that is opened would get the number of a closed descriptor, and with it what others print;
+    and much code that prints asks for a stream.
     """
     for number in (0, 1, 2):
         try:

@@ -29,34 +29,9 @@ from torch_testing_shim._skips.flags import (
     settings_or_default,
 )
 
-__all__ = [
-    "import_transformers_or_skip",
-    "lazy_skip_if",
-    "requires_accelerator",
-    "requires_cuda",
-    "requires_multicast_support",
-    "requires_multigpu",
-    "requires_nccl_shrink",
-    "requires_nccl_version",
-    "serialTest",
-    "skipIfRocm",
-    "skipIfTorchDynamo",
-    "skip_but_pass_in_sandcastle",
-    "skip_but_pass_in_sandcastle_if",
-    "skip_if_pytest",
-    "skip_if_rocm",
-    "skip_if_rocm_arch_multiprocess",
-    "skip_if_rocm_multiprocess",
-    "skip_if_rocm_ver_lessthan_multiprocess",
-    "skip_if_win32",
-    "slowTest",
-    "slowTestIf",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Item = TypeVar("Item", bound=Callable[..., Any])  # a test method or a class of tests
-Decorator = Callable[[Item], Item]
 
 #: The attribute that `slowTest` sets on a test method; upstream's name.
 SLOW_MARK = "slow_test"

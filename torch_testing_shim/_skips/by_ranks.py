@@ -17,27 +17,6 @@ from torch_testing_shim._engine.devices import DeviceError, accelerator_in_use, 
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.conditions import on_cpu_where, skip_where
 
-__all__ = [
-    "at_least_x_gpu",
-    "get_required_world_size",
-    "missing_backend",
-    "missing_device",
-    "nccl_skip_if_lt_x_gpu",
-    "require_n_gpus_for_nccl_backend",
-    "requires_accelerator_dist_backend",
-    "requires_ddp_rank",
-    "requires_gloo",
-    "requires_mpi",
-    "requires_nccl",
-    "requires_ucc",
-    "requires_world_size",
-    "skip_if_lt_x_gpu",
-    "skip_if_no_gpu",
-    "skip_if_odd_worldsize",
-    "skip_if_small_worldsize",
-    "skip_without_backend",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])

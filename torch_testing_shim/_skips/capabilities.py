@@ -20,31 +20,13 @@ from torch_testing_shim._skips.conditions import skip_where
 from torch_testing_shim._skips.flags import IS_WINDOWS, LAZY_FLAGS, TEST_WITH_ROCM, settings_or_default
 from torch_testing_shim._upstream.graft import grafted
 
-__all__ = [
-    "PLATFORM_SUPPORTS_CUDNN_ATTENTION",
-    "PLATFORM_SUPPORTS_FLASH_ATTENTION",
-    "PLATFORM_SUPPORTS_FUSED_ATTENTION",
-    "PLATFORM_SUPPORTS_MEM_EFF_ATTENTION",
-    "Capability",
-    "LazyFlag",
-    "SM80OrLater",
-    "SM89OrLater",
-    "SM90OrLater",
-    "evaluate_platform_supports_symm_mem",
-    "has_multicast_memory",
-    "know_capabilities",
-    "requires_capabilities",
-    "rocm_arch",
-    "sm_is_or_higher_than",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 Answers = Mapping[str, Callable[[], bool]]
 
 #: The oldest cuDNN with attention.
-CUDNN_ATTENTION_VERSION = 90000
+_CUDNN_ATTENTION_VERSION = 90000
 #: Of AMD's GPUs, those with symmetric memory (torch 2.13).
 _ROCM_SYMMETRIC_MEMORY = ("gfx942", "gfx950")
 
@@ -100,7 +82,7 @@ def _has_cudnn_attention() -> bool:
     cudnn: Any = torch.backends.cudnn  # untyped in torch
     if not SM80OrLater or TEST_WITH_ROCM:
         return False
-    return bool((DRIVER.ask(cudnn.version) or 0) >= CUDNN_ATTENTION_VERSION)
+    return bool((DRIVER.ask(cudnn.version) or 0) >= _CUDNN_ATTENTION_VERSION)
 
 
 #: Kernels of attention that an accelerator has (upstream's names, torch 2.13), as torch or its package says; false on

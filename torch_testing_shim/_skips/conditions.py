@@ -12,8 +12,6 @@ import unittest
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-__all__ = ["Condition", "on_cpu_where", "runs_on_cpu", "skip_reason", "skip_where"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Returns why a test cannot run, or None where it can. The argument is the test instance.

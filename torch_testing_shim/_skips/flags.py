@@ -22,8 +22,6 @@ from torch_testing_shim._engine.driver import current_accelerator
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
 from torch_testing_shim._upstream.graft import assigned
 
-__all__ = ["LAZY_FLAGS", "as_assigned", "is_accelerator", "settings_or_default"]
-
 IS_LINUX = sys.platform == "linux"
 IS_WINDOWS = sys.platform == "win32"
 IS_MACOS = sys.platform == "darwin"

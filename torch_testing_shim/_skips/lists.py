@@ -19,8 +19,6 @@ from torch_testing_shim._shared.settings import Settings
 from torch_testing_shim._skips import flags
 from torch_testing_shim._skips.by_machine import SLOW_REASON
 
-__all__ = ["TestListError", "check_test_lists", "reason_not_to_run"]
-
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _ENTRY = re.compile(r"(?P<method>\S+) \((?P<test_class>\S+)\)")

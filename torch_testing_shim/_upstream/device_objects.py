@@ -28,8 +28,9 @@ class TorchCalls:
 
     Stream, Event = SimulatedStream, SimulatedEvent
 
-    def __init__(self, names: DeviceNames) -> None:
+    def __init__(self, names: DeviceNames, current_stream: Callable[..., torch.Stream]) -> None:
         self._names = names
+        self._C__dynamo_utils_get_current_stream = current_stream  # compiled code of torch 2.15 asks it
         self._target = names.devices.target
         self._module = torch.get_device_module
         self._fork_rng = torch.random.fork_rng

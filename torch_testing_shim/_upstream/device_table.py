@@ -58,7 +58,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         _CUDA,
         "is_tf32_supported can_device_access_peer is_current_stream_capturing graphs.is_current_stream_capturing"
-        " graph_annotations.is_available gds.is_available _is_in_bad_fork",
+        " graph_annotations.is_available gds.is_available green_contexts.is_localization_supported _is_in_bad_fork",
         Way.NO,
         "False",
     ),
@@ -148,10 +148,12 @@ TABLE: tuple[Row, ...] = (
         " make_graphed_callables memory_usage power_draw set_per_process_memory_fraction temperature use_mem_pool"
         " utilization gds.GdsFile gds.gds_deregister_buffer gds.gds_register_buffer"
         " graph_annotations.clear_kernel_annotations graph_annotations.get_kernel_annotations"
-        " graph_annotations.mark_kernels graphs.register_graph_capture_end_hook"
+        " graph_annotations.mark_kernels graph_annotations.dump_kernel_py_stacks"
+        " graph_annotations.get_kernel_py_stacks graphs.register_graph_capture_end_hook"
         " graphs.register_graph_capture_start_hook graphs.register_graph_destroy_hook"
         " graphs.register_graph_instantiate_hook graphs.register_graph_replay_end_hook"
-        " graphs.register_graph_replay_start_hook green_contexts.GreenContext nccl.all_gather nccl.all_reduce"
+        " graphs.register_graph_replay_start_hook green_contexts.GreenContext green_contexts.SMPartition"
+        " green_contexts.get_num_locality_domains nccl.all_gather nccl.all_reduce"
         " nccl.broadcast nccl.init_rank nccl.reduce nccl.reduce_scatter nccl.unique_id tunable.enable"
         " tunable.get_cublaslt_requested_algo_count tunable.get_filename tunable.get_max_tuning_duration"
         " tunable.get_max_tuning_iterations tunable.get_results tunable.get_rotating_buffer_size"
@@ -160,7 +162,8 @@ TABLE: tuple[Row, ...] = (
         " tunable.set_cublaslt_requested_algo_count tunable.set_filename tunable.set_max_tuning_duration"
         " tunable.set_max_tuning_iterations tunable.set_numerical_check_tolerances"
         " tunable.set_rotating_buffer_size tunable.tune_gemm_in_file tunable.tuning_enable"
-        " tunable.tuning_is_enabled jiterator._create_jit_fn jiterator._create_multi_output_jit_fn",
+        " tunable.tuning_is_enabled tunable.dynamic_dims_mask tunable.wildcard_fallback_enable"
+        " tunable.wildcard_fallback_is_enabled jiterator._create_jit_fn jiterator._create_multi_output_jit_fn",
         Way.REFUSED,
         _UNKNOWN,
     ),
@@ -181,7 +184,7 @@ TABLE: tuple[Row, ...] = (
         "torch", "device", Way.TORCH, "the other device; an index is kept, and says nothing where devices are compared"
     ),
     Row("torch", "Generator", Way.TORCH, "a generator of the other device"),
-    Row("torch", "Stream Event", Way.OWN, "those of torch.cuda"),
+    Row("torch", "Stream Event _C._dynamo.utils.get_current_stream", Way.OWN, "those of torch.cuda"),
     Row("torch", "get_device_module", Way.OWN, "torch.cuda, for both device types"),
     Row(
         "torch",

@@ -16,6 +16,7 @@ A module that this package has no face for is run as a whole: see `modules`.
 from __future__ import annotations
 
 import importlib
+import inspect
 import marshal
 import sys
 import threading
@@ -36,8 +37,6 @@ from torch_testing_shim._upstream.statements import Statement
 #: after this time the second goes on, and at worst runs a definition again.
 LOCK_SECONDS = 20.0
 _LOCK = threading.RLock()
-#: Modules -> libraries that torch's module imports where they are installed, and that others look for in `sys.modules`.
-_BROUGHT_ALONG = {f"{SHIM}.common_utils": ("pytest",)}
 _NOTHING: Mapping[str, Callable[[], Any]] = MappingProxyType({})
 #: Modules of this package -> names that they answer when they are asked.
 _LAZY: dict[str, Mapping[str, Callable[[], Any]]] = {}
@@ -141,10 +140,11 @@ def graft_of(module: str) -> _Graft:
 
 
 def bring_along(module: str) -> None:
-    """Imports the libraries that torch's module of this name would have imported."""
-    for library in _BROUGHT_ALONG.get(module, ()):
+    """Imports pytest for the module that imports it upstream where it is installed: others look for it in
+    `sys.modules`."""
+    if module == f"{SHIM}.common_utils":
         with suppress(ImportError):
-            importlib.import_module(library)
+            importlib.import_module("pytest")
 
 
 def _below(module: str) -> str:
@@ -191,6 +191,8 @@ class _Graft:
         below = _below(module)
         source = source_file(below)
         self._statements = module_statements(below, source) if source is not None else []
+        if source is not None:  # `inspect` would search all modules for torch's file, for each frame of each stack
+            inspect.modulesbyfile[str(source)] = module
         self._done: set[int] = set()
         self.taken: dict[str, Any] = {}
         self.answered: dict[str, Any] = {}  # the face's answers, which torch's definitions look up

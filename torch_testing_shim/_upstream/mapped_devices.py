@@ -84,10 +84,11 @@ def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
 def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
     """Returns the calls of the table that this torch has and that are replaced, as (owner, name, answer)."""
     simulated, target = SimulatedDevices(names.devices), names.devices.target
+    accelerator = AcceleratorCalls(simulated)
     own: dict[str, Any] = {
         "torch.cuda": DeviceCalls(simulated),
-        "torch.accelerator": AcceleratorCalls(simulated),
-        "torch": TorchCalls(names),
+        "torch.accelerator": accelerator,
+        "torch": TorchCalls(names, accelerator.current_stream),
         "torch.Tensor": TensorCalls(names),
         "torch.cpu": DeviceCalls(simulated),
     }

@@ -20,7 +20,7 @@ from types import ModuleType
 
 from torch_testing_shim._upstream.graft import bring_along, stand_in_for_missing
 from torch_testing_shim._upstream.modules import DYNAMO_CASES, SERVED_DYNAMO_CASES, source_file
-from torch_testing_shim._upstream.rewriting import SHIM, UPSTREAM
+from torch_testing_shim._upstream.rewriting import SHIM, below_upstream
 
 _DYNAMO = "torch._dynamo"
 
@@ -31,7 +31,7 @@ def install() -> None:
         return
     sys.meta_path.insert(0, _Finder())
     stand_in_for_missing()
-    for name in [name for name in sys.modules if _is_upstreams(name) or name == DYNAMO_CASES]:
+    for name in [name for name in sys.modules if below_upstream(name) is not None or name == DYNAMO_CASES]:
         del sys.modules[name]
     if _DYNAMO in sys.modules:
         _answer_for_cases(sys.modules[_DYNAMO])
@@ -43,21 +43,18 @@ def is_installed() -> bool:
 
 def shim_module_of(name: str) -> str | None:
     """Returns the module of this package that serves upstream's module `name`; None for none. Imports nothing."""
-    below = name[len(UPSTREAM) :].lstrip(".")
-    is_served = has_face(name) or source_file(below) is not None
+    below = below_upstream(name)
+    is_served = below is not None and (has_face(name) or source_file(below) is not None)
     return f"{SHIM}.{below}".rstrip(".") if is_served else None
 
 
 def has_face(name: str) -> bool:
     """Whether this package has a module of its own for upstream's module `name`."""
-    below = name[len(UPSTREAM) :].lstrip(".")
+    below = below_upstream(name)
+    if below is None or below.startswith("_"):
+        return False
     place = Path(__file__).parents[1].joinpath(*filter(None, below.split(".")))
-    is_here = (place / "__init__.py").is_file() or place.with_suffix(".py").is_file()
-    return is_here and not below.startswith("_")
-
-
-def _is_upstreams(name: str) -> bool:
-    return name == UPSTREAM or name.startswith(f"{UPSTREAM}.")
+    return (place / "__init__.py").is_file() or place.with_suffix(".py").is_file()
 
 
 class _Finder(MetaPathFinder):
@@ -68,7 +65,7 @@ class _Finder(MetaPathFinder):
             return _dynamo_spec(path)
         if fullname == DYNAMO_CASES:
             return ModuleSpec(fullname, _Alias(f"{SHIM}.{SERVED_DYNAMO_CASES}"))
-        if not _is_upstreams(fullname):
+        if below_upstream(fullname) is None:
             return None
         shim = shim_module_of(fullname)
         if shim is None:

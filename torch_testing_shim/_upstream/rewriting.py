@@ -63,11 +63,16 @@ def _imported(module: str) -> ast.expr:
     return ast.parse(f"__import__({module!r}, None, None, ['__name__'])", mode="eval").body
 
 
+def below_upstream(module: str) -> str | None:
+    """Returns the part of a module's name below `torch.testing._internal`, which has "" itself; None for others."""
+    return module[len(UPSTREAM) :].lstrip(".") if f"{module}.".startswith(f"{UPSTREAM}.") else None
+
+
 def _renamed(module: str) -> str:
     if module == DYNAMO_CASES:
         return f"{SHIM}.{SERVED_DYNAMO_CASES}"
-    is_served = module == UPSTREAM or module.startswith(f"{UPSTREAM}.")
-    return f"{SHIM}{module[len(UPSTREAM) :]}" if is_served else module
+    below = below_upstream(module)
+    return module if below is None else f"{SHIM}.{below}".rstrip(".")
 
 
 def check_results(tree: ast.AST) -> None:

@@ -9,13 +9,20 @@ from __future__ import annotations
 import __future__
 
 import ast
+import dis
+import itertools
 import marshal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
 from torch_testing_shim._upstream.rewriting import Rewriting, check_results
+
+_BINDING = frozenset({"STORE_NAME", "STORE_GLOBAL", "DELETE_NAME", "DELETE_GLOBAL"})
+#: In the body of a class too; where a function declares a name global, it uses what the module has bound.
+_LOOKING_UP = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL", "DELETE_GLOBAL"})
+_OF_EVERY_MODULE = frozenset({"__annotations__", "__file__", "__name__"})
 
 
 @dataclass(frozen=True)
@@ -58,28 +65,22 @@ def read_statements(source: str, path: str) -> list[Statement]:
         SyntaxError: the source is not Python.
     """
     tree = ast.parse(source, path)
-    has_late_annotations = any(
-        isinstance(node, ast.ImportFrom) and node.module == "__future__" and _imports(node, "annotations")
-        for node in tree.body
-    )
+    late = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    has_late_annotations = any(alias.name == "annotations" for node in late for alias in node.names)
     flags = __future__.annotations.compiler_flag if has_late_annotations else 0
     rewriting = Rewriting()
     check_results(tree)
     nodes = [rewriting.visit(part) for node in tree.body for part in _parts(node)]
-    imported = {name for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)) for name in _names(node).binds}
+    modules = [ast.fix_missing_locations(ast.Module([node], [])) for node in nodes]
+    codes = [compile(module, path, "exec", flags=flags, dont_inherit=True) for module in modules]
+    are_imports = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in nodes]
+    imported: set[str] = set().union(*(_bound(code) for code in itertools.compress(codes, are_imports)))
     statements = []
-    for node in nodes:
-        names = _names(node)
-        module = ast.fix_missing_locations(ast.Module([node], []))
-        code = compile(module, path, "exec", flags=flags, dont_inherit=True)
-        changes = set(_changed(node)) - names.binds - imported
-        binds, changed, uses = (tuple(sorted(each)) for each in (names.binds, changes, names.uses))
-        statements.append(Statement(binds, changed, uses, marshal.dumps(code)))
+    for node, code in zip(nodes, codes, strict=True):
+        changed = set(_changed(node)) - _bound(code) - imported
+        binds, changes, uses = (tuple(sorted(names)) for names in (_bound(code), changed, _used(code)))
+        statements.append(Statement(binds, changes, uses, marshal.dumps(code)))
     return statements
-
-
-def _imports(node: ast.ImportFrom, name: str) -> bool:
-    return any(alias.name == name for alias in node.names)
 
 
 def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
@@ -98,86 +99,20 @@ def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
         yield node
 
 
-@dataclass
-class _Names:
-    """The names that a scope binds, declares global and looks up."""
-
-    binds: set[str] = field(default_factory=set)
-    declared: set[str] = field(default_factory=set)
-    uses: set[str] = field(default_factory=set)
+def _bound(code: CodeType) -> set[str]:
+    """Returns the names that a module's code binds."""
+    return _operands(code, _BINDING)
 
 
-def _names(node: ast.AST) -> _Names:
-    reader = _NameReader()
-    reader.visit(node)
-    reader.names.uses -= {"__name__", "__file__"}
-    return reader.names
+def _used(code: CodeType) -> set[str]:
+    """Returns the names of the module that its code looks up, also in functions and classes. The compiler has told them
+    from local names."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return _operands(code, _LOOKING_UP).union(*map(_used, inner))
 
 
-class _NameReader(ast.NodeVisitor):
-    """Reads the names of one scope. A function's local names are left out; a class's names are not."""
-
-    def __init__(self) -> None:
-        self.names = _Names()
-
-    def visit_Name(self, node: ast.Name) -> None:
-        (self.names.uses if isinstance(node.ctx, ast.Load) else self.names.binds).add(node.id)
-
-    def visit_alias(self, node: ast.alias) -> None:
-        self.names.binds.add(node.asname or node.name.partition(".")[0])
-
-    def visit_Global(self, node: ast.Global) -> None:
-        self.names.declared.update(node.names)
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> None:
-        self.generic_visit(node)
-        if isinstance(node.target, ast.Name):
-            self.names.uses.add(node.target.id)
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        if node.name:
-            self.names.binds.add(node.name)
-        self.generic_visit(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self.names.binds.add(node.name)
-        self._visit_all([*node.decorator_list, *node.bases, *node.keywords])
-        self.names.uses |= self._inner(node.body).uses
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self.names.binds.add(node.name)
-        self._visit_all([*node.decorator_list, *([node.returns] if node.returns else [])])
-        self._visit_function(node.args, node.body)
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._visit_function(node.args, [node.body])
-
-    def visit_ListComp(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> None:
-        values = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        inner = self._inner([*values, *node.generators])
-        self.names.uses |= inner.uses - inner.binds
-
-    visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp
-
-    def _visit_function(self, arguments: ast.arguments, body: list[Any]) -> None:
-        own = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        own += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
-        self._visit_all([*arguments.defaults, *filter(None, arguments.kw_defaults)])
-        self._visit_all([each.annotation for each in own if each.annotation is not None])
-        inner = self._inner(body)
-        locals_ = ({each.arg for each in own} | inner.binds) - inner.declared
-        self.names.uses |= (inner.uses | inner.declared) - locals_
-
-    def _inner(self, nodes: list[Any]) -> _Names:
-        reader = _NameReader()
-        reader._visit_all(nodes)
-        return reader.names
-
-    def _visit_all(self, nodes: list[Any]) -> None:
-        for node in nodes:
-            self.visit(node)
+def _operands(code: CodeType, operations: frozenset[str]) -> set[str]:
+    return {each.argval for each in dis.get_instructions(code) if each.opname in operations} - _OF_EVERY_MODULE
 
 
 def _changed(node: ast.AST) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch_testing_shim._upstream.graft import bound_names, ours_in
 from torch_testing_shim._upstream.modules import home_of
 from torch_testing_shim._upstream.redirect import has_face, shim_module_of
-from torch_testing_shim._upstream.rewriting import UPSTREAM
+from torch_testing_shim._upstream.rewriting import below_upstream
 
 
 class SurfaceError(ValueError):
@@ -72,7 +72,7 @@ def imported_names(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     modules: dict[str, str] = {}  # name in the file -> module
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and _is_upstreams(node.module or ""):
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and below_upstream(node.module or "") is not None:
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
                 if shim_module_of(name) is not None and alias.name != "*":
@@ -80,7 +80,7 @@ def imported_names(source: str) -> Iterator[str]:
                 else:
                     yield name
         elif isinstance(node, ast.Import):
-            modules.update({a.asname or a.name: a.name for a in node.names if _is_upstreams(a.name)})
+            modules.update({a.asname or a.name: a.name for a in node.names if below_upstream(a.name) is not None})
     texts = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     for called, module in modules.items():
         used = {text[len(called) + 1 :].partition(".")[0] for text in texts if text.startswith(f"{called}.")}
@@ -100,7 +100,3 @@ def _names_in(file: Path) -> list[str]:
         raise SurfaceError(f"cannot read {str(file)!r}: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         raise SurfaceError(f"cannot read {str(file)!r} as Python: {error}") from None
-
-
-def _is_upstreams(module: str) -> bool:
-    return module == UPSTREAM or module.startswith(f"{UPSTREAM}.")

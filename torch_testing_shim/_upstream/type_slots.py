@@ -14,65 +14,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _SLOT_OF_METHOD = {"__new__": "new", "__eq__": "richcompare", "__ne__": "richcompare", "__hash__": "hash"}
-#: The slots of a type, in the order of CPython's `PyTypeObject`, behind the head that every object has.
-_SLOTS = (
-    "name",
-    "basicsize",
-    "itemsize",
-    "dealloc",
-    "vectorcall_offset",
-    "getattr",
-    "setattr",
-    "as_async",
-    "repr",
-    "as_number",
-    "as_sequence",
-    "as_mapping",
-    "hash",
-    "call",
-    "str",
-    "getattro",
-    "setattro",
-    "as_buffer",
-    "flags",
-    "doc",
-    "traverse",
-    "clear",
-    "richcompare",
-    "weaklistoffset",
-    "iter",
-    "iternext",
-    "methods",
-    "members",
-    "getset",
-    "base",
-    "dict",
-    "descr_get",
-    "descr_set",
-    "dictoffset",
-    "init",
-    "alloc",
-    "new",
-)
+#: Slots of a type and their positions in CPython's `PyTypeObject`, counted behind the head that every object has.
+_POSITIONS = {"basicsize": 1, "hash": 12, "flags": 18, "richcompare": 22, "new": 36}
+_HEAD = object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t)
 
 
-class _Slots(ctypes.Structure):
-    _fields_ = [
-        ("head", ctypes.c_char * (object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t))),
-        *((slot, ctypes.c_ssize_t) for slot in _SLOTS),
-    ]
+def _slot(kind: type, name: str) -> ctypes.c_ssize_t:
+    return ctypes.c_ssize_t.from_address(id(kind) + _HEAD + _POSITIONS[name] * ctypes.sizeof(ctypes.c_ssize_t))
 
 
-def _slots_of(kind: type) -> _Slots:
-    slots = _Slots.from_address(id(kind))
-    assert (slots.basicsize, slots.flags) == (kind.__basicsize__, kind.__flags__), "CPython lays out types otherwise"
-    return slots
+def _check_layout(kind: type) -> None:
+    found = (_slot(kind, "basicsize").value, _slot(kind, "flags").value)
+    assert found == (kind.__basicsize__, kind.__flags__), "CPython lays out types otherwise"
 
 
 def made_by_type(kind: type) -> Callable[[type, tuple[Any, ...], Mapping[str, Any]], Any]:
     """Returns the function that makes the objects of a type now, whatever replaces it later. It takes the type or a
     subclass, and the arguments."""
-    return ctypes.PYFUNCTYPE(*[ctypes.py_object] * 4)(_slots_of(kind).new)
+    _check_layout(kind)
+    return ctypes.PYFUNCTYPE(*[ctypes.py_object] * 4)(_slot(kind, "new").value)
 
 
 def replace_methods(kind: type, methods: Mapping[str, Callable[..., Any]]) -> None:
@@ -82,9 +42,11 @@ def replace_methods(kind: type, methods: Mapping[str, Callable[..., Any]]) -> No
         kind: a type that is written in C.
         methods: the new ones by their names, which are among `__new__`, `__eq__`, `__ne__` and `__hash__`.
     """
-    slots, pattern = _slots_of(kind), _slots_of(type("Pattern", (), {"__slots__": (), **methods}))
+    _check_layout(kind)
+    pattern = type("Pattern", (), {"__slots__": (), **methods})
     names = gc.get_referents(kind.__dict__)[0]  # the dictionary itself behind the view of it
     for name, method in methods.items():
         names[name] = staticmethod(method) if name == "__new__" else method
-        setattr(slots, _SLOT_OF_METHOD[name], getattr(pattern, _SLOT_OF_METHOD[name]))
+        slot = _SLOT_OF_METHOD[name]
+        _slot(kind, slot).value = _slot(pattern, slot).value
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))

@@ -43,6 +43,8 @@ Modules, lowest first:
     _values         every kind of value
     _keys           fewer keys, more keys, other names
     _planners       written by one planner, read by another
+    _drawn          states that hypothesis draws, in all ranks at once
+    _fault_steps    saves that are struck at each of their steps
     _saves          over an old checkpoint, two at once, asynchronous
     _verdict        whether a test's rows are as they should be
     _case           `CheckpointConformance`

@@ -19,7 +19,9 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 from torch_testing_shim._cases.dtensor import DTensorTestBase
 from torch_testing_shim._cases.world import group_timeout
 from torch_testing_shim._engine.devices import bind_rank, process_group_backend
-from torch_testing_shim.conformance._checks import Check, carry_out
+from torch_testing_shim.conformance._checks import Topic
+from torch_testing_shim.conformance._drawn import DRAWN
+from torch_testing_shim.conformance._fault_steps import DEATHS, FAILURES
 from torch_testing_shim.conformance._keys import KEYS
 from torch_testing_shim.conformance._model import Branches
 from torch_testing_shim.conformance._outcomes import Row
@@ -31,14 +33,14 @@ from torch_testing_shim.conformance._stage import Place, Stage
 from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.conformance._strategies import STRATEGIES, Strategy
 from torch_testing_shim.conformance._values import VALUES
-from torch_testing_shim.conformance._verdict import verdict_text
+from torch_testing_shim.conformance._verdict import lost_rows, verdict_text
 
 __all__ = ["CHECKS", "CheckpointConformance"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What a storage is put through, in the order of the report.
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Topic, ...] = (
     *(round_trip_check(strategy) for strategy in STRATEGIES),
     VALUES,
     KEYS,
@@ -46,6 +48,9 @@ CHECKS: tuple[Check, ...] = (
     SAVES,
     ASYNC_SAVES,
     ASYNC_VIEWS,
+    DRAWN,
+    *FAILURES,
+    *DEATHS,
 )
 
 _ROWS = "rows.jsonl"
@@ -112,12 +117,12 @@ class CheckpointConformance(DTensorTestBase):
         for check in CHECKS:
             if getattr(cls, check.test_name, None) is not None:
                 case = cls(check.test_name)
-                names = [f"{check.name}: {trial.name}" for trial in check.trials(case._storage())]
+                names = [f"{check.name}: {name}" for name in check.row_names(case._storage())]
                 found += [name for name in names if name not in ended]
         return found
 
-    def _own_check(self) -> Check:
-        check: Check = getattr(type(self), self._testMethodName).check
+    def _own_check(self) -> Topic:
+        check: Topic = getattr(type(self), self._testMethodName).check
         return check
 
     def _storage(self) -> Storage:
@@ -127,30 +132,34 @@ class CheckpointConformance(DTensorTestBase):
         return Path(self.file_name).parent
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
+        check = self._own_check()
+        if check.kills_ranks:
+            self.skip_return_code_checks.append(fn)
         try:
             super()._join_processes(fn)
         finally:
             written = self._scratch() / _ROWS
             found = [Row.from_json(line) for line in written.read_text().splitlines()] if written.exists() else []
             type(self).rows.extend(found)
-        if (text := verdict_text(found, self.known)) is not None:
+        lost = lost_rows(found, check.name, check.row_names(self._storage()))
+        type(self).rows.extend(lost)
+        if (text := verdict_text([*found, *lost], self.known)) is not None:
             self.fail(text)
 
-    def _run_check(self, check: Check) -> None:
+    def _run_check(self, check: Topic) -> None:
         """Run a check in this rank."""
         bind_rank(self.rank, self.device_type)
         folder = self._scratch() / "conformance"
         folder.mkdir(exist_ok=True)
         place = Place(self.rank, self.world_size, folder, self.device_type, self.backend, group_timeout(self.id()))
         stage = Stage(place)
-        for row in carry_out(check, self._storage(), stage, blames_torch=self.blames_torch):
-            if self.rank == 0:
-                with (self._scratch() / _ROWS).open("a") as stream:
-                    stream.write(row.to_json() + "\n")
+        for row in check.carry_out(self._storage(), stage, blames_torch=self.blames_torch):
+            with (self._scratch() / _ROWS).open("a") as stream:
+                stream.write(row.to_json() + "\n")  # at once, so that lines of several ranks stay whole
         stage.leave_group()
 
 
-def _test_of(check: Check, cls: type) -> Callable[[CheckpointConformance], None]:
+def _test_of(check: Topic, cls: type) -> Callable[[CheckpointConformance], None]:
     """Make the test method of a check."""
 
     def test(self: CheckpointConformance) -> None:

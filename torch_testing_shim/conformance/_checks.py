@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch_testing_shim.conformance._outcomes import Kind, NotHereError, Outcome, Row, RowFailedError
 from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["Check", "Trial", "carry_out"]
+__all__ = ["Check", "Topic", "Trial"]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -22,61 +24,86 @@ class Trial:
         name: what it is, in a report.
         ranks: number of ranks that it needs at most.
         run: does it, in every rank of the launch alike: it may call `Stage.phase`, and raise the same `NotHereError`
-            everywhere.
+            everywhere. What it returns in rank 0 is told beside "ok".
     """
 
     name: str
     ranks: int
-    run: Callable[[Stage], None]
+    run: Callable[[Stage], str | None]
 
 
 @dataclass(frozen=True)
-class Check:
-    """One test of the suite: its trials share a launch.
+class Topic(ABC):
+    """One test of the suite.
 
     Attributes:
         name: the topic, in a report; the test's name is made of it.
-        trials: its trials for a storage, the same in the test process and in every rank.
+        kills_ranks: whether its ranks may end in any way.
     """
 
     name: str
-    trials: Callable[[Storage], Sequence[Trial]]
+    kills_ranks: ClassVar[bool] = False
 
     @property
     def test_name(self) -> str:
         words = "".join(letter if letter.isalnum() else " " for letter in self.name)
         return f"test_{'_'.join(words.lower().split())}"
 
+    @abstractmethod
+    def row_names(self, storage: Storage) -> list[str]:
+        """Return the names of its rows."""
+
+    @abstractmethod
     def ranks(self, storage: Storage) -> int:
         """Return the number of ranks of its launch."""
+
+    @abstractmethod
+    def carry_out(self, storage: Storage, stage: Stage, *, blames_torch: bool) -> Iterator[Row]:
+        """Do this rank's part, and yield the rows that this rank reports.
+
+        Args:
+            storage: the storage under test.
+            stage: this rank's stage.
+            blames_torch: repeat what fails with torch's own storage; a failure that it has too is torch's.
+        """
+
+
+@dataclass(frozen=True)
+class Check(Topic):
+    """A test whose trials share a launch.
+
+    Attributes:
+        trials: its trials for a storage, the same in the test process and in every rank.
+        blames_torch: whether a failure that torch's own storage has too may be torch's.
+    """
+
+    trials: Callable[[Storage], Sequence[Trial]]
+    blames_torch: bool = True
+
+    def row_names(self, storage: Storage) -> list[str]:
+        return [trial.name for trial in self.trials(storage)]
+
+    def ranks(self, storage: Storage) -> int:
         return max(trial.ranks for trial in self.trials(storage))
 
-
-def carry_out(check: Check, storage: Storage, stage: Stage, *, blames_torch: bool) -> Iterator[Row]:
-    """Run the trials of a check in this rank, one after the other, and yield the row of each. One that fails does not
-    end the others.
-
-    Args:
-        check: the check.
-        storage: the storage under test.
-        stage: this rank's stage.
-        blames_torch: repeat a trial that fails with torch's own storage; a failure that it has too is torch's.
-    """
-    torchs = check.trials(storage.with_torchs_files())
-    for trial, control in zip(check.trials(storage), torchs, strict=True):
-        outcome = _outcome(trial, stage)
-        if blames_torch and outcome.kind.is_bad and (same := _outcome(control, stage)).kind.is_bad:
-            outcome = Outcome(Kind.TORCHS, str(same))
-        yield Row(check.name, trial.name, outcome)
+    def carry_out(self, storage: Storage, stage: Stage, *, blames_torch: bool) -> Iterator[Row]:
+        """Run the trials one after the other. One that fails does not end the others."""
+        torchs = self.trials(storage.with_torchs_files())
+        for trial, control in zip(self.trials(storage), torchs, strict=True):
+            outcome = _outcome(trial, stage)
+            if blames_torch and self.blames_torch and outcome.kind.is_bad:
+                same = _outcome(control, stage)
+                outcome = Outcome(Kind.TORCHS, str(same)) if same.kind.is_bad else outcome
+            if stage.rank == 0:
+                yield Row(self.name, trial.name, outcome)
 
 
 def _outcome(trial: Trial, stage: Stage) -> Outcome:
     try:
-        trial.run(stage)
+        return Outcome(Kind.OK, trial.run(stage) or "")
     except RowFailedError as failure:
         return failure.outcome
     except NotHereError as reason:
         return Outcome(Kind.NOT_HERE, str(reason))
     finally:
         stage.clear()
-    return Outcome(Kind.OK)

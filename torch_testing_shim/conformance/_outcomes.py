@@ -25,11 +25,12 @@ class Kind(Enum):
     WRONG = "WRONG"
     TORCHS = "torch's own"
     NOT_HERE = "not here"
+    LOST = "LOST"
 
     @property
     def is_bad(self) -> bool:
         """Whether the storage did not do what the row asks for."""
-        return self in (Kind.REFUSES, Kind.WRONG)
+        return self in (Kind.REFUSES, Kind.WRONG, Kind.LOST)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Outcome:
     """How a row ended.
 
     Attributes:
-        kind: the end. `TORCHS` is a failure that torch's own storage has too.
+        kind: the end. `TORCHS` is a failure that torch's own storage has too; `LOST` is a row of which no rank has
+            told the end.
         text: why, in one line: the step and its error, the first difference, or what this torch lacks. Empty for ok.
     """
 

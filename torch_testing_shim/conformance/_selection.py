@@ -20,12 +20,14 @@ class Selection:
     Attributes:
         resharding: pairs of world sizes: saved on the first, loaded on the second.
         optimizers: the optimizers. The first is taken through all pairs.
+        drawn_examples: how many states hypothesis draws.
         takes_all: the other optimizers are taken through all pairs as well, and not through the first one alone.
     """
 
     resharding: Sequence[tuple[int, int]]
     optimizers: Sequence[OptimizerRecord] = OPTIMIZERS
     takes_all: bool = False
+    drawn_examples: int = 25
 
     def round_trips(self) -> list[tuple[OptimizerRecord, int, int]]:
         """Return optimizer and world sizes of each round trip."""
@@ -39,4 +41,4 @@ class Selection:
 DEFAULT = Selection(((4, 2), (2, 4), (4, 3), (3, 1), (1, 2), (4, 4)))
 #: What the table of round trips shows.
 TABLE = Selection(((4, 4), (4, 2), (4, 3), (2, 4), (3, 1), (1, 2)), takes_all=True)
-THOROUGH = Selection(tuple(itertools.product(_WORLD_SIZES, _WORLD_SIZES)), takes_all=True)
+THOROUGH = Selection(tuple(itertools.product(_WORLD_SIZES, _WORLD_SIZES)), takes_all=True, drawn_examples=500)

@@ -86,9 +86,9 @@ class Stage:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._ends = place.folder / "ends"
-        self._ends.mkdir(exist_ok=True)
-        self._phases = self._folders = 0
+        self._messages = place.folder / "messages"
+        self._messages.mkdir(exist_ok=True)
+        self._phases = self._folders = self._tellings = 0
         self._group_ranks: int | None = None
 
     @property
@@ -105,6 +105,14 @@ class Stage:
         parent = self.place.folder / f"row{self._folders}"
         parent.mkdir(exist_ok=True)
         return str(parent / "checkpoint")
+
+    def told(self, text: str = "") -> str:
+        """Return what rank 0 says, in every rank; only rank 0's text counts."""
+        self._tellings += 1
+        name = f"told {self._tellings}"
+        if self.rank == 0:
+            self._say(name, text)
+        return self._hear(name)
 
     def phase(self, ranks: int, step: str, work: Callable[[], Result]) -> Result | None:
         """Call `work` in the first `ranks` ranks, in a process group of exactly these; the others wait for its end.
@@ -146,24 +154,27 @@ class Stage:
     def _exchange(self, end: _End) -> list[_End]:
         """Return how the phase ended in each rank, once it has ended in all."""
         self._phases += 1
-        written = self._ends / f"{self._phases}.{self.rank}.part"
-        written.write_text(end.to_json())
-        written.rename(written.with_suffix(""))
-        give_up = time.monotonic() + self.place.timeout.total_seconds()
-        return [self._read_end(rank, give_up) for rank in range(self.place.ranks)]
+        self._say(f"{self._phases} {self.rank}", end.to_json())
+        return [_End.from_json(self._hear(f"{self._phases} {rank}")) for rank in range(self.place.ranks)]
 
-    def _read_end(self, rank: int, give_up: float) -> _End:
-        """Wait for a rank's end of the phase.
+    def _say(self, name: str, text: str) -> None:
+        """Write a message that every rank can wait for."""
+        written = self._messages / f"{name}.part"
+        written.write_text(text)
+        written.rename(self._messages / name)
+
+    def _hear(self, name: str) -> str:
+        """Wait for a message, and return its text.
 
         Raises:
-            TimeoutError: it is not there by `give_up`, a time of the monotonic clock.
+            TimeoutError: nobody has written it in the time that a collective may take.
         """
-        path = self._ends / f"{self._phases}.{rank}"
+        path, give_up = self._messages / name, time.monotonic() + self.place.timeout.total_seconds()
         while not path.exists():
             if time.monotonic() > give_up:
-                raise TimeoutError(f"rank {rank} has not ended phase {self._phases}")
+                raise TimeoutError(f"no rank has written {name!r}")
             time.sleep(_POLL_SECONDS)
-        return _End.from_json(path.read_text())
+        return path.read_text()
 
     def _enter_group(self, ranks: int) -> None:
         if self._group_ranks == ranks:

@@ -68,14 +68,15 @@ def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_vi
     )
 
 
-def whole_small_state(seed: int) -> State:
-    """Return the unsharded small state: tensors of several types, two of one shape."""
-    return {
+def whole_small_state(seed: int, *, is_blank: bool = False) -> State:
+    """Return the unsharded small state: tensors of several types, two of one shape; zeros where it is blank."""
+    state: State = {
         "weight": filled(torch.float32, (5, 4), seed),
         "twin": filled(torch.float32, (5, 4), seed + 1),
         "bias": filled(torch.bfloat16, (6,), seed + 2),
         "table": filled(torch.int64, (3, 2), seed + 3),
     }
+    return {name: blank(value) for name, value in state.items()} if is_blank else state
 
 
 def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State:
@@ -86,13 +87,12 @@ def small_state(mesh: DeviceMesh, seed: int, *, is_blank: bool = False) -> State
         seed: the seed.
         is_blank: with zeros in place of the values, for a load.
     """
-    whole = whole_small_state(seed)
-    tensors = {name: blank(value) if is_blank else value for name, value in whole.items()}
+    whole = whole_small_state(seed, is_blank=is_blank)
     return {
-        "weight": placed(tensors["weight"], mesh, Shard(0)),
-        "twin": placed(tensors["twin"], mesh, Shard(0)),
-        "bias": placed(tensors["bias"], mesh, Replicate()),
-        "table": tensors["table"].to(mesh.device_type),
+        "weight": placed(whole["weight"], mesh, Shard(0)),
+        "twin": placed(whole["twin"], mesh, Shard(0)),
+        "bias": placed(whole["bias"], mesh, Replicate()),
+        "table": whole["table"].to(mesh.device_type),
     }
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch_testing_shim.conformance._outcomes import Kind, Row
+from torch_testing_shim.conformance._outcomes import Kind, Outcome, Row
 
-__all__ = ["verdict_text"]
+__all__ = ["lost_rows", "verdict_text"]
+
+
+def lost_rows(rows: Sequence[Row], check: str, names: Sequence[str]) -> list[Row]:
+    """Return the rows of a test that no rank has told, given those that were told and the names of all."""
+    told = {row.name for row in rows}
+    return [
+        Row(check, name, Outcome(Kind.LOST, "its ranks ended without a word")) for name in names if name not in told
+    ]
 
 
 def verdict_text(rows: Sequence[Row], known: Mapping[str, str]) -> str | None:

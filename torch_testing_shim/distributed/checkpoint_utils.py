@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 import torch.distributed as dist
 
 from torch_testing_shim._cases.threads.thread_world import after_thread_ranks, has_thread_ranks
-from torch_testing_shim._engine.forked_child import ends_forked_children
 from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._upstream.graft import served
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks

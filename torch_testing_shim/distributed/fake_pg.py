@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch._C._distributed_c10d as c10d
 import torch.distributed as dist
@@ -16,18 +18,13 @@ from torch_testing_shim._upstream.graft import grafted, served
 #: The backend, if torch itself has registered it: FSDP of torch 2.6 does, by a module of torch's harness.
 _REGISTERED = dist.Backend._plugins.get("FAKE")
 
-_CREATE = {} if _REGISTERED is None else {"_create_fake_pg": lambda plugin=_REGISTERED: plugin.creator_fn}
+_ANSWERS: dict[str, Callable[[], Any]] = {}
+if _REGISTERED is not None:
+    _ANSWERS["_create_fake_pg"] = functools.partial(getattr, _REGISTERED, "creator_fn")
+if hasattr(c10d, "FakeStore"):  # from torch 2.14 on; before, the harness's module has it
+    _ANSWERS["FakeStore"] = functools.partial(getattr, c10d, "FakeStore")
 
-__getattr__ = served(__name__, _CREATE)
-
-
-if TYPE_CHECKING or not hasattr(c10d, "FakeStore"):  # torch 2.14 has its own
-
-    class FakeStore(c10d.Store):
-        """A store that keeps nothing, for the `fake` backend, which needs none (upstream's `FakeStore`)."""
-else:
-    FakeStore = c10d.FakeStore
-
+__getattr__ = served(__name__, _ANSWERS)
 
 if _REGISTERED is None:
     grafted(__name__, "_create_fake_pg")  # with which the installed torch's harness registers it

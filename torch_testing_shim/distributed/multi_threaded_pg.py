@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from torch_testing_shim._cases.threads.collectives import (
-    AllGather as AllGather,
-    AllReduce as AllReduce,
-    AllToAll as AllToAll,
-    AllToAllBase as AllToAllBase,
-    Broadcast as Broadcast,
-    Gather as Gather,
-    ReduceScatter as ReduceScatter,
-    Scatter as Scatter,
-    binop_reduce as binop_reduce,
-    bitwise_reduce as bitwise_reduce,
-    flatten_list as flatten_list,
-    ret_work as ret_work,
-)
 from torch_testing_shim._cases.threads.process_group import (
     ProcessLocalGroup as ProcessLocalGroup,
     create_threaded_pg,

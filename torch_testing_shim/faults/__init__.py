@@ -69,8 +69,7 @@ The modules:
 
     _points         where: the frozen descriptions of points
     _faults         what: the frozen `Fault`, and what happens when it strikes
-    _communication  sees collectives and transfers
-    _calls          sees the calls of a function
+    _watching       sees collectives, transfers, and the calls of a function
     _injection      `inject`: from descriptions to a block in which they strike
 """
 

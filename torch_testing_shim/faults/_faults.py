@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from torch_testing_shim.faults._points import Point
 
-__all__ = ["Fault", "InjectedFaultError", "delay", "exit_with", "fail", "hang", "kill"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: A rank that hangs sleeps in steps of this many seconds; nothing ends it from inside.
@@ -113,11 +111,8 @@ class Fault:
 
 
 def kill(*, rank: int, at: Point) -> Fault:
-    """Make a fault that ends the rank by SIGKILL.
-
-    Args:
-        rank: the rank, in the default process group.
-        at: where it is struck, for example `collective(5)`.
+    """Make a fault that ends the rank by SIGKILL; `rank` is in the default process group, `at` for example
+    `collective(5)`.
 
     Raises:
         ValueError: rank is not an int from 0.
@@ -126,10 +121,10 @@ def kill(*, rank: int, at: Point) -> Fault:
 
 
 def exit_with(code: int, *, rank: int, at: Point) -> Fault:
-    """Make a fault that ends the rank's process at once with an exit code, by `os._exit`; `rank` and `at` as in `kill`.
+    """Make a fault that ends the rank's process at once with an exit code, by `os._exit`; otherwise as `kill`.
 
     Raises:
-        ValueError: the code is not one that a process can end with, 0 to 255, or rank is not an int from 0.
+        ValueError: the code is not one that a process can end with, 0 to 255.
     """
     if not isinstance(code, int) or not 0 <= code <= 255:
         raise ValueError(f"an exit code is an int from 0 to 255, not {code!r}")
@@ -137,34 +132,22 @@ def exit_with(code: int, *, rank: int, at: Point) -> Fault:
 
 
 def fail(*, rank: int, at: Point, error: BaseException | None = None) -> Fault:
-    """Make a fault that raises an error in the rank in place of the call; `rank` and `at` as in `kill`.
-
-    Args:
-        rank: the rank.
-        at: where it is struck.
-        error: what is raised, `OSError(errno.ENOSPC, "No space left on device")` for example; an `InjectedFaultError`
-            that says which fault this is by default.
-
-    Raises:
-        ValueError: rank is not an int from 0.
-    """
+    """Make a fault that raises an error in the rank in place of the call; otherwise as `kill`. The error is
+    `OSError(errno.ENOSPC, "No space left on device")` for example; by default an `InjectedFaultError` that says which
+    fault this is."""
     return Fault(rank, at, Fail(error))
 
 
 def hang(*, rank: int, at: Point) -> Fault:
-    """Make a fault that stops the rank for good, until its test is ended; `rank` and `at` as in `kill`.
-
-    Raises:
-        ValueError: rank is not an int from 0.
-    """
+    """Make a fault that stops the rank for good, until its test is ended; otherwise as `kill`."""
     return Fault(rank, at, Hang())
 
 
 def delay(seconds: float, *, rank: int, at: Point) -> Fault:
-    """Make a fault that stops the rank for some seconds; `rank` and `at` as in `kill`.
+    """Make a fault that stops the rank for some seconds; otherwise as `kill`.
 
     Raises:
-        ValueError: seconds is not a number from 0, or rank is not an int from 0.
+        ValueError: seconds is not a number from 0.
     """
     if not 0 <= seconds < math.inf:
         raise ValueError(f"a delay is a number of seconds from 0, not {seconds!r}")

@@ -14,12 +14,9 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.outcome import PeerFailedError, says_lost_peer
 from torch_testing_shim._shared.settings import read_settings
-from torch_testing_shim.faults._calls import watch_calls
-from torch_testing_shim.faults._communication import watch_communication
 from torch_testing_shim.faults._faults import Fault
 from torch_testing_shim.faults._points import CallPoint, CommunicationPoint
-
-__all__ = ["FaultNeverFiredError", "inject", "record_communication"]
+from torch_testing_shim.faults._watching import watch_calls, watch_communication
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 

@@ -7,22 +7,14 @@ import inspect
 from dataclasses import dataclass
 from types import ModuleType
 
-__all__ = ["CallPoint", "CommunicationPoint", "Point", "call", "collective", "read", "transfer", "write"]
-
 
 @dataclass(frozen=True)
 class CommunicationPoint:
-    """The n-th collective or transfer.
+    """The n-th collective or transfer."""
 
-    Attributes:
-        nth: counted from 1.
-        name: count only what has this name; None for all.
-        is_transfer: count point-to-point calls, not collectives.
-    """
-
-    nth: int
-    name: str | None = None
-    is_transfer: bool = False
+    nth: int  # counted from 1
+    name: str | None = None  # only what has this name counts
+    is_transfer: bool = False  # point-to-point calls count, not collectives
 
     def __post_init__(self) -> None:
         _check_nth(self.nth)
@@ -40,21 +32,13 @@ class CommunicationPoint:
 
 @dataclass(frozen=True)
 class CallPoint:
-    """The n-th call of a function.
+    """The n-th call of a function."""
 
-    Attributes:
-        owner: the class or module that has the functions.
-        functions: their names; calls of all of them are counted together.
-        nth: counted from 1.
-        after: strike when the call has returned, not before it begins.
-        noun: what people call such a call.
-    """
-
-    owner: type | ModuleType
-    functions: tuple[str, ...]
-    nth: int
-    after: bool
-    noun: str
+    owner: type | ModuleType  # has the functions
+    functions: tuple[str, ...]  # calls of all of them are counted together
+    nth: int  # counted from 1
+    after: bool  # strike when the call has returned, not before it begins
+    noun: str  # what people call such a call
 
     def __post_init__(self) -> None:
         _check_nth(self.nth)
@@ -91,23 +75,18 @@ def transfer(nth: int = 1, name: str | None = None) -> CommunicationPoint:
     """The n-th point-to-point call of the rank; a batch of them counts one by one.
 
     Args:
-        nth: counted from 1.
+        nth: as for `collective`.
         name: count only "send", "recv", "send_object_list" or "recv_object_list"; None for all.
-
-    Raises:
-        ValueError: nth is not a positive int.
     """
     return CommunicationPoint(nth, name, is_transfer=True)
 
 
 def write(nth: int = 1) -> CallPoint:
-    """The n-th item (tensor or bytes) that the rank's checkpoint `StorageWriter` asks its planner for, to write it.
+    """The n-th item (tensor or bytes) that the rank's checkpoint `StorageWriter` asks its planner for, to write it;
+    `nth` is as for `collective`.
 
     Of any writer: `StorageWriter.write_data` is documented to call `SavePlanner.resolve_data` for each item. The items
     before it have been handed to the writer's file, which may still hold them in a buffer.
-
-    Raises:
-        ValueError: nth is not a positive int.
     """
     from torch.distributed.checkpoint.planner import SavePlanner
 
@@ -115,11 +94,8 @@ def write(nth: int = 1) -> CallPoint:
 
 
 def read(nth: int = 1) -> CallPoint:
-    """The n-th item that the rank's checkpoint `StorageReader` hands to its planner, before the planner takes it.
-
-    Raises:
-        ValueError: nth is not a positive int.
-    """
+    """The n-th item that the rank's checkpoint `StorageReader` hands to its planner, before the planner takes it; `nth`
+    is as for `collective`."""
     from torch.distributed.checkpoint.planner import LoadPlanner
 
     return CallPoint(LoadPlanner, ("load_bytes", "resolve_tensor"), nth, after=False, noun="read")
@@ -133,7 +109,7 @@ def call(owner: type | ModuleType, function: str, nth: int = 1, *, after: bool =
             or a module.
         function: name of a method of the class's instances, or of a function of the module. Calls by a name that
             was imported from the module before the block do not count.
-        nth: counted from 1.
+        nth: as for `collective`.
         after: strike when the call has returned, not before it begins.
 
     Raises:

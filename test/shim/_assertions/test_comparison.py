@@ -1,4 +1,4 @@
-"""What is equal, and what is said where it is not: `_comparison`, `_leaf_comparison` and `_normalization`."""
+"""What is equal, and what is said where it is not: `comparison` and `leaves`."""
 
 from __future__ import annotations
 
@@ -288,6 +288,10 @@ Greatest relative difference: 4.0 at index (1,) (up to 1.3e-06 allowed)
 Different too: [1], [2]""",
         )
 
+    def test_ten_other_places_are_all_named(self) -> None:
+        text = report(differences(list(range(11)), list(range(1, 12)), ComparisonRules()))
+        self.assertTrue(text.endswith("Different too: [1], [2], [3], [4], [5], [6], [7], [8], [9], [10]"), text)
+
     def test_many_places_are_counted(self) -> None:
         text = report(differences(list(range(20)), list(range(1, 21)), ComparisonRules()))
         self.assertTrue(
@@ -304,6 +308,10 @@ class ShardsTest(TestCase):
             dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{folder}/rendezvous")
             self.addCleanup(dist.destroy_process_group)
             one = DTensor.from_local(torch.ones(2), dist.init_device_mesh("cpu", (1,)), [Shard(0)])
+            self.assertTrue(is_equal(one, one + 0))
+            self.assertFalse(is_equal(one, one + 1))
+            (difference,) = differences(one, "a", ComparisonRules())
+            self.assertIs(AssertionError, difference.error, "it is no number, and so no wrong comparison")
             for other, what in ((torch.ones(2), "a plain tensor"), (2.0, "a number")):
                 for pair in ((one, other), (other, one)):
                     (difference,) = differences(*pair, ComparisonRules())

@@ -1,11 +1,24 @@
 """Where ranks parted, from constructed logs; real ones are in `test_engine_collective_log`."""
 
+import json
 import sys
+import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hypothesis import strategies as st
 
-from torch_testing_shim._engine.collectives import Entered, GroupHeader, partings, read_log
+from torch_testing_shim._engine.collectives import (
+    HEADER_BYTES,
+    INCOMPLETE,
+    LINE_BYTES,
+    LINES,
+    Entered,
+    GroupHeader,
+    group_title,
+    partings,
+    read_log,
+)
 from torch_testing_shim._engine.stacks import Place
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -65,6 +78,18 @@ collective 2 of the default group:
                 parted(log_of(0, 2, entered[0]), log_of(1, 2, entered[1])),
             )
 
+    def test_types_and_details_are_left_out_where_they_are_the_same_or_names_differ(self):
+        one = Entered("reduce", details="SUM, root 0", types="float32", shapes="[3]", checksum="a")
+        for other, told in (
+            (replace(one, shapes="[7]", checksum="b"), ("reduce of [3]", "reduce of [7]")),
+            (replace(one, name="gather", details="root 0", types="int64"), ("reduce of [3]", "gather of [3]")),
+            (replace(one, types="int64"), ("reduce of [3] float32", "reduce of [3] int64")),
+        ):
+            self.assertEqual(
+                f"rank 0 entered {told[0]} as collective 1 of the default group, rank 1 entered {told[1]}",
+                headline(log_of(0, 2, one), log_of(1, 2, other)),
+            )
+
     def test_shapes_may_differ_where_the_collective_lets_them(self):
         entered = [Entered("all_to_all_single", shapes=shapes, checksum="0") for shapes in ("[3]", "[5]")]
         self.assertEqual("", parted(log_of(0, 2, entered[0]), log_of(1, 2, entered[1])))
@@ -75,6 +100,9 @@ collective 2 of the default group:
 
     def test_a_rank_that_entered_nothing_at_all(self):
         self.assertIn("rank 1 did not", parted(log_of(0, 2, "barrier"), log_of(1, 2)))
+        only_a_member = GroupHeader("0", "default_pg", 1, 1, (0, 1)).to_line().decode()
+        self.assertIn("rank 1 did not", parted(log_of(0, 2, "barrier"), only_a_member))
+        self.assertEqual("", parted(only_a_member, only_a_member))
 
     def test_a_rank_of_which_nothing_is_known_is_not_said_to_be_absent(self):
         self.assertEqual("", parted(log_of(0, 2, "barrier"), None))
@@ -145,8 +173,34 @@ class Texts(TestCase):
         self.assertEqual(1, line.count(b"\n"))
         self.assertEqual(header, GroupHeader.from_line(line.decode()))
 
+    def test_a_header_that_does_not_fit_is_refused(self):
+        def header(size):
+            """A header whose text has that many bytes."""
+            short = GroupHeader("0", "", 1, 0, (0,))
+            return replace(short, description="x" * (size - len(json.dumps(asdict(short)))))
+
+        for size in (100, HEADER_BYTES - 1):
+            self.assertEqual(HEADER_BYTES, len(header(size).to_line()))
+        with self.assertRaisesRegex(ValueError, "a group of 1 ranks has too long a header"):
+            header(HEADER_BYTES).to_line()
+
+    def test_a_groups_part_of_a_log_fills_its_pages(self):
+        self.assertEqual(0, (HEADER_BYTES + LINES * LINE_BYTES) % 4096)
+
+    def test_a_log_is_read_without_its_blanks_and_empty_lines(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "log")
+            path.write_bytes(b'{"name": "0"}   \n1\t\tbarrier\t\t\t  \n\n   \n2\t\tgather\t\t\t\xff\n')
+            self.assertEqual('{"name": "0"}\n1\t\tbarrier\t\t\t\n2\t\tgather\t\t\t\ufffd\n', read_log(path))
+            path.write_bytes(INCOMPLETE + b"\n1\t\tbarrier\t\t\t\n")
+            self.assertIsNone(read_log(path))
+
     def test_no_log(self):
         self.assertIsNone(read_log(Path("/no/such/file")))
+
+    def test_a_group_is_known_by_its_description_or_by_its_name(self):
+        titles = [group_title("7", description) for description in ("default_pg", "", "undefined", "tp")]
+        self.assertEqual(["the default group", "group 7", "group 7", "group tp"], titles)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ for number in range(4):
 #: The parent process of the ranks imports what this names longer than the test may take.
 IMPORTS_AHEAD = """
 from torch_testing_shim._engine import preload
-preload.LAZY_IMPORTS["is_slow"] = ("slow_module",)
+preload.LAZY_IMPORTS["is_slow"] = "slow_module"
 
 class Imports(DTensorTestBase):
     world_size = 1

@@ -1,6 +1,5 @@
 """What `setUp`, `setUpClass` and fixtures do to the test process holds in ranks, whichever test is first."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -12,7 +11,7 @@ from unittest import mock
 
 import torch
 
-from torch_testing_shim._engine.process_state import ProcessState, take_on
+from torch_testing_shim._engine.process_state import as_ranks_start, changes_since, state_of_this_process, take_on
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -216,55 +215,55 @@ class InRanks(SampleTestCase):
 class State(TestCase):
     def test_changes_travel_as_json(self):
         with mock.patch.dict(os.environ, {"GONE": "1"}):
-            before = ProcessState.of_this_process()
+            before = state_of_this_process()
         with mock.patch.dict(os.environ, {"NOT_UTF_8": "\udcff"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="a.*", module="b")
-            state = ProcessState.of_this_process()
-        changes = state.changes_since(before)
+            state = state_of_this_process()
+        changes = changes_since(before, state)
         self.assertEqual({"GONE": None, "NOT_UTF_8": "\udcff"}, changes["environment"])
         self.assertEqual(["ignore", "a.*", "builtins:Warning", "b", 0], changes["warning_filters"][0])
         self.assertEqual({"environment", "warning_filters"}, changes.keys())
-        self.assertEqual({}, state.changes_since(state))
-        whole = json.loads(json.dumps(state.changes_since(None)))
+        self.assertEqual({}, changes_since(state, state))
+        whole = json.loads(json.dumps(changes_since(None, state)))
         environment = whole.pop("whole_environment")
-        self.assertEqual(vars(state), {**whole, "environment": environment})
+        self.assertEqual(state, {**whole, "environment": environment})
 
     def test_takes_on_and_back(self):
-        before = ProcessState.of_this_process()
-        wanted = dataclasses.replace(
-            before,
-            environment={**before.environment, "TAKEN_ON": "1"},
-            default_dtype="torch.float64",
-            warning_filters=[["error", None, "no_such_module:Warning", None, 0], *before.warning_filters],
-            folder=None,
-            cores=before.cores[-1:],
-        )
+        before = state_of_this_process()
+        wanted = {
+            **before,
+            "environment": {**before["environment"], "TAKEN_ON": "1"},
+            "default_dtype": "torch.float64",
+            "warning_filters": [["error", None, "no_such_module:Warning", None, 0], *before["warning_filters"]],
+            "folder": None,
+            "cores": before["cores"][-1:],
+        }
         try:
-            take_on(wanted.changes_since(before))
+            take_on(changes_since(before, wanted))
             self.assertEqual("1", os.environ["TAKEN_ON"])
-            self.assertEqual(set(before.cores[-1:]), os.sched_getaffinity(0))
+            self.assertEqual(set(before["cores"][-1:]), os.sched_getaffinity(0))
             self.assertEqual(torch.float64, torch.get_default_dtype())
-            self.assertEqual(before.warning_filters, ProcessState.of_this_process().warning_filters)
-            self.assertEqual(before.folder, os.getcwd())
+            self.assertEqual(before["warning_filters"], state_of_this_process()["warning_filters"])
+            self.assertEqual(before["folder"], os.getcwd())
         finally:
-            take_on(before.changes_since(wanted))
-        self.assertEqual(before, ProcessState.of_this_process())
+            take_on(changes_since(wanted, before))
+        self.assertEqual(before, state_of_this_process())
 
     def test_all_parts_where_nothing_is_known(self):
-        before = ProcessState.of_this_process()
-        take_on(before.changes_since(None))
-        self.assertEqual(before, ProcessState.of_this_process())
+        before = state_of_this_process()
+        take_on(changes_since(None, before))
+        self.assertEqual(before, state_of_this_process())
 
     def test_ranks_take_signals_anew(self):
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_IGN))
-        state = ProcessState.of_this_process()
-        self.assertEqual({"ignored_signals": {"2": True}}, state.changes_since(state.as_ranks_start()))
+        state = state_of_this_process()
+        self.assertEqual({"ignored_signals": {"2": True}}, changes_since(as_ranks_start(state), state))
 
     def test_a_default_device_is_not_asked_for_its_index(self):
         self.addCleanup(torch.set_default_device, None)
         torch.set_default_device("meta")
         with mock.patch("torch.get_default_device", side_effect=AssertionError):
-            self.assertEqual("meta", ProcessState.of_this_process().default_device)
+            self.assertEqual("meta", state_of_this_process()["default_device"])
 
 
 if __name__ == "__main__":

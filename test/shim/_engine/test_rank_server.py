@@ -17,7 +17,7 @@ from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.rank_outcomes import pass_outcome
 from torch_testing_shim._engine.rank_server import signal_rank
-from torch_testing_shim._engine.rank_servers import ForkServerClient, SupervisorClient, ZygoteClient
+from torch_testing_shim._engine.rank_servers import start_fork_server, start_supervisor, start_zygote
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -91,13 +91,13 @@ class WhatRanksLeave(TestCase):
         self.assertTrue(wait_until(lambda: not psutil.Process(server.pid).children(), 10), "processes")
 
     def test_of_the_zygote(self):
-        self.check(lambda _: ZygoteClient.start())
+        self.check(lambda _: start_zygote())
 
     def test_of_the_fork_server(self):
-        self.check(lambda scratch: ForkServerClient.start(scratch, ()))
+        self.check(lambda scratch: start_fork_server(scratch, ()))
 
     def test_of_the_supervisor(self):
-        self.check(SupervisorClient.start)
+        self.check(start_supervisor)
 
 
 class ToldInReports(SampleTestCase):

@@ -25,8 +25,7 @@ import psutil
 from torch_testing_shim._engine.channel import THIS_RANK, make_channel
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
 from torch_testing_shim._engine.rank_outcomes import pass_outcome
-from torch_testing_shim._engine.rank_server_client import ForkRefusedError
-from torch_testing_shim._engine.rank_servers import ForkServerClient, ZygoteClient
+from torch_testing_shim._engine.rank_servers import ForkRefusedError, start_fork_server, start_zygote
 from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -169,7 +168,7 @@ class ZygoteTest(TestCase):
         self.scratch.state.write_text("{}")
 
     def start_zygote(self, preload=()):
-        zygote = ZygoteClient.start(preload)
+        zygote = start_zygote(preload)
         self.addCleanup(zygote.close)
         return zygote
 
@@ -282,7 +281,7 @@ class ZygoteTest(TestCase):
         thread.start()
         try:
             with self.assertRaisesRegex(ForkRefusedError, "2 threads are running in the test process"):
-                ZygoteClient.start()
+                start_zygote()
         finally:
             stop.set()
             thread.join()
@@ -290,7 +289,7 @@ class ZygoteTest(TestCase):
     def test_no_descriptor_is_left(self):
         before = psutil.Process().num_fds()
         for _ in range(3):
-            zygote = ZygoteClient.start()
+            zygote = start_zygote()
             reader, rank_end = make_channel()
             zygote.start_rank(self.job("end"), rank_end)
             os.close(rank_end)
@@ -330,11 +329,11 @@ class NoAnswer(TestCase):
         reader, rank_end = make_channel()
         self.addCleanup(reader.close)
         self.addCleanup(os.close, rank_end)
-        with mock.patch.object(ForkServerClient, "_patience", 0.01):
-            server = ForkServerClient.start(scratch, ())
-            self.addCleanup(server.close)
-            with self.assertRaisesRegex(ForkRefusedError, "^the interpreter .* has not answered for 0.01 s$"):
-                server.start_rank(RankJob(__name__, __file__, "", "", 0, 1, str(scratch.path), ""), rank_end)
+        with mock.patch("torch_testing_shim._engine.rank_servers._START_SECONDS", 0.01):
+            server = start_fork_server(scratch, ())
+        self.addCleanup(server.close)
+        with self.assertRaisesRegex(ForkRefusedError, "^the interpreter .* has not answered for 0.01 s$"):
+            server.start_rank(RankJob(__name__, __file__, "", "", 0, 1, str(scratch.path), ""), rank_end)
 
 
 #: For pytest, in two files: their ranks see what `conftest.py` did, and asserts are explained.

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from torch_testing_shim._engine.job import RankJob, make_scratch_folder, remove_scratch_folder
-from torch_testing_shim._engine.rank_servers import ZygoteClient
+from torch_testing_shim._engine.rank_servers import start_zygote
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -35,20 +35,18 @@ class Ends(TestCase):
         return ranks
 
     def test_of_ranks_of_another_test(self):
-        zygote = ZygoteClient.start()
+        zygote = start_zygote()
         self.addCleanup(zygote.close)
         first = self.start(zygote)
         first.signal(0, signal.SIGKILL)
-        found = []
-        self.assertTrue(wait_until(lambda: found.extend(first.read_exits()) or found))
-        self.assertEqual([(0, first.pids[0])], [(end.rank, end.pid) for end in found])
+        self.assertTrue(wait_until(lambda: first.note_exits() or first.ends))
+        self.assertEqual([(0, first.pids[0])], [(end.rank, end.pid) for end in first.ends.values()])
         second = self.start(zygote)
         zygote.signal(first.pids[1], signal.SIGKILL)
         time.sleep(0.2)
         second.signal(0, signal.SIGKILL)
-        found = []
-        self.assertTrue(wait_until(lambda: found.extend(second.read_exits()) or found))
-        self.assertEqual([second.pids[0]], [end.pid for end in found])
+        self.assertTrue(wait_until(lambda: second.note_exits() or second.ends))
+        self.assertEqual([second.pids[0]], [end.pid for end in second.ends.values()])
         first._live.clear()  # its last end was told to the second
 
 

@@ -32,6 +32,15 @@ Current thread 0x00008f (most recent call first):
         self.assertEqual(tuple(expected), main_thread(text))
         self.assertEqual((), main_thread("no stack at all"))
 
+    def test_what_a_crash_writes_below_the_stacks_takes_none_away(self):
+        text = """\
+Current thread 0x00008f (most recent call first):
+  File "/t/test_x.py", line 4 in test_a
+
+Extension modules: numpy._core._multiarray_umath, torch._C (total: 2)
+"""
+        self.assertEqual(tuple(frames(("/t/test_x.py", 4, "test_a"))), main_thread(text))
+
     def test_a_call_is_named_as_the_test_calls_it(self):
         stack = frames(
             (DISTRIBUTED, 1, "broadcast"),

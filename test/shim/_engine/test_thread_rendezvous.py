@@ -46,7 +46,7 @@ class RendezvousTest(TestCase):
             for each in brought:
                 each[0] = total
 
-        rendezvous.meet(group, number, members, rank, call, box, work or add)
+        rendezvous.come(group, number, members, rank, call, box, work or add)()
         return box[0]
 
     @given(st.permutations(range(3)), st.integers(1, 4))

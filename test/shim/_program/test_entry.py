@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import os
 import runpy
 import signal
@@ -20,7 +22,8 @@ from typing import NoReturn
 from unittest import mock
 
 from torch_testing_shim._program import entry
-from torch_testing_shim._shared.journal import JournalContents
+from torch_testing_shim._program.log import TestLog
+from torch_testing_shim._shared.journal import JournalContents, TestStatus
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -311,6 +314,17 @@ class SelectionAndStatusTest(ProgramTestCase):
             "--seed",
         ):
             self.assertIn(option, done.stdout)
+
+
+class SkipListTest(TestCase):
+    def test_its_tests_are_left_out_and_logged_with_their_reason(self) -> None:
+        log, told = TestLog(), io.StringIO()
+        log.plan(["A.a", "A.b"])
+        with contextlib.redirect_stderr(told):
+            self.assertEqual(["A.b"], entry._leave_out(["A.a", "A.b"], {"A.a": "hangs"}, log))
+        (logged,) = log.entries
+        self.assertEqual(("A.a", TestStatus.SKIPPED, "hangs"), (logged.test, logged.status, logged.reason))
+        self.assertEqual((["A.b"], "A.a ... skipped 'hangs'\n"), (log.never_ended, told.getvalue()))
 
 
 class LastCollectionTest(TestCase):

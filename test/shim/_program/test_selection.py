@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import doctest
+import tempfile
 import types
 import unittest
+from pathlib import Path
 
-from torch_testing_shim._program.selection import SelectionError, load, select, test_name
+from torch_testing_shim._program.options import UsageError
+from torch_testing_shim._program.selection import load, select, test_name, tests_to_skip
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -88,7 +91,7 @@ class SelectTest(TestCase):
         self.assertEqual(self.selected(["Apple"], ["green"]), ["Apple.test_green"])
         self.assertEqual(self.selected(patterns=["green*"]), [])
         self.assertEqual(self.selected(patterns=["green and not pear"]), ["Apple.test_green"])
-        with self.assertRaises(SelectionError):
+        with self.assertRaises(UsageError):
             self.selected(patterns=["green and"])
 
     def test_what_is_excluded_is_left_out_of_what_is_chosen(self) -> None:
@@ -97,7 +100,7 @@ class SelectTest(TestCase):
         self.assertEqual(self.selected(patterns=["red"], excluded=["Apple"]), [])
 
     def test_unknown_names(self) -> None:
-        with self.assertRaises(SelectionError) as caught:
+        with self.assertRaises(UsageError) as caught:
             self.selected(["Apple.test_rde", "Apple.test_green", "Zzz"], excluded=["App"])
         self.assertExpectedInline(
             str(caught.exception),
@@ -106,6 +109,18 @@ there is no test 'Apple.test_rde'; did you mean Apple.test_red, Apple.test_green
 there is no test 'Zzz'
 there is no test 'App'; did you mean Apple?""",
         )
+
+
+class SkipListTest(TestCase):
+    def test_a_run_that_is_told_nothing_skips_nothing_and_a_broken_file_is_told(self) -> None:
+        self.assertEqual({}, tests_to_skip(None, ["A.a"], "cpu"))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "told.json"
+            for text in (None, "{", "[1]", '[{"id": "x"}]', '[{"id": "", "expect": "skip", "devices": [], "why": ""}]'):
+                if text is not None:
+                    path.write_text(text)
+                with self.assertRaisesRegex(UsageError, f"^cannot read which tests to skip from {path}: "):
+                    tests_to_skip(path, ["A.a"], "cpu")
 
 
 if __name__ == "__main__":

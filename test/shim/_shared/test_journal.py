@@ -102,7 +102,7 @@ class JournalTest(TestCase):
         bad += [f"{end}{rest}}}".encode() for rest in ("NaN", '"1"', "1" * 400, "Infinity", '1, "started_at": "x"')]
         ranks = ("3", "[3]", "[[]]", '[{"rank": 0}]', '[{"rank": "0", "status": "x"}]', '[{"rank": 0, "status": 1}]')
         bad += [f'{end}1, "ranks": {value}}}'.encode() for value in ranks]
-        bad += [f'{end}1, "ranks": [{{"rank": 0, "status": "x", "more": 1}}]}}'.encode(), b"[" * 10**5]
+        bad += [f'{end}1, "ranks": [{{"rank": 0, "status": "x", "pid": true}}]}}'.encode(), b"[" * 10**5]
         with open(journal.path, "ab") as stream:
             stream.write(b"\n".join(bad) + b"\n")
         contents = read_journal(journal.path)

@@ -1,7 +1,9 @@
-"""The settings: every variable, its default, and one sentence for a value that cannot be used."""
+"""The settings: every variable and every option, its default, and one sentence for a value that cannot be used."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import re
 import sys
@@ -12,18 +14,22 @@ from unittest import mock
 import expecttest
 from hypothesis import strategies as st
 
+from torch_testing_shim._program.options import parse_arguments
+from torch_testing_shim._runner.cli.arguments import parse_options
 from torch_testing_shim._shared.device_map import parse_device_map
-from torch_testing_shim._shared.setting_rows import Setting
+from torch_testing_shim._shared.setting_rows import DEFAULT_TIMEOUT_SECONDS, Setting
 from torch_testing_shim._shared.settings import (
-    DEFAULT_TIMEOUT_SECONDS,
+    DEFAULTS,
     SETTINGS,
     Settings,
     SettingsError,
+    add_setting_options,
     as_variables,
     changed_environment,
     read_settings,
+    take_settings,
 )
-from torch_testing_shim._shared.values import as_text
+from torch_testing_shim._shared.values import Unusable, as_text
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -252,6 +258,54 @@ class SettingsTest(TestCase):
         else:
             self.assertGreater(settings.timeout_seconds, 0)
             self.assertEqual(settings, read_settings(as_variables(settings)))
+
+
+def sample(row: Setting) -> str:
+    """A text that a setting takes."""
+    for text in ("cpu", "1"):
+        with contextlib.suppress(Unusable):
+            row.read(text)
+            return text
+    raise AssertionError(f"no sample for {row.variable}")
+
+
+def words_of(row: Setting) -> list[str]:
+    """A command line with the option of a setting."""
+    assert row.option is not None
+    return [row.option.names[-1], *([sample(row)] if row.option.metavar else [])]
+
+
+class SettingOptions(TestCase):
+    def test_each_option_reaches_its_setting_on_each_command_line_that_has_it(self) -> None:
+        seen = set()
+        for name, row in SETTINGS.items():
+            if row.option is None:
+                continue
+            wanted = row.read(sample(row))
+            if row.option.in_files:
+                seen.add((name, getattr(parse_arguments(words_of(row), "test_x.py").settings, name) == wanted))
+            if row.option.in_runner:
+                seen.add((name, getattr(parse_options(words_of(row)).settings, name) == wanted))
+        self.assertEqual({(name, True) for name, row in SETTINGS.items() if row.option is not None}, seen)
+
+    def test_what_is_not_given_is_at_its_default(self) -> None:
+        self.assertEqual(DEFAULTS, parse_options([]).settings)
+        self.assertEqual(DEFAULTS, parse_arguments([], "test_x.py").settings)
+
+    def test_an_option_without_its_value(self) -> None:
+        parser = argparse.ArgumentParser()
+        add_setting_options(parser.add_argument_group(), in_runner=False)
+        settings = take_settings(vars(parser.parse_args(["--import-slow-tests"])), in_runner=False)
+        self.assertTrue(str(settings.slow_tests_file).endswith("/slow_tests.json"))
+
+    def test_only_settings_are_taken(self) -> None:
+        """The runner has options of its own that are called as settings are."""
+        parser = argparse.ArgumentParser()
+        add_setting_options(parser.add_argument_group(), in_runner=True)
+        parser.add_argument("--showlocals", action="store_true")
+        given = vars(parser.parse_args(["--seed", "3", "--showlocals"]))
+        self.assertEqual(Settings(seed=3), take_settings(given, in_runner=True))
+        self.assertEqual({"showlocals": True}, given)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from torch_testing_shim import common_distributed
 from torch_testing_shim._engine import devices
-from torch_testing_shim._engine.skip_codes import TEST_SKIPS, skip_message
+from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS, skip_message
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._skips.by_ranks import missing_backend
 from torch_testing_shim._skips.conditions import runs_on_cpu, skip_reason

@@ -13,7 +13,7 @@ class Objects(TestCase):
 
     def setUp(self):
         super().setUp()
-        self.tensor, self.torch = TensorCalls(self.names), TorchCalls(self.names)
+        self.tensor, self.torch = TensorCalls(self.names), TorchCalls(self.names, torch.cpu.current_stream)
 
     def test_pinned_memory(self):
         ones = torch.ones(3)

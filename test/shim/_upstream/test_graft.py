@@ -190,11 +190,13 @@ class Names(SampleTestCase):
     def test_a_traceback_shows_torchs_lines(self):
         self.run_code(
             """
-            import traceback
+            import inspect, traceback
+            from torch_testing_shim import common_utils
             from torch_testing_shim.common_utils import random_matrix
             try:
                 random_matrix(1, "x", device="cpu", dtype=None)
             except Exception as error:
+                assert inspect.getmodule(error.__traceback__.tb_next.tb_frame) is common_utils
                 [frame] = [f for f in traceback.extract_tb(error.__traceback__) if f.name == "random_matrix"]
             assert frame.filename.endswith("torch/testing/_internal/common_utils.py")
             assert frame.line in open(frame.filename).read().splitlines()[frame.lineno - 1]

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "conformance"))
 
 import mutate
 from mutations.copies import Copies, Outcome
+from mutations.known import read_equivalent
 from mutations.mutation import mutations_of
 
 SOURCE = '''
@@ -61,6 +62,10 @@ class Mutations(TestCase):
             self.assertEqual(SOURCE[: mutation.start], mutated[: mutation.start])
             self.assertTrue(mutated.endswith(SOURCE[mutation.end :]))
             self.assertNotEqual(SOURCE, mutated)
+
+    def test_each_that_is_known_to_change_nothing_can_still_be_made(self):
+        keys = {each.key for module in mutate.PURE for each in mutate.mutations_in(module, "")}
+        self.assertEqual(set(), read_equivalent().keys() - keys)
 
     def test_keys_do_not_change_when_lines_move(self):
         moved = mutations_of("part", f"import os\n{SOURCE}")

@@ -35,8 +35,12 @@ HF_OTHER_VALUES = "refuses: load: AssertionError: metadata is None"
 
 
 class FileSystem(CheckpointConformance):
+    """Its saves that are struck at each step: see `test_fault_steps`."""
+
     selection = Selection(((4, 3), (2, 4)))
     blames_torch = False
+    test_a_save_in_a_new_folder_that_fails = test_a_save_in_a_new_folder_whose_rank_dies = None
+    test_a_save_over_an_old_checkpoint_that_fails = test_a_save_over_an_old_checkpoint_whose_rank_dies = None
     known: ClassVar = {
         "round trip of FSDP1: AdamW foreach, 4 -> 3, a parameter of one row": SHORT_PARAMETER,
         "asynchronous save of a view: by a thread": VIEW,
@@ -59,6 +63,8 @@ class Fsspec(CheckpointConformance):
     test_round_trip_of_replicated = test_round_trip_of_tp = test_round_trip_of_tp_fsdp2 = None
     test_asynchronous_saves = test_asynchronous_save_of_a_view = None
     known: ClassVar = OLDER
+    test_a_save_in_a_new_folder_that_fails = test_a_save_in_a_new_folder_whose_rank_dies = None
+    test_a_save_over_an_old_checkpoint_that_fails = test_a_save_over_an_old_checkpoint_whose_rank_dies = None
 
     def writer(self, path):
         return FsspecWriter(path)
@@ -78,7 +84,11 @@ class HuggingFace(CheckpointConformance):
     test_round_trip_of_ddp = test_round_trip_of_fsdp1 = test_round_trip_of_hsdp = None
     test_round_trip_of_replicated = test_round_trip_of_tp = test_round_trip_of_tp_fsdp2 = None
     test_asynchronous_saves = test_asynchronous_save_of_a_view = None
+    test_a_save_in_a_new_folder_whose_rank_dies = None
+    test_a_save_over_an_old_checkpoint_that_fails = test_a_save_over_an_old_checkpoint_whose_rank_dies = None
     known: ClassVar = {
+        # each file says of itself what it holds: what the other ranks have written loads
+        "a save in a new folder that fails: fail rank 0 at its 1st StorageWriter.write_data()": "WRONG: load: MIXED",
         "round trip of FSDP2: AdamW foreach, 2 -> 3": HF_OTHER_VALUES,
         "round trip of FSDP2: AdamW foreach, 2 -> 3, a parameter of one row": HF_OTHER_VALUES,
         "values: complex128": "refuses: save: KeyError: torch.complex128",

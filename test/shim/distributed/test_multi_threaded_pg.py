@@ -6,6 +6,7 @@ import torch.distributed._functional_collectives as funcol
 from torch.distributed import ReduceOp
 from torch.distributed.distributed_c10d import _coalescing_manager
 
+from torch_testing_shim._cases.threads import collectives
 from torch_testing_shim._engine.controller import RankError
 from torch_testing_shim.common_distributed import MultiThreadedTestCase, spawn_threads_and_init_comms
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -225,26 +226,17 @@ class Disagreements(TestCase):
 
 
 class Names(TestCase):
-    """Upstream's names for the arithmetic alone, without ranks."""
+    """Without ranks."""
 
-    def test_reductions(self):
-        tensors = [torch.tensor([1, 6]), torch.tensor([3, 4])]
-        self.assertEqual(pg.binop_reduce(tensors, torch.sum), torch.tensor([4, 10]))
-        self.assertEqual(pg.binop_reduce(tensors, torch.max), torch.tensor([3, 6]))
-        self.assertEqual(pg.bitwise_reduce(tensors, torch.bitwise_xor), torch.tensor([2, 2]))
+    def test_operator_that_is_not_known(self):
         with self.assertRaisesRegex(NotImplementedError, "cannot reduce by"):
-            pg.AllReduce(ReduceOp.PREMUL_SUM).work([[full(1)], [full(2)]])
+            collectives.all_reduce(ReduceOp.PREMUL_SUM, [[full(1)], [full(2)]])
 
-    def test_work_on_what_all_have_brought(self):
-        brought = [[full(1)], [full(2)]]
-        pg.AllReduce(ReduceOp.SUM).work(brought)
-        self.assertEqual(pg.flatten_list(brought), [full(3), full(3)])
+    def test_upstreams_names_for_the_arithmetic_alone(self):
+        tensors = [torch.tensor([1, 6]), torch.tensor([3, 4])]
+        self.assertEqual(pg.binop_reduce(tensors, torch.max), torch.tensor([3, 6]))
         pg.Broadcast(1).work([[(given := full(0))], [full(5)]])
         self.assertEqual(given, full(5))
-        outputs = [[full(0), full(0)], [full(0), full(0)]]
-        pg.AllGather().work([([outputs[0]], [full(1)]), ([outputs[1]], [full(2)])])
-        self.assertEqual(outputs, [[full(1), full(2)]] * 2)
-        self.assertEqual(pg.ret_work([1, 2]).get_future().value(), [1, 2])
 
     def test_the_backend_is_for_threads_alone(self):
         with self.assertRaisesRegex(RuntimeError, "for tests whose ranks are threads"):

@@ -34,12 +34,17 @@ from torch_testing_shim.faults import (
     transfer,
     write,
 )
-from torch_testing_shim.faults._communication import COLLECTIVES, NO_COMMUNICATION, TRANSFERS
 from torch_testing_shim.faults._points import ordinal
+from torch_testing_shim.faults._watching import COLLECTIVES, TRANSFERS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from properties import given
+
+#: Operators of `c10d` and `_c10d_functional` that communicate nothing by themselves.
+NO_COMMUNICATION = frozenset(
+    {"wait_tensor", "wait_tensors", "check_for_nan", "_wrap_tensor_autograd", "mesh_get_process_group"}
+)
 
 
 class Writer:

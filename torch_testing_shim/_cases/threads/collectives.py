@@ -1,8 +1,7 @@
 """Collectives of ranks that are threads: what each does with the tensors of all ranks, and their descriptions and
 works.
 
-A class stands for a collective; its `work` takes what every rank has brought, in the order of ranks, and fills the
-tensors that take the result. Names and shapes are upstream's (`distributed.multi_threaded_pg`, torch 2.13).
+A function takes what every rank has brought, in the order of ranks, and fills the tensors that take the result.
 
 Tensors are filled as collectives in C++ do it: autograd does not notice, and counts no new version of them.
 """
@@ -20,48 +19,16 @@ from torch.distributed import ReduceOp
 from torch.futures import Future
 from torch.utils import _pytree
 
-__all__ = [
-    "AllGather",
-    "AllReduce",
-    "AllToAll",
-    "AllToAllBase",
-    "Broadcast",
-    "Gather",
-    "Receipt",
-    "ReduceScatter",
-    "Scatter",
-    "binop_reduce",
-    "bitwise_reduce",
-    "by",
-    "described",
-    "flatten_list",
-    "listed",
-    "ret_work",
-    "rows_of",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Tensors = Sequence[torch.Tensor]
+_leaves: Callable[[Any], list[Any]] = _pytree.tree_leaves
 #: Its stubs lack some names.
 _C10D: Any = torch._C._distributed_c10d
 
 
-def flatten_list(lst: Any) -> list[Any]:
-    """Return the tensors in nested lists, in their order."""
-    return _pytree.tree_leaves(lst)
-
-
-def binop_reduce(tensors: Tensors, op: Callable[..., Any]) -> torch.Tensor:
-    """Reduce tensors of one shape by `op`, which takes a stack of them and the dimension to reduce (`torch.sum`,
-    `torch.max`)."""
-    reduced = op(torch.stack(list(tensors)), dim=0)
-    return reduced if isinstance(reduced, torch.Tensor) else reduced.values
-
-
-def bitwise_reduce(tensors: Tensors, op: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    """Reduce tensors by `op`, which takes two of them."""
-    return functools.reduce(op, tensors)
+def _by_stack(tensors: Tensors, op: Callable[..., torch.Tensor]) -> torch.Tensor:
+    return op(torch.stack(list(tensors)), dim=0)
 
 
 def _mean(stack: torch.Tensor, dim: int) -> torch.Tensor:
@@ -71,14 +38,14 @@ def _mean(stack: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 _REDUCTIONS: dict[Any, Callable[[Tensors], torch.Tensor]] = {
-    ReduceOp.SUM: functools.partial(binop_reduce, op=torch.sum),
-    ReduceOp.AVG: functools.partial(binop_reduce, op=_mean),
-    ReduceOp.PRODUCT: functools.partial(binop_reduce, op=torch.prod),
-    ReduceOp.MIN: functools.partial(binop_reduce, op=torch.amin),
-    ReduceOp.MAX: functools.partial(binop_reduce, op=torch.amax),
-    ReduceOp.BAND: functools.partial(bitwise_reduce, op=torch.bitwise_and),
-    ReduceOp.BOR: functools.partial(bitwise_reduce, op=torch.bitwise_or),
-    ReduceOp.BXOR: functools.partial(bitwise_reduce, op=torch.bitwise_xor),
+    ReduceOp.SUM: functools.partial(_by_stack, op=torch.sum),
+    ReduceOp.AVG: functools.partial(_by_stack, op=_mean),
+    ReduceOp.PRODUCT: functools.partial(_by_stack, op=torch.prod),
+    ReduceOp.MIN: functools.partial(_by_stack, op=torch.amin),
+    ReduceOp.MAX: functools.partial(_by_stack, op=torch.amax),
+    ReduceOp.BAND: functools.partial(functools.reduce, torch.bitwise_and),
+    ReduceOp.BOR: functools.partial(functools.reduce, torch.bitwise_or),
+    ReduceOp.BXOR: functools.partial(functools.reduce, torch.bitwise_xor),
 }
 
 
@@ -103,102 +70,63 @@ def _fill(target: torch.Tensor, source: torch.Tensor) -> None:
     target.data.copy_(source.data)
 
 
-class AllReduce:
+def all_reduce(op: Any, data: Sequence[Tensors]) -> None:
     """Each rank brings a list of tensors; all get, one by one, the reduction over ranks."""
-
-    def __init__(self, op: Any) -> None:
-        self.op = op
-
-    def work(self, data: Sequence[Tensors]) -> None:
-        for same in zip(*data, strict=True):
-            result = _reduced(same, self.op)
-            for tensor in same:
-                _fill(tensor, result)
+    for same in zip(*data, strict=True):
+        result = _reduced(same, op)
+        for tensor in same:
+            _fill(tensor, result)
 
 
-class Broadcast:
-    """Each rank brings a list of tensors; all get those of rank `src`."""
-
-    def __init__(self, src: int) -> None:
-        self.src = src
-
-    def work(self, data: Sequence[Any]) -> None:
-        source = flatten_list(data[self.src])
-        for rank, brought in enumerate(data):
-            if rank != self.src:
-                for target, tensor in zip(flatten_list(brought), source, strict=True):
-                    _fill(target, tensor)
+def broadcast(root: int, data: Sequence[Any]) -> None:
+    """Each rank brings a list of tensors; all get those of rank `root`."""
+    source = _leaves(data[root])
+    for rank, brought in enumerate(data):
+        if rank != root:
+            for target, tensor in zip(_leaves(brought), source, strict=True):
+                _fill(target, tensor)
 
 
-class AllGather:
+def all_gather(data: Sequence[tuple[Sequence[Tensors], Tensors]]) -> None:
     """Each rank brings `([outputs], [input])`; all get the inputs of all."""
-
-    def work(self, data: Sequence[tuple[Sequence[Tensors], Tensors]]) -> None:
-        inputs = [tensor for _, (tensor,) in data]
-        for (outputs,), _ in data:
-            for target, tensor in zip(outputs, inputs, strict=True):
-                _fill(target, tensor)
+    for root in range(len(data)):
+        gather(root, data)
 
 
-class Gather:
-    """Each rank brings `([outputs], [input])`, and all but rank `dst` no outputs; `dst` gets the inputs of all."""
-
-    def __init__(self, dst: int) -> None:
-        self.dst = dst
-
-    def work(self, data: Sequence[tuple[Sequence[Tensors], Tensors]]) -> None:
-        (outputs,) = data[self.dst][0]
-        for target, (_, (tensor,)) in zip(outputs, data, strict=True):
-            _fill(target, tensor)
+def gather(root: int, data: Sequence[tuple[Sequence[Tensors], Tensors]]) -> None:
+    """Each rank brings `([outputs], [input])`, and all but rank `root` no outputs; `root` gets the inputs of all."""
+    (outputs,) = data[root][0]
+    for target, (_, (tensor,)) in zip(outputs, data, strict=True):
+        _fill(target, tensor)
 
 
-class Scatter:
-    """Each rank brings `([output], [inputs])`, and all but rank `src` no inputs; each gets its input of `src`."""
-
-    def __init__(self, src: int) -> None:
-        self.src = src
-
-    def work(self, data: Sequence[tuple[Tensors, Sequence[Tensors]]]) -> None:
-        (inputs,) = data[self.src][1]
-        for ((target,), _), tensor in zip(data, inputs, strict=True):
-            _fill(target, tensor)
+def scatter(root: int, data: Sequence[tuple[Tensors, Sequence[Tensors]]]) -> None:
+    """Each rank brings `([output], [inputs])`, and all but rank `root` no inputs; each gets its input of `root`."""
+    (inputs,) = data[root][1]
+    for ((target,), _), tensor in zip(data, inputs, strict=True):
+        _fill(target, tensor)
 
 
-class ReduceScatter:
+def reduce_scatter(op: Any, data: Sequence[tuple[Tensors, Sequence[Tensors]]]) -> None:
     """Each rank brings `([output], [inputs])`; rank r gets the reduction of all ranks' r-th inputs."""
-
-    def __init__(self, op: Any) -> None:
-        self.op = op
-
-    def work(self, data: Sequence[tuple[Tensors, Sequence[Tensors]]]) -> None:
-        shares = zip(*(inputs for _, (inputs,) in data), strict=True)
-        results = [_reduced(share, self.op) for share in shares]  # all, before an output overwrites an input
-        for ((target,), _), result in zip(data, results, strict=True):
-            _fill(target, result)
+    shares = zip(*(inputs for _, (inputs,) in data), strict=True)
+    results = [_reduced(share, op) for share in shares]  # all, before an output overwrites an input
+    for ((target,), _), result in zip(data, results, strict=True):
+        _fill(target, result)
 
 
-class AllToAll:
+def all_to_all(data: Sequence[tuple[Tensors, Tensors]]) -> None:
     """Each rank brings `(outputs, inputs)`; rank r gets as its s-th output the r-th input of rank s."""
-
-    def work(self, data: Sequence[tuple[Tensors, Tensors]]) -> None:
-        columns = [[tensor.data.clone() for tensor in column] for column in zip(*(i for _, i in data), strict=True)]
-        for (outputs, _), column in zip(data, columns, strict=True):
-            for target, tensor in zip(outputs, column, strict=True):
-                _fill(target, tensor)
+    columns = [[tensor.data.clone() for tensor in column] for column in zip(*(i for _, i in data), strict=True)]
+    for (outputs, _), column in zip(data, columns, strict=True):
+        for target, tensor in zip(outputs, column, strict=True):
+            _fill(target, tensor)
 
 
-class AllToAllBase:
+def all_to_all_single(data: Sequence[tuple[torch.Tensor, torch.Tensor, Any, Any]]) -> None:
     """Each rank brings `(output, input, output_splits, input_splits)`; the tensors are split along dimension 0, evenly
-    where the splits are empty or None, and the parts exchanged as in `AllToAll`."""
-
-    def work(self, data: Sequence[tuple[torch.Tensor, torch.Tensor, Any, Any]]) -> None:
-        count = len(data)
-        AllToAll().work(
-            [
-                (_parts(output, output_splits, count), _parts(tensor, input_splits, count))
-                for output, tensor, output_splits, input_splits in data
-            ]
-        )
+    where the splits are empty or None, and the parts exchanged as in `all_to_all`."""
+    all_to_all([(_parts(out, outs, len(data)), _parts(given, ins, len(data))) for out, given, outs, ins in data])
 
 
 def _parts(tensor: torch.Tensor, splits: Any, count: int) -> list[torch.Tensor]:
@@ -223,7 +151,7 @@ def ret_work(ret: Any) -> dist.Work:
 
 def described(tensors: Any) -> tuple[str, tuple[Any, ...]]:
     """Return the shapes and types of tensors for people, and their numbers of elements and types for comparison."""
-    flat = flatten_list(tensors)
+    flat = _leaves(tensors)
     shapes = ", ".join(f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}" for tensor in flat)
     return f"of {shapes}", tuple((tensor.numel(), tensor.dtype) for tensor in flat)
 

@@ -6,22 +6,92 @@ import functools
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
 from typing import Any
 
-from torch._C._distributed_c10d import Store
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore, Store
 
 from torch_testing_shim._cases.body import RankTestCase
-from torch_testing_shim._cases.threads.thread_run import Failure, ThreadedRun, threaded_process_group
+from torch_testing_shim._cases.threads.process_group import install_threaded_pg, uninstall_threaded_pg
+from torch_testing_shim._cases.threads.thread_world import ThreadLocalWorld
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
-from torch_testing_shim._engine.controller import checked_world_size
+from torch_testing_shim._engine.controller import checked_world_size, raise_verdict
 from torch_testing_shim._engine.job import LaunchError
+from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, cleanup_steps, current_steps
+from torch_testing_shim._engine.thread_ranks import ThreadRanks
 from torch_testing_shim._engine.unrun_body import checked_step, checked_test
+from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._program.notes import note_sharing
-from torch_testing_shim._shared.settings import DEFAULT_TIMEOUT_SECONDS
+from torch_testing_shim._shared.setting_rows import DEFAULT_TIMEOUT_SECONDS
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+#: An exception, as `sys.exc_info` has it.
+Failure = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+class _ThreadedRun:
+    """One run of a test's ranks as threads: their worlds, their store, their verdict. `close` ends it."""
+
+    def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
+        self._ranks = ThreadRanks(world_size, timeout, stops_at_subtest=stops_at_subtest)
+        self._world_size = world_size
+        self._world: ThreadLocalWorld | None = install_threaded_pg(self._ranks.rendezvous)
+        self.store = HashStore()
+        self.timeout = timeout
+        self._outcomes: tuple[RankOutcome, ...] = ()
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        return self._ranks.threads
+
+    def start(self, body: Callable[[int], object]) -> None:
+        """Start the ranks; each calls `body` with its number."""
+        self._ranks.start(body)
+
+    def wait(self) -> list[tuple[int, Failure]]:
+        """Wait for the ranks and return the exceptions that they have ended with.
+
+        Raises:
+            RankError: they hung, or waited for each other.
+        """
+        try:
+            self._outcomes = self._ranks.join()
+        finally:
+            self.close()
+        if any(outcome.status.is_hang for outcome in self._outcomes):
+            self.judge()
+        errors = sorted(self._ranks.errors.items())
+        return [(rank, (type(error), error, error.__traceback__)) for rank, error in errors]
+
+    def judge(self) -> None:
+        """Raise the verdict of the ranks, as `raise_verdict` does."""
+        self._ranks.errors.clear()
+        raise_verdict(self._outcomes, ExitExpectation())
+
+    def close(self) -> None:
+        if self._world is not None:
+            self._world = None
+            try:
+                self._ranks.close()
+            finally:
+                uninstall_threaded_pg()
+
+
+@contextmanager
+def _threaded_process_group(rank: int, world_size: int, store: Store) -> Iterator[None]:
+    """Context: the default group of this thread. Nothing is taken down if another test's turn has already begun."""
+    world = dist.distributed_c10d._world
+    dist.init_process_group("threaded", rank=rank, world_size=world_size, store=store)
+    try:
+        yield
+    finally:
+        if dist.distributed_c10d._world is world and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 class MultiThreadedTestCase(RankTestCase):
@@ -44,7 +114,7 @@ class MultiThreadedTestCase(RankTestCase):
     threads: list[threading.Thread]
     global_store: Store
     _ranks_are_processes = False
-    _run_of_threads: ThreadedRun | None = None
+    _run_of_threads: _ThreadedRun | None = None
 
     @property
     def world_size(self) -> int:
@@ -91,7 +161,7 @@ class MultiThreadedTestCase(RankTestCase):
         self._skip_by_conditions(name)
         world_size = checked_world_size(self.world_size)
         note_sharing(self, world_size)
-        run = ThreadedRun(world_size, seconds_for(self.id()), stops_at_subtest=self._stops_at_subtest)
+        run = _ThreadedRun(world_size, seconds_for(self.id()), stops_at_subtest=self._stops_at_subtest)
         self.addCleanup(run.close)
         for attribute, value in (("global_store", run.store), ("_run_of_threads", run)):
             setattr(type(self), attribute, value)
@@ -101,12 +171,9 @@ class MultiThreadedTestCase(RankTestCase):
 
     @classmethod
     def _join_threads(cls, threads: list[threading.Thread], fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
 
         Raises:
-            RankFailure: an assertion did not hold in a rank.
-            RankError: the test ended in another bad way.
-            unittest.SkipTest: every rank skipped.
             LaunchError: other threads were started.
         """
         run = cls._run_of_threads
@@ -154,7 +221,7 @@ class MultiThreadedTestCase(RankTestCase):
         assert steps is not None, "a rank's thread has been started by ThreadRanks"
 
         def taken() -> Iterator[Callable[[], object]]:
-            with threaded_process_group(rank, world_size, type(self).global_store):
+            with _threaded_process_group(rank, world_size, type(self).global_store):
                 yield checked_step(self.perThreadSetUp)
                 if not steps.has_ended:
                     yield checked_test(getattr(self, test_name))
@@ -203,12 +270,12 @@ def spawn_threads_and_init_comms(
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
         size = checked_world_size(world_size)
         seconds = seconds_for(test.__name__) if timeout == DEFAULT_TIMEOUT_SECONDS else timeout
-        run = ThreadedRun(size, seconds, stops_at_subtest=getattr(self, "_stops_at_subtest", False))
+        run = _ThreadedRun(size, seconds, stops_at_subtest=getattr(self, "_stops_at_subtest", False))
 
         def body(rank: int) -> None:
             steps = current_steps()
             assert steps is not None, "a rank's thread has been started by ThreadRanks"
-            with threaded_process_group(rank, size, run.store):
+            with _threaded_process_group(rank, size, run.store):
                 steps.take([functools.partial(checked_test(test), self, *args, **kwargs)])
 
         self.subTest = _subtest_of_rank  # unittest's would have all ranks share one state

@@ -8,27 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._cases.threads.collectives import (
-    AllGather,
-    AllReduce,
-    AllToAll,
-    AllToAllBase,
-    Broadcast,
-    Gather,
-    Receipt,
-    ReduceScatter,
-    Scatter,
-    by,
-    described,
-    listed,
-    ret_work,
-    rows_of,
-)
+from torch_testing_shim._cases.threads import collectives
+from torch_testing_shim._cases.threads.collectives import Receipt, by, described, listed, ret_work, rows_of
 from torch_testing_shim._cases.threads.thread_world import (
     ThreadLocalWorld,
     install_world,
@@ -37,13 +24,6 @@ from torch_testing_shim._cases.threads.thread_world import (
 )
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.thread_rendezvous import Call, Rendezvous
-
-__all__ = [
-    "ProcessLocalGroup",
-    "create_threaded_pg",
-    "install_threaded_pg",
-    "uninstall_threaded_pg",
-]
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -103,13 +83,16 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _meet(self, call: Call, brought: Any, work: Callable[[list[Any]], object]) -> dist.Work:
         rank = self._members[self._rank]
-        self._rendezvous.meet(self._name, next(self._numbers), self._members, rank, call, brought, work)
+        self._rendezvous.come(self._name, next(self._numbers), self._members, rank, call, brought, work)()
         return ret_work(brought)
 
-    def _alike(self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "") -> dist.Work:
-        """Run a collective to which all ranks bring tensors of the same sizes and types."""
+    def _alike(
+        self, name: str, tensors: Any, work: Callable[[list[Any]], object], told: str = "", brought: Any = None
+    ) -> dist.Work:
+        """Run a collective to which all ranks bring tensors of the same sizes and types, and all else in `brought`."""
         text, compared = described(tensors)
-        return self._meet(Call(name, f"{text}{told}", (told, *compared)), tensors, work)
+        call = Call(name, f"{text}{told}", (told, *compared))
+        return self._meet(call, tensors if brought is None else brought, work)
 
     def allreduce(self, tensors: Any, opts: Any = None) -> dist.Work:
         return self._all_reduce("all_reduce", listed(tensors), opts)
@@ -119,7 +102,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def _all_reduce(self, name: str, tensors: list[torch.Tensor], opts: Any) -> dist.Work:
         op = getattr(opts or dist.AllreduceOptions(), "reduceOp", opts)  # a test may pass the operator itself
-        return self._alike(name, tensors, AllReduce(op).work, by(op))
+        return self._alike(name, tensors, partial(collectives.all_reduce, op), by(op))
 
     def reduce(self, tensors: Any, opts: Any = None) -> dist.Work:
         opts = opts or dist.ReduceOptions()
@@ -127,13 +110,15 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
         def work(data: list[list[torch.Tensor]]) -> None:  # the others keep what they have
             copies = [given if rank == opts.rootRank else [t.clone() for t in given] for rank, given in enumerate(data)]
-            AllReduce(opts.reduceOp).work(copies)
+            collectives.all_reduce(opts.reduceOp, copies)
 
         return self._alike("reduce", given, work, f"{by(opts.reduceOp)} to rank {opts.rootRank} of the group")
 
     def broadcast(self, tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.BroadcastOptions()).rootRank
-        return self._alike("broadcast", listed(tensors), Broadcast(root).work, f" from rank {root} of the group")
+        return self._alike(
+            "broadcast", listed(tensors), partial(collectives.broadcast, root), f" from rank {root} of the group"
+        )
 
     def barrier(self, opts: Any = None) -> dist.Work:
         return self._meet(Call("barrier"), [], lambda _: None)
@@ -144,7 +129,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
     def _gather_call(self, name: str, outputs: Any, inputs: Any) -> dist.Work:
         """Gather inputs that may differ in size between ranks, not in type."""
         call = Call(name, described(inputs)[0], tuple(tensor.dtype for tensor in inputs))
-        return self._meet(call, (outputs, inputs), AllGather().work)
+        return self._meet(call, (outputs, inputs), collectives.all_gather)
 
     def all_gather_single(self, output: torch.Tensor, input: torch.Tensor, opts: Any = None) -> dist.Work:
         return self._gather_call("all_gather_into_tensor", [rows_of(output, self._world_size, input)], [input])
@@ -162,28 +147,20 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def gather(self, output_tensors: Any, input_tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.GatherOptions()).rootRank
-        text, compared = described(input_tensors)
-        told = f"to rank {root} of the group"
-        return self._meet(
-            Call("gather", f"{text} {told}", (told, *compared)), (output_tensors, input_tensors), Gather(root).work
-        )
+        work, told = partial(collectives.gather, root), f" to rank {root} of the group"
+        return self._alike("gather", input_tensors, work, told, (output_tensors, input_tensors))
 
     def scatter(self, output_tensors: Any, input_tensors: Any, opts: Any = None) -> dist.Work:
         root = (opts or dist.ScatterOptions()).rootRank
-        text, compared = described(output_tensors)
-        told = f"from rank {root} of the group"
-        return self._meet(
-            Call("scatter", f"{text} {told}", (told, *compared)), (output_tensors, input_tensors), Scatter(root).work
-        )
+        work, told = partial(collectives.scatter, root), f" from rank {root} of the group"
+        return self._alike("scatter", output_tensors, work, told, (output_tensors, input_tensors))
 
     def reduce_scatter(self, output_tensor: Any, scatter_list: Any, opts: Any = None) -> dist.Work:
         return self._reduce_scatter("reduce_scatter", output_tensor, scatter_list, opts)
 
     def _reduce_scatter(self, name: str, outputs: Any, inputs: Any, opts: Any) -> dist.Work:
         op = (opts or dist.ReduceScatterOptions()).reduceOp
-        text, compared = described(inputs)
-        call = Call(name, f"{text}{by(op)}", (by(op), *compared))
-        return self._meet(call, (outputs, inputs), ReduceScatter(op).work)
+        return self._alike(name, inputs, partial(collectives.reduce_scatter, op), by(op), (outputs, inputs))
 
     def reduce_scatter_single(self, output: torch.Tensor, input: torch.Tensor, opts: Any = None) -> dist.Work:
         rows = rows_of(input, self._world_size, output)
@@ -196,7 +173,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
 
     def alltoall(self, output_tensor_list: Any, input_tensor_list: Any, opts: Any = None) -> dist.Work:
         call = Call("all_to_all", described(input_tensor_list)[0], tuple({t.dtype for t in input_tensor_list}))
-        return self._meet(call, (output_tensor_list, input_tensor_list), AllToAll().work)
+        return self._meet(call, (output_tensor_list, input_tensor_list), collectives.all_to_all)
 
     def all_to_all_single(
         self,
@@ -208,7 +185,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
     ) -> dist.Work:
         call = Call("all_to_all_single", described([input])[0], (input.dtype,))
         brought = (output, input, output_split_sizes, input_split_sizes)
-        return self._meet(call, brought, AllToAllBase().work)
+        return self._meet(call, brought, collectives.all_to_all_single)
 
     def send(self, tensors: Any, dst: int, tag: int) -> dist.Work:
         """Send a copy, and return a completed work."""
@@ -227,7 +204,7 @@ class ProcessLocalGroup(_ProcessGroup):  # type: ignore[misc]
         text, compared = described(tensors)
         call = Call("point to point:", f"{name} {text}", compared)
         name = f"{self._name}, from rank {members[0]} to rank {members[1]} with tag {tag}"
-        return self._rendezvous.come(name, number, members, me, call, tensors, Broadcast(0).work)
+        return self._rendezvous.come(name, number, members, me, call, tensors, partial(collectives.broadcast, 0))
 
     def _start_coalescing(self, device: torch.device) -> None:
         """Do nothing: each call of a coalesced group is carried out at once."""

@@ -14,15 +14,6 @@ from torch.distributed import distributed_c10d as c10d
 
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
 
-__all__ = [
-    "ThreadLocalWorld",
-    "after_thread_ranks",
-    "has_thread_ranks",
-    "install_world",
-    "rendezvous_of_this_world",
-    "uninstall_world",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

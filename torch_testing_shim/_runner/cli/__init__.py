@@ -2,11 +2,10 @@
 
 main              run_test.py from beginning to end: options, choice of files, a list or a dry run or the run
 console           the console script `torch-testing-shim`: `run`, `list` and `merge` in any repository
-merge_command     merges the reports of several runs into one verdict
 
-options           one frozen `Options`
-parser            the options of the command line, as argparse has them, and their help
-upstream_options  options about PyTorch's files, and those of upstream's run_test.py that do nothing here
+options           one frozen `Options`: the table of the command line
+option_rows       the declaration of one option, and the readers of values
+parser            the table as argparse has it, and what stands below it in `--help`
 arguments         reads a command line into `Options`
 project           the project that a run belongs to, where its test files lie, where its reports go
 project_table     the options in a project's pyproject.toml

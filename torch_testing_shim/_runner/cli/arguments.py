@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch_testing_shim._shared.device_map import parse_device_map
-from torch_testing_shim._shared.setting_options import take_settings
+from torch_testing_shim._shared.settings import take_settings
 
-from ..expectations.arguments import wrong_use
 from ..plan.sharding import Shard
-from .options import DEFAULT_FILE_TIMEOUT, Options
-from .parser import PROGRAM, make_parser
+from .options import DEFAULT_FILE_TIMEOUT, PROGRAM, Options
+from .parser import make_parser
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line that could be read.
-
-    Attributes:
-        given: values by the names of their fields, only of options that stand there.
-        file_arguments: the words after `--`.
-    """
+    """A command line that could be read: the values of the options that stand there, by the names of their fields, and
+    the words after `--`."""
 
     given: Mapping[str, Any]
     file_arguments: tuple[str, ...] = ()
@@ -35,7 +29,7 @@ class CommandLine:
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
-    """Reads a command line of `run_test.py` that no project's table stands behind.
+    """Read a command line of `run_test.py` without the table of a project.
 
     Raises:
         SystemExit: with 2 after a message where the arguments are wrong, with 0 after `--help`.
@@ -44,33 +38,27 @@ def parse_options(arguments: Sequence[str]) -> Options:
 
 
 def read_command_line(arguments: Sequence[str], program: str = PROGRAM) -> CommandLine:
-    """Reads a command line, without the program's name.
+    """Read a command line, without the program's name.
 
     Raises:
-        SystemExit: as above.
+        SystemExit: with 2 after a message where the arguments are wrong, with 0 after `--help`.
     """
     own, file_arguments = _split_at_dashes(arguments)
-    parser = make_parser(program)
-    for action in parser._actions:
-        action.default = argparse.SUPPRESS
-    parser.set_defaults(notes=())
-    return CommandLine(vars(parser.parse_intermixed_args(own)), file_arguments)
+    return CommandLine(vars(make_parser(program).parse_intermixed_args(own)), file_arguments)
 
 
 def make_options(line: CommandLine, table: Mapping[str, Any], program: str = PROGRAM) -> Options:
     """The options of a command line.
 
     Args:
-        line: the command line.
         table: values by the names of their fields, which hold where the command line has none.
-        program: how the command is called.
 
     Raises:
         SystemExit: with 2 after a message where options do not go together.
     """
     parser = make_parser(program)
-    given: dict[str, Any] = {action.dest: action.default for action in parser._actions if action.dest != "help"}
-    given |= {**table, **line.given}
+    asked: dict[str, Any] = {**table, **line.given}
+    given = {**vars(Options()), **asked}
     settings = replace(take_settings(given, in_runner=True), show_output=given["verbosity"] > 1)
     if settings.device is not None and not settings.device.isidentifier():
         parser.error(f"--device {settings.device!r} is not a device type; write one such as cpu or cuda")
@@ -80,22 +68,23 @@ def make_options(line: CommandLine, table: Mapping[str, Any], program: str = PRO
         parser.error(f"--shard: {error}")
     if (given["map_device"] is not None or given["report_surface"]) and not given["upstream"]:
         parser.error("--map-device and --report-surface go with --upstream")
-    if problem := wrong_use(given):
-        parser.error(problem)
+    if given["update_expectations"] and given["expectations"] is None:
+        parser.error("--update-expectations goes with --expectations")
+    if given["platforms"] and given["import_disabled_tests"] is None:
+        parser.error("--platform goes with --import-disabled-tests")
     try:
         given["map_device"] = parse_device_map(given["map_device"]) if given["map_device"] is not None else None
     except ValueError as error:
         parser.error(f"--map-device {error}")
-    given["include"] = (*(given.pop("names") or ()), *given["include"])
-    given["xml_folder"], given["save_xml"] = given["save_xml"] or None, given["save_xml"] is not None
-    if given["repeat"] is None:
-        given["repeat"] = 0 if given["until_failure"] else 1
+    given["include"] = (*given.pop("names", ()), *given["include"])
+    if given["until_failure"] and "repeat" not in asked:
+        given["repeat"] = 0
     if given["enable_timeout"] and given["timeout"] is None:
         given["timeout"] = DEFAULT_FILE_TIMEOUT
-    given["showlocals"] = bool(given["showlocals"])
     given["cold"] = given["cold"] or given["coverage"]  # coverage.py starts with the interpreter
+    given |= {"settings": settings, "file_arguments": line.file_arguments, "program": program}
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return Options(**fields, settings=settings, file_arguments=line.file_arguments, program=program)
+    return Options(**fields)
 
 
 def _split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:

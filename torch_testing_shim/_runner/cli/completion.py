@@ -20,7 +20,7 @@ NAMES_FILES = ("names", "include", "exclude", "first", "last", "bring_to_front")
 
 
 def answer_shell(find_tree: Callable[[], Tree]) -> None:
-    """Answers the shell and ends the process where it asks for completions; else returns.
+    """Answer the shell and end the process where it asks for completions; else return.
 
     Args:
         find_tree: finds the tree whose names are completed, or raises `UsageError`.

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from torch_testing_shim._shared.exit_status import ExitStatus
 
 from .main import guarded, merge, run_command
+from .option_rows import as_path
 from .options import Options
-from .parser import as_path
 
 PROGRAM = "torch-testing-shim"
 USAGE = f"""\
@@ -34,11 +34,7 @@ key root; else they are looked for below the folder of the nearest pyproject.tom
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns the exit status.
-
-    Args:
-        arguments: the command line without the program's name (default: the process's own).
-    """
+    """Run the command, by default with the process's own arguments, and return the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name, rest = (words[0], words[1:]) if words else ("", [])
     if name in ("run", "list"):

@@ -17,31 +17,28 @@ from ..plan.choice import choose
 from ..plan.tree import Tree
 from ..process.build_command import build_command
 from ..process.stop import StopNow, StopRequest
-from ..usage_error import UsageError
+from ..usage_error import UsageError, extra_for
 from .arguments import CommandLine, make_options, read_command_line
 from .completion import answer_shell
-from .options import Options
-from .parser import PROGRAM
+from .options import PROGRAM, Options
 from .project import find_project, paths_among, tree_of, with_writable_reports
 from .project_table import read_table
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
-    """Runs test files as `run_test.py` does and returns the exit status.
+    """Run test files as `run_test.py` does and return the exit status.
 
     Args:
-        arguments: the command line without the program's name (default: the process's own).
+        arguments: without the program's name; by default the process's own.
         root: the absolute folder that holds run_test.py and, where its table does not say otherwise, the folder `test`.
     """
     return run_command(sys.argv[1:] if arguments is None else arguments, PROGRAM, root)
 
 
 def run_command(arguments: Sequence[str], program: str, project: Path | None = None) -> int:
-    """Does what a command line says and returns the exit status.
+    """Do what a command line says and return the exit status.
 
     Args:
-        arguments: the command line without the program's name.
-        program: how the command is called.
         project: the folder of the project, whose test files lie in its folder `test`; None to find it, and them, by
             the command line and the working folder.
     """
@@ -86,7 +83,7 @@ def _resolve(line: CommandLine, program: str, project: Path | None) -> tuple[Opt
 
 
 def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
-    """Does what the options ask for."""
+    """Do what the options ask for."""
     _tell(options.program, "note", options.notes)
     times_path = options.times or tree.reports / "times.json"
     if options.merge_times:
@@ -109,36 +106,30 @@ def _do(options: Options, tree: Tree, stop: StopRequest) -> int:
         return _print_lines(file.name for file in selected)
     if options.dry_run:
         return _print_lines(str(build_command(file, options, tree)) for file in selected)
-    try:
+    with extra_for("running tests needs"):
         from ..run import run  # only here: `--list` is quick because it does not need what a run needs
-    except ModuleNotFoundError as error:
-        raise UsageError(f"running tests needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return run(selected, options, tree, history, stop)
 
 
 def merge(options: Options) -> int:
-    """Merges the reports of several runs; returns the verdict over all of them."""
-    try:
-        from .merge_command import merge_reports
-    except ModuleNotFoundError as error:
-        raise UsageError(f"merging reports needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
+    """Merge the reports of several runs; return the verdict over all of them."""
+    with extra_for("merging reports needs"):
+        from ..report.merge_reports import merge_reports
     return merge_reports(options.merge_reports, options.report_html, options.program)
 
 
 def _import_disabled(options: Options, tree: Tree) -> int:
-    """Makes expectations of PyTorch's list of disabled tests."""
+    """Make expectations of PyTorch's list of disabled tests."""
     assert options.import_disabled_tests is not None
-    try:
+    with extra_for("expectations need"):
         from ..expectations.import_disabled import import_disabled_tests
-    except ModuleNotFoundError as error:
-        raise UsageError(f"expectations need {error.name}: pip install 'torch-testing-shim[runner]'") from error
     files = {name: tree.path(name) for name in tree.names}
     return _print_lines([import_disabled_tests(*options.import_disabled_tests, options.platforms, files)])
 
 
 def _report_surface(tree: Tree) -> int:
-    """Prints which names PyTorch's files import and which of them are missing: in a process of its own, since it has to
-    ask modules that import torch."""
+    """Print which names PyTorch's files import and which of them are missing: in a process of its own, since the answer
+    is in modules that import torch."""
     command = [sys.executable, "-m", "torch_testing_shim", "--report-surface", *map(os.path.abspath, tree.upstream)]
     return subprocess.run(command, cwd=tree.root, check=False).returncode
 

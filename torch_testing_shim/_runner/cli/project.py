@@ -37,8 +37,6 @@ def tree_of(project: Path, options: Options, paths: Iterable[Path], default: Pat
     """The tree of a run.
 
     Args:
-        project: the project's folder.
-        options: what the user and the project's table ask for.
         paths: the files and folders that the user names. Where they lie outside the root, they choose another.
         default: the root where the options name none; None for what `paths` have in common, or else the project.
     """
@@ -51,12 +49,8 @@ def tree_of(project: Path, options: Options, paths: Iterable[Path], default: Pat
 
 
 def with_writable_reports(tree: Tree, *, only_shows: bool) -> tuple[Tree, list[str]]:
-    """The tree, with another folder for reports where its own cannot be written, and a sentence that says so.
-
-    Args:
-        tree: the tree.
-        only_shows: the run writes nothing.
-    """
+    """The tree, with another folder for reports where its own cannot be written, and a sentence that says so; no folder
+    is made and nothing is said for a run that `only_shows`."""
     if _can_be_written(tree.reports):
         return tree, []
     name = f"{tree.root.name}-{zlib.crc32(os.fsencode(tree.reports)):08x}"

@@ -20,8 +20,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..usage_error import UsageError, why
-from .parser import as_path, make_parser
+from ..usage_error import UsageError, extra_for, refusal
+from .option_rows import as_path
+from .options import Options
+from .parser import make_parser
 
 FILE = "pyproject.toml"
 TABLE = "torch_testing_shim"
@@ -70,13 +72,10 @@ class _Wrong(ValueError):
 
 
 def _table_of(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = why(error) if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"cannot read {str(path)!r}: {reason}") from error
+    with refusal(f"read {str(path)!r}"):
+        text = path.read_text(encoding="utf-8")
     if TABLE not in text:
         return {}
     read = _toml_reader()
@@ -98,10 +97,8 @@ def _toml_reader() -> Callable[[str], Mapping[str, Any]]:
     else:
         reader: Callable[[str], Mapping[str, Any]] = tomllib.loads
         return reader
-    try:
+    with extra_for(f"reading {FILE} needs"):
         import tomlkit
-    except ModuleNotFoundError as error:
-        raise UsageError(f"reading {FILE} needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return lambda text: tomlkit.parse(text).unwrap()
 
 
@@ -119,14 +116,19 @@ def _value(action: argparse.Action, value: object) -> object:
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise _Wrong(f"must be true or false, not {_shown(value)}")
-        return not isinstance(action, argparse._StoreFalseAction) if value else action.default
+        return not isinstance(action, argparse._StoreFalseAction) if value else _default(action)
     if action.nargs in ("+", "*"):
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise _Wrong(f"must be a list of strings, not {_shown(value)}")
         return [_one(action, one) for one in value]
     if action.nargs == "?" and isinstance(value, bool):
-        return action.const if value else action.default
+        return action.const if value else _default(action)
     return _one(action, value)
+
+
+def _default(action: argparse.Action) -> object:
+    """The value of an option that is not given; None for one of a setting."""
+    return getattr(Options(), action.dest, None)
 
 
 def _one(action: argparse.Action, value: object) -> object:

@@ -1,6 +1,5 @@
 """Expectations: a user's file about tests that do not pass, and its effect on a run.
 
-    arguments        the options of the command line, and the file's format as `--help` shows it
     reading          the text of a file -> `Expectation`s, or its mistakes; ranges of torch's versions
     judgement        the effect of an entry on a test's result (pure); the interface to a run's expectations
     judged_run       the expectations of one run, from the file to the last line of the output

@@ -31,38 +31,20 @@ from .unmatched import Listed, is_listed
 
 
 @dataclass(frozen=True)
-class Removal:
-    """An entry goes."""
+class Change:
+    """One change: `old` goes, `new` comes, or `new` stands in place of `old` and has another `error`."""
 
-    entry: Expectation
-    why: str
-
-    def __str__(self) -> str:
-        return f"removed {self.entry.id}: {self.why}"
-
-
-@dataclass(frozen=True)
-class NewError:
-    """An entry gets another `error`."""
-
-    entry: Expectation
-    error: str
+    old: Expectation | None
+    new: Expectation | None
+    why: str = ""
 
     def __str__(self) -> str:
-        return f"changed the error of {self.entry.id} to {self.error!r}"
-
-
-@dataclass(frozen=True)
-class Addition:
-    """An entry comes."""
-
-    entry: Expectation
-
-    def __str__(self) -> str:
-        return f"added {self.entry.id}: {self.entry.error}"
-
-
-Change = Removal | NewError | Addition
+        if self.old is None:
+            assert self.new is not None
+            return f"added {self.new.id}: {self.new.error}"
+        if self.new is None:
+            return f"removed {self.old.id}: {self.why}"
+        return f"changed the error of {self.old.id} to {self.new.error!r}"
 
 
 @dataclass(frozen=True)
@@ -95,12 +77,10 @@ def changes_after(
         holding: those that hold with the version of torch in use.
         results: the files that have run, before any judgement.
         unmatched: the entries that match no test.
-        listed: the tests that the run has listed.
-        context: place and time of the run.
     """
     told = [result for result in results if not result.ending.is_stopped]
-    changes: dict[Expectation, Change] = {entry: Removal(entry, "it matches no test") for entry in unmatched}
-    additions: dict[str, Addition] = {}
+    changes: dict[Expectation, Change] = {entry: Change(entry, None, "it matches no test") for entry in unmatched}
+    additions: dict[str, Expectation] = {}
     passed: dict[Expectation, list[bool]] = {}
     for result in told:
         expected = holding.for_file(result.file)
@@ -114,13 +94,12 @@ def changes_after(
             if entry is None or (not entry.pattern.is_exact and entry.expect is not Expect.SKIP):
                 additions.setdefault(f"{result.file}::{run.test}", _addition(result.file, run, device, context))
             elif entry.expect is Expect.XFAIL:
-                changes.setdefault(entry, NewError(entry, cause_as_regex(run.reason)))
+                changes.setdefault(entry, Change(entry, replace(entry, error=cause_as_regex(run.reason))))
     whole = {result.file for result in told if result.file in listed.whole and is_listed(result)}
     for entry, all_passed in passed.items():
-        files = [name for name in listed.names if entry.pattern.covers_file(name)]
-        is_judged = entry.pattern.is_exact or all(file in whole for file in files)
+        is_judged = entry.pattern.is_exact or all(file in whole for file in listed.files_of(entry))
         if entry.expect is Expect.XFAIL and is_judged and all(all_passed):
-            changes[entry] = Removal(entry, "it passed")
+            changes[entry] = Change(entry, None, "it passed")
     made = [changes[entry] for entry in every if entry in changes]
     return [*made, *_without_conflicts(additions.values(), every, made, context)]
 
@@ -144,36 +123,34 @@ def _failed(result: FileResult, judge: Judge) -> Iterator[JournalEntry]:
             yield run
 
 
-def _addition(file: str, run: JournalEntry, device: str, context: RunContext) -> Addition:
+def _addition(file: str, run: JournalEntry, device: str, context: RunContext) -> Expectation:
     version = f", torch {context.torch}" if context.torch else ""
-    return Addition(
-        Expectation(
-            id=f"{file}::{escaped(run.test)}",
-            expect=Expect.XFAIL,
-            reason=f"failed on {context.date}{version}",
-            devices=(device,) if device else (),
-            error=cause_as_regex(run.reason),
-        )
+    return Expectation(
+        id=f"{file}::{escaped(run.test)}",
+        expect=Expect.XFAIL,
+        reason=f"failed on {context.date}{version}",
+        devices=(device,) if device else (),
+        error=cause_as_regex(run.reason),
     )
 
 
 def _without_conflicts(
-    additions: Collection[Addition], every: Sequence[Expectation], changes: Sequence[Change], context: RunContext
-) -> Iterator[Addition]:
+    additions: Collection[Expectation], every: Sequence[Expectation], changes: Sequence[Change], context: RunContext
+) -> Iterator[Change]:
     """The additions that do not conflict with the entries that stay. Where an entry of the same id holds with other
     versions of torch, the new one holds with this version alone."""
-    removed = {change.entry for change in changes if isinstance(change, Removal)}
-    wanted = {addition.entry.pattern for addition in additions}
+    removed = {change.old for change in changes if change.new is None}
+    wanted = {new.pattern for new in additions}
     same: dict[object, list[Expectation]] = {}
     for entry in every:
         if entry not in removed and entry.pattern in wanted:
             same.setdefault(entry.pattern, []).append(entry)
-    for addition in additions:
-        new, others = addition.entry, same.get(addition.entry.pattern, [])
+    for new in additions:
+        others = same.get(new.pattern, [])
         if any(may_meet(new, other) for other in others) and context.torch:
             new = replace(new, torch=f"=={Version(context.torch).base_version}")
         if not any(may_meet(new, other) for other in others):
-            yield Addition(new)
+            yield Change(None, new)
 
 
 #: These differ from run to run: the rank that fails first, process ids, addresses and temporary folders.

@@ -23,7 +23,7 @@ from torch_testing_shim._shared.expectation_ids import escaped
 from torch_testing_shim._shared.expectations import Expect, Expectation
 
 from ..atomic_write import write_whole
-from ..usage_error import UsageError
+from ..usage_error import UsageError, refusal
 from .rewriting import new_block
 
 ENTRY = re.compile(r"(?P<method>\S.*) \((?P<where>[\w.]+)\)", re.DOTALL)
@@ -41,9 +41,7 @@ class DisabledTest:
     """One test of the list.
 
     Attributes:
-        method: the test method's name.
         module: the module of the class, "__main__" where it is not named.
-        test_class: the class's name.
         issue: the address of the issue.
         platforms: the platforms on which it is disabled; empty for all.
     """
@@ -73,10 +71,8 @@ def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str],
     classes = {name: read_classes(_source(source)) for name, source in files.items()}
     entries, missing = expectations_of(meant, classes)
     text = [f"# Tests that PyTorch has disabled on {', '.join(sorted(wanted))}.\n"]
-    try:
+    with refusal(f"write the expectations {str(path)!r}"):
         write_whole(path, [*text, *(f"\n{new_block(entry)}" for entry in entries)])
-    except OSError as error:
-        raise UsageError(f"cannot write the expectations {str(path)!r}: {error.strerror}") from None
     elsewhere = len(disabled) - len(meant)
     return (
         f"{path}: {len(entries)} entries for {len(meant) - missing} of {len(disabled)} disabled tests; "
@@ -95,10 +91,10 @@ def read_disabled(path: Path) -> list[DisabledTest]:
     Raises:
         UsageError: it cannot be read, or is not a list of disabled tests.
     """
+    with refusal(f"read the list of disabled tests {str(path)!r}"):
+        text = path.read_bytes()
     try:
-        rows = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read the list of disabled tests {str(path)!r}: {error.strerror}") from None
+        rows = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{str(path)!r} is no list of disabled tests: {error}") from None
     if not isinstance(rows, dict):

@@ -16,7 +16,7 @@ from ..plan.tree import Tree
 from ..result import FileResult, RunSummary
 from ..usage_error import UsageError
 from .changes import RunContext, changes_after
-from .judgement import Judge
+from .judgement import Judge, RunJudgement
 from .reading import installed_torch, is_in_range, parse_expectations, read_text
 from .rewriting import check_rewritable, rewritten
 from .unmatched import Listed, unmatched_entries
@@ -31,12 +31,8 @@ def what_is_listed(tree: Tree, selected: Sequence[FileSelection], whole_files: f
     return Listed(tree.names, whole_files, is_whole)
 
 
-class JudgedRun:
-    """The expectations of a run with `--expectations` (a `RunJudgement`).
-
-    Args:
-        options: the command line; it names the file.
-        listed: the tests that the run lists.
+class JudgedRun(RunJudgement):
+    """The expectations of a run with `--expectations`.
 
     Raises:
         UsageError: the file cannot be read, has mistakes, or cannot be updated where that is asked for.
@@ -45,17 +41,22 @@ class JudgedRun:
     def __init__(self, options: Options, listed: Listed) -> None:
         assert options.expectations is not None
         self._path, self._is_update = options.expectations, options.update_expectations
+        self._name = str(self._path)
         self._listed = listed
         today, device = datetime.date.today().isoformat(), options.settings.device or ""
         self._context = RunContext(today, installed_torch() or "", device)
-        self._text = self._read()
-        self._entries = parse_expectations(self._text, self._name)
+        self._take_text("" if self._is_update and not self._path.exists() else read_text(self._path))
         if self._is_update:
             check_rewritable(self._text, self._name)
-        self._holding = self._those_that_hold(self._entries)
-        self._judges: dict[str, Judge] = {}
         self._variables: dict[str, dict[str, str]] = {}
         self._unjudged: dict[str, FileResult] = {}
+
+    def _take_text(self, text: str) -> None:
+        """From now on judge by this text of the file."""
+        self._text = text
+        self._entries = parse_expectations(text, self._name)
+        self._holding = self._those_that_hold(self._entries)
+        self._judges: dict[str, Judge] = {}
 
     def judge_of(self, file: str) -> Judge:
         if file not in self._judges:
@@ -88,17 +89,15 @@ class JudgedRun:
         if not changes:
             return summary, [f"{self._name}: nothing to change"]
         try:
-            self._text = rewritten(self._text, self._entries, changes, self._name)
-            write_whole(self._path.resolve(), [self._text])
+            text = rewritten(self._text, self._entries, changes, self._name)
+            write_whole(self._path.resolve(), [text])
         except (OSError, UsageError) as error:
             problem = f"{self._name} could not be updated: {error}"
             return replace(summary, unwritten=(*summary.unwritten, problem)), []
+        self._take_text(text)
         return self._judged_again(summary, finish), [f"{self._name}: {change}" for change in changes]
 
     def _judged_again(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> RunSummary:
-        self._entries = parse_expectations(self._text, self._name)
-        self._holding = self._those_that_hold(self._entries)
-        self._judges = {}
         files = []
         for result in summary.files:
             judged = self.judge_of(result.file).result(self._unjudged[result.file])
@@ -112,15 +111,6 @@ class JudgedRun:
 
     def _sentences(self, unmatched: Sequence[Expectation]) -> tuple[str, ...]:
         return tuple(f"{self._name}: {entry.id} matches no test" for entry in unmatched)
-
-    @property
-    def _name(self) -> str:
-        return str(self._path)
-
-    def _read(self) -> str:
-        if self._is_update and not self._path.exists():
-            return ""
-        return read_text(self._path)
 
     def _those_that_hold(self, entries: Sequence[Expectation]) -> Expectations:
         version = self._context.torch

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from torch_testing_shim._shared.expectations import Expect, Expectation, FileExpectations
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
@@ -103,11 +102,12 @@ def _compiled(error: str) -> re.Pattern[str]:
     return re.compile(error)
 
 
-class RunJudgement(Protocol):
-    """The expectations of one run."""
+class RunJudgement:
+    """The expectations of one run; by itself of a run without any, for which it imports no library to read them."""
 
     def judge_of(self, file: str) -> Judge:
         """The judge of the tests of a file."""
+        return Judge()
 
     def variables(self, file: str, folder: Path) -> dict[str, str]:
         """The variables of the processes of a file, which name its skip list.
@@ -118,9 +118,11 @@ class RunJudgement(Protocol):
         Raises:
             UsageError: the skip list cannot be written.
         """
+        return {}
 
     def judge(self, result: FileResult) -> FileResult:
         """Judge a file's result."""
+        return result
 
     def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
         """Find the entries that match no test, and update the file where that was asked for; then judge the run by the
@@ -133,19 +135,4 @@ class RunJudgement(Protocol):
         Returns:
             The summary, and lines about the changes.
         """
-
-
-class NothingExpected:
-    """The expectations of a run without any (a `RunJudgement`): it imports no library to read them."""
-
-    def judge_of(self, file: str) -> Judge:
-        return Judge()
-
-    def variables(self, file: str, folder: Path) -> dict[str, str]:
-        return {}
-
-    def judge(self, result: FileResult) -> FileResult:
-        return result
-
-    def conclude(self, summary: RunSummary, finish: Callable[[FileResult], FileResult]) -> tuple[RunSummary, list[str]]:
         return summary, []

@@ -16,7 +16,7 @@ from packaging.version import Version
 from torch_testing_shim._shared.expectation_ids import read_id
 from torch_testing_shim._shared.expectations import Expect, Expectation
 
-from ..usage_error import UsageError
+from ..usage_error import UsageError, refusal
 
 KEYS = ("id", "expect", "reason", "issue", "when", "error")
 WHEN_KEYS = ("device", "torch")
@@ -30,10 +30,10 @@ def read_text(path: Path) -> str:
     Raises:
         UsageError: it cannot be read, or is not text.
     """
+    with refusal(f"read the expectations {str(path)!r}"):
+        text = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read the expectations {str(path)!r}: {error.strerror}") from None
+        return text.decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError(f"the expectations {str(path)!r} are not UTF-8 text") from None
 

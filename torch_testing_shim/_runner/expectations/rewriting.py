@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import tomlkit
@@ -18,7 +18,7 @@ from tomlkit.items import AoT, String
 from torch_testing_shim._shared.expectations import Expectation
 
 from ..usage_error import UsageError
-from .changes import Addition, Change, NewError, Removal
+from .changes import Change
 from .reading import parse_expectations, toml_of
 
 HEADER = re.compile(r"[ \t]*\[\[[ \t]*test[ \t]*\]\]")
@@ -57,34 +57,28 @@ def check_rewritable(text: str, name: str) -> None:
 
 
 def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Change], name: str) -> str:
-    """Return the text with the changes made.
-
-    Args:
-        entries: the entries of the text.
-        name: the file, as messages name it.
+    """Return the text, which has the `entries`, with the changes made; messages name the file by `name`.
 
     Raises:
         UsageError: the changed text does not have the intended entries.
     """
     head, blocks = _apart(text)
-    by_entry: dict[Expectation, Removal | NewError] = {
-        change.entry: change for change in changes if not isinstance(change, Addition)
-    }
+    by_old = {change.old: change.new for change in changes if change.old is not None}
     parts, meant = [head], []
     for entry, block in zip(entries, blocks, strict=True):
-        change = by_entry.get(entry)
-        if isinstance(change, Removal):
+        new = by_old.get(entry, entry)
+        if new is None:
             parts.append(block.rest.lstrip("\r\n"))
             continue
-        new = replace(entry, error=change.error) if isinstance(change, NewError) else entry
-        content = _with_error(block.content, new.error) if isinstance(change, NewError) else block.content
+        content = block.content if new == entry else _with_error(block.content, new.error)
         parts += [block.comment, content, block.rest]
         meant.append(new)
     made = "".join(parts)
-    for addition in (change for change in changes if isinstance(change, Addition)):
+    for new in (change.new for change in changes if change.old is None):
+        assert new is not None
         above = f"{made.rstrip()}\n\n" if made.strip() else ""
-        made = f"{above}{new_block(addition.entry)}"
-        meant.append(addition.entry)
+        made = f"{above}{new_block(new)}"
+        meant.append(new)
     if parse_expectations(made, name) != tuple(meant):
         raise UsageError(f"{name} cannot be updated: its text is written in a way that this does not understand")
     return made

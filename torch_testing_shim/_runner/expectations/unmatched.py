@@ -6,7 +6,7 @@ whole. An entry about tests that `-k`, a shard, a stop or the choice of files ha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch_testing_shim._shared.expectation_ids import is_glob
@@ -28,6 +28,13 @@ class Listed:
     names: tuple[str, ...] = ()
     whole: frozenset[str] = frozenset()
     is_whole_tree: bool = False
+
+    def files_of(self, entry: Expectation) -> list[str]:
+        """The files that an entry's id names."""
+        file = entry.pattern.file
+        if not is_glob(file):  # so that many entries about many files are looked up fast
+            return [file] if file in self.names else []
+        return [name for name in self.names if entry.pattern.covers_file(name)]
 
 
 def is_listed(result: FileResult) -> bool:
@@ -52,16 +59,13 @@ def unmatched_entries(
 
     Args:
         entries: the entries that hold with the version of torch in use.
-        results: the files that have run.
-        listed: the tests that the run has listed.
         device: the device type of a file whose process has reported none.
     """
     told = {result.file: result for result in results if result.file in listed.whole and is_listed(result)}
     tests = {name: tests_of(result) for name, result in told.items()}
-    known = set(listed.names)
     found = []
     for entry in entries:
-        files = _files(entry, listed.names, known)
+        files = listed.files_of(entry)
         if not files and listed.is_whole_tree:
             found.append(entry)
         if not files or not all(file in told for file in files):
@@ -70,13 +74,6 @@ def unmatched_entries(
         if holding and not any(_matches(entry, tests[file]) for file in holding):
             found.append(entry)
     return found
-
-
-def _files(entry: Expectation, names: Sequence[str], known: Collection[str]) -> list[str]:
-    file = entry.pattern.file
-    if is_glob(file):
-        return [name for name in names if entry.pattern.covers_file(name)]
-    return [file] if file in known else []
 
 
 def _matches(entry: Expectation, tests: set[str]) -> bool:

@@ -9,6 +9,7 @@ is not one line. A file stands for a failure that belongs to no test: it did not
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from torch_testing_shim._shared.node_ids import class_of, covers, is_line, is_name
@@ -16,7 +17,7 @@ from torch_testing_shim._shared.node_ids import class_of, covers, is_line, is_na
 from ..atomic_write import write_whole
 from ..process.retry import what_to_run
 from ..result import Failure, FileResult, RunSummary
-from ..usage_error import UsageError, why
+from ..usage_error import refusal
 
 
 def failed_lines(summary: RunSummary) -> tuple[str, ...]:
@@ -39,7 +40,6 @@ def failures_known_after(known: Sequence[str], summary: RunSummary, whole_files:
 
     Args:
         known: the lines known before.
-        summary: the run.
         whole_files: the names of the files that ran as a whole: their known lines are out of date, even those of tests
             that are gone.
     """
@@ -73,11 +73,8 @@ def read_failed_list(path: Path) -> tuple[str, ...]:
     Raises:
         UsageError: the file cannot be read.
     """
-    try:
+    with refusal(f"read --failed-from {str(path)!r}"):
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = why(error) if isinstance(error, OSError) else "it is no text"
-        raise UsageError(f"cannot read --failed-from {str(path)!r}: {reason}") from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
@@ -88,12 +85,10 @@ def begin_failed_list(path: Path) -> None:
     Raises:
         UsageError: the list cannot be written.
     """
-    try:
+    with _refusal_to_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, [])
         path.unlink()
-    except OSError as error:
-        raise _unwritable(path, error) from error
 
 
 def write_failed_list(path: Path, lines: Sequence[str]) -> None:
@@ -102,11 +97,9 @@ def write_failed_list(path: Path, lines: Sequence[str]) -> None:
     Raises:
         UsageError: the list cannot be written.
     """
-    try:
+    with _refusal_to_write(path):
         write_whole(path, (f"{line}\n" for line in lines))
-    except OSError as error:
-        raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot write --write-failed {str(path)!r}: {why(error)}")
+def _refusal_to_write(path: Path) -> AbstractContextManager[None]:
+    return refusal(f"write --write-failed {str(path)!r}")

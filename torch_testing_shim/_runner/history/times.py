@@ -14,9 +14,11 @@ last whole run of its file is dropped. The order in which files are merged does 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch_testing_shim._shared.records import read_record
 
 from ..plan.selection import FileSelection
 from ..result import FileResult, RunSummary
@@ -68,6 +70,10 @@ class Times:
 
     files: Mapping[str, FileTime] = field(default_factory=dict)
 
+    def of_file(self, name: str) -> FileTime:
+        """The durations of a file; one without any where it has no record."""
+        return self.files.get(name, FileTime())
+
     def to_json(self) -> str:
         files = {name: asdict(file) for name, file in sorted(self.files.items())}
         return json.dumps({"version": VERSION, "files": files}, indent=1) + "\n"
@@ -78,26 +84,11 @@ class Times:
         return {name: seconds for name, seconds in found.items() if seconds is not None}
 
     def _seconds(self, selection: FileSelection) -> float | None:
-        file = self.files.get(selection.name, FileTime())
+        file = self.of_file(selection.name)
         chosen = {name for name in file.tests if selection.has(name)}
         if selection.tests or file.seconds is None:
             return sum(file.tests[name].seconds for name in chosen) if chosen else file.seconds
         return max(0.0, file.seconds - sum(test.seconds for name, test in file.tests.items() if name not in chosen))
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """The records of the selected files, by file name. A file without a record is left out.
-
-    Attributes:
-        seconds: the duration of the file, all of its processes together.
-        tests: the duration of each of its tests, in seconds, by "Class.test".
-        ranks: the most ranks that one of its tests had.
-    """
-
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    tests: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    ranks: Mapping[str, int] = field(default_factory=dict)
 
 
 def merge_times(several: Iterable[Times]) -> Times:
@@ -121,7 +112,6 @@ def times_of(summary: RunSummary, whole: Collection[str], now: float) -> Times:
     """Return the durations of a run.
 
     Args:
-        summary: the run.
         whole: the names of the files of which all tests were selected.
         now: the present, in seconds since the epoch, for a file without a start time.
     """
@@ -162,20 +152,11 @@ def parse_times(text: str | bytes) -> Times:
         raise ValueError("it has a record that is no time") from error
 
 
-def _parse_file(record: dict[str, object]) -> FileTime:
-    tests: dict[str, dict[str, object]] = record["tests"]  # type: ignore[assignment]
-    seconds = record["seconds"]
-    return FileTime(
-        at=0.0 if seconds is None else _number(record["at"]),
-        seconds=None if seconds is None else _number(seconds),
-        tests={
-            str(name): TestTime(_number(test["at"]), _number(test["seconds"]), int(_number(test["ranks"])))
-            for name, test in tests.items()
-        },
-    )
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise TypeError(value)
-    return float(value)
+def _parse_file(record: dict[str, Any]) -> FileTime:
+    tests = {name: read_record(TestTime, test) for name, test in record["tests"].items()}
+    whole = {"seconds": None, "at": 0.0} if record["seconds"] is None else {}
+    file = read_record(FileTime, record, tests=tests, **whole)
+    numbers = [file.at, file.seconds or 0.0, *(number for test in tests.values() for number in vars(test).values())]
+    if min(numbers) < 0:
+        raise ValueError(numbers)
+    return file

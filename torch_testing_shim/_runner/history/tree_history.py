@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..atomic_write import write_whole
-from ..plan.selection import FileSelection
 from ..result import RunSummary
 from ..usage_error import UsageError, why
 from .failed_tests import failures_known_after
-from .times import Recorded, Times, merge_times, parse_times, times_of
+from .times import Times, merge_times, parse_times, times_of
 
 #: Put behind the name of a file that is put aside.
 ASIDE = ".unreadable"
+#: The record of what failed, in the reports folder.
+FAILED = "last-failed.json"
 
 
 def read_times(path: Path) -> tuple[Times, str]:
@@ -93,35 +94,28 @@ def _why(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
-class FailedRecord:
-    """The record of the tests that failed when they ran last; `--last-failed` and `--failed-first` read it.
+def read_failed(reports: Path) -> tuple[tuple[str, ...], str]:
+    """Return the tests that failed when they ran last, as sorted lines (see `failed_tests`), and one sentence where
+    their record cannot be read, which then counts as empty."""
+    path = reports / FAILED
+    try:
+        return _checked(json.loads(path.read_text(encoding="utf-8"))), ""
+    except FileNotFoundError:
+        return (), ""
+    except (OSError, ValueError, RecursionError) as error:
+        reason = why(error) if isinstance(error, OSError) else "it is damaged"
+        return (), f"cannot read what failed last time from {str(path)!r}: {reason}"
 
-    Attributes:
-        lines: `file::Class.test`, `file::Class` or `file`, sorted.
-        problem: one sentence where the record could not be read, which then counts as empty; else None.
-    """
 
-    def __init__(self, reports: Path) -> None:
-        """Read the record in the folder `reports`."""
-        self._path = reports / "last-failed.json"
-        self.lines: tuple[str, ...] = ()
-        self.problem: str | None = None
-        try:
-            self.lines = _checked(json.loads(self._path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, RecursionError) as error:
-            reason = why(error) if isinstance(error, OSError) else "it is damaged"
-            self.problem = f"cannot read what failed last time from {str(self._path)!r}: {reason}"
-
-    def write(self, lines: Sequence[str]) -> str | None:
-        """Replace the record at once, so that no reader sees half of it; return one sentence where that failed."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._path, [json.dumps({"failed": list(lines)}, indent=1) + "\n"])
-        except OSError as error:
-            return f"cannot record what failed in {str(self._path)!r}: {why(error)}"
-        return None
+def write_failed(reports: Path, lines: Sequence[str]) -> list[str]:
+    """Replace the record; return one sentence where that failed."""
+    path = reports / FAILED
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, [json.dumps({"failed": list(lines)}, indent=1) + "\n"])
+    except OSError as error:
+        return [f"cannot record what failed in {str(path)!r}: {why(error)}"]
+    return []
 
 
 def _checked(record: object) -> tuple[str, ...]:
@@ -133,41 +127,32 @@ def _checked(record: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class History:
-    """The history of one tree.
+    """The history of the tree whose reports folder is `reports`.
 
     Attributes:
         failed: the tests that failed when they ran last.
-        times_path: the times file.
-        times: its content.
+        unread: one sentence where these could not be read, and count as none; else "".
+        times: the content of the times file.
     """
 
-    failed: FailedRecord
+    reports: Path
     times_path: Path
+    failed: tuple[str, ...] = ()
+    unread: str = ""
     times: Times = field(default_factory=Times)
 
     @classmethod
     def read(cls, reports: Path, times_path: Path, *, needs_times: bool) -> tuple[History, list[str]]:
-        """Read the history in the folder `reports`; return it and a sentence about each file that could not be read,
-        which then counts as empty."""
+        """Read the history; return it and a sentence where the times file could not be read, which then counts as
+        empty."""
         times, note = read_times(times_path) if needs_times else (Times(), "")
-        return cls(FailedRecord(reports), times_path, times), [note] if note else []
-
-    def recorded(self, selected: Sequence[FileSelection]) -> Recorded:
-        """The records of the files that will run."""
-        known = {file.name: self.times.files[file.name] for file in selected if file.name in self.times.files}
-        return Recorded(
-            seconds=self.times.expected(selected),
-            tests={name: {test: time.seconds for test, time in file.tests.items()} for name, file in known.items()},
-            ranks={name: file.ranks for name, file in known.items() if file.tests},
-        )
+        return cls(reports, times_path, *read_failed(reports), times), [note] if note else []
 
     def take(self, summary: RunSummary, whole_files: Collection[str]) -> list[str]:
         """Add a run to the history; return a sentence about each file that could not be written.
 
         Args:
-            summary: the run.
             whole_files: the names of the files of which nothing was left out.
         """
-        problem = self.failed.write(failures_known_after(self.failed.lines, summary, whole_files))
-        times = times_of(summary, whole_files, time.time())
-        return [*([problem] if problem is not None else []), *record_times(self.times_path, times)]
+        problems = write_failed(self.reports, failures_known_after(self.failed, summary, whole_files))
+        return [*problems, *record_times(self.times_path, times_of(summary, whole_files, time.time()))]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..cli.options import Options
 from ..history.failed_tests import read_failed_list, tests_by_file
 from ..history.times import Times
-from ..history.tree_history import FailedRecord, History
+from ..history.tree_history import History
 from ..usage_error import UsageError
 from .request import Place, Request, read_all
 from .selection import FileSelection, begin_at, bring_to_front, end_with, only_distributed, restrict, select
@@ -21,47 +20,29 @@ from .sharding import take_shard
 from .tree import Tree
 
 
-@dataclass(frozen=True)
-class _Requests:
-    """The requests of the command line, all of them read before any of them is used."""
-
-    include: list[Request]
-    exclude: list[Request]
-    front: list[Request]
-    first: list[Request]
-    last: list[Request]
-    failed: list[Request]
-
-
 def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
     """Return the files that a command line chooses, and notes for the user about the choice.
-
-    Args:
-        options: the command line.
-        tree: the tree that the files lie in.
-        history: failures of the last run, and recorded durations for the plan of shards.
 
     Raises:
         UsageError: a text names nothing.
     """
-    requests = _read_requests(options, tree.names, _place(tree.tests))
-    selected = select(tree.names, requests.include, requests.exclude)
+    include, exclude, front, first, last, failed_from = _read_requests(options, tree.names, _place(tree.tests))
+    selected = select(tree.names, include, exclude)
     if options.distributed is not None:
         selected = only_distributed(selected, wanted=options.distributed)
     if options.failed_from is not None:
-        selected = restrict(selected, _tests_of(requests.failed))
-    record = history.failed
-    notes = [record.problem] if record.problem and (options.last_failed or options.failed_first) else []
+        selected = restrict(selected, _tests_of(failed_from))
+    notes = [history.unread] if history.unread and (options.last_failed or options.failed_first) else []
     if options.last_failed:
-        failed = restrict(selected, tests_by_file(record.lines))
+        failed = restrict(selected, tests_by_file(history.failed))
         if not failed:
             notes.append("nothing of this failed the last time; all of it is selected")
         selected = failed or selected
-    for first in requests.first:
-        selected = begin_at(selected, first)
-    for last in requests.last:
-        selected = end_with(selected, last)
-    return _ordered(_shard(selected, options, history.times), requests.front, options, record), notes
+    for request in first:
+        selected = begin_at(selected, request)
+    for request in last:
+        selected = end_with(selected, request)
+    return _ordered(_shard(selected, options, history.times), front, options, history.failed), notes
 
 
 def _place(test_folder: Path) -> Place:
@@ -71,19 +52,18 @@ def _place(test_folder: Path) -> Place:
         raise UsageError("the folder that you are in is not there any more") from error
 
 
-def _read_requests(options: Options, names: Sequence[str], place: Place) -> _Requests:
-    failed = () if options.failed_from is None else read_failed_list(options.failed_from)
+def _read_requests(options: Options, names: Sequence[str], place: Place) -> list[list[Request]]:
+    """The requests of each option that has any, all of them read before one is used, so that each mistake is told."""
     groups: list[Sequence[str]] = [
         options.include,
         options.exclude,
         options.bring_to_front,
-        [text for text in (options.first,) if text is not None],
-        [text for text in (options.last,) if text is not None],
-        failed,
+        [] if options.first is None else [options.first],
+        [] if options.last is None else [options.last],
+        [] if options.failed_from is None else read_failed_list(options.failed_from),
     ]
-    texts = [_without_links(text) for group in groups for text in group]
-    read = iter(read_all(texts, names, place))
-    return _Requests(*([next(read) for _ in group] for group in groups))
+    read = iter(read_all((_without_links(text) for group in groups for text in group), names, place))
+    return [[next(read) for _ in group] for group in groups]
 
 
 def _without_links(text: str) -> str:
@@ -105,10 +85,10 @@ def _shard(selected: tuple[FileSelection, ...], options: Options, times: Times) 
 
 
 def _ordered(
-    selected: tuple[FileSelection, ...], front: Iterable[Request], options: Options, record: FailedRecord
+    selected: tuple[FileSelection, ...], front: Iterable[Request], options: Options, known: Sequence[str]
 ) -> tuple[FileSelection, ...]:
     """Put files that failed before first, and files that are brought to the front before these."""
-    failed = tests_by_file(record.lines) if options.failed_first else {}
+    failed = tests_by_file(known) if options.failed_first else {}
     in_front = [name for request in front for name in request.files]
     failed_here = [file.name for file in selected if file.name in failed]
     return bring_to_front(selected, list(dict.fromkeys([*in_front, *failed_here])))

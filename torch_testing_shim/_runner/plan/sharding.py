@@ -48,7 +48,6 @@ def take_shard(
 
     Args:
         selected: the files of all shards together.
-        shard: which of them.
         seconds: files' names -> the seconds that they are expected to take (see `Times.expected`).
     """
     return plan_shards(selected, shard.count, seconds)[shard.index - 1]
@@ -85,12 +84,12 @@ def part_count(file: str, files: Sequence[str], seconds: Mapping[str, float], jo
     where there are more jobs than files.
 
     Args:
-        files: all files of the run.
+        files: all files of the run, `file` among them.
         seconds: recorded durations of these, as far as they are known.
         jobs: how many processes run at a time.
     """
     if file not in seconds:
-        return max(1, jobs // max(1, len(files)))
+        return max(1, jobs // len(files))
     share = sum(seconds.get(name, 0.0) for name in files) / jobs
     return max(1, min(jobs, math.ceil(seconds[file] / max(share, PART_SECONDS))))
 

@@ -19,8 +19,7 @@ The loop, and what it asks:
 One process:
 
     command        `FileCommand`, and the interpreter that it runs in
-    build_command  from a selection to its command
-    rerun_line     the line that runs a failed test again
+    build_command  from a selection to its command; the line that runs a failed test again
     coverage_run   commands that run under coverage.py, and the report about all of them
     file_process   a file's process with its output and journal: started, watched, ended
     start          forked from the warm interpreter, or a new interpreter

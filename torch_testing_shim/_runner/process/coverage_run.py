@@ -10,7 +10,7 @@ import io
 import types
 from pathlib import Path
 
-from ..usage_error import UsageError, why
+from ..usage_error import UsageError, refusal
 
 #: The first version that measures processes that end by os._exit, as ranks do.
 OLDEST = (7, 10)
@@ -30,12 +30,10 @@ def begin_coverage(reports: Path) -> None:
     """
     _coverage()
     data = _data_file(reports)
-    try:
+    with refusal(f"write coverage data to {str(data.parent)!r}"):
         data.parent.mkdir(parents=True, exist_ok=True)
         for old in data.parent.glob(f"{data.name}*"):
             old.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write coverage data to {str(data.parent)!r}: {why(error)}") from error
 
 
 def combined_report(root: Path, reports: Path) -> str:

@@ -20,11 +20,8 @@ class FileLife:
     """The life of a file.
 
     Args:
-        selection: the file and its selected tests.
-        options: the number of repetitions and retries.
         parts: the number of parts that it runs in; 1 for a file that stays whole.
         seconds: recorded durations of its tests, by "Class.test".
-        judge: judges the results of its tests.
 
     Attributes:
         has_started: one of its processes has started.

@@ -12,15 +12,15 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 from torch_testing_shim._shared.journal_reading import JournalReader
 
-from ..report.events import Watcher
+from ..report.progress import RunningProcess
 from ..result import FileEnding
 from ..usage_error import UsageError
 from .child_process import ChildProcess
@@ -41,22 +41,11 @@ FULL_BYTES = 1 << 16
 Shown = Callable[[JournalEntry, str], JournalEntry]
 
 
-@contextmanager
-def _removed_at_the_end(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 class FileProcess:
     """A process with its output and journal.
 
     Args:
-        command: what it runs.
         folder: a folder of its own, which does not exist yet; it is removed at the end.
-        starter: starts it.
-        watcher: sees its progress.
         shown: makes of each test's entry, once, the entry that the watcher sees.
         seconds: how long it may take; None for as long as it likes.
         is_warm: it is worth a warm interpreter.
@@ -70,7 +59,7 @@ class FileProcess:
         command: FileCommand,
         folder: Path,
         starter: Starter,
-        watcher: Watcher,
+        watcher: RunningProcess,
         shown: Shown = lambda entry, device: entry,
         *,
         seconds: float | None = None,
@@ -124,7 +113,7 @@ class FileProcess:
         self._life.close()
 
     def _live(self) -> Waiting:
-        with _removed_at_the_end(self._folder):
+        try:
             try:
                 (self._folder / "tmp").mkdir(mode=0o700, parents=True)
                 output = OutputFile(self._folder / "output.txt")
@@ -132,6 +121,8 @@ class FileProcess:
                 raise UsageError(f"cannot start {self._command.name}: {error}") from error
             with closing(output), closing(self._journal):
                 yield from self._live_with(output)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _live_with(self, output: OutputFile) -> Waiting:
         mark = uuid.uuid4().hex

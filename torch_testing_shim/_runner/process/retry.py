@@ -130,11 +130,7 @@ def retries_after(run: FinishedRun, failed: Iterable[JournalEntry], retries: Ret
 
 
 def failed_runs(run: FinishedRun, judge: Callable[[JournalEntry], JournalEntry]) -> tuple[JournalEntry, ...]:
-    """Return the runs of tests that failed or never ended; a test that failed twice has two.
-
-    Args:
-        judge: judges the result of a test.
-    """
+    """Return the runs of tests that failed, once judged, or never ended; a test that failed twice has two."""
     if run.order.kind is RunKind.RETRY:
         runs = [judge(rerun_entry(run))]
         return tuple(entry for entry in runs if not entry.status.is_pass)

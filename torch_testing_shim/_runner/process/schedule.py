@@ -21,21 +21,21 @@ from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
 from ..cli.options import Options
-from ..expectations.judgement import NothingExpected, RunJudgement
-from ..history.times import Recorded
+from ..expectations.judgement import RunJudgement
+from ..history.times import Times
 from ..plan.file_facts import read_facts
 from ..plan.selection import FileSelection
 from ..plan.sharding import part_count
 from ..plan.tree import Tree
-from ..report.events import RunReport, Watcher
+from ..report.progress import RunningProcess
+from ..report.session import Display
 from ..result import FileEnding, FileResult, RunSummary
 from ..usage_error import UsageError
-from .build_command import build_command
+from .build_command import RerunLines, build_command
 from .child_process import reap_orphans
 from .command import FileCommand
 from .file_life import FileLife
 from .file_process import FileProcess, Shown
-from .rerun_line import RerunLines
 from .retry import FinishedRun, RunKind, RunOrder
 from .slots import Budget, Lease, StartRules, slot_count
 from .start import Starter
@@ -51,30 +51,25 @@ class RunPlan:
 
     Attributes:
         files: the files that run, in order; each file once.
-        tree: the tree that they lie in.
-        options: the command line.
-        recorded: durations and ranks of earlier runs.
-        judged: judges results by the expectations.
+        times: durations and ranks of earlier runs.
         finish: gets a file's result before it is reported, to write a report about it, and returns it.
     """
 
     files: Sequence[FileSelection]
     tree: Tree
     options: Options = field(default_factory=Options)
-    recorded: Recorded = field(default_factory=Recorded)
-    judged: RunJudgement = field(default_factory=NothingExpected)
+    times: Times = field(default_factory=Times)
+    judged: RunJudgement = field(default_factory=RunJudgement)
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
 
 def run_all(
-    plan: RunPlan, *, scratch: Path, stop: StopRequest, report: RunReport, say: Callable[[str], None]
+    plan: RunPlan, *, scratch: Path, stop: StopRequest, report: Display, say: Callable[[str], None]
 ) -> RunSummary:
     """Run the files, and report each as it ends.
 
     Args:
         scratch: a folder in which every process has one of its own while it runs.
-        stop: the user's wish to stop.
-        report: sees the progress.
         say: prints one line about how files are run.
     """
     starter = Starter(scratch, say, is_cold=plan.options.cold)
@@ -90,29 +85,30 @@ def run_all(
 class _Running:
     order: RunOrder
     process: FileProcess
-    watcher: Watcher
+    watcher: RunningProcess
     lease: Lease
 
 
 class _Schedule:
-    def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: RunReport, starter: Starter) -> None:
+    def __init__(self, plan: RunPlan, scratch: Path, stop: StopRequest, report: Display, starter: Starter) -> None:
         self._plan, self._options = plan, plan.options
         self._scratch, self._stop, self._report, self._starter = scratch, stop, report, starter
+        self._expected = plan.times.expected(plan.files)
         self._facts = {file.name: read_facts(plan.tree.path(file.name)) for file in plan.files}
         self._files = {file.name: self._life(file) for file in plan.files}
         self._waiting: deque[RunOrder] = deque()
         self._running: list[_Running] = []
         self._started = 0
         self._lines = RerunLines(plan.options, plan.tree)
-        self._rules = StartRules(plan.options, plan.recorded.seconds)
+        self._rules = StartRules(plan.options, self._expected)
         self._budget = Budget(slot_count(self._options.jobs, core_count()))
 
     def _life(self, file: FileSelection) -> FileLife:
         parts = 1
         if self._options.jobs > 1 and self._facts[file.name].imports_torch:
             names = [one.name for one in self._plan.files]
-            parts = part_count(file.name, names, self._plan.recorded.seconds, self._options.jobs)
-        seconds = self._plan.recorded.tests.get(file.name)
+            parts = part_count(file.name, names, self._expected, self._options.jobs)
+        seconds = {name: test.seconds for name, test in self._plan.times.of_file(file.name).tests.items()}
         return FileLife(file, self._options, parts, seconds, self._plan.judged.judge_of(file.name))
 
     def run(self) -> RunSummary:
@@ -178,8 +174,9 @@ class _Schedule:
 
     def _ranks(self, name: str) -> int:
         """The most ranks that the file has at once: as recorded, or by its source."""
-        recorded = self._plan.recorded.ranks.get(name)
-        return max(1, self._facts[name].ranks if recorded is None else recorded, self._options.settings.world_size or 1)
+        recorded = self._plan.times.of_file(name)
+        ranks = recorded.ranks if recorded.tests else self._facts[name].ranks
+        return max(1, ranks, self._options.settings.world_size or 1)
 
     def _is_worth_warm(self, order: RunOrder) -> bool:
         """True where several processes of this run import torch, so that one import can serve them."""

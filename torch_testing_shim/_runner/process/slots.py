@@ -31,12 +31,7 @@ def slot_count(jobs: int, cores: int) -> int:
 
 @dataclass(frozen=True)
 class Lease:
-    """The share of one process.
-
-    Attributes:
-        slots: the number of its rank slots.
-        devices: the indices of its accelerators; None where it may use all.
-    """
+    """The share of one process: how many rank slots, and the indices of its accelerators; None where it may use all."""
 
     slots: int
     devices: tuple[int, ...] | None = None
@@ -106,8 +101,6 @@ class StartRules:
         the deadline no test runs again.
 
         Args:
-            order: the waiting order.
-            file: its file.
             is_stopped: the user wants the run to stop.
         """
         if is_stopped:

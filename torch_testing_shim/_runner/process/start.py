@@ -71,7 +71,6 @@ class Starter:
         """Yield until the process has started; return it.
 
         Args:
-            command: what it runs.
             output: the descriptor that it prints to.
             folder: its private folder.
             is_warm: it is worth a warm interpreter.

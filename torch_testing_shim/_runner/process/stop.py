@@ -7,7 +7,7 @@ leave a process or a folder behind.
 from __future__ import annotations
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 
 from torch_testing_shim._shared.stop_signals import STOP_SIGNALS, StopSignals
 
@@ -34,9 +34,7 @@ class StopRequest:
                 self._previous[number] = signal.signal(number, self._take)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 

@@ -5,7 +5,6 @@
 
 While the run goes on:
 
-    events         the calls that a report gets, and the process that they are about: `RunReport`, `Watcher`
     terminal       lines for a terminal and for a pipe
     github         groups and annotations for GitHub Actions
     output         the output of files, passed on while they run and never mixed

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..atomic_write import make_writable, write_whole
-from ..usage_error import UsageError
+from ..usage_error import extra_for, refusal
 from .json_lines import to_json_lines
 from .recorded_run import RecordedRun
 from .trace import trace_json
@@ -19,13 +19,7 @@ from .trace import trace_json
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """The paths of the reports that the user wants; None for no such report.
-
-    Attributes:
-        html: the page.
-        trace: the trace for Perfetto.
-        json_lines: the records.
-    """
+    """The paths of the reports that the user wants; None for no such report."""
 
     html: Path | None = None
     trace: Path | None = None
@@ -61,21 +55,17 @@ class ReportFiles:
 
 def _page_writer() -> Callable[..., str]:
     """`page_html`, imported where a page is wanted: nothing else needs jinja2."""
-    try:
+    with extra_for("an HTML report needs"):
         from .page import page_html
-    except ModuleNotFoundError as error:
-        raise UsageError(f"an HTML report needs {error.name}: pip install 'torch-testing-shim[runner]'") from error
     return page_html
 
 
 def _check(path: Path) -> None:
-    try:
+    with refusal(f"write the report {str(path)!r}"):
         if path.is_dir():
             raise IsADirectoryError(0, "it is a folder")
         make_writable(path.parent)
         path.unlink(missing_ok=True)  # a run that is killed must not leave the report of another
-    except OSError as error:
-        raise UsageError(f"cannot write the report {str(path)!r}: {error.strerror}") from error
 
 
 def _written(path: Path, parts: Iterable[str]) -> list[str]:

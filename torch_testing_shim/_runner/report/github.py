@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import BinaryIO
 
 from torch_testing_shim._shared.journal import JournalEntry
@@ -18,14 +16,13 @@ from torch_testing_shim._shared.settings import GitHubActions
 
 from ..plan.tree import Tree
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .events import Watcher
 from .output import OutputMultiplexer, OutputStream
 from .progress import Progress, RunningProcess
 from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
 
 
 class GitHubReport:
-    """Prints a run for GitHub Actions (a `RunReport`). Groups of processes that run at once do not mix.
+    """Prints a run for GitHub Actions. Groups of processes that run at once do not mix.
 
     Args:
         stream: standard output.
@@ -35,21 +32,18 @@ class GitHubReport:
     """
 
     def __init__(self, stream: BinaryIO, actions: GitHubActions, tree: Tree, *, is_verbose: bool = False) -> None:
-        self._stream, self._actions, self._is_verbose = stream, actions, is_verbose
+        self._actions, self._is_verbose = actions, is_verbose
         self._tree = tree
-        self._multiplexer = OutputMultiplexer(self._write)
+        self._multiplexer = OutputMultiplexer(stream)
         self._token = secrets.token_hex(16)
         self._progress = Progress({})
         self._notes = NoteLines()
         self._streams: dict[RunningProcess, OutputStream] = {}
-        self._lock = threading.RLock()
 
     def __enter__(self) -> GitHubReport:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for stream in self._streams.values():  # show the output until the run broke off
             stream.finish()
 
@@ -57,25 +51,22 @@ class GitHubReport:
         """These files will run."""
         self._progress.plan(files)
 
-    def process_started(self, file: str, part: str = "") -> Watcher:
+    def process_started(self, file: str, part: str = "") -> RunningProcess:
         """Open a group."""
-        with self._lock:
-            number, total = self._progress.place(file)
-            stream = self._multiplexer.open()
-            process = RunningProcess(file, part, self._tests_ended, stream.write if self._is_verbose else None)
-            self._streams[process] = stream
-            stream.line(command("group", f"{process.name} ({number} of {total})"))
-            stream.line(command("stop-commands", self._token))
-            return process
+        number, total = self._progress.place(file)
+        stream = self._multiplexer.open()
+        process = RunningProcess(file, part, self._tests_ended, stream.write if self._is_verbose else None)
+        self._streams[process] = stream
+        stream.line(command("group", f"{process.name} ({number} of {total})"))
+        stream.line(command("stop-commands", self._token))
+        return process
 
-    def process_ended(self, watcher: Watcher) -> None:
+    def process_ended(self, process: RunningProcess) -> None:
         """Close the group."""
-        assert isinstance(watcher, RunningProcess)
-        with self._lock:
-            stream = self._streams.pop(watcher)
-            stream.line(f"::{self._token}::")
-            stream.line(command("endgroup"))
-            stream.finish()
+        stream = self._streams.pop(process)
+        stream.line(f"::{self._token}::")
+        stream.line(command("endgroup"))
+        stream.finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Print the file's line, and an annotation for each failure."""
@@ -111,14 +102,13 @@ class GitHubReport:
         self._multiplexer.line(str(summary))
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
-        with self._lock:
-            for entry in [] if self._is_verbose else new:
-                reason = f"  {shortened(entry.reason)}" if entry.reason else ""
-                self._streams[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
-                if entry.detail:
-                    self._streams[process].line(entry.detail.rstrip("\n"))
-                for line in self._notes.of(entry, process.file):
-                    self._streams[process].line(line)
+        for entry in [] if self._is_verbose else new:
+            reason = f"  {shortened(entry.reason)}" if entry.reason else ""
+            self._streams[process].line(f"{entry.status.value}  {entry.test}  {entry.seconds:.2f}s{reason}")
+            if entry.detail:
+                self._streams[process].line(entry.detail.rstrip("\n"))
+            for line in self._notes.of(entry, process.file):
+                self._streams[process].line(line)
 
     def _path_in_repository(self, file: str) -> str:
         """The test file's path as an annotation has it: below the folder of the checkout."""
@@ -133,10 +123,6 @@ class GitHubReport:
         stream = self._multiplexer.open()
         stream.line(without_commands("\n".join(lines), self._token).rstrip("\n"))
         stream.finish()
-
-    def _write(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._stream.flush()
 
 
 #: The characters that are escaped in the text of a command, and in its values.
@@ -165,7 +151,6 @@ def failure_annotation(failure: Failure, path: str, *, level: str = "error") -> 
     """The command that shows a failure beside the code.
 
     Args:
-        failure: what failed.
         path: where its test file lies, below the repository's root.
         level: "error", "warning" or "notice".
     """

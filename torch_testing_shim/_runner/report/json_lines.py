@@ -23,16 +23,15 @@ rank records that follow. New fields may be added; `version` changes when one is
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from torch_testing_shim._shared.journal import JournalEntry, RankRecord, TestStatus
+from torch_testing_shim._shared.records import read_record
 
 from ..result import Failure, FileEnding, FileResult, RunSummary
 from .recorded_run import RecordedRun, RunFacts, rows_of
@@ -41,17 +40,8 @@ VERSION = 1
 #: Nobody has more machines than this; a larger number of shards is a broken record.
 MOST_SHARDS = 10_000
 
-Made = TypeVar("Made")
-
-#: The annotation of a dataclass's field -> the types of its values in a record.
-TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "bool": (bool,),
-    "int": (int,),
-    "int | None": (int, type(None)),
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
+#: The fields of a file's result that records after the file's own fill.
+_NOTHING_YET: dict[str, Any] = dict.fromkeys(("entries", "faults", "interrupted", "reruns"), ())
 
 
 class RecordsError(ValueError):
@@ -141,18 +131,13 @@ class _Reading:
         shard = run["shard"]
         if shard is not None and not 1 <= shard[0] <= shard[1] <= MOST_SHARDS:
             raise ValueError(shard)
-        self._facts = RunFacts(
-            started_at=float(run["started_at"]),
-            seconds=float(run["seconds"]),
-            exit_status=int(run["exit_status"]),
-            command=str(run["command"]),
-            machine=str(run["machine"]),
-            shard=None if shard is None else (int(shard[0]), int(shard[1])),
+        self._facts = read_record(RunFacts, run, shard=None if shard is None else (int(shard[0]), int(shard[1])))
+        self._summary = RunSummary(
+            not_run=tuple(map(str, run["not_run"])),
+            stopped_by=None if run["stopped_by"] is None else signal.Signals[run["stopped_by"]],
+            deadline=None if run["deadline"] is None else float(run["deadline"]),
+            unmatched=tuple(map(str, run.get("unmatched", ()))),
         )
-        self._stopped_by = None if run["stopped_by"] is None else signal.Signals[run["stopped_by"]]
-        self._deadline = None if run["deadline"] is None else float(run["deadline"])
-        self._not_run = tuple(str(name) for name in run["not_run"])
-        self._unmatched = tuple(str(sentence) for sentence in run.get("unmatched", ()))
         self._files: list[_FileReading] = []
         self._count, self._is_whole = 1, False
 
@@ -167,82 +152,51 @@ class _Reading:
             return
         self._count += 1
         if kind == "file":
-            ending = _of(FileEnding, record)
-            flags = bool(record["is_refusal"]), bool(record["flaky_fails"])
-            self._files.append(_FileReading(ending, *flags, str(record.get("device", ""))))
+            result = read_record(FileResult, record, ending=read_record(FileEnding, record), **_NOTHING_YET)
+            self._files.append(_FileReading(result))
         else:
             self._files[-1].take(kind, record)
 
     def run(self) -> RecordedRun:
         if not self._is_whole:
             raise RecordsError("its end is missing")
-        files = tuple(file.result() for file in self._files)
-        summary = RunSummary(files, self._not_run, self._stopped_by, deadline=self._deadline, unmatched=self._unmatched)
-        return RecordedRun(self._facts, summary)
+        files = tuple(file.whole() for file in self._files)
+        return RecordedRun(self._facts, replace(self._summary, files=files))
 
 
 @dataclass
 class _FileReading:
     """The part of one file's records that has been read so far."""
 
-    ending: FileEnding
-    is_refusal: bool
-    flaky_fails: bool
-    device: str
-    tests: list[_TestReading] = field(default_factory=list)
+    result: FileResult
+    entries: list[JournalEntry] = field(default_factory=list)
+    reruns: list[JournalEntry] = field(default_factory=list)
     faults: list[Failure] = field(default_factory=list)
     interrupted: list[JournalEntry] = field(default_factory=list)
 
     def take(self, kind: str, record: dict[str, Any]) -> None:
-        if record["file"] != self.ending.file:
+        if record["file"] != self.result.file:
             raise ValueError(record["file"])
         if kind == "test":
-            notes = tuple(str(note) for note in record["notes"])
-            entry = _of(JournalEntry, {**record, "status": TestStatus(record["status"]), "ranks": (), "notes": notes})
-            self.tests.append(_TestReading(entry, bool(record["attempt"])))
+            self.tests = self.reruns if record["attempt"] else self.entries
+            status, notes = TestStatus(record["status"]), tuple(map(str, record["notes"]))
+            self.tests.append(read_record(JournalEntry, record, status=status, notes=notes, ranks=()))
         elif kind == "rank":
-            self.tests[-1].ranks.append(_of(RankRecord, record))
+            test = self.tests[-1]
+            self.tests[-1] = replace(test, ranks=(*test.ranks, read_record(RankRecord, record)))
         elif kind == "fault":
-            self.faults.append(_of(Failure, record))
+            self.faults.append(read_record(Failure, record))
         elif kind == "interrupted":
-            reason, detail = (str(record.get(name, "")) for name in ("reason", "detail"))
-            self.interrupted.append(JournalEntry(str(record["test"]), TestStatus.ERROR, 0.0, reason, detail))
+            entry = read_record(JournalEntry, record, status=TestStatus.ERROR, seconds=0.0)
+            self.interrupted.append(entry)
         else:
             raise ValueError(kind)
 
-    def result(self) -> FileResult:
-        return FileResult(
-            self.ending,
-            entries=tuple(test.entry() for test in self.tests if not test.is_rerun),
+    def whole(self) -> FileResult:
+        return replace(
+            self.result,
+            entries=tuple(self.entries),
+            reruns=tuple(self.reruns),
             faults=tuple(self.faults),
             interrupted=tuple(self.interrupted),
-            is_refusal=self.is_refusal,
-            flaky_fails=self.flaky_fails,
-            device=self.device,
-            reruns=tuple(test.entry() for test in self.tests if test.is_rerun),
         )
-
-
-@dataclass
-class _TestReading:
-    without_ranks: JournalEntry
-    is_rerun: bool
-    ranks: list[RankRecord] = field(default_factory=list)
-
-    def entry(self) -> JournalEntry:
-        return replace(self.without_ranks, ranks=tuple(self.ranks))
-
-
-def _of(kind: Callable[..., Made], record: dict[str, Any]) -> Made:
-    """Make the dataclass `kind` of a record's fields of the same names; ignore other fields.
-
-    Raises:
-        TypeError, ValueError: a value does not fit its field.
-    """
-    wanted = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name, types in wanted.items():
-        if types in TYPES and not isinstance(record[name], TYPES[types]):
-            raise TypeError(f"{name} is {record[name]!r}")
-        if isinstance(record[name], float) and not math.isfinite(record[name]):
-            raise ValueError(f"{name} is {record[name]!r}")
-    return kind(**{name: record[name] for name in wanted})

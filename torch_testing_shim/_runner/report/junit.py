@@ -34,7 +34,7 @@ from torch_testing_shim._shared.node_ids import class_and_method
 
 from ..atomic_write import make_writable
 from ..result import FileResult
-from ..usage_error import UsageError
+from ..usage_error import refusal
 from .recorded_run import TestRow, rows_of
 
 #: Characters that XML 1.0 has no way to write.
@@ -52,10 +52,8 @@ class JUnitReport:
     folder: Path
 
     def __post_init__(self) -> None:
-        try:
+        with refusal(f"write JUnit XML to {str(self.folder)!r}"):
             make_writable(self.folder)
-        except OSError as error:
-            raise UsageError(f"cannot write JUnit XML to {str(self.folder)!r}: {error.strerror}") from error
 
     def write(self, result: FileResult) -> FileResult:
         """Write the report of one file; return `result`, with a fault where the report could not be written."""

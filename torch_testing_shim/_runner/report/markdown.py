@@ -16,12 +16,7 @@ ROWS, SLOWEST = 100, 10
 
 
 def markdown_of(runs: Sequence[RecordedRun], problems: Sequence[str] = ()) -> str:
-    """The summary of one run, or of several that belong together.
-
-    Args:
-        runs: the runs.
-        problems: problems beside the tests.
-    """
+    """The summary of one run, or of several that belong together, with problems beside the tests."""
     return "\n".join([*_lines(runs, problems), ""])
 
 

@@ -1,4 +1,4 @@
-"""Merge the runs of several machines: read their JSON lines, and give one verdict.
+"""Merge the runs of several machines: read their JSON lines, show what all came to, and give one verdict.
 
 The reports of one group of shards lie in one folder. A group is whole when each of its shards has exactly one report
 that can be read to its end; whatever is missing is a failure, never a gap.
@@ -6,16 +6,23 @@ that can be read to its end; whatever is missing is a failure, never a gap.
 
 from __future__ import annotations
 
+import secrets
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch_testing_shim._shared.exit_status import ExitStatus
+from torch_testing_shim._shared.settings import read_github_actions
 
 from ..result import RunSummary
+from .files import ReportFiles
+from .github import command, without_commands
 from .json_lines import RecordsError, read_json_lines
+from .markdown import append_step_summary, markdown_of
 from .recorded_run import RecordedRun
+from .wording import failure_line, failures_to_list
 
 #: How a report's name ends; the folders may hold other files.
 SUFFIX = ".jsonl"
@@ -117,3 +124,34 @@ def _contradiction(run: RecordedRun) -> str:
     if failed and run.facts.exit_status in (ExitStatus.PASSED, ExitStatus.NOTHING_RAN):
         return f"{run.name}: the report has {failed} failures and the exit status {run.facts.exit_status}"
     return ""
+
+
+def merge_reports(folders: Sequence[Path], page: Path | None, program: str) -> int:
+    """Merge the reports below each of `folders`, one for each group of shards, and write the HTML page where that is
+    wanted; return the exit status: the verdict over all runs.
+
+    Raises:
+        UsageError: the page cannot be written.
+    """
+    files = ReportFiles(html=page)
+    files.check()
+    merged = read_groups(folders)
+    unwritten = files.write_page(merged.runs, merged.exit_status, merged.problems)
+    actions = read_github_actions()
+    if actions is not None:
+        unwritten += append_step_summary(actions, markdown_of(merged.runs, merged.problems))
+    lines = "\n".join(line for run in merged.runs for line in _lines_of(run))
+    print(lines if actions is None else without_commands(lines, secrets.token_hex(16)).rstrip("\n"))
+    for problem in (*merged.problems, *unwritten):
+        print(command("error", problem) if actions is not None else f"{program}: error: {problem}", file=sys.stderr)
+    print(merged)
+    sys.stdout.flush()
+    return ExitStatus.FAILED if unwritten and merged.exit_status == ExitStatus.PASSED else merged.exit_status
+
+
+def _lines_of(run: RecordedRun) -> Iterator[str]:
+    yield f"{run.name or 'the run'}  {run.summary}  exit status {run.facts.exit_status}"
+    for sentence in run.summary.unmatched:
+        yield f"UNMATCHED  {sentence}"
+    for failure in failures_to_list(run.summary):
+        yield failure_line(failure)

@@ -7,9 +7,7 @@ until it has ended. Streams that have ended meanwhile come next.
 from __future__ import annotations
 
 import tempfile
-import threading
-from collections.abc import Callable
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO
 
 #: A line without an end is cut after this many bytes.
 LINE_BYTES = 1 << 16
@@ -20,21 +18,8 @@ BUFFER_BYTES = 1 << 26
 CHUNK_BYTES = 1 << 16
 
 
-class ProcessOutput(Protocol):
-    """The destination of the output of one process."""
-
-    def write(self, data: bytes) -> None:
-        """The process has printed `data`."""
-
-    def line(self, text: str) -> None:
-        """A line about the process."""
-
-    def finish(self) -> None:
-        """The process has ended."""
-
-
 class OutputStream:
-    """One stream of a multiplexer (a `ProcessOutput`), made by `OutputMultiplexer.open`."""
+    """One stream of a multiplexer, made by `OutputMultiplexer.open`."""
 
     def __init__(self, multiplexer: OutputMultiplexer) -> None:
         self._multiplexer = multiplexer
@@ -47,23 +32,20 @@ class OutputStream:
 
     def write(self, data: bytes) -> None:
         """Write `data`, now or when the stream is live."""
-        with self._multiplexer.lock:
-            if self._is_live:
-                self._pass_on(data)
-            else:
-                self._keep(data)
+        if self._is_live:
+            self._pass_on(data)
+        else:
+            self._keep(data)
 
     def line(self, text: str) -> None:
         """Write a line of its own, whatever was written before it."""
-        with self._multiplexer.lock:
-            start = "" if self._ends_line else "\n"
-            self.write(f"{start}{text}\n".encode("utf-8", "backslashreplace"))
+        start = "" if self._ends_line else "\n"
+        self.write(f"{start}{text}\n".encode("utf-8", "backslashreplace"))
 
     def finish(self) -> None:
         """End the stream."""
-        with self._multiplexer.lock:
-            self.has_finished = True
-            self._multiplexer.advance()
+        self.has_finished = True
+        self._multiplexer.advance()
 
     def go_live(self) -> None:
         """For the multiplexer: write the buffer, and from now on whatever comes."""
@@ -106,31 +88,30 @@ class OutputStream:
 
 
 class OutputMultiplexer:
-    """Serialises streams.
+    """Serialises streams: writes the live one to `target`, and flushes it."""
 
-    Args:
-        write: writes the bytes of the live stream.
-    """
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self.write = write
-        self.lock = threading.RLock()
+    def __init__(self, target: BinaryIO) -> None:
+        self._target = target
         self._streams: list[OutputStream] = []
 
     def open(self) -> OutputStream:
         """One more stream; it is live at once where no other is."""
-        with self.lock:
-            stream = OutputStream(self)
-            self._streams.append(stream)
-            if len(self._streams) == 1:
-                stream.go_live()
-            return stream
+        stream = OutputStream(self)
+        self._streams.append(stream)
+        if len(self._streams) == 1:
+            stream.go_live()
+        return stream
 
     def line(self, text: str) -> None:
         """A line that belongs to no stream, written as soon as none is live."""
         stream = self.open()
         stream.line(text)
         stream.finish()
+
+    def write(self, data: bytes) -> None:
+        """For the live stream: write its bytes."""
+        self._target.write(data)
+        self._target.flush()
 
     def advance(self) -> None:
         """Make the next stream live, if the live one has ended."""
@@ -141,34 +122,8 @@ class OutputMultiplexer:
                 self._streams[0].go_live()
 
 
-class ShownOutput:
-    """The destination of the output of all processes.
-
-    Args:
-        target: the binary stream that is written to, and flushed.
-        is_prefixed: each line gets its file in front and is passed on at once; otherwise streams are serialised.
-    """
-
-    def __init__(self, target: BinaryIO, *, is_prefixed: bool = False) -> None:
-        self._target = target
-        self._is_prefixed = is_prefixed
-        self._multiplexer = OutputMultiplexer(self._write)
-
-    def open(self, file: str) -> ProcessOutput:
-        """The output of one more process of `file`."""
-        return _PrefixedLines(file, self._multiplexer) if self._is_prefixed else self._multiplexer.open()
-
-    def line(self, text: str) -> None:
-        """A line about no single process."""
-        self._multiplexer.line(text)
-
-    def _write(self, data: bytes) -> None:
-        self._target.write(data)
-        self._target.flush()
-
-
-class _PrefixedLines:
-    """Holds back a line until it is whole, so that lines of several processes do not mix (a `ProcessOutput`)."""
+class PrefixedLines:
+    """Holds back a line until it is whole, so that lines of several processes do not mix; otherwise as a stream."""
 
     def __init__(self, file: str, multiplexer: OutputMultiplexer) -> None:
         self._prefix = f"[{file}] ".encode()
@@ -190,3 +145,7 @@ class _PrefixedLines:
     def finish(self) -> None:
         if self._begun:
             self.write(b"\n")
+
+
+#: The destination of the output of one process.
+ProcessOutput = OutputStream | PrefixedLines

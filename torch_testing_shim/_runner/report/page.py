@@ -8,17 +8,16 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
 from torch_testing_shim._shared.exit_status import ExitStatus
-from torch_testing_shim._shared.journal import JournalEntry, RankRecord
+from torch_testing_shim._shared.journal import RankRecord
 
 from ..result import DID_NOT_RUN
 from .progress import short_duration
-from .recorded_run import RecordedRun, TestRow, noted_rows, rows_of
+from .recorded_run import RecordedRun, TestRow, grouped, noted_rows, rows_of
 from .timeline import timeline_of
 
 SLOWEST = 20
@@ -34,34 +33,26 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One failure, or one flaky test.
-
-    Attributes:
-        row: the test.
-        run: the name of the run that it was in; "" where there is one only.
-        ranks: its ranks, those that ended badly first, the earliest of these before the others.
-        reruns: its later runs.
-    """
-
-    row: TestRow
-    run: str
-    ranks: tuple[RankRecord, ...]
-    reruns: tuple[JournalEntry, ...]
+#: A row, with the name of the run that it was in; "" where there is one only.
+NamedRow = tuple[str, TestRow]
 
 
 def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
-        runs: the runs; usually one.
         exit_status: the verdict over all of them.
         problems: problems beside the tests, such as a report that is missing.
     """
-    rows = [(run, row) for run in runs for file in run.summary.files for row in rows_of(file)]
-    failures = [_finding(run, row, len(runs)) for run, row in rows if row.is_failure]
-    told = [finding for finding in failures if finding.row.label != DID_NOT_RUN]
+    names = [run.name if len(runs) > 1 else "" for run in runs]
+    rows = [
+        (name, row)
+        for name, run in zip(names, runs, strict=True)
+        for file in run.summary.files
+        for row in rows_of(file)
+    ]
+    failures = [(name, row) for name, row in rows if row.is_failure]
+    told = [(name, row) for name, row in failures if row.label != DID_NOT_RUN]
     return _template().render(
         title="passed" if exit_status == 0 else _verdict(exit_status),
         is_green=exit_status == 0,
@@ -70,10 +61,10 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
         runs=runs,
         failures=told[:SHOWN_REPORTS],
         more_failures=told[SHOWN_REPORTS:],
-        did_not_run=[finding for finding in failures if finding.row.label == DID_NOT_RUN],
-        flaky=[_finding(run, row, len(runs)) for run, row in rows if row.is_flaky],
+        did_not_run=[(name, row) for name, row in failures if row.label == DID_NOT_RUN],
+        flaky=[(name, row) for name, row in rows if row.is_flaky],
         slowest=_slowest(rows),
-        skips=_skips(rows),
+        skips=grouped((row.entry.reason or "no reason", row) for _, row in rows if row.is_skip),
         notes=noted_rows(row for _, row in rows),
         files=[(run, file) for run in runs for file in run.summary.files],
         timelines=[timeline_of(run) for run in runs],
@@ -82,7 +73,9 @@ def page_html(runs: Sequence[RecordedRun], exit_status: int, problems: Sequence[
 
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(visible=visible, whole=whole, date=_date, duration=short_duration)
+    environment.filters.update(
+        visible=visible, whole=whole, date=_date, duration=short_duration, worst_first=_worst_first
+    )
     return environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
 
 
@@ -123,12 +116,12 @@ def _verdict(exit_status: int) -> str:
         return f"exit status {exit_status}"
 
 
-def _finding(run: RecordedRun, row: TestRow, runs: int) -> Finding:
-    ranks = sorted(row.ranks, key=lambda rank: (rank.status in ("passed", "skipped"), rank.started_at + rank.seconds))
-    return Finding(row, run.name if runs > 1 else "", tuple(ranks), row.reruns)
+def _worst_first(ranks: Sequence[RankRecord]) -> list[RankRecord]:
+    """Ranks that ended badly before the others, the earliest of these first."""
+    return sorted(ranks, key=lambda rank: (rank.status in ("passed", "skipped"), rank.started_at + rank.seconds))
 
 
-def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestRow]]) -> Iterator[tuple[str, int]]:
+def _totals(runs: Sequence[RecordedRun], rows: Sequence[NamedRow]) -> Iterator[tuple[str, int]]:
     """The counts in the head of the page; passed, failed and skipped as in the last line of the output."""
     files = [file for run in runs for file in run.summary.files]
     yield "passed", sum(file.passed for file in files)
@@ -140,16 +133,7 @@ def _totals(runs: Sequence[RecordedRun], rows: Sequence[tuple[RecordedRun, TestR
         yield "files not run", not_run
 
 
-def _slowest(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[RecordedRun, TestRow]]:
+def _slowest(rows: Sequence[NamedRow]) -> list[NamedRow]:
     """The tests that took longest; the runner's own findings have no time."""
     timed = [found for found in rows if found[1].entry.seconds]
     return sorted(timed, key=lambda found: -found[1].entry.seconds)[:SLOWEST]
-
-
-def _skips(rows: Sequence[tuple[RecordedRun, TestRow]]) -> list[tuple[str, list[TestRow]]]:
-    """Reasons and the tests that were skipped for them, commonest first; a test counts once for all runs."""
-    by_reason: dict[str, dict[str, TestRow]] = {}
-    for _, row in rows:
-        if row.is_skip:
-            by_reason.setdefault(row.entry.reason or "no reason", {})[row.where] = row
-    return sorted(((reason, [*found.values()]) for reason, found in by_reason.items()), key=lambda skip: -len(skip[1]))

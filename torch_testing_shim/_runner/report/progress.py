@@ -95,11 +95,10 @@ def _line(process: RunningProcess) -> str:
 
 
 class RunningProcess:
-    """One running process of a file (a `Watcher`).
+    """One running process of a file: it is told what the process does, and tells a report.
 
     Args:
-        file: the file's name.
-        part: the part of it that the process runs; empty for all of it.
+        part: the part of the file that the process runs; empty for all of it.
         take_tests: gets the tests that have ended since it was last called.
         take_output: gets the output of the process.
         take_look: called now and then.
@@ -128,13 +127,16 @@ class RunningProcess:
         return f"{self.file} ({self.part})" if self.part else self.file
 
     def on_output(self, chunk: bytes) -> None:
+        """The process has printed `chunk`."""
         if self._take_output is not None:
             self._take_output(chunk)
 
     def on_journal(self, news: JournalNews) -> None:
+        """Its journal has grown."""
         self.news = news
         self._take_tests(self, news.entries)
 
     def on_look(self) -> None:
+        """Time has passed."""
         if self._take_look is not None:
             self._take_look()

@@ -35,13 +35,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One run.
-
-    Attributes:
-        facts: its place and time.
-        summary: its result.
-        group: the group of shards that it belongs to, where runs of several machines are merged; else "".
-    """
+    """One run: its place and time, and its result. Where runs of several machines are merged, it has the name of the
+    group of shards that it belongs to."""
 
     facts: RunFacts
     summary: RunSummary
@@ -138,10 +133,14 @@ def rows_of(result: FileResult) -> tuple[TestRow, ...]:
     return (*rows, *(TestRow(result.file, INTERRUPTED, entry, is_failure=True) for entry in result.interrupted))
 
 
+def grouped(pairs: Iterable[tuple[str, TestRow]]) -> list[tuple[str, list[TestRow]]]:
+    """Return texts and the tests that have them, commonest first; a test counts once, however often it ran."""
+    found: dict[str, dict[str, TestRow]] = {}
+    for text, row in pairs:
+        found.setdefault(text, {})[row.where] = row
+    return sorted(((text, [*rows.values()]) for text, rows in found.items()), key=lambda group: -len(group[1]))
+
+
 def noted_rows(rows: Iterable[TestRow]) -> list[tuple[str, list[TestRow]]]:
-    """Return notes and the tests that have them, commonest first; a test counts once, however often it ran."""
-    by_note: dict[str, dict[str, TestRow]] = {}
-    for row in rows:
-        for note in row.notes:
-            by_note.setdefault(note, {})[row.where] = row
-    return sorted(((note, [*found.values()]) for note, found in by_note.items()), key=lambda noted: -len(noted[1]))
+    """Return notes and the tests that have them, as `grouped`."""
+    return grouped((note, row) for row in rows for note in row.notes)

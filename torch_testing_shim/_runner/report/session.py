@@ -1,7 +1,8 @@
 """All reports of one run, from the check before it to the files after it. The runner knows only this module.
 
-with RunReports(options, root, expected) as reports:
-    summary = run_all(... report=reports.display, finish=reports.finish_file ...)
+reports = RunReports(options, tree, expected)
+with reports.display as display:
+    summary = run_all(... report=display, finish=reports.finish_file ...)
 status = reports.finish(summary)
 """
 
@@ -13,7 +14,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from torch_testing_shim._shared.python_command import interpreter_flags
 from torch_testing_shim._shared.settings import read_github_actions
@@ -26,19 +26,21 @@ from .github import GitHubReport
 from .junit import JUnitReport
 from .markdown import append_step_summary, markdown_of
 from .recorded_run import RecordedRun, RunFacts, describe_machine
-from .terminal import OutputMode, TerminalReport, make_console
+from .terminal import TerminalReport, make_console
+
+#: Sees the progress of a run.
+Display = TerminalReport | GitHubReport
 
 
 class RunReports:
-    """All reports on a run; a context manager around the run itself.
+    """All reports on a run.
 
     Args:
         options: which reports are written and shown.
-        tree: the tree whose files run.
         expected: files -> recorded durations, in seconds; for the time left.
 
     Attributes:
-        display: sees the progress of the run (a `RunReport`).
+        display: sees the progress of the run; a context manager around the run itself.
 
     Raises:
         UsageError: a report cannot be written.
@@ -48,28 +50,19 @@ class RunReports:
         self._options = options
         self._files = ReportFiles(options.report_html, options.trace, options.json_lines)
         self._files.check()
-        xml_folder = Path(options.xml_folder or tree.reports / "python-unittest")
-        self._junit = JUnitReport(xml_folder) if options.save_xml else None
+        xml_folder = Path(options.save_xml or tree.reports / "python-unittest")
+        self._junit = JUnitReport(xml_folder) if options.save_xml is not None else None
         self._actions = read_github_actions()
         self._started_at, self._started = time.time(), time.monotonic()
         self.display = self._display(tree, expected)
 
-    def _display(self, tree: Tree, expected: Mapping[str, float]) -> TerminalReport | GitHubReport:
+    def _display(self, tree: Tree, expected: Mapping[str, float]) -> Display:
         options = self._options
         if self._actions is not None and not options.pipe_logs:
             return GitHubReport(sys.stdout.buffer, self._actions, tree, is_verbose=options.verbose)
         raw_output = sys.stdout.buffer if options.verbose or options.pipe_logs else None
-        mode = OutputMode.PREFIXED if options.pipe_logs else None
-        return TerminalReport(make_console(), raw_output, mode=mode, expected=expected, jobs=options.jobs)
-
-    def __enter__(self) -> RunReports:
-        self.display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.display.__exit__(kind, error, traceback)
+        is_prefixed, jobs = options.pipe_logs, options.jobs
+        return TerminalReport(make_console(), raw_output, is_prefixed=is_prefixed, expected=expected, jobs=jobs)
 
     def finish_file(self, result: FileResult) -> FileResult:
         """Write the reports about one file as it ends; return the result, with a fault where that failed."""
@@ -81,7 +74,6 @@ class RunReports:
         A run that passed fails where a report could not be written.
 
         Args:
-            summary: the result of the run.
             lists: lines that the user asked to read at the end.
         """
         run = RecordedRun(self._facts(summary.exit_status), summary)

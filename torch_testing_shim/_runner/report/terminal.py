@@ -5,11 +5,8 @@ On a terminal, live lines show the running tests. In a pipe there are plain line
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from types import TracebackType
 from typing import BinaryIO
 
 from rich.console import Console, Group
@@ -20,8 +17,7 @@ from rich.text import Text
 from torch_testing_shim._shared.journal import JournalEntry
 
 from ..result import DID_NOT_RUN, Failure, FileResult, RunSummary
-from .events import Watcher
-from .output import ProcessOutput, ShownOutput
+from .output import OutputMultiplexer, PrefixedLines, ProcessOutput
 from .progress import Progress, RunningProcess
 from .wording import NoteLines, counts_of, failure_line, failures_to_list, left_out_lines, shortened, stopped_lines
 
@@ -41,21 +37,14 @@ def make_console() -> Console:
     return _Console(markup=False, highlight=False, emoji=False)
 
 
-class OutputMode(Enum):
-    """The way in which the output of files is shown. The report of a failure shows its end in any case."""
-
-    HIDDEN = "hidden"
-    STREAMED = "streamed"  # as it comes; of files that run at once, one after the other
-    PREFIXED = "prefixed"  # as it comes, each line with its file in front
-
-
 class TerminalReport:
-    """Prints a run (a `RunReport`); a context manager, since a terminal's live lines must go whatever happens.
+    """Prints a run; a context manager, since a terminal's live lines must go whatever happens.
 
     Args:
         console: the destination of lines.
-        raw_output: the destination of the files' own output, where the mode shows it.
-        mode: the way in which the files' own output is shown.
+        raw_output: the destination of the files' own output; None to show only its end, in the report of a failure.
+        is_prefixed: the output is shown at once, each line with its file in front; otherwise the output of files that
+            run at once is shown one after the other.
         expected: files -> recorded durations, in seconds.
         jobs: the number of files that run at once.
     """
@@ -65,20 +54,18 @@ class TerminalReport:
         console: Console,
         raw_output: BinaryIO | None = None,
         *,
-        mode: OutputMode | None = None,
+        is_prefixed: bool = False,
         expected: Mapping[str, float] | None = None,
         jobs: int = 1,
     ) -> None:
         self._console = console
-        default = OutputMode.HIDDEN if raw_output is None else OutputMode.STREAMED
-        self._mode = default if mode is None or raw_output is None else mode
-        self._output = ShownOutput(raw_output, is_prefixed=self._mode is OutputMode.PREFIXED) if raw_output else None
+        self._output = OutputMultiplexer(raw_output) if raw_output else None
+        self._is_prefixed = is_prefixed
         has_live_lines = console.is_terminal and not console.is_dumb_terminal and self._output is None
         self._live = Live(console=console, auto_refresh=False, transient=True) if has_live_lines else None
         self._drawn = 0.0
         self._notes = NoteLines()
         self._progress = Progress(expected or {}, jobs)
-        self._lock = threading.RLock()
         self._outputs: dict[RunningProcess, ProcessOutput] = {}
 
     def __enter__(self) -> TerminalReport:
@@ -86,9 +73,7 @@ class TerminalReport:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -96,64 +81,68 @@ class TerminalReport:
         """These files will run."""
         self._progress.plan(files)
 
-    def process_started(self, file: str, part: str = "") -> Watcher:
-        """A process starts for `file`."""
-        with self._lock:
-            number, total = self._progress.place(file)
-            output = self._output.open(file) if self._output is not None else None
-            process = RunningProcess(file, part, self._tests_ended, output.write if output else None, self._draw)
-            self._progress.processes.append(process)
-            if output is not None:
-                self._outputs[process] = output
-                output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
-            return process
+    def process_started(self, file: str, part: str = "") -> RunningProcess:
+        """A process starts.
 
-    def process_ended(self, watcher: Watcher) -> None:
-        """The process of `watcher` has ended."""
-        assert isinstance(watcher, RunningProcess)
-        with self._lock:
-            self._progress.processes.remove(watcher)
-            if watcher in self._outputs:
-                self._outputs.pop(watcher).finish()
+        Args:
+            file: its file.
+            part: the part of it that the process runs, as people read it ("Class", "Class.test again"); "" for all.
+        """
+        number, total = self._progress.place(file)
+        output = self._open(file)
+        process = RunningProcess(file, part, self._tests_ended, output.write if output else None, self._draw)
+        self._progress.processes.append(process)
+        if output is not None:
+            self._outputs[process] = output
+            output.line(self._styled(f"{process.name} ({number} of {total})", "bold"))
+        return process
+
+    def _open(self, file: str) -> ProcessOutput | None:
+        if self._output is None:
+            return None
+        return PrefixedLines(file, self._output) if self._is_prefixed else self._output.open()
+
+    def process_ended(self, process: RunningProcess) -> None:
+        """The process has ended."""
+        self._progress.processes.remove(process)
+        if process in self._outputs:
+            self._outputs.pop(process).finish()
 
     def file_ended(self, result: FileResult) -> None:
         """Print the runner's findings about the file, and the file's line."""
-        with self._lock:
-            self._progress.end_file(result.file)
-            shown = set()
-            for fault in result.faults:
-                if fault.label != DID_NOT_RUN:
-                    self._failure(fault, with_detail=self._output is None and fault.detail not in shown)
-                    shown.add(fault.detail)
-            style = "red" if result.failed else "green" if result.passed else "yellow"
-            self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
-            for line in stopped_lines(result, with_detail=self._output is None):
-                self._line(line, style="yellow")
-            if result.ending.processes_left:
-                self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
-            self._draw(at_once=True)
+        self._progress.end_file(result.file)
+        shown = set()
+        for fault in result.faults:
+            if fault.label != DID_NOT_RUN:
+                self._failure(fault, with_detail=self._output is None and fault.detail not in shown)
+                shown.add(fault.detail)
+        style = "red" if result.failed else "green" if result.passed else "yellow"
+        self._line(f"{result.file}  {counts_of(result)}  {result.ending.seconds:.1f}s", style=style)
+        for line in stopped_lines(result, with_detail=self._output is None):
+            self._line(line, style="yellow")
+        if result.ending.processes_left:
+            self._line(f"{result.file} left processes running, which were ended: {result.ending.processes_left}")
+        self._draw(at_once=True)
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
         """Print the failures and notes, unless the output has just shown them."""
         failures = sum(entry.status.is_failure for entry in new)
-        with self._lock:
-            self._progress.add_tests(len(new), failures)
-            for entry in new if self._output is None else ():
-                if entry.status.is_failure:
-                    self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
-                for line in self._notes.of(entry, process.file):
-                    self._line(line, style="yellow")
+        self._progress.add_tests(len(new), failures)
+        for entry in new if self._output is None else ():
+            if entry.status.is_failure:
+                self._failure(Failure(process.file, entry.test, entry.status.value, entry.reason, entry.detail))
+            for line in self._notes.of(entry, process.file):
+                self._line(line, style="yellow")
 
     def _draw(self, *, at_once: bool = False) -> None:
         """Redraw the live lines, unless they were drawn just now."""
-        with self._lock:
-            now = time.monotonic()
-            if self._live is None or (now - self._drawn < DRAW_INTERVAL and not at_once):
-                return
-            self._drawn = now
-            lines = [self._progress.summary_line(), *self._progress.process_lines()]
-            texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
-            self._live.update(Group(*texts), refresh=True)
+        now = time.monotonic()
+        if self._live is None or (now - self._drawn < DRAW_INTERVAL and not at_once):
+            return
+        self._drawn = now
+        lines = [self._progress.summary_line(), *self._progress.process_lines()]
+        texts = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+        self._live.update(Group(*texts), refresh=True)
 
     def lines(self, lines: Sequence[str]) -> None:
         """Print lines that the user asked for; call it after the context's end."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +38,9 @@ sys.path[:] = [folder for folder in sys.path if folder]
 from torch_testing_shim._runner.warm.interpreter import main
 main(sys.argv[1:])
 """
+
+#: As it is called in messages.
+_INTERPRETER = "the interpreter that files are forked from"
 
 #: Variables that differ from file to file, and are read when a test needs them, not when Python or torch starts.
 PER_FILE = frozenset(
@@ -132,11 +135,7 @@ class WarmInterpreter:
         Raises:
             WarmRefusal: it cannot be used.
         """
-        while self.device_count is None:
-            self._receive()
-            if self.device_count is None:
-                self._check(self._started)
-                yield
+        yield from self._wait(lambda: self.device_count is not None, self._started)
 
     def launch(
         self, command: FileCommand, environment: Mapping[str, str], order_path: Path, output: int
@@ -144,7 +143,6 @@ class WarmInterpreter:
         """Yield until the file's process has started; return it. The interpreter has to be ready.
 
         Args:
-            command: what the process runs.
             environment: its whole environment, MARK_VARIABLE included.
             order_path: where the command may be written.
             output: the descriptor that the file prints to.
@@ -162,17 +160,10 @@ class WarmInterpreter:
             socket.send_fds(self._requests, [packet], [output])
         except OSError as error:
             self.is_usable = False
-            raise WarmRefusal(
-                f"the interpreter that files are forked from takes no orders ({error.strerror})"
-            ) from error
+            raise WarmRefusal(f"{_INTERPRETER} takes no orders ({error.strerror})") from error
         self._pending.add(number)
-        sent = time.monotonic()
         try:
-            while number not in self._answers:
-                self._receive()
-                if number not in self._answers:
-                    self._check(sent)
-                    yield
+            yield from self._wait(lambda: number in self._answers, time.monotonic())
         finally:
             self._pending.discard(number)
         answer = self._answers.pop(number)
@@ -190,6 +181,13 @@ class WarmInterpreter:
         while not self._process.has_ended() and time.monotonic() < deadline:
             time.sleep(0.002)
 
+    def _wait(self, is_over: Callable[[], bool], since: float) -> Iterator[None]:
+        while not is_over():
+            self._receive()
+            if not is_over():
+                self._check(since)
+                yield
+
     def _receive(self) -> None:
         if not self.is_usable:
             return
@@ -204,14 +202,14 @@ class WarmInterpreter:
     def _check(self, since: float) -> None:
         """Raise WarmRefusal where the interpreter has ended, or takes too long."""
         if not self.is_usable:
-            raise WarmRefusal("the interpreter that files are forked from was given up")
+            raise WarmRefusal(f"{_INTERPRETER} was given up")
         if self._process.has_ended():
             self.is_usable = False
             for _ in self._output.read_new():
                 pass
             lines = self._output.tail().splitlines()
             why = f": {lines[-1].strip()}" if lines else ""
-            raise WarmRefusal(f"the interpreter that files are forked from has ended{why}")
+            raise WarmRefusal(f"{_INTERPRETER} has ended{why}")
         if time.monotonic() - since > START_SECONDS:
             self.is_usable = False
-            raise WarmRefusal(f"the interpreter that files are forked from has not answered for {START_SECONDS:g} s")
+            raise WarmRefusal(f"{_INTERPRETER} has not answered for {START_SECONDS:g} s")

@@ -2,8 +2,9 @@
 
 With torch 2.13 imported, a fork takes 0.7 ms in place of 1.4 ms (medians of 41 forks on Linux 6.18, two cores): some
 37,000 small pages become some 60 huge ones and a few thousand small ones. Each file saves that, and so does each rank,
-which is forked from the file's process. A fork that writes to a huge page gets a copy of the small page around the
-write. Linux only; where the kernel has no huge pages to give, everything works as without.
+which is forked from the file's process: 16 files of two tests on 2 ranks take 1.7 s of system time in place of 2.15 s
+(four runs each, on a busy machine). A fork that writes to a huge page gets a copy of the small page around the write.
+Linux only; where the kernel has no huge pages to give, everything works as without.
 """
 
 from __future__ import annotations

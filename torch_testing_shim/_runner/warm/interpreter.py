@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torch_testing_shim._engine.preload import modules_to_preload
 from torch_testing_shim._engine.threads import lasting_thread_count
@@ -181,28 +181,26 @@ def _modules_in(folder: str) -> set[str]:
 
 
 def _fork_hazard() -> str | None:
-    """The reason why the files' device cannot be used in a fork of this interpreter; None where it can, and where the
-    device or the settings are wrong, which each file reports itself."""
-    if "torch" not in sys.modules:
-        return None
-    from torch_testing_shim._engine.devices import DeviceError, fork_hazard
-    from torch_testing_shim._shared.settings import SettingsError
-
-    try:
-        return fork_hazard()
-    except (DeviceError, SettingsError):
-        return None
+    """The reason why the files' device cannot be used in a fork of this interpreter; None where it can."""
+    hazard: str | None = _ask_devices("fork_hazard")
+    return hazard
 
 
 def _device_count() -> int:
-    """The number of accelerators that the files will use; 0 where they run on the CPU, and where the settings are
-    wrong, which each file reports itself."""
+    """The number of accelerators that the files will use; 0 where they run on the CPU."""
+    device = _ask_devices("device_in_use")
+    return 0 if device is None else int(device.count)
+
+
+def _ask_devices(question: str) -> Any:
+    """The answer of a function of the module `devices`; None where torch is not imported, and where the device or the
+    settings are wrong, which each file reports itself."""
     if "torch" not in sys.modules:
-        return 0
-    from torch_testing_shim._engine.devices import DeviceError, device_in_use
+        return None
+    from torch_testing_shim._engine import devices
     from torch_testing_shim._shared.settings import SettingsError
 
     try:
-        return device_in_use().count
-    except (DeviceError, SettingsError):
-        return 0
+        return getattr(devices, question)()
+    except (devices.DeviceError, SettingsError):
+        return None

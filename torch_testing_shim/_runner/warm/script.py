@@ -32,7 +32,6 @@ def become(command: FileCommand, environment: Mapping[str, str], output: int) ->
     """Give this process, a fresh fork, the state of a new interpreter.
 
     Args:
-        command: the command that the process becomes.
         environment: its whole environment.
         output: the descriptor for standard output and error; it is closed.
     """
@@ -56,7 +55,7 @@ def become(command: FileCommand, environment: Mapping[str, str], output: int) ->
 
 
 def run_script(command: FileCommand) -> NoReturn:
-    """Run the command's file as `__main__`, and ends as Python does; called where nothing is left to do but to return.
+    """Run the command's file as `__main__` and end as Python does; called where nothing is left to do but to return.
 
     Raises:
         SystemExit: at the file's end, its own or after its exception was reported.

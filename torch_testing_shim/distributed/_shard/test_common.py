@@ -8,11 +8,10 @@ import torch
 import torch.nn as nn
 
 from torch_testing_shim._engine.devices import rank_device
+from torch_testing_shim._upstream.class_rest import TorchsRest
 from torch_testing_shim._upstream.graft import served
 
 __getattr__ = served(__name__)
-
-Pair = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 class SimpleMegatronLM(nn.Module):
@@ -25,6 +24,7 @@ class SimpleMegatronLM(nn.Module):
     """
 
     __test__ = False
+    rest_is_torchs = TorchsRest()
 
     def __init__(
         self, linear_size: Sequence[tuple[int, int]], rank: int | None = None, dtype: torch.dtype = torch.float32
@@ -38,22 +38,3 @@ class SimpleMegatronLM(nn.Module):
         hidden = self.gelu(self.fc1(inp))
         out: torch.Tensor = self.fc2(hidden)
         return out
-
-    def get_weights(self) -> Pair:
-        """Return both weights; of a sharded one, this rank's shard."""
-        return _of_rank(self.fc1.weight), _of_rank(self.fc2.weight)
-
-    def get_biases(self) -> Pair:
-        return self.fc1.bias, self.fc2.bias
-
-    def get_weight_grads(self) -> Pair:
-        return self.fc1.weight.grad, self.fc2.weight.grad
-
-    def get_bias_grads(self) -> Pair:
-        return self.fc1.bias.grad, self.fc2.bias.grad
-
-
-def _of_rank(weight: torch.Tensor) -> torch.Tensor:
-    from torch.distributed._shard.sharded_tensor.api import ShardedTensor
-
-    return weight.local_tensor() if isinstance(weight, ShardedTensor) else weight

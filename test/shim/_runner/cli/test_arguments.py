@@ -81,8 +81,7 @@ class OptionsTest(TestCase):
             durations=0,
             why_skipped=True,
             fail_if_all_skipped=True,
-            save_xml=True,
-            xml_folder="out",
+            save_xml="out",
             report_html=Path("r.html"),
             trace=Path("t.json"),
             json_lines=Path("l.jsonl"),
@@ -107,9 +106,7 @@ class OptionsTest(TestCase):
     def test_every_option_has_a_field_and_every_field_an_option(self) -> None:
         of_settings = {name for name, row in SETTINGS.items() if row.option is not None and row.option.in_runner}
         options = {action.dest for action in make_parser()._actions} - {"help", "names"} - of_settings
-        self.assertEqual(
-            options, set(Options.__dataclass_fields__) - {"file_arguments", "xml_folder", "settings", "program"}
-        )
+        self.assertEqual(options, set(Options.__dataclass_fields__) - {"file_arguments", "settings", "program"})
 
     def test_options_that_exclude_one_another(self) -> None:
         self.assertIs(False, parse_options(["--exclude-distributed-tests"]).distributed)
@@ -154,7 +151,7 @@ class OptionsTest(TestCase):
 
     def test_save_xml_without_a_folder(self) -> None:
         options = parse_options(["a", "--save-xml"])
-        self.assertEqual((True, None), (options.save_xml, options.xml_folder))
+        self.assertEqual("", options.save_xml)
 
     def test_wrong_usage_is_told_in_one_line(self) -> None:
         self.assertExpectedInline(

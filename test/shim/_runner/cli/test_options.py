@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 
 from torch_testing_shim._runner.cli.options import Options
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -12,11 +11,6 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 class OptionsTest(TestCase):
     def test_output_is_streamed_from_the_first_v_on(self) -> None:
         self.assertEqual([False, True, True], [Options(verbosity=verbosity).verbose for verbosity in (0, 1, 2)])
-
-    def test_the_docstring_says_what_each_field_means(self) -> None:
-        words = [line.strip().partition(":")[0] for line in (inspect.getdoc(Options) or "").splitlines()]
-        fields = [field.name for field in dataclasses.fields(Options)]
-        self.assertEqual(sorted(fields), sorted(word for word in words if word in fields))
 
     def test_an_order_is_copied_and_never_changed(self) -> None:
         with self.assertRaises(dataclasses.FrozenInstanceError):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from torch_testing_shim._runner.cli.arguments import CommandLine, make_options, parse_options, read_command_line
+from torch_testing_shim._runner.cli.option_rows import as_path
 from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.cli.parser import as_path, make_parser
+from torch_testing_shim._runner.cli.parser import make_parser
 from torch_testing_shim._runner.cli.project_table import OF_ONE_RUN, read_table
 from torch_testing_shim._runner.usage_error import UsageError
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -161,7 +162,7 @@ class TableTest(TestCase):
             "showlocals = true": ("--no-showlocals", {"showlocals": False}),
             "distributed-tests = true": ("--exclude-distributed-tests", {"distributed": False}),
             "verbose = 2": ("-v", {"verbosity": 1}),
-            'save-xml = "a"': ("--save-xml", {"save_xml": True, "xml_folder": None}),
+            'save-xml = "a"': ("--save-xml", {"save_xml": ""}),
         }
         for line, (typed, wanted) in pairs.items():
             found = self.options(line, *typed.split())

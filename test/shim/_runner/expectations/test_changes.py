@@ -75,7 +75,7 @@ added test_x::B.b: OSError: \\(b\\)""",
             devices=("npu",),
             error="AssertionError: 1 != 2",
         )
-        self.assertEqual(new, change.entry)
+        self.assertEqual(new, change.new)
 
     def test_a_test_without_a_verdict_changes_nothing(self) -> None:
         both = expectation("test_x::A.a", error="no"), expectation("test_x::A.b")
@@ -107,11 +107,11 @@ added test_x::B.b: OSError: \\(b\\)""",
     def test_a_new_entry_and_one_for_other_versions_can_stand_together(self) -> None:
         old = expectation("test_x::A.a", torch="<2.6")
         (change,) = changes_after((old,), Expectations(), [result(BAD)], (), WHOLE, RunContext("", "2.13.0a0+cpu"))
-        self.assertEqual("==2.13.0", change.entry.torch)
+        self.assertEqual("==2.13.0", change.new.torch)
         self.assertEqual(1, len(self.changes(after=result(BAD), others=(old,))))
         elsewhere = expectation("test_x::A.a", devices=("npu",))
         (change,) = changes_after((elsewhere,), Expectations((elsewhere,)), [result(BAD)], (), WHOLE, RunContext(""))
-        self.assertEqual((("cpu",), ""), (change.entry.devices, change.entry.torch))
+        self.assertEqual((("cpu",), ""), (change.new.devices, change.new.torch))
 
 
 class NamedCauseTest(TestCase):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge
-from torch_testing_shim._runner.result import DID_NOT_RUN, Failure
+from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge, NothingExpected
+from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, RunSummary
 from torch_testing_shim._shared.expectations import Expectation, FileExpectations
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -97,6 +97,12 @@ skip: marked: expected failure""",
         self.assertEqual(5, flaky.retries(known, "", 5))
         self.assertEqual(0, flaky.retries(ran("A.a", FAILED, "other"), "", 0))
         self.assertEqual(0, judge(expectation("x")).retries(known, "", 0))
+
+    def test_a_run_without_expectations_leaves_results_and_processes_as_they_are(self) -> None:
+        nothing, failed = NothingExpected(), result(ran("A.a", FAILED, "why"))
+        self.assertEqual((failed, {}), (nothing.judge(failed), nothing.variables("test_x", Path("/no/such/folder"))))
+        self.assertEqual((RunSummary((failed,)), []), nothing.conclude(RunSummary((failed,)), lambda changed: changed))
+        self.assertEqual(0, nothing.judge_of("test_x").retries(failed.entries[0], "cpu", 0))
 
     def test_a_flaky_test_runs_again_twice_on_its_device(self) -> None:
         here = Judge(FileExpectations((expectation("x", FLAKY, devices=("npu",)),)), "npu")

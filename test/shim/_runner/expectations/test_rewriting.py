@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import strategies as st
 
-from torch_testing_shim._runner.expectations.changes import Addition, Change, NewError, Removal
+from torch_testing_shim._runner.expectations.changes import Change
 from torch_testing_shim._runner.expectations.reading import may_meet, parse_expectations
 from torch_testing_shim._runner.expectations.rewriting import check_rewritable, new_block, rewritten
 from torch_testing_shim._runner.usage_error import UsageError
@@ -67,7 +68,7 @@ class RewritingTest(TestCase):
         text = TEXT.replace("[[test]]\n# no comment", "[[ test\n# no comment")  # a text that looks like no header
         entry_b = parse_expectations(text, "e.toml")[1]
         new = expectation("x::A.d", reason="failed", devices=("cpu",), torch="==2.13", error=r"it's \(b\)")
-        changes = (NewError(A, r"new \(b\)"), Removal(entry_b, "it passed"), Addition(new))
+        changes = (Change(A, replace(A, error=r"new \(b\)")), Change(entry_b, None, "it passed"), Change(None, new))
         self.assertExpectedInline(
             self.rewritten(*changes, text=text),
             r"""# Our list. Ask before you add to it.
@@ -110,14 +111,14 @@ error = "it's \\(b\\)"
         text = TEXT.replace("[[test]]\n# no comment", "")
         others = (A, B, expectation("x::A.c"))
         with self.assertRaisesRegex(UsageError, "^e.toml cannot be updated: its text is written in a way"):
-            rewritten(text, others, [Removal(A, "")], "e.toml")
+            rewritten(text, others, [Change(A, None)], "e.toml")
 
     def test_line_ends_and_an_empty_file(self) -> None:
         lines = '# a|[[test]]|id = "x::A.a"|expect = "skip"||# b|[[test]]|id = "x::A.b"|expect = "skip"|'
         windows = lines.replace("|", "\r\n")
         first = parse_expectations(windows, "e.toml")[0]
-        self.assertEqual(windows[windows.index("# b") :], self.rewritten(Removal(first, ""), text=windows))
-        self.assertEqual(new_block(A), self.rewritten(Addition(A), text=""))
+        self.assertEqual(windows[windows.index("# b") :], self.rewritten(Change(first, None), text=windows))
+        self.assertEqual(new_block(A), self.rewritten(Change(None, A), text=""))
 
     @given(st.lists(entries(), max_size=6), st.data())
     def test_the_new_text_says_what_was_meant(self, drawn: list[Expectation], data: st.DataObject) -> None:
@@ -126,7 +127,7 @@ error = "it's \\(b\\)"
         old, new = known[added:], known[:added]
         removed = [entry for entry in old if data.draw(st.booleans())]
         text = "# head\n\n" + "\n".join(f"# about {number}\n{new_block(entry)}" for number, entry in enumerate(old))
-        changes = [*(Removal(entry, "") for entry in removed), *map(Addition, new)]
+        changes = [*(Change(entry, None) for entry in removed), *(Change(None, entry) for entry in new)]
         check_rewritable(text, "e.toml")
         made = rewritten(text, old, changes, "e.toml")
         kept = [(number, entry) for number, entry in enumerate(old) if entry not in removed]

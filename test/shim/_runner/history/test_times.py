@@ -145,6 +145,10 @@ class ExpectedTest(TestCase):
         self.assertEqual({"whole": 6.0}, self.TIMES.expected([FileSelection("whole", excluded=("A.b",))]))
         self.assertEqual({"whole": 2.0}, self.TIMES.expected([FileSelection("whole", ("A",), ("A.b",))]))
 
+    def test_a_file_whose_parts_ran_at_once_took_less_than_its_tests(self) -> None:
+        times = Times({"split": FileTime(1.0, 2.0, {"A.a": TestTime(1.0, 3.0), "A.b": TestTime(1.0, 0.5)})})
+        self.assertEqual({"split": 0.0}, times.expected([FileSelection("split", excluded=("A.a",))]))
+
 
 class RecordTest(TestCase):
     def test_the_most_ranks_of_a_test_are_the_files(self) -> None:

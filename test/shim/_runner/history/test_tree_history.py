@@ -10,13 +10,14 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from torch_testing_shim._runner.history.times import FileTime, Recorded, Times
+from torch_testing_shim._runner.history.times import FileTime, Times
 from torch_testing_shim._runner.history.tree_history import (
-    FailedRecord,
     History,
     merge_times_files,
+    read_failed,
     read_times,
     record_times,
+    write_failed,
 )
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.result import FileEnding, FileResult, RunSummary
@@ -52,22 +53,22 @@ class HistoryTest(TestCase):
 
     def test_a_fresh_tree_remembers_nothing(self) -> None:
         history = self.read()
-        self.assertEqual(((), Recorded()), (history.failed.lines, history.recorded([X])))
+        self.assertEqual(((), Times()), (history.failed, history.times))
 
     def test_what_a_run_has_shown_is_there_for_the_next(self) -> None:
         self.assertEqual([], self.read().take(ran(A_a=TestStatus.PASSED, A_b=TestStatus.FAILED), {"x"}))
         history = self.read()
-        self.assertEqual(("x::A.b",), history.failed.lines)
-        expected = Recorded({"x": 4.0}, {"x": {"A.a": 1.5, "A.b": 1.5}}, {"x": 2})
-        self.assertEqual(expected, history.recorded([X, FileSelection("unknown")]))
-        self.assertEqual({"x": 1.5}, history.recorded([FileSelection("x", ("A.a",))]).seconds)
+        self.assertEqual(("x::A.b",), history.failed)
+        self.assertEqual({"x": 4.0}, history.times.expected([X, FileSelection("unknown")]))
+        self.assertEqual({"x": 1.5}, history.times.expected([FileSelection("x", ("A.a",))]))
+        self.assertEqual((2, 0), (history.times.of_file("x").ranks, history.times.of_file("unknown").ranks))
         self.assertEqual([], history.take(ran(A_b=TestStatus.PASSED), set()))
-        self.assertEqual((), self.read().failed.lines)
+        self.assertEqual((), self.read().failed)
 
     def test_times_are_read_only_where_they_are_needed(self) -> None:
         self.times_path.parent.mkdir(parents=True)
         self.times_path.write_text("{damaged")
-        self.assertEqual(Recorded(), self.read(needs_times=False).recorded([X]))
+        self.assertEqual(Times(), self.read(needs_times=False).times)
         _, notes = History.read(self.reports, self.times_path, needs_times=True)
         self.assertEqual([f"the times file {str(self.times_path)!r} counts as empty: it is not JSON"], notes)
 
@@ -76,7 +77,7 @@ class HistoryTest(TestCase):
         history, _ = History.read(self.reports, self.times_path, needs_times=True)
         (problem,) = history.take(ran(A_a=TestStatus.FAILED), {"x"})
         self.assertIn("cannot record what failed in ", problem)
-        self.assertEqual({"x": 4.0}, self.read().recorded([X]).seconds)
+        self.assertEqual({"x": 4.0}, self.read().times.expected([X]))
 
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -193,30 +194,26 @@ class RecordTest(TestCase):
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
 
     def test_no_record_is_no_failure_and_no_problem(self) -> None:
-        record = FailedRecord(self.reports)
-        self.assertEqual(((), None), (record.lines, record.problem))
+        self.assertEqual(((), ""), read_failed(self.reports))
 
     def test_what_was_written_is_read_and_nothing_lies_beside_it(self) -> None:
-        self.assertIsNone(FailedRecord(self.reports).write(["x::A.a", "y"]))
-        self.assertEqual(("x::A.a", "y"), FailedRecord(self.reports).lines)
+        self.assertEqual([], write_failed(self.reports, ["x::A.a", "y"]))
+        self.assertEqual((("x::A.a", "y"), ""), read_failed(self.reports))
         self.assertEqual(["test/test-reports/last-failed.json"], self.files())
 
     def test_a_damaged_record_is_as_good_as_none_and_told(self) -> None:
         self.path.parent.mkdir(parents=True)
         for text in ("", "{", "[]", '{"failed": "x"}', '{"failed": [1]}', '{"failed": [""]}', "[" * 100_000, "\udc80"):
             self.path.write_text(text, errors="surrogateescape")
-            record = FailedRecord(self.reports)
-            self.assertEqual((), record.lines, text[:20])
             expected = f"cannot read what failed last time from {str(self.path)!r}: it is damaged"
-            self.assertEqual(expected, record.problem, text[:20])
-            self.assertIsNone(record.write(["x"]))
-            self.assertEqual(("x",), FailedRecord(self.reports).lines)
+            self.assertEqual(((), expected), read_failed(self.reports), text[:20])
+            self.assertEqual([], write_failed(self.reports, ["x"]))
+            self.assertEqual((("x",), ""), read_failed(self.reports))
 
     def test_a_record_that_cannot_be_read_or_written_is_told(self) -> None:
         self.path.mkdir(parents=True)
-        record = FailedRecord(self.reports)
-        self.assertIn("last-failed.json': Is a directory", record.problem or "")
-        self.assertIn("cannot record what failed in ", record.write(["x"]) or "")
+        self.assertIn("last-failed.json': Is a directory", read_failed(self.reports)[1])
+        self.assertIn("cannot record what failed in ", write_failed(self.reports, ["x"])[0])
         self.assertEqual([], self.files())
 
 

@@ -197,7 +197,7 @@ run_test.py: error: no test file is called 'distributed/test_b'; did you mean di
                 timeout=RUN_TIMEOUT,
             )
             loaded[arguments[0]] = last_line(result.stdout)
-        expected = {"--list": "0 []", "test_c": "0 ['rich', 'psutil', 'junitparser', 'unittest']"}
+        expected = {"--list": "0 []", "test_c": "0 ['rich', 'psutil', 'junitparser']"}
         self.assertEqual(expected, loaded)
 
     def test_list_is_quick(self) -> None:

@@ -73,6 +73,12 @@ class RequestTest(TestCase):
             """no test file is called 'test_stor'; did you mean distributed/test_store or test_top?""",
         )
 
+    def test_at_most_three_names_are_suggested(self) -> None:
+        near = [f"test_store_{letter}" for letter in "abcd"]
+        with self.assertRaises(UsageError) as caught:
+            read_request("test_store_x", near, IN_ROOT)
+        self.assertEqual(3, str(caught.exception).count("test_store_") - 1)
+
     def test_an_unknown_name_with_nothing_near_it(self) -> None:
         self.assertExpectedInline(self.refusal("zzz"), """no test file is called 'zzz'; --list shows the names""")
 
@@ -86,6 +92,10 @@ no test file is called 'zzz'; --list shows the names
 cannot read 'a::b c': write FILE, FILE::Class or FILE::Class.test
 no test file is called 'yyy*'; --list shows the names""",
         )
+
+    def test_requests_are_read_in_the_order_typed(self) -> None:
+        requests = read_all(["test_top::A.a", "distributed/test_store"], NAMES, IN_ROOT)
+        self.assertEqual([Request(("test_top",), "A.a"), Request(("distributed/test_store",))], requests)
 
     def test_a_path_that_leaves_the_test_folder(self) -> None:
         self.assertExpectedInline(

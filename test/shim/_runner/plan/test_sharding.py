@@ -132,6 +132,8 @@ class SplitTest(TestCase):
         self.assertEqual(
             [("A.x", "A.y", "C.x", "C.y"), ("B.x", "B.y", "D.x", "D.y")], list(split_tests(tests, {"A.x": 1.0}, 2))
         )
+        even = ["A.x", "A.y", "B.x", "B.y"]
+        self.assertEqual([("A.x", "A.y"), ("B.x", "B.y")], list(split_tests(even, {"A.x": 1.0}, 2)))
         large = {"A.x": 9.0, "A.y": 9.0, "B.x": 1.0}
         self.assertEqual([("A.x", "B.x"), ("A.y",)], list(split_tests(list(large), large, 2)))
 
@@ -144,6 +146,9 @@ class SplitTest(TestCase):
         self.assertEqual([2, 1, 1], [part_count(name, files, seconds, jobs=2) for name in files])
         self.assertEqual(4, part_count("a", files, seconds, jobs=4))
         self.assertEqual(1, part_count("b", ("b",), {"b": 19.0}, jobs=4), "too short for two parts")
+        self.assertEqual(2, part_count("b", ("b",), {"b": 20.5}, jobs=4), "a part has 20 seconds")
+        unknown = [f"x{number}" for number in range(100)]
+        self.assertEqual(2, part_count("a", ("a", *unknown), {"a": 100.0}, jobs=2), "of unknown length, so no share")
         self.assertEqual(
             (4, 2, 1),
             (part_count("x", ("x",), {}, 4), part_count("x", ("x", "y"), {}, 4), part_count("x", files, {}, 2)),

@@ -181,6 +181,20 @@ error: a/test_x: ended with SIGABRT after it had finished""",
             """error: a/test_x: ended with SIGSEGV before any test: Fatal Python error""",
         )
 
+    def test_a_file_whose_limit_was_over(self) -> None:
+        late = replace(ending(-signal.SIGKILL, "last words"), seconds_allowed=3.0)
+        in_a_test = journal(unfinished="A.a", planned="A.a A.b", finished=False)
+        results = [fold(late, contents) for contents in (JournalContents(), in_a_test, journal(entry("A.a")))]
+        self.assertEqual(["last words"] * 3, [result.failures[0].detail for result in results])
+        self.assertExpectedInline(
+            "\n".join(map(told, results)),
+            """\
+timed out: a/test_x: its limit of 3 s was over before any test
+timed out: a/test_x::A.a: the file's limit of 3 s was over while this test ran
+did not run: a/test_x::A.b: the file's limit of 3 s was over before it
+timed out: a/test_x: its limit of 3 s was over after it had finished""",
+        )
+
     def test_a_file_that_refused_its_arguments(self) -> None:
         result = fold(ending(2, "unknown device"), JournalContents())
         self.assertTrue(result.is_refusal)
@@ -306,7 +320,8 @@ did not run: a/test_x::A.c: the file's process ended with SIGKILL before it""",
         first = FinishedRun(self.order(), ending(1), journal(entry("A.a", FAIL, "why")))
         retry = RunOrder(RunKind.RETRY, FileSelection("a/test_x", ("A.a",)), test="A.a", attempt=1)
         again = FinishedRun(retry, ending(0), journal(entry("A.a")))
-        self.assertEqual((entry("A.a"),), fold_runs([first, again]).reruns)
+        result = fold_runs([first, again])
+        self.assertEqual(((entry("A.a"),), 0), (result.reruns, result.failed))
         self.assertEqual((), fold_runs([first, replace(again, ending=ending(0, is_stopped=True))]).reruns)
 
 

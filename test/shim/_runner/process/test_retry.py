@@ -16,6 +16,7 @@ from torch_testing_shim._runner.process.retry import (
     FinishedRun,
     RunKind,
     RunOrder,
+    end_of,
     failed_runs,
     never_started,
     rerun_entry,
@@ -132,6 +133,13 @@ class WordsTest(TestCase):
         entry = unfinished_entry("A.a", FileEnding("test_x", -9, 7.0, seconds_allowed=1.5))
         self.assertEqual("the file's limit of 1.5 s was over while this test ran", entry.reason)
 
+    def test_the_end_of_a_process_begins_a_sentence(self) -> None:
+        crashed, late = FileEnding("test_x", -11), FileEnding("test_x", -9, seconds_allowed=2.5)
+        self.assertEqual("the file's process ended with SIGSEGV", end_of(crashed))
+        self.assertEqual("ended with SIGSEGV", end_of(crashed, whose="its"))
+        self.assertEqual("part 2's process ended with SIGSEGV", end_of(crashed, whose="part 2's"))
+        self.assertEqual("its limit of 2.5 s was over", end_of(late, whose="its"))
+
     def test_nothing_runs_again_of_a_stopped_process_and_the_first_attempt_is_the_first(self) -> None:
         stopped = run(exit_code=1, is_stopped=True, a=FAIL)
         self.assertEqual((), again(stopped, 2))
@@ -167,6 +175,7 @@ class AgainTest(TestCase):
         self.assertEqual((), again(run(RETRY, 1, a=FAIL), retries=1))
         self.assertEqual((), again(run(RETRY, a=PASS), retries=2))
         self.assertEqual((), again(run(b=FAIL, is_stopped=True), retries=2))
+        self.assertEqual((), again(run(replace(FIRST, kind=RunKind.DISCOVER), 1, setUpModule=FAIL), retries=2))
 
     def test_a_failure_that_counts_as_none_does_not_run_again_and_some_run_again_more_often(self) -> None:
         def judge(entry: JournalEntry) -> JournalEntry:

@@ -15,8 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 from torch_testing_shim._runner.cli.options import Options
-from torch_testing_shim._runner.expectations.judgement import Judge, NothingExpected
-from torch_testing_shim._runner.history.times import Recorded
+from torch_testing_shim._runner.expectations.judgement import Judge, RunJudgement
+from torch_testing_shim._runner.history.times import FileTime, TestTime, Times
 from torch_testing_shim._runner.plan.selection import FileSelection
 from torch_testing_shim._runner.plan.tree import Tree
 from torch_testing_shim._runner.process import file_process, schedule
@@ -24,7 +24,6 @@ from torch_testing_shim._runner.process.command import FileCommand
 from torch_testing_shim._runner.process.schedule import RunPlan, run_all
 from torch_testing_shim._runner.process.start import Starter
 from torch_testing_shim._runner.process.stop import StopRequest
-from torch_testing_shim._runner.report.events import Watcher
 from torch_testing_shim._runner.result import FileResult, RunSummary
 from torch_testing_shim._shared import journal_reading
 from torch_testing_shim._shared.expectations import FileExpectations
@@ -77,19 +76,19 @@ class Report:
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.open: list[Watcher] = []
+        self.open: list[Listener] = []
         self.watchers: list[Listener] = []
 
     def run_started(self, files: object) -> None:
         self.told.append("run")
 
-    def process_started(self, file: str, part: str = "") -> Watcher:
+    def process_started(self, file: str, part: str = "") -> Listener:
         self.told.append(f"start {file}")
         self.watchers.append(Listener())
         self.open.append(self.watchers[-1])
         return self.open[-1]
 
-    def process_ended(self, watcher: Watcher) -> None:
+    def process_ended(self, watcher: Listener) -> None:
         self.open.remove(watcher)
 
     def file_ended(self, result: FileResult) -> None:
@@ -109,9 +108,7 @@ class ScheduleTest(TestCase):
     def write(self, name: str, ranks: int = 1, seconds: float = 0.5) -> None:
         (self.folder / f"{name}.py").write_text(textwrap.dedent(SAMPLE.format(ranks=ranks, seconds=seconds)))
 
-    def run_files(
-        self, *names: str, devices: int = 0, expected: Recorded | None = None, **options: object
-    ) -> RunSummary:
+    def run_files(self, *names: str, devices: int = 0, times: Times | None = None, **options: object) -> RunSummary:
         def count(starter: Starter, command: FileCommand) -> Generator[None, None, int]:
             yield
             return devices
@@ -120,7 +117,7 @@ class ScheduleTest(TestCase):
             [FileSelection(name) for name in names],
             Tree(self.folder, self.folder, self.folder),
             Options(cold=True, keep_going=True, **options),  # type: ignore[arg-type]
-            expected or Recorded(),
+            times or Times(),
         )
         environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(self.folder)])}
         with (
@@ -154,7 +151,9 @@ class ScheduleTest(TestCase):
     def test_recorded_ranks_count_more_than_the_source(self) -> None:
         self.write("test_a", ranks=1)
         self.write("test_b", ranks=1)
-        self.run_files("test_a", "test_b", jobs=2, expected=Recorded(ranks={"test_a": 8}))
+        self.run_files(
+            "test_a", "test_b", jobs=2, times=Times({"test_a": FileTime(tests={"A.a": TestTime(0.0, 0.0, 8)})})
+        )
         self.assertEqual(1, self.most_at_once("test_a", "test_b"))
 
     def test_accelerators_are_leased_to_one_file_at_a_time(self) -> None:
@@ -175,7 +174,7 @@ class ScheduleTest(TestCase):
     def test_a_file_that_is_known_to_take_too_long_does_not_start(self) -> None:
         self.write("test_a", seconds=0)
         self.write("test_b", seconds=0)
-        summary = self.run_files("test_a", "test_b", deadline=60.0, expected=Recorded(seconds={"test_a": 100.0}))
+        summary = self.run_files("test_a", "test_b", deadline=60.0, times=Times({"test_a": FileTime(1.0, 100.0)}))
         self.assertEqual((("test_a",), "--deadline 60"), (summary.not_run, summary.why_not_run))
         self.assertEqual((1, 1), (len(summary.files), summary.exit_status))
 
@@ -184,7 +183,7 @@ class ScheduleTest(TestCase):
         text = f"import unittest\nfrom mini_run import run_tests\nclass T(unittest.TestCase):\n{fails}run_tests()\n"
         (self.folder / "test_a.py").write_text(text)
         judge = Judge(FileExpectations((expectation("test_a::T.test_known"),)))
-        with mock.patch.object(NothingExpected, "judge_of", lambda judged, file: judge):
+        with mock.patch.object(RunJudgement, "judge_of", lambda judged, file: judge):
             self.run_files("test_a")
         known, new = (entry for news in self.report.watchers[0].news for entry in news.entries)
         self.assertEqual([TestStatus.EXPECTED_FAILURE, TestStatus.FAILED], [known.status, new.status])
@@ -205,7 +204,7 @@ class ScheduleTest(TestCase):
     def test_a_run_that_breaks_off_kills_what_runs(self) -> None:
         self.write("test_a", seconds=300)
 
-        def breaks(watcher: Watcher) -> None:
+        def breaks(watcher: Listener) -> None:
             raise KeyError("a report's own fault")
 
         with mock.patch.object(Listener, "on_look", breaks), self.assertRaises(KeyError):

@@ -125,6 +125,11 @@ class StartRulesTest(TestCase):
         self.assertTrue(self.forbidden(rules, RunKind.FIRST))
         self.assertTrue(rules.is_late)
 
+    def test_a_file_of_unknown_length_may_take_any_time_and_so_may_the_rest_of_one(self) -> None:
+        rules = StartRules(Options(deadline=0.9), {"test_x": 1000.0})
+        self.assertFalse(self.forbidden(rules, RunKind.RETRY, has_started=True))
+        self.assertFalse(self.forbidden(StartRules(Options(deadline=0.9), {}), RunKind.FIRST))
+
     def test_after_the_deadline_the_rest_of_a_file_runs_and_no_test_again(self) -> None:
         rules = StartRules(Options(deadline=0.0), {})
         self.assertFalse(self.forbidden(rules, RunKind.RESUME, has_started=True))

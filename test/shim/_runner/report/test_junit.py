@@ -150,7 +150,7 @@ class JUnitTest(TestCase):
 
     def test_a_folder_that_cannot_be_written_is_told_before_the_run(self) -> None:
         (self.folder / "file").touch()
-        with self.assertRaisesRegex(UsageError, "cannot write JUnit XML to '.*/file': File exists"):
+        with self.assertRaisesRegex(UsageError, "cannot write JUnit XML to '.*/file': Not a directory"):
             JUnitReport(self.folder / "file")
         with self.assertRaisesRegex(UsageError, "cannot write JUnit XML to '.*/file/below': Not a directory"):
             JUnitReport(self.folder / "file" / "below")

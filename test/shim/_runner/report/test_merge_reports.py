@@ -1,4 +1,4 @@
-"""Merged reports: one verdict, and what is missing is a failure (`merge_reports`); the command (`merge_command`)."""
+"""Merged reports: one verdict, and what is missing is a failure. The command, too."""
 
 from __future__ import annotations
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-import threading
 from pathlib import Path
 from unittest import mock
 
 from hypothesis import strategies as st
 
 from torch_testing_shim._runner.report import output as output_module
-from torch_testing_shim._runner.report.output import LINE_BYTES, OutputMultiplexer, ShownOutput
+from torch_testing_shim._runner.report.output import LINE_BYTES, OutputMultiplexer, PrefixedLines
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -27,7 +26,7 @@ class MultiplexerTest(TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.shown = io.BytesIO()
-        self.multiplexer = OutputMultiplexer(self.shown.write)
+        self.multiplexer = OutputMultiplexer(self.shown)
 
     def test_the_first_stream_is_live_and_the_others_follow(self) -> None:
         one, two, three = self.multiplexer.open(), self.multiplexer.open(), self.multiplexer.open()
@@ -54,7 +53,7 @@ class MultiplexerTest(TestCase):
     @given(STEPS)
     def test_each_stream_stays_in_one_piece(self, steps: list[tuple[int, bytes | None]]) -> None:
         shown = io.BytesIO()
-        multiplexer = OutputMultiplexer(shown.write)
+        multiplexer = OutputMultiplexer(shown)
         streams, written, living = [multiplexer.open() for _ in range(3)], [b"", b"", b""], {0, 1, 2}
         for who, data in [*steps, (0, None), (1, None), (2, None)]:
             if who in living and data is None:
@@ -90,26 +89,12 @@ class MultiplexerTest(TestCase):
             two.finish()
         self.assertEqual(b"heard\n... 4 bytes of output were left out here\n", self.shown.getvalue())
 
-    def test_threads_do_not_mix(self) -> None:
-        def write(number: int) -> None:
-            stream = self.multiplexer.open()
-            for _ in range(200):
-                stream.write(str(number).encode() * 3)
-            stream.finish()
 
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(sorted(f"{n}" * 600 for n in range(8)), sorted(self.shown.getvalue().decode().split()))
-
-
-class ShownOutputTest(TestCase):
+class PrefixedLinesTest(TestCase):
     def test_each_line_has_its_file_in_front(self) -> None:
         stream = io.BytesIO()
-        output = ShownOutput(stream, is_prefixed=True)
-        one, two = output.open("test_one"), output.open("test_two")
+        output = OutputMultiplexer(stream)
+        one, two = PrefixedLines("test_one", output), PrefixedLines("test_two", output)
         one.write(b"begun ")
         two.write(b"a\n\nb\n")
         one.write(b"ended\nno end")
@@ -121,7 +106,7 @@ class ShownOutputTest(TestCase):
 
     def test_a_line_without_end_is_cut(self) -> None:
         stream = io.BytesIO()
-        process = ShownOutput(stream, is_prefixed=True).open("test_one")
+        process = PrefixedLines("test_one", OutputMultiplexer(stream))
         process.write(b"x" * (LINE_BYTES + 1))
         self.assertEqual(len("[test_one] \n") + LINE_BYTES + 1, len(stream.getvalue()))
 

@@ -116,7 +116,7 @@ class CommandTest(RunnerTestCase):
         for option in ("--report-html", "--json-lines", "--trace"):
             result = self.run_test(option, "file/below")
             self.assertEqual((2, ""), (result.returncode, result.stdout))
-            expected = "run_test.py: error: cannot write the report 'file/below': File exists\n"
+            expected = "run_test.py: error: cannot write the report 'file/below': Not a directory\n"
             self.assertEqual(expected, result.stderr)
 
     def test_a_stopped_run_has_its_reports(self) -> None:

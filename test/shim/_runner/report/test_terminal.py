@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from rich.console import Console
 
-from torch_testing_shim._runner.report.terminal import OutputMode, TerminalReport
+from torch_testing_shim._runner.report.terminal import TerminalReport
 from torch_testing_shim._runner.report.wording import failures_to_list, shortened
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, FileEnding, FileResult, RunSummary
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
@@ -46,7 +46,7 @@ class TerminalReportTest(TestCase):
         *,
         is_terminal: bool = False,
         raw_output: io.BytesIO | None = None,
-        mode: OutputMode | None = None,
+        is_prefixed: bool = False,
         expected: dict[str, float] | None = None,
     ) -> TerminalReport:
         console = Console(
@@ -58,7 +58,7 @@ class TerminalReportTest(TestCase):
             emoji=False,
             color_system=None,
         )
-        return TerminalReport(console, raw_output, mode=mode, expected=expected)
+        return TerminalReport(console, raw_output, is_prefixed=is_prefixed, expected=expected)
 
     def shown(self) -> str:
         return self.text.getvalue()
@@ -228,7 +228,7 @@ a/test_x  1 passed  1.2s
 
     def test_prefixed_output_is_shown_line_by_line(self) -> None:
         raw = io.BytesIO()
-        with self.report(raw_output=raw, mode=OutputMode.PREFIXED) as report:
+        with self.report(raw_output=raw, is_prefixed=True) as report:
             one, two = report.process_started("a/test_x"), report.process_started("test_y")
             two.on_output(b"y begins, ")
             one.on_output(b"x\n")

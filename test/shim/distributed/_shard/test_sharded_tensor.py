@@ -178,11 +178,6 @@ class Alone(TestCase):
         self.assertGreater(len(set(orders)), 1)
         self.assertEqual(specs, _chunk_sharding_specs_list_for_test([0, 1, 0], seed=7))
 
-    def test_rank_without_a_chunk(self):
-        spec = generate_chunk_sharding_specs_for_test(0)[0]
-        with self.assertRaisesRegex(ValueError, "rank 9 is not among"):
-            generate_local_weight_sharding_params_for_test(torch.ones(4), 0, 4, spec, 9)
-
     def test_clone_of_a_parameter(self):
         module = nn.Linear(2, 2)
         clone = clone_module_parameter(module, "weight")
@@ -196,8 +191,6 @@ class Alone(TestCase):
             self.assertEqual(result, gen_binary_op_func(name)(left, right).item())
         self.assertIs(left, gen_binary_op_func("+", inplace=True)(left, right))
         self.assertEqual(10, left.item())
-        with self.assertRaises(KeyError):
-            gen_binary_op_func("?")
 
     def test_models_without_spec(self):
         model = MyShardedModel1()

@@ -1,13 +1,8 @@
-"""Upstream's `_test_st_common`: sharding specs and modules with sharded tensors in them."""
+"""Upstream's `_test_st_common`: placements and sharding specs. The modules with sharded tensors in them are torch's."""
 
 from __future__ import annotations
 
-from torch_testing_shim._cases.sharded_tensors import (
-    MyShardedModel1 as MyShardedModel1,
-    MyShardedModel2 as MyShardedModel2,
-    chunk_sharding_specs,
-    rank_placements,
-)
+from torch_testing_shim._cases.sharded_tensors import chunk_sharding_specs, rank_placements
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE
 from torch_testing_shim._upstream.graft import served
 

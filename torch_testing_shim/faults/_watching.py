@@ -1,17 +1,22 @@
-"""Watches the collectives and transfers that this process enters, whatever calls them.
+"""Watches the collectives, transfers and function calls of this process, for a block.
 
-All of them pass torch's dispatcher, even those that C++ makes (DDP's reducer), as operators of `c10d` or
-`_c10d_functional`. A dispatch mode, pushed for the block, sees these and hands each on unchanged. It follows autograd
-into its threads by itself, and into threads that start inside the block with help from this module.
+Collectives and transfers are seen whatever calls them. All of them pass torch's dispatcher, even those that C++ makes
+(DDP's reducer), as operators of `c10d` or `_c10d_functional`. A dispatch mode, pushed for the block, sees these and
+hands each on unchanged. It follows autograd into its threads by itself, and into threads that start inside the block
+with help from this module.
+
+Functions are replaced and put back at the block's end: a module's, or a method in a class and all its subclasses. Their
+calls are seen in whatever thread they are made.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import torch.distributed as dist
@@ -22,37 +27,17 @@ from torch.utils._python_dispatch import (
     is_traceable_wrapper_subclass_type,
 )
 
-__all__ = ["COLLECTIVES", "NO_COMMUNICATION", "TRANSFERS", "watch_communication"]
+from torch_testing_shim._engine.collective_log import OPERATORS
+from torch_testing_shim.faults._points import CallPoint
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Operators of `c10d` and `_c10d_functional` -> the name that `torch.distributed` has for the collective. A trailing
 #: "_" or "_out" of the operator's name is left out here.
 COLLECTIVES: Mapping[str, str] = {
-    "allreduce": "all_reduce",
-    "allreduce_coalesced": "all_reduce_coalesced",
-    "allgather": "all_gather",
-    "_allgather_base": "all_gather_into_tensor",
-    "allgather_coalesced": "all_gather_coalesced",
-    "allgather_into_tensor_coalesced": "all_gather_into_tensor_coalesced",
-    "reduce_scatter": "reduce_scatter",
-    "_reduce_scatter_base": "reduce_scatter_tensor",
-    "alltoall": "all_to_all",
-    "alltoall_base": "all_to_all_single",
-    "barrier": "barrier",
-    "monitored_barrier": "monitored_barrier",
-    "broadcast": "broadcast",
-    "gather": "gather",
+    **{name.removesuffix("_"): operator.name for name, operator in OPERATORS.items()},
+    **{operator.name: operator.name for operator in OPERATORS.values()},  # functional ones have these names
     "gather_into_tensor": "gather_single",  # new in torch 2.14
-    "scatter": "scatter",
-    "reduce": "reduce",
-    "all_reduce": "all_reduce",
-    "all_reduce_coalesced": "all_reduce_coalesced",
-    "all_gather_into_tensor": "all_gather_into_tensor",
-    "all_gather_into_tensor_coalesced": "all_gather_into_tensor_coalesced",
-    "all_to_all_single": "all_to_all_single",
-    "reduce_scatter_tensor": "reduce_scatter_tensor",
-    "reduce_scatter_tensor_coalesced": "reduce_scatter_tensor_coalesced",
     "shard_dim_alltoall": "all_to_all_single",  # DTensor's own
 }
 #: The same for point-to-point calls.
@@ -64,11 +49,6 @@ TRANSFERS: Mapping[str, str] = {
     "irecv": "recv",
     "batch_p2p_ops": "batch_isend_irecv",
 }
-#: Operators there that communicate nothing by themselves.
-NO_COMMUNICATION = frozenset(
-    {"wait_tensor", "wait_tensors", "check_for_nan", "_wrap_tensor_autograd", "mesh_get_process_group"}
-)
-
 _NAMESPACES = ("c10d", "_c10d_functional", "_dtensor")
 _C10D_FILE = dist.distributed_c10d.__file__
 
@@ -170,3 +150,81 @@ def _followed_threads(listener: Listener) -> Iterator[None]:
         yield
     finally:
         threading.Thread.start = start  # type: ignore[method-assign]
+
+
+Function = Callable[..., Any]
+
+
+@contextmanager
+def watch_calls(point: CallPoint, listener: Callable[[], None]) -> Iterator[None]:
+    """Call the listener for each call of the point's functions, in the calling thread; its exceptions are raised there.
+    A call made inside such a call (a method that calls its base's) does not count.
+
+    Raises:
+        ValueError: a function belongs to a class that cannot be changed, one written in C.
+    """
+    inside = threading.local()
+
+    def counted(function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if getattr(inside, "entered", False):
+                return function(*args, **kwargs)
+            inside.entered = True
+            try:
+                if not point.after:
+                    listener()
+                result = function(*args, **kwargs)
+                if point.after:
+                    listener()
+                return result
+            finally:
+                inside.entered = False
+
+        return wrapper
+
+    with ExitStack() as stack:
+        for name in point.functions:
+            for holder, function in _versions(point.owner, name):
+                stack.enter_context(_replaced(holder, name, counted(function)))
+        yield
+
+
+def _versions(owner: type | ModuleType, name: str) -> list[tuple[type | ModuleType, Function]]:
+    """Find where the function has to be replaced, and what is there now."""
+    if isinstance(owner, ModuleType):
+        return [(owner, getattr(owner, name))]
+    holders = [cls for cls in _family(owner) if name in vars(cls)]
+    versions: list[tuple[type | ModuleType, Function]] = [(cls, vars(cls)[name]) for cls in holders]
+    if owner not in holders:
+        versions.append((owner, _inherited(owner, name)))
+    return versions
+
+
+def _family(cls: type) -> list[type]:
+    """Return the class and all its subclasses, each once."""
+    derived: list[type] = cls.__subclasses__()
+    return list(dict.fromkeys([cls, *(below for one in derived for below in _family(one))]))
+
+
+def _inherited(owner: type, name: str) -> Function:
+    def call_base(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(super(owner, self), name)(*args, **kwargs)
+
+    return call_base
+
+
+@contextmanager
+def _replaced(holder: type | ModuleType, name: str, function: Function) -> Iterator[None]:
+    own = vars(holder).get(name)
+    try:
+        setattr(holder, name, function)
+    except TypeError as error:
+        raise ValueError(f"calls of {holder.__name__}.{name} cannot be counted: {error}") from error
+    try:
+        yield
+    finally:
+        if own is None:
+            delattr(holder, name)
+        else:
+            setattr(holder, name, own)

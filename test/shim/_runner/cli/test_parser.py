@@ -1,25 +1,23 @@
-"""Upstream's options that mean nothing here: accepted with their values, noted once, and without any other effect."""
+"""The parser, and upstream's options that mean nothing here: accepted with their values, and noted once."""
 
 from __future__ import annotations
 
 import argparse
 
-from torch_testing_shim._runner.cli.upstream_options import add_upstream_options
+from torch_testing_shim._runner.cli.parser import make_parser
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
-class UpstreamOptionsTest(TestCase):
+class ParserTest(TestCase):
     def parse(self, *arguments: str) -> argparse.Namespace:
-        parser = argparse.ArgumentParser()
-        parser.add_argument("names", nargs="*")
-        add_upstream_options(parser)
-        return parser.parse_intermixed_args(arguments)
+        return make_parser().parse_intermixed_args(arguments)
 
     def notes(self, *arguments: str) -> list[str]:
         return list(self.parse(*arguments).notes)
 
     def test_none_of_them_is_no_note(self) -> None:
         self.assertEqual(([], ["a"]), (self.notes("a"), self.parse("a").names))
+        self.assertEqual({"names": ["a"], "notes": ()}, vars(self.parse("a")))
 
     def test_each_used_one_is_noted_once_in_the_order_of_the_line(self) -> None:
         self.assertExpectedInline(
@@ -38,9 +36,8 @@ class UpstreamOptionsTest(TestCase):
         self.assertEqual(3, len(found.notes))
 
     def test_help_does_not_show_them(self) -> None:
-        parser = argparse.ArgumentParser()
-        add_upstream_options(parser)
-        self.assertNotIn("onnx", parser.format_help())
+        self.assertNotIn("onnx", make_parser().format_help())
+        self.assertNotIn("no-keep-going", make_parser().format_help())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""A sabotage of torch, and the test cases that run a test under each.
+
+The test file stays as it is: a sabotaged test is the original method, called where torch's behaviour is changed. All
+sabotages of all files run in one process with its ranks, so each costs as much as its test does.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+import sys
+import unittest
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import checkpoint_sabotages
+
+__all__ = ["UNHARMED", "Sabotage", "all_tables", "case_name", "replaced", "sabotaged_cases"]
+
+#: The folder of the files whose tests are sabotaged.
+TEST_FILES = Path(__file__).resolve().parents[2] / "distributed" / "checkpoint"
+
+#: The name of the test that each file runs without any sabotage: it shows that being called here does no harm.
+UNHARMED = "unharmed"
+
+
+@dataclass(frozen=True)
+class Sabotage:
+    """One way to break torch.
+
+    Attributes:
+        name: what is broken, in words joined by underscores.
+        test: the test that must notice, "Class.test_method", with the parameters in the name where it has some.
+        strike: makes the context in which torch is broken. The test runs in it, in each rank where it has ranks.
+        reason: regular expression, found in what the test says of its failure.
+    """
+
+    name: str
+    test: str
+    strike: Callable[[], AbstractContextManager[Any]]
+    reason: str
+
+
+def replaced(owner: Any, name: str, by: Callable[..., Any]) -> AbstractContextManager[Any]:
+    """Make the context in which calls of `owner.name` call `by`, which gets the original before the arguments."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return by(original, *args, **kwargs)
+
+    return mock.patch.object(owner, name, call)
+
+
+def all_tables() -> dict[str, list[Sabotage]]:
+    """Return the sabotages of each test file, by the file's name without "test_"."""
+    names = sorted(module.name for module in pkgutil.iter_modules(checkpoint_sabotages.__path__))
+    modules = {name: importlib.import_module(f"checkpoint_sabotages.{name}") for name in names if name != "sabotage"}
+    return {name: module.SABOTAGES for name, module in modules.items()}
+
+
+def case_name(table: str, test: str) -> str:
+    """Return the name of the class that runs the sabotages of `test`, "Class.test_method" of the file of `table`."""
+    return f"{table}_{test.partition('.')[0]}"
+
+
+def sabotaged_cases(module: str) -> dict[str, type[unittest.TestCase]]:
+    """Make the classes whose tests are the sabotaged ones, by their names.
+
+    Args:
+        module: the name of the module that the classes are put into.
+    """
+    sys.path.insert(0, str(TEST_FILES))
+    cases: dict[str, type[unittest.TestCase]] = {}
+    for table, sabotages in all_tables().items():
+        originals = importlib.import_module(f"test_{table}")
+        for sabotage in _with_unharmed(sabotages):
+            name = case_name(table, sabotage.test)
+            class_name, _, method = sabotage.test.partition(".")
+            original = getattr(originals, class_name)
+            if name not in cases:
+                cases[name] = type(name, (original,), {"__module__": module, **_without_tests(original)})
+            setattr(cases[name], f"test_{sabotage.name}", _struck(getattr(original, method), sabotage))
+    return cases
+
+
+def _with_unharmed(sabotages: list[Sabotage]) -> Iterator[Sabotage]:
+    yield Sabotage(UNHARMED, sabotages[0].test, nullcontext, "")
+    yield from sabotages
+
+
+def _without_tests(original: type[unittest.TestCase]) -> dict[str, None]:
+    """Return attributes that hide the tests of a class from its subclass."""
+    return dict.fromkeys(unittest.TestLoader().getTestCaseNames(original))
+
+
+def _struck(test: Callable[..., object], sabotage: Sabotage) -> Callable[..., object]:
+    @functools.wraps(test)
+    def struck(self: unittest.TestCase) -> None:
+        with sabotage.strike():
+            test(self)
+
+    return struck

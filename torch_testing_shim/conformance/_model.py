@@ -43,6 +43,7 @@ class Branches(nn.Module):
             self.short = nn.Linear(_IN_FEATURES, 1, bias=False)
         self.calls: torch.Tensor
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        self.scale: torch.Tensor
         self.register_buffer("scale", torch.rand(3))
 
     @property

@@ -70,8 +70,8 @@ class RoundTrip:
             RowFailedError: a step failed.
         """
         for reason in (
-            self.strategy.why_not(self.before),
-            self.strategy.why_not(self.after),
+            self.strategy.why_not(self.before, stage.device_type),
+            self.strategy.why_not(self.after, stage.device_type),
             self.optimizer.why_not(stage.device_type),
         ):
             if reason is not None:

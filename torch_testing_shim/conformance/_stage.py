@@ -5,7 +5,7 @@
         rank 1            [            ]   [            ]     [            ]
         rank 2            [            ]     waits            [            ]
         rank 3            [            ]     waits              waits
-                                       ^ all ranks exchange how it ended, through a FileStore of the launch
+                                       ^ all ranks exchange how it ended, through files
 
 Each world is a process group of exactly its ranks, as a program that torchrun starts has it. Consecutive phases of one
 size share a group, unless one of them failed.
@@ -34,6 +34,12 @@ __all__ = ["Place", "Stage"]
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Result = TypeVar("Result")
+
+#: Ranks look for files, since one that waits in a store of torch 2.6 keeps its other threads from running.
+_POLL_SECONDS = 0.005
+#: Other threads of this process get time to run: a gloo group that is destroyed while its own thread is about to let go
+#: of a finished collective's tensors waits for that thread, which waits for the interpreter (torch 2.6).
+_SETTLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,8 @@ class Stage:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._store = FileStore(str(place.folder / "stage"), place.ranks)
-        self._store.set_timeout(place.timeout)
+        self._messages = place.folder / "messages"
+        self._messages.mkdir(exist_ok=True)
         self._phases = self._folders = self._tellings = 0
         self._group_ranks: int | None = None
 
@@ -103,10 +109,10 @@ class Stage:
     def told(self, text: str = "") -> str:
         """Return what rank 0 says, in every rank; only rank 0's text counts."""
         self._tellings += 1
-        key = f"told {self._tellings}"
+        name = f"told {self._tellings}"
         if self.rank == 0:
-            self._store.set(key, text)
-        return str(self._store.get(key).decode())
+            self._say(name, text)
+        return self._hear(name)
 
     def phase(self, ranks: int, step: str, work: Callable[[], Result]) -> Result | None:
         """Call `work` in the first `ranks` ranks, in a process group of exactly these; the others wait for its end.
@@ -148,9 +154,27 @@ class Stage:
     def _exchange(self, end: _End) -> list[_End]:
         """Return how the phase ended in each rank, once it has ended in all."""
         self._phases += 1
-        self._store.set(f"{self._phases}/{self.rank}", end.to_json())
-        keys = [f"{self._phases}/{rank}" for rank in range(self.place.ranks)]
-        return [_End.from_json(self._store.get(key).decode()) for key in keys]
+        self._say(f"{self._phases} {self.rank}", end.to_json())
+        return [_End.from_json(self._hear(f"{self._phases} {rank}")) for rank in range(self.place.ranks)]
+
+    def _say(self, name: str, text: str) -> None:
+        """Write a message that every rank can wait for."""
+        written = self._messages / f"{name}.part"
+        written.write_text(text)
+        written.rename(self._messages / name)
+
+    def _hear(self, name: str) -> str:
+        """Wait for a message, and return its text.
+
+        Raises:
+            TimeoutError: nobody has written it in the time that a collective may take.
+        """
+        path, give_up = self._messages / name, time.monotonic() + self.place.timeout.total_seconds()
+        while not path.exists():
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"no rank has written {name!r}")
+            time.sleep(_POLL_SECONDS)
+        return path.read_text()
 
     def _enter_group(self, ranks: int) -> None:
         if self._group_ranks == ranks:
@@ -169,6 +193,7 @@ class Stage:
         """Destroy the process group of the last phase, where there still is one."""
         self._group_ranks = None
         if dist.is_initialized():
+            time.sleep(_SETTLE_SECONDS)
             dist.destroy_process_group()
             gc.collect()  # models and meshes in cycles hold groups, whose connections others wait on
 

@@ -48,5 +48,12 @@ class Storage:
         load(state, storage_reader=self.reader(path), planner=planner or self.planner()[1])
 
     def with_torchs_files(self) -> Storage:
-        """Return the same with the writer and the reader that come with torch."""
-        return replace(self, writer=FileSystemWriter, reader=FileSystemReader)
+        """Return the same with the writer, the reader and the planners that come with torch, and the strategies' own
+        way to spread a model."""
+        return replace(
+            self, writer=FileSystemWriter, reader=FileSystemReader, planner=lambda: (None, None), build=_spread
+        )
+
+
+def _spread(strategy: Strategy, model: Branches, ranks: int) -> nn.Module:
+    return strategy.build(model, ranks, model.scale.device.type)

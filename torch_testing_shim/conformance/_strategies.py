@@ -36,17 +36,21 @@ class Strategy:
             the device's type, and returns the model to train.
         divisor: the number of ranks has to be a multiple of it.
         missing: what this torch lacks for it; None where it lacks nothing.
+        records_events: it records events in the device's streams, which torch 2.6 has none of on the CPU.
     """
 
     name: str
     build: Callable[[Branches, int, str], nn.Module]
     divisor: int = 1
     missing: str | None = None
+    records_events: bool = False
 
-    def why_not(self, ranks: int) -> str | None:
-        """Return why it cannot be had on so many ranks; None where it can."""
+    def why_not(self, ranks: int, device_type: str) -> str | None:
+        """Return why it cannot be had on so many ranks of a device; None where it can."""
         if self.missing is not None:
             return self.missing
+        if self.records_events and not hasattr(torch.get_device_module(device_type).Stream, "record_event"):
+            return f"torch {torch.__version__} has no events in streams of the {device_type}, which {self.name} records"
         return f"{self.name} needs a multiple of {self.divisor} ranks" if ranks % self.divisor else None
 
 
@@ -107,8 +111,8 @@ STRATEGIES = (
     Strategy("replicated", _replicated),
     Strategy("DDP", _ddp),
     Strategy("FSDP1", _fsdp1),
-    Strategy("FSDP2", _fsdp2, missing=_NO_FSDP2),
-    Strategy("HSDP", _hsdp, divisor=2, missing=_NO_FSDP2),
+    Strategy("FSDP2", _fsdp2, missing=_NO_FSDP2, records_events=True),
+    Strategy("HSDP", _hsdp, divisor=2, missing=_NO_FSDP2, records_events=True),
     Strategy("TP", _tp),
-    Strategy("TP + FSDP2", _tp_fsdp2, divisor=2, missing=_NO_FSDP2),
+    Strategy("TP + FSDP2", _tp_fsdp2, divisor=2, missing=_NO_FSDP2, records_events=True),
 )

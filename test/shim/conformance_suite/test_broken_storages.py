@@ -13,6 +13,7 @@ from harness_samples import SampleTestCase
 BROKEN = """
 from dataclasses import replace
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch_testing_shim.conformance import CheckpointConformance
 
 
@@ -43,6 +44,7 @@ class OneCheck(CheckpointConformance):
         return FileSystemReader(path)
 
 
+EVERY_KEY = OneCheck.test_keys
 for name in dir(OneCheck):
     if name.startswith("test_") and name != "test_planners":
         setattr(OneCheck, name, None)
@@ -62,6 +64,19 @@ class Nothing(OneCheck):
     pass
 
 
+class Lenient(OneCheck):
+    \"\"\"Its planner, not its writer, lets a key pass that was never saved.\"\"\"
+
+    test_planners = None
+    test_keys = EVERY_KEY
+
+    def writer(self, path):
+        return FileSystemWriter(path)
+
+    def planner(self):
+        return None, DefaultLoadPlanner(allow_partial_load=True)
+
+
 del OneCheck
 """
 
@@ -72,7 +87,8 @@ class BrokenStoragesTest(SampleTestCase):
         self.assertEqual(1, run.exit_code, run.output)
         statuses = {name: entry.status for name, entry in run.entries.items()}
         wanted = {f"{name}.test_planners": TestStatus.FAILED for name in ("Loses", "Swaps", "Nothing")}
-        self.assertEqual(wanted, statuses, run.output)
+        self.assertEqual(wanted | {"Lenient.test_keys": TestStatus.FAILED}, statuses, run.output)
+        self.assertIn("keys: a key that was not saved is refused: WRONG: load: it loads absent", run.output)
         self.assertIn("of 4 rows are not as they should be", run.entries["Loses.test_planners"].reason)
         self.assertRegex(run.output, r"loaded by torch's planner: refuses: load: KeyError")
         self.assertRegex(run.output, r"WRONG: load: twin in its shard: \d+ of \d+ elements differ")

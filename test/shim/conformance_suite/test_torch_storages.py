@@ -6,8 +6,7 @@ The file system's storage is taken through most; the others, which save and plan
 import importlib.util
 from typing import ClassVar
 
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter, state_dict_saver
 
 from torch_testing_shim.common_utils import run_tests
 from torch_testing_shim.conformance import CheckpointConformance, Selection
@@ -17,10 +16,20 @@ try:
     from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader, FsspecWriter
 except ImportError:  # torch brings it, unless it was installed without what it needs
     FsspecWriter = None
+try:
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+except ImportError:  # torch 2.6
+    HuggingFaceStorageWriter = None
 
 #: torch 2.13 itself does not do these, whatever the storage.
 SHORT_PARAMETER = "refuses: load: RuntimeError: Missing key in checkpoint state_dict: training.optimizer.param_groups."
 VIEW = "refuses: save: RuntimeError: Attempted to call copy_() on an invalid python storage."
+#: torch 2.6 does not save in a part of the ranks.
+OLDER = (
+    {}
+    if hasattr(state_dict_saver, "AsyncCheckpointerType")
+    else {"saves: two at once, by two halves of the ranks": "refuses: save: ValueError: Global rank 0 is not part of"}
+)
 #: safetensors has no place for values that are not tensors; torch 2.13 writes them all the same, and says nothing.
 HF_OTHER_VALUES = "refuses: load: AssertionError: metadata is None"
 
@@ -35,7 +44,10 @@ class FileSystem(CheckpointConformance):
     known: ClassVar = {
         "round trip of FSDP1: AdamW foreach, 4 -> 3, a parameter of one row": SHORT_PARAMETER,
         "asynchronous save of a view: by a thread": VIEW,
+        **OLDER,
     }
+    if OLDER:  # a group that is freed there while its own thread lets go of a collective hangs, and FSDP1 frees many
+        test_round_trip_of_fsdp1 = None
 
     def writer(self, path):
         return FileSystemWriter(path)
@@ -52,6 +64,7 @@ class Fsspec(CheckpointConformance):
     test_round_trip_of_ddp = test_round_trip_of_fsdp1 = test_round_trip_of_hsdp = None
     test_round_trip_of_replicated = test_round_trip_of_tp = test_round_trip_of_tp_fsdp2 = None
     test_asynchronous_saves = test_asynchronous_save_of_a_view = None
+    known: ClassVar = OLDER
     test_a_save_in_a_new_folder_that_fails = test_a_save_in_a_new_folder_whose_rank_dies = None
     test_a_save_over_an_old_checkpoint_that_fails = test_a_save_over_an_old_checkpoint_whose_rank_dies = None
 
@@ -93,8 +106,8 @@ class HuggingFace(CheckpointConformance):
         return HuggingFaceStorageReader(path)
 
     def setUp(self):
-        if importlib.util.find_spec("safetensors") is None:
-            self.skipTest("safetensors is not installed")
+        if HuggingFaceStorageWriter is None or importlib.util.find_spec("safetensors") is None:
+            self.skipTest("needs safetensors, and a torch with HuggingFaceStorageWriter")
         super().setUp()
 
 

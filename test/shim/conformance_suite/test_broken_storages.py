@@ -12,6 +12,7 @@ from harness_samples import SampleTestCase
 
 BROKEN = """
 from dataclasses import replace
+from pathlib import Path
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch_testing_shim.conformance import CheckpointConformance
@@ -39,12 +40,30 @@ class SwapsTwins(FileSystemWriter):
         return super().write_data(plan, Swapped(planner, swapped))
 
 
+class MetadataFirst(FileSystemWriter):
+    \"\"\"Says what is there before it is in its place.\"\"\"
+
+    def write_data(self, plan, planner):
+        place, self.path = self.path, Path(self.path, "pending")
+        self.path.mkdir(exist_ok=True)
+        try:
+            return super().write_data(plan, planner)
+        finally:
+            self.path = place
+
+    def finish(self, metadata, results):
+        super().finish(metadata, results)
+        for file in sorted(Path(self.path, "pending").iterdir()):
+            file.rename(Path(self.path, file.name))
+
+
 class OneCheck(CheckpointConformance):
     def reader(self, path):
         return FileSystemReader(path)
 
 
 EVERY_KEY = OneCheck.test_keys
+OVER_OLD = OneCheck.test_a_save_over_an_old_checkpoint_that_fails
 for name in dir(OneCheck):
     if name.startswith("test_") and name != "test_planners":
         setattr(OneCheck, name, None)
@@ -58,6 +77,14 @@ class Loses(OneCheck):
 class Swaps(OneCheck):
     def writer(self, path):
         return SwapsTwins(path)
+
+
+class Early(OneCheck):
+    test_planners = None
+    test_a_save_over_an_old_checkpoint_that_fails = OVER_OLD
+
+    def writer(self, path):
+        return MetadataFirst(path)
 
 
 class Nothing(OneCheck):
@@ -87,11 +114,17 @@ class BrokenStoragesTest(SampleTestCase):
         self.assertEqual(1, run.exit_code, run.output)
         statuses = {name: entry.status for name, entry in run.entries.items()}
         wanted = {f"{name}.test_planners": TestStatus.FAILED for name in ("Loses", "Swaps", "Nothing")}
-        self.assertEqual(wanted | {"Lenient.test_keys": TestStatus.FAILED}, statuses, run.output)
+        wanted["Lenient.test_keys"] = TestStatus.FAILED
+        wanted["Early.test_a_save_over_an_old_checkpoint_that_fails"] = TestStatus.FAILED
+        self.assertEqual(wanted, statuses, run.output)
         self.assertIn("keys: a key that was not saved is refused: WRONG: load: it loads absent", run.output)
         self.assertIn("of 4 rows are not as they should be", run.entries["Loses.test_planners"].reason)
         self.assertRegex(run.output, r"loaded by torch's planner: refuses: load: KeyError")
         self.assertRegex(run.output, r"WRONG: load: twin in its shard: \d+ of \d+ elements differ")
+        self.assertRegex(
+            run.output,
+            r"that fails: fail rank 0 at its 3rd Path\.rename\(\): WRONG: load: MIXED: bias is old, table is old",
+        )
         self.assertIn("Nothing has to say what writes: def writer(self, path)", run.output)
 
 

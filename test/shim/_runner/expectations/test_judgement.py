@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge, NothingExpected
+from torch_testing_shim._runner.expectations.judgement import FLAKY_RETRIES, Judge, RunJudgement
 from torch_testing_shim._runner.result import DID_NOT_RUN, Failure, RunSummary
 from torch_testing_shim._shared.expectations import Expectation, FileExpectations
 from torch_testing_shim._shared.journal import TestStatus
@@ -99,7 +99,7 @@ skip: marked: expected failure""",
         self.assertEqual(0, judge(expectation("x")).retries(known, "", 0))
 
     def test_a_run_without_expectations_leaves_results_and_processes_as_they_are(self) -> None:
-        nothing, failed = NothingExpected(), result(ran("A.a", FAILED, "why"))
+        nothing, failed = RunJudgement(), result(ran("A.a", FAILED, "why"))
         self.assertEqual((failed, {}), (nothing.judge(failed), nothing.variables("test_x", Path("/no/such/folder"))))
         self.assertEqual((RunSummary((failed,)), []), nothing.conclude(RunSummary((failed,)), lambda changed: changed))
         self.assertEqual(0, nothing.judge_of("test_x").retries(failed.entries[0], "cpu", 0))

@@ -19,7 +19,7 @@ class DTensorBase(SampleTestCase):
         run = self.run_sample(
             """
             from torch.distributed.checkpoint.api import CheckpointException
-            from torch.distributed.tensor import Shard, distribute_tensor
+            from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
             class Base(DTensorTestBase):
                 @with_comms
@@ -37,6 +37,17 @@ class DTensorBase(SampleTestCase):
                     sharded = distribute_tensor(whole, self.build_device_mesh(), [Shard(0)])
                     self.assertEqual(sharded.to_local(), whole[2 * self.rank : 2 * self.rank + 2])
                     self.assertEqual(sharded.full_tensor(), whole)
+
+                @with_comms
+                def test_dtensors_that_are_placed_differently(self):
+                    mesh = self.build_device_mesh()
+                    sharded = distribute_tensor(torch.arange(8.0), mesh, [Shard(0)])
+                    replicated = sharded.redistribute(placements=[Replicate()])
+                    self.assertEqual(sharded, replicated)
+                    with self.assertRaisesRegex(AssertionError, "Mismatched elements: 8 / 8"):
+                        self.assertEqual(sharded, replicated + 1)
+                    one, other = torch.full((2,), 1.0 * self.rank), torch.full((2,), 1.5)
+                    self.assertEqual(*(DTensor.from_local(addend, mesh, [Partial()]) for addend in (one, other)))
 
                 @with_comms
                 def test_seed_of_rank(self):
@@ -134,7 +145,15 @@ class DTensorBase(SampleTestCase):
             instantiate_parametrized_tests(Base)
             """
         )
-        passing = ["process_group", "mesh_and_dtensor", "seed_of_rank", "arguments", "other_backend", "without_comms"]
+        passing = [
+            "process_group",
+            "mesh_and_dtensor",
+            "dtensors_that_are_placed_differently",
+            "seed_of_rank",
+            "arguments",
+            "other_backend",
+            "without_comms",
+        ]
         passing.append("groups_one_after_the_other")
         passing += [f"nested_a_{a}_b_{b}" for a in (1, 2) for b in (True, False)]
         for name in passing:

@@ -8,10 +8,10 @@ their calls are rewritten, and while they run, torch's functions that they call 
 from __future__ import annotations
 
 import ast
-import functools
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,9 +71,27 @@ def asking() -> Iterator[None]:
                 module, name = _place(path)
                 function = getattr(module, name)
                 if _is_librarys(function, path):
-                    setattr(module, name, functools.partial(_asked, path, function))
+                    setattr(module, name, _Asking(path, function))
                     replaced.callback(setattr, module, name, function)
         yield
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Stands for the function at `path`, and asks. Another process unpickles what stands there."""
+
+    path: str
+    function: Callable[..., Any]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return _asked(self.path, self.function, *arguments, **named)
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return _found, (self.path,)
+
+
+def _found(path: str) -> Any:
+    return getattr(*_place(path))
 
 
 def _place(path: str) -> tuple[Any, str]:
@@ -95,8 +113,8 @@ def _asked(path: str, function: Callable[..., Any], *arguments: Any, **named: An
 def _answer(path: str, *arguments: Any) -> Any:
     """Returns the library's own answer, whatever replaces the function; runs in the process that may ask."""
     function = getattr(*_place(path))
-    if isinstance(function, functools.partial) and function.func is _asked:
-        function = function.args[1]
+    if isinstance(function, _Asking):
+        function = function.function
     return function(*arguments)
 
 

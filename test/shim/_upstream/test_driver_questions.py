@@ -3,6 +3,7 @@
 import ast
 import importlib
 import os
+import pickle
 from types import SimpleNamespace
 from unittest import mock
 
@@ -46,6 +47,12 @@ class Asked(TestCase):
             answers = {ask("torch.accelerator.device_count") for _ in range(2)}
         self.assertEqual(1, len(answers))
         self.assertNotIn(os.getpid(), answers)
+
+    def test_a_new_interpreter_can_be_asked_while_others_ask(self):
+        with mock.patch.object(torch.accelerator, "device_count", device_count):
+            with asking():
+                order = pickle.dumps(torch.accelerator.device_count)
+            self.assertIs(device_count, pickle.loads(order))
 
     def test_here_where_a_test_has_replaced_the_function(self):
         with mock.patch.object(torch.accelerator, "device_count", lambda *given, **named: (given, named)):

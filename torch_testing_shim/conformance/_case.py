@@ -35,8 +35,6 @@ from torch_testing_shim.conformance._strategies import STRATEGIES, Strategy
 from torch_testing_shim.conformance._values import VALUES
 from torch_testing_shim.conformance._verdict import lost_rows, verdict_text
 
-__all__ = ["CHECKS", "CheckpointConformance"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: What a storage is put through, in the order of the report.

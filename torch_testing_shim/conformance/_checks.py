@@ -11,8 +11,6 @@ from torch_testing_shim.conformance._outcomes import Kind, NotHereError, Outcome
 from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["Check", "Topic", "Trial"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

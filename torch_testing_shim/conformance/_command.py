@@ -28,8 +28,6 @@ from torch_testing_shim.conformance._report import Subject, checkpoint_table, st
 from torch_testing_shim.conformance._round_trips import round_trip_check
 from torch_testing_shim.conformance._strategies import STRATEGIES
 
-__all__ = ["main"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _TORCHS = NamedStorage("torch.distributed.checkpoint", "FileSystemWriter", "FileSystemReader")

@@ -14,8 +14,6 @@ from torch.distributed.tensor import DTensor, Shard
 
 from torch_testing_shim.conformance._outcomes import MismatchError
 
-__all__ = ["check_state", "cut", "flat_state", "local_slice", "same_bits"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

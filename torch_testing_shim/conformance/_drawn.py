@@ -25,8 +25,6 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._states import State, blank, filled, placed, transfer
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["DRAWN", "Example", "TensorExample", "examples"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _RANKS = 4

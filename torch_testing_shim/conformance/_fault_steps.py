@@ -40,8 +40,6 @@ from torch_testing_shim.conformance._states import State, rank_mesh, small_state
 from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.faults import Fault, FaultNeverFiredError, Point, call, collective, fail, inject, kill, write
 
-__all__ = ["DEATHS", "FAILURES", "age_of"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _SEEDS = {"old": 70, "new": 80}
@@ -117,6 +115,10 @@ def _what_is_left(storage: Storage, path: str, has_old: bool) -> str:
     return age_of(state, has_old)
 
 
+def _save_old(storage: Storage, path: str) -> None:
+    storage.save(small_state(rank_mesh("cpu", 2), _SEEDS["old"]), path)
+
+
 def _save_under(fault: Fault, storage: Storage, path: str) -> None:
     """Save the new state on two ranks, of which one is struck. A save that fails is as it should be.
 
@@ -136,18 +138,18 @@ def _save_under(fault: Fault, storage: Storage, path: str) -> None:
 
 
 def _failure(storage: Storage, fault: Fault, has_old: bool, stage: Stage) -> str:
+    """Save on a stage; return what is left."""
     path = stage.new_path()
 
-    def save(work: Callable[[], None]) -> None:
+    def struck_save() -> None:
         try:
-            work()
+            _save_under(fault, storage, path)
         finally:
             stage.leave_group()  # the connections close, so that the other rank does not wait for this one
 
     if has_old:
-        old = lambda: storage.save(small_state(rank_mesh("cpu", 2), _SEEDS["old"]), path)  # noqa: E731
-        stage.phase(2, "first save", lambda: save(old))
-    stage.phase(2, "save", lambda: save(lambda: _save_under(fault, storage, path)))
+        stage.phase(2, "first save", lambda: _save_old(storage, path))
+    stage.phase(2, "save", struck_save)
     return stage.phase(1, "load", lambda: _what_is_left(storage, path, has_old)) or ""
 
 
@@ -227,7 +229,7 @@ class _Pair:
         dist.init_process_group("gloo", store=group, rank=self.member, world_size=2, timeout=self.place.timeout)
         try:
             if self.has_old:
-                storage.save(small_state(rank_mesh("cpu", 2), _SEEDS["old"]), path)
+                _save_old(storage, path)
             _save_under(fault, storage, path)
         except (KeyboardInterrupt, SystemExit):
             raise

@@ -16,8 +16,6 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._states import check_small_state, rank_mesh, small_state
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["KEYS"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _RANKS = 2

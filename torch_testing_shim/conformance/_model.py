@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["SEED", "Branches", "flat_training_state", "new_model", "reference_state", "train"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _IN_FEATURES = 8

@@ -12,8 +12,6 @@ from typing import Any
 
 from torch_testing_shim.conformance._strategies import STRATEGIES
 
-__all__ = ["CommandError", "NamedStorage", "checked_strategies", "source_of"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 import torch._dynamo  # the first optimizer of a process imports it: here once, not in every rank
 
-__all__ = ["OPTIMIZERS", "OptimizerRecord", "SlowSign"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: With these, and a rate that falls by 3/4, Adam's first two steps multiply by powers of two alone: rate / (1 - 1/2),

@@ -9,8 +9,6 @@ from enum import Enum
 
 from torch.distributed.checkpoint.api import CheckpointException
 
-__all__ = ["Kind", "MismatchError", "NotHereError", "Outcome", "Row", "RowFailedError", "outcome_of", "root_text"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: A reason is one line of a table: longer ones are cut.

@@ -18,8 +18,6 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._states import check_small_state, rank_mesh, small_state
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["PLANNERS"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _SEED = 70

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from torch_testing_shim.conformance._outcomes import Kind, Row
 
-__all__ = ["Subject", "checkpoint_table", "storage_report"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _ROUND_TRIP = "round trip of "

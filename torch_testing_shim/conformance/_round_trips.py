@@ -18,8 +18,6 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.conformance._strategies import Strategy
 
-__all__ = ["RoundTrip", "round_trip_check"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Seed of the model that is loaded into: other values than those that were saved.

@@ -16,8 +16,6 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._states import check_small_state, placed, rank_mesh, small_state, whole_small_state
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["ASYNC_SAVES", "ASYNC_VIEWS", "SAVES"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _SEED = 50

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from torch_testing_shim.conformance._optimizers import OPTIMIZERS, OptimizerRecord
 
-__all__ = ["DEFAULT", "TABLE", "THOROUGH", "Selection"]
-
 _WORLD_SIZES = (1, 2, 3, 4, 8)
 
 

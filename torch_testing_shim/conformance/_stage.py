@@ -29,8 +29,6 @@ from torch._C._distributed_c10d import FileStore
 from torch_testing_shim._engine.outcome import says_lost_peer
 from torch_testing_shim.conformance._outcomes import Kind, Outcome, RowFailedError, outcome_of
 
-__all__ = ["Place", "Stage"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 Result = TypeVar("Result")

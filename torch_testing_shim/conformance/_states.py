@@ -13,17 +13,6 @@ from torch_testing_shim.conformance._comparison import check_state, cut, flat_st
 from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = [
-    "blank",
-    "check_small_state",
-    "filled",
-    "placed",
-    "rank_mesh",
-    "small_state",
-    "transfer",
-    "whole_small_state",
-]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 State = dict[str, Any]

@@ -18,8 +18,6 @@ from torch_testing_shim.conformance._model import Branches
 from torch_testing_shim.conformance._selection import Selection
 from torch_testing_shim.conformance._strategies import Strategy
 
-__all__ = ["Storage"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

@@ -21,8 +21,6 @@ try:
 except ImportError:  # torch 2.4 and 2.5 have it elsewhere
     fully_shard = None  # type: ignore[assignment]
 
-__all__ = ["STRATEGIES", "Strategy"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 

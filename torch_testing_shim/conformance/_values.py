@@ -18,8 +18,6 @@ from torch_testing_shim.conformance._stage import Stage
 from torch_testing_shim.conformance._states import blank, filled, placed, transfer
 from torch_testing_shim.conformance._storage import Storage
 
-__all__ = ["VALUES"]
-
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Saved on 2 ranks and loaded on 3: the shards are cut anew, and unevenly.

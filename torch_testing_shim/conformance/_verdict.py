@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from torch_testing_shim.conformance._outcomes import Kind, Outcome, Row
 
-__all__ = ["lost_rows", "verdict_text"]
-
 
 def lost_rows(rows: Sequence[Row], check: str, names: Sequence[str]) -> list[Row]:
     """Return the rows of a test that no rank has told, given those that were told and the names of all."""

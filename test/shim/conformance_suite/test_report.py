@@ -3,7 +3,7 @@
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.conformance._outcomes import Kind, Outcome, Row
 from torch_testing_shim.conformance._report import Subject, checkpoint_table, storage_report
-from torch_testing_shim.conformance._verdict import verdict_text
+from torch_testing_shim.conformance._verdict import lost_rows, verdict_text
 
 SUBJECT = Subject("MyWriter, MyReader", "torch 9.9, cpu ranks", "python -m x")
 OK = Outcome(Kind.OK)
@@ -94,6 +94,13 @@ values: bool: WRONG: compare: plain, bool: 1 of 20 elements differ""",
 
     def test_a_known_gap_that_has_closed_is_told(self) -> None:
         self.assertIn("values: float32: ok, though known", str(verdict_text(ROWS[:1], {"values: float32": "refuses"})))
+
+    def test_rows_that_no_rank_has_told_are_lost_and_fail(self) -> None:
+        lost = lost_rows(ROWS[:1], "values", ["float32", "bool"])
+        self.assertEqual([("values: bool", Kind.LOST)], [(row.full_name, row.outcome.kind) for row in lost])
+        self.assertIn("values: bool: LOST: its ranks ended without a word", str(verdict_text(lost, {})))
+        self.assertIn("## Does not hold\n\n* values: bool: LOST", storage_report(SUBJECT, lost, []))
+        self.assertEqual([], lost_rows(ROWS[:2], "values", ["float32", "bool"]))
 
     def test_a_row_survives_its_journal(self) -> None:
         self.assertEqual(list(ROWS), [Row.from_json(row.to_json()) for row in ROWS])

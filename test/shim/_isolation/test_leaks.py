@@ -228,7 +228,7 @@ class Harness(TestCase):
             self.assertEqual([], leaks_since(before, (), {number}))
 
     def test_a_child_that_has_just_started_is_named_by_its_command(self):
-        """Right after exec the kernel has no command line of it; that moment cannot be had at will, and is simulated."""
+        """Right after exec the kernel has no command line of it. That moment cannot be had at will: it is simulated."""
         with mock.patch.object(leaks, "command_of", side_effect=[b"", b"", b"sleep\x0060"]):
             self.assertEqual([f"process {os.getpid()} (sleep 60)"], [*leaks._new_children([os.getpid()])])
 

@@ -165,7 +165,7 @@ at item ['w']: The values for attribute 'shape' do not match: torch.Size([2]) !=
 
 
 class DTensorTest(TestCase):
-    def test_dtensors_are_compared_by_shard(self) -> None:
+    def test_dtensors_are_compared_by_value(self) -> None:
         import torch.distributed as dist
         from torch.distributed.tensor import DTensor, Replicate, Shard
 
@@ -176,11 +176,13 @@ class DTensorTest(TestCase):
             make = DTensor.from_local
             one, same = make(torch.ones(2), mesh, [Shard(0)]), make(torch.ones(2), mesh, [Shard(0)])
             other, replicated = make(torch.zeros(2), mesh, [Shard(0)]), make(torch.ones(2), mesh, [Replicate()])
+            other_replicated = make(torch.zeros(2), mesh, [Replicate()])
             self.assertEqual({"w": one}, {"w": same})
             self.assertIn(
                 "at item ['w']: Tensor-likes", failure(lambda case: case.assertEqual({"w": one}, {"w": other}))
             )
-            self.assertIn("different placements", failure(lambda case: case.assertEqual(one, replicated)))
+            self.assertEqual(one, replicated)
+            self.assertIn("not close", failure(lambda case: case.assertEqual(one, other_replicated)))
             with self.assertRaisesRegex(TypeError, "a DTensor and a plain tensor cannot be compared"):
                 self.assertEqual(one, torch.ones(2))
 

@@ -165,8 +165,8 @@ def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
 def _import_each(names: Iterable[str]) -> None:
     for name in names:
         above, _, last = name.rpartition(".")
-        if name not in sys.modules and not hasattr(sys.modules.get(above), last):
-            with suppress(Exception):
+        with suppress(Exception):
+            if name not in sys.modules and not hasattr(sys.modules.get(above), last):  # which may import it
                 importlib.import_module(name)
 
 

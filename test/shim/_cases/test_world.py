@@ -56,7 +56,6 @@ class KeepConnections(SampleTestCase):
         for name in ("kept", "not_kept", "only_a_skip_leaves_it_there"):
             self.assert_status(run, f"Ends.test_{name}", TestStatus.PASSED)
 
-
     def test_the_group_of_a_test_that_made_it_itself_is_not_closed_either(self):
         run = self.run_sample(
             """

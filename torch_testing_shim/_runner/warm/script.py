@@ -27,6 +27,8 @@ from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE, FileCommand
 from torch_testing_shim._shared.exit_status import exit_code_of
 
+_REMOVE_FOLDER = tempfile.TemporaryDirectory._cleanup  # type: ignore[attr-defined]
+
 
 def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:
     """Give this process, a fresh fork, the state of a new interpreter.
@@ -61,6 +63,7 @@ def run_script(command: FileCommand) -> NoReturn:
         SystemExit: at the file's end, its own or after its exception was reported.
         KeyboardInterrupt: it was interrupted, which has been reported.
     """
+    _keep_folders()
     libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
     try:
         _execute(command)
@@ -119,6 +122,14 @@ def _end_without_torch(
         with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
             stream.flush()
     os._exit(code)
+
+
+def _keep_folders() -> None:
+    """Leave the temporary folders of imported modules to the runner: the first fork to end would remove them for all
+    (`torch.distributed.nn.jit.instantiator` has one)."""
+    for finalizer in _finalizers():
+        if (alive := finalizer.peek()) is not None and alive[1] == _REMOVE_FOLDER:
+            finalizer.detach()
 
 
 def _finalizers() -> list[weakref.finalize[..., Any]]:

@@ -68,7 +68,8 @@ class GatesTest(TestCase):
             ([ELSEWHERE], "test is not disabled; --rerun-disabled-tests is set"),
         ):
             path = self.list_file({"test_a (__main__.TestX)": ["https://issues/7", platforms]})
-            self.assertEqual(expected, self.reason(Settings(disabled_tests_file=path, disabled_tests_only=True)))
+            found = self.reason(Settings(disabled_tests_file=path, disabled_tests_only=True))
+            self.assertEqual(expected, None if found is None else found.partition(";")[0])
         with self.assertRaisesRegex(TestListError, "^--rerun-disabled-tests needs --import-disabled-tests$"):
             check_test_lists(Settings(disabled_tests_only=True))
 

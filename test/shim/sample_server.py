@@ -5,7 +5,6 @@ It runs no sample itself and starts no thread. `warm_samples` is its client, and
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import runpy
@@ -14,7 +13,8 @@ import signal
 import socket
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from usual_signals import take_usual_signals
 from warm_samples import ORDER_BYTES, encode
@@ -22,10 +22,12 @@ from warm_samples import ORDER_BYTES, encode
 import torch_testing_shim.distributed._tensor.common_dtensor
 import torch_testing_shim.distributed.checkpoint_utils  # noqa: F401
 from torch_testing_shim._runner.process.command import MARK_VARIABLE, FileCommand
-from torch_testing_shim._runner.warm.script import become, run_script
+from torch_testing_shim._runner.warm.interpreter import Ahead, Spoiled
+from torch_testing_shim._runner.warm.script import become, run_main, run_script
+from torch_testing_shim._runner.warm.source import read_source
 
 
-def serve(orders: socket.socket) -> list[str]:
+def serve(orders: socket.socket, ahead: Ahead) -> list[str]:
     """Start samples and report their exit statuses until the client is gone. Returns in the forks alone: the words
     behind `python`."""
     running = selectors.DefaultSelector()
@@ -40,13 +42,23 @@ def serve(orders: socket.socket) -> list[str]:
             if not packet:
                 os._exit(0)
             output, status = descriptors
+            order = json.loads(packet)
+            _import_ahead(ahead, order["folder"], order["words"])
             pid = os.fork()
             if not pid:
                 _forget(running, orders, status)
-                return _become_sample(output, **json.loads(packet))
+                return _become_sample(output, **order)
             os.close(output)
             os.write(status, encode(pid))
             running.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status))
+
+
+def _import_ahead(ahead: Ahead, folder: str, words: Sequence[str]) -> None:
+    """Import what the sample would import, as the runner's warm interpreter does."""
+    with suppress(OSError, Spoiled), open(os.path.join(folder, words[0]), "rb") as stream:  # "-m" is no file
+        source = read_source(stream.read())
+        if not source.prepares_imports:
+            ahead.import_for(source.imports, source.names)
 
 
 def _report(ended: int, pid: int, status: int) -> None:
@@ -82,14 +94,14 @@ def _become_sample(output: int, words: list[str], folder: str, environment: Mapp
 
 
 def main() -> None:
-    gc.collect()
-    gc.freeze()
+    ahead = Ahead()
+    ahead.import_for((), ())
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [folder for folder in sys.path if folder != here]
-    words = serve(socket.socket(fileno=int(sys.argv[1])))
+    words = serve(socket.socket(fileno=int(sys.argv[1])), ahead)
     if words[0] == "-m":
         sys.modules["__main__"] = types.ModuleType("__main__")
-        runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]  # this is what `python -m` calls
+        run_main(lambda: runpy._run_module_as_main(words[1]))  # type: ignore[attr-defined]  # as `python -m` calls it
     else:
         run_script(FileCommand("sample", os.path.abspath(words[0])))
 

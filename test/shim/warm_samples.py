@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE
+from torch_testing_shim._runner.warm.huge_pages import environment_for_huge_pages
 from torch_testing_shim._shared.parent_death import die_with_this_process
 
 #: The longest order, in bytes: most of it is the sample's environment.
@@ -103,7 +104,7 @@ class SampleServer:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("sample_server.py")), str(theirs.fileno())],
-                env=self.environment,
+                env=environment_for_huge_pages(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # as the samples have; nothing is printed
                 stderr=subprocess.STDOUT,

@@ -153,7 +153,7 @@ class Names(SampleTestCase):
 
             modules = set(sys.modules)
             before = set(vars(utils))
-            from torch_testing_shim.common_utils import check_leaked_tensors
+            check_leaked_tensors = utils.check_leaked_tensors
             assert "gc" in set(vars(utils)) - before
             assert not set(vars(utils)) - before & {"op_db", "TestGradients", "download_file"}
             assert not {name for name in set(sys.modules) - modules if name.startswith("torch.onnx")}

@@ -56,15 +56,46 @@ def main(arguments: Sequence[str]) -> NoReturn:
     run_script(interpreter.serve())
 
 
+class Ahead:
+    """The modules that this process has imported for its forks."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._settle()
+
+    def import_for(self, imports: Sequence[str], names: Iterable[str]) -> None:
+        """Import new modules; a module that cannot be imported is left to the file, which reports it.
+
+        Args:
+            imports: modules that a file imports.
+            names: the names that its code uses.
+
+        Raises:
+            Spoiled: one of the modules has done more than an import should.
+        """
+        known = len(sys.modules)
+        _import_each(name for name in imports if name not in self._known)
+        self._known.update(imports)
+        _import_each(modules_to_preload(names, sys.modules))
+        if len(sys.modules) != known:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Make this process ready to be forked after imports: objects are frozen, so that the collector of a fork does
+        not copy their pages."""
+        gc.collect()
+        gc.freeze()
+        use_huge_pages()
+
+
 class _Interpreter:
     def __init__(self, requests: socket.socket, runner_pid: int) -> None:
         self._requests = requests
         self._runner_pid = runner_pid
-        self._known: set[str] = set()
+        self._ahead = Ahead()
 
     def serve(self) -> FileCommand:
         """Take requests until the runner is gone. Returns in the forks alone: each its command."""
-        self._settle()
         self._tell({"event": "ready", "devices": _device_count()})
         while True:
             packet, descriptors = b"", list[int]()
@@ -139,37 +170,12 @@ class _Interpreter:
         imports = source.imports if command.harness is None else _served_imports(source, command)
         if spoiling := [name for name in imports if name in avoid]:
             raise Refusal(_why_spoiled(spoiling[0]))
-        self._import_ahead(imports, source)
+        self._ahead.import_for(imports, source.names)
         if (hazard := _fork_hazard()) is not None:
             raise Refusal(hazard)
         threads = lasting_thread_count()
         if threads > 1:
             raise Refusal(f"{threads} threads run in the interpreter that files are forked from")
-
-    def _import_ahead(self, imports: Sequence[str], source: FileSource) -> None:
-        """Import new modules; a module that cannot be imported is left to the file, which reports it."""
-        known = len(sys.modules)
-        self._import_each(name for name in imports if name not in self._known)
-        self._known.update(imports)
-        self._import_each(modules_to_preload(source.names, sys.modules))
-        if len(sys.modules) != known:
-            self._settle()
-
-    def _import_each(self, names: Iterable[str]) -> None:
-        for name in names:
-            above, _, last = name.rpartition(".")
-            with suppress(Exception):
-                if name not in sys.modules and not hasattr(sys.modules.get(above), last):  # which may import it
-                    importlib.import_module(name)
-            if thread_count() > 1 and lasting_thread_count() > 1:
-                raise Spoiled(name)
-
-    def _settle(self) -> None:
-        """Make this process ready to be forked after imports: objects are frozen, so that the collector of a fork does
-        not copy their pages."""
-        gc.collect()
-        gc.freeze()
-        use_huge_pages()
 
     def _tell(self, event: dict[str, object]) -> None:
         with suppress(OSError):  # the runner is gone, and the processes that were started for it die with it
@@ -192,6 +198,16 @@ def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
 
 def _why_spoiled(module: str) -> str:
     return f"importing {module} starts a thread"
+
+
+def _import_each(names: Iterable[str]) -> None:
+    for name in names:
+        above, _, last = name.rpartition(".")
+        with suppress(Exception):
+            if name not in sys.modules and not hasattr(sys.modules.get(above), last):  # which may import it
+                importlib.import_module(name)
+        if thread_count() > 1 and lasting_thread_count() > 1:
+            raise Spoiled(name)
 
 
 def _modules_in(folder: str) -> set[str]:

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import types
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from typing import Any, NoReturn
@@ -63,10 +63,20 @@ def run_script(command: FileCommand) -> NoReturn:
         SystemExit: at the file's end, its own or after its exception was reported.
         KeyboardInterrupt: it was interrupted, which has been reported.
     """
+    run_main(lambda: _execute(command))
+
+
+def run_main(main: Callable[[], object]) -> NoReturn:
+    """The same for code that `main` runs as `__main__`.
+
+    Raises:
+        SystemExit: at its end, its own or after its exception was reported.
+        KeyboardInterrupt: it was interrupted, which has been reported.
+    """
     _keep_folders()
     libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
     try:
-        _execute(command)
+        main()
         code: object = 0
     except SystemExit as end:
         code = 0 if end.code is None else end.code

@@ -65,7 +65,7 @@ class GatesTest(TestCase):
     def test_disabled_tests_alone(self) -> None:
         for platforms, expected in (
             ([HERE], None),
-            ([ELSEWHERE], "test is not disabled; --rerun-disabled-tests is set"),
+            ([ELSEWHERE], "test is not disabled"),
         ):
             path = self.list_file({"test_a (__main__.TestX)": ["https://issues/7", platforms]})
             found = self.reason(Settings(disabled_tests_file=path, disabled_tests_only=True))

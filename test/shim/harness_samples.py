@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 from usual_signals import take_usual_signals
-from warm_samples import WarmSample, sample_server
+from warm_samples import WarmSample, fork_server, sample_server
 
 from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
@@ -198,3 +198,6 @@ def wait_until(condition, patience: float = 60.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+fork_server(plain_environment())

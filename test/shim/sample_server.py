@@ -15,6 +15,7 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from usual_signals import take_usual_signals
 from warm_samples import ORDER_BYTES, encode
@@ -25,6 +26,8 @@ from torch_testing_shim._runner.process.command import MARK_VARIABLE, FileComman
 from torch_testing_shim._runner.warm.interpreter import Ahead, Spoiled
 from torch_testing_shim._runner.warm.script import become, run_main, run_script
 from torch_testing_shim._runner.warm.source import read_source
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def serve(orders: socket.socket, ahead: Ahead) -> list[str]:
@@ -93,12 +96,11 @@ def _become_sample(output: int, words: list[str], folder: str, environment: Mapp
     return words
 
 
-def main() -> None:
+def main(orders: socket.socket) -> None:
+    """Serve samples; returns in none of them but by their ends."""
     ahead = Ahead()
     ahead.import_for((), ())
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [folder for folder in sys.path if folder != here]
-    words = serve(socket.socket(fileno=int(sys.argv[1])), ahead)
+    words = serve(orders, ahead)
     if words[0] == "-m":
         sys.modules["__main__"] = types.ModuleType("__main__")
         run_main(lambda: runpy._run_module_as_main(words[1]))  # type: ignore[attr-defined]  # as `python -m` calls it
@@ -106,5 +108,20 @@ def main() -> None:
         run_script(FileCommand("sample", os.path.abspath(words[0])))
 
 
+def main_in_fork(orders: socket.socket) -> None:
+    """The same in a fork of a test process that has imported its modules and no more: it forgets what is the test's."""
+    sys.excepthook = sys.__excepthook__
+    tests = str(ROOT / "test") + os.sep
+    for name, module in [*sys.modules.items()]:
+        if (getattr(module, "__file__", None) or "").startswith(tests):
+            del sys.modules[name]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    kept = [folder for folder in sys.path if folder != str(ROOT) and not f"{folder}{os.sep}".startswith(tests)]
+    sys.path[:] = [str(ROOT), *kept]
+    main(orders)
+
+
 if __name__ == "__main__":
-    main()
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [folder for folder in sys.path if folder != here]
+    main(socket.socket(fileno=int(sys.argv[1])))

@@ -4,6 +4,9 @@
               |<-------------- process id, exit status -------------'                      |
               '<-------------------------------- output -----------------------------------'
 
+Where the runner has started the test file, the server is a fork of it, made while the file is still being imported;
+elsewhere it is a new interpreter.
+
 A sample is a process of its own, with the session, environment, command line and import path that a new interpreter
 would have; test_warm_samples.py compares them. Where the start of an interpreter is what a test is about, or what is
 imported then, its samples are cold.
@@ -22,11 +25,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE
 from torch_testing_shim._runner.warm.huge_pages import environment_for_huge_pages
-from torch_testing_shim._shared.parent_death import die_with_this_process
+from torch_testing_shim._shared.parent_death import die_with_this_process, signal_on_parent_death
 
 #: The longest order, in bytes: most of it is the sample's environment.
 ORDER_BYTES = 1 << 17
@@ -95,24 +100,61 @@ def _readable(descriptor: int, seconds: float) -> bool:
     return bool(select.select([descriptor], [], [], max(seconds, 0.0))[0])
 
 
+class _ServerFork(BaseException):
+    """Takes a fork of a test process out of the test file, so that none of its frames stands below a sample's."""
+
+
 class SampleServer:
     """The server of this process, and its end of the socket."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, is_forked: bool = False) -> None:
         self.environment = {**environment, "TMPDIR": tempfile.gettempdir(), MARK_VARIABLE: EMPTY_MARK}
+        self._process: subprocess.Popen[bytes] | None = None
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("sample_server.py")), str(theirs.fileno())],
-                env=environment_for_huge_pages(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # as the samples have; nothing is printed
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=die_with_this_process(),
-                pass_fds=[theirs.fileno()],
-            )
+            self._pid = self._fork(theirs) if is_forked else self._start(theirs)
         atexit.register(self._close, os.getpid())
+
+    def _start(self, theirs: socket.socket) -> int:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("sample_server.py")), str(theirs.fileno())],
+            env=environment_for_huge_pages(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # as the samples have; nothing is printed
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_this_process(),
+            pass_fds=[theirs.fileno()],
+        )
+        self._process = process
+        return process.pid
+
+    def _fork(self, theirs: socket.socket) -> int:
+        parent = os.getpid()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        pid = os.fork()
+        if pid:
+            return pid
+        signal_on_parent_death(parent, signal.SIGKILL)
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        _, printed = os.pipe()  # as the samples have; nothing is printed
+        for name, old in (("stdout", sys.stdout), ("stderr", sys.stderr)):
+            os.dup2(printed, old.fileno())
+            stream = open(old.fileno(), "w", encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+            stream.reconfigure(line_buffering=old.line_buffering)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2 and number != theirs.fileno():
+                with suppress(OSError):  # the listing's own
+                    os.close(number)
+        orders = socket.socket(fileno=theirs.detach())
+        from sample_server import main_in_fork  # here, since it imports what samples do
+
+        sys.excepthook = lambda *_: main_in_fork(orders)
+        raise _ServerFork
 
     def can_start(self, words: Sequence[str], environment: Mapping[str, str]) -> bool:
         """Whether a fork of the server is as good as a new interpreter."""
@@ -142,11 +184,23 @@ class SampleServer:
     def _close(self, owner: int) -> None:
         if os.getpid() == owner:  # not in a rank that was forked from it
             self._orders.close()
-            self._process.kill()
-            self._process.wait()
+            os.kill(self._pid, signal.SIGKILL)
+            if self._process is None:
+                os.waitpid(self._pid, 0)
+            else:
+                self._process.wait()
 
 
 _servers: dict[int, SampleServer] = {}  # by the process that it belongs to: a forked rank has none
+
+
+def fork_server(environment: Mapping[str, str]) -> None:
+    """Fork this process's server, if it is a test file that the runner has started and that is still being imported: it
+    has imported torch, which takes a new interpreter longer than most samples."""
+    main = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    is_of_runner = main.name.startswith("test_") and MARK_VARIABLE in os.environ
+    if is_of_runner and os.getpid() not in _servers and thread_count() == 1:
+        _servers[os.getpid()] = SampleServer(environment, is_forked=True)
 
 
 def sample_server(environment: Mapping[str, str]) -> SampleServer:

@@ -4,7 +4,9 @@ import contextlib
 import io
 import sys
 import tempfile
+import types
 from pathlib import Path
+from unittest import mock
 
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -84,7 +86,8 @@ class Noticed(TestCase):
         tests.mkdir(parents=True)
         (tests / "test_part.py").write_text(TEST)
         found = mutations_of("part", SOURCE)
-        with Copies(folder, "toy", 1) as copies:
+        no_main = mock.patch.dict(sys.modules, {"__main__": types.ModuleType("__main__")})  # each fork would import it
+        with no_main, Copies(folder, "toy", 1, preload=()) as copies:
             self.assertIs(Outcome.PASSED, copies.run_unchanged("part"))
             outcomes = {f"{each.before} -> {each.after}": copies.run(each) for each in found}
             self.assertIs(Outcome.PASSED, copies.run_unchanged("part"))

@@ -28,6 +28,8 @@ from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE
 from torch_testing_shim._shared.exit_status import exit_code_of
 
 _REMOVE_FOLDER = tempfile.TemporaryDirectory._cleanup  # type: ignore[attr-defined]
+#: The place of the environment's address among the fields of /proc/<pid>/stat that follow the command's name (Linux).
+_ENV_START = 47
 
 
 def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:
@@ -75,18 +77,22 @@ def run_main(main: Callable[[], object]) -> NoReturn:
     """
     _keep_folders()
     libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
+    failure: BaseException | None = None
+    code: object = 0
     try:
         main()
-        code: object = 0
     except SystemExit as end:
         code = 0 if end.code is None else end.code
     except BaseException as error:
-        traceback = _below_this_file(error.__traceback__)
-        sys.excepthook(type(error), error.with_traceback(traceback), traceback)
-        if isinstance(error, KeyboardInterrupt):  # Python ends itself by the signal, once it has tidied up
+        failure = error
+    if failure is not None:  # reported out here, since no exception is handled any more where Python reports one
+        traceback = _below_this_file(failure.__traceback__)
+        sys.excepthook(type(failure), failure.with_traceback(traceback), traceback)
+        if isinstance(failure, KeyboardInterrupt):  # Python ends itself by the signal, once it has tidied up
             sys.excepthook = lambda *_: None
-            raise
-        code = 1
+            raise failure
+        failure, code = None, 1
+        del traceback
     if isinstance(code, int):
         _end_without_torch(exit_code_of(SystemExit(code)), libraries, modules, finalizers)
     raise SystemExit(code)
@@ -184,10 +190,15 @@ def _below_this_file(traceback: types.TracebackType | None) -> types.TracebackTy
 
 
 def _mark(mark: str) -> None:
-    """Write the mark over the interpreter's own, in the memory that the system shows to others as the environment: a
-    variable that a fork sets does not show there, and its children are forks too."""
-    getenv = ctypes.CDLL(None).getenv
-    getenv.restype = ctypes.c_void_p
-    address = getenv(MARK_VARIABLE.encode("ascii"))
-    if address and len(mark) == len(EMPTY_MARK) == len(ctypes.string_at(address)):
+    """Write the mark over the one that this process started with, in the memory that the system shows to others as the
+    environment: a variable that a fork sets does not show there, and its children are forks too."""
+    name = f"{MARK_VARIABLE}=".encode("ascii")
+    try:
+        with open("/proc/self/environ", "rb") as environ, open("/proc/self/stat") as stat:
+            before, found, _ = environ.read().partition(name)
+            begin = int(stat.read().rpartition(")")[2].split()[_ENV_START])
+    except (OSError, IndexError):  # there is no /proc, and nothing is shown
+        return
+    address = begin + len(before) + len(name)
+    if found and begin and len(mark) == len(EMPTY_MARK) == len(ctypes.string_at(address)):
         ctypes.memmove(address, mark.encode("ascii"), len(mark))

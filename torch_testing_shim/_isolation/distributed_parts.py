@@ -108,7 +108,7 @@ def _has_dtensor_cached() -> bool:
     tensors = sys.modules.get(f"{_BELOW}.tensor._api")
     if tensors is None:
         return False
-    counts = getattr(torch._C, "_get_DTensor_sharding_propagator_cache_stats", tuple)()
+    counts: tuple[int, ...] = getattr(torch._C, "_get_DTensor_sharding_propagator_cache_stats", tuple)()
     return bool(any(counts) or _propagation(tensors).cache.cache_info().currsize)
 
 

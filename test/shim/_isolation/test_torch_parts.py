@@ -170,12 +170,8 @@ def denormal_numbers():
 
 
 def hooks():
-    return [
-        len(value)
-        for owner in (torch.nn.modules.module, optimizer)
-        for name, value in vars(owner).items()
-        if name.endswith("_hooks")
-    ]
+    owners = (torch.nn.modules.module, optimizer)
+    return [len(value) for owner in owners for name, value in vars(owner).items() if name.endswith("_hooks")]
 
 
 @CASES.changes(hooks)

@@ -11,18 +11,19 @@ from pathlib import Path
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleRun, SampleTestCase
 from left_state import RECORDS, passes
 
-SAMPLES = ("process_left",)
+SAMPLES = ("process_left", "python_left", "torch_left", "groups_left")
 
 
 class LeftStateTest(SampleTestCase):
     def run_left(self, name: str, **extra: str) -> tuple[SampleRun, dict[str, tuple[int, str]]]:
         """Runs a sample and returns what the harness and its tests said."""
-        records = self.folder / "records"
+        records = self.folder / f"records of {name}"
         records.mkdir()
         run = self.run_command(str(Path(__file__).with_name(f"{name}.py")), **{RECORDS: str(records)}, **extra)
         self.assert_nothing_left()

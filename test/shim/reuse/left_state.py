@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 
 #: Names the folder in which each test says what it saw.
@@ -74,6 +76,11 @@ class LeftStateTestCase(MultiProcessTestCase):
         """What this rank saw in an earlier test."""
         return str(json.loads(self._path(test).read_text())[1])
 
+    def meet(self) -> None:
+        """Ranks that share a process group come here: none leaves anything before all have looked."""
+        if dist.is_initialized():
+            dist.barrier()
+
     def _path(self, test: str) -> Path:
         return Path(os.environ[RECORDS], f"{type(self).__name__}.{test}.{self.rank}")
 
@@ -92,6 +99,7 @@ def _bodies(state: LeftState, index: int) -> tuple[Callable[[LeftStateTestCase],
 
     def leaves_it(self: LeftStateTestCase) -> None:
         self.record(first, state.see(self))
+        self.meet()
         if state.everywhere or self.rank == index % 2:
             state.leave(self)
 
@@ -99,6 +107,7 @@ def _bodies(state: LeftState, index: int) -> tuple[Callable[[LeftStateTestCase],
         seen = state.see(self)
         self.record(second, seen)
         self.assertEqual(self.recorded(first), repr(seen))
+        self.meet()
         if state.everywhere or self.rank == index % 2:
             state.leave(self)
 

@@ -193,6 +193,7 @@ class PythonLeft(LeftStateTestCase):
             "patch that is active",
             lambda _: mock.patch("os.path.exists", fake).start(),
             lambda _: shown(os.path.exists),
+            replaced="exists",
         ),
         LeftState(
             "patch of the environment",
@@ -203,6 +204,7 @@ class PythonLeft(LeftStateTestCase):
             "patch of a helper",
             lambda _: mock.patch.object(Helper, "answer", fake).start(),
             lambda _: shown(Helper.answer),
+            replaced="answer",
         ),
         LeftState("global of the file", lambda _: change("NUMBER", 1), lambda _: here().NUMBER, replaced="NUMBER"),
         LeftState("list of the file", lambda _: SEEN.append(1), lambda _: len(SEEN), replaced="SEEN"),
@@ -238,7 +240,7 @@ class PythonLeft(LeftStateTestCase):
         LeftState(
             "attribute of unittest's class",
             lambda _: setattr(unittest.TestCase, "longMessage", False),
-            lambda test: test.longMessage,
+            lambda _: vars(unittest.TestCase)["longMessage"],
             replaced="longMessage",
         ),
         LeftState(

@@ -1,5 +1,6 @@
 """What tests leave of torch: settings, modes, hooks, caches, and functions that they patched and forgot."""
 
+import ctypes
 import sys
 from unittest import mock
 
@@ -64,17 +65,18 @@ def compile_something() -> None:
 def define_operator() -> None:
     library = torch.library.Library("left_by_a_test", "DEF")
     library.define("nothing(Tensor x) -> Tensor")
-    KEPT.append(library)
+    keep(library)
 
 
-#: Keeps what a test makes, as a cache would.
-KEPT: list[object] = []
+def keep(value: object) -> None:
+    """Keeps a value for good, where no table of Python's shows it, as a C extension may."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 def enter(context: object) -> None:
     """Enters a context and never leaves it."""
     context.__enter__()
-    KEPT.append(context)
+    keep(context)
 
 
 def rank_state() -> bytes:
@@ -181,7 +183,7 @@ class TorchLeft(LeftStateTestCase):
             "library of operators",
             lambda _: define_operator(),
             lambda _: hasattr(torch.ops.left_by_a_test, "nothing"),
-            replaced="KEPT",
+            replaced="left_by_a_test",
         ),
         LeftState(
             "method of a module",
@@ -239,17 +241,18 @@ class TorchLeft(LeftStateTestCase):
             "patch of a method that is active",
             lambda _: mock.patch.object(torch.nn.Linear, "forward", fake).start(),
             lambda _: shown(torch.nn.Linear.forward),
+            replaced="Linear.forward",
         ),
         LeftState(
             "patch of torch by its name",
             lambda _: mock.patch("torch.nn.functional.relu", fake).start(),
             lambda _: shown(torch.nn.functional.relu),
+            replaced="relu",
         ),
         LeftState(
             "backend of process groups",
             lambda _: dist.Backend.register_backend("left_by_a_test", fake, devices=["cpu"]),
             lambda _: "left_by_a_test" in dist.Backend.backend_list,
-            replaced="backend",
         ),
     )
 

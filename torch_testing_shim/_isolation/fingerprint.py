@@ -107,7 +107,7 @@ def _differences(before: Fingerprint) -> Iterator[str]:
     yield from before.tests.changed()
     for patch in _active_patches():
         if patch not in before.patches:
-            yield f"a patch of {patch.attribute or 'a dictionary'} is active"
+            yield f"a patch of {getattr(patch, 'attribute', None) or 'a dictionary'} is active"
     for thread in threading.enumerate():
         if thread not in before.threads and not is_torchs_thread(thread):
             yield f"thread {thread.name!r} is running"

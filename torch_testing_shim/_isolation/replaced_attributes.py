@@ -8,6 +8,7 @@ library imports and caches as it is used.
 from __future__ import annotations
 
 import enum
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 _ABSENT: Any = object()
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
+#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
+_COUNTERS = re.compile(r"next_?id\Z|counter\Z|_epoch\Z", re.IGNORECASE)
 #: Attributes that Python or torch sets as they are used.
 _SET_IN_USE = frozenset({"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl"})
 
@@ -72,7 +75,7 @@ class LibraryAttributes:
 
 
 #: Packages whose classes are looked into.
-_WITH_CLASSES = frozenset({"torch", "torch_testing_shim"})
+_WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_names})
 
 
 def _top(found: type) -> str:
@@ -90,7 +93,7 @@ def _are_equal(now: Mapping[str, Any], known: dict[str, Any]) -> bool:
 def _changed(now: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     for name, value in list(known.items()):
         found = now.get(name, _ABSENT)
-        if found is not value and name not in _SET_IN_USE and _counts(value) and not _are_same_flag(found, value):
+        if found is not value and name not in _SET_IN_USE and _counts(value) and not _is_normal_use(name, value, found):
             yield name
 
 
@@ -101,6 +104,14 @@ def _counts(value: Any) -> bool:
         or callable(value)
         or issubclass(kind, (staticmethod, classmethod, property))
     )
+
+
+def _is_normal_use(name: str, value: Any, found: Any) -> bool:
+    """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
+    what it makes when it is first asked for it."""
+    if value is None:
+        return found is not _ABSENT and not _counts(found)
+    return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))
 
 
 def _are_same_flag(one: Any, other: Any) -> bool:

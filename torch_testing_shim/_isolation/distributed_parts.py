@@ -73,7 +73,7 @@ def distributed_parts() -> Iterator[Part]:
     yield attributes("device meshes", resources, vars(resources))
     yield Part("registered backends", lambda: _content(vars(dist.Backend)), _restore_backends)
     yield Part("the debug level", _DIST.get_debug_level, _DIST.set_debug_level)
-    yield Part("caches of DTensor", _dtensor_caches, lambda _: _clear_dtensor_caches(), is_checked=False)
+    yield Part("caches of DTensor", _has_dtensor_cached, lambda _: _clear_dtensor_caches())
     caching = _CachingFunctions()
     yield Part("caches", caching.filled, lambda kept: _clear_all_but(kept, caching.filled()), is_checked=False)
     yield Part("collectives that nobody has waited for", _pending_works, lambda _: None)
@@ -103,16 +103,22 @@ def _restore_backends(kept: dict[str, Any]) -> None:
 # Caches.
 
 
-def _dtensor_caches() -> bool:
-    """Return whether DTensor has cached how an operator is sharded."""
+def _has_dtensor_cached() -> bool:
+    """Return whether DTensor has cached how an operator is sharded, in Python or in C++."""
     tensors = sys.modules.get(f"{_BELOW}.tensor._api")
     if tensors is None:
         return False
-    return bool(tensors.DTensor._op_dispatcher.sharding_propagator.propagate_op_sharding.cache.cache_info().currsize)
+    counts: tuple[int, ...] = getattr(torch._C, "_get_DTensor_sharding_propagator_cache_stats", tuple)()
+    return bool(any(counts) or _propagation(tensors).cache.cache_info().currsize)
 
 
 def _clear_dtensor_caches() -> None:
-    sys.modules[f"{_BELOW}.tensor.debug"]._clear_sharding_prop_cache()
+    _propagation(sys.modules[f"{_BELOW}.tensor._api"]).cache.cache_clear()
+    getattr(torch._C, "_clear_DTensor_sharding_propagator_cache", tuple)()
+
+
+def _propagation(tensors: Any) -> Any:
+    return tensors.DTensor._op_dispatcher.sharding_propagator.propagate_op_sharding
 
 
 class _CachingFunctions:

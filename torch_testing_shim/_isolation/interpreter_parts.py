@@ -33,10 +33,10 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 def interpreter_parts() -> list[Part]:
     """Return the parts, in the order in which they are put back."""
     return [
+        Part("faulthandler", faulthandler.is_enabled, _restore_faulthandler),
         Part("handlers of signals", _handlers, _restore_handlers),
         Part("blocked signals", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), _restore_blocked),
-        Part("timers", lambda: [signal.getitimer(timer)[1] for timer in _TIMERS], _stop_timers),
-        Part("faulthandler", faulthandler.is_enabled, _restore_faulthandler),
+        Part("timers", lambda: any(signal.getitimer(timer)[0] for timer in _TIMERS), lambda _: _stop_timers()),
         _list("sys.path", sys.path),
         _list("sys.meta_path", sys.meta_path),
         _list("sys.path_hooks", sys.path_hooks),
@@ -101,7 +101,8 @@ def _restore_blocked(kept: set[signal.Signals]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, kept)
 
 
-def _stop_timers(_: object) -> None:
+def _stop_timers() -> None:
+    """Stop timers that send signals. No rank starts with one."""
     for timer in _TIMERS:
         signal.setitimer(timer, 0)
 

@@ -46,7 +46,7 @@ def torch_parts() -> list[Part]:
     return [
         Part("torch.set_num_threads", torch.get_num_threads, torch.set_num_threads),
         Part("torch.set_num_interop_threads", torch.get_num_interop_threads, torch.set_num_interop_threads),
-        Part("torch's generator", _generator_state, torch.set_rng_state, is_checked=False),
+        Part("torch's generator", _generator_state, _restore_generator, is_checked=False),
         *_autograd_parts(),
         *_autocast_parts(),
         *_precision_parts(),
@@ -59,7 +59,11 @@ def torch_parts() -> list[Part]:
 
 
 def _generator_state() -> bytes:
-    return bytes(torch.get_rng_state().numpy())
+    return bytes(torch.default_generator.get_state().numpy())
+
+
+def _restore_generator(kept: bytes) -> None:
+    torch.default_generator.set_state(torch.frombuffer(bytearray(kept), dtype=torch.uint8))
 
 
 # Autograd.
@@ -116,8 +120,8 @@ def leave_modes() -> None:
     for index in reversed(range(_C._len_torch_function_stack())):
         if _C._get_function_stack_at(index) is not default:
             _C._pop_torch_function_stack()
-    while _C._len_torch_dispatch_stack():
-        _C._pop_torch_dispatch_stack()
+    while depth := _C._len_torch_dispatch_stack():
+        _C._pop_torch_dispatch_stack(getattr(_C._get_dispatch_stack_at(depth - 1), "_mode_key", None))
     _C._set_torch_function_state(_C._TorchFunctionState.ENABLED)
 
 
@@ -208,9 +212,8 @@ def _global_parts() -> Iterator[Part]:
         "global hooks of optimizers", optimizers, ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
     )
     yield attributes("torch.set_printoptions", torch._tensor_str.PRINT_OPTS, vars(torch._tensor_str.PRINT_OPTS))
-    yield attributes(
-        "torch.__future__", torch.__future__, [name for name in vars(torch.__future__) if name[:1] == "_" != name[:2]]
-    )
+    flags = [name for name in vars(torch.__future__) if name[0] == "_" != name[1]]
+    yield attributes("torch.__future__", torch.__future__, flags)
     yield attributes("the cache of parametrizations", torch.nn.utils.parametrize, ("_cache", "_cache_enabled"))
     yield attributes("how tensors are shared", torch.multiprocessing, ["_sharing_strategy"])
     yield attributes(

@@ -38,6 +38,7 @@ _VALUES_AT_IMPORT = {
     ("_symmetric_memory", "_is_test_mode"): False,
     ("_symmetric_memory", "_mocked_group_names"): None,
     ("checkpoint._async_process_executor", "_CHECKPOINT_PROCESS"): None,
+    ("distributed_c10d", "_backend"): None,
     ("distributed_c10d", "_default_pg_init_method"): None,
     ("fsdp._fsdp_extensions", "_extensions"): None,
     ("fsdp._fully_shard._fully_shard", "_enable_fsdp_module_new_init"): True,

@@ -1,8 +1,8 @@
 """Finds attributes of modules and classes of libraries that have been replaced: functions, classes, modules and flags.
 
 Each module's and class's dictionary is copied once, and compared with its copy by Python's `==` of dictionaries, which
-looks at identities first: 80,000 attributes take two milliseconds. Attributes that are new in a module do not count: a
-library imports and caches as it is used.
+looks at identities first: 80,000 attributes take two milliseconds. Attributes that are new in a module count where they
+are functions or classes of a test: a library imports and caches as it is used.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ class LibraryAttributes:
             if not _are_equal(now, known):
                 for attribute in _changed(now, known):
                     yield f"{name}.{attribute} was {'replaced' if attribute in now else 'removed'}"
+                for attribute in now.keys() - known.keys():
+                    if name == "builtins" or _is_of_tests(now[attribute]):
+                        yield f"{name}.{attribute} was added"
                 known.update(now)
         for found, (now, known) in self._classes.items():
             if not _are_equal(now, known):
@@ -104,6 +107,14 @@ def _counts(value: Any) -> bool:
         or callable(value)
         or issubclass(kind, (staticmethod, classmethod, property))
     )
+
+
+def _is_of_tests(value: Any) -> bool:
+    """Return whether a function or class is one of a test file or of a helper of its."""
+    if not issubclass(type(value), (types.FunctionType, type)):
+        return False
+    module = sys.modules.get(value.__module__)
+    return module is not None and not is_of_library(module)
 
 
 def _is_normal_use(name: str, value: Any, found: Any) -> bool:

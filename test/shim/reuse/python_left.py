@@ -176,7 +176,12 @@ class PythonLeft(LeftStateTestCase):
         ),
         LeftState("faulthandler off", lambda _: faulthandler.disable(), lambda _: faulthandler.is_enabled()),
         LeftState("built-in", lambda _: setattr(builtins, "hex", fake), lambda _: shown(hex), replaced="hex"),
-        LeftState("new built-in", lambda _: setattr(builtins, "left", 1), lambda _: hasattr(builtins, "left")),
+        LeftState(
+            "new built-in",
+            lambda _: setattr(builtins, "left", 1),
+            lambda _: hasattr(builtins, "left"),
+            replaced="builtins.left",
+        ),
         LeftState(
             "function of the standard library",
             lambda _: setattr(time, "asctime", fake),
@@ -199,6 +204,7 @@ class PythonLeft(LeftStateTestCase):
             "patch of the environment",
             lambda _: mock.patch.dict(os.environ, LEFT_BY_A_PATCH="1").start(),
             lambda _: os.environ.get("LEFT_BY_A_PATCH"),
+            replaced="a dictionary",
         ),
         LeftState(
             "patch of a helper",

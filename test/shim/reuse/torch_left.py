@@ -220,6 +220,12 @@ class TorchLeft(LeftStateTestCase):
             replaced="torch.ones",
         ),
         LeftState(
+            "new function of torch",
+            lambda _: setattr(torch, "left", fake),
+            lambda _: hasattr(torch, "left"),
+            replaced="torch.left",
+        ),
+        LeftState(
             "function of torch.distributed",
             lambda _: setattr(dist, "all_reduce", fake),
             lambda _: shown(dist.all_reduce),

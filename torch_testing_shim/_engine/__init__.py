@@ -38,6 +38,8 @@ In a rank:
     channel               the pipe from a rank to the controller; ranks that are done leave together
     collective_log        logs each collective as the rank enters it
     loopback              ranks listen on the loopback interface alone
+    parked_backend        a gloo backend that outlives its process groups, and how ranks agree on it
+    parked_group          the default group's connections stay from test to test, in ranks that are reused
 
 Watching them:
 

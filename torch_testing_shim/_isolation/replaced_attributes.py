@@ -1,5 +1,6 @@
 """Finds attributes of libraries' modules and of torch's classes that have been replaced: functions, classes, modules,
-flags. Attributes that are new in a module do not count: a library imports and caches as it is used.
+flags. Attributes that are new in a module count where they are functions or classes
+of a test: a library imports and caches as it is used.
 
 Each module's and class's dictionary is copied once, and compared with its copy by Python's `==` of dictionaries, which
 looks at identities first. Still every value has to be fetched from memory: 80,000 take 5 ms. So those that tests are
@@ -38,13 +39,15 @@ _OFTEN = re.compile(
 #: The others are compared in so many turns.
 _TURNS = 16
 #: Packages whose classes are looked into.
-_WITH_CLASSES = frozenset({"torch", "torch_testing_shim"})
+_WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_names})
 #: Packages that torch computes shapes with: a third of all attributes, and no test patches them.
 _LEFT_OUT = frozenset({"sympy", "mpmath"})
 #: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
+#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
+_COUNTERS = re.compile(r"next_?id\Z|counter\Z|_epoch\Z", re.IGNORECASE)
 #: Attributes that Python or torch sets as they are used.
 _SET_IN_USE = frozenset({"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl"})
 #: Those of one module or class.
@@ -52,7 +55,6 @@ _SET_IN_USE_THERE = frozenset({
     "torch._opaque_base._FakeScriptObject_cls",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
-    "torch.utils.hooks.RemovableHandle.next_id",
 })  # fmt: skip
 
 
@@ -69,7 +71,7 @@ class _Owner:
         """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones."""
         if _are_equal(self.now, self.known):
             return
-        for attribute in (*_replaced(self.now, self.known), *(self._added() if self.is_class else ())):
+        for attribute in (*_replaced(self.now, self.known), *self._added()):
             name = f"{self.name}.{attribute}"
             if attribute not in _SET_IN_USE and name not in _SET_IN_USE_THERE:
                 deed = "removed" if attribute not in self.now else "replaced" if attribute in self.known else "added"
@@ -78,9 +80,11 @@ class _Owner:
         self.known.update(self.now)
 
     def _added(self) -> Iterator[str]:
-        """Yield new methods; they may hide inherited ones."""
+        """Yield new attributes that count: methods, which may hide inherited ones, and what a test has put there."""
         for attribute in self.now.keys() - self.known.keys():
-            if _counts(self.now[attribute]) and not isinstance(self.now[attribute], _FLAGS):
+            value = self.now[attribute]
+            is_method = self.is_class and _counts(value) and not isinstance(value, _FLAGS)
+            if is_method or self.name == "builtins" or _is_of_tests(value):
                 yield attribute
 
 
@@ -148,7 +152,7 @@ def _are_equal(now: Mapping[str, Any], known: dict[str, Any]) -> bool:
 def _replaced(now: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     for name, value in known.items():
         found = now.get(name, _ABSENT)
-        if found is not value and _counts(value) and not _are_same_flag(found, value):
+        if found is not value and _counts(value) and not _is_normal_use(name, value, found):
             yield name
 
 
@@ -156,6 +160,22 @@ def _counts(value: Any) -> bool:
     kind = type(value)
     parts = (types.ModuleType, type, staticmethod, classmethod, property, *_FLAGS)
     return issubclass(kind, parts) or callable(value)
+
+
+def _is_of_tests(value: Any) -> bool:
+    """Return whether a function or class is one of a test file or of a helper of its."""
+    if not issubclass(type(value), (types.FunctionType, type)):
+        return False
+    module = sys.modules.get(value.__module__)
+    return module is not None and not is_of_library(module)
+
+
+def _is_normal_use(name: str, value: Any, found: Any) -> bool:
+    """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
+    what it makes when it is first asked for it."""
+    if value is None:
+        return found is not _ABSENT and not _counts(found)
+    return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))
 
 
 def _are_same_flag(one: Any, other: Any) -> bool:

@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
@@ -124,7 +125,8 @@ def _run_job(job: RankJob, descriptors: Sequence[int], process: _RankProcess) ->
     try:
         process.prepare(job)
         channel.common_end = CommonEnd(job.folder)
-        run_between_hooks(job, channel, _call_of(job, _find_class(job), descriptors[1:]))
+        call = _call_of(job, _find_class(job), descriptors[1:])
+        copy_context().run(run_between_hooks, job, channel, call)  # so that the next test finds no variable of it
         _tell_pass(job.rank, channel)
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)

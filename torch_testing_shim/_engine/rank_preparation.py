@@ -73,6 +73,7 @@ class TestSurroundings:
         self._stacks.close()
         warnings.showwarning = _own_showwarning()
         self._warnings.close()
+        _fill_standard_descriptors()
 
 
 def _redirect_output(job: RankJob) -> None:
@@ -82,11 +83,19 @@ def _redirect_output(job: RankJob) -> None:
     output = os.open(job.folder.output(job.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    os.close(null)
-    os.close(output)
+    for descriptor in {null, output} - {0, 1, 2}:  # a test may have closed one of these, which the system gives anew
+        os.close(descriptor)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         setattr(sys, name, open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False))  # noqa: SIM115
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]
+
+
+def _fill_standard_descriptors() -> None:
+    """Opens those of descriptors 0 to 2 that a test has closed: the next test's channel would get their numbers, and be
+    lost when these are redirected."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
 
 
 def _record_warnings(job: RankJob) -> IO[str]:

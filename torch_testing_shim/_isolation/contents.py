@@ -6,6 +6,7 @@ classes, modules of torch and functions; of a tensor it has the version, which e
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import sys
@@ -68,6 +69,8 @@ class Summaries:
             return frozenset(map(id, value))
         if issubclass(kind, bytearray | itertools.count):
             return repr(value)
+        if issubclass(kind, functools._lru_cache_wrapper):
+            return value.cache_info().currsize
         if issubclass(kind, random.Random):
             return hash(value.getstate())
         if self._has_own_state(kind):

@@ -5,11 +5,14 @@ Handlers of `atexit` are no part: a rank ends without them, and they cannot be l
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import importlib
+import itertools
 import locale
 import logging
+import os
 import random
 import signal
 import socket
@@ -37,6 +40,8 @@ def interpreter_parts() -> list[Part]:
         Part("handlers of signals", _handlers, _restore_handlers),
         Part("blocked signals", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), _restore_blocked),
         Part("timers", lambda: any(signal.getitimer(timer)[0] for timer in _TIMERS), lambda _: _stop_timers()),
+        Part("the priority", lambda: os.getpriority(os.PRIO_PROCESS, 0), _restore_priority),
+        Part("the environment of C", _environment_of_c, _restore_environment_of_c),
         _list("sys.path", sys.path),
         _list("sys.meta_path", sys.meta_path),
         _list("sys.path_hooks", sys.path_hooks),
@@ -109,6 +114,31 @@ def _stop_timers() -> None:
 
 def _restore_faulthandler(is_enabled: bool) -> None:
     faulthandler.enable(sys.__stderr__) if is_enabled else faulthandler.disable()  # type: ignore[arg-type]
+
+
+# The process.
+
+
+def _restore_priority(kept: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, kept)
+
+
+def _environment_of_c() -> frozenset[bytes]:
+    """Return the variables that C and child processes see: `os.putenv` changes them and not `os.environ`."""
+    try:
+        pointer: Any = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+    except ValueError:  # this system has them elsewhere
+        return frozenset()
+    return frozenset(itertools.takewhile(lambda entry: entry is not None, pointer))
+
+
+def _restore_environment_of_c(kept: frozenset[bytes]) -> None:
+    now = _environment_of_c()
+    for entry in now - kept:
+        os.unsetenv(entry.partition(b"=")[0])
+    for entry in kept - now:
+        name, _, value = entry.partition(b"=")
+        os.putenv(name, value)
 
 
 # Modules.

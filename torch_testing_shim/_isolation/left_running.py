@@ -11,7 +11,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from torch_testing_shim._engine.leftovers import all_stats, children_of_this_process, is_of_a_test, remove_segments
+from torch_testing_shim._engine.leftovers import (
+    all_stats,
+    children_of_this_process,
+    command_of,
+    is_of_a_test,
+    remove_segments,
+)
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
@@ -57,14 +63,15 @@ class LeftRunning:
 
     def _end_processes(self, children: set[int]) -> None:
         left = children | (set(_others_in_group()) - self.group)
-        of_test = {pid for pid in left if is_of_a_test(pid)}
+        of_library = {pid for pid in left if command_of(pid) and not is_of_a_test(pid)}
+        of_test = left - of_library  # one that is about to end has no command
         for pid in of_test:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         multiprocessing.active_children()  # its own books of those that have ended
         for pid in children:
             with suppress(ChildProcessError):
-                os.waitpid(pid, 0 if pid in of_test else os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG if pid in of_library else 0)
         remove_segments(of_test)
 
 

@@ -9,6 +9,7 @@ State that cannot be put back is compared by `fingerprint`.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class RankReset:
         yield _tried("process groups", destroy_groups)
         yield _tried("modes of torch", leave_modes)
         yield _tried("processes and threads", self.running.end)
+        yield _tried("a dump of stacks", faulthandler.cancel_dump_traceback_later)
         yield _tried("state of the process", lambda: take_on(changes_since(state_of_this_process(), self.process)))
         for part, kept in self.parts:
             yield put_back(part, kept)

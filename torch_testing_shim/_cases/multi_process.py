@@ -14,6 +14,7 @@ import unittest
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -298,9 +299,10 @@ class MultiProcessTestCase(RankTestCase):
     # In a rank.
 
     @classmethod
-    def _rank_keeper(cls) -> RankKeeper:
-        """Return the object that puts back, in a rank which is reused, what each test has changed."""
-        return RankKeeper(cls)
+    def _rank_keeper(cls, folder: str) -> RankKeeper:
+        """Return the object that puts back, in a rank which is reused, what each test has changed. `folder` is for all
+        ranks of a test, as long as they live."""
+        return RankKeeper(cls, Path(folder))
 
     @classmethod
     def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: Connection, **kwargs: Any) -> None:

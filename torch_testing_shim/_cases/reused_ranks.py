@@ -5,11 +5,13 @@ from __future__ import annotations
 import unittest
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from torch_testing_shim._cases.world import drop_connections
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome, ranks_text
+from torch_testing_shim._engine.parked_group import GroupParking
 from torch_testing_shim._isolation.fingerprint import differences, take_fingerprint
 from torch_testing_shim._isolation.rank_reset import RankReset
 from torch_testing_shim._program.notes import note
@@ -95,13 +97,17 @@ def noted_difference(test: unittest.TestCase, first: str, follows: str) -> Itera
 
 
 class RankKeeper:
-    """In a rank that is reused, made before its first test, of this class: keeps the state that tests find."""
+    """In a rank that is reused, made before its first test, of this class: keeps the state that tests find. The folder
+    is as in `GroupParking`."""
 
-    def __init__(self, test_class: type[unittest.TestCase]) -> None:
+    def __init__(self, test_class: type[unittest.TestCase], folder: Path) -> None:
+        self._groups = GroupParking(folder)
+        self._groups.install()
         self._reset = RankReset.of_this_process()
         self._fingerprint = take_fingerprint([test_class])
 
     def after_test(self) -> tuple[str, ...]:
         """Put back what a test has changed. Return a sentence for each thing that it has left nevertheless."""
         drop_connections()
+        self._groups.between_tests()
         return (*self._reset.restore(), *differences(self._fingerprint))

@@ -111,7 +111,9 @@ class RankJob:
     #: The controller's descriptors that the rank gets besides its channel, under other numbers. The first is the rank's
     #: end of the pipe that upstream's `_run` is given.
     descriptors: Sequence[int] = ()
-    takes_orders: bool = False  # the rank goes on to other jobs, which come through the last of its descriptors
+    #: Path of a folder that ranks share which go on to other jobs; empty where they end. Orders for these come through
+    #: the last of the descriptors.
+    lasting_folder: str = ""
     controller_pid: int = field(default_factory=os.getpid)  # the process that runs the test
 
     @property

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -74,6 +76,8 @@ class RankStarter:
         if self._ranks is not None:
             self._ranks.close()
         self._reuses = reuses
+        if reuses:
+            self._close_at_exit(os.getpid())
         method = read_settings().start_method
         if method != "spawn":
             try:
@@ -102,6 +106,10 @@ class RankStarter:
             self._ranks.close()
             self._ranks = None
         self._close_zygote()
+
+    @functools.cache  # noqa: B019 - of the one starter
+    def _close_at_exit(self, pid: int) -> None:
+        atexit.register(lambda: self.close() if os.getpid() == pid else None)
 
     def abandon(self) -> None:
         """Ends ranks and zygote at whatever point the process is, as a signal handler has to."""

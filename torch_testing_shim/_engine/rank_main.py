@@ -39,6 +39,7 @@ from torch_testing_shim._engine.rank_server import MOST_DESCRIPTORS, ORDER_BYTES
 from torch_testing_shim._engine.rank_steps import flush_output
 from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._shared.exit_status import exit_code_of
+from torch_testing_shim._shared.parent_death import adopt_orphans
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -54,7 +55,7 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
     exit_code = 1
     try:
         process = _RankProcess(parent_pid)
-        exit_code = (_run_jobs if job.takes_orders else _run_job)(job, descriptors, process)
+        exit_code = (_run_jobs if job.lasting_folder else _run_job)(job, descriptors, process)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -80,8 +81,9 @@ class _RankProcess:
         prepare_process(job, self._parent_pid)
         self._surroundings = TestSurroundings(job)
         share_devices(job.world_size)
-        if job.takes_orders:
-            self._keeper = _find_class(job)._rank_keeper()
+        if job.lasting_folder:
+            adopt_orphans()  # processes that a test leaves, so that they are ended after it
+            self._keeper = _find_class(job)._rank_keeper(job.lasting_folder)
 
     def tidy_up(self) -> tuple[str, ...]:
         """Puts back what the test has changed. Returns a sentence for each thing that it has left nevertheless."""

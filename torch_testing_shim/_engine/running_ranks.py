@@ -10,11 +10,13 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
-from torch_testing_shim._engine.job import LaunchError, RankJob
+from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder
 from torch_testing_shim._engine.process_state import changes_since, environment_of, state_of_this_process
 from torch_testing_shim._engine.rank_servers import ForkRefusedError, RankExit, RankServerClient
+from torch_testing_shim._shared.owned_folders import remove_folder
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -59,6 +61,7 @@ class RunningRanks:
         self._owns_server = owns_server
         self._live: set[int] = set()
         self._takes_orders = take_orders
+        self._lasting_folder: Path | None = None
         self._orders: list[socket.socket] = []
         self._state = server.state  # in which the ranks are when they take on that of this process
         self.are_kept = False
@@ -72,6 +75,8 @@ class RunningRanks:
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
+            if self._takes_orders and self._lasting_folder is None:
+                self._lasting_folder = make_scratch_folder().path
             state = state_of_this_process()
             changes = changes_since(self._state, state)
             self.jobs[0].folder.state.write_text(json.dumps(changes))
@@ -98,7 +103,8 @@ class RunningRanks:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._orders.append(ours)
             with theirs:
-                reused = replace(job, takes_orders=True, descriptors=(*job.descriptors, theirs.fileno()))
+                descriptors = (*job.descriptors, theirs.fileno())
+                reused = replace(job, lasting_folder=str(self._lasting_folder), descriptors=descriptors)
                 self.pids.append(self._server.start_rank(reused, channel))
         self._live.add(job.rank)
 
@@ -120,9 +126,9 @@ class RunningRanks:
             return None
         others = RunningRanks(jobs, self._server, owns_server=self._owns_server, take_orders=True)
         others.pids, others._live, others._orders = self.pids, self._live, self._orders
-        others._state = self._state
+        others._state, others._lasting_folder = self._state, self._lasting_folder
         others.follows = f"{self.jobs[0].class_name}.{self.jobs[0].method}"
-        self._live, self._orders, self._owns_server = set(), [], False
+        self._live, self._orders, self._owns_server, self._lasting_folder = set(), [], False, None
         return others
 
     def _suit(self, jobs: Sequence[RankJob]) -> bool:
@@ -207,6 +213,9 @@ class RunningRanks:
         self._close_readers()
         while self._orders:
             self._orders.pop().close()
+        if self._lasting_folder is not None:
+            remove_folder(self._lasting_folder)
+            self._lasting_folder = None
 
     def _close_readers(self) -> None:
         while self.readers:

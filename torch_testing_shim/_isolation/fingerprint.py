@@ -9,6 +9,7 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -94,7 +95,7 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
     """
     library = LibraryAttributes()
     modules = library.record_new()
-    return Fingerprint(
+    found = Fingerprint(
         library,
         TestAttributes(modules, classes),
         tuple(_active_patches()),
@@ -102,13 +103,18 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
         _open_files(),
         _allocated_memory(),
     )
+    gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
+    return found
 
 
 def differences(before: Fingerprint) -> tuple[str, ...]:
     """Return a sentence for each thing that differs from `before`, each once. Modules that have been imported since are
     recorded in it, so that later changes of these count too."""
     found = tuple(_differences(before))
+    known = before.library.count()
     before.library.record_new()
+    if before.library.count() > known:
+        gc.freeze()
     return found
 
 

@@ -124,6 +124,11 @@ class LibraryAttributes:
     def _record(self, owner: _Owner, module: str) -> None:
         (self._often if _OFTEN.fullmatch(module) else self._seldom).append(owner)
 
+    @property
+    def has_imported(self) -> bool:
+        """Whether modules of libraries have been imported since the last call of `record_new`."""
+        return any(is_of_library(sys.modules[name]) for name in sys.modules.keys() - self._seen)
+
     def count(self) -> int:
         """Return how many modules and classes are recorded."""
         return len(self._often) + len(self._seldom)
@@ -131,7 +136,7 @@ class LibraryAttributes:
     def replaced(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has been replaced, and is compared in this turn. Each is told
         once."""
-        has_imported = any(is_of_library(sys.modules[name]) for name in sys.modules.keys() - self._seen)
+        has_imported = self.has_imported
         for owner in chain(self._often, self._seldom[self._turn :: _TURNS]):
             yield from owner.replaced(has_imported)
         self._turn = (self._turn + 1) % _TURNS
@@ -157,9 +162,10 @@ def _are_equal(now: Mapping[str, Any], known: dict[str, Any]) -> bool:
 def _replaced(now: Mapping[str, Any], known: Mapping[str, Any], has_imported: bool) -> Iterator[str]:
     for name, value in known.items():
         found = now.get(name, _ABSENT)
-        if found is not value and _counts(value) and not _is_normal_use(name, value, found):
-            if not (has_imported and _is_replaced_by_library(value, found)):
-                yield name
+        if found is value or not _counts(value) or _is_normal_use(name, value, found):
+            continue
+        if not (has_imported and _is_replaced_by_library(value, found)):
+            yield name
 
 
 def _is_normal_use(name: str, value: Any, found: Any) -> bool:

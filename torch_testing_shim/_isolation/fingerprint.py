@@ -4,6 +4,7 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 * functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
 * everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
+* operators that torch.library has defined;
 * patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
 """
 
@@ -32,8 +33,8 @@ from torch_testing_shim._isolation.replaced_attributes import LibraryAttributes
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 
-#: The part of a path that is a test's scratch folder.
-_SCRATCH = re.compile(r".*/tts-[^/]+/")
+#: The paths of the harness's files; those of tests lie further below.
+_HARNESS = re.compile(r".*/tts-[^/]+/[^/]*\Z")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Fingerprint:
     patches: tuple[Any, ...]
     threads: frozenset[threading.Thread]
     files: Counter[str]
+    operators: set[str]
     memory: int
 
 
@@ -101,6 +103,7 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
         tuple(_active_patches()),
         frozenset(threading.enumerate()),
         _open_files(),
+        _operators(),
         _allocated_memory(),
     )
     gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
@@ -127,6 +130,10 @@ def _differences(before: Fingerprint) -> Iterator[str]:
     for thread in threading.enumerate():
         if thread not in before.threads and not is_torchs_thread(thread):
             yield f"thread {thread.name!r} is running"
+    if not before.library.has_imported:  # which define their own
+        for name in sorted(_operators() - before.operators):
+            yield f"operator {name} was defined"
+    before.operators.update(_operators())
     for path in _open_files() - before.files:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
@@ -138,10 +145,13 @@ def _active_patches() -> list[Any]:
 
 
 def _open_files() -> Counter[str]:
-    """Return the paths of open files and folders. Those of the harness lie in another scratch folder in each test, and
-    are the same here."""
-    paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
-    return Counter(_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    """Return the paths of open files and folders, without the harness's own, which lie in a test's scratch folder."""
+    paths = [path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/")]
+    return Counter(path for path in paths if not path.startswith(("/dev/", "/proc/")) and not _HARNESS.match(path))
+
+
+def _operators() -> set[str]:
+    return set(getattr(torch.library, "_defs", ()))
 
 
 def _allocated_memory() -> int:

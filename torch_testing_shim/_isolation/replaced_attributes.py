@@ -1,6 +1,6 @@
 """Finds attributes of libraries' modules and of torch's classes that have been replaced: functions, classes, modules,
-flags. Attributes that are new in a module count where they are functions or classes
-of a test: a library imports and caches as it is used.
+flags. Attributes that are new in a module count where they are functions or classes of a test: a library imports and
+caches as it is used.
 
 Each module's and class's dictionary is copied once, and compared with its copy by Python's `==` of dictionaries, which
 looks at identities first. Still every value has to be fetched from memory: 80,000 take 5 ms. So those that tests are
@@ -32,7 +32,7 @@ _OFTEN = re.compile(
     r"|serialization|storage|library)|\.(distributed|nn|optim|multiprocessing|testing)(\..+)?"
     r"|\.utils(\.(data|_pytree|checkpoint|hooks|_python_dispatch|_device|cpp_extension)(\..+)?)?)?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|collections|copy|functools|gc|importlib|io|json|logging|math|multiprocessing(\..+)?|numpy(\.random)?|os"
+    r"|builtins|collections|copy|functools|gc|importlib|io|json(\..+)?|logging|math|multiprocessing(\..+)?|numpy(\.random)?|os"
     r"|os\.path|pickle|posix|posixpath|random|shutil|signal|socket|subprocess|sys|tempfile|threading|time|unittest"
     r"|unittest\.(case|mock)|warnings|weakref"
 )
@@ -46,14 +46,14 @@ _LEFT_OUT = frozenset({"sympy", "mpmath"})
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
-#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
-_COUNTERS = re.compile(r"next_?id\Z|counter\Z|_epoch\Z", re.IGNORECASE)
+#: Names of numbers that count what has been made or done, and of flags that say what has been.
+_COUNTERS = re.compile(r"(next_?id|counter|count|epoch|hits|misses|bypasses)\Z", re.IGNORECASE)
+_DONE = re.compile(r"(checked|initialized|imported|registered|loaded|warned)\Z", re.IGNORECASE)
 #: Attributes that Python or torch sets as they are used.
 _SET_IN_USE = frozenset({"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl"})
 #: Those of one module or class.
 _SET_IN_USE_THERE = frozenset({
     "torch._opaque_base._FakeScriptObject_cls",
-    "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
 })  # fmt: skip
 
@@ -67,11 +67,15 @@ class _Owner:
     now: Mapping[str, Any]
     known: dict[str, Any]
 
-    def replaced(self) -> Iterator[str]:
-        """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones."""
+    def replaced(self, has_imported: bool) -> Iterator[str]:
+        """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones.
+
+        Args:
+            has_imported: modules of libraries have been imported meanwhile.
+        """
         if _are_equal(self.now, self.known):
             return
-        for attribute in (*_replaced(self.now, self.known), *self._added()):
+        for attribute in (*_replaced(self.now, self.known, has_imported), *self._added()):
             name = f"{self.name}.{attribute}"
             if attribute not in _SET_IN_USE and name not in _SET_IN_USE_THERE:
                 deed = "removed" if attribute not in self.now else "replaced" if attribute in self.known else "added"
@@ -80,7 +84,7 @@ class _Owner:
         self.known.update(self.now)
 
     def _added(self) -> Iterator[str]:
-        """Yield new attributes that count: methods, which may hide inherited ones, and what a test has put there."""
+        """Yield new methods of a class, which may hide inherited ones, and what tests have added to a module."""
         for attribute in self.now.keys() - self.known.keys():
             value = self.now[attribute]
             is_method = self.is_class and _counts(value) and not isinstance(value, _FLAGS)
@@ -120,6 +124,11 @@ class LibraryAttributes:
     def _record(self, owner: _Owner, module: str) -> None:
         (self._often if _OFTEN.fullmatch(module) else self._seldom).append(owner)
 
+    @property
+    def has_imported(self) -> bool:
+        """Whether modules of libraries have been imported since the last call of `record_new`."""
+        return any(is_of_library(sys.modules[name]) for name in sys.modules.keys() - self._seen)
+
     def count(self) -> int:
         """Return how many modules and classes are recorded."""
         return len(self._often) + len(self._seldom)
@@ -127,8 +136,9 @@ class LibraryAttributes:
     def replaced(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has been replaced, and is compared in this turn. Each is told
         once."""
+        has_imported = self.has_imported
         for owner in chain(self._often, self._seldom[self._turn :: _TURNS]):
-            yield from owner.replaced()
+            yield from owner.replaced(has_imported)
         self._turn = (self._turn + 1) % _TURNS
 
 
@@ -149,17 +159,32 @@ def _are_equal(now: Mapping[str, Any], known: dict[str, Any]) -> bool:
         return False
 
 
-def _replaced(now: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+def _replaced(now: Mapping[str, Any], known: Mapping[str, Any], has_imported: bool) -> Iterator[str]:
     for name, value in known.items():
         found = now.get(name, _ABSENT)
-        if found is not value and _counts(value) and not _is_normal_use(name, value, found):
+        if found is value or not _counts(value) or _is_normal_use(name, value, found):
+            continue
+        if not (has_imported and _is_replaced_by_library(value, found)):
             yield name
 
 
-def _counts(value: Any) -> bool:
-    kind = type(value)
-    parts = (types.ModuleType, type, staticmethod, classmethod, property, *_FLAGS)
-    return issubclass(kind, parts) or callable(value)
+def _is_normal_use(name: str, value: Any, found: Any) -> bool:
+    """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, a
+    flag that says what has been done, or what it makes when it is first asked for it."""
+    if value is None:
+        return found is not _ABSENT and not _counts(found)
+    if type(value) is bool is type(found):
+        return bool(_DONE.search(name))
+    return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))
+
+
+def _is_replaced_by_library(value: Any, found: Any) -> bool:
+    """Return whether a function of a library stands in for another of the same name: `torch._dynamo` replaces some when
+    it is imported. A mock is none."""
+    name = getattr(value, "__name__", None)
+    module = sys.modules.get(getattr(found, "__module__", None) or "")
+    is_function = issubclass(type(found), types.FunctionType) and found.__name__ == name
+    return is_function and module is not None and is_of_library(module)
 
 
 def _is_of_tests(value: Any) -> bool:
@@ -170,12 +195,10 @@ def _is_of_tests(value: Any) -> bool:
     return module is not None and not is_of_library(module)
 
 
-def _is_normal_use(name: str, value: Any, found: Any) -> bool:
-    """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
-    what it makes when it is first asked for it."""
-    if value is None:
-        return found is not _ABSENT and not _counts(found)
-    return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))
+def _counts(value: Any) -> bool:
+    kind = type(value)
+    parts = (types.ModuleType, type, staticmethod, classmethod, property, *_FLAGS)
+    return issubclass(kind, parts) or callable(value)
 
 
 def _are_same_flag(one: Any, other: Any) -> bool:

@@ -37,14 +37,14 @@ ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 PREPARE_A_CHILD = {
     "_engine/new_interpreter.py",
     "_engine/process_state.py",
-    "_engine/rank_main.py",
+    "_engine/rank_preparation.py",
     "_program/options.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",
 }
 
 #: Modules that look whether a test has changed the environment, and take nothing from it.
-COMPARE_IT = {"_isolation/leaks.py"}
+COMPARE_IT = {"_engine/parked_group.py", "_isolation/leaks.py"}
 
 #: The private folders, lowest first: each may import those before it.
 LAYERS = ["_shared", "_assertions", "_engine", "_upstream", "_isolation", "_skips", "_program", "_cases"]

@@ -72,6 +72,11 @@ def keep_connections() -> None:
     _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
+def drop_connections() -> None:
+    """Let go of the process groups whose connections were kept, in a rank that goes on to another test."""
+    _KEPT.clear()
+
+
 def run_in_group(test: Callable[[], Any]) -> Any:
     """Call a test in its process group and return its result; where it fails, leave the group at once."""
     try:

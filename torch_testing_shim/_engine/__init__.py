@@ -32,12 +32,15 @@ Starting ranks:
 In a rank:
 
     rank_main             the main program of a rank, with the hooks of a device's package
+    rank_preparation      prepares a rank's process, once and for each test
     rank_steps            body, subtests and cleanups of a test, step by step
     rank_outcomes         outcomes of exceptions, skips and passes; what means a skip
     unrun_body            a body that never ran is not a pass
     channel               the pipe from a rank to the controller; ranks that are done leave together
     collective_log        logs each collective as the rank enters it
     loopback              ranks listen on the loopback interface alone
+    parked_backend        a gloo backend that outlives its process groups, and how ranks agree on it
+    parked_group          the default group's connections stay from test to test, in ranks that are reused
 
 Watching them:
 

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,11 @@ _NEVER = 2**63 - 1
 
 @dataclass(frozen=True)
 class Wish:
-    """All that makes one gloo backend differ from another, except for its timeout, which can be set anew."""
+    """All that makes one gloo backend differ from another. Torch 2.6 cannot change a timeout for good."""
 
     rank: int
     size: int
+    timeout: timedelta
     environment: tuple[str | None, ...]
 
 
@@ -109,7 +111,8 @@ class ParkedBackend:
         """Tells the others that this rank has left the group, and waits a moment for them. Returns whether the backend
         can be kept."""
         self.is_in_use = False
-        if self.is_doubted or _has_hooks(self.backend, self.wish):
+        is_changed = self.backend.options._timeout != self.wish.timeout
+        if self.is_doubted or is_changed or _has_hooks(self.backend, self.wish):
             return False
         self._agreement.leave(self.use, self.backend._get_sequence_number_for_group())
         has_come = _await(lambda: self._agreement.have_left(self.use) or self._agreement.is_refused(), _LEAVE_SECONDS)

@@ -43,16 +43,17 @@ _BETWEEN_TWO = ("send", "recv_", "recv_any_source_")
 
 
 class _GlooMaker:
-    """Stands for torch's class `ProcessGroupGloo` while torch makes its default group."""
+    """Stands for torch's class `ProcessGroupGloo` while torch makes its default group. The backend that is made first
+    is the group's; another one is a helper of the debug level DETAIL."""
 
-    def __init__(self, parking: GroupParking, gloo: Any) -> None:
-        self._parking, self._gloo = parking, gloo
+    def __init__(self, gloo: Any, make: Callable[..., Any]) -> None:
+        self._gloo, self._make, self._has_made = gloo, make, False
 
-    def __call__(self, store: Any, rank: int, size: int, *, timeout: timedelta, **rest: Any) -> Any:
-        if any(rest.values()):  # `enable_reconfigure` of torch 2.15
-            self._parking.drop()
-            return self._gloo(store, rank, size, timeout=timeout, **rest)
-        return self._parking.backend(functools.partial(self._gloo, **rest), store, rank, size, timeout)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._has_made or any(kwargs.keys() - {"timeout"} and [kwargs.get("enable_reconfigure")]):  # torch 2.15
+            return self._gloo(*args, **kwargs)
+        self._has_made = True
+        return self._make(*args, **kwargs)
 
     def __instancecheck__(self, instance: object) -> bool:
         return isinstance(instance, self._gloo)
@@ -78,6 +79,7 @@ class GroupParking:
         """`folder` is the same for all ranks that are reused together, and stays as long as they do."""
         self._folder = folder
         self._pid = os.getpid()
+        self._gloo: Any = getattr(distributed_c10d, _GLOO, None)
         self._parked: ParkedBackend | None = None
         self._replaced: list[tuple[Any, str, Any]] = []
         self._library: Any = None
@@ -132,18 +134,20 @@ class GroupParking:
             self._parked.refuse()
             self._parked = None
 
-    def backend(self, gloo: Callable[..., Any], store: Any, rank: int, size: int, timeout: timedelta) -> Any:
-        """Returns the parked backend where all ranks agree, else a new one, which will be parked."""
-        wish = Wish(rank, size, tuple(map(os.environ.get, _VARIABLES)))
+    def _backend(self, is_plain: bool, store: Any, rank: int, size: int, *, timeout: timedelta, **rest: Any) -> Any:
+        """Returns the parked backend where all ranks agree, else a new one. Ranks that doubt meet those that do not: a
+        new backend has a store of its own in either case."""
+        wish = Wish(rank, size, timeout, tuple(map(os.environ.get, _VARIABLES)))
         parked = self._parked
-        if parked is not None and not parked.is_in_use and parked.take(wish):
-            parked.backend._set_default_timeout(timeout)
+        if is_plain and parked is not None and not parked.is_in_use and parked.take(wish):
             return parked.backend
         self.drop()
         path = self._folder / _meeting(store, rank, self._folder)
         agreement = Agreement(path.with_suffix(".agreement"), wish)
-        backend = gloo(FileStore(str(path), size), rank, size, timeout=timeout)
+        backend = self._gloo(FileStore(str(path), size), rank, size, timeout=timeout, **rest)
         self._parked = ParkedBackend(backend, wish, agreement)
+        if not is_plain:
+            self.drop()
         return backend
 
     def _leave(self) -> None:
@@ -158,16 +162,16 @@ class GroupParking:
         if not is_default or os.getpid() != self._pid:
             yield
             return
-        gloo = getattr(distributed_c10d, _GLOO)
-        if not isinstance(gloo, type) or not _is_plain(arguments):  # the first: a test has replaced the class
+        if getattr(distributed_c10d, _GLOO) is not self._gloo:  # a test has replaced the class
             self.drop()
             yield
             return
-        setattr(distributed_c10d, _GLOO, _GlooMaker(self, gloo))
+        maker = _GlooMaker(self._gloo, functools.partial(self._backend, _is_plain(arguments)))
+        setattr(distributed_c10d, _GLOO, maker)
         try:
             yield
         finally:
-            setattr(distributed_c10d, _GLOO, gloo)
+            setattr(distributed_c10d, _GLOO, self._gloo)
 
     def _watch_pairs(self) -> None:
         """Doubts the group once two ranks send and receive by it: a message may lie there that nobody has received, and

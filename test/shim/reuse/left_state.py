@@ -30,7 +30,7 @@ RECORDS = "LEFT_STATE_RECORDS"
 NOTES = "notes.json"
 QUICK = "LEFT_STATE_QUICK"
 #: One in so many is not left out.
-_KEPT = 12
+_KEPT = 24
 
 
 @dataclass(frozen=True)

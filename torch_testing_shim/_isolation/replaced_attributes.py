@@ -32,8 +32,8 @@ _OFTEN = re.compile(
     r"|serialization|storage|library)|\.(distributed|nn|optim|multiprocessing|testing)(\..+)?"
     r"|\.utils(\.(data|_pytree|checkpoint|hooks|_python_dispatch|_device|cpp_extension)(\..+)?)?)?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|collections|copy|functools|gc|importlib|io|json(\..+)?|logging|math|multiprocessing(\..+)?|numpy(\.random)?|os"
-    r"|os\.path|pickle|posix|posixpath|random|shutil|signal|socket|subprocess|sys|tempfile|threading|time|unittest"
+    r"|builtins|collections|copy|functools|gc|importlib|io|json(\..+)?|logging|math|multiprocessing(\..+)?"
+    r"|numpy(\.random)?|os|os\.path|pickle|posix|posixpath|random|shutil|signal|socket|subprocess|sys|tempfile|threading|time|unittest"
     r"|unittest\.(case|mock)|warnings|weakref"
 )
 #: The others are compared in so many turns.

@@ -77,11 +77,13 @@ class ThisRank:
     Attributes:
         channel: the pipe to the controller; None where the process is not a rank.
         has_run_body: the test method has been called, and has returned None.
+        parks_groups: the process runs test after test, and the connections of its default group stay.
     """
 
     def __init__(self) -> None:
         self.channel: ChannelWriter | None = None
         self.has_run_body = False
+        self.parks_groups = False
 
 
 THIS_RANK = ThisRank()

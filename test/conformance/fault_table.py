@@ -3,12 +3,13 @@ verdict, seconds past the deadline of a hang, what was left.
 
     python test/conformance/fault_table.py
     python test/conformance/fault_table.py --only "hangs*" --json faults.json
+    python test/conformance/fault_table.py --reuse-ranks   each fault in ranks that have run a test before
     python test/conformance/fault_table.py --upstream      the same through PyTorch's own harness, beside it: 40 minutes
 
 After each fault a test runs in the same process that has to find everything in order. Exit status: 0 where everything
 is right on this harness, 1 where something is wrong, 2 for wrong usage. Times count from the moment at which the fault
-happens to the end of its test, clean-up included. TORCH_TESTING_SHIM_START_METHOD=spawn runs it on spawned ranks, in
-half an hour.
+happens to the end of its test, clean-up included; for a fault that runs again in fresh ranks, from its second time.
+TORCH_TESTING_SHIM_START_METHOD=spawn runs it on spawned ranks, in half an hour.
 """
 
 from __future__ import annotations
@@ -36,17 +37,19 @@ class Options:
 
     faults: tuple[Fault, ...]
     upstream: bool
+    reuse_ranks: bool
     json_path: Path | None
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
     runnable = [fault for fault in options.faults if not fault.expected.needs()]
-    seen = run_faults(runnable)
+    seen = run_faults(runnable, reuse_ranks=options.reuse_ranks)
     judgements = [judge(fault, seen.get(fault.test), deadline_of(fault)) for fault in options.faults]
     upstream = run_upstream(runnable) if options.upstream else None
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(f"torch {torch.__version__}, 3 ranks", highlight=False)
+    ranks = "3 reused ranks" if options.reuse_ranks else "3 ranks"
+    console.print(f"torch {torch.__version__}, {ranks}", highlight=False)
     print_report(console, judgements, upstream)
     if options.json_path is not None:
         options.json_path.write_text(json.dumps(as_data(judgements, upstream), indent=2) + "\n")
@@ -57,6 +60,7 @@ def parse_options(arguments: list[str] | None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="PATTERN", default="*", help='faults whose name fits, as in "deaths: sig*"')
     parser.add_argument("--upstream", action="store_true", help="ask PyTorch's own harness, too")
+    parser.add_argument("--reuse-ranks", action="store_true", help="run each in ranks that have run a test before")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything there")
     chosen = parser.parse_args(arguments)
     faults = tuple(fault for fault in catalogue() if fnmatch.fnmatchcase(fault.name, chosen.only))
@@ -64,7 +68,7 @@ def parse_options(arguments: list[str] | None) -> Options:
         parser.error(f"--only: no fault has a name like {chosen.only!r}")
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
         parser.error(f"--json: there is no folder {chosen.json.absolute().parent}")
-    return Options(faults, chosen.upstream, chosen.json)
+    return Options(faults, chosen.upstream, chosen.reuse_ranks, chosen.json)
 
 
 if __name__ == "__main__":

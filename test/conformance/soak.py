@@ -1,8 +1,10 @@
 """Many tests on four ranks in one process, one in ten of them with a fault: is every verdict right, is nothing left,
-and does the process hold as much at the end as near the beginning?
+and does the process hold as much at the end as near the beginning? Reused ranks have to as well, where none fails.
 
     python test/conformance/soak.py                  1,000 tests
     python test/conformance/soak.py --tests 60 --json soak.json
+    python test/conformance/soak.py --reuse-ranks                the same in reused ranks
+    python test/conformance/soak.py --reuse-ranks --no-faults    ranks that live from the first test to the last
 
 The tests and faults are in `cases/soak.py` and `bench/faults.py`; what counts as flat, and why, in `bench/flatness.py`.
 Exit status: 0 where all is well, 1 where anything is not, 2 for wrong usage.
@@ -27,6 +29,7 @@ from bench.measure import StartedCase, ends_within, started_case
 from bench.plan import CONTENDERS, Case
 from conform.flatness import Growth, growths, warm_up
 from conform.leftovers import leftovers
+from conform.soak_faults import WITHOUT_FAULTS, fault_of
 from conform.soak_verdicts import wrong_verdicts
 
 #: The case that is run.
@@ -62,44 +65,52 @@ class SoakResult:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tests", type=int, default=1000, help=f"how many tests, {_FEWEST_TESTS} at least")
+    parser.add_argument("--reuse-ranks", action="store_true", help="tests run in the ranks of the one before")
+    parser.add_argument("--no-faults", action="store_true", help="all tests pass; reused ranks are measured too")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
     chosen = parser.parse_args(arguments)
     if chosen.tests < _FEWEST_TESTS:
         parser.error(f"--tests is {chosen.tests}; it must be at least {_FEWEST_TESTS}")
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
         parser.error(f"--json: there is no folder {chosen.json.absolute().parent}")
-    result = soak(chosen.tests)
+    result = soak(chosen.tests, reuse_ranks=chosen.reuse_ranks, with_faults=not chosen.no_faults)
     print(format_result(result))
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(asdict(result), indent=2) + "\n")
     return 1 if result.problems else 0
 
 
-def soak(tests: int, source: Path = SOAK) -> SoakResult:
+def soak(tests: int, source: Path = SOAK, *, reuse_ranks: bool = False, with_faults: bool = True) -> SoakResult:
     """Runs the case and judges it.
 
     Args:
         tests: how many tests.
         source: the case's file.
+        reuse_ranks: ranks are reused.
+        with_faults: one test in ten has a fault.
     """
-    case = Case("soak", "soak", source, tests=tests, ranks=_RANKS, journaled=True)
-    (ours,) = (contender for contender in CONTENDERS if contender.name == "ours")
+    variables = {} if with_faults else {WITHOUT_FAULTS: "1"}
+    case = Case("soak", "soak", source, tests=tests, ranks=_RANKS, journaled=True, variables=variables)
+    (ours,) = (found for found in CONTENDERS if found.name == ("reused" if reuse_ranks else "ours"))
     with started_case(case, ours) as started:
         if not ends_within(started.process, tests * _SECONDS_A_TEST):
             return SoakResult(tests, tests * _SECONDS_A_TEST, {}, (), ("it did not end in time",))
         seconds = time.perf_counter() - started.started
-        return _judged(started, tests, seconds)
+        return _judged(started, tests, seconds, with_faults=with_faults)
 
 
-def _judged(started: StartedCase, tests: int, seconds: float) -> SoakResult:
+def _judged(started: StartedCase, tests: int, seconds: float, *, with_faults: bool) -> SoakResult:
     """What is to be said of a case that has ended, while its files are still there."""
     status = started.process.wait()
     journal = read_journal(started.journal)
-    problems = [] if status == 1 else [f"exit status {status} instead of 1: some tests have to fail"]
-    problems += wrong_verdicts(journal, tests, _RANKS, started.sentinels)
+    wanted = int(with_faults)
+    problems = [] if status == wanted else [f"exit status {status} instead of {wanted}"]
+    faults = fault_of if with_faults else lambda _: None
+    problems += wrong_verdicts(journal, tests, _RANKS, started.sentinels, faults)
     problems += leftovers(started)
     try:
-        found = growths(read_notes(started.folder / "notes"), tests)
+        notes = sorted(started.folder.glob("notes*"))  # of the controller, and of each reused rank
+        found = [growth for path in notes for growth in growths(read_notes(path), tests)]
     except (OSError, ValueError) as error:
         found = []
         problems.append(f"nothing was measured: {error}")

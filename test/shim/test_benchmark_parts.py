@@ -100,11 +100,13 @@ class ReportTest(TestCase):
     def test_targets(self) -> None:
         results = [
             timed("ported", 2, 4, floor=[2.0], ours=[2.5], upstream=[9.0]),
-            timed("tiny", 20, 4, floor=[2.0], ours=[2.6], upstream=[78.0], continuous=[10.4]),
+            timed("tiny", 20, 4, floor=[2.0], ours=[2.6], upstream=[78.0], continuous=[10.4], reused=[2.0]),
+            timed("growth", 6, 4, ours=[2.0], reused=[2.0]),
+            timed("growth", 16, 4, ours=[2.5], reused=[2.1]),
             timed("growth", 1, 64, floor=[3.0], ours=[3.1]),
         ]
         verdicts = [target.verdict for target in check_targets(results, quick=False)]
-        self.assertEqual(["met", "MISSED", "MISSED", "met", "met", "met"], verdicts)
+        self.assertEqual(["met", "MISSED", "MISSED", "met", "met", "met", "MISSED", "MISSED", "met", "met"], verdicts)
         self.assertEqual({"not measured"}, {target.verdict for target in check_targets(results, quick=True)})
 
     def test_64_ranks_that_fail_or_did_not_run_miss_the_target(self) -> None:
@@ -154,7 +156,7 @@ class PlanTest(TestCase):
         self.assertEqual((20, 4, everyone), (tiny.tests, tiny.ranks, tiny.contenders))
         growth = select_cases(("growth",), quick=False)
         self.assertEqual({2, 4, 16, 64}, {case.ranks for case in growth})
-        self.assertEqual({("floor", "ours")}, {case.contenders for case in growth})
+        self.assertEqual({("floor", "ours", "reused")}, {case.contenders for case in growth})
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
 PREPARE_A_CHILD = {
     "_engine/new_interpreter.py",
     "_engine/process_state.py",
-    "_engine/rank_main.py",
+    "_engine/rank_preparation.py",
     "_program/options.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",

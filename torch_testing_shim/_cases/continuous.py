@@ -24,6 +24,7 @@ from torch_testing_shim._cases.class_ranks import (
     running_ranks_of,
     start_ranks_of,
 )
+from torch_testing_shim._cases.reused_ranks import say_not_reused
 from torch_testing_shim._cases.world import group_timeout, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
@@ -130,6 +131,7 @@ class MultiProcContinuousTest(RankTestCase):
             ValueError: torch does not know the backend.
         """
         super().setUp()
+        say_not_reused(type(self), "tests of this kind share their ranks anyway, with what they leave")
         self.rank = self.MAIN_PROCESS_RANK
         device_type = str(class_value(type(self), "device_type"))
         world_size = type(self)._get_world_size(device_type)

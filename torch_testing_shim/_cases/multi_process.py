@@ -11,13 +11,15 @@ import itertools
 import time
 import types
 import unittest
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
+from torch_testing_shim._cases.reused_ranks import RankKeeper, may_reuse, note_left, noted_difference, word_for
 from torch_testing_shim._cases.world import default_world_size, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
@@ -29,6 +31,7 @@ from torch_testing_shim._engine.rank_steps import cleanup_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._isolation.leaks import take_snapshot
 from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
@@ -64,6 +67,8 @@ class MultiProcessTestCase(RankTestCase):
     MAIN_PROCESS_RANK = -1
     TEST_ERROR_EXIT_CODE = TEST_ERROR_EXIT_CODE
 
+    #: Whether its tests run in ranks that have run others of their module; None leaves it to `--reuse-ranks`.
+    reuse_ranks: bool | None = None
     rank: int = MAIN_PROCESS_RANK
     file_name: str
     processes: Sequence[RankProcess] = ()
@@ -74,6 +79,7 @@ class MultiProcessTestCase(RankTestCase):
     _outcomes: tuple[RankOutcome, ...] = ()
     _expectation = ExitExpectation()
     _rank_records: tuple[RankRecord, ...] = ()
+    _needs_fresh_ranks = False
 
     @property
     def world_size(self) -> int:
@@ -178,6 +184,7 @@ class MultiProcessTestCase(RankTestCase):
                 stops_at_subtest=self._stops_at_subtest,
                 pipes=[end.fileno() for _, end in pipes],
                 calls=calls,
+                reuses=not self._needs_fresh_ranks and may_reuse(self, name, self._obstacle_to_reuse(calls)),
             )
         finally:
             for _, end in pipes:
@@ -185,12 +192,45 @@ class MultiProcessTestCase(RankTestCase):
         self.processes = self._ranks.processes
         self.pid_to_pipe = {pid: ours for pid, (ours, _) in zip(pids, pipes, strict=True)}
 
+    def _obstacle_to_reuse(self, calls: Mapping[int, object]) -> str | None:
+        """Return why its ranks cannot be reused, or None."""
+        if calls:
+            return "it starts processes of its own kind"
+        for name in ("_check_return_codes", "_check_no_test_errors"):
+            if is_overridden(type(self), MultiProcessTestCase, name):
+                return f"its {name} judges by how processes end"
+        return None
+
     def _join_processes(self, fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does. A test that does not pass in ranks which
+        have run another one runs again in fresh ones.
 
         Raises:
             LaunchError: no rank was started.
         """
+        follows = self._ranks.follows if self._is_set_up else ""
+        try:
+            self._wait(fn)
+        except Exception as first:
+            if not follows:
+                raise
+            said = word_for(first)
+        else:
+            return
+        self._start_again()
+        with noted_difference(self, said, follows):
+            self._wait(fn)
+
+    def _start_again(self) -> None:
+        """End the test and set it up anew, for fresh ranks. How its clean-up ends does not count."""
+        for step in itertools.chain([self.tearDown], cleanup_steps(self)):
+            with suppress(Exception):
+                step()
+        self._needs_fresh_ranks = True
+        self.addCleanup(self._check_leaks, take_snapshot())
+        self._callSetUp()
+
+    def _wait(self, fn: Callable[..., Any]) -> None:
         self._require_set_up()
         began = time.monotonic()
         try:
@@ -231,6 +271,7 @@ class MultiProcessTestCase(RankTestCase):
             self._get_timedout_process_traceback if has_own_look else lambda: None,
         )
         self._rank_records = rank_records(self._outcomes, self._ranks.running.started)
+        note_left(self, self._outcomes)
         if any(outcome.status.is_hang for outcome in self._outcomes):
             self._judge()
 
@@ -254,6 +295,12 @@ class MultiProcessTestCase(RankTestCase):
         print(self._ranks.stacks(), flush=True)
 
     # In a rank.
+
+    @classmethod
+    def _rank_keeper(cls, folder: str) -> RankKeeper:
+        """Return the object that puts back, in a rank which is reused, what each test has changed. `folder` is for all
+        ranks of a test, as long as they live."""
+        return RankKeeper(cls, Path(folder))
 
     @classmethod
     def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: Connection, **kwargs: Any) -> None:

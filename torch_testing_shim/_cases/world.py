@@ -12,7 +12,6 @@ from typing import Any
 
 import torch.distributed as dist
 
-from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.rank_outcomes import skip_reason_at_end
 from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests, ends_forked_children
@@ -67,11 +66,9 @@ def keep_connections() -> None:
     """Keep the connections of this rank's process groups open until the process exits.
 
     A gloo group that nothing holds any more closes its connections one by one, 10 ms each (torch 2.13): with 64 ranks
-    that takes longer than the rest of a small test. The kernel closes those of a process that ends at once. Where the
-    process runs other tests the default group's stay anyway, and those of other groups must not pile up.
+    that takes longer than the rest of a small test. The kernel closes those of a process that ends at once.
     """
-    if not THIS_RANK.parks_groups:
-        _KEPT.extend(dist.distributed_c10d._world.pg_map)
+    _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
 def leave_group_at_end() -> None:
@@ -80,6 +77,11 @@ def leave_group_at_end() -> None:
         if dist.get_backend() == "gloo":  # another backend may have more to do at its end
             keep_connections()
         dist.destroy_process_group()
+
+
+def drop_connections() -> None:
+    """Let go of the process groups whose connections were kept, in a rank that goes on to another test."""
+    _KEPT.clear()
 
 
 def run_in_group(test: Callable[[], Any]) -> Any:

@@ -7,9 +7,11 @@ middle of a message cannot hold the controller past the deadline.
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 from contextlib import suppress
+from weakref import WeakSet
 
 from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._engine.outcome import RankOutcome
@@ -26,6 +28,8 @@ _SUBTEST = b"+"
 #: 0.12 s apart where 4 of them shared 2 cores with 20 busy processes, and 0.2 s where there were 16. A rank that waits
 #: in vain for one that is done learns of it later by this time, and the watchdog's times have to stay within 2 s.
 _PATIENCE_SECONDS = 0.5
+#: The common ends of this process that are in use.
+_COMMON_ENDS: WeakSet[CommonEnd] = WeakSet()
 
 
 class ChannelWriter:
@@ -64,6 +68,12 @@ class ChannelWriter:
         while line:
             line = line[os.write(self._descriptor, line) :]
 
+    def close(self) -> None:
+        """Closes the rank's end, and lets go of the common end."""
+        if self.common_end is not None:
+            self.common_end.close()
+        os.close(self._descriptor)
+
     def await_others(self) -> None:
         """Waits a moment for the ranks that are not done yet. Call it in a rank that has sent a pass or a skip and
         still has its connections."""
@@ -72,18 +82,16 @@ class ChannelWriter:
 
 
 class ThisRank:
-    """This process's state for its one test, where it is a rank.
+    """This process's state for its test, where it is a rank.
 
     Attributes:
         channel: the pipe to the controller; None where the process is not a rank.
         has_run_body: the test method has been called, and has returned None.
-        parks_groups: the process runs test after test, and the connections of its default group stay.
     """
 
     def __init__(self) -> None:
         self.channel: ChannelWriter | None = None
         self.has_run_body = False
-        self.parks_groups = False
 
 
 THIS_RANK = ThisRank()
@@ -155,24 +163,47 @@ class CommonEnd:
         self._reader = os.open(folder.common_end, os.O_RDONLY | os.O_NONBLOCK)
         self._writer = os.open(folder.common_end, os.O_WRONLY | os.O_NONBLOCK)
         self._is_held = True
-        os.register_at_fork(after_in_child=self._let_go)  # a process that outlives the test must not hold it
+        _COMMON_ENDS.add(self)
+        _let_go_in_children()
 
     def wait(self) -> None:
         """Waits for the others, once. In a process that the test has forked from its rank it returns at once."""
         if not self._is_held or os.getpid() != self._pid:
             return
-        self._let_go()
+        self.let_go()
         poll = select.poll()
         poll.register(self._reader, select.POLLIN)
         poll.poll(_PATIENCE_SECONDS * 1000)
-        with suppress(OSError):
-            os.close(self._reader)
+        self._close_reader()
 
-    def _let_go(self) -> None:
+    def close(self) -> None:
+        """Ends the rank's part, without waiting."""
+        self.let_go()
+        self._close_reader()
+
+    def _close_reader(self) -> None:
+        if self._reader >= 0:
+            with suppress(OSError):
+                os.close(self._reader)
+            self._reader = -1
+
+    def let_go(self) -> None:
+        """Closes this process's writing end."""
         if self._is_held:
             self._is_held = False
             with suppress(OSError):  # the test has closed what it did not open
                 os.close(self._writer)
+
+
+@functools.cache
+def _let_go_in_children() -> None:
+    """Makes processes that tests fork from this rank let go of its common end, since they may outlive the test."""
+    os.register_at_fork(after_in_child=_let_go_here)
+
+
+def _let_go_here() -> None:
+    for end in _COMMON_ENDS:
+        end.let_go()
 
 
 def call_off_common_end(folder: ScratchFolder) -> None:

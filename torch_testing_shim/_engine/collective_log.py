@@ -61,6 +61,11 @@ class _GroupLog:
         """Marks the whole file as incomplete, so that nothing is concluded from it."""
         self._bytes[: len(INCOMPLETE)] = INCOMPLETE
 
+    def close(self) -> None:
+        """Takes the file out of memory; what is written from now on is lost."""
+        bytes_, self._bytes = self._bytes, memoryview(bytearray(len(_EMPTY_PART)))
+        _unmap(bytes_)
+
     def write(self, fields: str) -> None:
         number = next(self._numbers)
         line = f"{number}\t{fields}".encode(errors="replace")[: LINE_BYTES - 1]
@@ -83,7 +88,13 @@ class _CollectiveLog:
         self._names = Counter[str]()
 
     def start(self, path: Path) -> None:
-        """Logs into this file from now on. Raises OSError where it cannot be made."""
+        """Logs into this file from now on, and no longer into that of another test. Raises OSError where it cannot be
+        made."""
+        self._path = None
+        self._groups.clear()
+        self._names.clear()
+        while self._parts:
+            self._parts.pop().close()
         self._parts.append(_GroupLog(path))
         self._path, self._pid = path, os.getpid()
 
@@ -178,6 +189,13 @@ def _system_mmap() -> Callable[..., int | None]:
     call.restype = ctypes.c_void_p
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
     return call
+
+
+def _unmap(part: memoryview) -> None:
+    """Undoes `_mapped`."""
+    call = ctypes.CDLL(None).munmap
+    call.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    call(ctypes.addressof(ctypes.c_char.from_buffer(part)), len(part))
 
 
 def _mapped(descriptor: int, start: int, size: int) -> memoryview:

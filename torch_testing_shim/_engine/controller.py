@@ -80,6 +80,7 @@ class TestRanks:
         stops_at_subtest: bool = False,
         pipes: Sequence[int] = (),
         calls: Mapping[int, object] = MappingProxyType({}),
+        reuses: bool = False,
     ) -> list[int]:
         """Starts the ranks and returns their process ids.
 
@@ -90,6 +91,7 @@ class TestRanks:
             pipes: by rank, the descriptor of the rank's end of the pipe that the class's `_run` is given; empty for no
                 pipes.
             calls: by rank, an object whose `run` the rank calls instead of `_run`.
+            reuses: the ranks may be those that the test before has kept, and are kept for the next one.
             method, world_size, rendezvous_file, run_arguments, stops_at_subtest: as in `RankJob`.
 
         Raises:
@@ -120,7 +122,8 @@ class TestRanks:
                     descriptors=descriptors[rank],
                 )
                 for rank in range(world_size)
-            ]
+            ],
+            reuses=reuses,
         )
         self._deadline = time.monotonic() + timeout
         return self._running.pids
@@ -137,11 +140,23 @@ class TestRanks:
     def join(
         self, expectation: ExitExpectation, at_deadline: Callable[[], object] = lambda: None
     ) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended. At the deadline, `at_deadline` is called and the ranks are ended by
-        force."""
-        with self.running as ranks:
+        """Waits until every rank has ended, or all can be kept. At the deadline, `at_deadline` is called and the ranks
+        are ended by force."""
+        ranks = self.running
+        try:
             stall_seconds = read_settings().stall_seconds
-            return supervise(ranks, self._deadline, expectation, stall_seconds, at_deadline=at_deadline)
+            found = supervise(ranks, self._deadline, expectation, stall_seconds, at_deadline=at_deadline)
+            if all(outcome.left == () for outcome in found):
+                ranks.keep()
+        finally:
+            if not ranks.are_kept:
+                ranks.close()
+        return found
+
+    @property
+    def follows(self) -> str:
+        """The test that the same ranks have run before this one, "Class.test_x"; empty where they are new."""
+        return self._running.follows if self._running is not None else ""
 
     @property
     def processes(self) -> list[RankProcess]:
@@ -180,7 +195,8 @@ class TestRanks:
         """Ends the ranks that still run, and removes the scratch folder. It drops the ranks, since pytest or reference
         cycles may keep the test case alive."""
         if self._running is not None:
-            self._running.close()
+            if not self._running.are_kept:
+                self._running.close()
             self._running = None
         remove_scratch_folder(self.scratch)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_testing_shim._engine.rank_main import STACKS_SIGNAL
+from torch_testing_shim._engine.rank_preparation import STACKS_SIGNAL
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.self_report import ask, read_reports
 from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text

@@ -111,11 +111,19 @@ class RankJob:
     #: The controller's descriptors that the rank gets besides its channel, under other numbers. The first is the rank's
     #: end of the pipe that upstream's `_run` is given.
     descriptors: Sequence[int] = ()
+    #: Path of a folder that ranks share which go on to other jobs; empty where they end. Orders for these come through
+    #: the last of the descriptors.
+    lasting_folder: str = ""
     controller_pid: int = field(default_factory=os.getpid)  # the process that runs the test
 
     @property
     def folder(self) -> ScratchFolder:
         return ScratchFolder(Path(self.scratch))
+
+    @property
+    def process_needs(self) -> tuple[object, ...]:
+        """The needs of the job that a process meets for good: jobs with the same needs can share one."""
+        return self.module, self.module_file, self.rank, self.world_size, self.threads, self.controller_pid
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import atexit
+import functools
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -43,6 +45,7 @@ class RankStarter:
         self._zygote: RankServerClient | None = None
         self._not_served: set[str] = set()  # modules of tests for which no fork server can fork ranks
         self._ranks: RunningRanks | None = None  # those of the last test
+        self._reuses = False  # they can be kept for another test
         self._test_modules: set[str] = set()
         self._prepared = False
         self._said: set[str] = set()
@@ -64,11 +67,17 @@ class RankStarter:
         with suppress(ForkRefusedError, DeviceError):  # launch will try again, and say why
             self._start_zygote(self._test_modules)
 
-    def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
+    def launch(self, jobs: Sequence[RankJob], *, reuses: bool = False) -> RunningRanks:
         """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
-        still run. Raises `LaunchError` where they cannot be started."""
+        still run. Where it `reuses` ranks, takes those of the test before if they were kept and suit, and starts ranks
+        that can be kept otherwise. Raises `LaunchError` where they cannot be started."""
+        if reuses and (ranks := self._kept_for(jobs)) is not None:
+            return ranks
         if self._ranks is not None:
             self._ranks.close()
+        self._reuses = reuses
+        if reuses:
+            self._close_at_exit(os.getpid())
         method = read_settings().start_method
         if method != "spawn":
             try:
@@ -78,16 +87,18 @@ class RankStarter:
             except ForkRefusedError as error:
                 if method == "fork":
                     raise LaunchError(f"ranks cannot be forked: {error}") from None
-                self._say(f"ranks are spawned, not forked, which is slower: {error}")
+                self.say(f"ranks are spawned, not forked, which is slower: {error}")
         return self._spawned(jobs)
 
     @property
     def kept(self) -> tuple[frozenset[int], frozenset[int]]:
         """Process ids and descriptors that stay from test to test: the zygote's, and those of persistent ranks."""
-        descriptors = self.kept_descriptors()
-        if self._zygote is None:
-            return frozenset(), descriptors
-        return frozenset({self._zygote.pid}), descriptors | {self._zygote.fileno()}
+        descriptors, servers = self.kept_descriptors(), [self._zygote]
+        if self._ranks is not None:
+            descriptors |= self._ranks.order_descriptors
+            servers.append(self._ranks.own_server)
+        found = [server for server in servers if server is not None]
+        return frozenset(server.pid for server in found), descriptors.union(server.fileno() for server in found)
 
     def close(self) -> None:
         """Ends the ranks that still run, and the zygote."""
@@ -95,6 +106,10 @@ class RankStarter:
             self._ranks.close()
             self._ranks = None
         self._close_zygote()
+
+    @functools.cache  # noqa: B019 - of the one starter
+    def _close_at_exit(self, pid: int) -> None:
+        atexit.register(lambda: self.close() if os.getpid() == pid else None)
 
     def abandon(self) -> None:
         """Ends ranks and zygote at whatever point the process is, as a signal handler has to."""
@@ -112,6 +127,17 @@ class RankStarter:
         ranks.start()
         return ranks
 
+    def _kept_for(self, jobs: Sequence[RankJob]) -> RunningRanks | None:
+        """Starts the jobs in the ranks of the test before; None where these were not kept, do not suit or have
+        ended."""
+        with suppress(LaunchError):
+            ranks = None if self._ranks is None else self._ranks.for_test(jobs)
+            return None if ranks is None else self._started(ranks)
+        return None
+
+    def _made(self, jobs: Sequence[RankJob], server: RankServerClient, *, owns_server: bool = False) -> RunningRanks:
+        return RunningRanks(jobs, server, owns_server=owns_server, take_orders=self._reuses)
+
     def _forked(self, jobs: Sequence[RankJob]) -> RunningRanks:
         """Forks ranks from the zygote, or from a fork server where there can be no zygote.
 
@@ -120,19 +146,19 @@ class RankStarter:
         """
         module = jobs[0].module
         try:
-            return self._started(RunningRanks(jobs, self._zygote_with(module)))
+            return self._started(self._made(jobs, self._zygote_with(module)))
         except ForkRefusedError as error:
             self._close_zygote()
             if module in self._not_served or device_hazard() is not None:
                 raise
             reason = error
         try:
-            ranks = self._started(RunningRanks(jobs, self._start_fork_server(jobs[0])))
+            ranks = self._started(self._made(jobs, self._start_fork_server(jobs[0])))
         except ForkRefusedError:
             self._close_zygote()
             self._not_served.add(module)
             raise reason from None
-        self._say(f"ranks are forked from a new interpreter, not from the test process: {reason}")
+        self.say(f"ranks are forked from a new interpreter, not from the test process: {reason}")
         return ranks
 
     def _spawned(self, jobs: Sequence[RankJob]) -> RunningRanks:
@@ -141,7 +167,7 @@ class RankStarter:
         except OSError as error:
             raise LaunchError(too_few(error, 0, len(jobs))) from None
         try:
-            return self._started(RunningRanks(jobs, supervisor, owns_server=True))
+            return self._started(self._made(jobs, supervisor, owns_server=True))
         except ForkRefusedError as error:
             raise LaunchError(f"ranks cannot be started: {error}") from None
 
@@ -174,7 +200,8 @@ class RankStarter:
         atexit.register(zygote.close)
         return zygote
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Says a line, once."""
         if line not in self._said:
             self._said.add(line)
             print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)

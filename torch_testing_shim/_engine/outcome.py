@@ -86,6 +86,7 @@ class RankOutcome:
         subtests: its failed subtests, in order, whatever became of the rank after them.
         passed_subtests: its passed subtests, as unittest names them, where the rank came to the end of its test.
         skipped_subtests: its skipped subtests, each with its reason, likewise.
+        left: where the rank waits for another test, sentences on what this one has left in it; None where it does not.
     """
 
     rank: int
@@ -109,6 +110,7 @@ class RankOutcome:
     subtests: tuple[RankOutcome, ...] = ()
     passed_subtests: tuple[str, ...] = ()
     skipped_subtests: tuple[tuple[str, str], ...] = ()
+    left: tuple[str, ...] | None = None
 
     @property
     def lost_peer(self) -> bool:
@@ -164,6 +166,7 @@ class RankOutcome:
                 "subtests": (),  # each has a line of its own on the channel
                 "passed_subtests": tuple(fields.get("passed_subtests", ())),
                 "skipped_subtests": tuple((name, reason) for name, reason in fields.get("skipped_subtests", ())),
+                "left": None if fields.get("left") is None else tuple(fields["left"]),
             }
             return cls(**(fields | converted))
         except (TypeError, KeyError) as error:

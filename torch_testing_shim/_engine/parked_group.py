@@ -27,7 +27,6 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import DebugLevel, FileStore, get_debug_level
 from torch.distributed import distributed_c10d
 
-from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.parked_backend import Agreement, ParkedBackend, Wish
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -112,7 +111,6 @@ class GroupParking:
             self._replaced.append((module, name, getattr(module, name)))
             setattr(module, name, function)
         self._watch_pairs()
-        THIS_RANK.parks_groups = True
 
     def between_tests(self) -> None:
         """Parks or destroys what the test has left in torch's books. All ranks call it after each test."""
@@ -128,7 +126,6 @@ class GroupParking:
             setattr(module, name, function)
         self._replaced.clear()
         self._library = None
-        THIS_RANK.parks_groups = False
         self.drop()
 
     def drop(self) -> None:

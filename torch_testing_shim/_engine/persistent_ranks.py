@@ -14,6 +14,7 @@ import os
 import time
 import unittest
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO
 
 from torch_testing_shim._engine.channel import ChannelWriter
@@ -89,7 +90,7 @@ class PersistentRanks(TestRanks):
         """Waits until every rank has told how the test ended; at the deadline they are ended by force. Ends ranks that
         cannot be kept, and removes the folders that ranks shared."""
         stall_seconds = read_settings().stall_seconds
-        found = supervise(self.running, self._deadline, stall_seconds=stall_seconds, are_persistent=True)
+        found = supervise(self.running, self._deadline, stall_seconds=stall_seconds)
         kind = verdict(found).kind
         times = [outcome.ended_at for outcome in found]
         is_kept = kind is VerdictKind.PASSED or (
@@ -176,4 +177,4 @@ class CompletionQueue:
             result = outcome_of_exception(self._rank, result)
         elif not isinstance(result, RankOutcome):
             result = pass_outcome(self._rank)
-        self._channel.send(result)
+        self._channel.send(result if result.status.is_bad else replace(result, left=()))

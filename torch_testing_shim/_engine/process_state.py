@@ -55,6 +55,12 @@ def as_ranks_start(state: State) -> State:
     return {**state, "ignored_signals": {**state["ignored_signals"], **taken}}
 
 
+def environment_of(state: State | None) -> Mapping[str, str]:
+    """Returns the environment of a state, without the variable in which pytest names the running test."""
+    environment = {} if state is None else state["environment"]
+    return {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
+
+
 def changes_since(base: State | None, state: State) -> State:
     """Returns the parts of `state` that differ from `base`; of a mapping the items, None for an item that is gone.
     Without a base it returns all parts, and the environment as a whole: the process that starts the rank may have

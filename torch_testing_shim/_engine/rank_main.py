@@ -3,34 +3,30 @@
 A rank prepares its process (own process group, the controller's state, own output file, TMPDIR, stacks on a signal),
 finds the test class by name, and calls its `_run`. It ends by `os._exit`, as a forked child of multiprocessing does, so
 that it does not run what the controller registered with `atexit`. May import torch, never a face.
+
+A rank that is reused carries out job after job, until one does not pass:
+
+    controller  --job + its channel-->  [ prepare, run, tidy up ]  --RankOutcome with what the test left-->  controller
 """
 
 from __future__ import annotations
 
-import faulthandler
-import json
 import os
-import signal
+import socket
 import sys
-import tempfile
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn, TextIO
-
-import torch
+from typing import Any, NoReturn
 
 from torch_testing_shim._engine.backend_records import BackendHookError, FoundBackend, backend_record
 from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter, CommonEnd
-from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.devices import device_in_use
-from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob, unpack_call
-from torch_testing_shim._engine.loopback import listen_on_loopback
-from torch_testing_shim._engine.new_interpreter import become_child, import_module
+from torch_testing_shim._engine.new_interpreter import import_module
 from torch_testing_shim._engine.outcome import RankStatus
-from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_outcomes import (
     TEST_ERROR_EXIT_CODE,
     outcome_of_exception,
@@ -38,20 +34,18 @@ from torch_testing_shim._engine.rank_outcomes import (
     pass_outcome,
     skip_reason_at_end,
 )
-from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
-from torch_testing_shim._engine.self_report import start_answering
+from torch_testing_shim._engine.rank_preparation import TestSurroundings, prepare_process
+from torch_testing_shim._engine.rank_server import MOST_DESCRIPTORS, ORDER_BYTES
+from torch_testing_shim._engine.rank_steps import flush_output
 from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._shared.exit_status import exit_code_of
-from torch_testing_shim._shared.parent_death import signal_on_parent_death
+from torch_testing_shim._shared.parent_death import adopt_orphans
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: A rank that gets this signal writes its Python stacks, also while it is stuck inside a C++ collective.
-STACKS_SIGNAL = signal.SIGUSR2
-
 
 def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoReturn:
-    """Carries out the job in this process and ends the process.
+    """Carries out the job in this process, and those that follow it, and ends the process.
 
     Args:
         job: the order.
@@ -60,7 +54,8 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
     """
     exit_code = 1
     try:
-        exit_code = _run_job(job, descriptors, parent_pid)
+        process = _RankProcess(parent_pid)
+        exit_code = (_run_jobs if job.lasting_folder else _run_job)(job, descriptors, process)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -70,77 +65,68 @@ def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoRet
             os._exit(exit_code)
 
 
-def _prepare_process(job: RankJob, parent_pid: int) -> None:
-    os.setpgid(0, 0)  # so that processes of the test are ended with it, by group
-    signal_on_parent_death(parent_pid, signal.SIGKILL)
-    signal.set_wakeup_fd(-1)
-    for number, handler in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGTERM, signal.SIG_DFL),
-        (signal.SIGCHLD, signal.SIG_DFL),
-    ):
-        signal.signal(number, handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    take_on(json.loads(job.folder.state.read_text()))
-    listen_on_loopback(os.environ)
-    _redirect_output(job)
-    _record_warnings(job)
-    faulthandler.enable(sys.stderr)
-    stacks = open(job.folder.stacks(job.rank), "w")  # noqa: SIM115 - faulthandler keeps the descriptor for good
-    become_child(job.controller_pid, job.rank)
-    faulthandler.register(STACKS_SIGNAL, stacks, all_threads=True)
-    start_answering(job.folder, job.rank)
-    start_logging(job.folder.collectives(job.rank))
-    os.environ["TMPDIR"] = tempfile.tempdir = str(job.folder.temporary)
-    DRIVER.may_start = True
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
+class _RankProcess:
+    """This process, as it prepares itself for tests and tidies up after them. `parent_pid` is as in `run_rank`."""
 
+    def __init__(self, parent_pid: int) -> None:
+        self._parent_pid = parent_pid
+        self._surroundings: TestSurroundings | None = None
+        self._keeper: Any = None
 
-def _redirect_output(job: RankJob) -> None:
-    """Redirects descriptors 1 and 2 to the rank's file, so that C++ prints there too, and makes `sys.stdout` and
-    `sys.stderr` anew: pytest replaces the controller's by files of its own."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(job.folder.output(job.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for source, target in ((null, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
-    os.close(null)
-    os.close(output)
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        setattr(sys, name, open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False))  # noqa: SIM115
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]
-
-
-def _record_warnings(job: RankJob) -> None:
-    """Writes warnings to a file of their own: FSDP's tests give some hundred, and all ranks give the same."""
-    stream = open(job.folder.warnings(job.rank), "a", buffering=1)  # noqa: SIM115 - open until the rank ends
-    show = warnings.showwarning
-
-    def record(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        if file is None:
-            stream.write(json.dumps(f"{category.__name__}: {message}") + "\n")
-        else:
-            show(message, category, filename, lineno, file, line)
-
-    warnings.showwarning = record
-
-
-def _run_job(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> int:
-    """Runs the test and returns the exit code of the process."""
-    channel = THIS_RANK.channel = ChannelWriter(descriptors[0])
-    try:
-        _prepare_process(job, parent_pid)
+    def prepare(self, job: RankJob) -> None:
+        """Prepares the process for a test."""
+        if self._surroundings is not None:
+            self._surroundings = TestSurroundings(job)
+            return
+        prepare_process(job, self._parent_pid)
+        self._surroundings = TestSurroundings(job)
         share_devices(job.world_size)
-        STOPS_AT_SUBTEST.set(job.stops_at_subtest)
+        if job.lasting_folder:
+            adopt_orphans()  # processes that a test leaves, so that they are ended after it
+            self._keeper = _find_class(job)._rank_keeper(job.lasting_folder)
+
+    def tidy_up(self) -> tuple[str, ...]:
+        """Puts back what the test has changed. Returns a sentence for each thing that it has left nevertheless."""
+        try:
+            left: tuple[str, ...] = self._keeper.after_test()
+        except Exception as error:  # of the harness, or of something that the test has patched
+            traceback.print_exc()
+            left = (f"its state could not be put back ({type(error).__name__}: {error})",)
+        assert self._surroundings is not None, "a test has been run"
+        self._surroundings.close()
+        return left
+
+
+def _run_jobs(job: RankJob, descriptors: Sequence[int], process: _RankProcess) -> int:
+    """Runs test after test, as long as they pass or skip and the controller sends others. Returns the exit code of the
+    process, which may be one that a test has forked."""
+    pid = os.getpid()
+    *descriptors, number = descriptors
+    with socket.socket(fileno=number) as orders:
+        while True:
+            exit_code = _run_job(job, descriptors, process)
+            channel = THIS_RANK.channel
+            assert channel is not None, "a test has been run"
+            sent = channel.sent
+            if sent is None or sent.status.is_bad or sent.exit_code != exit_code or os.getpid() != pid:
+                return exit_code
+            channel.send(replace(sent, left=process.tidy_up()))
+            channel.close()
+            message, descriptors, _, _ = socket.recv_fds(orders, ORDER_BYTES, MOST_DESCRIPTORS)
+            if not message:
+                return 0
+            job = RankJob.from_json(message.decode())
+
+
+def _run_job(job: RankJob, descriptors: Sequence[int], process: _RankProcess) -> int:
+    """Runs the test and returns the exit code that it asks for."""
+    channel = THIS_RANK.channel = ChannelWriter(descriptors[0])
+    THIS_RANK.has_run_body = False
+    try:
+        process.prepare(job)
         channel.common_end = CommonEnd(job.folder)
-        run_between_hooks(job, channel, _call_of(job, _find_class(job), descriptors[1:]))
+        call = _call_of(job, _find_class(job), descriptors[1:])
+        copy_context().run(run_between_hooks, job, channel, call)  # so that the next test finds no variable of it
         _tell_pass(job.rank, channel)
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)

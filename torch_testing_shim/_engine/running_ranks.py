@@ -6,13 +6,17 @@ import json
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from torch_testing_shim._engine.channel import ChannelReader, make_channel
-from torch_testing_shim._engine.job import LaunchError, RankJob
-from torch_testing_shim._engine.process_state import changes_since, state_of_this_process
+from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder
+from torch_testing_shim._engine.process_state import changes_since, environment_of, state_of_this_process
 from torch_testing_shim._engine.rank_servers import ForkRefusedError, RankExit, RankServerClient
+from torch_testing_shim._shared.owned_folders import remove_folder
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -22,21 +26,31 @@ _ORPHAN_SECONDS = 1.0
 
 class RunningRanks:
     """The started ranks of one test; a context manager that ends what still runs. `close` leaves no process and no
-    descriptor.
+    descriptor. Ranks that take orders may be kept for another test, whose `RunningRanks` then takes them over.
 
     Attributes:
         jobs, pids, readers: their jobs, process ids, and the controller's ends of their channels, by rank.
         started: when each was started, in seconds of the monotonic clock, by rank.
         ends: of the ranks whose end is known, by rank.
         is_closed: the ranks have been ended, and their channels closed.
+        are_kept: the ranks have told how the test ended, and wait for another.
+        follows: the name of the test that the ranks ran before, "Class.test_x"; empty where there is none.
 
     Args:
         jobs: one per rank, in order.
         server: starts them.
         owns_server: the server is for these ranks alone and ends with them.
+        take_orders: the ranks can be kept for other tests.
     """
 
-    def __init__(self, jobs: Sequence[RankJob], server: RankServerClient, *, owns_server: bool = False) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[RankJob],
+        server: RankServerClient,
+        *,
+        owns_server: bool = False,
+        take_orders: bool = False,
+    ) -> None:
         self.jobs = tuple(jobs)
         self.pids: list[int] = []
         self.started: list[float] = []
@@ -46,6 +60,12 @@ class RunningRanks:
         self._server = server
         self._owns_server = owns_server
         self._live: set[int] = set()
+        self._takes_orders = take_orders
+        self._lasting_folder: Path | None = None
+        self._orders: list[socket.socket] = []
+        self._state = server.state  # in which the ranks are when they take on that of this process
+        self.are_kept = False
+        self.follows = ""
 
     def start(self) -> None:
         """Starts every rank, in the state that this process is in.
@@ -55,23 +75,66 @@ class RunningRanks:
             LaunchError: the system has no more processes or descriptors to give.
         """
         try:
-            changes = changes_since(self._server.state, state_of_this_process())
+            if self._takes_orders and self._lasting_folder is None:
+                self._lasting_folder = make_scratch_folder().path
+            state = state_of_this_process()
+            changes = changes_since(self._state, state)
             self.jobs[0].folder.state.write_text(json.dumps(changes))
             for job in self.jobs:
                 self.started.append(time.monotonic())
                 reader, rank_end = make_channel()
                 self.readers.append(reader)
                 try:
-                    self.pids.append(self._server.start_rank(job, rank_end))
+                    self._order(job, rank_end) if job.rank in self._live else self._start_rank(job, rank_end)
                 finally:
                     os.close(rank_end)
-                self._live.add(job.rank)
+            self._state = self._state if self.follows else state
         except OSError as error:
             self.close()
             raise LaunchError(too_few(error, len(self.pids), len(self.jobs))) from None
         except BaseException:
             self.close()
             raise
+
+    def _start_rank(self, job: RankJob, channel: int) -> None:
+        if not self._takes_orders:
+            self.pids.append(self._server.start_rank(job, channel))
+        else:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._orders.append(ours)
+            with theirs:
+                descriptors = (*job.descriptors, theirs.fileno())
+                reused = replace(job, lasting_folder=str(self._lasting_folder), descriptors=descriptors)
+                self.pids.append(self._server.start_rank(reused, channel))
+        self._live.add(job.rank)
+
+    def _order(self, job: RankJob, channel: int) -> None:
+        """Has a rank that was kept run another test."""
+        text = replace(job, descriptors=()).to_json().encode("ascii")
+        socket.send_fds(self._orders[job.rank], [text], [channel, *job.descriptors])
+
+    def keep(self) -> None:
+        """Keeps the ranks, all of which wait for another test, and closes their channels."""
+        self.are_kept = True
+        self._close_readers()
+
+    def for_test(self, jobs: Sequence[RankJob]) -> RunningRanks | None:
+        """Returns these ranks, which are kept, for another test, not started yet; None where one of them has ended, or
+        where the test needs others. They have then been handed over."""
+        self.note_exits()
+        if not self.are_kept or len(self._live) < len(self.jobs) or not self._suit(jobs):
+            return None
+        others = RunningRanks(jobs, self._server, owns_server=self._owns_server, take_orders=True)
+        others.pids, others._live, others._orders = self.pids, self._live, self._orders
+        others._state, others._lasting_folder = self._state, self._lasting_folder
+        others.follows = f"{self.jobs[0].class_name}.{self.jobs[0].method}"
+        self._live, self._orders, self._owns_server, self._lasting_folder = set(), [], False, None
+        return others
+
+    def _suit(self, jobs: Sequence[RankJob]) -> bool:
+        """Whether the jobs can be carried out by the processes of these ranks. Libraries read the environment once."""
+        is_same = [job.process_needs for job in self.jobs] == [job.process_needs for job in jobs]
+        return is_same and environment_of(self._state) == environment_of(state_of_this_process())
 
     @property
     def living(self) -> frozenset[int]:
@@ -82,6 +145,16 @@ class RunningRanks:
     def processes_left(self) -> int:
         """How many processes the ended ranks have left; these have been ended, too."""
         return sum(end.left for end in self.ends.values())
+
+    @property
+    def own_server(self) -> RankServerClient | None:
+        """The server that is for these ranks alone, as long as they are kept."""
+        return self._server if self._owns_server and self.are_kept else None
+
+    @property
+    def order_descriptors(self) -> frozenset[int]:
+        """The descriptors that this process has open to order tests."""
+        return frozenset(orders.fileno() for orders in self._orders)
 
     def exit_fileno(self) -> int:
         """The descriptor that becomes readable when a rank ends."""
@@ -137,6 +210,14 @@ class RunningRanks:
                 self.note_exits()
             except LaunchError:
                 self._await_orphans()
+        self._close_readers()
+        while self._orders:
+            self._orders.pop().close()
+        if self._lasting_folder is not None:
+            remove_folder(self._lasting_folder)
+            self._lasting_folder = None
+
+    def _close_readers(self) -> None:
         while self.readers:
             self.readers.pop().close()
 
@@ -195,11 +276,15 @@ class RankProcess:
 
     def terminate(self) -> None:
         """Sends it SIGTERM, if it has not ended."""
-        self._ranks.signal(self.rank, signal.SIGTERM, alone=True)
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Sends it SIGKILL, if it has not ended."""
-        self._ranks.signal(self.rank, signal.SIGKILL, alone=True)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if not self._ranks.are_kept:  # for other tests: upstream's `tearDown` ends what a test has left
+            self._ranks.signal(self.rank, number, alone=True)
 
     def close(self) -> None:
         """There is nothing to let go of: the test does it."""

@@ -15,7 +15,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,6 +29,8 @@ from torch_testing_shim._engine.waits import Wait, wait_of
 
 #: How often a report is looked for while it is awaited, in seconds.
 _POLL_SECONDS = 0.01
+#: How long the thread may take to end, in seconds: it may be writing a report.
+_STOP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,32 @@ def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) ->
     return found
 
 
-def start_answering(folder: ScratchFolder, rank: int) -> None:
-    """Starts the thread that answers `ask`."""
-    os.mkfifo(folder.question(rank), 0o600)
-    _thread.start_new_thread(_answer, (folder.question(rank), folder.report(rank)))
+def start_answering(folder: ScratchFolder, rank: int) -> Callable[[], None]:
+    """Starts the thread that answers `ask`. Returns a function that ends it."""
+    question, has_ended = folder.question(rank), _thread.allocate_lock()
+    os.mkfifo(question, 0o600)
+    has_ended.acquire()
+    wanted = [True]
+    _thread.start_new_thread(_answer, (question, folder.report(rank), wanted, has_ended))
+
+    def stop() -> None:
+        wanted.clear()
+        end = os.open(question, os.O_RDWR)  # both ways, so that nobody waits in opening it
+        has_ended.acquire(timeout=_STOP_SECONDS)
+        os.close(end)
+
+    return stop
 
 
-def _answer(question: Path, report: Path) -> None:
+def _answer(question: Path, report: Path, wanted: Collection[object], has_ended: _thread.LockType) -> None:
     partial = report.with_suffix(".partial")
     with suppress(OSError):  # the folder is gone: nobody will ask
-        while True:
+        while wanted:
             os.close(os.open(question, os.O_RDONLY))
-            partial.write_bytes(pickle.dumps(_report_of_this_process()))
-            partial.rename(report)
+            if wanted:
+                partial.write_bytes(pickle.dumps(_report_of_this_process()))
+                partial.rename(report)
+    has_ended.release()
 
 
 def _report_of_this_process() -> SelfReport:

@@ -47,10 +47,10 @@ def supervise(
     expectation: ExitExpectation = ExitExpectation(),  # noqa: B008 - frozen
     stall_seconds: float = 0.0,
     *,
-    are_persistent: bool = False,
     at_deadline: Callable[[], object] = lambda: None,
 ) -> tuple[RankOutcome, ...]:
-    """Waits until every rank has ended, by itself or by force, and returns their outcomes in the order of ranks.
+    """Waits until every rank has ended, by itself or by force, or waits for another test. Returns their outcomes in the
+    order of ranks.
 
     Args:
         ranks: the started ranks.
@@ -58,14 +58,12 @@ def supervise(
         expectation: where it allows death, neither a dead rank nor a deadlock ends the others: the test may have
             planned it.
         stall_seconds: how long ranks have to stand still before a certain deadlock ends them; 0 for never.
-        are_persistent: the ranks are persistent and go on to another test: a rank that has told how this test ended is
-            not waited for.
         at_deadline: called before ranks are ended because the test is out of time.
 
     Raises:
         KeyboardInterrupt: the run was interrupted; the message says where the ranks stood, which have been ended.
     """
-    watch = _Watch(ranks, are_persistent)
+    watch = _Watch(ranks)
     try:
         status = _wait(watch, ranks, deadline, expectation, stall_seconds)
         if watch.living and status is RankStatus.HUNG:
@@ -94,7 +92,7 @@ def _wait(
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
             call_off_common_end(ranks.jobs[0].folder)
             watch.wait_all(give_up)
-        elif watch.are_persistent and watch.has_skip and watch.living:
+        elif watch.has_skip and watch.living:
             watch.wait_all(min(give_up, time.monotonic() + _GRACE_SECONDS))
             watch.end_those_who_skipped()  # as fresh ranks end after a skip, so that the others learn of it
     if is_deadlocked:
@@ -105,12 +103,11 @@ def _wait(
 class _Watch:
     """The state of the ranks, as far as it is known."""
 
-    def __init__(self, ranks: RunningRanks, are_persistent: bool) -> None:
+    def __init__(self, ranks: RunningRanks) -> None:
         self._ranks = ranks
-        self.are_persistent = are_persistent
         self._messages: dict[int, RankOutcome] = {}
         self._final: dict[int, RankOutcome] = {}
-        self._finished: set[int] = set()  # persistent ranks that have told how the test ended
+        self._finished: set[int] = set()  # ranks that wait for another test
         self.living = {job.rank for job in ranks.jobs}
 
     @property
@@ -120,7 +117,7 @@ class _Watch:
 
     @property
     def has_skip(self) -> bool:
-        """Whether a persistent rank has skipped and still runs."""
+        """Whether a rank that has skipped waits for another test."""
         return any(self._final[rank].status is RankStatus.SKIPPED for rank in self._finished)
 
     def end_those_who_skipped(self) -> None:
@@ -145,7 +142,7 @@ class _Watch:
             message, end, pid = self._messages.get(rank), self._ranks.ends.get(rank), self._ranks.pids[rank]
             if end is not None:
                 self._final[rank] = _final_outcome(message, end)
-            elif self.are_persistent and message is not None:
+            elif message is not None and message.left is not None:
                 self._final[rank] = replace(message, pid=pid, finished=True)
                 self._finished.add(rank)
         self.living.difference_update(self._final)

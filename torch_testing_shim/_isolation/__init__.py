@@ -4,4 +4,17 @@ torch_state          settings of torch that are put back when a test ends, and t
 hypothesis_profiles  how many examples a property-based test tries
 leaks                what a test leaves in the test process
 library_descriptors  descriptors that gloo, libuv or an accelerator's driver keeps for good, which are no leaks
+
+Between two tests of a reused rank:
+
+rank_reset           puts back what can be put back
+kept_parts           a part of the state, as it is kept and put back
+interpreter_parts    the parts of Python's state
+torch_parts          the parts of torch's
+distributed_parts    the parts of torch.distributed's
+left_running         processes and threads that a test has left
+fingerprint          compares what is not put back
+replaced_attributes  attributes of libraries' modules and classes
+contents             values of the tests' own modules, and what they hold
+module_origins       which modules are libraries', and which are tests'
 """

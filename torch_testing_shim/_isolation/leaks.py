@@ -106,7 +106,7 @@ def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descrip
                 *_kept_for_good(signal_pipes(), before.descriptors, now.descriptors),
             },
         ),
-        *(f"thread {thread.name!r}" for thread in now.threads - before.threads if not _is_torchs(thread)),
+        *(f"thread {thread.name!r}" for thread in now.threads - before.threads if not is_torchs_thread(thread)),
         *(f"shared memory {_SHARED_MEMORY}/{name}" for name in now.segments - before.segments if _is_left(name)),
         *_changed_variables(before.environment, now.environment),
         *_changed_settings(before.torch, now.torch),
@@ -183,7 +183,8 @@ def _is_pipe_or_socket(descriptor: int) -> bool:
     return True
 
 
-def _is_torchs(thread: threading.Thread) -> bool:
+def is_torchs_thread(thread: threading.Thread) -> bool:
+    """Return whether torch has started a thread of Python's for itself."""
     module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
     return f"{module}.".startswith("torch.")
 

@@ -115,6 +115,11 @@ class Settings:
         None,
         is_repeated=True,
     )
+    reuse_ranks: bool = flag(
+        "TORCH_TESTING_SHIM_REUSE_RANKS",
+        "1 runs consecutive tests of a module in the same ranks; a class's `reuse_ranks` wins over it",
+        option=Option("--reuse-ranks", "run consecutive tests of a module in the same ranks"),
+    )
     world_size: int | None = setting(
         "WORLD_SIZE",
         "ranks of the tests that do not fix their number",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import sentinel
-from bench.plan import Case, Contender
+from bench.plan import REUSE_RANKS, Case, Contender
 from bench.translate import translate
 
 __all__ = ["LIMIT_SECONDS", "Run", "StartedCase", "ends_within", "run_case", "started_case"]
@@ -130,7 +130,7 @@ def started_case(case: Case, contender: Contender) -> Iterator[StartedCase]:
             process = subprocess.Popen(
                 [sys.executable, str(script)],
                 cwd=folder,
-                env=_environment(case, sentinels, temp),
+                env=_environment(case, contender, sentinels, temp),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -142,11 +142,13 @@ def started_case(case: Case, contender: Contender) -> Iterator[StartedCase]:
                 _end(process)
 
 
-def _environment(case: Case, sentinels: Path, temp: Path) -> dict[str, str]:
+def _environment(case: Case, contender: Contender, sentinels: Path, temp: Path) -> dict[str, str]:
     path = os.pathsep.join(map(str, (_ROOT, _ROOT / "test" / "benchmarks", _ROOT / "test" / "conformance")))
-    inherited = {name: value for name, value in os.environ.items() if name != _JOURNAL}
+    inherited = {name: value for name, value in os.environ.items() if name not in (_JOURNAL, REUSE_RANKS)}
     return {
         **inherited,
+        **case.variables,
+        **contender.variables,
         **({_JOURNAL: str(temp.parent / _JOURNAL_NAME)} if case.journaled else {}),
         "PYTHONPATH": path,
         "TMPDIR": str(temp),

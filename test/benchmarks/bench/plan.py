@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "TINY", "Case", "Contender", "select_cases"]
+__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "REUSE_RANKS", "TINY", "Case", "Contender", "select_cases"]
 
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 TINY = _BENCHMARKS / "cases" / "tiny.py"
 IDLE = _BENCHMARKS / "cases" / "idle.py"
 PORTED = _BENCHMARKS.parent / "distributed" / "checkpoint" / "test_fsdp_optim_state.py"
+
+#: The setting by which ranks are reused.
+REUSE_RANKS = "TORCH_TESTING_SHIM_REUSE_RANKS"
 
 _UPSTREAM = "torch.testing._internal"
 _UPSTREAM_HOMES = {
@@ -32,18 +35,21 @@ class Contender:
         name: as on the command line and in the table.
         title: what it is, for readers.
         homes: where each harness name is imported from; empty for torch_testing_shim itself.
+        variables: of the environment of its processes.
         preloads: it imports a case's `preload` first; the others see to lazy imports themselves, or pay for them.
     """
 
     name: str
     title: str
     homes: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     preloads: bool = False
 
 
 CONTENDERS = (
     Contender("floor", "bare fork loop", dict.fromkeys(_UPSTREAM_HOMES, "bench.bare"), preloads=True),
     Contender("ours", "torch_testing_shim DTensorTestBase"),
+    Contender("reused", "torch_testing_shim DTensorTestBase in reused ranks", variables={REUSE_RANKS: "1"}),
     Contender(
         "continuous",
         "upstream MultiProcContinuousTest",
@@ -51,7 +57,7 @@ CONTENDERS = (
     ),
     Contender("upstream", "upstream DTensorTestBase", _UPSTREAM_HOMES),
 )
-_FLOOR_AND_OURS = ("floor", "ours")
+_GROWING = ("floor", "ours", "reused")
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Case:
         contenders: names of those that run it.
         preload: what its bodies import lazily.
         journaled: it writes a journal, from which its verdicts are read; that costs time.
+        variables: of the environment of its processes.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Case:
     contenders: tuple[str, ...] = tuple(c.name for c in CONTENDERS)
     preload: tuple[str, ...] = ()
     journaled: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 def _tiny(part: str, tests: int, ranks: int, contenders: tuple[str, ...]) -> Case:
@@ -88,13 +96,13 @@ _EVERYONE = tuple(c.name for c in CONTENDERS)
 _FULL = (
     _PORTED_CASE,
     _tiny("tiny", 20, 4, _EVERYONE),
-    *(_tiny("growth", tests, ranks, _FLOOR_AND_OURS) for ranks in (2, 4, 16, 64) for tests in (1, 6)),
-    _tiny("growth", 60, 4, _FLOOR_AND_OURS),
+    *(_tiny("growth", tests, ranks, _GROWING) for ranks in (2, 4, 16, 64) for tests in (1, 6)),
+    _tiny("growth", 60, 4, _GROWING),
 )
 _QUICK = (
     _PORTED_CASE,
     _tiny("tiny", 3, 4, _EVERYONE),
-    *(_tiny("growth", tests, 4, _FLOOR_AND_OURS) for tests in (1, 3)),
+    *(_tiny("growth", tests, 4, _GROWING) for tests in (1, 3)),
 )
 #: What `--parts` takes: parts made of cases, and "memory", which bench.memory measures.
 PARTS = ("ported", "tiny", "growth", "memory")

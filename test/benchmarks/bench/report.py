@@ -77,6 +77,11 @@ def check_targets(results: list[CaseResult], *, quick: bool) -> list[Target]:
     def measured(part: str, above: str, below: str) -> float | None:
         return ratio(by_part[part], above, below) if part in by_part else None
 
+    def further(name: str) -> float | None:
+        """By the row with most tests."""
+        rows = [row for row in _growth(results) if row["ranks"] == 4 and not quick]
+        return rows[-1].get(name) if rows else None
+
     widest = [r for r in results if r.case.ranks == 64 and r.runs.get("ours") and not quick]
     passes = float(all(not r.problem("ours") for r in widest)) if widest else None
     return [
@@ -85,6 +90,10 @@ def check_targets(results: list[CaseResult], *, quick: bool) -> list[Target]:
         Target("tiny tests: ours / floor", 1.25, True, measured("tiny", "ours", "floor")),
         Target("tiny tests: upstream / ours", 30.0, False, measured("tiny", "upstream", "ours")),
         Target("tiny tests: continuous / ours", 3.0, False, measured("tiny", "continuous", "ours")),
+        Target("tiny tests: continuous / reused", 4.0, False, measured("tiny", "continuous", "reused")),
+        Target("tiny tests: upstream / reused", 45.0, False, measured("tiny", "upstream", "reused")),
+        Target("one more tiny test on 4 ranks, s", 0.045, True, further("ours")),
+        Target("one more tiny test on 4 reused ranks, s", 0.02, True, further("reused")),
         Target("64 ranks pass (1 = yes)", 1.0, False, passes),
     ]
 

@@ -58,9 +58,9 @@ def run_name() -> str:
     return _folder().parent.name
 
 
-def notes() -> Path:
-    """The file for what the case's process notes about itself."""
-    return _folder().parent / "notes"
+def notes(of: str = "") -> Path:
+    """The file for what the case's process notes about itself, or a rank of it."""
+    return _folder().parent / f"notes{of}"
 
 
 def _until(deadline: float) -> Iterator[None]:

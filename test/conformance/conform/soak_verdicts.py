@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench import sentinel
 
-from conform.soak_faults import fault_of
+from conform.soak_faults import Fault, fault_of
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
 __all__ = ["wrong_verdicts"]
 
 
-def wrong_verdicts(journal: JournalContents, tests: int, ranks: int, sentinels: Path) -> list[str]:
+def wrong_verdicts(
+    journal: JournalContents,
+    tests: int,
+    ranks: int,
+    sentinels: Path,
+    faults: Callable[[int], Fault | None] = fault_of,
+) -> list[str]:
     """What is wrong with the verdicts, a line each.
 
     Args:
@@ -22,13 +28,14 @@ def wrong_verdicts(journal: JournalContents, tests: int, ranks: int, sentinels: 
         tests: how many tests it has to tell of.
         ranks: on how many ranks each ran.
         sentinels: the folder of what the bodies left at their end.
+        faults: which test has which fault.
     """
     entries = {_number(entry.test): entry for entry in journal.entries}
     finished = sentinel.found(sentinels)
     problems = [] if journal.is_finished else ["the journal has no end"]
     problems += [f"test {number} has no verdict" for number in range(tests) if number not in entries]
     for number, entry in sorted(entries.items()):
-        problems += _wrong_with(entry, number)
+        problems += _wrong_with(entry, number, faults(number))
         method = entry.test.rpartition(".")[2]
         ended = sum((method, rank) in finished for rank in range(ranks))
         if entry.status.is_pass and ended != ranks:
@@ -36,8 +43,7 @@ def wrong_verdicts(journal: JournalContents, tests: int, ranks: int, sentinels: 
     return problems
 
 
-def _wrong_with(entry: JournalEntry, number: int) -> Iterator[str]:
-    fault = fault_of(number)
+def _wrong_with(entry: JournalEntry, number: int, fault: Fault | None) -> Iterator[str]:
     name, status, reason = (fault.name, fault.status, fault.reason) if fault else ("no fault", "passed", r"\A\Z")
     if entry.status.value != status or not re.search(reason, entry.reason):
         yield f"test {number} ({name}): {entry.status.value}, {entry.reason!r} instead of {status}, {reason!r}"

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shim"))
@@ -60,6 +60,7 @@ class Order:
         path: folders to import from, before those of the project.
         small_disk: its temporary folder is a disk of a few MiB.
         untouched: a test after each fault finds everything in order.
+        reuse_ranks: in ranks that have run a test before.
         patience: seconds after which it is given up where no test has come to its end.
     """
 
@@ -69,6 +70,7 @@ class Order:
     path: tuple[str, ...] = ()
     small_disk: bool = False
     untouched: bool = True
+    reuse_ranks: bool = False
     patience: float = _PATIENCE_SECONDS
 
 
@@ -77,9 +79,10 @@ def deadline_of(fault: Fault) -> float:
     return _hang_seconds() if fault.expected.is_hang else _DEADLINE_SECONDS
 
 
-def run_faults(faults: Sequence[Fault]) -> dict[str, Observation]:
+def run_faults(faults: Sequence[Fault], *, reuse_ranks: bool = False) -> dict[str, Observation]:
     """Runs the faults on this harness and returns what became of them, by test."""
-    return run_orders(_orders(faults), _SPAWNING_AT_ONCE if _is_spawning() else None)
+    orders = [replace(order, reuse_ranks=reuse_ranks) for order in _orders(faults)]
+    return run_orders(orders, _SPAWNING_AT_ONCE if _is_spawning() else None)
 
 
 def _orders(faults: Sequence[Fault]) -> list[Order]:
@@ -146,6 +149,7 @@ def _run_process(order: Order, faults: Sequence[Fault], folder: Path) -> tuple[l
     results = folder / "results"
     command = [sys.executable, "-m", "faults.observe", order.package, str(results)]
     command += ["--untouched"] if order.untouched else []
+    command += ["--reuse-ranks"] if order.reuse_ranks else []
     command += [f"{fault.theme}.{fault.test}" for fault in faults]
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
@@ -177,6 +181,7 @@ def _environment(order: Order, folder: Path, mark: str) -> dict[str, str]:
         **kept,
         **start_method,
         **order.variables,
+        **({"TORCH_TESTING_SHIM_REUSE_RANKS": "1"} if order.reuse_ranks else {}),
         "PYTHONPATH": os.pathsep.join([*order.path, str(_CONFORMANCE), str(_ROOT)]),
         "TMPDIR": str(folder / "tmp"),
         "TORCH_TESTING_SHIM_STRICT_LEAKS": "1",

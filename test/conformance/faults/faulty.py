@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-__all__ = ["FAULT_TIMES", "FOREVER", "Faulty", "first_strike", "own_name"]
+__all__ = ["FAULT_TIMES", "FOREVER", "IN_ORDER", "Faulty", "first_strike", "last_first_strike", "own_name"]
 
 #: Names the folder in which a fault leaves the time at which it happened; set by `observe`.
 FAULT_TIMES = "FAULT_TIMES"
 #: Seconds of a sleep that no test sees the end of.
 FOREVER = 3600
+#: The test that every class of the catalogue has besides its faults.
+IN_ORDER = "test_in_order"
 
 
 class Faulty:
@@ -31,12 +33,32 @@ class Faulty:
 
     def strike(self) -> None:
         """The fault happens now: its time is kept where nothing that follows can reach it."""
-        os.mkdir(Path(os.environ[FAULT_TIMES], f"{time.monotonic_ns()}"))  # which takes no descriptor
+        name = f"{time.monotonic_ns()}.{os.getpid()}"
+        os.mkdir(Path(os.environ[FAULT_TIMES], name))  # which takes no descriptor
+
+    def test_in_order(self) -> None:
+        """Not a fault: runs before and after each in the same reused ranks, and finds everything in order."""
+        from faults.untouched import check_state  # which builds on this module
+
+        check_state(self)
 
 
 def first_strike(folder: Path) -> float | None:
     """When the fault happened first, in seconds of the monotonic clock; None where it never did."""
-    return min((int(path.name) / 1e9 for path in folder.iterdir()), default=None)
+    return min((seconds for seconds, _ in _strikes(folder)), default=None)
+
+
+def last_first_strike(folder: Path) -> float | None:
+    """The same for the latest run of a test that has run twice, in reused ranks and in fresh ones: when the process in
+    which it happened last had it happen first."""
+    strikes = _strikes(folder)
+    return min((seconds for seconds, pid in strikes if pid == max(strikes)[1]), default=None)
+
+
+def _strikes(folder: Path) -> list[tuple[float, str]]:
+    """Times, each with the process id."""
+    parts = (path.name.split(".") for path in folder.iterdir())
+    return [(int(nanoseconds) / 1e9, pid) for nanoseconds, pid in parts]
 
 
 def own_name() -> str:

@@ -4,7 +4,8 @@
 
 PACKAGE holds the modules with the tests ("faults.cases", or their translation for another harness), TEST is
 "theme.Class.test_method". RESULTS gets one `Observation` as a line of JSON after each test, so that nothing is lost
-where a fault ends this process. With `--untouched`, a test runs after each fault that finds everything in order.
+where a fault ends this process. With `--untouched`, a test runs after each fault that finds everything in order. With
+`--reuse-ranks`, for which TORCH_TESTING_SHIM_REUSE_RANKS is set, a test of its class runs before and after each fault.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from faults import untouched
 from faults.fault import Ending
-from faults.faulty import FAULT_TIMES, first_strike
+from faults.faulty import FAULT_TIMES, IN_ORDER, first_strike, last_first_strike
 from faults.surroundings import MARK, Surroundings, kill_marked
 from torch_testing_shim._engine.launcher import STARTER
 
@@ -40,7 +41,8 @@ class Observation:
         test: "Class.test_method".
         ending: what the harness said.
         report: its message, from the headline on; empty for a pass.
-        started: when the test was started, on the monotonic clock, in seconds.
+        started: when the test was started, on the monotonic clock, in seconds. Of one that has run twice, in reused
+            ranks and in fresh ones, when the fault happened in those.
         struck: when the fault happened; None where it did not.
         ended: when the test was over, its clean-up included.
         left: what was left of it then.
@@ -109,15 +111,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("tests", nargs="+")
     parser.add_argument("--untouched", action="store_true")
+    parser.add_argument("--reuse-ranks", action="store_true")
     chosen = parser.parse_args(arguments)
     tests = {name: _test(chosen.package, name) for name in chosen.tests}  # all are loaded before the first one runs
     if chosen.untouched and (wrong := _wrong_around()):
         raise SystemExit(f"the test that is to find everything in order fails before any fault: {wrong}")
     with chosen.results.open("a", buffering=1) as results:
         for name, test in tests.items():
-            observation = _observe(name.partition(".")[2], test)
+            observe = _observe_in_reused_ranks if chosen.reuse_ranks else _observe
+            observation = observe(name, test)
             if chosen.untouched:
-                observation = replace(observation, untouched=_wrong_around())
+                observation = replace(observation, untouched=observation.untouched or _wrong_around())
             results.write(observation.to_json() + "\n")
 
 
@@ -130,7 +134,7 @@ def _test(package: str, name: str) -> unittest.TestSuite:
 
 def _wrong_around() -> str:
     """What the test finds wrong that is to find everything in order."""
-    ending, report = _said_of(unittest.defaultTestLoader.loadTestsFromTestCase(untouched.Untouched))
+    ending, report = _said_of(unittest.TestSuite([untouched.Untouched("test_untouched")]))
     return report if ending is not Ending.PASSED else ""
 
 
@@ -138,6 +142,19 @@ def _said_of(suite: unittest.TestSuite) -> tuple[Ending, str]:
     result = FirstWord()
     suite.run(result)
     return result.said[0] if result.said else (Ending.NONE, "")
+
+
+def _observe_in_reused_ranks(name: str, suite: unittest.TestSuite) -> Observation:
+    """Observes a fault between two runs of the test of its class that finds everything in order. In a class whose
+    tests all end badly, by its `setUp`, that test does too, but alike."""
+    ((test,),) = suite
+    before = _said_of(unittest.TestSuite([type(test)(IN_ORDER)]))
+    observation = _observe(name, suite)
+    again = last_first_strike(Path(os.environ[FAULT_TIMES]))
+    if again is not None and again != observation.struck:
+        observation = replace(observation, started=again, struck=again)
+    after = _said_of(unittest.TestSuite([type(test)(IN_ORDER)]))
+    return observation if after[0] is before[0] else replace(observation, untouched=f"its class: {after[1]}")
 
 
 def _observe(name: str, suite: unittest.TestSuite) -> Observation:
@@ -151,7 +168,8 @@ def _observe(name: str, suite: unittest.TestSuite) -> Observation:
     left = Surroundings.now().more_than(before)
     if left:  # so that it is not told of the next fault, too
         kill_marked(os.environ[MARK], {os.getpid(), *STARTER.kept[0]})
-    return Observation(name, ending, report[:_REPORT_CHARACTERS], started, first_strike(times), ended, tuple(left))
+    test = name.partition(".")[2]
+    return Observation(test, ending, report[:_REPORT_CHARACTERS], started, first_strike(times), ended, tuple(left))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import resource
 import signal
 import tempfile
 import threading
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,7 +15,7 @@ import torch.distributed as dist
 from faults.faulty import Faulty
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
-__all__ = ["Untouched"]
+__all__ = ["Untouched", "check_state"]
 
 
 def _state() -> dict[str, object]:
@@ -36,20 +37,25 @@ def _state() -> dict[str, object]:
 _BEFORE = _state()
 
 
+def check_state(test: Any) -> None:
+    """Checks that a rank's process is as every rank's is when its test begins."""
+    state = _state()
+    for name, before in _BEFORE.items():
+        test.assertTrue(state[name] == before, f"{name} is {state[name]}, and was {before}")
+    test.assertEqual(set(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    test.assertIs(signal.SIG_DFL, signal.getsignal(signal.SIGTERM))
+    test.assertIs(signal.default_int_handler, signal.getsignal(signal.SIGINT))
+    test.assertEqual(os.getpid(), os.getpgrp())
+    test.assertEqual([threading.main_thread()], threading.enumerate())
+    test.assertEqual([], os.listdir(tempfile.gettempdir()))
+
+
 class Untouched(Faulty, DTensorTestBase):
     world_size = 2
 
     @with_comms
     def test_untouched(self):
-        state = _state()
-        for name, before in _BEFORE.items():
-            self.assertTrue(state[name] == before, f"{name} is {state[name]}, and was {before}")
-        self.assertEqual(set(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-        self.assertIs(signal.SIG_DFL, signal.getsignal(signal.SIGTERM))
-        self.assertIs(signal.default_int_handler, signal.getsignal(signal.SIGINT))
-        self.assertEqual(os.getpid(), os.getpgrp())
-        self.assertEqual([threading.main_thread()], threading.enumerate())
-        self.assertEqual([], os.listdir(tempfile.gettempdir()))
+        check_state(self)
         total = torch.tensor([self.rank])
         dist.all_reduce(total)
         self.assertEqual(total, torch.tensor([1]))

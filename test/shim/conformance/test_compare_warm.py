@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CONFORMANCE = ROOT / "test" / "conformance"
 sys.path.insert(0, str(CONFORMANCE))
 
-import compare_warm  # noqa: E402
+from conform.both_ways import differences, outcome_of  # noqa: E402
 
 SAMPLE = ("shim/_shared/test_exit_status", "shim/distributed/test_sharded_comparison", "shim/_runner/process/test_stop")
 
@@ -31,16 +31,16 @@ class CompareWarmTest(TestCase):
         warm = {("test", "a", "A.x", "0"): "passed", ("fault", "b", "", "0"): "crashed"}
         cold = {("test", "a", "A.x", "0"): "failed"}
         self.assertExpectedInline(
-            "\n".join(compare_warm.differences(warm, cold)),
+            "\n".join(differences({"warm": warm, "cold": cold})),
             """\
 fault b 0: warm crashed, cold nothing
 test a A.x 0: warm passed, cold failed""",
         )
-        self.assertEqual([], compare_warm.differences(warm, warm))
+        self.assertEqual([], differences({"warm": warm, "cold": warm}))
 
     def test_a_record_gives_its_place_and_its_status(self) -> None:
         record = {"record": "rank", "file": "a", "test": "A.x", "attempt": 0, "rank": 1, "status": "died", "pid": 5}
-        self.assertEqual((("rank", "a", "A.x", "0", "1"), "died"), compare_warm.outcome_of(record))
+        self.assertEqual((("rank", "a", "A.x", "0", "1"), "died"), outcome_of(record))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore, Store
 
 from torch_testing_shim._cases.body import RankTestCase
+from torch_testing_shim._cases.reused_ranks import say_not_reused
 from torch_testing_shim._cases.threads.process_group import install_threaded_pg, uninstall_threaded_pg
 from torch_testing_shim._cases.threads.thread_world import ThreadLocalWorld
 from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, default_world_size, seconds_for
@@ -142,6 +143,7 @@ class MultiThreadedTestCase(RankTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        say_not_reused(type(self), "its ranks are threads")
         self.rank = self.MAIN_THREAD_RANK
         self.threads = []
 

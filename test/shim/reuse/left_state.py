@@ -1,0 +1,125 @@
+"""Tests that leave state in a rank, and tests that would notice: three for each thing that a test can leave.
+
+    test_007_umask_1_leaves_it      passes, and leaves it in one rank
+    test_007_umask_2_finds_none     passes only where the first left nothing, and leaves it once more
+    test_007_umask_3_relies_on_it   passes only where the second left something: it has to fail
+
+With fresh ranks and with reused ones the outcomes have to be the same, which `passes` gives by the test's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from torch_testing_shim.common_distributed import MultiProcessTestCase
+
+#: Names the folder in which each test says what it saw.
+RECORDS = "LEFT_STATE_RECORDS"
+
+
+@dataclass(frozen=True)
+class LeftState:
+    """Something that a test leaves in its rank.
+
+    Attributes:
+        name: in a few words.
+        leave: leaves it, in one rank; is given the test's instance.
+        see: what a later test sees of it, as something that `repr` tells apart. It changes nothing.
+        replaced: regular expression of the note where ranks have to be replaced; empty where it is put back.
+        everywhere: all ranks leave it, since they do it together.
+    """
+
+    name: str
+    leave: Callable[[Any], object]
+    see: Callable[[Any], object]
+    replaced: str = ""
+    everywhere: bool = False
+
+    def test_names(self, index: int) -> tuple[str, str, str]:
+        stem = f"test_{index:03}_{re.sub(r'[^a-z0-9]+', '_', self.name.lower())}"
+        return f"{stem}_1_leaves_it", f"{stem}_2_finds_none", f"{stem}_3_relies_on_it"
+
+
+class LeftStateTestCase(MultiProcessTestCase):
+    """Two ranks, without a process group."""
+
+    world_size = 2
+    states: Sequence[LeftState] = ()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if RECORDS not in os.environ:  # somebody runs the sample by hand
+            folder = tempfile.TemporaryDirectory(prefix="left-state-")
+            os.environ[RECORDS] = folder.name
+            cls.addClassCleanup(folder.cleanup)
+            cls.addClassCleanup(os.environ.pop, RECORDS)
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+
+    def record(self, test: str, seen: object) -> None:
+        """Says what this rank saw in a test, before it leaves anything."""
+        self._path(test).write_text(json.dumps([os.getpid(), repr(seen)]))
+
+    def recorded(self, test: str) -> str:
+        """What this rank saw in an earlier test."""
+        return str(json.loads(self._path(test).read_text())[1])
+
+    def meet(self) -> None:
+        """Ranks that share a process group come here: none leaves anything before all have looked."""
+        if dist.is_initialized():
+            dist.barrier()
+
+    def _path(self, test: str) -> Path:
+        return Path(os.environ[RECORDS], f"{type(self).__name__}.{test}.{self.rank}")
+
+
+def with_tests(cls: type[LeftStateTestCase]) -> type[LeftStateTestCase]:
+    """Adds the tests of the class's states. Even ones are left in rank 0, odd ones in rank 1."""
+    for index, state in enumerate(cls.states):
+        for name, body in zip(state.test_names(index), _bodies(state, index), strict=True):
+            body.__name__, body.__qualname__ = name, f"{cls.__qualname__}.{name}"
+            setattr(cls, name, body)
+    return cls
+
+
+def _bodies(state: LeftState, index: int) -> tuple[Callable[[LeftStateTestCase], None], ...]:
+    first, second, third = state.test_names(index)
+
+    def leaves_it(self: LeftStateTestCase) -> None:
+        self.record(first, state.see(self))
+        self.meet()
+        if state.everywhere or self.rank == index % 2:
+            state.leave(self)
+
+    def finds_none(self: LeftStateTestCase) -> None:
+        seen = state.see(self)
+        self.record(second, seen)
+        self.assertEqual(self.recorded(first), repr(seen))
+        self.meet()
+        if state.everywhere or self.rank == index % 2:
+            state.leave(self)
+
+    def relies_on_it(self: LeftStateTestCase) -> None:
+        seen = state.see(self)
+        self.record(third, seen)
+        if state.everywhere or self.rank == index % 2:
+            self.assertNotEqual(self.recorded(first), repr(seen))
+
+    return leaves_it, finds_none, relies_on_it
+
+
+def passes(test: str) -> bool:
+    """Whether a test of these passes, by its name."""
+    return not test.endswith("_3_relies_on_it")

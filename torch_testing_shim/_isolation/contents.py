@@ -1,0 +1,95 @@
+"""Summaries of values of a test's modules: two of one value are equal as long as nothing in it has changed.
+
+A summary holds identities, in nested tuples, and so compares fast. It goes into containers, instances of the tests' own
+classes, modules of torch and functions; of a tensor it has the version, which each change in place raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+import sys
+import types
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+import torch
+
+from torch_testing_shim._isolation.module_origins import is_of_library
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+#: How deep a summary goes, and how many values of a container it looks into.
+_DEPTH, _VALUES = 6, 1000
+#: Attributes of classes and modules that Python sets as they are used.
+_SET_IN_USE = frozenset({
+    "__warningregistry__", "__builtins__", "__abstractmethods__", "_abc_impl", "__doc__", "__dict__", "__weakref__",
+    "__annotations__", "__cached__", "__loader__", "__spec__",
+})  # fmt: skip
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, slice})
+
+
+class Summaries:
+    """Makes summaries, and keeps what they name: an identity is that of one value as long as it lives."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Any] = {}
+        self._types: dict[type, bool] = {}
+
+    def of_attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the summary of each attribute of a module or class."""
+        return {name: self.of(value) for name, value in attributes.items() if name not in _SET_IN_USE}
+
+    def of(self, value: Any, depth: int = _DEPTH) -> Any:
+        """Return the summary of a value."""
+        kind = type(value)
+        if kind in _ATOMS:
+            return value
+        number = id(value)
+        self._kept.setdefault(number, value)
+        if depth == 0:
+            return number
+        content = self._content(value, kind, depth - 1)
+        return number if content is None else (number, content)
+
+    def _content(self, value: Any, kind: type, depth: int) -> Any:
+        if issubclass(kind, torch.Tensor):
+            return None if value.is_inference() else (value._version, id(value.grad) if value.is_leaf else 0)
+        if issubclass(kind, types.FunctionType):
+            cells = [_content_of_cell(cell) for cell in value.__closure__ or ()]
+            return self._many((value.__dict__, value.__defaults__, value.__kwdefaults__, *cells), depth)
+        if issubclass(kind, (staticmethod, classmethod)):
+            return self.of(value.__func__, depth)
+        if issubclass(kind, Mapping) and len(value) <= _VALUES:
+            return self._many([each for item in value.items() for each in item], depth)
+        if issubclass(kind, Sequence) and len(value) <= _VALUES:
+            return self._many(value, depth)
+        if issubclass(kind, Set) and len(value) <= _VALUES:
+            return frozenset(map(id, value))
+        if issubclass(kind, bytearray | itertools.count):
+            return repr(value)
+        if issubclass(kind, functools._lru_cache_wrapper):
+            return value.cache_info().currsize
+        if issubclass(kind, random.Random):
+            return hash(value.getstate())
+        if self._has_own_state(kind):
+            return self.of(vars(value), depth)
+        return None
+
+    def _many(self, values: Sequence[Any], depth: int) -> tuple[Any, ...]:
+        return tuple([self.of(each, depth) for each in values])
+
+    def _has_own_state(self, kind: type) -> bool:
+        if kind not in self._types:
+            is_of_tests = not is_of_library(sys.modules.get(kind.__module__))
+            is_looked_into = is_of_tests or issubclass(kind, (torch.nn.Module, types.SimpleNamespace))
+            self._types[kind] = is_looked_into and "__dict__" in dir(kind) and not issubclass(kind, type)
+        return self._types[kind]
+
+
+def _content_of_cell(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing has been assigned yet
+        return None

@@ -1,0 +1,152 @@
+"""Finds, after a test in a reused rank, what it has changed that `rank_reset` does not put back.
+
+The fingerprint is taken when a rank starts, and compared with the process after each test:
+
+* functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
+* everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
+* patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sys
+import threading
+import unittest.mock
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from torch_testing_shim._engine.driver import initialized_accelerator
+from torch_testing_shim._isolation.contents import Summaries
+from torch_testing_shim._isolation.leaks import is_torchs_thread
+from torch_testing_shim._isolation.library_descriptors import descriptor_targets
+from torch_testing_shim._isolation.module_origins import is_of_library
+from torch_testing_shim._isolation.replaced_attributes import LibraryAttributes
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+
+#: The part of a path that is a test's scratch folder.
+_SCRATCH = re.compile(r".*/tts-[^/]+/")
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a process had before its first test."""
+
+    library: LibraryAttributes
+    tests: TestAttributes
+    patches: tuple[Any, ...]
+    threads: frozenset[threading.Thread]
+    files: Counter[str]
+    memory: int
+
+
+class TestAttributes:
+    """The attributes of the tests' modules and classes, with what they hold."""
+
+    def __init__(self, modules: Iterable[Any], classes: Iterable[type]) -> None:
+        self._summaries = Summaries()
+        self._owners: dict[str, Any] = {}
+        for module in modules:
+            self._owners[module.__name__] = module
+            for value in list(vars(module).values()):
+                if issubclass(type(value), type) and value.__module__ == module.__name__:
+                    self._add_class(value)
+        for found in classes:
+            for each in found.__mro__:
+                if not is_of_library(sys.modules.get(each.__module__)):
+                    self._add_class(each)
+        self._known = self._now()
+
+    def _add_class(self, found: type) -> None:
+        self._owners[f"{found.__module__}.{found.__qualname__}"] = found
+
+    def _now(self) -> dict[str, dict[str, Any]]:
+        return {name: self._summaries.of_attributes(vars(owner)) for name, owner in self._owners.items()}
+
+    def changed(self) -> Iterator[str]:
+        """Yield a sentence for each attribute that has changed."""
+        now = self._now()
+        if now == self._known:
+            return
+        for name, known in self._known.items():
+            for attribute in sorted(known.keys() | now[name].keys()):
+                if attribute not in known:
+                    yield f"{name}.{attribute} was added"
+                elif attribute not in now[name]:
+                    yield f"{name}.{attribute} was removed"
+                elif known[attribute] != now[name][attribute]:
+                    yield f"{name}.{attribute} was changed"
+        self._known = now
+
+
+def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
+    """Return the fingerprint of this process.
+
+    Args:
+        classes: the test classes; classes of their modules and of modules that these import are found by themselves.
+    """
+    library = LibraryAttributes()
+    modules = library.record_new()
+    found = Fingerprint(
+        library,
+        TestAttributes(modules, classes),
+        tuple(_active_patches()),
+        frozenset(threading.enumerate()),
+        _open_files(),
+        _allocated_memory(),
+    )
+    gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
+    return found
+
+
+def differences(before: Fingerprint) -> tuple[str, ...]:
+    """Return a sentence for each thing that differs from `before`, each once. Modules that have been imported since are
+    recorded in it, so that later changes of these count too."""
+    found = tuple(_differences(before))
+    known = before.library.count()
+    before.library.record_new()
+    if before.library.count() > known:
+        gc.freeze()
+    return found
+
+
+def _differences(before: Fingerprint) -> Iterator[str]:
+    yield from before.library.replaced()
+    yield from before.tests.changed()
+    for patch in _active_patches():
+        if patch not in before.patches:
+            yield f"a patch of {getattr(patch, 'attribute', None) or 'a dictionary'} is active"
+    for thread in threading.enumerate():
+        if thread not in before.threads and not is_torchs_thread(thread):
+            yield f"thread {thread.name!r} is running"
+    for path in _open_files() - before.files:
+        yield f"{path} is open"
+    if (memory := _allocated_memory()) > before.memory:
+        yield f"{memory - before.memory} bytes of the accelerator's memory are allocated"
+
+
+def _active_patches() -> list[Any]:
+    return list(unittest.mock._patch._active_patches)  # type: ignore[attr-defined]
+
+
+def _open_files() -> Counter[str]:
+    """Return the paths of open files and folders. Those of the harness lie in another scratch folder in each test, and
+    are the same here."""
+    paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
+    return Counter(_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+
+
+def _allocated_memory() -> int:
+    accelerator = initialized_accelerator()
+    if accelerator is None:
+        return 0
+    allocated = getattr(torch.get_device_module(accelerator), "memory_allocated", None)
+    return 0 if allocated is None else int(allocated())

@@ -1,0 +1,244 @@
+"""Parts of Python's own state that a reused rank puts back after each test, beside those of `_engine.process_state`.
+
+Handlers of `atexit` are no part: a rank ends without them, and they cannot be listed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import importlib
+import itertools
+import locale
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
+from torch_testing_shim._isolation.module_origins import is_of_library
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+def interpreter_parts() -> list[Part]:
+    """Return the parts, in the order in which they are put back."""
+    return [
+        Part("faulthandler", faulthandler.is_enabled, _restore_faulthandler),
+        Part("handlers of signals", _handlers, _restore_handlers),
+        Part("blocked signals", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), _restore_blocked),
+        Part("timers", lambda: any(signal.getitimer(timer)[0] for timer in _TIMERS), lambda _: _stop_timers()),
+        Part("the priority", lambda: os.getpriority(os.PRIO_PROCESS, 0), _restore_priority),
+        Part("the environment of C", _environment_of_c, _restore_environment_of_c),
+        _list("sys.path", sys.path),
+        _list("sys.meta_path", sys.meta_path),
+        _list("sys.path_hooks", sys.path_hooks),
+        Part("sys.modules", _modules, _restore_modules, is_checked=False),
+        attributes(
+            "hooks of sys",
+            sys,
+            ("stdin", "stdout", "stderr", "displayhook", "excepthook", "unraisablehook", "breakpointhook"),
+        ),
+        attributes("threading.excepthook", threading, ["excepthook"]),
+        Part("sys.settrace", sys.gettrace, sys.settrace),
+        Part("sys.setprofile", sys.getprofile, sys.setprofile),
+        attributes("hooks of new threads", threading, ("_trace_hook", "_profile_hook")),
+        Part("sys.setrecursionlimit", sys.getrecursionlimit, sys.setrecursionlimit),
+        Part("sys.setswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
+        Part("the stack size of threads", threading.stack_size, threading.stack_size),
+        Part("gc.enable", gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
+        Part("gc.set_threshold", gc.get_threshold, lambda kept: gc.set_threshold(*kept)),
+        Part("gc.set_debug", gc.get_debug, gc.set_debug),
+        _list("gc.callbacks", gc.callbacks),
+        Part("random", random.getstate, random.setstate),
+        Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda kept: locale.setlocale(locale.LC_ALL, kept)),
+        Part("socket.setdefaulttimeout", socket.getdefaulttimeout, socket.setdefaulttimeout),
+        attributes("tempfile", tempfile, ("tempdir", "template")),
+        module_global("asyncio.events", "_event_loop_policy", fresh=None),
+        *_logging_parts(),
+        attributes("functions of warnings", warnings, ("showwarning", "_showwarnmsg_impl", "formatwarning")),
+        Part("warnings.filters", lambda: list(warnings.filters), _restore_filters),
+        Part("numpy", _numpy_state, _restore_numpy_state),
+    ]
+
+
+def _list(name: str, value: list[Any]) -> Part:
+    return Part(name, lambda: list(value), lambda kept: value.__setitem__(slice(None), kept))
+
+
+# Signals.
+
+
+def _caught_below_python() -> frozenset[int]:
+    """Return the signals that a handler of C catches, as faulthandler's is; empty where the system does not tell."""
+    with suppress(OSError), open("/proc/self/status", "rb") as status:
+        mask = next((int(line.split()[1], 16) for line in status if line.startswith(b"SigCgt:")), 0)
+        caught = (number for number in _SIGNALS if mask >> (number - 1) & 1)
+        return frozenset(number for number in caught if not callable(signal.getsignal(number)))
+    return frozenset()
+
+
+def _handlers() -> tuple[Mapping[int, Any], frozenset[int], int]:
+    signal.set_wakeup_fd(wakeup := signal.set_wakeup_fd(-1))
+    return {number: signal.getsignal(number) for number in _SIGNALS}, _caught_below_python(), wakeup
+
+
+def _restore_handlers(kept: tuple[Mapping[int, Any], frozenset[int], int]) -> None:
+    for number, handler in kept[0].items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    signal.set_wakeup_fd(kept[2])
+
+
+def _restore_blocked(kept: set[signal.Signals]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, kept)
+
+
+def _stop_timers() -> None:
+    """Stop timers that send signals. No rank starts with one."""
+    for timer in _TIMERS:
+        signal.setitimer(timer, 0)
+
+
+def _restore_faulthandler(is_enabled: bool) -> None:
+    faulthandler.enable(sys.__stderr__) if is_enabled else faulthandler.disable()  # type: ignore[arg-type]
+
+
+# The process.
+
+
+def _restore_priority(kept: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, kept)
+
+
+def _environment_of_c() -> frozenset[bytes]:
+    """Return the variables that C and child processes see: `os.putenv` changes them and not `os.environ`."""
+    try:
+        pointer: Any = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+    except ValueError:  # this system has them elsewhere
+        return frozenset()
+    return frozenset(itertools.takewhile(lambda entry: entry is not None, pointer))
+
+
+def _restore_environment_of_c(kept: frozenset[bytes]) -> None:
+    now = _environment_of_c()
+    for entry in now - kept:
+        os.unsetenv(entry.partition(b"=")[0])
+    for entry in kept - now:
+        name, _, value = entry.partition(b"=")
+        os.putenv(name, value)
+
+
+# Modules.
+
+
+def _modules() -> dict[str, Any]:
+    return dict(sys.modules)
+
+
+def _restore_modules(kept: Mapping[str, Any]) -> None:
+    """Put back modules that have been replaced or removed, and remove new ones that are not of a library: the next test
+    may import another one of that name, and a fresh rank would have imported it anew."""
+    sys.modules.update((name, module) for name, module in kept.items() if sys.modules.get(name) is not module)
+    for name in sys.modules.keys() - kept.keys():
+        module = sys.modules[name]
+        if module is None or not is_of_library(module):
+            del sys.modules[name]
+            parent, _, own = name.rpartition(".")
+            if vars(sys.modules.get(parent, object)).get(own) is module and parent:
+                delattr(sys.modules[parent], own)
+    importlib.invalidate_caches()
+
+
+# Logging.
+
+
+def _logging_parts() -> list[Part]:
+    manager = logging.root.manager
+    return [
+        Part("loggers", _loggers, _restore_loggers, is_checked=False),
+        attributes("logging's manager", manager, ("_disable", "loggerClass", "logRecordFactory")),
+        attributes("logging", logging, ("raiseExceptions", "lastResort", "_logRecordFactory", "_loggerClass")),
+    ]
+
+
+def _each_logger() -> Iterator[logging.Logger]:
+    yield logging.root
+    for found in logging.root.manager.loggerDict.copy().values():
+        if isinstance(found, logging.Logger):
+            yield found
+
+
+def _settings(logger: logging.Logger) -> tuple[Any, ...]:
+    handlers = [(handler, handler.level) for handler in logger.handlers]
+    return logger.level, logger.disabled, logger.propagate, handlers, list(logger.filters)
+
+
+def _loggers() -> dict[logging.Logger, tuple[Any, ...]]:
+    return {logger: _settings(logger) for logger in _each_logger()}
+
+
+def _restore_loggers(kept: Mapping[logging.Logger, tuple[Any, ...]]) -> None:
+    """Put back each logger's settings; a new one's are those of a new logger, unless a library has just made it."""
+    for logger in _each_logger():
+        wanted = kept.get(logger)
+        if wanted is None:
+            package = sys.modules.get(logger.name.partition(".")[0])
+            if package is not None and is_of_library(package):
+                continue
+            wanted = (logging.NOTSET, False, True, [], [])
+        if _settings(logger) != wanted:
+            logger.setLevel(wanted[0])
+            logger.disabled, logger.propagate = wanted[1:3]
+            logger.handlers[:] = [handler for handler, _ in wanted[3]]
+            for handler, level in wanted[3]:
+                handler.setLevel(level)
+            logger.filters[:] = wanted[4]
+
+
+# Warnings.
+
+
+def _restore_filters(kept: list[Any]) -> None:
+    warnings.filters[:] = kept  # type: ignore[index]
+    forget_shown_warnings()
+
+
+def forget_shown_warnings() -> None:
+    """Make warnings that are shown once show again: no module's `__warningregistry__` counts from now on."""
+    with warnings.catch_warnings():
+        pass  # it tells the registries that the filters may have changed
+    warnings.onceregistry.clear()  # type: ignore[attr-defined]
+
+
+# Numpy, where it is imported.
+
+
+def _numpy_state() -> Any:
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    kind, keys, *rest = numpy.random.get_state()
+    return (kind, keys.tobytes(), *rest), numpy.geterr(), numpy.get_printoptions()
+
+
+def _restore_numpy_state(kept: Any) -> None:
+    numpy = sys.modules.get("numpy")
+    if kept is None or numpy is None:  # a test was the first to import it
+        return
+    (kind, keys, *rest), errors, options = kept
+    numpy.random.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
+    numpy.seterr(**errors)
+    numpy.set_printoptions(**options)

@@ -1,0 +1,182 @@
+"""Finds attributes of libraries' modules and of torch's classes that have been replaced: functions, classes, modules,
+flags. Attributes that are new in a module count where they are functions or classes
+of a test: a library imports and caches as it is used.
+
+Each module's and class's dictionary is copied once, and compared with its copy by Python's `==` of dictionaries, which
+looks at identities first. Still every value has to be fetched from memory: 80,000 take 5 ms. So those that tests are
+known to patch are compared after every test, and the others in turns, which begin elsewhere in each rank.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+
+from torch_testing_shim._isolation.module_origins import is_of_library
+
+__unittest = True  # unittest and pytest leave the frames of this module out of a report
+
+_ABSENT: Any = object()
+#: Modules that are compared after every test, as are the classes that they define.
+_OFTEN = re.compile(
+    r"torch(\.(_dynamo|_functorch|_inductor|_tensor|accelerator|amp|autograd|backends|cuda|cpu|functional|linalg|random"
+    r"|serialization|storage|library)|\.(distributed|nn|optim|multiprocessing|testing)(\..+)?"
+    r"|\.utils(\.(data|_pytree|checkpoint|hooks|_python_dispatch|_device|cpp_extension)(\..+)?)?)?"
+    r"|torch_testing_shim(\.[a-z].*)?"
+    r"|builtins|collections|copy|functools|gc|importlib|io|json|logging|math|multiprocessing(\..+)?|numpy(\.random)?|os"
+    r"|os\.path|pickle|posix|posixpath|random|shutil|signal|socket|subprocess|sys|tempfile|threading|time|unittest"
+    r"|unittest\.(case|mock)|warnings|weakref"
+)
+#: The others are compared in so many turns.
+_TURNS = 16
+#: Packages whose classes are looked into.
+_WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_names})
+#: Packages that torch computes shapes with: a third of all attributes, and no test patches them.
+_LEFT_OUT = frozenset({"sympy", "mpmath"})
+#: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
+_LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
+#: Types of values that count as flags.
+_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
+#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
+_COUNTERS = re.compile(r"next_?id\Z|counter\Z|_epoch\Z", re.IGNORECASE)
+#: Attributes that Python or torch sets as they are used.
+_SET_IN_USE = frozenset({"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl"})
+#: Those of one module or class.
+_SET_IN_USE_THERE = frozenset({
+    "torch._opaque_base._FakeScriptObject_cls",
+    "torch.autograd.profiler._cupti_monitor_checked",
+    "torch.autograd.profiler._cupti_monitor_module",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A module or class, its attributes now, and a copy of them."""
+
+    name: str
+    is_class: bool
+    now: Mapping[str, Any]
+    known: dict[str, Any]
+
+    def replaced(self) -> Iterator[str]:
+        """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones."""
+        if _are_equal(self.now, self.known):
+            return
+        for attribute in (*_replaced(self.now, self.known), *self._added()):
+            name = f"{self.name}.{attribute}"
+            if attribute not in _SET_IN_USE and name not in _SET_IN_USE_THERE:
+                deed = "removed" if attribute not in self.now else "replaced" if attribute in self.known else "added"
+                yield f"{name} was {deed}"
+        self.known.clear()
+        self.known.update(self.now)
+
+    def _added(self) -> Iterator[str]:
+        """Yield new attributes that count: methods, which may hide inherited ones, and what a test has put there."""
+        for attribute in self.now.keys() - self.known.keys():
+            value = self.now[attribute]
+            is_method = self.is_class and _counts(value) and not isinstance(value, _FLAGS)
+            if is_method or self.name == "builtins" or _is_of_tests(value):
+                yield attribute
+
+
+class LibraryAttributes:
+    """The attributes of modules, and of the classes that they define, when each of them was first seen."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._classes: set[type] = set()
+        self._often: list[_Owner] = []
+        self._seldom: list[_Owner] = []
+        self._turn = os.getpid() % _TURNS
+
+    def record_new(self) -> list[Any]:
+        """Record the modules of libraries that have been imported since the last call. Return the other new ones."""
+        others = []
+        for name in sys.modules.keys() - self._seen:
+            module = sys.modules[name]
+            if module is None or name.partition(".")[0] in _LEFT_OUT:
+                continue
+            if not is_of_library(module):
+                others.append(module)
+                continue
+            self._record(_Owner(name, False, vars(module), dict(vars(module))), name)
+            for value in list(vars(module).values()):
+                if _is_class(value) and value not in self._classes:
+                    self._classes.add(value)
+                    full_name = f"{value.__module__}.{value.__qualname__}"
+                    self._record(_Owner(full_name, True, vars(value), dict(vars(value))), value.__module__)
+        self._seen.update(sys.modules)
+        return others
+
+    def _record(self, owner: _Owner, module: str) -> None:
+        (self._often if _OFTEN.fullmatch(module) else self._seldom).append(owner)
+
+    def count(self) -> int:
+        """Return how many modules and classes are recorded."""
+        return len(self._often) + len(self._seldom)
+
+    def replaced(self) -> Iterator[str]:
+        """Yield a sentence for each attribute that has been replaced, and is compared in this turn. Each is told
+        once."""
+        for owner in chain(self._often, self._seldom[self._turn :: _TURNS]):
+            yield from owner.replaced()
+        self._turn = (self._turn + 1) % _TURNS
+
+
+def _is_class(value: Any) -> bool:
+    """Return whether a value is a class that is looked into. `isinstance` would ask torch's deprecated names for their
+    class, and they would warn."""
+    kind = type(value)
+    if not issubclass(kind, type) or kind is _LEGACY_TENSOR_TYPE:
+        return False
+    module = value.__module__
+    return isinstance(module, str) and module.partition(".")[0] in _WITH_CLASSES
+
+
+def _are_equal(now: Mapping[str, Any], known: dict[str, Any]) -> bool:
+    try:
+        return bool(now == known)
+    except Exception:  # values that were replaced may not be comparable, as tensors are
+        return False
+
+
+def _replaced(now: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in known.items():
+        found = now.get(name, _ABSENT)
+        if found is not value and _counts(value) and not _is_normal_use(name, value, found):
+            yield name
+
+
+def _counts(value: Any) -> bool:
+    kind = type(value)
+    parts = (types.ModuleType, type, staticmethod, classmethod, property, *_FLAGS)
+    return issubclass(kind, parts) or callable(value)
+
+
+def _is_of_tests(value: Any) -> bool:
+    """Return whether a function or class is one of a test file or of a helper of its."""
+    if not issubclass(type(value), (types.FunctionType, type)):
+        return False
+    module = sys.modules.get(value.__module__)
+    return module is not None and not is_of_library(module)
+
+
+def _is_normal_use(name: str, value: Any, found: Any) -> bool:
+    """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
+    what it makes when it is first asked for it."""
+    if value is None:
+        return found is not _ABSENT and not _counts(found)
+    return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))
+
+
+def _are_same_flag(one: Any, other: Any) -> bool:
+    return issubclass(type(one), _FLAGS) and type(one) is type(other) and bool(one == other)

@@ -64,6 +64,10 @@ class RankStarter:
         with suppress(ForkRefusedError, DeviceError):  # launch will try again, and say why
             self._start_zygote(self._test_modules)
 
+    def renew(self) -> None:
+        """Has the next ranks forked from a new zygote, which has all that this process has by then."""
+        self._close_zygote()
+
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
         """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
         still run. Raises `LaunchError` where they cannot be started."""
@@ -153,7 +157,7 @@ class RankStarter:
             self._close_zygote()
             zygote = None
         if zygote is None:
-            zygote = self._start_zygote({module})
+            zygote = self._start_zygote({module, *self._test_modules})
         return zygote
 
     def _start_zygote(self, test_modules: Iterable[str]) -> RankServerClient:

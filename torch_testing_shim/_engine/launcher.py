@@ -65,8 +65,10 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def renew(self) -> None:
-        """Has the next ranks forked from a new zygote, which has all that this process has by then."""
-        self._close_zygote()
+        """Has the next ranks forked from a new zygote, which has what this process has by then. A fork server has none
+        of it, and stays."""
+        if self._zygote is not None and self._zygote.is_copy:
+            self._close_zygote()
 
     def launch(self, jobs: Sequence[RankJob]) -> RunningRanks:
         """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that

@@ -6,6 +6,8 @@ In the controller, which is pytest's process:
     marks           the mark `ranks`, read and checked
     rank_item       one marked test: its ranks, their verdict
     shared_fixtures the fixtures that ranks get by fork
+    thread_item     a marked test whose ranks are threads
+    beside          other plugins: pytest-timeout, --pdb
     summary         pytest's report of a test that ranks have run
     live_output     ranks' output while they run (`-s`)
 

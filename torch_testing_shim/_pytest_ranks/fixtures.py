@@ -21,7 +21,11 @@ def _world(request: Any) -> World:
         pytest.fail(f"the fixture {request.fixturename!r} needs @pytest.mark.ranks(N) above the test", pytrace=False)
     from torch_testing_shim._pytest_ranks.in_rank import HERE  # here, since it imports torch
 
-    assert HERE.world is not None, "ranks alone set up fixtures of this scope"
+    if HERE.world is None:
+        pytest.fail(
+            f"{request.fixturename!r} has no value where ranks are threads, except as an argument of the test itself",
+            pytrace=False,
+        )
     return HERE.world
 
 

@@ -8,12 +8,25 @@ from typing import Any
 
 import pytest
 
+from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
 from torch_testing_shim._pytest_ranks.summary import tell_of_ranks
 
 
+def pytest_addoption(parser: Any) -> None:
+    group = parser.getgroup("torch_testing_shim")
+    group.addoption(
+        "--ranks-pdb",
+        type=int,
+        metavar="RANK",
+        help="debug this rank of tests marked by ranks, on this terminal, where it raises or calls breakpoint()",
+    )
+
+
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", DESCRIPTION)
+    check_terminal(config.getoption("ranks_pdb"))
+    leave_ranks_out_of_pdb(config)
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
@@ -51,11 +64,20 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
     if HERE.is_copy:
         return
     from torch_testing_shim._pytest_ranks.rank_item import RankItem
+    from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
 
     callspec = getattr(item, "callspec", None)
     count = callspec.params.get("world_size") if callspec is not None else None
-    ranks = RankItem(item, mark, count if count in mark.counts else mark.counts[0])
+    kind = ThreadItem if mark.threads else RankItem
+    ranks = kind(item, mark, count if count in mark.counts else mark.counts[0])
     item.ranks, item.setup, item.runtest = ranks, ranks.set_up, ranks.run
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_set_timer(item: Any, settings: Any) -> None:
+    """pytest-timeout's hook."""
+    if getattr(item, "ranks", None) is not None:
+        note_time_limit(item, settings)
 
 
 @pytest.hookimpl(trylast=True)

@@ -19,8 +19,9 @@ from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
 from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._isolation.torch_state import set_rng_seed
+from torch_testing_shim._pytest_ranks.beside import take_terminal
 from torch_testing_shim._pytest_ranks.rank_reports import RankReports
-from torch_testing_shim._pytest_ranks.session_copy import copied_session
+from torch_testing_shim._pytest_ranks.session_copy import SessionCopy
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -64,6 +65,7 @@ class Here:
 
 
 HERE = Here()
+_COPY = SessionCopy()
 
 
 class PytestRank:
@@ -86,6 +88,10 @@ class PytestRank:
         item = _item(folder, nodeid)
         reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank))
         _let_go(item, rank, given["base_folder"])
+        if rank == given["has_terminal"]:
+            take_terminal()
+        else:
+            _drop_pdb(item.config)
         item.config.pluginmanager.register(reports)
         set_rng_seed()
         with ends_forked_children():
@@ -101,19 +107,12 @@ class PytestRank:
 
 
 def _item(scratch: ScratchFolder, nodeid: str) -> Any:
-    """Return the item of this node id, of this process's session or of one that is made here.
-
-    Raises:
-        LookupError: the session in this process has no such test.
-    """
-    for may_be_made in (False, True):
-        if may_be_made:
-            HERE.is_copy = True
-            HERE.session = copied_session(scratch, nodeid)
-        for item in HERE.session.items if HERE.session is not None else ():
-            if item.nodeid == nodeid:
-                return item
-    raise LookupError(f"a rank that is not forked from pytest's process does not find {nodeid}")
+    """Return the item of this node id, of this process's session or of one that is made here. Raises LookupError where
+    the latter has no such test."""
+    if HERE.session is None:
+        HERE.is_copy = True
+        return _COPY.item(scratch, nodeid)
+    return next(item for item in HERE.session.items if item.nodeid == nodeid)
 
 
 def _let_go(item: Any, rank: int, base_folder: str | None) -> None:
@@ -134,10 +133,13 @@ def _let_go(item: Any, rank: int, base_folder: str | None) -> None:
         folder = Path(base_folder) / f"rank{rank}"
         folder.mkdir(mode=0o700, exist_ok=True)
         item.config._tmp_path_factory._basetemp = folder
-    item.config.option.usepdb = False
-    pdb = item.config.pluginmanager.getplugin("pdbinvoke")
+
+
+def _drop_pdb(config: Any) -> None:
+    config.option.usepdb = False
+    pdb = config.pluginmanager.getplugin("pdbinvoke")
     if pdb is not None:
-        item.config.pluginmanager.unregister(pdb)
+        config.pluginmanager.unregister(pdb)
 
 
 def _let_output_go(config: Any) -> None:

@@ -19,6 +19,7 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.verdict import ExitExpectation, Verdict, VerdictKind, verdict
 from torch_testing_shim._program.notes import note_sharing, rank_records
+from torch_testing_shim._pytest_ranks.beside import TIME_LIMIT, lent_terminal, stop_timer
 from torch_testing_shim._pytest_ranks.in_rank import HERE, PytestRank
 from torch_testing_shim._pytest_ranks.live_output import shown_live
 from torch_testing_shim._pytest_ranks.marks import RanksMark
@@ -52,12 +53,14 @@ def skip_by_devices(item: Any, mark: RanksMark) -> None:
 
 def seconds_of(item: Any, mark: RanksMark) -> float:
     """Return the seconds that a test's ranks may take: by its mark, by pytest-timeout or by the settings."""
+    if item.config.getoption("ranks_pdb") is not None:
+        return _DEBUGGED_SECONDS
     limits = [one for one in (mark.timeout, item.stash.get(TIME_LIMIT, None)) if one is not None]
     return min(limits) if limits else seconds_for(item.name.partition("[")[0])
 
 
-#: Where pytest-timeout's limit of a test is kept, in seconds.
-TIME_LIMIT = pytest.StashKey[float]()
+#: Seconds that ranks may take while one of them is debugged.
+_DEBUGGED_SECONDS = 86_400.0
 
 
 class RankItem:
@@ -92,11 +95,12 @@ class RankItem:
             Skipped, XFailed: pytest's, for a skip and an expected failure.
         """
         self.is_expected = None
-        with repro_on_failure(_rerun_command(self._item)):
+        with repro_on_failure(rerun_command(self._item)):
             self._run()
 
     def _run(self) -> None:
         item = self._item
+        stop_timer(item)
         HERE.session = item.session
         if _IMAGE.is_stale_for(item):
             STARTER.renew()
@@ -114,8 +118,8 @@ class RankItem:
                 rendezvous_file=str(ranks.scratch.rendezvous),
                 run_arguments=arguments,
             )
-            with shown_live(item.config, ranks.running):
-                outcomes = ranks.join(ExitExpectation())
+            with shown_live(item.config, ranks.running), lent_terminal(arguments["has_terminal"] is not None):
+                outcomes = ranks.join(ExitExpectation(ignored=arguments["has_terminal"] is not None))
             self._keep_records(outcomes, ranks.running.started)
             found = verdict(outcomes)
             if found.kind in (VerdictKind.PASSED, VerdictKind.SKIPPED) and item.config.getoption("capture") != "no":
@@ -146,6 +150,7 @@ class RankItem:
             "world_size": self._world_size,
             "seconds": seconds_of(item, self._mark),
             "backend": self._mark.backend,
+            "has_terminal": item.config.getoption("ranks_pdb"),
             "base_folder": str(factory.getbasetemp()) if factory is not None else None,
             "shared_folder": str(shared) if shared is not None else None,
         }
@@ -158,7 +163,7 @@ class RankItem:
         item.user_properties[:] = [*kept, *new]
 
 
-def _rerun_command(item: Any) -> str | None:
+def rerun_command(item: Any) -> str | None:
     """The command that runs a test again."""
     settings = read_settings()
     if not settings.print_repro:

@@ -35,41 +35,52 @@ class RankReports:
         self._warnings = warnings
         self._outcome: RankOutcome | None = None
         self._failed_subtest: RankOutcome | None = None
-        self._made: tuple[Any, Any] = (None, None)  # the last report, and what was raised
+        self._is_in_call = False
+        self._raised: Any = None  # last, as pytest's `ExceptionInfo`
 
     @property
     def has_failed(self) -> bool:
         """Whether the test has raised something that is not a skip."""
-        self._take()
         return self._outcome is not None and self._outcome.status.is_bad
 
     @property
     def has_skipped(self) -> bool:
-        self._take()
         return self._outcome is not None and not self._outcome.status.is_bad
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, item: Any, call: Any) -> Generator[None, Any, None]:
+    def pytest_runtest_call(self) -> Generator[None, Any, None]:
+        self._is_in_call = True
+        yield
+        self._is_in_call = False
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, call: Any) -> Generator[None, Any, None]:
+        """Called after each phase, and within the call for each subtest."""
+        self._raised = call.excinfo
+        if self._is_in_call or call.excinfo is None:
+            yield
+            return
+        error = call.excinfo.value
+        reason = skip_reason_of(error)
+        is_first = reason is None and not self.has_failed
+        if is_first:  # at once: pytest takes longer to format it than other ranks may have
+            self._found(outcome_of_exception(self._rank, error))
         made = yield
-        self._take()
-        self._made = (made.get_result(), call.excinfo)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        self._take()
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self) -> None:
-        self._take()
+        report = made.get_result()
+        if is_first and self._outcome is not None:
+            self._found(_as_reported(self._outcome, report))
+        elif reason is None:
+            print(f"after that, {report.when} failed:\n{report.longreprtext}")
+        else:
+            self._outcome = self._outcome or skip_outcome(self._rank, reason)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called in a rank for subtests alone."""
-        _, raised = self._made
-        self._made = (None, None)
-        if report.failed and raised is not None:
+        if report.failed and self._raised is not None:
             name = report._sub_test_description().strip()
-            outcome = replace(self._of_exception(report, raised), subtest=name)
+            outcome = outcome_of_exception(self._rank, self._raised.value)
+            outcome = replace(_as_reported(outcome, report), subtest=name)
             self._failed_subtest = self._failed_subtest or outcome
             self._channel.send_subtest(outcome)
 
@@ -81,35 +92,20 @@ class RankReports:
 
     def end(self) -> RankOutcome:
         """Send and return the outcome, when the test is over."""
-        self._take()
-        if self._outcome is None:
-            self._found(self._failed_subtest or pass_outcome(self._rank))
-        elif not self._outcome.status.is_bad:
-            self._channel.send(self._outcome)
+        if not self.has_failed:
+            self._found(self._failed_subtest or self._outcome or pass_outcome(self._rank))
         assert self._outcome is not None
         return self._outcome
-
-    def _take(self) -> None:
-        """Take the last report, which is not of a subtest, since another phase has begun or the test is over."""
-        (report, raised), self._made = self._made, (None, None)
-        if report is None or raised is None:
-            return
-        reason = skip_reason_of(raised.value)
-        if reason is not None:
-            self._outcome = self._outcome or skip_outcome(self._rank, reason)
-        elif self._outcome is None or not self._outcome.status.is_bad:
-            self._found(self._of_exception(report, raised))
-        else:
-            print(f"after that, {report.when} failed:\n{report.longreprtext}")
 
     def _found(self, outcome: RankOutcome) -> None:
         self._outcome = outcome
         self._channel.send(outcome)
 
-    def _of_exception(self, report: Any, raised: Any) -> RankOutcome:
-        outcome = outcome_of_exception(self._rank, raised.value)
-        sections = [f"{title}:\n{text.rstrip()}" for title, text in report.sections if not title.startswith(_NOT_SHOWN)]
-        where = "" if report.when == "call" else f"in {report.when}:\n"
-        text = report.longreprtext or outcome.traceback
-        expected = getattr(report, "wasxfail", None)
-        return replace(outcome, traceback="\n\n".join([where + text, *sections]), expected=expected)
+
+def _as_reported(outcome: RankOutcome, report: Any) -> RankOutcome:
+    """Return an outcome with the exception as pytest shows it, and what else a report says."""
+    sections = [f"{title}:\n{text.rstrip()}" for title, text in report.sections if not title.startswith(_NOT_SHOWN)]
+    where = "" if report.when == "call" else f"in {report.when}:\n"
+    text = report.longreprtext or outcome.traceback
+    traceback = "\n\n".join([where + text, *sections])
+    return replace(outcome, traceback=traceback, expected=getattr(report, "wasxfail", None))

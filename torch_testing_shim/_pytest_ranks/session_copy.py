@@ -41,9 +41,32 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def copied_session(scratch: ScratchFolder, nodeid: str) -> Any:
-    """Make a session as the file in the scratch folder says, and collect its test."""
-    described = json.loads(scratch.session.read_text())
+class SessionCopy:
+    """The session of this interpreter."""
+
+    def __init__(self) -> None:
+        self._session: Any = None
+        self._items: dict[str, Any] = {}
+
+    def item(self, scratch: ScratchFolder, nodeid: str) -> Any:
+        """Return the test that a scratch folder's file describes, once it has been collected here.
+
+        Raises:
+            LookupError: it is not found here.
+        """
+        if nodeid not in self._items:
+            described = json.loads(scratch.session.read_text())
+            if self._session is None:
+                self._session = _new_session(described)
+            found = self._session.perform_collect([described["node"]])
+            if len(found) != 1:
+                raise LookupError(f"a rank that is not forked from pytest's process does not find {nodeid}")
+            self._items[nodeid] = found[0]
+        return self._items[nodeid]
+
+
+def _new_session(described: dict[str, Any]) -> Any:
+    """Make a session as the file in the scratch folder says."""
     from _pytest.config import Config
     from _pytest.main import Session
 
@@ -54,8 +77,4 @@ def copied_session(scratch: ScratchFolder, nodeid: str) -> Any:
     config._do_configure()
     session = Session.from_config(config)
     config.hook.pytest_sessionstart(session=session)
-    session.perform_collect()
-    item: Any
-    for item in session.items:  # a worker of pytest-xdist may have given the test another name
-        item._nodeid = nodeid
     return session

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch.distributed as dist
 from _pytest.runner import runtestprotocol
 
@@ -54,6 +55,7 @@ class Here:
         session: the session whose tests run; None before one has been collected.
         world: in a rank, its world.
         reports: in a rank, how its test has gone so far.
+        kept: in a rank, objects of pytest's process that must not be finalized.
         is_copy: the session is a copy for ranks, so that no test of it starts ranks.
     """
 
@@ -61,6 +63,7 @@ class Here:
         self.session: Any = None
         self.world: World | None = None
         self.reports: RankReports | None = None
+        self.kept: object = None
         self.is_copy = False
 
 
@@ -95,7 +98,10 @@ class PytestRank:
         item.config.pluginmanager.register(reports)
         set_rng_seed()
         with ends_forked_children():
-            runtestprotocol(item, log=False)
+            try:
+                runtestprotocol(item, log=False)
+            except pytest.exit.Exception as error:
+                raise error.with_traceback(None) from None  # it is all pytest's
         _save_coverage()
         outcome = reports.end()
         if not outcome.status.is_bad:
@@ -147,8 +153,9 @@ def _let_output_go(config: Any) -> None:
     also has what was printed before a crash."""
     manager = config.pluginmanager.getplugin("capturemanager")
     if manager is not None:
+        HERE.kept = manager._global_capturing  # not stopped: that would write to pytest's own output
         manager._method = "no"
-        manager._global_capturing = None  # not stopped: that would write to pytest's own output
+        manager._global_capturing = None
         manager._capture_fixture = None
         manager.start_global_capturing()
 

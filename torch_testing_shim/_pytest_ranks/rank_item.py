@@ -44,11 +44,16 @@ def start_session(session: Any) -> None:
     STARTER.prepare()
 
 
+def _skip_of(reason: str) -> BaseException:
+    """A skip that pytest reports at the test's own line."""
+    return pytest.skip.Exception(reason, _use_item_location=True)
+
+
 def skip_by_devices(item: Any, mark: RanksMark) -> None:
     """Skip a test that needs more accelerators than there are."""
     device = device_in_use()
     if mark.devices > device.count and not (device.may_be_shared and device.count):
-        pytest.skip(f"needs at least {mark.devices} accelerators, found {device.count}")
+        raise _skip_of(f"needs at least {mark.devices} accelerators, found {device.count}")
 
 
 def seconds_of(item: Any, mark: RanksMark) -> float:
@@ -134,7 +139,7 @@ class RankItem:
             reason = found.headline
             if reason.startswith("xfail: "):
                 pytest.xfail(reason.removeprefix("xfail: "))
-            pytest.skip(reason)
+            raise _skip_of(reason)
         if cause is not None and cause.status.is_exception:
             self.is_expected = cause.expected is not None
             if cause.expected is not None:

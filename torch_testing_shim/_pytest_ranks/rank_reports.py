@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Generator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest._io import TerminalWriter
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.outcome import RankOutcome
@@ -102,10 +104,18 @@ class RankReports:
         self._channel.send(outcome)
 
 
+def _text_of(report: Any) -> str:
+    """Return what pytest shows of a report; its `longreprtext` takes away the first line's indent."""
+    text = io.StringIO()
+    writer = TerminalWriter(text)
+    writer.hasmarkup = False
+    report.toterminal(writer)
+    return text.getvalue().strip("\n")
+
+
 def _as_reported(outcome: RankOutcome, report: Any) -> RankOutcome:
     """Return an outcome with the exception as pytest shows it, and what else a report says."""
     sections = [f"{title}:\n{text.rstrip()}" for title, text in report.sections if not title.startswith(_NOT_SHOWN)]
     where = "" if report.when == "call" else f"in {report.when}:\n"
-    text = report.longreprtext or outcome.traceback
-    traceback = "\n\n".join([where + text, *sections])
+    traceback = "\n\n".join([where + (_text_of(report) or outcome.traceback), *sections])
     return replace(outcome, traceback=traceback, expected=getattr(report, "wasxfail", None))

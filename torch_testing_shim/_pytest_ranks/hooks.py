@@ -23,6 +23,7 @@ def pytest_addoption(parser: Any) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", DESCRIPTION)
     check_terminal(config.getoption("ranks_pdb"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
 from torch_testing_shim._pytest_ranks.summary import tell_of_ranks
+from torch_testing_shim._shared.settings import SETTINGS, changed_environment
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -28,6 +30,10 @@ def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", DESCRIPTION)
     check_terminal(config.getoption("ranks_pdb"))
     leave_ranks_out_of_pdb(config)
+    if config.getoption("capture") == "no":
+        shown = changed_environment({SETTINGS["show_output"].variable: "1"})  # of test cases, when their ranks are done
+        shown.__enter__()
+        config.add_cleanup(lambda: shown.__exit__(None, None, None))
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
@@ -50,7 +56,14 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         try:
             _run_on_ranks(item, read_mark(mark.args, mark.kwargs))
         except MarkError as error:
-            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+            _refuse(item, f"{item.nodeid}: {error}")
+
+
+def _refuse(item: Any, message: str) -> None:
+    """End the run with a message; in a worker of pytest-xdist, which cannot, end the test with it."""
+    if not hasattr(item.config, "workerinput"):
+        raise pytest.UsageError(message)
+    item.setup = functools.partial(pytest.fail, message, pytrace=False)
 
 
 def _starts_ranks_itself(item: Any) -> bool:
@@ -71,7 +84,11 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
     count = callspec.params.get("world_size") if callspec is not None else None
     kind = ThreadItem if mark.threads else RankItem
     ranks = kind(item, mark, count if count in mark.counts else mark.counts[0])
-    item.ranks, item.setup, item.runtest = ranks, ranks.set_up, ranks.run
+    item.ranks, item.setup, item.runtest, item.teardown = ranks, ranks.set_up, ranks.run, _nothing
+
+
+def _nothing() -> None:
+    """Stands for an item's `teardown`, where its `setup` has not run."""
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

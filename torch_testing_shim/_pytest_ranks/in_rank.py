@@ -123,8 +123,8 @@ def _item(scratch: ScratchFolder, nodeid: str) -> Any:
 
 def _let_go(item: Any, rank: int, base_folder: str | None) -> None:
     """Make the session this rank's: what the test does and ends here is nothing to pytest's process."""
-    vars(item).pop("setup", None)  # those of `RankItem`
-    vars(item).pop("runtest", None)
+    for name in ("setup", "runtest", "teardown"):  # those of `RankItem`
+        vars(item).pop(name, None)
     item._report_sections.clear()
     item._initrequest()
     chain = item.listchain()[:-1]

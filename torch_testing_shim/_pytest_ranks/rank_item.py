@@ -125,7 +125,7 @@ class RankItem:
             )
             with shown_live(item.config, ranks.running), lent_terminal(arguments["has_terminal"] is not None):
                 outcomes = ranks.join(ExitExpectation(ignored=arguments["has_terminal"] is not None))
-            self._keep_records(outcomes, ranks.running.started)
+            item._rank_records = rank_records(outcomes, ranks.running.started)
             found = verdict(outcomes)
             if found.kind in (VerdictKind.PASSED, VerdictKind.SKIPPED) and item.config.getoption("capture") != "no":
                 print(ranks.printed(), end="")
@@ -159,13 +159,6 @@ class RankItem:
             "base_folder": str(factory.getbasetemp()) if factory is not None else None,
             "shared_folder": str(shared) if shared is not None else None,
         }
-
-    def _keep_records(self, outcomes: tuple[RankOutcome, ...], started: list[float]) -> None:
-        item = self._item
-        item._rank_records = rank_records(outcomes, started)
-        kept = [(name, value) for name, value in item.user_properties if not name.startswith("rank ")]
-        new = [(f"rank {one.rank}", f"{one.status} in {one.seconds:.3f} s") for one in item._rank_records]
-        item.user_properties[:] = [*kept, *new]
 
 
 def rerun_command(item: Any) -> str | None:

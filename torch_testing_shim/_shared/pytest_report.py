@@ -6,6 +6,9 @@ import textwrap
 from contextlib import suppress
 from typing import Any
 
+#: The attribute of what has been cut already. A second cut would take the marks of a rank's traceback for pytest's own.
+_IS_DONE = "torch_testing_shim_is_cut"
+
 
 def show_report_alone(error: BaseException | None, shown: Any) -> None:
     """Leave of what pytest shows of a report over ranks (`is_report`) the report itself: it has the ranks' tracebacks,
@@ -15,9 +18,10 @@ def show_report_alone(error: BaseException | None, shown: Any) -> None:
         error: the exception.
         shown: pytest's `longrepr` of it.
     """
-    if getattr(error, "is_report", False):
+    if getattr(error, "is_report", False) and not hasattr(shown, _IS_DONE):
         with suppress(AttributeError, ValueError):  # pytest's insides: where they have changed, reports say more
             _show_nothing_else(shown)
+            setattr(shown, _IS_DONE, True)
 
 
 def _show_nothing_else(shown: Any) -> None:

@@ -257,7 +257,12 @@ class OwnFiles(SampleTestCase):
         tests.mkdir()
         (tests / "test_functions.py").write_text(OWN_FUNCTIONS)
         (tests / "test_classes.py").write_text(OWN_CLASSES)
-        runner = ("-c", "from torch_testing_shim._runner.cli.console import main; main()", "run", "tests")
+        runner = (
+            "-c",
+            "from torch_testing_shim._runner.cli.console import main; raise SystemExit(main())",
+            "run",
+            "tests",
+        )
         run = self.run_command(*runner, "--keep-going", TORCH_TESTING_SHIM_JOURNAL="")
         self.assertEqual(1, run.exit_code, run.output)
         failed = "FAILED  test_functions::test_fails_in_one  rank 1 failed: AssertionError: assert 1 == 0\n"

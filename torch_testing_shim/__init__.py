@@ -3,6 +3,7 @@
 Import the modules; this package itself imports none of them. A module or a name that is not here is the installed
 torch's own, built on what is here (see `_upstream.graft`). Two names are here: a test whose ranks do not pass raises
 `torch_testing_shim.RankFailure` where an assertion did not hold, and `torch_testing_shim.RankError` for anything else.
+PYTEST_DONT_REWRITE: its entry point makes pytest look here.
 
 Faces, PyTorch's names at PyTorch's paths. They re-export, and take the rest from torch:
 
@@ -25,7 +26,7 @@ Public modules of our own:
     faults                                a rank is killed, fails, hangs or is late, where a test says so
     conformance                           what a storage of distributed checkpoints has to do, as a suite
     backends                              for packages that bring a device: Backend, requires_capability
-    pytest_plugin                         --hw-classification, for pytest's command line
+    pytest_plugin                         @pytest.mark.ranks(4), and --hw-classification: a plugin of pytest
 
 Private folders, lowest first. Each has a map of its own, and imports none that stands below it here:
 
@@ -37,6 +38,7 @@ Private folders, lowest first. Each has a map of its own, and imports none that 
     _skips             every reason not to run, decided before a rank starts wherever it can be
     _program           what `python test_x.py` does: names, options, unittest's result, log, interrupts
     _cases             the base classes, and how a test's body runs in a rank
+    _pytest_ranks      functions on ranks, as pytest runs them
 
 Beside them stands
 

@@ -1,13 +1,18 @@
-"""pytest's option and marks for these tests: `pytest -p torch_testing_shim.pytest_plugin --hw-classification CPU FILE`.
+"""A plugin of pytest: functions on ranks, and the option and marks of test classes.
 
-`addopts = -p torch_testing_shim.pytest_plugin` in a project's pytest configuration always loads it. Where PyTorch's own
-conftest brings the option, that one applies and this one does nothing. PYTORCH_TEST_OMIT_SKIPPED applies, too.
+`@pytest.mark.ranks(4)` above a function, a class or a module's `pytestmark` runs tests on 4 ranks, with the fixtures
+`rank`, `world_size`, `device`, `process_group`, `device_mesh`, `shared_tmp_path` and `agreed`; docs/pytest.md describes
+them. `--hw-classification CPU` chooses test classes; where PyTorch's own conftest brings the option, that one applies
+and this one does nothing. PYTORCH_TEST_OMIT_SKIPPED applies, too.
+
+pytest finds the plugin where the package is installed. Elsewhere `-p torch_testing_shim.pytest_plugin` loads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +24,20 @@ from torch_testing_shim._shared.hardware import (
 )
 from torch_testing_shim._shared.settings import read_settings
 
+if TYPE_CHECKING:
+    import torch.distributed as dist
+
 __all__: list[str] = []
+
+pytest_plugins = ["torch_testing_shim._pytest_ranks.hooks", "torch_testing_shim._pytest_ranks.fixtures"]
+
+
+@pytest.fixture
+def agreed(process_group: dist.ProcessGroup) -> Callable[..., AbstractContextManager[None]]:
+    """`with agreed():` makes all ranks fail together where the block fails in one of them."""
+    from torch_testing_shim.distributed.agreement import agreed_between_ranks
+
+    return agreed_between_ranks
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -30,6 +30,14 @@ RUNNER_EXTRA = {"rich", "junitparser", "psutil", "argcomplete", "jinja2", "packa
 UNDER_PYTEST = {
     "_program/pytest_journal.py",
     "_program/upstream_pytest.py",
+    "_pytest_ranks/beside.py",
+    "_pytest_ranks/fixtures.py",
+    "_pytest_ranks/groups.py",
+    "_pytest_ranks/hooks.py",
+    "_pytest_ranks/in_rank.py",
+    "_pytest_ranks/rank_item.py",
+    "_pytest_ranks/rank_reports.py",
+    "_pytest_ranks/session_copy.py",
     "pytest_plugin.py",
 }
 ENVIRONMENT_NAMES = {"environ", "environb", "getenv", "getenvb"}
@@ -47,7 +55,17 @@ PREPARE_A_CHILD = {
 COMPARE_IT = {"_engine/parked_group.py", "_isolation/leaks.py"}
 
 #: The private folders, lowest first: each may import those before it.
-LAYERS = ["_shared", "_assertions", "_engine", "_upstream", "_isolation", "_skips", "_program", "_cases"]
+LAYERS = [
+    "_shared",
+    "_assertions",
+    "_engine",
+    "_upstream",
+    "_isolation",
+    "_skips",
+    "_program",
+    "_cases",
+    "_pytest_ranks",
+]
 #: Public packages of our own.
 PUBLIC_PACKAGES = ["faults", "conformance"]
 #: What the warm interpreter itself runs, in which torch is imported.
@@ -222,7 +240,7 @@ class StructureTest(TestCase):
         for path in package_files():
             is_runner = relative(path).startswith("_runner/")
             names = imports(path.read_text(), relative(path), with_optional=False)
-            more = {"pytest"} if relative(path) in UNDER_PYTEST else set()
+            more = {"pytest", "_pytest"} if relative(path) in UNDER_PYTEST else set()
             found = undeclared_among(names, RUNNER_EXTRA if is_runner else REQUIRED | more)
             undeclared.update({relative(path): found} if found else {})
         self.assertEqual({}, undeclared)

@@ -25,7 +25,7 @@ DEFAULT_WORLD_SIZE = 4
 #: Test method -> seconds that it may take; for tests to fill (upstream's name, torch 2.13).
 TIMEOUT_OVERRIDE: dict[str, int] = {}
 #: A process group gives up a little before its test does, so that the error names the collective that hung.
-_SHARE_OF_TIMEOUT = 0.9
+SHARE_OF_TIMEOUT = 0.9
 #: Where test files find the names.
 _FACE = "torch_testing_shim.common_distributed"
 #: Process groups whose connections stay.
@@ -59,7 +59,7 @@ def seconds_for(test_id: str) -> float:
 
 def group_timeout(test_id: str) -> timedelta:
     """Return how long a collective of the test may take."""
-    return timedelta(seconds=_SHARE_OF_TIMEOUT * seconds_for(test_id))
+    return timedelta(seconds=SHARE_OF_TIMEOUT * seconds_for(test_id))
 
 
 def keep_connections() -> None:

@@ -70,7 +70,7 @@ class TestRanks:
 
     def start(
         self,
-        test_class: type[unittest.TestCase],
+        test_class: type,
         method: str,
         world_size: int,
         *,

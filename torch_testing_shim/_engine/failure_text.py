@@ -170,8 +170,8 @@ def _last_lines(output: str) -> str:
 
 
 def trimmed_stacks(text: str) -> str:
-    """Leaves out the harness's own stack lines: its files, its own thread, threads of which nothing is left, and all
-    below the rank's entry, which is what the controller was doing when the rank's process was forked from it."""
+    """Leaves out the stack lines of pytest and of the harness, its own thread, threads of which nothing is left, and
+    all below the rank's entry, which is what the controller was doing when the rank's process was forked from it."""
     kept: list[str] = []
     for is_stack, lines in groupby(text.splitlines(), key=lambda line: frame_in(line) is not None):
         if is_stack:
@@ -182,12 +182,14 @@ def trimmed_stacks(text: str) -> str:
 
 
 def _users_lines(stack: Iterable[str]) -> list[str]:
-    """Returns the lines of one thread's stack that are not the harness's own, innermost first."""
+    """Returns the lines of one thread's stack that are neither the harness's own nor pytest's, innermost first."""
     kept = []
     for line in stack:
         frame = frame_in(line)
-        if frame is None or not frame.is_harness:
+        if frame is None or not (frame.is_harness or frame.is_pytests):
             kept.append(line)
+        elif frame.is_pytests:
+            continue
         elif frame.is_entry:
             return kept
         elif frame.function == OWN_THREAD:

@@ -60,6 +60,11 @@ class ScratchFolder:
         return self.path / "state"
 
     @property
+    def session(self) -> Path:
+        """How a new interpreter makes pytest's session with the test (see `_pytest_ranks.session_copy`)."""
+        return self.path / "session"
+
+    @property
     def common_end(self) -> Path:
         """The FIFO that ranks hold until they are done."""
         return self.path / "common_end"

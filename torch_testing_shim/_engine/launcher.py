@@ -67,6 +67,12 @@ class RankStarter:
         with suppress(ForkRefusedError, DeviceError):  # launch will try again, and say why
             self._start_zygote(self._test_modules)
 
+    def renew(self) -> None:
+        """Has the next ranks forked from a new zygote, which has what this process has by then. A fork server has none
+        of it, and stays."""
+        if self._zygote is not None and self._zygote.is_copy:
+            self.close()
+
     def launch(self, jobs: Sequence[RankJob], *, reuses: bool = False) -> RunningRanks:
         """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
         still run. Where it `reuses` ranks, takes those of the test before if they were kept and suit, and starts ranks
@@ -179,7 +185,7 @@ class RankStarter:
             self._close_zygote()
             zygote = None
         if zygote is None:
-            zygote = self._start_zygote({module})
+            zygote = self._start_zygote({module, *self._test_modules})
         return zygote
 
     def _start_zygote(self, test_modules: Iterable[str]) -> RankServerClient:

@@ -180,10 +180,11 @@ def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn
 
 
 def _prepare_for(job: RankJob) -> None:
-    """Imports the module of a rank's test. Raises OSError where this process must not be forked any more, since the
-    module has started a driver."""
+    """Imports the module of a rank's test, and has its class do what all ranks would do by `_prepare_server`. Raises
+    OSError where this process must not be forked any more, since the module has started a driver."""
     with suppress(Exception, SystemExit):  # the rank will try again, and report it
-        import_module(job.module, job.module_file)
+        test_class = getattr(import_module(job.module, job.module_file), job.class_name, None)
+        getattr(test_class, "_prepare_server", lambda job: None)(job)
     from torch_testing_shim._engine.devices import DeviceError, fork_hazard
     from torch_testing_shim._shared.settings import SettingsError
 

@@ -82,6 +82,7 @@ class RankOutcome:
         finished: whether it said how its test ended (`exit_code` tells what came after that).
         follows_peer: whether its exception was a `PeerFailedError`.
         wraps_lost_peer: whether its exception came from another, which said that a peer is gone.
+        expected: the reason by which a mark of pytest's expects the exception; None where none does.
         subtest: the subtest that raised, as unittest names it ("[message] (i=1)"); empty for the test itself.
         subtests: its failed subtests, in order, whatever became of the rank after them.
         passed_subtests: its passed subtests, as unittest names them, where the rank came to the end of its test.
@@ -106,6 +107,7 @@ class RankOutcome:
     finished: bool = False
     follows_peer: bool = False
     wraps_lost_peer: bool = False
+    expected: str | None = None
     subtest: str = ""
     subtests: tuple[RankOutcome, ...] = ()
     passed_subtests: tuple[str, ...] = ()

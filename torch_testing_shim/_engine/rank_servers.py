@@ -102,6 +102,11 @@ class RankServerClient:
         return self._modules is None or module in self._modules
 
     @property
+    def is_copy(self) -> bool:
+        """Whether it was forked from this process."""
+        return self._modules is not None
+
+    @property
     def is_usable(self) -> bool:
         """False once it was closed or has died, and in a process that was itself forked from the controller."""
         if self._orders.fileno() < 0 or self._controller_pid != os.getpid():

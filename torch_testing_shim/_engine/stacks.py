@@ -16,6 +16,8 @@ _LIBRARY = f"{sysconfig.get_path('stdlib')}/"
 _HARNESS = f"{Path(__file__).parents[1]}/"
 _TORCH = f"{Path(torch.__file__).parent}/"
 _DISTRIBUTED = f"{_TORCH}distributed/"
+#: pytest's own frames, between the harness and a test.
+_PYTEST = ("/_pytest/", "/pluggy/")
 #: Wrappers around torch's collectives, and around functions that torch has renamed; they are no calls of the test's.
 _DISTRIBUTED_LOGGING, _DEPRECATION = f"{_DISTRIBUTED}c10d_logger.py", "/typing_extensions.py"
 #: The function of the harness that enters a rank. The frames below it show what the controller was doing when the
@@ -55,6 +57,10 @@ class Frame:
     @property
     def is_harness(self) -> bool:
         return self.file.startswith(_HARNESS)
+
+    @property
+    def is_pytests(self) -> bool:
+        return any(part in self.file for part in _PYTEST)
 
     @property
     def _is_users(self) -> bool:

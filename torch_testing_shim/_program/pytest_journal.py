@@ -7,9 +7,7 @@ PytestJournal   in the process that the user has started, which under pytest-xdi
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch_testing_shim._program.log import UNEXPECTED_SUCCESS, Event, RunningTe
 from torch_testing_shim._program.notes import notes_of, records_of
 from torch_testing_shim._program.options import ProgramOptions
 from torch_testing_shim._shared.journal import RankRecord, TestStatus
+from torch_testing_shim._shared.pytest_report import show_report_alone
 
 #: The attribute of a report that holds the details. pytest-xdist passes it on where it is made of plain values.
 _DETAILS = "torch_testing_shim_details"
@@ -43,7 +42,7 @@ class ReportDetails:
         """pytest's hook, called while the test's instance is still there."""
         made = yield
         error = call.excinfo.value if call.excinfo is not None else None
-        test = getattr(item, "instance", None)
+        test = item if getattr(item, "ranks", None) is not None else getattr(item, "instance", None)
         details = {
             "headline": headline(error) if error is not None else "",
             "is_failure": call.when == "call" and isinstance(error, AssertionError | pytest.fail.Exception),
@@ -53,21 +52,7 @@ class ReportDetails:
         }
         report = made.get_result()
         setattr(report, _DETAILS, details)
-        if getattr(error, "is_report", False):
-            with suppress(AttributeError, ValueError):  # pytest's insides: where they have changed, reports say more
-                _show_nothing_else(report.longrepr)
-
-
-def _show_nothing_else(shown: Any) -> None:
-    """Leaves of what pytest shows of an exception the exception itself: a report over ranks has their tracebacks, and
-    the harness's own frames would stand before them."""
-    *_, last = shown.reprtraceback.reprentries
-    if last.style in ("long", "short"):
-        first, *others = [line.removeprefix("E") for line in last.lines if line.startswith("E")]
-        said = [first.partition(": ")[2], *textwrap.dedent("\n".join(others)).split("\n")]
-        last.lines, last.reprfuncargs, last.reprlocals, last.reprfileloc = said, None, None, None
-        shown.reprtraceback.reprentries[:] = [last]
-        shown.reprcrash.message = "\n".join(said)
+        show_report_alone(error, report.longrepr)
 
 
 class PytestJournal:

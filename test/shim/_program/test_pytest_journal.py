@@ -226,6 +226,51 @@ class ByRunner(SampleTestCase):
         self.assertEqual([], [name for name in left if not name.startswith(("torchinductor_", "pytest-of-"))])
 
 
+OWN_FUNCTIONS = """
+import pytest
+import torch.distributed as dist
+
+@pytest.mark.ranks([1, 2])
+def test_group(process_group, world_size):
+    assert dist.get_world_size() == world_size
+
+@pytest.mark.ranks(2)
+def test_fails_in_one(rank):
+    assert rank == 0
+"""
+OWN_CLASSES = """
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+class OfClass(TestCase):
+    def test_a(self): pass
+
+if __name__ == "__main__":
+    run_tests()
+"""
+
+
+class OwnFiles(SampleTestCase):
+    """Files of the tree's own: those that run nothing as scripts are run by pytest, beside the others."""
+
+    def test_functions_and_classes_in_one_run(self):
+        tests = self.folder / "tests"
+        tests.mkdir()
+        (tests / "test_functions.py").write_text(OWN_FUNCTIONS)
+        (tests / "test_classes.py").write_text(OWN_CLASSES)
+        runner = (
+            "-c",
+            "from torch_testing_shim._runner.cli.console import main; raise SystemExit(main())",
+            "run",
+            "tests",
+        )
+        run = self.run_command(*runner, "--keep-going", TORCH_TESTING_SHIM_JOURNAL="")
+        self.assertEqual(1, run.exit_code, run.output)
+        failed = "FAILED  test_functions::test_fails_in_one  rank 1 failed: AssertionError: assert 1 == 0\n"
+        for line in ("test_classes  1 passed", "test_functions  2 passed, 1 failed", failed, "E       assert 1 == 0\n"):
+            self.assertIn(line, run.output)
+        self.assertIn("test_functions.py::test_fails_in_one\n", run.output)
+
+
 class Names(TestCase):
     def test_of_nodes(self):
         for node, name in (

@@ -29,12 +29,12 @@ from .retry import what_to_run
 def build_command(selection: FileSelection, options: Options, tree: Tree) -> FileCommand:
     """The command for `selection`."""
     path = tree.path(selection.name)
-    is_pytests = bool(tree.upstream) and _is_for_pytest(path)
+    is_pytests = _is_for_pytest(path, is_upstreams=bool(tree.upstream))
     return FileCommand(
         name=selection.name,
         path=str(path),
         nodes=tuple(node_id(str(path), test) for test in selection.tests) if is_pytests else (),
-        harness=_harness_options(options, is_pytests=is_pytests) if tree.upstream else None,
+        harness=_harness_options(options, is_pytests=is_pytests) if tree.upstream or is_pytests else None,
         measured_by=coverage_arguments(tree.reports) if options.coverage else (),
         arguments=(
             *(() if is_pytests else selection.tests),
@@ -51,12 +51,14 @@ def build_command(selection: FileSelection, options: Options, tree: Tree) -> Fil
 
 
 @functools.cache
-def _is_for_pytest(path: Path) -> bool:
-    """True for a file whose tests pytest has to run, by its source; a file that cannot be read fails when it runs."""
+def _is_for_pytest(path: Path, *, is_upstreams: bool) -> bool:
+    """True for a file whose tests pytest has to run, by its source; a file that cannot be read fails when it runs. A
+    file of the tree's own without a test may be a script."""
     try:
-        return not read_main_part(path.read_bytes()).is_for_harness
+        part = read_main_part(path.read_bytes())
     except OSError:
         return False
+    return not part.is_for_harness and (is_upstreams or part.has_tests)
 
 
 def _harness_options(options: Options, *, is_pytests: bool) -> tuple[str, ...]:

@@ -1,0 +1,99 @@
+"""Which tests run on ranks, and what is said of marks that cannot be used."""
+
+import sys
+from pathlib import Path
+
+from torch_testing_shim.common_utils import run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pytest_samples import PytestTestCase
+
+PLACES = """
+import unittest
+from torch_testing_shim.common_distributed import MultiProcessTestCase
+
+pytestmark = pytest.mark.ranks(2)
+IN = os.getpid()
+
+def is_rank():
+    return os.getppid() != os.getpid() and IN != os.getpid()
+
+def test_by_module(world_size):
+    assert world_size == 2 and is_rank()
+
+@pytest.mark.ranks([1, 3])
+class TestByClass:
+    def test_method(self, world_size):
+        assert world_size in (1, 3) and is_rank()
+
+    @pytest.mark.ranks(4)
+    def test_nearest_wins(self):
+        assert is_rank()
+
+class TestUnit(unittest.TestCase):
+    def setUp(self):
+        self.pid = os.getpid()
+
+    def test_of_unittest(self):
+        self.assertTrue(is_rank())
+        self.assertEqual(self.pid, os.getpid())
+
+class TestOwnRanks(MultiProcessTestCase):
+    world_size = 3
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+
+    def test_has_its_own(self):
+        assert self.world_size == 3 and self.rank < 3
+
+@pytest.mark.ranks(2, devices=99)
+def test_more_devices_than_there_are():
+    os.kill(os.getppid(), signal.SIGKILL)
+"""
+
+
+class Places(PytestTestCase):
+    def test_function_class_and_module(self):
+        self.write(PLACES)
+        run = self.run_pytest(expected=0)
+        self.assertEqual(
+            [
+                "test_by_module",
+                "TestByClass::test_method[ranks=1]",
+                "TestByClass::test_method[ranks=3]",
+                "TestByClass::test_nearest_wins",
+                "TestUnit::test_of_unittest",
+                "TestOwnRanks::test_has_its_own",
+            ],
+            [name for name, found in run.outcomes.items() if found[0][0] == "PASSED"],
+            run.output,
+        )
+        self.assertEqual([("SKIPPED", "needs at least 99 accelerators, found 0")], run.outcomes[""])
+
+    def test_the_run_without_ranks_is_pytests_own(self):
+        self.write("def test_a(): pass")
+        run = self.run_pytest("--collect-only", "-q", expected=0)
+        self.assertIn("test_sample.py::test_a", run.output)
+        run = self.run_pytest("--markers", expected=0)
+        self.assertIn(
+            "@pytest.mark.ranks(count, *, backend=None, timeout=None, devices=0, threads=False): run", run.output
+        )
+        self.assertEqual(4, self.run_pytest("test_sample.py::no_such_test").exit_code)
+
+    def test_marks_that_cannot_be_used(self):
+        for mark, said in (
+            ("ranks(0)", "ranks(0): the number of ranks must be a positive int, or a list of them"),
+            ("ranks(['4'])", "ranks(['4']): the number of ranks must be a positive int, or a list of them"),
+        ):
+            self.write(f"@pytest.mark.{mark}\ndef test_a(): pass")
+            run = self.run_pytest(expected=4)
+            self.assertIn("\nERROR: test_sample.py::test_a", run.output)
+            self.assertIn(f": {said}\n", run.output)
+            self.assertNotIn("Traceback", run.output)
+
+
+if __name__ == "__main__":
+    run_tests()

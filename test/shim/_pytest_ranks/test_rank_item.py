@@ -1,0 +1,193 @@
+"""Every way in which a test on ranks ends, by real pytest processes."""
+
+import sys
+from pathlib import Path
+
+from torch_testing_shim.common_utils import run_tests
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pytest_samples import PytestTestCase
+
+OUTCOMES = """
+pytestmark = pytest.mark.ranks(2)
+
+def test_passes(rank, world_size):
+    assert 0 <= rank < world_size == 2
+
+def test_fails_in_one(rank):
+    print("said before")
+    assert [rank] == [0]
+
+def test_raises_in_one(rank, process_group):
+    if rank == 1:
+        raise ValueError("boom")
+    dist.barrier()
+
+def test_all_skip():
+    pytest.skip("not here")
+
+@pytest.mark.skipif(True, reason="by mark")
+def test_skipped_by_mark():
+    os.kill(os.getppid(), signal.SIGKILL)
+
+def test_one_skips(rank):
+    if rank == 1:
+        pytest.skip("not me")
+
+@pytest.mark.xfail(reason="known")
+def test_xfails(rank):
+    assert rank == 0
+
+@pytest.mark.xfail(raises=ValueError, reason="known, too")
+def test_xfails_as_expected(rank, process_group):
+    if rank == 1:
+        raise ValueError
+    dist.barrier()
+
+@pytest.mark.xfail(raises=RuntimeError)
+def test_xfails_by_another(rank):
+    raise KeyError("x")
+
+@pytest.mark.xfail(raises=RuntimeError)
+def test_xfails_and_dies(rank):
+    os._exit(3)
+
+@pytest.mark.xfail
+def test_xpasses(): pass
+
+@pytest.mark.xfail(strict=True, reason="should fail")
+def test_xpasses_strictly(): pass
+
+@pytest.mark.xfail(run=False)
+def test_does_not_run():
+    os.kill(os.getppid(), signal.SIGKILL)
+
+def test_imperative_xfail():
+    pytest.xfail("later")
+
+def test_imperative_xfail_in_one(rank):
+    if rank == 0:
+        pytest.xfail("later")
+
+def test_pytest_fails(rank):
+    pytest.fail("on purpose")
+
+def test_pytest_raises():
+    with pytest.raises(ValueError, match="boom"):
+        raise ValueError("boom")
+
+def test_dies(rank):
+    print("last words")
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+def test_exits(rank):
+    if rank == 1:
+        os._exit(0)
+
+def test_leaves_by_sys_exit():
+    raise SystemExit(3)
+
+@pytest.mark.ranks(2, timeout=2)
+def test_hangs(rank, process_group):
+    if rank == 1:
+        time.sleep(60)
+    dist.barrier()
+
+@pytest.fixture
+def broken_in_one(rank):
+    if rank == 1:
+        raise OSError("no fixture")
+
+def test_set_up_of_one_fails(broken_in_one): pass
+
+@pytest.fixture
+def torn_in_one(rank):
+    yield
+    if rank == 0:
+        raise OSError("torn")
+
+def test_tear_down_of_one_fails(torn_in_one): pass
+
+@pytest.fixture(scope="module")
+def broken_for_all():
+    raise OSError("for all")
+
+def test_shared_set_up_fails(broken_for_all): pass
+
+async def test_never_awaited(): pass
+
+def test_exit_of_pytest(rank):
+    if rank == 1:
+        pytest.exit("enough")
+"""
+#: How each test ends, with the beginning of the line that pytest's summary has.
+ENDS = {
+    "test_passes": ("PASSED", ""),
+    "test_fails_in_one": ("FAILED", "rank 1 failed: AssertionError: assert [1] == [0]"),
+    "test_raises_in_one": ("FAILED", "rank 1 errored: ValueError: boom"),
+    "test_one_skips": ("FAILED", "ranks disagree: rank 1 skipped (not me), rank 0 passed"),
+    "test_xfails": ("XFAIL", "known"),
+    "test_xfails_as_expected": ("XFAIL", "known, too"),
+    "test_xfails_by_another": ("FAILED", "rank * errored: KeyError: 'x'"),
+    "test_xfails_and_dies": ("FAILED", "rank "),
+    "test_xpasses": ("XPASS", ""),
+    "test_xpasses_strictly": ("FAILED", "[XPASS(strict)] should fail"),
+    "test_does_not_run": ("XFAIL", ""),
+    "test_imperative_xfail": ("XFAIL", "later"),
+    "test_imperative_xfail_in_one": ("FAILED", "ranks disagree: rank 0 skipped (xfail: later), rank 1 passed"),
+    "test_pytest_fails": ("FAILED", "rank * failed: Failed: on purpose"),
+    "test_pytest_raises": ("PASSED", ""),
+    "test_dies": ("FAILED", "rank 1 (pid "),
+    "test_exits": ("FAILED", "rank 1 (pid "),
+    "test_leaves_by_sys_exit": ("FAILED", "rank * errored: SystemExit: 3"),
+    "test_hangs": ("FAILED", "rank 1 still ran at the deadline, in test_hangs (test_sample.py:"),
+    "test_set_up_of_one_fails": ("FAILED", "rank 1 errored: OSError: no fixture"),
+    "test_tear_down_of_one_fails": ("FAILED", "rank 0 errored: OSError: torn"),
+    "test_shared_set_up_fails": ("ERROR", "OSError: for all"),
+    "test_never_awaited": ("FAILED", "rank * failed: Failed: async def functions are not natively supported."),
+    "test_exit_of_pytest": ("FAILED", "rank 1 errored: Exit: enough"),
+}
+
+
+class Outcomes(PytestTestCase):
+    def test_each_kind_of_end_and_the_report_of_it(self):
+        self.write(OUTCOMES)
+        run = self.run_pytest(expected=1)
+        self.assert_ended(run, **ENDS)
+        for line in (
+            "\nSKIPPED [1] test_sample.py:21: not here\n",
+            "\nSKIPPED [1] test_sample.py:24: by mark\n",
+            "\n_pytest.outcomes.Exit: enough\n",
+            "To run this test again:\n    TORCH_TESTING_SHIM_DEVICE=cpu python -m pytest test_sample.py::test_dies\n",
+            "ranks 0, 1:\n    def test_leaves_by_sys_exit():\n",
+            "E       assert [1] == [0]\n",
+            "\nlast lines of output:\n[ranks 0, 1] said before\n",
+            "died: killed by SIGSEGV, without finishing its test",
+            "died: exit code 0, without finishing its test",
+            "[rank 1] last words",
+            "rank 0 lost its connection to rank 1",
+            "  rank 0 entered barrier",
+            "rank 1:\nin setup:\n",
+            "rank 0:\nin teardown:\n",
+        ):
+            self.assertIn(line, run.output)
+        for line in ("/_pytest/", "/torch_testing_shim/_pytest_ranks/", "INTERNALERROR", "Traceback"):
+            self.assertNotIn(line, run.output)
+
+    def test_runxfail_and_no_xfail_by_marks(self):
+        self.write(OUTCOMES)
+        chosen = "test_xfails or test_xpasses_strictly or test_imperative_xfail"
+        run = self.run_pytest("--runxfail", "-k", chosen, expected=1)
+        self.assert_ended(
+            run,
+            test_xfails=("FAILED", "rank 1 failed: "),
+            test_xfails_as_expected=("FAILED", "rank 1 errored: ValueError"),
+            test_xpasses_strictly=("PASSED", ""),
+            test_imperative_xfail=("PASSED", ""),
+        )
+
+
+if __name__ == "__main__":
+    run_tests()

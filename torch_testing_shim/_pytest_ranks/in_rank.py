@@ -1,0 +1,170 @@
+"""A rank that runs one of pytest's tests: pytest's protocol for one item, with every hook of its phases.
+
+A forked rank has pytest's session as it was when the zygote was forked; a spawned one makes a session of its own. The
+rank first lets go of what is pytest's process's: its captured output, its temporary folder, the ends of its fixtures.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+from _pytest.runner import runtestprotocol
+
+from torch_testing_shim._engine.channel import THIS_RANK
+from torch_testing_shim._engine.job import RankJob, ScratchFolder
+from torch_testing_shim._engine.rank_steps import ends_forked_children
+from torch_testing_shim._isolation.torch_state import set_rng_seed
+from torch_testing_shim._pytest_ranks.beside import take_terminal
+from torch_testing_shim._pytest_ranks.rank_reports import RankReports
+from torch_testing_shim._pytest_ranks.session_copy import SessionCopy
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+@dataclass(frozen=True)
+class World:
+    """What fixtures know of the ranks of the test that runs.
+
+    Attributes:
+        rank: this rank.
+        world_size: how many there are.
+        rendezvous: path of the file that their process group meets in.
+        seconds: that they may take.
+        backend: of their process group, by the test's mark; None for that of the device.
+        shared_folder: a folder for all ranks; None where the test has asked for none.
+    """
+
+    rank: int
+    world_size: int
+    rendezvous: str
+    seconds: float
+    backend: str | None
+    shared_folder: str | None
+
+
+class Here:
+    """pytest in this process.
+
+    Attributes:
+        session: the session whose tests run; None before one has been collected.
+        world: in a rank, its world.
+        reports: in a rank, how its test has gone so far.
+        kept: in a rank, objects of pytest's process that must not be finalized.
+        is_copy: the session is a copy for ranks, so that no test of it starts ranks.
+    """
+
+    def __init__(self) -> None:
+        self.session: Any = None
+        self.world: World | None = None
+        self.reports: RankReports | None = None
+        self.kept: object = None
+        self.is_copy = False
+
+
+HERE = Here()
+_COPY = SessionCopy()
+
+
+class PytestRank:
+    """The class of `RankJob`s whose test is pytest's."""
+
+    @classmethod
+    def _prepare_server(cls, job: RankJob) -> None:
+        """Collect the test in a fork server, so that ranks are forked with it."""
+        _item(job.folder, job.method)
+
+    @classmethod
+    def _run(cls, rank: int, nodeid: str, rendezvous: str, pipe: object, **given: Any) -> None:
+        """Run the test of this node id; the arguments are `RankItem`'s."""
+        channel = THIS_RANK.channel
+        assert channel is not None, "tests are run in ranks"
+        HERE.world = World(
+            rank, given["world_size"], rendezvous, given["seconds"], given["backend"], given["shared_folder"]
+        )
+        folder = ScratchFolder(Path(rendezvous).parent)
+        item = _item(folder, nodeid)
+        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank))
+        _let_go(item, rank, given["base_folder"])
+        if rank == given["has_terminal"]:
+            take_terminal()
+        else:
+            _drop_pdb(item.config)
+        item.config.pluginmanager.register(reports)
+        set_rng_seed()
+        with ends_forked_children():
+            try:
+                runtestprotocol(item, log=False)
+            except pytest.exit.Exception as error:
+                raise error.with_traceback(None) from None  # it is all pytest's
+        _save_coverage()
+        outcome = reports.end()
+        if not outcome.status.is_bad:
+            channel.await_others()
+        if outcome.exit_code:
+            raise SystemExit(outcome.exit_code)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _item(scratch: ScratchFolder, nodeid: str) -> Any:
+    """Return the item of this node id, of this process's session or of one that is made here. Raises LookupError where
+    the latter has no such test."""
+    if HERE.session is None:
+        HERE.is_copy = True
+        return _COPY.item(scratch, nodeid)
+    return next(item for item in HERE.session.items if item.nodeid == nodeid)
+
+
+def _let_go(item: Any, rank: int, base_folder: str | None) -> None:
+    """Make the session this rank's: what the test does and ends here is nothing to pytest's process."""
+    for name in ("setup", "runtest", "teardown"):  # those of `RankItem`
+        vars(item).pop(name, None)
+    item._report_sections.clear()
+    item._initrequest()
+    chain = item.listchain()[:-1]
+    stack = item.session._setupstate.stack
+    for node in list(stack):
+        if node in chain:
+            stack[node][0].clear()  # its fixtures are ended in pytest's process
+        else:
+            del stack[node]
+    _let_output_go(item.config)
+    if base_folder is not None:
+        folder = Path(base_folder) / f"rank{rank}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        item.config._tmp_path_factory._basetemp = folder
+
+
+def _drop_pdb(config: Any) -> None:
+    config.option.usepdb = False
+    pdb = config.pluginmanager.getplugin("pdbinvoke")
+    if pdb is not None:
+        config.pluginmanager.unregister(pdb)
+
+
+def _let_output_go(config: Any) -> None:
+    """Have pytest capture nothing but what `capsys` and its like ask for: a rank's output has a file of its own, which
+    also has what was printed before a crash."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    if manager is not None:
+        HERE.kept = manager._global_capturing  # not stopped: that would write to pytest's own output
+        manager._method = "no"
+        manager._global_capturing = None
+        manager._capture_fixture = None
+        manager.start_global_capturing()
+
+
+def _save_coverage() -> None:
+    """Save what coverage has counted here: a rank ends without Python's own end."""
+    coverage = sys.modules.get("coverage")
+    with suppress(Exception):  # a rank's verdict does not depend on it
+        current = coverage.Coverage.current() if coverage is not None else None
+        if current is not None:
+            current.stop()
+            current.save()

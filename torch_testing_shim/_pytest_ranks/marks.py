@@ -1,0 +1,82 @@
+"""The mark `ranks`: `@pytest.mark.ranks(4)`, `@pytest.mark.ranks([1, 2, 4], backend="gloo", timeout=30)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NAME = "ranks"
+DESCRIPTION = (
+    "ranks(count, *, backend=None, timeout=None, devices=0, threads=False): run the test on `count` ranks, or once for "
+    "each count of a list. backend: of the process group. timeout: seconds. devices: accelerators that it needs. "
+    "threads: ranks are threads."
+)
+
+
+class MarkError(ValueError):
+    """The mark cannot be used as it is written; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class RanksMark:
+    """The mark of a test.
+
+    Attributes:
+        counts: the numbers of ranks that it runs on, one after the other.
+        backend: of its process group; None for that of its device.
+        timeout: seconds that each run may take; None for the run's own limit.
+        devices: how many accelerators it needs.
+        threads: whether its ranks are threads.
+    """
+
+    counts: tuple[int, ...]
+    backend: str | None = None
+    timeout: float | None = None
+    devices: int = 0
+    threads: bool = False
+
+
+def read_mark(arguments: Sequence[Any], options: Mapping[str, Any]) -> RanksMark:
+    """Read a mark, given what it was called with.
+
+    Raises:
+        MarkError: a value cannot be used.
+    """
+    options = dict(options)
+    if "count" in options:
+        arguments = (*arguments, options.pop("count"))
+    if len(arguments) != 1:
+        raise MarkError(f"ranks(...) takes one number of ranks, or one list of them, not {len(arguments)} arguments")
+    unknown = sorted(options.keys() - {"backend", "timeout", "devices", "threads"})
+    if unknown:
+        raise MarkError(f"ranks(...) has no option {unknown[0]!r}; it has backend, timeout, devices and threads")
+    given = arguments[0]
+    counts = tuple(given) if isinstance(given, list | tuple | range) else (given,)
+    if not counts or not all(map(_is_positive, counts)):
+        raise MarkError(f"ranks({given!r}): the number of ranks must be a positive int, or a list of them")
+    if len(set(counts)) < len(counts):
+        raise MarkError(f"ranks({given!r}): each number of ranks must be there once")
+    return RanksMark(counts, **_checked(options))
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a mark; return those that are set."""
+    kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "backend": (lambda value: isinstance(value, str) and bool(value), "the name of a process-group backend"),
+        "timeout": (
+            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
+            "a positive number of seconds",
+        ),
+        "devices": (lambda value: value == 0 or _is_positive(value), "a number of accelerators"),
+        "threads": (lambda value: isinstance(value, bool), "True or False"),
+    }
+    for name, value in options.items():
+        fits, what = kinds[name]
+        if value is not None and not fits(value):
+            raise MarkError(f"ranks(..., {name}={value!r}): {name} must be {what}")
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,173 @@
+"""One marked test in pytest's process: the fixtures that its ranks share, its ranks, their verdict.
+
+pytest's own protocol goes on for it: set-up, call and tear-down, with every hook. In place of its set-up only shared
+fixtures are set up, and in place of its call its ranks run.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import Any
+
+import pytest
+
+from torch_testing_shim._cases.world import seconds_for
+from torch_testing_shim._engine.controller import TestRanks, raise_verdict
+from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.launcher import STARTER
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.verdict import ExitExpectation, Verdict, VerdictKind, verdict
+from torch_testing_shim._program.notes import note_sharing, rank_records
+from torch_testing_shim._pytest_ranks.beside import TIME_LIMIT, lent_terminal, stop_timer
+from torch_testing_shim._pytest_ranks.in_rank import HERE, PytestRank
+from torch_testing_shim._pytest_ranks.live_output import shown_live
+from torch_testing_shim._pytest_ranks.marks import RanksMark
+from torch_testing_shim._pytest_ranks.session_copy import write_session
+from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
+from torch_testing_shim._shared.python_command import pytest_arguments
+from torch_testing_shim._shared.rerun_command import repro_on_failure, settings_as_assignments
+from torch_testing_shim._shared.settings import read_settings
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+_IMAGE = Image()
+
+
+def start_session(session: Any) -> None:
+    """Fork the zygote for a session whose tests have been collected, some of them for ranks."""
+    HERE.session = session
+    for item in session.items:
+        if getattr(item, "ranks", None) is not None:
+            STARTER.expect(item.module.__name__)
+    _IMAGE.take(session.items[0])
+    STARTER.prepare()
+
+
+def _skip_of(reason: str) -> BaseException:
+    """A skip that pytest reports at the test's own line."""
+    return pytest.skip.Exception(reason, _use_item_location=True)
+
+
+def skip_by_devices(item: Any, mark: RanksMark) -> None:
+    """Skip a test that needs more accelerators than there are."""
+    device = device_in_use()
+    if mark.devices > device.count and not (device.may_be_shared and device.count):
+        raise _skip_of(f"needs at least {mark.devices} accelerators, found {device.count}")
+
+
+def seconds_of(item: Any, mark: RanksMark) -> float:
+    """Return the seconds that a test's ranks may take: by its mark, by pytest-timeout or by the settings."""
+    if item.config.getoption("ranks_pdb") is not None:
+        return _DEBUGGED_SECONDS
+    limits = [one for one in (mark.timeout, item.stash.get(TIME_LIMIT, None)) if one is not None]
+    return min(limits) if limits else seconds_for(item.name.partition("[")[0])
+
+
+#: Seconds that ranks may take while one of them is debugged.
+_DEBUGGED_SECONDS = 86_400.0
+
+
+class RankItem:
+    """What a marked test does in pytest's process.
+
+    Args:
+        item: pytest's item.
+        mark: its mark.
+        world_size: how many ranks run it.
+
+    Attributes:
+        is_expected: whether the exception that has decided the verdict is one that the test is marked to expect; None
+            where no exception did.
+    """
+
+    def __init__(self, item: Any, mark: RanksMark, world_size: int) -> None:
+        self.is_expected: bool | None = None
+        self._item = item
+        self._mark = mark
+        self._world_size = world_size
+
+    def set_up(self) -> None:
+        """Stands for the item's `setup`."""
+        skip_by_devices(self._item, self._mark)
+        set_up_shared(self._item)
+
+    def run(self) -> None:
+        """Stands for the item's `runtest`: run the ranks and raise their verdict.
+
+        Raises:
+            RankFailure, RankError: the test has not passed.
+            Skipped, XFailed: pytest's, for a skip and an expected failure.
+        """
+        self.is_expected = None
+        with repro_on_failure(rerun_command(self._item)):
+            self._run()
+
+    def _run(self) -> None:
+        item = self._item
+        stop_timer(item)
+        HERE.session = item.session
+        if _IMAGE.is_stale_for(item):
+            STARTER.renew()
+            _IMAGE.take(item)
+        note_sharing(item, self._world_size)
+        ranks = TestRanks()
+        try:
+            arguments = self._arguments()
+            write_session(item, ranks.scratch)
+            ranks.start(
+                PytestRank,
+                item.nodeid,
+                self._world_size,
+                timeout=arguments["seconds"],
+                rendezvous_file=str(ranks.scratch.rendezvous),
+                run_arguments=arguments,
+            )
+            with shown_live(item.config, ranks.running), lent_terminal(arguments["has_terminal"] is not None):
+                outcomes = ranks.join(ExitExpectation(ignored=arguments["has_terminal"] is not None))
+            item._rank_records = rank_records(outcomes, ranks.running.started)
+            found = verdict(outcomes)
+            if found.kind in (VerdictKind.PASSED, VerdictKind.SKIPPED) and item.config.getoption("capture") != "no":
+                print(ranks.printed(), end="")
+            self._judge(found, outcomes, ranks.running.processes_left)
+        finally:
+            ranks.close()
+
+    def _judge(self, found: Verdict, outcomes: tuple[RankOutcome, ...], processes_left: int) -> None:
+        cause = found.cause
+        if found.kind is VerdictKind.SKIPPED:
+            reason = found.headline
+            if reason.startswith("xfail: "):
+                pytest.xfail(reason.removeprefix("xfail: "))
+            raise _skip_of(reason)
+        if cause is not None and cause.status.is_exception:
+            self.is_expected = cause.expected is not None
+            if cause.expected is not None:
+                raise pytest.xfail.Exception(cause.expected)
+        raise_verdict(outcomes, ExitExpectation(), processes_left)
+
+    def _arguments(self) -> dict[str, Any]:
+        """Return what a rank's `_run` is given."""
+        item, names = self._item, self._item.fixturenames
+        factory = getattr(item.config, "_tmp_path_factory", None) if "tmp_path_factory" in names else None
+        shared = factory.mktemp("shared") if factory is not None and "shared_tmp_path" in names else None
+        return {
+            "world_size": self._world_size,
+            "seconds": seconds_of(item, self._mark),
+            "backend": self._mark.backend,
+            "has_terminal": item.config.getoption("ranks_pdb"),
+            "base_folder": str(factory.getbasetemp()) if factory is not None else None,
+            "shared_folder": str(shared) if shared is not None else None,
+        }
+
+
+def rerun_command(item: Any) -> str | None:
+    """The command that runs a test again."""
+    settings = read_settings()
+    if not settings.print_repro:
+        return None
+    inside = os.path.relpath(item.path)
+    shown = str(item.path) if inside.startswith(os.pardir) else inside
+    node = "::".join([shown, *item.nodeid.split("::", 1)[1:]])
+    words = ["python", *pytest_arguments(settings), node]
+    return " ".join([*settings_as_assignments(settings), *map(shlex.quote, words)])

@@ -1,0 +1,121 @@
+"""A rank's outcome, of the reports that pytest makes of its test: a pytest plugin in the rank."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest._io import TerminalWriter
+
+from torch_testing_shim._engine.channel import ChannelWriter
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome, skip_reason_of
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: The sections of a report that are not the rank's own output, which has a file.
+_NOT_SHOWN = ("Captured stdout", "Captured stderr")
+
+
+class RankReports:
+    """pytest calls the methods by their names.
+
+    Args:
+        rank: the rank.
+        channel: told at once of the first exception, since what comes after it may be slow, or crash.
+        warnings: the file of the rank's warnings.
+    """
+
+    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path) -> None:
+        self._rank = rank
+        self._channel = channel
+        self._warnings = warnings
+        self._outcome: RankOutcome | None = None
+        self._failed_subtest: RankOutcome | None = None
+        self._is_in_call = False
+        self._raised: Any = None  # last, as pytest's `ExceptionInfo`
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the test has raised something that is not a skip."""
+        return self._outcome is not None and self._outcome.status.is_bad
+
+    @property
+    def has_skipped(self) -> bool:
+        return self._outcome is not None and not self._outcome.status.is_bad
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, Any, None]:
+        self._is_in_call = True
+        yield
+        self._is_in_call = False
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, call: Any) -> Generator[None, Any, None]:
+        """Called after each phase, and within the call for each subtest."""
+        self._raised = call.excinfo
+        if self._is_in_call or call.excinfo is None:
+            yield
+            return
+        error = call.excinfo.value
+        reason = skip_reason_of(error)
+        is_first = reason is None and not self.has_failed
+        if is_first:  # at once: pytest takes longer to format it than other ranks may have
+            self._found(outcome_of_exception(self._rank, error))
+        made = yield
+        report = made.get_result()
+        if is_first and self._outcome is not None:
+            self._found(_as_reported(self._outcome, report))
+        elif reason is None:
+            print(f"after that, {report.when} failed:\n{report.longreprtext}")
+        else:
+            self._outcome = self._outcome or skip_outcome(self._rank, reason)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Called in a rank for subtests alone."""
+        if report.failed and self._raised is not None:
+            name = report._sub_test_description().strip()
+            outcome = outcome_of_exception(self._rank, self._raised.value)
+            outcome = replace(_as_reported(outcome, report), subtest=name)
+            self._failed_subtest = self._failed_subtest or outcome
+            self._channel.send_subtest(outcome)
+
+    def pytest_warning_recorded(self, warning_message: Any) -> None:
+        """Called for each warning of the test."""
+        text = f"{warning_message.category.__name__}: {warning_message.message}"
+        with open(self._warnings, "a") as stream:
+            stream.write(json.dumps(text) + "\n")
+
+    def end(self) -> RankOutcome:
+        """Send and return the outcome, when the test is over."""
+        if not self.has_failed:
+            self._found(self._failed_subtest or self._outcome or pass_outcome(self._rank))
+        assert self._outcome is not None
+        return self._outcome
+
+    def _found(self, outcome: RankOutcome) -> None:
+        self._outcome = outcome
+        self._channel.send(outcome)
+
+
+def _text_of(report: Any) -> str:
+    """Return what pytest shows of a report; its `longreprtext` takes away the first line's indent."""
+    text = io.StringIO()
+    writer = TerminalWriter(text)
+    writer.hasmarkup = False
+    report.toterminal(writer)
+    return text.getvalue().strip("\n")
+
+
+def _as_reported(outcome: RankOutcome, report: Any) -> RankOutcome:
+    """Return an outcome with the exception as pytest shows it, and what else a report says."""
+    sections = [f"{title}:\n{text.rstrip()}" for title, text in report.sections if not title.startswith(_NOT_SHOWN)]
+    where = "" if report.when == "call" else f"in {report.when}:\n"
+    traceback = "\n\n".join([where + (_text_of(report) or outcome.traceback), *sections])
+    return replace(outcome, traceback=traceback, expected=getattr(report, "wasxfail", None))

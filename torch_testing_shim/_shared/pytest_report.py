@@ -1,0 +1,34 @@
+"""The part of pytest's report that tells of an exception which is a report over ranks."""
+
+from __future__ import annotations
+
+import textwrap
+from contextlib import suppress
+from typing import Any
+
+#: The attribute of what has been cut already. A second cut would take the marks of a rank's traceback for pytest's own.
+_IS_DONE = "torch_testing_shim_is_cut"
+
+
+def show_report_alone(error: BaseException | None, shown: Any) -> None:
+    """Leave of what pytest shows of a report over ranks (`is_report`) the report itself: it has the ranks' tracebacks,
+    and the harness's own frames would stand before them. Nothing is done to another exception.
+
+    Args:
+        error: the exception.
+        shown: pytest's `longrepr` of it.
+    """
+    if getattr(error, "is_report", False) and not hasattr(shown, _IS_DONE):
+        with suppress(AttributeError, ValueError):  # pytest's insides: where they have changed, reports say more
+            _show_nothing_else(shown)
+            setattr(shown, _IS_DONE, True)
+
+
+def _show_nothing_else(shown: Any) -> None:
+    *_, last = shown.reprtraceback.reprentries
+    if last.style in ("long", "short"):
+        first, *others = [line.removeprefix("E") for line in last.lines if line.startswith("E")]
+        said = [first.partition(": ")[2], *textwrap.dedent("\n".join(others)).split("\n")]
+        last.lines, last.reprfuncargs, last.reprlocals, last.reprfileloc = said, None, None, None
+        shown.reprtraceback.reprentries[:] = [last]
+        shown.reprcrash.message = "\n".join(said)

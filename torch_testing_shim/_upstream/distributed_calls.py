@@ -35,7 +35,7 @@ def patch_distributed_calls(devices: DeviceMap) -> None:
         return {"device_type": devices.target} if arguments["device_type"] == devices.source else {}
 
     for name in ("init_process_group", "new_group"):
-        _wrap([dist, distributed_c10d], name, change_group)
+        _wrap([dist, distributed_c10d, device_mesh], name, change_group)
     _wrap([dist, distributed_c10d], "barrier", lambda _: {"device_ids": None})
     _wrap([device_mesh, dist], "init_device_mesh", change_mesh)
     _wrap([device_mesh.DeviceMesh], "__init__", change_mesh)
@@ -127,3 +127,6 @@ def _answer_availability(backend_of_source: str) -> None:
         setattr(owner, "is_backend_available", answer)  # noqa: B010 - mypy knows no such name there
         if hasattr(owner, f"is_{backend_of_source}_available"):
             setattr(owner, f"is_{backend_of_source}_available", lambda: True)
+    group_class = f"ProcessGroup{backend_of_source.upper()}"
+    if not hasattr(distributed_c10d, group_class):  # torch asks whether a group is one, as when it compiles
+        setattr(distributed_c10d, group_class, type(group_class, (), {}))

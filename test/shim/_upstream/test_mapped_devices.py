@@ -19,6 +19,7 @@ import io
 import multiprocessing
 import pickle
 import threading
+from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -331,6 +332,7 @@ class OwnGroup(MultiProcessTestCase):
         dist.all_reduce(total, group=dist.new_group(backend="nccl"))
         self.assertEqual(total.item(), 2)
         dist.barrier(device_ids=[self.rank])
+        dist.distributed_c10d._add_ephemeral_timeout_for_all_pgs(timedelta(seconds=1))  # as after each compilation
         self.assertEqual(torch.cuda.current_device(), self.rank)
 
 if __name__ == "__main__":

@@ -187,7 +187,9 @@ def plain_environment() -> dict[str, str]:
     """This process's environment less what configures the harness; the CPU is chosen."""
     ours = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"PYTHONPATH": str(ROOT), "TORCH_TESTING_SHIM_DEVICE": "cpu"}
+    # plugins that change how pytest runs any test: an order drawn by chance, a thread that hinders forks
+    without = "-p no:randomly -p no:rerunfailures"
+    return kept | {"PYTHONPATH": str(ROOT), "TORCH_TESTING_SHIM_DEVICE": "cpu", "PYTEST_ADDOPTS": without}
 
 
 def wait_until(condition, patience: float = 60.0) -> bool:

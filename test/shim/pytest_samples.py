@@ -55,7 +55,7 @@ class PytestTestCase(SampleTestCase):
         """Run pytest in the sample's folder, check its exit status and that it leaves nothing."""
         plugins = [word for name in ("torch_testing_shim.pytest_plugin", *self.plugins) for word in ("-p", name)]
         command = ("-m", "pytest", "-p", "no:cacheprovider", "-rA", *plugins, *arguments)
-        extra = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "250", **extra}
+        extra = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "COLUMNS": "250", **extra}
         run = PytestRun(self.run_command(*command, **extra))
         if expected is not None:
             self.assertEqual(expected, run.exit_code, run.output)

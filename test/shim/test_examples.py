@@ -68,5 +68,35 @@ class CheckpointLibrary(Example):
         self.assertRegex(run.output, r"\b8 passed in ")
 
 
+class PytestFunctions(Example):
+    name = "pytest_functions"
+    command = (
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "torch_testing_shim.pytest_plugin",
+        "--basetemp=made",
+        "tests",
+    )
+
+    def test_by_pytest(self):
+        run = self.run_as_owner(*self.command)
+        self.assertRegex(run.output, r"\b6 passed in ")
+
+    def test_the_mistake_of_the_readme_is_seen(self):
+        library = self.folder / "contrastive" / "__init__.py"
+        source = library.read_text()
+        (mistake,) = re.findall("take `(.*)` out of", (self.folder / "README.md").read_text())
+        self.assertIn(mistake, source)
+        library.write_text(source.replace(mistake, "").replace("    rank = dist.get_rank()\n", ""))
+        run = self.run_command(*self.command)
+        self.assertRegex(run.output, r"\b2 failed, 4 passed in ")
+        self.assertRegex(
+            run.output, r"(?m)_loss_of_one_batch\[ranks=2\] _+\n\nrank 1 failed: AssertionError: Scalars are not close"
+        )
+
+
 if __name__ == "__main__":
     run_tests()

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 
 #: A name that test code uses -> the module that torch imports when the code runs.
-LAZY_IMPORTS = dict.fromkeys(
+LAZY_IMPORTS = {"assert_close": "torch.distributed.tensor"} | dict.fromkeys(
     (
         *("optim", "Optimizer", "Adam", "AdamW", "SGD", "compile", "checkpoint", "fully_shard", "distribute_tensor"),
         *("inject", "record_communication"),  # by the dispatch mode below them

@@ -53,6 +53,9 @@ class Preload(unittest.TestCase):
         for name in ("_test_fsdp_parity", "_train_for_several_steps", "parallelize", "parallelize_module"):
             self.assertEqual(("torch._dynamo",), modules_to_preload([name]))
 
+    def test_torchs_own_comparison_imports_dtensor(self):
+        self.assertEqual(("torch.distributed.tensor",), modules_to_preload(["assert_close"]))
+
     def test_names_of_what_a_module_imports_do_not_count(self):
         self.assertNotIn("environ", self.names("import os\nfrom functools import wraps\nclass Case: pass\n"))
 

@@ -1,5 +1,6 @@
 """Which tests run on ranks, and what is said of marks that cannot be used."""
 
+import configparser
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness_samples import ROOT
 from pytest_samples import PytestTestCase
 
 PLACES = """
@@ -82,6 +84,21 @@ class Places(PytestTestCase):
             "@pytest.mark.ranks(count, *, backend=None, timeout=None, devices=0, threads=False): run", run.output
         )
         self.assertEqual(4, self.run_pytest("test_sample.py::no_such_test").exit_code)
+
+    def test_the_entry_point_loads_it_once(self):
+        self.write("@pytest.mark.ranks(2)\ndef test_a(rank): pass")
+        declared = configparser.ConfigParser()
+        declared.read(ROOT / "setup.cfg")
+        installed = self.folder / "torch_testing_shim-1.0.dist-info"
+        installed.mkdir()
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: torch-testing-shim\nVersion: 1.0\n")
+        entries = declared["options.entry_points"]["pytest11"].strip()
+        (installed / "entry_points.txt").write_text(f"[pytest11]\n{entries}\n")
+        for more in ([], ["-p", "torch_testing_shim.pytest_plugin"]):
+            run = self.run_command("-m", "pytest", "-p", "no:cacheprovider", *more)
+            self.assertEqual(0, run.exit_code, run.output)
+            self.assertIn("plugins: torch-testing-shim-1.0", run.output)
+            self.assertIn("1 passed", run.output)
 
     def test_marks_that_cannot_be_used(self):
         for mark, said in (

@@ -28,7 +28,8 @@ from torch_testing_shim._shared.settings import read_settings
 
 #: A rank that gets this signal writes its Python stacks, also while it is stuck inside a C++ collective.
 STACKS_SIGNAL = signal.SIGUSR2
-#: Makes gloo connect two ranks when they first communicate (torch 2.8).
+#: Makes gloo connect two ranks when they first communicate; torch 2.6 does not know it. Not the default: a rank that
+#: connects to one that has gone notices it after 30 s, and the timeout of its group does not count (torch 2.13).
 _LAZY_GLOO = "TORCH_GLOO_LAZY_INIT"
 
 

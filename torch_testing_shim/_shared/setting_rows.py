@@ -152,8 +152,7 @@ class Settings:
     )
     lazy_connections: bool = flag(
         "TORCH_TESTING_SHIM_LAZY_CONNECTIONS",
-        "0 lets gloo connect all ranks when their group is made; by default two connect when they first communicate",
-        default=True,
+        "1 lets gloo connect two ranks when they first communicate, where torch can; by default when a group is made",
         is_repeated=True,
     )
     strict_leaks: bool = flag(

@@ -150,6 +150,11 @@ class Settings:
         DEFAULT_STALL_SECONDS,
         is_repeated=True,
     )
+    lazy_connections: bool = flag(
+        "TORCH_TESTING_SHIM_LAZY_CONNECTIONS",
+        "1 lets gloo connect two ranks when they first communicate, where torch can; by default when a group is made",
+        is_repeated=True,
+    )
     strict_leaks: bool = flag(
         "TORCH_TESTING_SHIM_STRICT_LEAKS",
         "1 makes what a test leaves in the test process a failure; by default a line says so",

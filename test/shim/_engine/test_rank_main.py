@@ -104,6 +104,48 @@ JOB = RankJob("m", None, "C", "test_x", rank=1, world_size=3, scratch="", rendez
 WHOSE = r"of the backend record for 'ruby' \(torch-gems 1\.0\) raised ValueError: no$"
 
 
+class LazyConnections(SampleTestCase):
+    def test_when_ranks_connect(self):
+        sample = """
+            import psutil
+            from unittest import mock
+
+            def connections():
+                found = psutil.Process().net_connections("tcp")
+                return sum(connection.status == "ESTABLISHED" for connection in found)
+
+            class Eager(MultiProcessTestCase):
+                world_size = 2
+                changes = {}
+                is_lazy = False
+
+                def setUp(self):
+                    super().setUp()
+                    with mock.patch.dict(os.environ, self.changes):
+                        self._spawn_processes()
+
+                def test_when(self):
+                    before = connections()
+                    place = f"file://{self.file_name}"
+                    dist.init_process_group("gloo", init_method=place, rank=self.rank, world_size=2)
+                    can = "lazy_init" in dist.ProcessGroupGloo.create_default_device.__doc__
+                    self.assertEqual(0 if self.is_lazy and can else 1, connections() - before)
+                    dist.all_reduce(torch.ones(1))
+                    self.assertEqual(1, connections() - before)
+                    self.assertEqual(self.changes.get("TORCH_GLOO_LAZY_INIT"), os.environ.get("TORCH_GLOO_LAZY_INIT"))
+
+            class Lazy(Eager):
+                changes = {"TORCH_TESTING_SHIM_LAZY_CONNECTIONS": "1"}
+                is_lazy = True
+
+            class TheUsersOwn(Eager):
+                changes = {**Lazy.changes, "TORCH_GLOO_LAZY_INIT": "0"}
+        """
+        run = self.run_sample(sample)
+        for name in ("Eager", "Lazy", "TheUsersOwn"):
+            self.assert_status(run, f"{name}.test_when", TestStatus.PASSED)
+
+
 class Hooks(TestCase):
     def setUp(self):
         super().setUp()

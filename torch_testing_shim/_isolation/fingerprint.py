@@ -93,10 +93,13 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
     Args:
         classes: the test classes; classes of their modules and of modules that these import are found by themselves.
     """
-    library = LibraryAttributes()
-    modules = library.record_new()
+    # Imported here: the attributes are to be recorded in this process, or in the zygote that it was forked from.
+    from torch_testing_shim._isolation.recorded_libraries import LIBRARIES
+
+    modules = LIBRARIES.record_new()
+    LIBRARIES.adopt()
     found = Fingerprint(
-        library,
+        LIBRARIES,
         TestAttributes(modules, classes),
         tuple(_active_patches()),
         frozenset(threading.enumerate()),
@@ -125,12 +128,18 @@ def _differences(before: Fingerprint) -> Iterator[str]:
         if patch not in before.patches:
             yield f"a patch of {getattr(patch, 'attribute', None) or 'a dictionary'} is active"
     for thread in threading.enumerate():
-        if thread not in before.threads and not is_torchs_thread(thread):
+        if thread not in before.threads and not _is_of_library(thread):
             yield f"thread {thread.name!r} is running"
     for path in _open_files() - before.files:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
         yield f"{memory - before.memory} bytes of the accelerator's memory are allocated"
+
+
+def _is_of_library(thread: threading.Thread) -> bool:
+    sharer = sys.modules.get("multiprocessing.resource_sharer")
+    target = getattr(thread, "_target", None)
+    return is_torchs_thread(thread) or (sharer is not None and getattr(target, "__module__", None) == sharer.__name__)
 
 
 def _active_patches() -> list[Any]:

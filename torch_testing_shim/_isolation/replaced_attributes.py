@@ -47,14 +47,21 @@ _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
 #: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
-_COUNTERS = re.compile(r"next_?id\Z|counter\Z|_epoch\Z", re.IGNORECASE)
+_COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph)\Z", re.IGNORECASE)
+#: Marks of functions that torch puts around its own: for the profiler, and for torch.compile once dynamo is imported.
+_WRAPPERS_OF_TORCH = ("hooked", "_torchdynamo_disable")
 #: Attributes that Python or torch sets as they are used.
-_SET_IN_USE = frozenset({"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl"})
+_SET_IN_USE = frozenset(
+    {"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl", "__slotnames__"}
+)
 #: Those of one module or class.
 _SET_IN_USE_THERE = frozenset({
+    "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
     "torch._opaque_base._FakeScriptObject_cls",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
+    "torch.compiler._cache.CacheInfo.pgo_artifacts",
+    "torch.compiler._cache.CacheInfo.precompile_artifacts",
 })  # fmt: skip
 
 
@@ -84,7 +91,7 @@ class _Owner:
         for attribute in self.now.keys() - self.known.keys():
             value = self.now[attribute]
             is_method = self.is_class and _counts(value) and not isinstance(value, _FLAGS)
-            if is_method or self.name == "builtins" or _is_of_tests(value):
+            if (is_method and not _is_wrapper_of_torch(value)) or self.name == "builtins" or _is_of_tests(value):
                 yield attribute
 
 
@@ -93,20 +100,21 @@ class LibraryAttributes:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        self._others: set[str] = set()
         self._classes: set[type] = set()
         self._often: list[_Owner] = []
         self._seldom: list[_Owner] = []
-        self._turn = os.getpid() % _TURNS
+        self._turn = 0
 
     def record_new(self) -> list[Any]:
-        """Record the modules of libraries that have been imported since the last call. Return the other new ones."""
-        others = []
+        """Record the modules of libraries that have been imported since the last call. Return all others that are
+        imported."""
         for name in sys.modules.keys() - self._seen:
             module = sys.modules[name]
             if module is None or name.partition(".")[0] in _LEFT_OUT:
                 continue
             if not is_of_library(module):
-                others.append(module)
+                self._others.add(name)
                 continue
             self._record(_Owner(name, False, vars(module), dict(vars(module))), name)
             for value in list(vars(module).values()):
@@ -115,10 +123,17 @@ class LibraryAttributes:
                     full_name = f"{value.__module__}.{value.__qualname__}"
                     self._record(_Owner(full_name, True, vars(value), dict(vars(value))), value.__module__)
         self._seen.update(sys.modules)
-        return others
+        return [sys.modules[name] for name in sorted(self._others & sys.modules.keys())]
 
     def _record(self, owner: _Owner, module: str) -> None:
         (self._often if _OFTEN.fullmatch(module) else self._seldom).append(owner)
+
+    def adopt(self) -> None:
+        """Take the present attributes for those that were first seen, and begin the turns where this process does."""
+        self._turn = os.getpid() % _TURNS
+        for owner in chain(self._often, self._seldom):
+            for _ in owner.replaced():
+                pass
 
     def count(self) -> int:
         """Return how many modules and classes are recorded."""
@@ -162,6 +177,12 @@ def _counts(value: Any) -> bool:
     return issubclass(kind, parts) or callable(value)
 
 
+def _is_wrapper_of_torch(value: Any) -> bool:
+    return issubclass(type(value), types.FunctionType) and any(
+        getattr(value, mark, False) is True for mark in _WRAPPERS_OF_TORCH
+    )
+
+
 def _is_of_tests(value: Any) -> bool:
     """Return whether a function or class is one of a test file or of a helper of its."""
     if not issubclass(type(value), (types.FunctionType, type)):
@@ -173,6 +194,8 @@ def _is_of_tests(value: Any) -> bool:
 def _is_normal_use(name: str, value: Any, found: Any) -> bool:
     """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
     what it makes when it is first asked for it."""
+    if _is_wrapper_of_torch(found) and found.__wrapped__ is value:
+        return True
     if value is None:
         return found is not _ABSENT and not _counts(found)
     return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))

@@ -147,10 +147,11 @@ def _active_patches() -> list[Any]:
 
 
 def _open_files() -> Counter[str]:
-    """Return the paths of open files and folders. Those of the harness lie in another scratch folder in each test, and
-    are the same here."""
+    """Return the paths of open files and folders, without those of the harness, which lie in a scratch folder
+    itself. Other paths there are the same from test to test here, although each test has a folder of its own."""
     paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
-    return Counter(_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    short = (_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    return Counter(path for path in short if "/" in path)
 
 
 def _allocated_memory() -> int:

@@ -129,9 +129,10 @@ class LibraryAttributes:
         (self._often if _OFTEN.fullmatch(module) else self._seldom).append(owner)
 
     def adopt(self) -> None:
-        """Take the present attributes for those that were first seen, and begin the turns where this process does."""
+        """Take the present attributes of those that are compared often for what was first seen, since a rank's
+        preparation changes some. Begin the turns where this process does: looking at an attribute copies its page."""
         self._turn = os.getpid() % _TURNS
-        for owner in chain(self._often, self._seldom):
+        for owner in self._often:
             for _ in owner.replaced():
                 pass
 

@@ -28,28 +28,30 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 _ABSENT: Any = object()
 #: Modules that are compared after every test, as are the classes that they define.
 _OFTEN = re.compile(
-    r"torch(\.(_dynamo|_functorch|_inductor|_tensor|accelerator|amp|autograd|backends|cuda|cpu|functional|linalg|random"
-    r"|serialization|storage|library)|\.(distributed|nn|optim|multiprocessing|testing)(\..+)?"
-    r"|\.utils(\.(data|_pytree|checkpoint|hooks|_python_dispatch|_device|cpp_extension)(\..+)?)?)?"
+    r"torch(\.(_tensor|accelerator|autograd|cuda|multiprocessing|random|serialization|storage|functional"
+    r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
+    r"|nn\.modules(\.[^_].*)?|distributed(\.(?!elastic|launcher|pipelining|rpc|benchmarks|_tools|debug|nn|optim).+)?))?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|collections|copy|functools|gc|importlib|io|json|logging|math|multiprocessing(\..+)?|numpy(\.random)?|os"
-    r"|os\.path|pickle|posix|posixpath|random|shutil|signal|socket|subprocess|sys|tempfile|threading|time|unittest"
-    r"|unittest\.(case|mock)|warnings|weakref"
+    r"|builtins|logging|numpy\.random|os|random|shutil|signal|subprocess|sys|tempfile|threading|time|warnings"
 )
 #: The others are compared in so many turns.
-_TURNS = 16
+_TURNS = 32
 #: Packages whose classes are looked into.
 _WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_names})
 #: Packages that torch computes shapes with: a third of all attributes, and no test patches them.
 _LEFT_OUT = frozenset({"sympy", "mpmath"})
 #: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
+#: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
+_HEAP_TYPE = 1 << 9
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
 #: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
 _COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph)\Z", re.IGNORECASE)
-#: Marks of functions that torch puts around its own: for the profiler, and for torch.compile once dynamo is imported.
-_WRAPPERS_OF_TORCH = ("hooked", "_torchdynamo_disable")
+#: By these, functions that torch puts around its own are known: for the profiler, and for torch.compile once dynamo is
+#: imported.
+_MARKS_OF_WRAPPERS = ("hooked", "_torchdynamo_disable")
+_FILE_OF_WRAPPERS = torch._compile.__file__
 #: Attributes that Python or torch sets as they are used.
 _SET_IN_USE = frozenset(
     {"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl", "__slotnames__"}
@@ -152,7 +154,7 @@ def _is_class(value: Any) -> bool:
     """Return whether a value is a class that is looked into. `isinstance` would ask torch's deprecated names for their
     class, and they would warn."""
     kind = type(value)
-    if not issubclass(kind, type) or kind is _LEGACY_TENSOR_TYPE:
+    if not issubclass(kind, type) or kind is _LEGACY_TENSOR_TYPE or not value.__flags__ & _HEAP_TYPE:
         return False
     module = value.__module__
     return isinstance(module, str) and module.partition(".")[0] in _WITH_CLASSES
@@ -179,9 +181,11 @@ def _counts(value: Any) -> bool:
 
 
 def _is_wrapper_of_torch(value: Any) -> bool:
-    return issubclass(type(value), types.FunctionType) and any(
-        getattr(value, mark, False) is True for mark in _WRAPPERS_OF_TORCH
-    )
+    """Return whether torch has put a function around one of its own."""
+    if not issubclass(type(value), types.FunctionType) or not hasattr(value, "__wrapped__"):
+        return False
+    is_marked = any(getattr(value, mark, False) is True for mark in _MARKS_OF_WRAPPERS)
+    return is_marked or value.__code__.co_filename == _FILE_OF_WRAPPERS
 
 
 def _is_of_tests(value: Any) -> bool:

@@ -25,7 +25,7 @@ from torch_testing_shim._cases.class_ranks import (
     start_ranks_of,
 )
 from torch_testing_shim._cases.reused_ranks import say_not_reused
-from torch_testing_shim._cases.world import group_timeout, keep_connections, seconds_for
+from torch_testing_shim._cases.world import group_timeout, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
@@ -259,10 +259,7 @@ class MultiProcContinuousTest(RankTestCase):
             completion_queue.put(outcome)
             if outcome.status.is_bad:
                 raise SystemExit(outcome.exit_code)
-        if dist.is_initialized():
-            if dist.get_backend() == "gloo":  # another backend may have more to do at its end
-                keep_connections()
-            dist.destroy_process_group()
+        leave_group_at_end()
 
     @classmethod
     def _reason_not_to_start(cls) -> str | None:

@@ -17,12 +17,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
-
 from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
 from torch_testing_shim._cases.reused_ranks import RankKeeper, may_reuse, note_left, noted_difference, word_for
-from torch_testing_shim._cases.world import default_world_size, seconds_for
+from torch_testing_shim._cases.world import default_world_size, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
@@ -336,5 +334,5 @@ class MultiProcessTestCase(RankTestCase):
             channel.await_others()
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
-        if self.destroy_pg_upon_exit and dist.is_initialized():
-            dist.destroy_process_group()
+        if self.destroy_pg_upon_exit:
+            leave_group_at_end()

@@ -71,6 +71,14 @@ def keep_connections() -> None:
     _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
+def leave_group_at_end() -> None:
+    """Destroy the process group of a rank that is done, if it has one."""
+    if dist.is_initialized():
+        if dist.get_backend() == "gloo":  # another backend may have more to do at its end
+            keep_connections()
+        dist.destroy_process_group()
+
+
 def drop_connections() -> None:
     """Let go of the process groups whose connections were kept, in a rank that goes on to another test."""
     _KEPT.clear()

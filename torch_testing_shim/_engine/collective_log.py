@@ -46,7 +46,7 @@ class _GroupLog:
             start = os.fstat(file).st_size
             if os.write(file, _EMPTY_PART) < len(_EMPTY_PART):  # written, not only sized: a full disk shows here
                 raise OSError("no room for a log")
-            self._bytes = _mapped(file, start, len(_EMPTY_PART))
+            self._bytes = mapped(file, start, len(_EMPTY_PART))
         finally:
             os.close(file)
         self._numbers = count(1)
@@ -64,7 +64,7 @@ class _GroupLog:
     def close(self) -> None:
         """Takes the file out of memory; what is written from now on is lost."""
         bytes_, self._bytes = self._bytes, memoryview(bytearray(len(_EMPTY_PART)))
-        _unmap(bytes_)
+        unmap(bytes_)
 
     def write(self, fields: str) -> None:
         number = next(self._numbers)
@@ -191,14 +191,14 @@ def _system_mmap() -> Callable[..., int | None]:
     return call
 
 
-def _unmap(part: memoryview) -> None:
-    """Undoes `_mapped`."""
+def unmap(part: memoryview) -> None:
+    """Undoes `mapped`."""
     call = ctypes.CDLL(None).munmap
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     call(ctypes.addressof(ctypes.c_char.from_buffer(part)), len(part))
 
 
-def _mapped(descriptor: int, start: int, size: int) -> memoryview:
+def mapped(descriptor: int, start: int, size: int) -> memoryview:
     """Maps a part of the file, shared with its readers, or raises OSError. Python's `mmap` would keep a descriptor of
     its own."""
     address = _system_mmap()(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, descriptor, start)

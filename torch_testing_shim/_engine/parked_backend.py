@@ -7,7 +7,6 @@ all make a new backend. The answers are numbers, so that an old one is never tak
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +18,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
+
+from torch_testing_shim._engine.collective_log import mapped, unmap
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -53,7 +54,8 @@ class Agreement:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             os.ftruncate(file, length)
-            self._numbers = memoryview(mmap.mmap(file, length)).cast("q")
+            self._bytes = mapped(file, 0, length)
+            self._numbers = self._bytes.cast("q")
         finally:
             os.close(file)
 
@@ -83,9 +85,12 @@ class Agreement:
         return _NEVER in self._column(2)
 
     def refuse(self) -> None:
-        """Notes that this rank does not want the group any more. The others have opened the file: it can go."""
+        """Notes that this rank does not want the group any more. The agreement cannot be used after that. The others
+        have opened the file: it can go."""
         self.answer(_NEVER)
         self._path.unlink(missing_ok=True)
+        self._numbers.release()
+        unmap(self._bytes)
 
     def _note(self, column: int, number: int) -> None:
         self._numbers[column * self._size + self._rank] = number

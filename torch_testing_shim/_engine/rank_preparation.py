@@ -24,9 +24,12 @@ from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
+from torch_testing_shim._shared.settings import read_settings
 
 #: A rank that gets this signal writes its Python stacks, also while it is stuck inside a C++ collective.
 STACKS_SIGNAL = signal.SIGUSR2
+#: Makes gloo connect two ranks when they first communicate (torch 2.8).
+_LAZY_GLOO = "TORCH_GLOO_LAZY_INIT"
 
 
 def prepare_process(job: RankJob, parent_pid: int) -> None:
@@ -53,6 +56,8 @@ class TestSurroundings:
     def __init__(self, job: RankJob) -> None:
         take_on(json.loads(job.folder.state.read_text()))
         listen_on_loopback(os.environ)
+        if read_settings().lazy_connections and not os.environ.get(_LAZY_GLOO):
+            os.putenv(_LAZY_GLOO, "1")  # where gloo reads it, and tests do not
         _redirect_output(job)
         self._warnings = _record_warnings(job)
         faulthandler.enable(sys.stderr)

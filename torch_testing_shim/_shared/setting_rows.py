@@ -150,6 +150,12 @@ class Settings:
         DEFAULT_STALL_SECONDS,
         is_repeated=True,
     )
+    lazy_connections: bool = flag(
+        "TORCH_TESTING_SHIM_LAZY_CONNECTIONS",
+        "0 lets gloo connect all ranks when their group is made; by default two connect when they first communicate",
+        default=True,
+        is_repeated=True,
+    )
     strict_leaks: bool = flag(
         "TORCH_TESTING_SHIM_STRICT_LEAKS",
         "1 makes what a test leaves in the test process a failure; by default a line says so",

@@ -265,6 +265,7 @@ class Doubts(ParkedTestCase):
             self.init()
             if self.rank == 1:
                 dist.destroy_process_group()
+                self.assertIsNone(self.parked._parked)
             else:
                 with self.assertRaisesRegex(RuntimeError, "(?i)closed by peer|reset by peer"):
                     dist.all_reduce(torch.ones(1))

@@ -33,8 +33,8 @@ from torch_testing_shim._isolation.replaced_attributes import LibraryAttributes
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 
-#: The paths of the harness's files; those of tests lie further below.
-_HARNESS = re.compile(r".*/tts-[^/]+/[^/]*\Z")
+#: The part of a path that is a test's scratch folder.
+_SCRATCH = re.compile(r".*/tts-[^/]+/")
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,13 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
     Args:
         classes: the test classes; classes of their modules and of modules that these import are found by themselves.
     """
-    library = LibraryAttributes()
-    modules = library.record_new()
+    # Imported here: the attributes are to be recorded in this process, or in the zygote that it was forked from.
+    from torch_testing_shim._isolation.recorded_libraries import LIBRARIES
+
+    modules = LIBRARIES.record_new()
+    LIBRARIES.adopt()
     found = Fingerprint(
-        library,
+        LIBRARIES,
         TestAttributes(modules, classes),
         tuple(_active_patches()),
         frozenset(threading.enumerate()),
@@ -128,7 +131,7 @@ def _differences(before: Fingerprint) -> Iterator[str]:
         if patch not in before.patches:
             yield f"a patch of {getattr(patch, 'attribute', None) or 'a dictionary'} is active"
     for thread in threading.enumerate():
-        if thread not in before.threads and not is_torchs_thread(thread):
+        if thread not in before.threads and not _is_of_library(thread):
             yield f"thread {thread.name!r} is running"
     if not before.library.has_imported:  # which define their own
         for name in sorted(_operators() - before.operators):
@@ -140,14 +143,22 @@ def _differences(before: Fingerprint) -> Iterator[str]:
         yield f"{memory - before.memory} bytes of the accelerator's memory are allocated"
 
 
+def _is_of_library(thread: threading.Thread) -> bool:
+    sharer = sys.modules.get("multiprocessing.resource_sharer")
+    target = getattr(thread, "_target", None)
+    return is_torchs_thread(thread) or (sharer is not None and getattr(target, "__module__", None) == sharer.__name__)
+
+
 def _active_patches() -> list[Any]:
     return list(unittest.mock._patch._active_patches)  # type: ignore[attr-defined]
 
 
 def _open_files() -> Counter[str]:
-    """Return the paths of open files and folders, without the harness's own, which lie in a test's scratch folder."""
-    paths = [path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/")]
-    return Counter(path for path in paths if not path.startswith(("/dev/", "/proc/")) and not _HARNESS.match(path))
+    """Return the paths of open files and folders, without those of the harness, which lie in a scratch folder
+    itself. Other paths there are the same from test to test here, although each test has a folder of its own."""
+    paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
+    short = (_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    return Counter(path for path in short if "/" in path)
 
 
 def _operators() -> set[str]:

@@ -1,14 +1,17 @@
 """No test passes or fails because of what an earlier one has left in its ranks: samples that leave all kinds of state.
 The suite runs them without most of the tests that cost new ranks; whole, and beside fresh ranks:
 
-    python test/conformance/compare_reuse.py test/shim/reuse/*_left.py
+    python test/conformance/compare_reuse.py -- --root test/shim/reuse --patterns '*_left.py'
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -16,7 +19,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness_samples import SampleRun, SampleTestCase
+from harness_samples import ROOT, SampleRun, SampleTestCase
 from left_state import NOTES, QUICK, RECORDS, outcome
 
 
@@ -71,6 +74,17 @@ class LeftStateTest(SampleTestCase):
 
     def test_ends_of_ranks(self) -> None:
         self.run_left("endings_left")
+
+
+class Comparison(TestCase):
+    def test_reused_and_fresh_ranks_come_to_the_same(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("left_state.py", "process_left.py"):
+                shutil.copy(Path(__file__).with_name(name), folder)
+            options = ["--root", folder, "--patterns", "*_left.py", "-k", "umask"]
+            command = [sys.executable, str(ROOT / "test" / "conformance" / "compare_reuse.py"), "--", *options]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+        self.assertEqual((0, "9 outcomes reused, 9 fresh, 0 differ\n"), (done.returncode, done.stdout), done.stderr)
 
 
 class Outcomes(TestCase):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reset_cases import forked
 
-GRANDCHILD = "import subprocess; print(subprocess.Popen(['sleep', '3600']).pid)"
+GRANDCHILD = "import subprocess; print(subprocess.Popen(['sleep', '3600'], stdout=subprocess.DEVNULL).pid)"
 
 
 def is_there(pid):
@@ -25,6 +26,7 @@ def is_there(pid):
 
 
 def leave_processes():
+    warnings.simplefilter("ignore", ResourceWarning)  # of those that still run in the end
     kept = subprocess.Popen(["sleep", "3600"])
     resource_tracker.ensure_running()
     running = LeftRunning.now()

@@ -1,0 +1,86 @@
+"""A summary changes with the value that it was made of, however deep the change lies, and only then."""
+
+import functools
+import itertools
+import random
+import types
+
+import torch
+from hypothesis import given, strategies
+
+from torch_testing_shim._isolation.contents import Summaries
+from torch_testing_shim.common_utils import TestCase, run_tests
+
+
+class OfTests:
+    def __init__(self):
+        self.values = [1]
+
+
+def made_function():
+    state = [0]
+
+    def function(number=[]):  # noqa: B006
+        return state, number
+
+    return function, state
+
+
+FUNCTION, STATE = made_function()
+CACHED = functools.cache(lambda number: number)
+LAYER = torch.nn.Linear(1, 1)
+#: Values, each with a change of it.
+CHANGES = {
+    "list": (value := [1], lambda value=value: value.append(2)),
+    "nested": (value := {"a": [{"b": [1]}]}, lambda value=value: value["a"][0]["b"].append(2)),
+    "dictionary": (value := {"a": 1}, lambda value=value: value.update(a=2)),
+    "set": (value := {1}, lambda value=value: value.add(2)),
+    "bytes": (value := bytearray(1), lambda value=value: value.append(2)),
+    "counter": (value := itertools.count(), lambda value=value: next(value)),
+    "generator": (value := random.Random(1), lambda value=value: value.random()),
+    "object": (value := OfTests(), lambda value=value: value.values.append(2)),
+    "namespace": (value := types.SimpleNamespace(a=1), lambda value=value: setattr(value, "a", 2)),
+    "tensor": (value := torch.ones(1), lambda value=value: value.add_(1)),
+    "gradient": (value := torch.ones(1, requires_grad=True), lambda value=value: value.sum().backward()),
+    "layer": (LAYER, lambda: torch.nn.init.zeros_(LAYER.weight)),
+    "mode of a layer": (LAYER, LAYER.eval),
+    "attribute of a function": (FUNCTION, lambda: setattr(FUNCTION, "calls", 1)),
+    "default of a function": (FUNCTION, lambda: FUNCTION()[1].append(1)),
+    "what a function closes over": (FUNCTION, lambda: STATE.append(1)),
+    "method": (staticmethod(FUNCTION), lambda: STATE.append(1)),
+    "cache": (CACHED, lambda: CACHED(1)),
+}
+
+DATA = strategies.recursive(
+    strategies.integers() | strategies.text() | strategies.none(),
+    lambda children: strategies.lists(children) | strategies.dictionaries(strategies.text(), children),
+)
+
+
+class Summary(TestCase):
+    def test_changes_with_the_value(self):
+        for name, (value, change) in CHANGES.items():
+            with self.subTest(name):
+                summaries = Summaries()
+                before = summaries.of(value)
+                self.assertEqual(before, summaries.of(value))
+                change()
+                self.assertNotEqual(before, summaries.of(value))
+
+    @given(DATA)
+    def test_stays_while_nothing_changes(self, value):
+        summaries = Summaries()
+        self.assertEqual(summaries.of(value), summaries.of(value))
+
+    def test_ends_in_values_that_hold_themselves(self):
+        value = []
+        value.append(value)
+        self.assertEqual(*(summaries.of(value) for summaries in (Summaries(),) * 2))
+
+    def test_leaves_out_what_python_and_compilers_set(self):
+        found = Summaries().of_attributes({"a": 1, "__warningregistry__": {}, "__compiled_fn_1": len, "__own__": 2})
+        self.assertEqual({"a": 1, "__own__": 2}, found)
+
+
+if __name__ == "__main__":
+    run_tests()

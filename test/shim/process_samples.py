@@ -77,7 +77,7 @@ class ProcessTestCase(TestCase):
 
     def write(self, text: str, name: str = "test_x.py") -> Path:
         path = self.folder / "files" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
         return path
 

@@ -23,7 +23,7 @@ from warm_samples import ORDER_BYTES, encode
 import torch_testing_shim.distributed._tensor.common_dtensor
 import torch_testing_shim.distributed.checkpoint_utils  # noqa: F401
 from torch_testing_shim._runner.process.command import MARK_VARIABLE, FileCommand
-from torch_testing_shim._runner.warm.interpreter import Ahead
+from torch_testing_shim._runner.warm.interpreter import Ahead, Spoiled
 from torch_testing_shim._runner.warm.script import become, run_main, run_script
 from torch_testing_shim._runner.warm.source import read_source
 
@@ -59,7 +59,7 @@ def serve(orders: socket.socket, ahead: Ahead) -> list[str]:
 def _import_ahead(ahead: Ahead, folder: str, words: Sequence[str]) -> None:
     """Import what the sample would import, as the runner's warm interpreter does."""
     path = next((word for word in words if word.endswith(".py")), "")
-    with suppress(OSError), open(os.path.join(folder, path), "rb") as stream:
+    with suppress(OSError, Spoiled), open(os.path.join(folder, path), "rb") as stream:
         source = read_source(stream.read())
         if not source.prepares_imports:
             own = [name for name in source.imports if not name.startswith("torch.testing.")]  # others are redirected

@@ -20,7 +20,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
-from torch_testing_shim._cases.world import default_world_size, seconds_for
+from torch_testing_shim._cases.world import default_world_size, keep_connections, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
@@ -290,4 +290,6 @@ class MultiProcessTestCase(RankTestCase):
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
         if self.destroy_pg_upon_exit and dist.is_initialized():
+            if dist.get_backend() == "gloo":  # another backend may have more to do at its end
+                keep_connections()
             dist.destroy_process_group()

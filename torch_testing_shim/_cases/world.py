@@ -66,7 +66,8 @@ def keep_connections() -> None:
     """Keep the connections of this rank's process groups open until the process exits.
 
     A gloo group that nothing holds any more closes its connections one by one, 10 ms each (torch 2.13): with 64 ranks
-    that takes longer than the rest of a small test. The kernel closes those of a process that ends at once.
+    that takes longer than the rest of a small test. Torch 2.6's may never end: it waits, with Python's lock, for a
+    thread that drops a tensor and wants the lock. The kernel closes the connections of a process that ends at once.
     """
     _KEPT.extend(dist.distributed_c10d._world.pg_map)
 

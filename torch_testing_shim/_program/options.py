@@ -18,6 +18,11 @@ from torch_testing_shim._shared.settings import DEFAULTS, Settings, add_setting_
 from torch_testing_shim._shared.values import as_argument, whole_number
 
 DEFAULT_REPORT_FOLDER = "test-reports"
+#: Options of upstream's test files that are refused -> why.
+_REFUSED = {
+    "--jit-executor": "tests run with the executor of TorchScript that torch has chosen",
+    "--test-bailouts": "bailouts of TorchScript are for torch's own tests of its executor",
+}
 
 
 class UsageError(ValueError):
@@ -63,13 +68,17 @@ def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
         SystemExit: with status 2 where the command line is wrong, 0 for -h; the parser has printed why.
     """
     parser = _parser(Path(script).name)
+    for word in arguments:
+        option = word.partition("=")[0].replace("_", "-")
+        if option in _REFUSED:
+            parser.error(f"{option} is not supported: {_REFUSED[option]}")
     found = parser.parse_args(arguments)
     ways = [way for way in ("subprocess", "use_pytest") if getattr(found, way)] + ["run_parallel"] * (
         found.run_parallel > 1
     )
     if len(ways) > 1:
         parser.error(" and ".join(f"--{way.replace('_', '-')}" for way in ways) + " cannot be combined")
-    given = {**vars(found), "save_xml": _report_path(found.save_xml, script)}
+    given = {**vars(found), "save_xml": _report_path(found.save_xml, script, found.log_suffix)}
     chosen = {each.name: given[each.name] for each in fields(ProgramOptions) if each.name != "settings"}
     lists = {name: tuple(dict.fromkeys(value)) for name, value in chosen.items() if isinstance(value, list)}
     return ProgramOptions(**{**chosen, **lists}, settings=take_settings(given, in_runner=False))
@@ -103,18 +112,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
     harness("--run-parallel", type=count, default=1, metavar="N", help="share the tests out to N processes")
     harness("--use-pytest", action="store_true", help="let pytest run the tests")
     harness("--save-xml", nargs="?", const=DEFAULT_REPORT_FOLDER, metavar="PATH", help="write a JUnit report")
+    harness("--log-suffix", default="", metavar="TEXT", help="end the name of the report's folder, or file, by it")
     harness("--accept", action="store_true", help="rewrite expected output with what comes out")
     leave_out: dict[str, Any] = {"dest": "excluded", "action": "append", "default": [], "metavar": "Class[.method]"}
     parser.add_argument_group("our own").add_argument("--exclude-test", help="leave out (repeatable)", **leave_out)
     return parser
 
 
-def _report_path(given: str | None, script: str) -> Path | None:
+def _report_path(given: str | None, script: str, suffix: str) -> Path | None:
     """A path that ends in .xml is the report's own; any other is the folder that it is written to."""
     if given is None:
         return None
     path = Path(given)
-    return path if path.suffix == ".xml" else path / f"{Path(script).stem}.xml"
+    named = path.with_name(f"{path.stem}{suffix}.xml" if path.suffix == ".xml" else f"{path.name}{suffix}")
+    return named if path.suffix == ".xml" else named / f"{Path(script).stem}.xml"
 
 
 def export(options: ProgramOptions) -> None:

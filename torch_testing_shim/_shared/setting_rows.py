@@ -197,6 +197,14 @@ class Settings:
             in_runner=False,
         ),
     )
+    disabled_tests_only: bool = flag(
+        "TORCH_TESTING_SHIM_RERUN_DISABLED_TESTS",
+        "1 runs the tests that DISABLED_TESTS_FILE disables, and no others",
+        is_repeated=True,
+        option=Option(
+            "--rerun-disabled-tests", "run the tests of --import-disabled-tests, and no others", in_runner=False
+        ),
+    )
     hypothesis_profile: str = setting(
         "PYTORCH_HYPOTHESIS_PROFILE",
         "`dev`, `debug` or `pytorch_ci`, which is the default where CI is set",

@@ -54,22 +54,33 @@ def reason_not_to_run(class_name: str, method_name: str, is_slow: bool, settings
     is_slow = is_slow or _entry(settings.slow_tests_file, class_name, method_name) is not None
     if is_slow and not settings.with_slow:
         return SLOW_REASON
-    disabled = _entry(settings.disabled_tests_file, class_name, method_name)
-    if disabled is not None:
-        issue, platforms = disabled
-        if not platforms or any(_is_here(platform, settings) for platform in platforms):
-            return f"test is disabled by {issue}"
+    issue = _disabling_issue(class_name, method_name, settings)
+    if settings.disabled_tests_only and issue is None:
+        return "test is not disabled; --rerun-disabled-tests is set"
+    if issue is not None and not settings.disabled_tests_only:
+        return f"test is disabled by {issue}"
     if settings.skip_fast and not is_slow:
         return "test is fast; PYTORCH_TEST_SKIP_FAST is set"
     return None
+
+
+def _disabling_issue(class_name: str, method_name: str, settings: Settings) -> str | None:
+    """Return the issue that disables a test on this platform; None where none does."""
+    disabled = _entry(settings.disabled_tests_file, class_name, method_name)
+    if disabled is None:
+        return None
+    issue, platforms = disabled
+    return str(issue) if not platforms or any(_is_here(platform, settings) for platform in platforms) else None
 
 
 def check_test_lists(settings: Settings) -> None:
     """Read the files that the settings name.
 
     Raises:
-        TestListError: one cannot be used.
+        TestListError: one cannot be used, or is missing.
     """
+    if settings.disabled_tests_only and settings.disabled_tests_file is None:
+        raise TestListError("--rerun-disabled-tests needs --import-disabled-tests")
     for path in (settings.slow_tests_file, settings.disabled_tests_file):
         if path is not None:
             _entries(path)

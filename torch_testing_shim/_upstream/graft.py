@@ -251,7 +251,7 @@ class _Graft:
     def _run(self, statement: Statement, names: dict[str, Any]) -> None:
         ours = {name: names[name] for name in statement.binds if name in names and name not in self.taken}
         try:
-            with asking():
+            with asking(), _without_command_line():
                 exec(marshal.loads(statement.code), names)
         except ImportError as error:
             raise GraftError(f"{self._module}, as the installed torch has it: {error}") from error
@@ -259,6 +259,18 @@ class _Graft:
         self.taken.update({name: names[name] for name in set(statement.binds) - set(ours) if name in names})
         for name in statement.binds:
             _check_base(names.get(name), name, self._module)
+
+
+@contextmanager
+def _without_command_line() -> Iterator[None]:
+    """Lets torch's module find no arguments: the command line is this harness's. Torch 2.6's would answer `-h` where a
+    file imports `*`, and end the process."""
+    arguments = sys.argv
+    sys.argv = arguments[:1]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
 
 
 def _check_base(value: object, name: str, module: str) -> None:

@@ -56,6 +56,31 @@ class KeepConnections(SampleTestCase):
         for name in ("kept", "not_kept", "only_a_skip_leaves_it_there"):
             self.assert_status(run, f"Ends.test_{name}", TestStatus.PASSED)
 
+    def test_the_group_of_a_test_that_made_it_itself_is_not_closed_either(self):
+        run = self.run_sample(
+            """
+            import weakref
+
+            class Ends(MultiProcessTestCase):
+                world_size = 2
+
+                def setUp(self):
+                    super().setUp()
+                    self._spawn_processes()
+
+                def test_group(self):
+                    store = dist.FileStore(self.file_name, self.world_size)
+                    dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size)
+                    self.closed = weakref.finalize(dist.group.WORLD, int)
+
+                def run_test(self, test_name, parent_pipe):
+                    super().run_test(test_name, parent_pipe)
+                    assert not dist.is_initialized()
+                    assert self.closed.alive, "torch 2.6 may never end it"
+            """
+        )
+        self.assert_status(run, "Ends.test_group", TestStatus.PASSED)
+
 
 class LeaveGroup(TestCase):
     def test_outside_of_ranks_nothing_leaves_it_there(self):

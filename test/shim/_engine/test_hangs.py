@@ -6,6 +6,8 @@ Ranks of the samples wait most of the time, so their tests run side by side.
 import sys
 from pathlib import Path
 
+import torch._C._distributed_c10d as c10d
+
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
@@ -64,6 +66,7 @@ class Deadlocks(Base):
         if self.rank < 2:
             dist.recv(torch.ones(3), src=1 - self.rank)
 
+    @unittest.skipUnless(hasattr(torch._C._distributed_c10d, "_dump_fr_trace_json"), "there is no recorder for gloo")
     def test_backward(self):
         self.start_group()
         model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
@@ -200,10 +203,10 @@ class Hangs(SampleTestCase):
         headline = "deadlock: ranks 0, 1 in recv @; rank 2 had ended"
         self.reported(run, "Deadlocks.test_two_wait_for_each_other", headline, early)
         headline = "deadlock: ranks 0, 2 in test_backward @, rank 1 in barrier @"
-        report = self.reported(run, "Deadlocks.test_backward", headline, early)
-        self.assertRegex(
-            report, r"collective \d .*:\n  ranks 0, 2 entered all_reduce of \[6\] .*\n  rank 1 entered barrier "
-        )
+        if hasattr(c10d, "_dump_fr_trace_json"):  # torch 2.6's does not tell that the collective is still open
+            report = self.reported(run, "Deadlocks.test_backward", headline, early)
+            parted = r"collective \d .*:\n  ranks 0, 2 entered all_reduce of \[6\] .*\n  rank 1 entered barrier "
+            self.assertRegex(report, parted)
         headline = "deadlock: rank 0 in init_process_group @; ranks 1, 2 had ended"
         self.reported(run, "Deadlocks.test_peers_have_ended", headline, early)
         slow = ("sleeps", "waits_for_a_program", "expects_a_timeout", "a_thread_lets_them_go_on")

@@ -222,7 +222,7 @@ class MixedTest(ProgramTestCase):
         self.assertEqual((self.journal.unfinished, self.journal.is_finished, self.journal.broken_lines), ((), True, 0))
 
     def test_here(self) -> None:
-        done = self.run_warm("--save-xml", "reports", "-v")
+        done = self.run_warm("--save-xml", "reports", "--log-suffix=-2", "-v")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.check(FIXTURE_OUTCOMES)
         details = {entry.test: entry.detail for entry in self.journal.entries}
@@ -235,19 +235,19 @@ class MixedTest(ProgramTestCase):
         self.assertIn(
             "FAILED (failures=3, errors=3, skipped=3, expected failures=1, unexpected successes=1)", done.stderr
         )
-        suite = ElementTree.parse(self.folder / "reports" / "test_sample.xml").getroot()[0]
+        suite = ElementTree.parse(self.folder / "reports-2" / "test_sample.xml").getroot()[0]
         counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
         self.assertEqual(counts, {"tests": "14", "failures": "3", "errors": "5", "skipped": "3"})
 
     def test_in_parallel_children(self) -> None:
-        done = self.run_warm("--run-parallel", "2", "--save-xml", "report.xml")
+        done = self.run_warm("--run-parallel", "2", "--save-xml", "report.xml", "--log-suffix", ".2")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.check(FIXTURE_OUTCOMES)
         self.assertTrue(
             done.stderr.endswith("2 passed, 2 failed, 6 error, 3 skipped, 1 expected failure, 1 unexpected success\n"),
             done.stderr,
         )
-        self.assertTrue((self.folder / "report.xml").is_file())
+        self.assertTrue((self.folder / "report.2.xml").is_file())
 
     def test_by_pytest(self) -> None:
         done = self.run_warm("--use-pytest", "-v")
@@ -366,9 +366,13 @@ class WrongUsageTest(ProgramTestCase):
     def test_bad_options(self) -> None:
         self.check(2, "--subprocess and --use-pytest cannot be combined", "--use-pytest", "--subprocess")
         self.check(2, "'0' is not a whole number from 1", "--repeat", "0")
+        message = "--jit-executor is not supported: tests run with the executor of TorchScript that torch has chosen"
+        self.check(2, message, "--jit_executor=legacy")
+        self.check(2, "--test-bailouts is not supported: ", "--test-bailouts")
 
     def test_missing_list(self) -> None:
         self.check(2, "cannot read the list of tests", "--import-slow-tests", "nowhere.json")
+        self.check(2, "--rerun-disabled-tests needs --import-disabled-tests", "--rerun-disabled-tests")
 
     def test_files_that_cannot_be_written(self) -> None:
         self.check(2, "cannot write the journal", TORCH_TESTING_SHIM_JOURNAL=str(self.folder / "no" / "journal"))

@@ -33,6 +33,7 @@ VALUES = {
     "PYTORCH_TEST_OMIT_SKIPPED": "1",
     "SLOW_TESTS_FILE": "slow ones.json",
     "DISABLED_TESTS_FILE": "disabled.json",
+    "TORCH_TESTING_SHIM_RERUN_DISABLED_TESTS": "1",
     "PYTORCH_HYPOTHESIS_PROFILE": "debug",
     "OMP_NUM_THREADS": "2",
     "MKL_NUM_THREADS": "1",
@@ -84,8 +85,8 @@ class RerunCommand(SampleTestCase):
 
     def test_the_command_has_all_settings_of_the_test(self) -> None:
         self.assertEqual({row.variable for row in SETTINGS.values() if row.is_repeated}, VALUES.keys())
-        for name in ("slow ones.json", "disabled.json"):
-            (self.folder / name).write_text("{}")
+        for name, listed in (("slow ones.json", {}), ("disabled.json", {"test (__main__.Sample)": ["an issue", []]})):
+            (self.folder / name).write_text(json.dumps(listed))
         path = self.write_sample(SAMPLE)
         run = self.run_command(str(path), **VALUES)
         wanted = found_in(run.output)

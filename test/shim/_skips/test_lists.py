@@ -62,6 +62,17 @@ class GatesTest(TestCase):
             found = self.reason(settings)
             self.assertEqual(found, f"test is disabled by {issue}" if expected else None, platforms)
 
+    def test_disabled_tests_alone(self) -> None:
+        for platforms, expected in (
+            ([HERE], None),
+            ([ELSEWHERE], "test is not disabled"),
+        ):
+            path = self.list_file({"test_a (__main__.TestX)": ["https://issues/7", platforms]})
+            found = self.reason(Settings(disabled_tests_file=path, disabled_tests_only=True))
+            self.assertEqual(expected, None if found is None else found.partition(";")[0])
+        with self.assertRaisesRegex(TestListError, "^--rerun-disabled-tests needs --import-disabled-tests$"):
+            check_test_lists(Settings(disabled_tests_only=True))
+
     def test_a_file_that_changes_is_read_again(self) -> None:
         path = self.list_file({})
         self.assertIsNone(self.reason(Settings(slow_tests_file=path)))

@@ -297,6 +297,11 @@ class Serving(TestCase):
         with self.assertRaises(ZeroDivisionError):
             _ = face.unwanted
 
+    def test_the_command_line_is_not_torchs(self):
+        with mock.patch.object(sys, "argv", ["test_x.py", "-h"]):
+            face = self.face("import sys\nARGUMENTS = sys.argv\n")
+            self.assertEqual((["test_x.py"], ["test_x.py", "-h"]), (face.ARGUMENTS, sys.argv))
+
     def test_a_name_that_is_bound_twice_is_the_last(self):
         face = self.face("def f(): return 1\ng = f\ndef f(): return g() + 1\n")
         self.assertEqual(2, face.f())

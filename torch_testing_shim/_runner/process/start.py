@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 from ..usage_error import UsageError
-from ..warm.handle import PRELOAD, WarmInterpreter, WarmRefusal
+from ..warm.handle import PRELOAD, SpoiledInterpreter, WarmInterpreter, WarmRefusal
 from .child_process import ChildProcess, start_child
 from .command import FileCommand, own_interpreter
 
@@ -30,7 +30,7 @@ class Starter:
     """Starts processes, and keeps the warm interpreter of this run.
 
     Args:
-        folder: for the interpreter's own output; it exists.
+        folder: for folders of interpreters; it exists.
         say: prints one line.
         is_cold: every file gets a new interpreter.
         preload: modules that the interpreter imports before it is ready.
@@ -44,6 +44,7 @@ class Starter:
         self._is_cold = is_cold
         self._preload = tuple(preload)
         self._warm: WarmInterpreter | None = None
+        self._spoiling: set[str] = set()  # modules that have spoiled an interpreter
 
     @property
     def own_pids(self) -> frozenset[int | None]:
@@ -126,15 +127,19 @@ class Starter:
         if different := warm.differences(environment):
             raise WarmRefusal(f"it has another {', '.join(different)} than the interpreter that files are forked from")
         try:
-            return (yield from warm.launch(command, environment, folder / "order.json", output))
+            return (yield from warm.launch(command, environment, folder / "order.json", output, self._spoiling))
+        except SpoiledInterpreter as refusal:
+            self._spoiling.add(refusal.module)
+            self.close()
+            raise
         except WarmRefusal as refusal:
-            if not warm.is_usable:
+            if not warm.is_usable and warm is self._warm:
                 self._give_up(refusal)
             raise
 
     def _interpreter(self, environment: Mapping[str, str]) -> WarmInterpreter:
         if self._warm is None:
-            self._warm = WarmInterpreter.start(environment, self._folder / "warm.txt", self._preload)
+            self._warm = WarmInterpreter.start(environment, self._folder, self._preload)
         return self._warm
 
     def _give_up(self, why: WarmRefusal) -> None:

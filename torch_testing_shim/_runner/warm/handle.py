@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,6 +59,14 @@ class WarmRefusal(Exception):
     """A file cannot be forked from the interpreter; the message says why in one line."""
 
 
+class SpoiledInterpreter(WarmRefusal):
+    """The interpreter has ended itself: it has imported `module` for a file. Another one can take its place."""
+
+    def __init__(self, module: str, why: str) -> None:
+        super().__init__(why)
+        self.module = module
+
+
 class WarmInterpreter:
     """A started interpreter; it may still be importing.
 
@@ -81,12 +90,12 @@ class WarmInterpreter:
         self._started = time.monotonic()
 
     @classmethod
-    def start(cls, environment: Mapping[str, str], output: Path, preload: Sequence[str] = PRELOAD) -> WarmInterpreter:
+    def start(cls, environment: Mapping[str, str], folder: Path, preload: Sequence[str] = PRELOAD) -> WarmInterpreter:
         """Start an interpreter in the working folder.
 
         Args:
             environment: the environment of the files that will run in it; PER_FILE is left out.
-            output: a path for the interpreter's own output.
+            folder: for a folder of the interpreter's own, with its output and what modules make on import.
             preload: modules that it imports before it is ready.
 
         Raises:
@@ -98,9 +107,12 @@ class WarmInterpreter:
         own = {name: value for name, value in environment.items() if name not in PER_FILE}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            printed = OutputFile(output)
+            private = Path(tempfile.mkdtemp(prefix="warm-", dir=folder))
+            (temporary := private / "tmp").mkdir()
+            printed = OutputFile(private / "output.txt")
             command = [*own_interpreter(), "-c", PROGRAM, str(theirs.fileno()), str(os.getpid()), *preload]
             own[MARK_VARIABLE] = EMPTY_MARK
+            own["TMPDIR"] = str(temporary)  # of imported modules: no fork may remove what all use
             process = start_child(command, environment_for_huge_pages(own), printed.descriptor, [theirs.fileno()])
         except OSError as error:
             ours.close()
@@ -138,7 +150,12 @@ class WarmInterpreter:
         yield from self._wait(lambda: self.device_count is not None, self._started)
 
     def launch(
-        self, command: FileCommand, environment: Mapping[str, str], order_path: Path, output: int
+        self,
+        command: FileCommand,
+        environment: Mapping[str, str],
+        order_path: Path,
+        output: int,
+        avoid: Collection[str] = (),
     ) -> Generator[None, None, ChildProcess]:
         """Yield until the file's process has started; return it. The interpreter has to be ready.
 
@@ -146,6 +163,7 @@ class WarmInterpreter:
             environment: its whole environment, MARK_VARIABLE included.
             order_path: where the command may be written.
             output: the descriptor that the file prints to.
+            avoid: modules that have spoiled another interpreter.
 
         Raises:
             WarmRefusal: it was not started.
@@ -156,7 +174,7 @@ class WarmInterpreter:
         except OSError as error:
             raise WarmRefusal(f"its order cannot be written ({error.strerror})") from error
         try:
-            packet = json.dumps({"id": number, "order": str(order_path)}).encode("ascii")
+            packet = json.dumps({"id": number, "order": str(order_path), "avoid": sorted(avoid)}).encode("ascii")
             socket.send_fds(self._requests, [packet], [output])
         except OSError as error:
             self.is_usable = False
@@ -167,6 +185,9 @@ class WarmInterpreter:
         finally:
             self._pending.discard(number)
         answer = self._answers.pop(number)
+        if answer["event"] == "spoiled":
+            self.is_usable = False
+            raise SpoiledInterpreter(str(answer["module"]), str(answer["reason"]))
         if answer["event"] == "refused":
             raise WarmRefusal(str(answer["reason"]))
         return ChildProcess(int(str(answer["pid"])))

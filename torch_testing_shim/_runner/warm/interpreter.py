@@ -15,12 +15,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from torch_testing_shim._engine.preload import modules_to_preload
-from torch_testing_shim._engine.threads import lasting_thread_count
+from torch_testing_shim._engine.threads import lasting_thread_count, thread_count
 from torch_testing_shim._runner.process.command import PACKET_BYTES, FileCommand, read_command
 from torch_testing_shim._runner.warm.huge_pages import use_huge_pages
 from torch_testing_shim._runner.warm.script import become, run_script
@@ -31,6 +31,14 @@ from torch_testing_shim._shared.parent_death import signal_on_parent_death
 
 class Refusal(Exception):
     """A file cannot be run from this interpreter; the message says why in one line."""
+
+
+class Spoiled(Exception):
+    """Importing `module` has left this interpreter unfit for every file; the message says why in one line."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(_why_spoiled(module))
+        self.module = module
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -61,6 +69,9 @@ class Ahead:
         Args:
             imports: modules that a file imports.
             names: the names that its code uses.
+
+        Raises:
+            Spoiled: one of the modules has done more than an import should.
         """
         known = len(sys.modules)
         _import_each(name for name in imports if name not in self._known)
@@ -93,20 +104,24 @@ class _Interpreter:
             if not packet:
                 os._exit(0)
             request = json.loads(packet)
-            command = self._take(request["id"], request["order"], descriptors[0])
+            command = self._take(request, descriptors[0])
             if command is not None:
                 return command
             os.close(descriptors[0])
 
-    def _take(self, number: int, path: str, output: int) -> FileCommand | None:
+    def _take(self, request: Mapping[str, Any], output: int) -> FileCommand | None:
         """Start one file; returns its command in the file's own process, None in this one."""
+        number: int = request["id"]
         try:
-            command, environment = read_command(path)
-            self._prepare(command)
+            command, environment = read_command(request["order"])
+            self._prepare(command, request["avoid"])
             between = os.fork()
         except (OSError, Refusal) as error:
             self._tell({"event": "refused", "id": number, "reason": str(error)})
             return None
+        except Spoiled as error:
+            self._tell({"event": "spoiled", "id": number, "module": error.module, "reason": str(error)})
+            os._exit(0)
         if between:
             os.waitpid(between, 0)
             return None
@@ -131,11 +146,15 @@ class _Interpreter:
         signal_on_parent_death(self._runner_pid, signal.SIGKILL)
         os.setsid()
 
-    def _prepare(self, command: FileCommand) -> None:
+    def _prepare(self, command: FileCommand, avoid: Collection[str]) -> None:
         """Import ahead the modules that the file imports.
+
+        Args:
+            avoid: modules that have spoiled another interpreter.
 
         Raises:
             Refusal: the file would get other modules from a new interpreter, or in another state.
+            Spoiled: one of the modules has done more than an import should.
         """
         with open(command.path, "rb") as stream:
             source = read_source(stream.read())
@@ -149,6 +168,8 @@ class _Interpreter:
         if shadowed:
             raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
         imports = source.imports if command.harness is None else _served_imports(source, command)
+        if spoiling := [name for name in imports if name in avoid]:
+            raise Refusal(_why_spoiled(spoiling[0]))
         self._ahead.import_for(imports, source.names)
         if (hazard := _fork_hazard()) is not None:
             raise Refusal(hazard)
@@ -175,12 +196,18 @@ def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
     return [*(name for name in served if name is not None), *(f"{PACKAGE}.{name}" for name in modules)]
 
 
+def _why_spoiled(module: str) -> str:
+    return f"importing {module} starts a thread"
+
+
 def _import_each(names: Iterable[str]) -> None:
     for name in names:
         above, _, last = name.rpartition(".")
-        if name not in sys.modules and not hasattr(sys.modules.get(above), last):
-            with suppress(Exception):
+        with suppress(Exception):
+            if name not in sys.modules and not hasattr(sys.modules.get(above), last):  # which may import it
                 importlib.import_module(name)
+        if thread_count() > 1 and lasting_thread_count() > 1:
+            raise Spoiled(name)
 
 
 def _modules_in(folder: str) -> set[str]:

@@ -29,6 +29,7 @@ from torch_testing_shim._shared.exit_status import exit_code_of
 
 #: The place of the environment's address among the fields of /proc/<pid>/stat that follow the command's name (Linux).
 _ENV_START = 47
+_REMOVE_FOLDER = tempfile.TemporaryDirectory._cleanup  # type: ignore[attr-defined]
 
 
 def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:
@@ -74,6 +75,7 @@ def run_main(main: Callable[[], object]) -> NoReturn:
         SystemExit: at its end, its own or after its exception was reported.
         KeyboardInterrupt: it was interrupted, which has been reported.
     """
+    _keep_folders()
     libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
     failure: BaseException | None = None
     code: object = 0
@@ -136,6 +138,14 @@ def _end_without_torch(
         with suppress(OSError, ValueError, AttributeError):  # the file may have closed it
             stream.flush()
     os._exit(code)
+
+
+def _keep_folders() -> None:
+    """Leave the temporary folders of imported modules to the runner: the first fork to end would remove them for all
+    (`torch.distributed.nn.jit.instantiator` has one)."""
+    for finalizer in _finalizers():
+        if (alive := finalizer.peek()) is not None and alive[1] == _REMOVE_FOLDER:
+            finalizer.detach()
 
 
 def _finalizers() -> list[weakref.finalize[..., Any]]:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import psutil
 
@@ -86,6 +87,32 @@ test_x runs in a new interpreter: coverage has to see its imports""",  # noqa: E
         self.assertExpectedInline(
             "\n".join(self.said),
             """test files run in new interpreters: the interpreter that files are forked from has ended: ModuleNotFoundError: No module named 'nothing_of_this_name'""",  # noqa: E501
+        )
+
+    def test_an_interpreter_that_an_import_has_spoiled_is_replaced(self) -> None:
+        modules = {
+            "extended": "import torch_testing_shim\ntorch_testing_shim.__path__.append(__file__.rpartition('/')[0])\n",
+            "starts": "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n",
+            "raises": "def __getattr__(name):\n    raise KeyError('BACKEND')\n",
+        }
+        for name, text in modules.items():
+            self.write(text, f"modules/{name}.py")
+        self.starter = Starter(self.folder, self.said.append, preload=["extended"])
+        self.addCleanup(self.starter.close)
+        found = []
+        with mock.patch.dict(os.environ, {"PYTHONPATH": str(self.folder / "files" / "modules")}):
+            for name in ("_shared", "starts", "_runner", "starts"):
+                imports = f"import extended\nfrom torch_testing_shim.{name} import __file__\n"
+                found.append(self.how(self.write(imports + SAYS_HOW)))
+            failing = self.write("import extended\nfrom torch_testing_shim.raises import backend\n")
+            self.assertIn("KeyError: 'BACKEND'", self.run_file(failing, is_warm=True).output)
+            found.append(self.how(self.write(SAYS_HOW)))
+        self.assertEqual(["warm", "cold", "warm", "cold", "warm"], found, self.said)
+        self.assertExpectedInline(
+            "\n".join(self.said),
+            """\
+test_x runs in a new interpreter: importing torch_testing_shim.starts starts a thread
+test_x runs in a new interpreter: importing torch_testing_shim.starts starts a thread""",
         )
 
     def test_a_file_outlives_its_interpreter_and_the_next_ones_run_cold(self) -> None:

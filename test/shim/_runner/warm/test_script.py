@@ -191,6 +191,19 @@ class BothWays(ProcessTestCase):
         self.assertEqual([], self.said, "it did not run warm")
         self.assertEqual({"quick": (0, ""), "daemon": (0, "taken out\n"), "early": (0, "taken out\nbody\n")}, told)
 
+    def test_a_temporary_folder_of_an_imported_module_stays_for_the_next_file(self) -> None:
+        """`torch.distributed.nn.jit.instantiator` makes one when it is imported, and writes modules there."""
+        modules = self.folder / "modules"
+        modules.mkdir()
+        (modules / "keeps.py").write_text("import tempfile\nfolder = tempfile.TemporaryDirectory()\n")
+        self.starter = Starter(self.folder, self.said.append, preload=["keeps"])
+        self.addCleanup(self.starter.close)
+        path = self.write(f"import keeps, os\nprint(os.path.exists(keeps.folder.name))\n{ENDS['daemon']}")
+        with mock.patch.dict(os.environ, {"PYTHONPATH": str(modules)}):
+            told = [self.run_file(path, is_warm=True).output for _ in range(2)]
+        self.assertEqual((["True\n"] * 2, []), (told, self.said))
+        self.assertEqual(1, len(list(self.folder.glob("warm-*/tmp/*"))), "the runner removes it")
+
     def test_what_a_file_changes_does_not_reach_the_next(self) -> None:
         self.write(
             "import json, os, sys\njson.dumps = None\nos.environ['LEFT'] = '1'\nsys.path.clear()\nos.chdir('/')\n"

@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 from unittest import mock
 
+from torch_testing_shim._shared import atomic_write
 from torch_testing_shim._shared.settings import changed_environment
 from torch_testing_shim._upstream import compiled
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -71,7 +72,7 @@ class Compiled(TestCase):
 
     def test_a_writer_that_is_interrupted_leaves_nothing(self):
         broken = types.SimpleNamespace(**{**vars(os), "replace": self.interrupt})
-        with mock.patch.object(compiled, "os", broken), self.assertRaises(KeyboardInterrupt):
+        with mock.patch.object(atomic_write, "os", broken), self.assertRaises(KeyboardInterrupt):
             self.value_of_x()
         self.assertEqual([], self.kept())
 

@@ -58,10 +58,12 @@ def serve(orders: socket.socket, ahead: Ahead) -> list[str]:
 
 def _import_ahead(ahead: Ahead, folder: str, words: Sequence[str]) -> None:
     """Import what the sample would import, as the runner's warm interpreter does."""
-    with suppress(OSError, Spoiled), open(os.path.join(folder, words[0]), "rb") as stream:  # "-m" is no file
+    path = next((word for word in words if word.endswith(".py")), "")
+    with suppress(OSError, Spoiled), open(os.path.join(folder, path), "rb") as stream:
         source = read_source(stream.read())
         if not source.prepares_imports:
-            ahead.import_for(source.imports, source.names)
+            own = [name for name in source.imports if not name.startswith("torch.testing.")]  # others are redirected
+            ahead.import_for(own, source.names)
 
 
 def _report(ended: int, pid: int, status: int) -> None:

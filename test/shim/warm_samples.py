@@ -39,7 +39,8 @@ ORDER_BYTES = 1 << 17
 NUMBER_BYTES = 4
 #: Variables that Python, the loader of libraries, or an import reads: a fork cannot have others than the server.
 READ_AT_START = ("PYTHON", "LD_", "GLIBC_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "QUARTZ_", "TORCH_", "PYTORCH_")
-READ_LATER = "TORCH_TESTING_SHIM_"
+#: What is read when it is needed: CUDA's driver is not started in the server.
+READ_LATER = ("TORCH_TESTING_SHIM_", "CUDA_VISIBLE_DEVICES")
 
 
 def encode(number: int) -> bytes:

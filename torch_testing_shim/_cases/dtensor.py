@@ -17,7 +17,7 @@ from torch_testing_shim._cases.continuous import MultiProcContinuousTest
 from torch_testing_shim._cases.hooks import has_own
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase
-from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
+from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, run_in_group
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.by_ranks import (
@@ -220,14 +220,15 @@ def _with_comms(test: TestFunction, eager_init: bool, backend: str | None) -> Te
         if not hasattr(self, "init_pg"):
             return test(self, *args, **kwargs)
         self.init_pg(eager_init, backend)
-        result = run_in_group(functools.partial(test, self, *args, **kwargs))
-        device_type = getattr(self, "device_type", None)
-        if device_type is not None and torch.device(device_type).type == "cpu":  # or mapped to it
-            keep_connections()  # an accelerator's group may have more to do at its end
-        self.destroy_pg()
-        return result
+        call = functools.partial(test, self, *args, **kwargs)
+        return run_in_group(call, lambda: self.destroy_pg(), functools.partial(_is_on_cpu, self))
 
     return skip_where(functools.partial(_missing_backend, backend))(wrapper)
+
+
+def _is_on_cpu(case: Any) -> bool:
+    device_type = getattr(case, "device_type", None)
+    return device_type is not None and torch.device(device_type).type == "cpu"  # or mapped to it
 
 
 def _missing_backend(backend: str | None, case: Any) -> str | None:

@@ -20,7 +20,7 @@ from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
 
 from torch_testing_shim._cases.hooks import has_own
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
-from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, keep_connections, run_in_group
+from torch_testing_shim._cases.world import DEFAULT_WORLD_SIZE, group_timeout, run_in_group
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
 from torch_testing_shim._skips.by_ranks import missing_backend
 from torch_testing_shim._skips.conditions import skip_where
@@ -125,11 +125,8 @@ def with_comms(
     @functools.wraps(test)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.init_comms(init_rpc=init_rpc, backend=backend)
-        result = run_in_group(functools.partial(test, self, *args, **kwargs))
-        if device_in_use().is_cpu:  # an accelerator's group may have more to do at its end
-            keep_connections()
-        self.destroy_comms(destroy_rpc=init_rpc)
-        return result
+        leave = functools.partial(self.destroy_comms, destroy_rpc=init_rpc)
+        return run_in_group(functools.partial(test, self, *args, **kwargs), leave, lambda: device_in_use().is_cpu)
 
     return skip_where(functools.partial(_missing_devices, backend))(wrapper)
 

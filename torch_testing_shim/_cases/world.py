@@ -85,8 +85,15 @@ def drop_connections() -> None:
     _KEPT.clear()
 
 
-def run_in_group(test: Callable[[], Any]) -> Any:
-    """Call a test in its process group and return its result; where it fails, leave the group at once."""
+def run_in_group(test: Callable[[], Any], leave: Callable[[], Any], is_on_cpu: Callable[[], bool]) -> Any:
+    """Call a test in its process group, leave the group, and return the test's result. Where the test fails, the group
+    is destroyed at once.
+
+    Args:
+        leave: leaves the group after a test that has returned.
+        is_on_cpu: whether the test's device is the CPU, asked after the test; an accelerator's group may have more to
+            do at its end than to close connections.
+    """
     try:
         with ends_forked_children():
             result = test()
@@ -94,6 +101,9 @@ def run_in_group(test: Callable[[], Any]) -> Any:
     except BaseException as error:  # a distributed checkpoint's errors are no Exceptions (torch 2.13)
         leave_group_after(error)
         raise
+    if is_on_cpu():
+        keep_connections()
+    leave()
     return result
 
 

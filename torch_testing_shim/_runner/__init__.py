@@ -9,7 +9,6 @@
     report         reports for people and for CI
     run            one run with its reports; it adds to the history
     result         `FileResult`, `RunSummary`, and the exit status that follows (pure)
-    atomic_write   files that are written as a whole or not at all
     usage_error    the error that wrong usage ends in
 
 The processes, and what flows between them:

@@ -20,6 +20,7 @@ What a run leaves:
 
     journal             one JSON line as each test starts and as it ends
     journal_reading     reads journals, also torn ones and those that are still being written
+    atomic_write        files that are written as a whole or not at all
     records             dataclasses from records that nobody has checked
     pytest_report       pytest's report of an exception over ranks
     repeated_frames     folds the frames of a recursion in the text of a traceback

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import marshal
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ from types import CodeType
 
 import torch
 
+from torch_testing_shim._shared.atomic_write import write_whole
 from torch_testing_shim._shared.settings import read_cache_folder
 from torch_testing_shim._upstream import driver_questions, rewriting, statements
 from torch_testing_shim._upstream.modules import DYNAMO_CASES, SERVED_DYNAMO_CASES
@@ -62,7 +61,8 @@ def _kept(below: str, form: str, source: Path, make: Callable[[str], bytes]) -> 
     content = make(source.read_text(encoding="utf-8"))
     if path is not None:
         with suppress(OSError):  # the disk is full, or the folder belongs to another user
-            _write(path, marshal.dumps((stamp, content)))
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(path, [marshal.dumps((stamp, content))])
     return content
 
 
@@ -82,16 +82,3 @@ def _folder() -> Path | None:
     caches = read_cache_folder()
     versions = f"torch-{torch.__version__}-{sys.implementation.cache_tag}"
     return Path(caches, "torch_testing_shim", "grafts", versions) if caches is not None else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -1,6 +1,7 @@
 """What a test file may do at import that makes a fork unsafe: the harness notices, says why in one line, and spawns, or
 forks from a new interpreter. The outcomes are the same; and what is no hazard does not cost the fork."""
 
+import contextlib
 import importlib.util
 import os
 import sys
@@ -64,18 +65,23 @@ class ForkSafety(SampleTestCase):
 
         OMP_NUM_THREADS is as `extra` says, or not set.
         """
-        threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        kept = {name: os.environ.pop(name) for name in threads if name in os.environ}
-        try:
+        with self.without_threads_variables():
             run = self.run_sample(body + TESTS, *tests, **extra)
-        finally:
-            os.environ.update(kept)
         self.assertEqual(1, run.exit_code, run.output)
         if not tests:
             self.assert_status(run, "Two.test_passes", TestStatus.PASSED)
         entry = self.assert_status(run, "Two.test_fails", TestStatus.FAILED)
         self.assertEqual("rank 1 failed: AssertionError: Scalars are not equal!", entry.reason)
         return run
+
+    @contextlib.contextmanager
+    def without_threads_variables(self):
+        threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        kept = {name: os.environ.pop(name) for name in threads if name in os.environ}
+        try:
+            yield
+        finally:
+            os.environ.update(kept)
 
     def check_spawned(self, run, reason: str):
         """`reason` is a regular expression."""
@@ -97,8 +103,11 @@ class Threads(ForkSafety):
     def test_a_matmul_and_a_parallel_region(self):
         for work in ("torch.rand(512, 512) @ torch.rand(512, 512)", "torch.rand(1_000_000).add(1).sum()"):
             with self.subTest(work):
-                # one test: each of its ranks imports torch
-                run = self.run_hazard(f"torch.set_num_threads(4)\n{work}\n", "Two.test_fails")
+                # one test on one rank, which imports torch
+                alone = f"torch.set_num_threads(4)\n{work}\n{WITHOUT_COLLECTIVES}    world_size = 1\n"
+                with self.without_threads_variables():
+                    run = self.run_sample(alone)
+                self.assert_status(run, "One.test_passes", TestStatus.PASSED)
                 self.check_spawned(run, r"\d+ threads are running in the test process")
 
     def test_a_matmul_on_one_thread_is_no_hazard(self):

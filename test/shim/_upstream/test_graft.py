@@ -179,11 +179,13 @@ class Names(SampleTestCase):
             if hasattr(common_dtensor, "LocalDTensorTestBase"):  # torch 2.6 has none
                 assert issubclass(common_dtensor.LocalDTensorTestBase, DTensorTestBase)
             assert modules.TestCase is TestCase
-            for what in (BytesIOContext, OptimizerInfo, modules.ModuleInfo):
+            classes = (BytesIOContext, OptimizerInfo, modules.ModuleInfo)
+            for what in classes:
                 assert what.__module__.startswith("torch_testing_shim."), what.__module__
-                code = f"import pickle; print(pickle.loads({pickle.dumps(what)!r}).__name__)"
-                printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-                assert printed.stdout == what.__name__ + "\\n", printed
+            code = f"import os, pickle, torch\\nfor each in {[*map(pickle.dumps, classes)]}:\\n"
+            code += "    if not os.fork(): print(pickle.loads(each).__name__, flush=True); os._exit(0)\\n    os.wait()"
+            printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            assert printed.stdout.split() == [what.__name__ for what in classes], printed
             """
         )
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch_testing_shim._shared.atomic_write import write_whole
 from torch_testing_shim._shared.expectation_ids import escaped
 from torch_testing_shim._shared.expectations import Expect, Expectation
 
-from ..atomic_write import write_whole
 from ..usage_error import UsageError, refusal
 from .rewriting import new_block
 

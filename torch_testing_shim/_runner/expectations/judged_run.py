@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch_testing_shim._shared.atomic_write import write_whole
 from torch_testing_shim._shared.expectations import Expectation, Expectations, write_skip_list
 
-from ..atomic_write import write_whole
 from ..cli.options import Options
 from ..plan.selection import FileSelection
 from ..plan.tree import Tree

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from torch_testing_shim._shared.atomic_write import write_whole
 from torch_testing_shim._shared.node_ids import class_of, covers, is_line, is_name
 
-from ..atomic_write import write_whole
 from ..process.retry import what_to_run
 from ..result import Failure, FileResult, RunSummary
 from ..usage_error import refusal

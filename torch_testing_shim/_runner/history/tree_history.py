@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..atomic_write import write_whole
+from torch_testing_shim._shared.atomic_write import write_whole
+
 from ..result import RunSummary
 from ..usage_error import UsageError, why
 from .failed_tests import failures_known_after

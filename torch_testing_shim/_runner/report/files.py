@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..atomic_write import make_writable, write_whole
+from torch_testing_shim._shared.atomic_write import make_writable, write_whole
+
 from ..usage_error import extra_for, refusal
 from .json_lines import to_json_lines
 from .recorded_run import RecordedRun

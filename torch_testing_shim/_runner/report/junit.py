@@ -29,10 +29,10 @@ from junitparser.xunit2 import (
     TestSuite,
 )
 
+from torch_testing_shim._shared.atomic_write import make_writable
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 from torch_testing_shim._shared.node_ids import class_and_method
 
-from ..atomic_write import make_writable
 from ..result import FileResult
 from ..usage_error import refusal
 from .recorded_run import TestRow, rows_of

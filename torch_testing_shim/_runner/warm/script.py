@@ -27,9 +27,9 @@ from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE, FileCommand
 from torch_testing_shim._shared.exit_status import exit_code_of
 
-_REMOVE_FOLDER = tempfile.TemporaryDirectory._cleanup  # type: ignore[attr-defined]
 #: The place of the environment's address among the fields of /proc/<pid>/stat that follow the command's name (Linux).
 _ENV_START = 47
+_REMOVE_FOLDER = tempfile.TemporaryDirectory._cleanup  # type: ignore[attr-defined]
 
 
 def become(command: FileCommand, environment: Mapping[str, str], output: int) -> None:

@@ -1,4 +1,4 @@
-"""Atomic writes of text files: a reader finds the old text or the new one, never a part."""
+"""Atomic writes of files: a reader finds the old content or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, parts: Iterable[str]) -> None:
-    """Write `parts` to `path`, one after the other.
+def write_whole(path: Path, parts: Iterable[str | bytes]) -> None:
+    """Write `parts` to `path`, one after the other; text as UTF-8.
 
     Raises:
         OSError: it cannot be written; the old file is still there, and nothing else is left.
     """
     descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     try:
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.writelines(parts)
+        with open(descriptor, "wb") as stream:
+            for part in parts:
+                stream.write(part if isinstance(part, bytes) else part.encode(errors="backslashreplace"))
         os.chmod(unfinished, 0o644)
         os.replace(unfinished, path)
     except BaseException:

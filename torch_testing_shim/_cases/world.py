@@ -13,6 +13,7 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._engine.rank_outcomes import skip_reason_at_end
 from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests, ends_forked_children
 from torch_testing_shim._shared.settings import read_settings
@@ -68,7 +69,8 @@ def keep_connections() -> None:
     A gloo group that nothing holds any more closes its connections one by one, 10 ms each (torch 2.13): with 64 ranks
     that takes longer than the rest of a small test. The kernel closes those of a process that ends at once.
     """
-    _KEPT.extend(dist.distributed_c10d._world.pg_map)
+    if JOINED.world is None:  # else the process goes on to the next test
+        _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
 def run_in_group(test: Callable[[], Any]) -> Any:

@@ -83,8 +83,11 @@ class _CollectiveLog:
         self._names = Counter[str]()
 
     def start(self, path: Path) -> None:
-        """Logs into this file from now on. Raises OSError where it cannot be made."""
-        self._parts.append(_GroupLog(path))
+        """Logs into this file from now on, a new test's. Raises OSError where it cannot be made."""
+        self._path = None
+        self._parts = [_GroupLog(path)]
+        self._groups.clear()
+        self._names.clear()
         self._path, self._pid = path, os.getpid()
 
     def note(self, operator: Operator, arguments: tuple[Any, ...]) -> None:

@@ -135,12 +135,21 @@ def _record_warnings(job: RankJob) -> None:
 def _run_job(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> int:
     """Runs the test and returns the exit code of the process."""
     channel = THIS_RANK.channel = ChannelWriter(descriptors[0])
-    try:
+
+    def call() -> None:
         _prepare_process(job, parent_pid)
         share_devices(job.world_size)
-        STOPS_AT_SUBTEST.set(job.stops_at_subtest)
         channel.common_end = CommonEnd(job.folder)
         run_between_hooks(job, channel, _call_of(job, _find_class(job), descriptors[1:]))
+
+    return exit_code_of_call(job, channel, call)
+
+
+def exit_code_of_call(job: RankJob, channel: ChannelWriter, call: Callable[[], object]) -> int:
+    """Runs a rank's test and tells how it ended. Returns the exit code of a process that ends with it."""
+    STOPS_AT_SUBTEST.set(job.stops_at_subtest)
+    try:
+        call()
         _tell_pass(job.rank, channel)
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)

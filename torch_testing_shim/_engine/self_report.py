@@ -79,11 +79,11 @@ def _answer(question: Path, report: Path) -> None:
     with suppress(OSError):  # the folder is gone: nobody will ask
         while True:
             os.close(os.open(question, os.O_RDONLY))
-            partial.write_bytes(pickle.dumps(_report_of_this_process()))
+            partial.write_bytes(pickle.dumps(report_of_this_process()))
             partial.rename(report)
 
 
-def _report_of_this_process() -> SelfReport:
+def report_of_this_process() -> SelfReport:
     own, main = _thread.get_ident(), threading.main_thread().ident
     frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != own}
     threads = [frames_of(frame) for _, frame in sorted(frames.items(), key=lambda item: item[0] != main)]

@@ -32,7 +32,7 @@ class BoundedStore:
         self._connect = connect
         self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]]]
         self._orders = queue.SimpleQueue()
-        threading.Thread(target=self._serve, name="torch_testing_shim store", daemon=True).start()
+        threading.Thread(target=self._answer, name="torch_testing_shim store", daemon=True).start()
 
     def set(self, key: str, value: str) -> None:
         self.ask(lambda store: store.set(key, value))
@@ -74,7 +74,7 @@ class BoundedStore:
             raise StoreLostError(str(found).partition("\n")[0]) from None
         return found
 
-    def _serve(self) -> None:
+    def _answer(self) -> None:  # the name by which stacks leave a thread out (`stacks.OWN_THREAD`)
         store: Store | None = None
         while True:
             call, answer = self._orders.get()

@@ -7,6 +7,7 @@ others wait.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -227,8 +228,7 @@ class JoinedRanks(TestRanks):
         test.end_stuck = self._stuck_outcome
         with _surroundings(job), self._meeting(test):
             code = self._run_job(job, channel)
-            if dist.is_initialized():
-                dist.destroy_process_group()
+            _leave_groups(has_failed=bool(code))
         test.end_stuck = None
         THIS_RANK.channel = None
         end = RankExit(job.rank, os.getpid(), code, time.monotonic())
@@ -355,6 +355,15 @@ def come(world: JoinedWorld, test: CurrentTest, said: str) -> None:
 def _post_or_end(world: JoinedWorld, test: CurrentTest, own: Standing) -> None:
     with suppress(RuntimeError):
         post(world, test, world.exchange, own, in_body=True)
+
+
+def _leave_groups(*, has_failed: bool) -> None:
+    """Leaves the process groups that a body has left, so that those who wait in them learn of it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    dist.distributed_c10d._world.group_count = 0  # one that could not be made is counted, on this rank alone
+    if has_failed:
+        gc.collect()  # an exception may hold a group's connections
 
 
 @contextmanager

@@ -5,8 +5,10 @@ A call of torch's own client waits for as long as TCP does, which may be a quart
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,14 +27,21 @@ class BoundedStore:
 
     Args:
         connect: makes the connection.
+
+    Attributes:
+        lost_at: when a call has failed, on the monotonic clock; infinite as long as none has.
     """
 
     def __init__(self, connect: Callable[[], Store]) -> None:
-        self.is_lost = False
+        self.lost_at = math.inf
         self._connect = connect
         self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]]]
         self._orders = queue.SimpleQueue()
         threading.Thread(target=self._answer, name="torch_testing_shim store", daemon=True).start()
+
+    @property
+    def is_lost(self) -> bool:
+        return self.lost_at < math.inf
 
     def set(self, key: str, value: str) -> None:
         self.ask(lambda store: store.set(key, value))
@@ -67,10 +76,10 @@ class BoundedStore:
         try:
             found = answer.get(timeout=seconds)
         except queue.Empty:
-            self.is_lost = True
+            self.lost_at = time.monotonic()
             raise StoreLostError(f"the store did not answer within {seconds:.0f} s") from None
         if isinstance(found, Exception):
-            self.is_lost = True
+            self.lost_at = time.monotonic()
             raise StoreLostError(str(found).partition("\n")[0]) from None
         return found
 

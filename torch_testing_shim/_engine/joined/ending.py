@@ -33,6 +33,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 _LATE_SECONDS, _GRACE_SECONDS = 3.0, 3.0
 #: How long a process that ends waits for the others, in seconds, so that the store outlives their last questions.
 _LEAVE_SECONDS = 3.0
+#: How long a process stays that has lost the store, in seconds, so that no neighbour takes its end for the cause.
+_NOTICE_SECONDS = 1.0
 #: How long the watch's look at the store may take, in seconds; past that, contact is lost.
 _LOOK_SECONDS = 10.0
 
@@ -144,9 +146,18 @@ def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Stand
     }
     if own is not None:
         told.setdefault(world.rank, own)
-    silent = RankOutcome(0, RankStatus.SILENT, time.monotonic())
-    found = [told.get(rank, Standing(replace(silent, rank=rank), leaves=True)) for rank in ranks]
+    found = [told.get(rank) or Standing(_unheard(world, exchange, rank), leaves=True) for rank in ranks]
     return [_settled(world, one) for one in found]
+
+
+def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> RankOutcome:
+    """Returns the outcome of a rank that has told none. Without the store, not even neighbours hear from each other,
+    and one that ends has given up for that reason."""
+    if rank in world.deaths and world.deaths[rank].ended_at < exchange.store.lost_at:
+        return world.deaths[rank]
+    is_neighbour = world.members[rank].host == world.own.host
+    status = RankStatus.STOPPED if is_neighbour and exchange.store.is_lost else RankStatus.SILENT
+    return RankOutcome(rank, status, time.monotonic())
 
 
 def _settled(world: JoinedWorld, told: Standing) -> Standing:
@@ -190,6 +201,8 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
             exchange.store.set(f"{test.key}/gone/{world.rank}", "")
             _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
         remove_own_folders()
+        if exchange.store.is_lost:
+            time.sleep(_NOTICE_SECONDS)
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.ending import OVER, Patience, Standing, end_run, post, standing_now
@@ -32,30 +31,13 @@ _GRACE_SECONDS = 1.0
 _EXIT_CODE_FIELD = 49
 
 
-@dataclass
-class _Neighbours:
-    """The other processes of this host, by the descriptor that becomes readable when one ends."""
-
-    living: dict[int, Member]
-    dead: list[RankOutcome] = field(default_factory=list)
-
-    def note_deaths(self, readable: Sequence[int]) -> None:
-        for descriptor in set(readable) & self.living.keys():
-            member = self.living.pop(descriptor)
-            code = _exit_code(member.pid)
-            os.close(descriptor)
-            self.dead.append(
-                RankOutcome(member.rank, RankStatus.DIED, time.monotonic(), pid=member.pid, exit_code=code)
-            )
-
-
 class Watch:
     """The thread. `stop` ends it."""
 
     def __init__(self, world: JoinedWorld) -> None:
         self._world = world
         self._exchange = world.new_exchange()
-        self._neighbours = _Neighbours(_descriptors(world.neighbours))
+        self._neighbours = _descriptors(world.neighbours)
         self._reported: set[tuple[str, int]] = set()
         self._wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # C++ may keep the main thread from its handlers; the descriptor is written to at once.
@@ -86,10 +68,15 @@ class Watch:
 
     def _sleep(self) -> None:
         """Sleeps a moment, or until a neighbour ends or the launcher ends this process."""
-        readable, _, _ = select.select([self._wakeup, *self._neighbours.living], [], [], _LOOK_SECONDS)
+        readable, _, _ = select.select([self._wakeup, *self._neighbours], [], [], _LOOK_SECONDS)
         if self._wakeup in readable and bytes([signal.SIGTERM]) in os.read(self._wakeup, 64):
             self._world.terminated_at = self._world.terminated_at or time.monotonic()
-        self._neighbours.note_deaths(readable)
+        for descriptor in set(readable) & self._neighbours.keys():
+            member = self._neighbours.pop(descriptor)
+            os.close(descriptor)
+            self._world.deaths[member.rank] = RankOutcome(
+                member.rank, RankStatus.DIED, time.monotonic(), pid=member.pid, exit_code=_exit_code(member.pid)
+            )
 
     def _look_between_tests(self) -> None:
         """Ends a process that does not come out of what it does between tests (a class's set-up), or whose run is
@@ -108,7 +95,7 @@ class Watch:
 
     def _tell_deaths(self, test: CurrentTest) -> None:
         """Answers for the neighbours that have died."""
-        for dead in self._neighbours.dead:
+        for dead in self._world.deaths.values():
             if (test.key, dead.rank) not in self._reported:
                 post(self._world, test, self._exchange, Standing(dead, leaves=True), in_body=True)
                 self._reported.add((test.key, dead.rank))
@@ -118,7 +105,7 @@ class Watch:
         if now >= test.deadline:
             return RankStatus.HUNG
         if self._world.terminated_at is not None and now >= self._world.terminated_at + _GRACE_SECONDS:
-            return RankStatus.STOPPED if self._neighbours.dead or patience.saw_bad else RankStatus.INTERRUPTED
+            return RankStatus.STOPPED if self._world.deaths or patience.saw_bad else RankStatus.INTERRUPTED
         return RankStatus.STOPPED if patience.has_waited(_GRACE_SECONDS) else None
 
     def _end(self, test: CurrentTest, patience: Patience, status: RankStatus) -> None:

@@ -74,6 +74,7 @@ class JoinedWorld:
         exchange: for the main thread.
         test: the test that runs; None between tests.
         terminated_at: when the launcher asked this process to end, on the monotonic clock; None if it has not.
+        deaths: outcomes of the neighbours that have died, by rank.
         idle_deadline: when the next test should have begun, on the monotonic clock.
         is_over: the run is over, so that members may go.
         complain: prints a line, also in a process that is silent.
@@ -89,6 +90,7 @@ class JoinedWorld:
         self.test: CurrentTest | None = None
         self.terminated_at: float | None = None
         self.is_over = False
+        self.deaths: dict[int, RankOutcome] = {}
         self.idle_deadline = math.inf
         self.complain: Callable[[str], None] = print
         self.tell: Callable[[BaseException, Sequence[RankOutcome]], None] = lambda error, outcomes: None

@@ -77,7 +77,7 @@ def facts_of(names: Sequence[str], script: str, settings: Settings, device: Devi
             "test file": _digest(text),
             "tests": f"{len(names)} ({_digest(chr(10).join(names).encode())})",
             "seed": str(settings.seed),
-            "device": device.type if device.is_cpu else f"{device.count} {device.type} on all hosts",
+            "device": device.type if device.is_cpu else f"{device.count} {device.type} on each host",
             "seconds for a test": f"{settings.timeout_seconds:g}",
         }
     raise UsageError(f"cannot read {script}")

@@ -39,6 +39,10 @@ In a rank:
     collective_log        logs each collective as the rank enters it
     loopback              ranks listen on the loopback interface alone
 
+Ranks that a launcher has started:
+
+    joined                processes on one machine or several, which are the ranks of every test
+
 Watching them:
 
     watchdog              waits for ranks; deadline, grace, terminate, kill

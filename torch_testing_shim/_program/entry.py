@@ -11,6 +11,7 @@ import contextlib
 import functools
 import gc
 import importlib
+import io
 import shlex
 import sys
 import time
@@ -75,7 +76,7 @@ def run_tests(argv: list[str] | None = None) -> None:
     is_first = launch is None or launch.rank == 0
     with Interrupts() as interrupts:
         try:
-            with contextlib.nullcontext() if is_first else contextlib.redirect_stderr(None):
+            with contextlib.nullcontext() if is_first else contextlib.redirect_stderr(io.StringIO()):
                 options = parse_arguments(arguments[1:], script)
             status = _run(options, script, interrupts, launch)
         except _USAGE_ERRORS as error:

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim import __version__
 from torch_testing_shim._engine.controller import RankFailure
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
@@ -47,6 +46,7 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 _JOIN_SECONDS = 120.0
 #: How long a process that ends waits for the others, in seconds.
 _PART_SECONDS = 10.0
+_PACKAGE = Path(__file__).parents[1]
 #: The length of digests that people read.
 _DIGITS = 12
 
@@ -69,18 +69,19 @@ def refuse_options(options: ProgramOptions) -> None:
 
 def facts_of(names: Sequence[str], script: str, settings: Settings, device: DeviceInUse) -> dict[str, str]:
     """Return what all processes have to have in common, in words."""
-    with suppress(OSError):
+    try:
         text = Path(script).read_bytes()
-        return {
-            "torch_testing_shim": __version__,
-            "torch": torch.__version__,
-            "test file": _digest(text),
-            "tests": f"{len(names)} ({_digest(chr(10).join(names).encode())})",
-            "seed": str(settings.seed),
-            "device": device.type if device.is_cpu else f"{device.count} {device.type} on each host",
-            "seconds for a test": f"{settings.timeout_seconds:g}",
-        }
-    raise UsageError(f"cannot read {script}")
+    except OSError as error:
+        raise UsageError(f"cannot read {script}: {error.strerror}") from None
+    return {
+        "torch_testing_shim": _digest(b"".join(path.read_bytes() for path in sorted(_PACKAGE.rglob("*.py")))),
+        "torch": torch.__version__,
+        "test file": _digest(text),
+        "tests": f"{len(names)} ({_digest(chr(10).join(names).encode())})",
+        "seed": str(settings.seed),
+        "device": device.type if device.is_cpu else f"{device.count} {device.type} on each host",
+        "seconds for a test": f"{settings.timeout_seconds:g}",
+    }
 
 
 def _digest(text: bytes) -> str:

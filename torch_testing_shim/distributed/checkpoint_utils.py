@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._cases.threads.thread_world import after_thread_ranks, has_thread_ranks
 from torch_testing_shim._engine.job import ScratchFolder
-from torch_testing_shim._engine.joined.world import JOINED
+from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld
 from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._upstream.graft import served
@@ -60,7 +60,7 @@ def _folder_of(test_case: Any) -> tuple[str, bool]:
     if not (dist.is_available() and dist.is_initialized()):
         return tempfile.mkdtemp(), False
     if JOINED.world is not None and not has_thread_ranks():
-        return _folder_across_hosts(), dist.get_rank() != 0
+        return _folder_across_hosts(JOINED.world), True
     meeting_file = getattr(test_case, "file_name", None) or getattr(test_case, "rdvz_file", None)
     if getattr(test_case, "rank", -1) < 0 or meeting_file is None:
         return _broadcast_folder()
@@ -80,18 +80,18 @@ def _counted_folder(test_case: Any, scratch: ScratchFolder) -> str:
     return str(folder)
 
 
-def _folder_across_hosts() -> str:
+def _folder_across_hosts(world: JoinedWorld) -> str:
     """Return a folder that rank 0 makes where all hosts see it.
 
     Raises:
         unittest.SkipTest: no setting names a folder that the hosts share.
         FileNotFoundError: they do not share the one that it names.
     """
-    world, place = JOINED.world, read_settings().shared_folder
-    assert world is not None
+    place = read_settings().shared_folder
     if place is None and len(world.hosts) > 1:
         raise unittest.SkipTest("needs a folder that all hosts share: set TORCH_TESTING_SHIM_SHARED_DIR")
     folders = [tempfile.mkdtemp(dir=place) if dist.get_rank() == 0 else ""]
+    world.current.folders.extend(filter(None, folders))
     dist.broadcast_object_list(folders)
     if not Path(folders[0]).is_dir():
         shared = f"TORCH_TESTING_SHIM_SHARED_DIR={place}"

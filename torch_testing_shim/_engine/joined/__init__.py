@@ -4,6 +4,7 @@
     bounded_store   the launcher's store; each call of it ends in time
     exchange        questions that all ranks answer through the store
     meeting         the file that process groups meet in, which stands for a part of the store
+    ending          the outcomes of all ranks; the end of a run whose ranks cannot go on
     watch           ends a test that cannot end by itself; sees neighbours die
     joined_ranks    the ranks of one test, with the code for them there: this process is one of them
 

@@ -35,7 +35,7 @@ class BoundedStore:
     def __init__(self, connect: Callable[[], Store]) -> None:
         self.lost_at = math.inf
         self._connect = connect
-        self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]]]
+        self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]] | None]
         self._orders = queue.SimpleQueue()
         threading.Thread(target=self._answer, name="torch_testing_shim store", daemon=True).start()
 
@@ -83,10 +83,18 @@ class BoundedStore:
             raise StoreLostError(str(found).partition("\n")[0]) from None
         return found
 
+    def close(self) -> None:
+        """Lets go of the store once no call of it is left."""
+        self.lost_at = min(self.lost_at, time.monotonic())
+        self._orders.put(None)
+
     def _answer(self) -> None:  # the name by which stacks leave a thread out (`stacks.OWN_THREAD`)
         store: Store | None = None
         while True:
-            call, answer = self._orders.get()
+            order = self._orders.get()
+            if order is None:
+                return
+            call, answer = order
             try:
                 store = store or self._connect()
                 answer.put(call(store))

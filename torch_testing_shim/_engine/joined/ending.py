@@ -200,6 +200,7 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
             exchange.store.set(OVER, "")
             exchange.store.set(f"{test.key}/gone/{world.rank}", "")
             _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
+        test.remove_folders()
         remove_own_folders()
         if exchange.store.is_lost:
             time.sleep(_NOTICE_SECONDS)

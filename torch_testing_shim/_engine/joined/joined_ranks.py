@@ -214,6 +214,7 @@ class JoinedRanks(TestRanks):
             if any(one.leaves for one in told):
                 leave(world, test, world.exchange, told)
         test.in_body = False
+        test.remove_folders()
         return tuple(one.outcome for one in told)
 
     # In this rank.

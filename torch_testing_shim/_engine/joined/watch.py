@@ -27,6 +27,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 _LOOK_SECONDS = 0.2
 #: How long a stuck rank may go on after another has ended badly, in seconds. The others wait for its outcome longer.
 _GRACE_SECONDS = 1.0
+#: How long a process may take longer to its next test than that test may take, in seconds: the others wait as long.
+_LATE_SECONDS = 6.0
 #: Field of /proc/PID/stat, counted after the name, that holds the exit code of a process that nobody has reaped.
 _EXIT_CODE_FIELD = 49
 
@@ -86,10 +88,11 @@ class Watch:
             is_over = self._exchange.store.has(OVER)
         except StoreLostError:
             is_over = True
-        is_late = now >= world.idle_deadline
+        is_late = now >= world.idle_deadline + _LATE_SECONDS
         is_terminated = world.terminated_at is not None and now >= world.terminated_at + _GRACE_SECONDS
         if (is_over or is_late or is_terminated) and not world.is_over:
-            world.complain(f"rank {world.rank} ({world.own.host}) did not come to its next test")
+            place = standing_now(world.rank, RankStatus.HUNG).place
+            world.complain(f"rank {world.rank} ({world.own.host}) did not come to its next test; it is {place}")
             remove_own_folders()
             os._exit(ExitStatus.FAILED)
 

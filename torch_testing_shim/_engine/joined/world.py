@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
@@ -49,6 +50,7 @@ class CurrentTest:
         in_body: its ranks run its body, or have not told all how that ended.
         came: this process has told the others that it is ready, or why it is not.
         ranks: how many ranks run its body; 0 before that is known.
+        folders: that this process removes when all ranks have ended the test.
         end_stuck: tells how this rank stands, where its main thread does not come back.
     """
 
@@ -61,7 +63,12 @@ class CurrentTest:
     in_body: bool = False
     came: bool = False
     ranks: int = 0
+    folders: list[str] = field(default_factory=list)
     end_stuck: Callable[..., RankOutcome] | None = None
+
+    def remove_folders(self) -> None:
+        while self.folders:
+            shutil.rmtree(self.folders.pop(), ignore_errors=True)
 
 
 class JoinedWorld:

@@ -1,0 +1,54 @@
+"""Samples whose processes are ranks of every test, as torchrun starts them, but forked from a warm server.
+
+The store that torchrun would run is in the test process. Nothing ends the others when one has ended, as torchrun does:
+`_program/test_joined_run.py` has runs of torchrun itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness_samples import RUN_TIMEOUT, SampleTestCase
+from torch._C._distributed_c10d import TCPStore
+
+from torch_testing_shim._shared.journal import JournalEntry
+from torch_testing_shim._shared.journal_reading import read_journal
+
+
+@dataclass(frozen=True)
+class JoinedSample:
+    """What a joined sample left: exit codes and outputs by rank, the entries of the journal, wall time in seconds."""
+
+    exit_codes: list[int]
+    outputs: list[str]
+    entries: dict[str, JournalEntry]
+    seconds: float
+
+
+class JoinedSampleTestCase(SampleTestCase):
+    """Runs samples in joined processes."""
+
+    def run_joined(self, commands: Sequence[Sequence[str | Path]], **extra: str) -> JoinedSample:
+        """Runs one process for each command, in the order of ranks, and waits for their end."""
+        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        launch = {
+            "TORCHELASTIC_RUN_ID": "sample",
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": str(store.port),
+            "WORLD_SIZE": str(len(commands)),
+            "LOCAL_WORLD_SIZE": str(len(commands)),
+        }
+        began = time.monotonic()
+        ranks = [
+            self.start([str(word) for word in command], **launch, RANK=str(rank), **extra)
+            for rank, command in enumerate(commands)
+        ]
+        outputs = [rank.communicate(timeout=RUN_TIMEOUT)[0] for rank in ranks]
+        journal = read_journal(self.folder / "journal")
+        (self.folder / "journal").unlink(missing_ok=True)
+        entries = {entry.test: entry for entry in journal.entries}
+        return JoinedSample([rank.returncode or 0 for rank in ranks], outputs, entries, time.monotonic() - began)

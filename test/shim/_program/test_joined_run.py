@@ -15,7 +15,7 @@ from joined_samples import JoinedSampleTestCase
 from torch_testing_shim.common_utils import run_tests
 
 #: Seconds that a test of a sample may take, and what a verdict may take after that.
-SECONDS, LATE = 4.0, 5.0
+SECONDS, LATE = 2.0, 5.0
 HOST = socket.gethostname()
 
 SAMPLE = """

@@ -7,6 +7,7 @@ Rank 0 reports; the others are silent, unless rank 0 is gone.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import json
 import os
@@ -194,7 +195,7 @@ class JoinedRun:
         world = self.world
         failed = [[e.test, e.reason] for e in log.entries if e.status.is_failure and e.test not in log.planned]
         until = time.monotonic() + _JOIN_SECONDS
-        world.idle_deadline = until + _PART_SECONDS
+        world.end(_JOIN_SECONDS + _PART_SECONDS)
         try:
             world.exchange.answer("status", json.dumps([status, failed]), world.size)
             world.exchange.wait("status", lambda: until)
@@ -217,6 +218,7 @@ class JoinedRun:
         world = self.world
         if self._watch is not None:
             self._watch.stop()
+        faulthandler.cancel_dump_traceback_later()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         until = time.monotonic() + _PART_SECONDS
         with suppress(StoreLostError):

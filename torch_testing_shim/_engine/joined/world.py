@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
 import shutil
@@ -25,6 +26,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: How long a connection to the store may take, in seconds.
 _CONNECT_SECONDS = 30.0
+#: How long after a deadline a process may live, in seconds: longer than the watch takes to end it.
+_LAST_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class JoinedWorld:
         now = time.monotonic()
         key = f"test/{name}/{self._times[name]}"
         self.test = CurrentTest(name, key, now + seconds, time.time(), now)
+        self.guard(seconds)
 
     def claim_end(self, test: CurrentTest) -> bool:
         """Whether the watch may end the test in the main thread's place, which then goes no further."""
@@ -159,6 +163,12 @@ class JoinedWorld:
         """Ends the test; the next one has to begin within `seconds`."""
         self.idle_deadline = time.monotonic() + seconds
         self.test = None
+        self.guard(seconds)
+
+    def guard(self, seconds: float) -> None:
+        """Ends this process where not even the watch has, which needs the interpreter's lock: seen on torch 2.6, where
+        a process group whose peer had failed kept it for ever."""
+        faulthandler.dump_traceback_later(seconds + _LAST_SECONDS, exit=True)
 
     @contextmanager
     def awaiting(self, seconds: float) -> Iterator[CurrentTest]:
@@ -171,6 +181,7 @@ class JoinedWorld:
         yield self.current
         self.current.deadline = time.monotonic() + seconds
         self.current.is_awaited = False
+        self.guard(seconds)
 
     @property
     def current(self) -> CurrentTest:

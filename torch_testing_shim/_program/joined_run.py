@@ -56,12 +56,13 @@ def refuse_options(options: ProgramOptions) -> None:
     """Refuse what a launcher's process cannot do.
 
     Raises:
-        UsageError: the options ask for processes of their own, or for pytest.
+        UsageError: the options ask for processes of their own, for pytest, or for an end that others do not come to.
     """
     given = {
         "--subprocess": options.subprocess,
         "--run-parallel": options.run_parallel > 1,
         "--use-pytest": options.use_pytest,
+        "--failfast": options.failfast,  # a process would stop alone where its tear-down fails
     }
     for name, is_given in given.items():
         if is_given:

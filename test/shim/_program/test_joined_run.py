@@ -259,6 +259,7 @@ class JoinedRunTest(JoinedSampleTestCase):
                 "--subprocess cannot be combined with torchrun, whose processes are the ranks of every test",
             ),
             (["--run-parallel", "2"], "--run-parallel cannot be combined with torchrun"),
+            (["--failfast"], "--failfast cannot be combined with torchrun"),
             (["--shard", "1", "2"], "unrecognized arguments: --shard"),
         ):
             found = self.run_joined([[sample, *options]] * 2)

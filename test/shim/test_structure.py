@@ -46,6 +46,7 @@ PREPARE_A_CHILD = {
     "_engine/new_interpreter.py",
     "_engine/process_state.py",
     "_engine/rank_preparation.py",
+    "_program/joined_run.py",
     "_program/options.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",

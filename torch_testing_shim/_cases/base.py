@@ -14,6 +14,7 @@ from torch_testing_shim._assertions.expected_output import ExpectedOutput
 from torch_testing_shim._assertions.tensors import TensorAssertions
 from torch_testing_shim._cases.unittest_assertions import UnittestAssertions
 from torch_testing_shim._engine.driver import lost_accelerator
+from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.rank_outcomes import skips_as_known
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, current_steps, ends_forked_children
@@ -152,7 +153,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         Raises:
             LeakError: it leaves something, and leaks are failures in this run.
         """
-        if not self._passes or not close_event_loop(self):
+        if not self._passes or not close_event_loop(self) or JOINED.world is not None:  # a rank may keep what it likes
             return
         if found := leaks_since(before, *STARTER.kept):
             left = f"left in the test process: {', '.join(found)}"

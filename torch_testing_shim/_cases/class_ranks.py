@@ -12,6 +12,7 @@ import torch
 from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.devices import rank_device
+from torch_testing_shim._engine.joined.joined_ranks import JoinedPersistentRanks, persistent_ranks
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._shared.settings import read_settings
@@ -21,8 +22,9 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 #: The world size of a class that leaves it to the devices to decide.
 UNSET = -2
 
+AnyRanks = PersistentRanks | JoinedPersistentRanks
 #: Test class -> its ranks; of one class at a time.
-PERSISTENT: dict[type, PersistentRanks] = {}
+PERSISTENT: dict[type, AnyRanks] = {}
 
 
 class OwnDevice:
@@ -33,7 +35,7 @@ class OwnDevice:
         return rank_device(max(0, rank), str(class_value(owner, "device_type")))
 
 
-def running_ranks_of(cls: type) -> PersistentRanks | None:
+def running_ranks_of(cls: type) -> AnyRanks | None:
     """Return the ranks of a test class that can run a test; None where there are none, or where they run on another
     device than the test has to."""
     ranks = PERSISTENT.get(cls)
@@ -41,7 +43,7 @@ def running_ranks_of(cls: type) -> PersistentRanks | None:
     return ranks if is_usable else None
 
 
-def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> PersistentRanks:
+def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False) -> AnyRanks:
     """Start the ranks of a test class, and set `cls.rdvz_file` to the file that they meet in.
 
     Args:
@@ -54,7 +56,7 @@ def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False)
     """
     _end_all()
     _end_all_at_exit()
-    ranks = PERSISTENT[cls] = PersistentRanks(cls, world_size, stops_at_subtest=stops_at_subtest)
+    ranks = PERSISTENT[cls] = persistent_ranks(cls, world_size, stops_at_subtest=stops_at_subtest)
     cls.rdvz_file = str(ranks.scratch.rendezvous)
     if _leaves_ranks_to_devices(cls):
         cls.world_size = cls._world_size_of_devices = world_size

@@ -18,6 +18,7 @@ from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.class_ranks import (
     PERSISTENT,
     UNSET,
+    AnyRanks,
     OwnDevice,
     class_value,
     ranks_wanted,
@@ -31,7 +32,7 @@ from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.persistent_ranks import CompletionQueue, PersistentRanks, TaskQueue
+from torch_testing_shim._engine.persistent_ranks import CompletionQueue, TaskQueue
 from torch_testing_shim._engine.rank_outcomes import skip_outcome, skip_reason_at_end
 from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
@@ -176,7 +177,7 @@ class MultiProcContinuousTest(RankTestCase):
         ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
         cls.processes = ranks.processes
 
-    def _ranks(self) -> PersistentRanks:
+    def _ranks(self) -> AnyRanks:
         ranks = running_ranks_of(type(self))
         if ranks is None:
             name = type(self).__name__

@@ -25,6 +25,7 @@ from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
 from torch_testing_shim._engine.job import LaunchError
+from torch_testing_shim._engine.joined.joined_ranks import test_ranks
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_steps import cleanup_steps
@@ -115,7 +116,7 @@ class MultiProcessTestCase(RankTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self._ranks = TestRanks()
+        self._ranks = test_ranks()
         self.addCleanup(self._ranks.close)
         self.file_name = str(self._ranks.scratch.rendezvous)
         self.rank = self.MAIN_PROCESS_RANK

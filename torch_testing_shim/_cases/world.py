@@ -13,6 +13,7 @@ from typing import Any
 import torch.distributed as dist
 
 from torch_testing_shim._engine.devices import device_in_use
+from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._engine.rank_outcomes import skip_reason_at_end
 from torch_testing_shim._engine.rank_steps import current_steps, end_after_failed_subtests, ends_forked_children
 from torch_testing_shim._shared.settings import read_settings
@@ -69,7 +70,8 @@ def keep_connections() -> None:
     that takes longer than the rest of a small test. Torch 2.6's may never end: it waits, with Python's lock, for a
     thread that drops a tensor and wants the lock. The kernel closes the connections of a process that ends at once.
     """
-    _KEPT.extend(dist.distributed_c10d._world.pg_map)
+    if JOINED.world is None:  # else the process goes on to the next test
+        _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
 def leave_group_at_end() -> None:

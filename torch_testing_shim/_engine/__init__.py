@@ -42,6 +42,10 @@ In a rank:
     parked_backend        a gloo backend that outlives its process groups, and how ranks agree on it
     parked_group          the default group's connections stay from test to test, in ranks that are reused
 
+Ranks that a launcher has started:
+
+    joined                processes on one machine or several, which are the ranks of every test
+
 Watching them:
 
     watchdog              waits for ranks; deadline, grace, terminate, kill

@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from torch_testing_shim._engine.backend_records import DeviceError as DeviceError, backend_record
 from torch_testing_shim._engine.driver import DRIVER, accelerator_type, initialized_accelerator
+from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._shared.settings import Settings, read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -26,10 +27,11 @@ class DeviceInUse:
     """The device that tests run on."""
 
     type: str  # as `torch.device` takes it: "cpu", or the accelerator's own name
-    count: int  # of devices that may be used; 0 for the CPU, whose ranks need none of their own
+    count: int  # of devices that may be used, on all hosts together; 0 for the CPU, whose ranks need none of their own
     chosen: bool = False  # by hand (TORCH_TESTING_SHIM_DEVICE)
     indices: tuple[int, ...] | None = None  # that may be used; None for the first ones
     may_be_shared: bool = False  # several ranks may use one device
+    hosts: int = 1  # that ranks run on, with as many devices each
 
     @property
     def is_cpu(self) -> bool:
@@ -37,12 +39,12 @@ class DeviceInUse:
 
     def index_of(self, rank: int) -> int:
         """Returns the index of a rank's accelerator; where there are fewer than ranks, several ranks share one."""
-        return self.usable[rank % self.count]
+        return self.usable[rank % len(self.usable)]
 
     @property
     def usable(self) -> tuple[int, ...]:
-        """The indices of the accelerators that may be used."""
-        return tuple(range(self.count)) if self.indices is None else self.indices
+        """The indices of the accelerators that may be used, on each host."""
+        return tuple(range(self.count // self.hosts)) if self.indices is None else self.indices
 
     def has_room_for(self, ranks: int) -> bool:
         """Whether each of `ranks` ranks can have a device of its own or may share one; always true on the CPU."""
@@ -82,12 +84,13 @@ def device_in_use(settings: Settings | None = None) -> DeviceInUse:
 def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
     """Restricts the device to the accelerators that the settings allow, of `count`."""
     indices, chosen, is_shared = settings.device_indices, settings.device is not None, settings.share_devices
+    hosts = 1 if JOINED.world is None else len(JOINED.world.hosts)
     if indices is None:
-        return DeviceInUse(device_type, count, chosen, None, is_shared)
+        return DeviceInUse(device_type, count * hosts, chosen, None, is_shared, hosts)
     missing = [index for index in indices if index >= count]
     if missing:
         raise DeviceError(f"{device_type} {missing[0]} was leased to this process, but torch finds {count} here")
-    return DeviceInUse(device_type, len(indices), chosen, indices, is_shared)
+    return DeviceInUse(device_type, len(indices) * hosts, chosen, indices, is_shared, hosts)
 
 
 def accelerator_in_use() -> str | None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from torch_testing_shim._engine.devices import DeviceError, device_hazard, fork_hazard
 from torch_testing_shim._engine.job import LaunchError, RankJob
+from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._engine.module_questions import module_question
 from torch_testing_shim._engine.preload import modules_to_preload, names_in_module
 from torch_testing_shim._engine.rank_servers import (
@@ -64,7 +65,12 @@ class RankStarter:
         Call it when the test modules are loaded and no test has run yet, since a test may start threads.
         """
         open_standard_streams()
-        if self._prepared or not self._test_modules or read_settings().start_method == "spawn":
+        if (
+            JOINED.world is not None
+            or self._prepared
+            or not self._test_modules
+            or read_settings().start_method == "spawn"
+        ):
             return
         self._prepared = True
         with suppress(ForkRefusedError, DeviceError):  # launch will try again, and say why

@@ -44,6 +44,7 @@ class RankStatus(Enum):
     HUNG = "hung"  # still running at the deadline
     DEADLOCKED = "deadlocked"  # it and all that still ran certainly waited for each other, before the deadline
     INTERRUPTED = "interrupted"  # still running when the user stopped the run
+    SILENT = "silent"  # a process of a launcher's, of which nothing was heard any more
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
@@ -72,6 +73,7 @@ class RankOutcome:
         traceback: the formatted exception, harness frames left out; empty where there is none.
         skip_reason: why it skipped; empty where it did not.
         pid: its process id; 0 where it is not known.
+        host: the host that it runs on; empty where all ranks are the controller's.
         exit_code: its exit code; negative for the signal that ended it; None where it was not seen.
         output: the last lines of its output.
         warnings: its Python warnings, "Category: message", in the order in which they came.
@@ -97,6 +99,7 @@ class RankOutcome:
     traceback: str = ""
     skip_reason: str = ""
     pid: int = 0
+    host: str = ""
     exit_code: int | None = None
     output: str = ""
     warnings: tuple[str, ...] = ()
@@ -178,6 +181,14 @@ class RankOutcome:
 def says_lost_peer(message: str) -> bool:
     """Whether an exception's message is about another rank that is gone, or did not come."""
     return _LOST_PEER.search(message) is not None
+
+
+def members_text(outcomes: Sequence[RankOutcome]) -> str:
+    """Formats the ranks of outcomes for people, host by host where hosts are known: "ranks 0, 1 (host1), rank 2
+    (host2)"."""
+    hosts = dict.fromkeys(outcome.host for outcome in outcomes)
+    parts = {host: ranks_text([outcome.rank for outcome in outcomes if outcome.host == host]) for host in hosts}
+    return ", ".join(f"{ranks} ({host})" if host else ranks for host, ranks in parts.items())
 
 
 def ranks_text(ranks: Sequence[int]) -> str:

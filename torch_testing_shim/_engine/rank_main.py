@@ -122,11 +122,20 @@ def _run_job(job: RankJob, descriptors: Sequence[int], process: _RankProcess) ->
     """Runs the test and returns the exit code that it asks for."""
     channel = THIS_RANK.channel = ChannelWriter(descriptors[0])
     THIS_RANK.has_run_body = False
-    try:
+
+    def call() -> None:
         process.prepare(job)
         channel.common_end = CommonEnd(job.folder)
-        call = _call_of(job, _find_class(job), descriptors[1:])
-        copy_context().run(run_between_hooks, job, channel, call)  # so that the next test finds no variable of it
+        called = _call_of(job, _find_class(job), descriptors[1:])
+        copy_context().run(run_between_hooks, job, channel, called)  # so that the next test finds no variable of it
+
+    return exit_code_of_call(job, channel, call)
+
+
+def exit_code_of_call(job: RankJob, channel: ChannelWriter, call: Callable[[], object]) -> int:
+    """Runs a rank's test and tells how it ended. Returns the exit code that the test asks for."""
+    try:
+        call()
         _tell_pass(job.rank, channel)
     except SystemExit as request:
         return _exit_code_of(request, job.rank, channel)

@@ -93,12 +93,12 @@ def _answer(question: Path, report: Path, wanted: Collection[object], has_ended:
         while wanted:
             os.close(os.open(question, os.O_RDONLY))
             if wanted:
-                partial.write_bytes(pickle.dumps(_report_of_this_process()))
+                partial.write_bytes(pickle.dumps(report_of_this_process()))
                 partial.rename(report)
     has_ended.release()
 
 
-def _report_of_this_process() -> SelfReport:
+def report_of_this_process() -> SelfReport:
     own, main = _thread.get_ident(), threading.main_thread().ident
     frames = {ident: frame for ident, frame in sys._current_frames().items() if ident != own}
     threads = [frames_of(frame) for _, frame in sorted(frames.items(), key=lambda item: item[0] != main)]

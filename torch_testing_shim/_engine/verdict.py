@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from torch_testing_shim._engine.collectives import Parting, partings
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, members_text
 from torch_testing_shim._engine.stacks import Place
 from torch_testing_shim._engine.waits import Wait
 
@@ -72,6 +72,9 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
     first = next((o for o in by_time if _is_cause(o, expectation)), None)
     if first is not None:
         return _death_verdict(first, outcomes) if first.status is RankStatus.DIED else _exception_verdict(first)
+    silent = [o for o in by_time if o.status is RankStatus.SILENT]
+    if silent:
+        return _silence_verdict(outcomes, silent)
     hung = [o for o in by_time if o.status.is_hang]
     if hung:
         return _hang_verdict(outcomes, hung)
@@ -127,6 +130,13 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
     return Verdict(VerdictKind.FAILED, headline, first)
 
 
+def _silence_verdict(outcomes: Sequence[RankOutcome], silent: Sequence[RankOutcome]) -> Verdict:
+    """Names the ranks of which nothing was heard: their host is gone or cut off, or they stand still as a whole."""
+    others = [o for o in outcomes if o.status is not RankStatus.SILENT]
+    headline = f"nothing was heard from {members_text(silent)}"
+    return Verdict(VerdictKind.ERROR, f"{headline}, says {members_text(others)}" if others else headline, silent[0])
+
+
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
     """Names the ranks that others waited for first; where all waited, all of them."""
     by_rank = sorted(hung, key=lambda outcome: outcome.rank)
@@ -138,12 +148,12 @@ def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) 
         parts = [f"deadlock: {_standing(leading)}"]
     else:
         when = "when interrupted" if hung[0].status is RankStatus.INTERRUPTED else "at the deadline"
-        parts = [f"{ranks_text([o.rank for o in leading])} still ran {when}{_places(leading, ', ')}"]
+        parts = [f"{members_text(leading)} still ran {when}{_places(leading, ', ')}"]
     if awaited and waiting:
-        parts.append(f"{ranks_text([o.rank for o in waiting])} waited{_places(waiting, ' ')}")
-    ended = [o.rank for o in outcomes if not o.status.is_hang]
+        parts.append(f"{members_text(waiting)} waited{_places(waiting, ' ')}")
+    ended = [o for o in outcomes if not o.status.is_hang]
     if ended:
-        parts.append(f"{ranks_text(ended)} had ended")
+        parts.append(f"{members_text(ended)} had ended")
     return Verdict(VerdictKind.ERROR, "; ".join(parts), leading[0])
 
 
@@ -163,10 +173,10 @@ def _places(outcomes: Sequence[RankOutcome], before_one: str) -> str:
 
 def _standing(outcomes: Sequence[RankOutcome]) -> str:
     """Formats ranks with where they stand: "rank 0 in recv (x.py:3), rank 1 in send (x.py:5)"."""
-    groups: dict[Place | None, list[int]] = {}
+    groups: dict[Place | None, list[RankOutcome]] = {}
     for outcome in outcomes:
-        groups.setdefault(outcome.place, []).append(outcome.rank)
-    return ", ".join(f"{ranks_text(ranks)} {place or 'somewhere'}" for place, ranks in groups.items())
+        groups.setdefault(outcome.place, []).append(outcome)
+    return ", ".join(f"{members_text(ranks)} {place or 'somewhere'}" for place, ranks in groups.items())
 
 
 def _lost_peer_verdict(
@@ -180,10 +190,10 @@ def _lost_peer_verdict(
         lost: outcomes of the ranks that lost a peer, by time.
         wrapping: outcomes of those that raised something else because of it, by time.
     """
-    waiting = ranks_text([o.rank for o in (*lost, *wrapping)])
+    waiting = members_text((*lost, *wrapping))
     skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
     if skipped:
-        who = ranks_text([o.rank for o in skipped])
+        who = members_text(skipped)
         headline = f"ranks disagree: {who} skipped ({skipped[0].skip_reason}), {waiting} went on"
         return Verdict(VerdictKind.ERROR, headline, skipped[0])
     noticed = _exception_verdict((*wrapping, *lost)[0])
@@ -193,7 +203,7 @@ def _lost_peer_verdict(
     if wrapping and not (lost and awaited):
         return noticed
     if awaited:
-        headline = f"{waiting} waited in vain for {ranks_text([o.rank for o in awaited])}: {lost[0].headline}"
+        headline = f"{waiting} waited in vain for {members_text(awaited)}: {lost[0].headline}"
         return Verdict(VerdictKind.ERROR, headline, awaited[0])
     return _blaming(next(iter(_partings(outcomes)), None), noticed)
 
@@ -202,18 +212,19 @@ def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:
     """Compares ranks that all passed or skipped."""
     for one in outcomes:
         for name, reason in one.skipped_subtests:
-            if passed := [o.rank for o in outcomes if name in o.passed_subtests]:
+            if passed := [o for o in outcomes if name in o.passed_subtests]:
                 skipped_it = f"{_rank(one)} skipped subtest {name} ({reason})"
-                return Verdict(VerdictKind.ERROR, f"ranks disagree: {skipped_it}, {ranks_text(passed)} passed it", one)
+                return Verdict(
+                    VerdictKind.ERROR, f"ranks disagree: {skipped_it}, {members_text(passed)} passed it", one
+                )
     skipped = [o for o in outcomes if o.status is RankStatus.SKIPPED]
     if not skipped:
         return Verdict(VerdictKind.PASSED)
     if len(skipped) == len(outcomes):
         return Verdict(VerdictKind.SKIPPED, skipped[0].skip_reason)
-    passed = [o.rank for o in outcomes if o.status is RankStatus.PASSED]
+    passed = [o for o in outcomes if o.status is RankStatus.PASSED]
     headline = (
-        f"ranks disagree: {ranks_text([o.rank for o in skipped])} skipped ({skipped[0].skip_reason}), "
-        f"{ranks_text(passed)} passed"
+        f"ranks disagree: {members_text(skipped)} skipped ({skipped[0].skip_reason}), {members_text(passed)} passed"
     )
     return Verdict(VerdictKind.ERROR, headline, skipped[0])
 
@@ -224,4 +235,4 @@ def _death_text(outcome: RankOutcome) -> str:
 
 
 def _rank(outcome: RankOutcome) -> str:
-    return f"rank {outcome.rank}"
+    return members_text([outcome])

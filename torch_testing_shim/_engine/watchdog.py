@@ -141,7 +141,7 @@ class _Watch:
             self._read_message(rank)  # its last one, where its end is known
             message, end, pid = self._messages.get(rank), self._ranks.ends.get(rank), self._ranks.pids[rank]
             if end is not None:
-                self._final[rank] = _final_outcome(message, end)
+                self._final[rank] = final_outcome(message, end)
             elif message is not None and message.left is not None:
                 self._final[rank] = replace(message, pid=pid, finished=True)
                 self._finished.add(rank)
@@ -197,7 +197,7 @@ class _Watch:
         return [replace(self._final[job.rank], subtests=self._subtests(job.rank)) for job in self._ranks.jobs]
 
 
-def _final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
+def final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
     """Checks a rank's own message against how its process ended."""
     if message is None:
         return RankOutcome(end.rank, RankStatus.DIED, end.at, pid=end.pid, exit_code=end.exit_code)
@@ -215,7 +215,7 @@ def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Ran
     return tuple(
         replace(
             o,
-            output=_tail(folders[o.rank].output(o.rank)),
+            output=tail_of(folders[o.rank].output(o.rank)),
             warnings=_warnings(folders[o.rank].warnings(o.rank)),
             collectives=read_log(folders[o.rank].collectives(o.rank)),
         )
@@ -223,7 +223,8 @@ def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Ran
     )
 
 
-def _tail(path: Path, size: int = _TAIL_BYTES) -> str:
+def tail_of(path: Path, size: int = _TAIL_BYTES) -> str:
+    """Returns the end of a file, `size` bytes at most; empty where there is none."""
     try:
         with open(path, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
@@ -234,7 +235,7 @@ def _tail(path: Path, size: int = _TAIL_BYTES) -> str:
 
 def _warnings(path: Path) -> tuple[str, ...]:
     found = []
-    for line in _tail(path, _WARNINGS_BYTES).splitlines():
+    for line in tail_of(path, _WARNINGS_BYTES).splitlines():
         with suppress(ValueError):  # the first line may be cut, the last torn
             found.append(str(json.loads(line)))
     return tuple(found)

@@ -9,6 +9,7 @@ How tests run:
     unittest_result   unittest's result, which also logs one entry for each test
     child_runs        `--subprocess` and `--run-parallel`: the same file in child processes
     pytest_journal    `--use-pytest`, and plugins of pytest that turn its reports into entries of the log
+    joined_run        the processes that torchrun has started: they agree, run the same, and end alike
     interrupts        the first signal ends a run with a report, the second one at once
 
 What is kept of them:

@@ -7,15 +7,18 @@ Whichever way the tests run, each leaves one entry in the `TestLog`, and the exi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import importlib
+import io
 import shlex
 import sys
 import time
 import types
 import unittest
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 
 from torch_testing_shim._engine.devices import DeviceError, checked_device
 from torch_testing_shim._engine.job import LaunchError, check_scratch_folder
@@ -23,6 +26,7 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.new_interpreter import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
 from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
+from torch_testing_shim._program.joined_run import facts_of, joined_run, refuse_options
 from torch_testing_shim._program.junit import check_reportable, write_report
 from torch_testing_shim._program.log import TestLog
 from torch_testing_shim._program.options import (
@@ -38,8 +42,9 @@ from torch_testing_shim._program.unittest_result import Fixtures, JournalingResu
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.launch import Launch
 from torch_testing_shim._shared.python_command import pytest_arguments
-from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
+from torch_testing_shim._shared.settings import Settings, SettingsError, read_launch, read_settings
 from torch_testing_shim._shared.stack_request import answer_stack_requests
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 from torch_testing_shim._skips.lists import TestListError, check_test_lists
@@ -67,11 +72,16 @@ def run_tests(argv: list[str] | None = None) -> None:
     script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
     open_standard_streams()
     answer_stack_requests()
+    launch = read_launch()
+    is_first = launch is None or launch.rank == 0
     with Interrupts() as interrupts:
         try:
-            status = _run(parse_arguments(arguments[1:], script), script, interrupts)
+            with contextlib.nullcontext() if is_first else contextlib.redirect_stderr(io.StringIO()):
+                options = parse_arguments(arguments[1:], script)
+            status = _run(options, script, interrupts, launch)
         except _USAGE_ERRORS as error:
-            print(error, file=sys.stderr)
+            if is_first or not isinstance(error, UsageError):
+                print(error, file=sys.stderr)
             status = ExitStatus.USAGE
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
@@ -96,11 +106,13 @@ def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
     return exit_status(interrupt)
 
 
-def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
+def _run(options: ProgramOptions, script: str, interrupts: Interrupts, launch: Launch | None) -> int:
     export(options)
+    if launch is not None:
+        refuse_options(options)
     settings = read_settings()
     check_test_lists(settings)
-    device = checked_device(settings).type
+    device = checked_device(settings)
     check_scratch_folder()
     if options.save_xml is not None:
         check_reportable(options.save_xml)
@@ -108,9 +120,16 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts) -> int:
     if options.hw_classification:
         print(choice, file=sys.stderr)
     names = [test_name(test) for test in choice.chosen]
-    skipped = tests_to_skip(take_expectations(settings), names, device)
-    log = TestLog(take_journal(settings))
-    log.plan(names, device, len(choice.left_out))
+    skipped = tests_to_skip(take_expectations(settings), names, device.type)
+    journal = take_journal(settings)
+    if launch is not None and names and not options.discover:
+        with joined_run(launch, facts_of(names, script, settings, device)) as joined:
+            log = joined.log(journal)
+            log.plan(names, device.type, len(choice.left_out))
+            options = replace(options, save_xml=None if launch.rank else options.save_xml)
+            return joined.merged(_run_and_report(names, skipped, options, script, log, interrupts), log)
+    log = TestLog(journal)
+    log.plan(names, device.type, len(choice.left_out))
     if options.discover:
         print("\n".join(names))
         log.finish()

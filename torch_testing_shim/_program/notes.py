@@ -67,4 +67,5 @@ def _record(outcome: RankOutcome, began: float, epoch: float, output_size: int) 
         exit_code=outcome.exit_code,
         headline=outcome.headline or outcome.skip_reason,
         output="" if is_quiet else outcome.output[-output_size:],
+        host=outcome.host,
     )

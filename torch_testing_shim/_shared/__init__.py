@@ -6,6 +6,7 @@ Settings:
     setting_rows        the table of settings: variable, meaning, reader, default, option
     values              values given as text, in a variable or on a command line
     hardware            `hw_classification` of test classes, and the choice of tests by it
+    launch              how torchrun has started a process
     device_map          the device that stands for another in a run: `cuda=cpu`
 
 Names of tests, and the commands that run them:

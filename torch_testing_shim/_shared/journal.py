@@ -62,6 +62,7 @@ class RankRecord:
         exit_code: its exit code; negative for the signal that ended it; None where it was not seen.
         headline: the exception's type and first line, or the reason of a skip; empty where there is none.
         output: the last lines that it printed; empty where the test passed.
+        host: the host that it ran on, where torchrun has started it; else empty.
     """
 
     rank: int
@@ -72,6 +73,7 @@ class RankRecord:
     exit_code: int | None = None
     headline: str = ""
     output: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True)

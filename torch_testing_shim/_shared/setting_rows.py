@@ -230,6 +230,10 @@ class Settings:
     # Not repeated: on CI it is often a folder of the job's, which is gone when somebody runs the test again. Python
     # passes over a TMPDIR that it cannot write; here that is an error, since a full disk must not be hidden.
     temporary_folder: str | None = text("TMPDIR", "where scratch folders are made")
+    shared_folder: str | None = text(
+        "TORCH_TESTING_SHIM_SHARED_DIR",
+        "under torchrun on several hosts, a folder that all of them share, for `with_temp_dir`",
+    )
     backend: str | None = text(
         "BACKEND", "process-group backend that the launcher has chosen", is_repeated=True, is_ours=True
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch_testing_shim._shared import values
+from torch_testing_shim._shared.launch import Launch, is_of_launch, launch_in
 from torch_testing_shim._shared.setting_rows import (
     DEFAULTS as DEFAULTS,
     SETTINGS as SETTINGS,
@@ -129,6 +130,18 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
     if env.get("GITHUB_ACTIONS") != "true":
         return None
     return GitHubActions(env.get("GITHUB_WORKSPACE") or None, env.get("GITHUB_STEP_SUMMARY") or None)
+
+
+def read_launch(environ: Mapping[str, str] | None = None) -> Launch | None:
+    """Read how torchrun has started this process; None where it has not."""
+    return launch_in(os.environ if environ is None else environ)
+
+
+def take_launch() -> None:
+    """Take the launch's variables away: a test file that a test starts is no rank of this launch, and a process group
+    that a test makes by `env://` does not look for torchrun's store."""
+    for name in [name for name in os.environ if is_of_launch(name)]:
+        del os.environ[name]
 
 
 @contextmanager

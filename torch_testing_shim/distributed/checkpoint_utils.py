@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
+import unittest
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -13,7 +14,9 @@ import torch.distributed as dist
 
 from torch_testing_shim._cases.threads.thread_world import after_thread_ranks, has_thread_ranks
 from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld
 from torch_testing_shim._engine.rank_steps import ends_forked_children
+from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._upstream.graft import served
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -26,7 +29,9 @@ def with_temp_dir(func: Test | None = None) -> Test:
 
     Ranks share one folder where there is a process group when the test begins, so put this decorator below
     `with_comms`. Without a process group each rank has a folder of its own. A shared folder is removed when the last
-    rank has ended the test (upstream's by the rank that returns first), another one when the test returns.
+    rank has ended the test (upstream's by the rank that returns first), another one when the test returns. Under
+    torchrun on several hosts it lies in the folder that TORCH_TESTING_SHIM_SHARED_DIR names, and the test skips without
+    one.
 
     Raises:
         AssertionError: called without a function, as upstream.
@@ -54,6 +59,8 @@ def _folder_of(test_case: Any) -> tuple[str, bool]:
     """Return a new folder, and whether somebody else removes it once all ranks have ended the test."""
     if not (dist.is_available() and dist.is_initialized()):
         return tempfile.mkdtemp(), False
+    if JOINED.world is not None and not has_thread_ranks():
+        return _folder_across_hosts(JOINED.world), True
     meeting_file = getattr(test_case, "file_name", None) or getattr(test_case, "rdvz_file", None)
     if getattr(test_case, "rank", -1) < 0 or meeting_file is None:
         return _broadcast_folder()
@@ -71,6 +78,25 @@ def _counted_folder(test_case: Any, scratch: ScratchFolder) -> str:
     folder = scratch.shared / str(calls)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return str(folder)
+
+
+def _folder_across_hosts(world: JoinedWorld) -> str:
+    """Return a folder that rank 0 makes where all hosts see it.
+
+    Raises:
+        unittest.SkipTest: no setting names a folder that the hosts share.
+        FileNotFoundError: they do not share the one that it names.
+    """
+    place = read_settings().shared_folder
+    if place is None and len(world.hosts) > 1:
+        raise unittest.SkipTest("needs a folder that all hosts share: set TORCH_TESTING_SHIM_SHARED_DIR")
+    folders = [tempfile.mkdtemp(dir=place) if dist.get_rank() == 0 else ""]
+    world.current.folders.extend(filter(None, folders))
+    dist.broadcast_object_list(folders)
+    if not Path(folders[0]).is_dir():
+        shared = f"TORCH_TESTING_SHIM_SHARED_DIR={place}"
+        raise FileNotFoundError(f"{world.own.host} does not see the folder of {world.hosts[0]}: {shared} is not shared")
+    return folders[0]
 
 
 def _broadcast_folder() -> tuple[str, bool]:

@@ -54,6 +54,27 @@ class VerdictTable(TestCase):
         self.assertEqual((kind, headline), (found.kind, found.headline))
         self.assertEqual(cause, found.cause.rank if found.cause else None)
 
+    def test_ranks_on_several_hosts(self):
+        def on(host, outcome):
+            return replace(outcome, host=host)
+
+        silent = on("host2", RankOutcome(2, RankStatus.SILENT, 9.0))
+        lost = [on("host1", raised(rank, GLOO_LOST)) for rank in (0, 1)]
+        said = "nothing was heard from rank 2 (host2), says ranks 0, 1 (host1)"
+        self.check([*lost, silent], VerdictKind.ERROR, said, 2)
+        self.check([silent], VerdictKind.ERROR, "nothing was heard from rank 2 (host2)", 2)
+        # What a rank has raised by itself comes first, and so does a death that a neighbour has seen.
+        self.check(
+            [on("host1", raised(0, "ValueError: boom")), lost[1], silent],
+            VerdictKind.ERROR,
+            "rank 0 (host1) errored: ValueError: boom",
+            0,
+        )
+        died_there = "rank 3 (host2) (pid 77) died: killed by SIGKILL, without finishing its test"
+        self.check([*lost, silent, on("host2", died(3, -9))], VerdictKind.ERROR, died_there, 3)
+        disagreement = "ranks disagree: rank 1 (host2) skipped (no such device), rank 0 (host1) passed"
+        self.check([on("host1", passed(0)), on("host2", skipped(1))], VerdictKind.ERROR, disagreement, 1)
+
     def test_subtests(self):
         def failing(outcome, *parts):
             return replace(outcome, subtests=tuple(replace(part, subtest=f"(i={i})") for i, part in enumerate(parts)))

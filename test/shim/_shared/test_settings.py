@@ -136,6 +136,7 @@ class SettingsTest(TestCase):
             "TORCH_TESTING_SHIM_MAP_DEVICE": "cuda=cpu",
             "TORCH_TESTING_SHIM_SHOW_OUTPUT": "1",
             "BACKEND": "mpi",
+            "TORCH_TESTING_SHIM_SHARED_DIR": "/shared",
             "TORCH_TESTING_SHIM_SHOWLOCALS": "1",
         }
         expected = Settings(
@@ -170,6 +171,7 @@ class SettingsTest(TestCase):
             device_map=parse_device_map("cuda=cpu"),
             show_output=True,
             backend="mpi",
+            shared_folder="/shared",
             showlocals=True,
         )
         self.assertEqual(VARIABLES, [name for name in VARIABLES if name in environ])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from torch_testing_shim._shared.exit_status import ExitStatus
+from torch_testing_shim._shared.settings import read_launch
 from torch_testing_shim._shared.standard_streams import open_standard_streams
 
 from ..history.tree_history import History, merge_times_files
@@ -42,6 +43,11 @@ def run_command(arguments: Sequence[str], program: str, project: Path | None = N
         project: the folder of the project, whose test files lie in its folder `test`; None to find it, and them, by
             the command line and the working folder.
     """
+
+    if (launch := read_launch()) is not None:  # not by the parser, which complains in every process
+        if launch.rank == 0:
+            _tell(program, "error", ["torchrun starts test files, not the runner: torchrun [ITS OPTIONS] FILE"])
+        return ExitStatus.USAGE
 
     def act(stop: StopRequest) -> int:
         answer_shell(lambda: _resolve(CommandLine({}), program, project)[1])

@@ -1,0 +1,283 @@
+"""torch_testing_shim._program.joined_run"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # test/shim, for what samples share
+
+from harness_samples import ROOT
+from joined_samples import JoinedSampleTestCase
+
+from torch_testing_shim.common_utils import run_tests
+
+#: Seconds that a test of a sample may take, and what a verdict may take after that.
+SECONDS, LATE = 2.0, 5.0
+HOST = socket.gethostname()
+
+SAMPLE = """
+from torch.distributed import FileStore
+from torch_testing_shim.common_distributed import MultiProcContinuousTest
+
+RANK = int(os.environ["RANK"])
+
+class Passing(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_changes_the_environment(self):
+        os.environ["LEFT"] = "1"
+        print("printed in a rank")
+        tensor = torch.full((2,), float(self.rank))
+        dist.all_reduce(tensor)
+        self.assertEqual(torch.full((2,), 6.0), tensor)
+
+    @with_comms
+    def test_does_not_see_it(self):
+        self.assertNotIn("LEFT", os.environ)
+        self.assertNotIn("TORCHELASTIC_RUN_ID", os.environ)
+
+    @with_comms
+    @with_temp_dir
+    def test_shares_a_folder(self):
+        open(os.path.join(self.temp_dir, str(self.rank)), "w").close()
+        dist.barrier()
+        self.assertEqual(4, len(os.listdir(self.temp_dir)))
+
+class Two(MultiProcessTestCase):
+    world_size = 2
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+
+    def test_meets(self):
+        store = FileStore(self.file_name, self.world_size)
+        dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size)
+        dist.barrier()
+
+class Five(Two):
+    world_size = 5
+
+class Expecting(Two):
+    def setUp(self):
+        super().setUp()
+        self.skip_return_code_checks = [self.test_meets.__wrapped__]
+
+class Continuous(MultiProcContinuousTest):
+    world_size = 4
+
+    def test_1(self):
+        dist.barrier()
+
+    def test_2(self):
+        dist.barrier()
+
+class Plain(TestCase):
+    def test_plain(self):
+        pass
+
+class Failing(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_assertion(self):
+        self.assertNotEqual(3, self.rank)
+        dist.barrier()
+
+    @with_comms
+    def test_exit(self):
+        if self.rank == 3:
+            sys.exit(3)
+        dist.barrier()
+
+    @with_comms
+    def test_skip(self):
+        if self.rank == 3:
+            self.skipTest("no")
+        dist.barrier()
+
+    @with_comms
+    def test_subtests(self):
+        for number in range(3):
+            with self.subTest(number=number):
+                self.assertEqual(0, number)
+
+    @unittest.expectedFailure
+    @with_comms
+    def test_expected(self):
+        self.fail("as expected")
+
+class SetUp(Two):
+    def setUp(self):
+        super().setUp()
+        if RANK == 2:
+            self.skipTest("only here")
+
+class TearDown(Two):
+    def tearDown(self):
+        super().tearDown()
+        if RANK == 2:
+            raise ValueError("torn")
+
+class SetUpClass(Two):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if RANK == 2:
+            raise ValueError("class")
+
+class Zombie(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_killed(self):
+        if self.rank == int(os.environ.get("KILLED", "1")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        dist.barrier()
+
+    @with_comms
+    def test_then(self):
+        pass
+"""
+
+HANGING = """
+RANK = int(os.environ["RANK"])
+
+class Body(DTensorTestBase):
+    world_size = 2
+
+    @with_comms
+    def test_hangs(self):
+        if self.rank == 1:
+            time.sleep(1000)
+        dist.barrier()
+
+class SetUp(Body):
+    def setUp(self):
+        super().setUp()
+        if RANK == 1:
+            time.sleep(1000)
+
+class SetUpClass(Body):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if RANK == 1:
+            time.sleep(1000)
+"""
+
+
+class JoinedRunTest(JoinedSampleTestCase):
+    def test_all_ends_of_tests(self) -> None:
+        sample = self.write_sample(SAMPLE)
+        found = self.run_joined([[sample, "-v"]] * 4)
+        entries = found.entries
+        self.assertEqual([1, -9, 1, 1], [found.exit_codes[0], found.exit_codes[1], *found.exit_codes[2:]])
+        self.assertEqual(["", "", ""], found.outputs[1:])
+        statuses = {name: entry.status.value for name, entry in entries.items()}
+        passing = ["changes_the_environment", "does_not_see_it", "shares_a_folder"]
+        expected = {f"Passing.test_{name}": "passed" for name in passing}
+        expected |= dict.fromkeys(
+            ["Two.test_meets", "Continuous.test_1", "Continuous.test_2", "Plain.test_plain"], "passed"
+        )
+        self.assertEqual(
+            expected, {name: status for name, status in statuses.items() if status == "passed"}, found.outputs[0]
+        )
+        self.assertNotIn("printed in a rank", found.outputs[0])
+        records = entries["Passing.test_changes_the_environment"].ranks
+        self.assertEqual([(rank, "passed", HOST) for rank in range(4)], [(r.rank, r.status, r.host) for r in records])
+
+        reasons = {name: (statuses[name], entry.reason) for name, entry in entries.items()}
+        self.assertEqual(("skipped", "needs 5 ranks; the launcher has started 4"), reasons["Five.test_meets"])
+        self.assertEqual("skipped", statuses["Expecting.test_meets"])
+        self.assertIn("expects ranks to end", reasons["Expecting.test_meets"][1])
+        self.assertEqual("expected failure", statuses["Failing.test_expected"])
+        status, reason = reasons["Failing.test_assertion"]
+        self.assertEqual("failed", status)
+        self.assertRegex(reason, rf"^rank 3 \({HOST}\) failed: AssertionError")
+        self.assertIn("ranks 0-2 lost their connection to rank 3", entries["Failing.test_assertion"].detail)
+        self.assertRegex(reasons["Failing.test_exit"][1], rf"^rank 3 \({HOST}\) \(pid \d+\) died: exit code 3")
+        self.assertRegex(
+            reasons["Failing.test_skip"][1], r"ranks disagree: rank 3 .* skipped \(no\), ranks 0-2 .* went on"
+        )
+        self.assertIn("in subtest (number=1)", reasons["Failing.test_subtests"][1])
+        who = f"rank 2 ({HOST})"
+        self.assertIn(f"{who} does not run the test: skipped: only here", reasons["SetUp.test_meets"][1])
+        self.assertEqual(("error", f"{who}: error: ValueError: torn"), reasons["TearDown.test_meets"])
+        self.assertIn(f"{who} does not run the test: error: did not run, since", reasons["SetUpClass.test_meets"][1])
+        status, reason = reasons["Zombie.test_killed"]
+        self.assertRegex(reason, rf"^rank 1 \({HOST}\) \(pid \d+\) died: (killed by SIGKILL|an unknown exit status)")
+        self.assertIn("these tests were to run and did not: Zombie.test_then", found.outputs[0])
+        self.assertEqual(1, len(os.listdir(self.folder / "tmp")))  # of the killed rank: the next run removes it
+
+    def test_the_next_rank_reports_where_rank_0_is_gone(self) -> None:
+        sample = self.write_sample(SAMPLE)
+        found = self.run_joined([[sample, "Zombie"]] * 4, KILLED="0")
+        self.assertEqual([-9, 1, 1, 1], found.exit_codes)
+        self.assertRegex(found.outputs[1], rf"rank 0 \({HOST}\) \(pid \d+\) died")
+        self.assertEqual(["", ""], found.outputs[2:])
+
+    def test_whatever_hangs_ends(self) -> None:
+        sample = self.write_sample(HANGING)
+        for name, said in (
+            ("Body", rf"rank 1 \({HOST}\) still ran at the deadline, in test_hangs \(test_sample.py:\d+\)"),
+            ("SetUp", rf"rank 1 \({HOST}\) still ran at the deadline, in setUp \(test_sample.py:\d+\)"),
+            ("SetUpClass", r"nothing was heard from rank 1"),
+        ):
+            found = self.run_joined([[sample, name]] * 2, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=str(SECONDS))
+            self.assertEqual([1, 1], found.exit_codes, name)
+            self.assertRegex(found.outputs[0], said)
+            if name == "SetUpClass":
+                self.assertRegex(found.outputs[1], r"did not come to its next test; it is in setUpClass")
+            self.assertLess(found.seconds, SECONDS + LATE + 2.0, name)  # and what two processes take to start
+
+    def test_processes_that_run_something_else_are_told_before_the_first_test(self) -> None:
+        sample, other = self.write_sample(SAMPLE), self.write_sample(SAMPLE + "\n# changed", "test_other.py")
+        found = self.run_joined([[sample, "Plain"], [other, "Plain"]])
+        self.assertEqual([2, 2], found.exit_codes)
+        self.assertRegex(
+            found.outputs[0],
+            "^torchrun's processes do not run the same:\n"
+            rf"    test file: \w+ on rank 0 \({HOST}\); \w+ on rank 1 \({HOST}\)\n$",
+        )
+        self.assertEqual(("", {}), (found.outputs[1], found.entries))
+
+        found = self.run_joined([[sample, "Plain"], [sample, "Two"]])
+        self.assertEqual([2, 2], found.exit_codes)
+        self.assertRegex(found.outputs[0], r"    tests: 1 \(\w+\) on rank 0 .*; 1 \(\w+\) on rank 1 .*\n$")
+
+    def test_wrong_usage_is_one_sentence_of_rank_0(self) -> None:
+        sample = self.write_sample(SAMPLE)
+        self.write_sample(SAMPLE, "test_by_pytest.py")
+        for options, said in (
+            (
+                ["--subprocess"],
+                "--subprocess cannot be combined with torchrun, whose processes are the ranks of every test",
+            ),
+            (["--run-parallel", "2"], "--run-parallel cannot be combined with torchrun"),
+            (["--failfast"], "--failfast cannot be combined with torchrun"),
+            (["--shard", "1", "2"], "unrecognized arguments: --shard"),
+        ):
+            found = self.run_joined([[sample, *options]] * 2)
+            self.assertEqual([2, 2], found.exit_codes, found.outputs)
+            self.assertIn(said, found.outputs[0])
+            self.assertEqual("", found.outputs[1])
+        found = self.run_joined([[ROOT / "run_test.py", "-j", "2"]])
+        self.assertEqual([2], found.exit_codes)
+        self.assertIn("torchrun starts test files, not the runner", found.outputs[0])
+
+    def test_pytest_is_refused(self) -> None:
+        sample = self.write_sample(SAMPLE)
+        found = self.run_joined([["-m", "pytest", "-q", sample, "-k", "Two"]])
+        self.assertEqual([1], found.exit_codes)
+        self.assertIn(
+            "torchrun has to start the test file itself (torchrun ... test_x.py), not pytest", found.outputs[0]
+        )
+
+
+if __name__ == "__main__":
+    run_tests()

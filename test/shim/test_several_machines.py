@@ -1,0 +1,188 @@
+"""Tests whose ranks are on two hosts, which are network namespaces: torchrun itself, and faults between hosts."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness_samples import ROOT
+from joined_samples import JoinedSample, JoinedSampleTestCase, Started
+from two_hosts import ENTER, TwoHosts, reason_not_to_make
+
+from torch_testing_shim._shared.journal_reading import read_journal
+from torch_testing_shim.common_utils import run_tests
+
+#: Seconds that a test of a sample may take, and what a verdict may take after that.
+SECONDS, LATE = 4.0, 5.0
+
+LOOP = (
+    ENTER
+    + """
+class Loop(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_loop(self):
+        while True:
+            dist.all_reduce(torch.ones(4))
+            open("started", "w").close()
+            time.sleep(0.05)
+
+    @with_comms
+    def test_then(self):
+        pass
+"""
+)
+TINY = (
+    ENTER
+    + """
+class Tiny(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    @parametrize("number", range(5))
+    def test_all_reduce(self, number):
+        tensor = torch.full((1000,), float(self.rank))
+        dist.all_reduce(tensor)
+        self.assertEqual(torch.full((1000,), 6.0), tensor)
+
+    @with_comms
+    def test_raises(self):
+        if self.rank == 3:
+            raise ValueError("on the other host")
+        dist.barrier()
+
+    @with_comms
+    @with_temp_dir
+    def test_shares_a_folder(self):
+        pass
+
+instantiate_parametrized_tests(Tiny)
+"""
+)
+UNDER_TORCHRUN = """
+class Zombie(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_killed(self):
+        if self.rank == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        dist.barrier()
+
+from torch_testing_shim.common_fsdp import FSDP, FSDPTest
+
+class Sharded(FSDPTest):
+    def test_trains(self):
+        model = FSDP(torch.nn.Linear(4, 4))
+        model(torch.ones(2, 4)).sum().backward()
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+"""
+
+
+@unittest.skipIf(reason_not_to_make() is not None, str(reason_not_to_make()))
+class SeveralMachinesTest(JoinedSampleTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.hosts = TwoHosts()
+        self.hosts.__enter__()
+        self.addCleanup(self.hosts.__exit__, None, None, None)
+
+    def run_on_both(
+        self, sample: Path, meanwhile: Callable[[Sequence[Started]], object] = lambda ranks: None
+    ) -> JoinedSample:
+        return self.run_joined(
+            [[sample, "-v"]] * 4,
+            address=self.hosts.address(0),
+            own=lambda rank: self.hosts.environment(rank // 2),
+            meanwhile=meanwhile,
+            DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=str(SECONDS),
+        )
+
+    def run_until(self, fault: Callable[[Sequence[Started]], object]) -> tuple[JoinedSample, float]:
+        """Lets a fault happen while all ranks meet again and again. Returns the seconds from there to the end, too."""
+        at: list[float] = []
+
+        def wait_and_fault(ranks: Sequence[Started]) -> None:
+            until = time.monotonic() + 60.0
+            while not (self.folder / "started").exists() and time.monotonic() < until:
+                time.sleep(0.02)
+            at.append(time.monotonic())
+            fault(ranks)
+
+        found = self.run_on_both(self.write_sample(LOOP), wait_and_fault)
+        return found, time.monotonic() - at[0]
+
+    def test_tests_run_over_a_slow_link(self) -> None:
+        if not self.hosts.slow_down():
+            self.skipTest("this kernel has no token bucket filter (tc tbf)")
+        found = self.run_on_both(self.write_sample(TINY))
+        statuses = [entry.status.value for entry in found.entries.values()]
+        self.assertEqual(["passed"] * 5 + ["error", "skipped"], statuses, found.outputs[0])
+        self.assertRegex(
+            found.entries["Tiny.test_raises"].reason, r"^rank 3 \(host2\) errored: ValueError: on the other"
+        )
+        self.assertIn("TORCH_TESTING_SHIM_SHARED_DIR", found.entries["Tiny.test_shares_a_folder"].reason)
+        hosts = [record.host for record in found.entries["Tiny.test_all_reduce_number_0"].ranks]
+        self.assertEqual(["host1", "host1", "host2", "host2"], hosts)
+        self.assertEqual([1, 1, 1, 1], found.exit_codes)
+
+    def test_a_cut_link_is_told_on_both_sides(self) -> None:
+        found, seconds = self.run_until(lambda ranks: self.hosts.cut())
+        self.assertEqual([1, 1, 1, 1], found.exit_codes, found.outputs)
+        self.assertIn("nothing was heard from ranks 2, 3 (host2), says ranks 0, 1 (host1)", found.outputs[0])
+        self.assertIn("nothing was heard from ranks 0, 1 (host1), says ranks 2, 3 (host2)", found.outputs[2])
+        self.assertNotIn("ERROR", found.outputs[1] + found.outputs[3])
+        self.assertLess(seconds, SECONDS + LATE)
+        self.assertRegex(found.entries["Loop.test_loop"].reason, "^nothing was heard from ranks 2, 3")
+
+    def test_a_killed_host_is_told_by_the_other(self) -> None:
+        for dead, alive, said in (
+            ((2, 3), 0, "nothing was heard from ranks 2, 3 (host2), says ranks 0, 1 (host1)"),
+            ((0, 1), 2, "nothing was heard from ranks 0, 1 (host1), says ranks 2, 3 (host2)"),  # it had the store
+        ):
+            (self.folder / "started").unlink(missing_ok=True)
+            found, seconds = self.run_until(lambda ranks, dead=dead: [ranks[rank].kill() for rank in dead])  # type: ignore[misc]
+            self.assertIn(said, found.outputs[alive])
+            self.assertEqual([-signal.SIGKILL if rank in dead else 1 for rank in range(4)], found.exit_codes)
+            self.assertLess(seconds, LATE)
+
+    def test_torchrun_starts_them(self) -> None:
+        sample = self.write_sample(UNDER_TORCHRUN)
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2"]
+        torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511", "--rdzv-id=x"]
+        agents = [
+            subprocess.Popen(
+                self.hosts.command(
+                    number,
+                    [
+                        *torchrun,
+                        f"--rdzv-conf=is_host={number == 0}",
+                        f"--local-addr={self.hosts.address(number)}",
+                        *(str(sample), "-v", "Sharded", "Zombie"),
+                    ],
+                ),
+                cwd=self.folder,
+                env=self.environment(GLOO_SOCKET_IFNAME="cable", PYTHONPATH=str(ROOT)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for number in (0, 1)
+        ]
+        outputs = [agent.communicate(timeout=120)[0] for agent in agents]
+        entries = {entry.test: entry for entry in read_journal(self.folder / "journal").entries}
+        self.assertEqual([1, 1], [agent.returncode for agent in agents], outputs)
+        self.assertEqual("passed", entries["Sharded.test_trains"].status.value, outputs[0])
+        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 3 \(host2\) \(pid \d+\) died: ")
+        self.assertIn("ERROR: Zombie.test_killed", outputs[0])
+        self.assertNotIn("ERROR: Zombie.test_killed", outputs[1])
+
+
+if __name__ == "__main__":
+    run_tests()

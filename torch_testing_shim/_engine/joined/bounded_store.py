@@ -1,0 +1,102 @@
+"""A client of the launcher's store whose calls end in time, also where the store's machine is cut off.
+
+A call of torch's own client waits for as long as TCP does, which may be a quarter of an hour. Here a thread calls it.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch._C._distributed_c10d import Store
+
+#: How long a call may take, in seconds: some round trips over a slow and lossy link.
+_CALL_SECONDS = 3.0
+
+
+class StoreLostError(RuntimeError):
+    """The store does not answer; the message says why, where that is known."""
+
+
+class BoundedStore:
+    """A client of a store. Once a call has failed, all fail: the connection is not in a known state any more.
+
+    Args:
+        connect: makes the connection.
+
+    Attributes:
+        lost_at: when a call has failed, on the monotonic clock; infinite as long as none has.
+    """
+
+    def __init__(self, connect: Callable[[], Store]) -> None:
+        self.lost_at = math.inf
+        self._connect = connect
+        self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]] | None]
+        self._orders = queue.SimpleQueue()
+        threading.Thread(target=self._answer, name="torch_testing_shim store", daemon=True).start()
+
+    @property
+    def is_lost(self) -> bool:
+        return self.lost_at < math.inf
+
+    def set(self, key: str, value: str) -> None:
+        self.ask(lambda store: store.set(key, value))
+
+    def has(self, *keys: str, seconds: float = _CALL_SECONDS) -> bool:
+        """Whether the store has all these keys."""
+        return bool(self.ask(lambda store: store.check(list(keys)), seconds))
+
+    def get(self, keys: Sequence[str]) -> list[str]:
+        """Returns the values of keys that the store has."""
+        found = self.ask(lambda store: store.multi_get(list(keys)))
+        return [value.decode() for value in found]
+
+    def add(self, key: str) -> int:
+        """Counts: returns how often this was called for the key."""
+        return int(self.ask(lambda store: store.add(key, 1)))
+
+    def settle(self, key: str, value: str) -> str:
+        """Returns the first value that anybody has settled for the key."""
+        return str(self.ask(lambda store: store.compare_set(key, "", value)).decode())
+
+    def ask(self, call: Callable[[Store], Any], seconds: float = _CALL_SECONDS) -> Any:
+        """Calls `call` with the store and returns its result.
+
+        Raises:
+            StoreLostError: it failed, did not return within `seconds`, or an earlier call did.
+        """
+        if self.is_lost:
+            raise StoreLostError("the store was lost before")
+        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._orders.put((call, answer))
+        try:
+            found = answer.get(timeout=seconds)
+        except queue.Empty:
+            self.lost_at = time.monotonic()
+            raise StoreLostError(f"the store did not answer within {seconds:.0f} s") from None
+        if isinstance(found, Exception):
+            self.lost_at = time.monotonic()
+            raise StoreLostError(str(found).partition("\n")[0]) from None
+        return found
+
+    def close(self) -> None:
+        """Lets go of the store once no call of it is left."""
+        self.lost_at = min(self.lost_at, time.monotonic())
+        self._orders.put(None)
+
+    def _answer(self) -> None:  # the name by which stacks leave a thread out (`stacks.OWN_THREAD`)
+        store: Store | None = None
+        while True:
+            order = self._orders.get()
+            if order is None:
+                return
+            call, answer = order
+            try:
+                store = store or self._connect()
+                answer.put(call(store))
+            except Exception as error:
+                answer.put(error)

@@ -1,0 +1,227 @@
+"""How a joined test ends: the outcomes of all ranks, gathered, and where the world is broken, the end of the run.
+
+Every rank folds the same outcomes. Where a rank has gone, or nothing is heard of it, the first rank that has waited
+long enough settles for all which outcomes count; then every living process ends, since the others' next test would wait
+for those that are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from torch_testing_shim._engine.controller import RankError, raise_verdict
+from torch_testing_shim._engine.joined.bounded_store import StoreLostError
+from torch_testing_shim._engine.joined.exchange import Exchange
+from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim._engine.self_report import report_of_this_process
+from torch_testing_shim._engine.stacks import stacks_text
+from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._shared.exit_status import ExitStatus
+from torch_testing_shim._shared.owned_folders import remove_own_folders
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How long an outcome is waited for after the deadline, in seconds, and after another rank has ended badly.
+_LATE_SECONDS, _GRACE_SECONDS = 3.0, 3.0
+#: How long a process that ends waits for the others, in seconds, so that the store outlives their last questions.
+_LEAVE_SECONDS = 3.0
+#: How long a process stays that has lost the store, in seconds, so that no neighbour takes its end for the cause.
+_NOTICE_SECONDS = 1.0
+#: How long the watch's look at the store may take, in seconds; past that, contact is lost.
+_LOOK_SECONDS = 10.0
+
+
+#: The key that says that the run is over for all.
+OVER = "over"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is told of one rank: its outcome, and whether its process leaves, so that no other test can run."""
+
+    outcome: RankOutcome
+    leaves: bool = False
+
+    def to_json(self, began: float) -> str:
+        """Returns it for the store. Hosts have clocks of their own, so times count from `began`, when all were
+        ready."""
+        outcome = replace(self.outcome, ended_at=self.outcome.ended_at - began)
+        subtests = [subtest.to_json() for subtest in outcome.subtests]
+        return json.dumps([self.leaves, replace(outcome, subtests=()).to_json(), subtests])
+
+    @classmethod
+    def from_json(cls, text: str, began: float) -> Standing:
+        leaves, told, subtests = json.loads(text)
+        outcome = RankOutcome.from_json(told)
+        outcome = replace(outcome, subtests=tuple(map(RankOutcome.from_json, subtests)))
+        return cls(replace(outcome, ended_at=outcome.ended_at + began), leaves)
+
+
+class Patience:
+    """How long a rank waits for the others in a test.
+
+    Attributes:
+        in_body: the time of waiting is that of the test's body.
+        saw_bad: a rank has ended badly, or contact with the store is lost.
+    """
+
+    def __init__(self, world: JoinedWorld, test: CurrentTest, exchange: Exchange) -> None:
+        self.test = test
+        self.in_body = test.in_body
+        self._world, self._exchange = world, exchange
+        self._bad_since: float | None = None
+
+    @property
+    def saw_bad(self) -> bool:
+        return self._bad_since is not None
+
+    def look(self) -> None:
+        """Looks whether a rank has ended badly; outside of the body, whether one leaves."""
+        if self._bad_since is not None:
+            return
+        left = self.test.deadline + _LATE_SECONDS / 2 - time.monotonic()
+        try:
+            flag = f"{self.test.key}/{'bad' if self.in_body else 'leaving'}"
+            is_bad = self._exchange.store.has(flag, seconds=min(_LOOK_SECONDS, max(0.5, left)))
+        except StoreLostError:
+            is_bad = True
+        if is_bad:
+            self._bad_since = time.monotonic()
+
+    def has_waited(self, seconds: float) -> bool:
+        """Whether it is longer than this since a rank has ended badly."""
+        return self._bad_since is not None and time.monotonic() >= self._bad_since + seconds
+
+    def until(self) -> float:
+        """Returns until when to wait, on the monotonic clock, as far as that is known now."""
+        self.look()
+        causes = (self._bad_since, self._world.terminated_at)
+        return min([self.test.deadline + _LATE_SECONDS, *(at + _GRACE_SECONDS for at in causes if at is not None)])
+
+
+def standing_now(rank: int, status: RankStatus) -> RankOutcome:
+    """Returns how this rank stands, with its stacks."""
+    report = report_of_this_process()
+    return RankOutcome(
+        rank,
+        status,
+        time.monotonic(),
+        pid=os.getpid(),
+        stacks=stacks_text(report.threads),
+        wait=report.waits[0].value if report.waits else "",
+    )
+
+
+def post(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Standing, *, in_body: bool) -> None:
+    """Tells the others how a rank has ended, and where that is bad, that nobody needs to go on.
+
+    Raises:
+        StoreLostError: the store does not answer.
+    """
+    rank, text = told.outcome.rank, told.to_json(test.began)
+    for flag in ("bad",) * (told.leaves or told.outcome.status.is_bad) + ("leaving",) * told.leaves:
+        exchange.store.set(f"{test.key}/{flag}", "")
+    if in_body and rank < test.ranks:
+        exchange.answer(f"{test.key}/outcome", text, test.ranks, rank)
+    if told.leaves:
+        exchange.answer(f"{test.key}/left", text, world.size, rank)
+
+
+def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Standing | None) -> list[Standing]:
+    """Waits for the outcomes of the test's ranks; a rank that is not heard from is `SILENT`. `own` is this rank's,
+    which counts also where the store is lost; None where it runs no part of the test."""
+    ranks, question = range(test.ranks or world.size), "outcome" if test.ranks else "left"
+    exchange.wait(f"{test.key}/{question}", Patience(world, test, exchange).until)
+    told = {
+        rank: Standing.from_json(text, test.began)
+        for rank, text in exchange.answers(f"{test.key}/{question}", ranks).items()
+    }
+    if own is not None:
+        told.setdefault(world.rank, own)
+    found = [told.get(rank) or Standing(_unheard(world, exchange, rank), leaves=True) for rank in ranks]
+    return [_settled(world, one) for one in found]
+
+
+def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> RankOutcome:
+    """Returns the outcome of a rank that has told none. Without the store, not even neighbours hear from each other,
+    and one that ends has given up for that reason."""
+    if rank in world.deaths and world.deaths[rank].ended_at < exchange.store.lost_at:
+        return world.deaths[rank]
+    is_neighbour = world.members[rank].host == world.own.host
+    status = RankStatus.STOPPED if is_neighbour and exchange.store.is_lost else RankStatus.SILENT
+    return RankOutcome(rank, status, time.monotonic())
+
+
+def _settled(world: JoinedWorld, told: Standing) -> Standing:
+    member = world.members[told.outcome.rank]
+    return replace(told, outcome=replace(told.outcome, host=member.host, pid=member.pid))
+
+
+def end_run(
+    world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Standing | None, *, in_body: bool
+) -> NoReturn:
+    """Ends this process after a test whose ranks cannot go on: gathers the outcomes, has the verdict told, and leaves
+    together with the others that live."""
+    test.in_body = in_body
+    if not in_body:
+        test.ranks = 0
+    with suppress(StoreLostError):
+        if own is not None:
+            post(world, test, exchange, own, in_body=in_body)
+    leave(world, test, exchange, gather(world, test, exchange, own))
+
+
+def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Sequence[Standing]) -> NoReturn:
+    """Tells the verdict over these outcomes, unless another process does, and ends this process."""
+    told = _agreed(test, exchange, told)
+    outcomes = [one.outcome for one in told]
+    gone = {o.rank for o in outcomes if o.status in (RankStatus.DIED, RankStatus.SILENT)}
+    living = [rank for rank in world.everyone if rank not in gone]
+    error: BaseException
+    try:
+        raise_verdict(outcomes, ExitExpectation())
+        error = RankError("the ranks could not go on after the test")
+    except BaseException as found:
+        error = found
+    try:
+        if living and living[0] == world.rank:
+            world.tell(error, outcomes)
+    finally:
+        world.is_over = True
+        with suppress(StoreLostError):
+            exchange.store.set(OVER, "")
+            exchange.store.set(f"{test.key}/gone/{world.rank}", "")
+            _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
+        test.remove_folders()
+        remove_own_folders()
+        if exchange.store.is_lost:
+            time.sleep(_NOTICE_SECONDS)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(ExitStatus.FAILED)
+
+
+def _await_all(exchange: Exchange, keys: Sequence[str]) -> None:
+    until = time.monotonic() + _LEAVE_SECONDS
+    while time.monotonic() < until and not exchange.store.has(*keys):
+        time.sleep(0.02)
+
+
+def _agreed(test: CurrentTest, exchange: Exchange, told: Sequence[Standing]) -> list[Standing]:
+    """Returns the outcomes that the first process has settled on, which may have heard from a rank that is gone now;
+    the given ones where the store is lost."""
+    hosts = [one.outcome.host for one in told]
+    text = json.dumps([one.to_json(test.began) for one in told])
+    with suppress(StoreLostError):
+        text = exchange.store.settle(f"{test.key}/settled", text)
+    found = [Standing.from_json(each, test.began) for each in json.loads(text)]
+    return found if len(found) == len(hosts) else list(told)

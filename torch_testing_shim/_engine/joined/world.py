@@ -1,0 +1,199 @@
+"""The joined world: its members, how they talk, and the test that runs."""
+
+from __future__ import annotations
+
+import faulthandler
+import math
+import os
+import shutil
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
+
+from torch_testing_shim._engine.joined.bounded_store import BoundedStore
+from torch_testing_shim._engine.joined.exchange import Exchange
+from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._shared.launch import Launch
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How long a connection to the store may take, in seconds.
+_CONNECT_SECONDS = 30.0
+#: How long after a deadline a process may live, in seconds: longer than the watch takes to end it.
+_LAST_SECONDS = 12.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process of the world, and where it runs."""
+
+    rank: int
+    host: str
+    pid: int
+
+
+@dataclass
+class CurrentTest:
+    """The test that this process runs.
+
+    Attributes:
+        name: "Class.method".
+        key: the prefix of its keys in the store.
+        deadline: when it, or the part of it that runs, is out of time, on the monotonic clock.
+        started_at: when it started, in seconds since the epoch.
+        began: when its ranks were ready, on the monotonic clock: the same moment on all hosts; before, when it started.
+        is_awaited: the main thread waits for the other ranks, for a limited time, so that nobody has to end it.
+        in_body: its ranks run its body, or have not told all how that ended.
+        came: this process has told the others that it is ready, or why it is not.
+        ranks: how many ranks run its body; 0 before that is known.
+        folders: that this process removes when all ranks have ended the test.
+        end_stuck: tells how this rank stands, where its main thread does not come back.
+    """
+
+    name: str
+    key: str
+    deadline: float
+    started_at: float
+    began: float
+    is_awaited: bool = False
+    in_body: bool = False
+    came: bool = False
+    ranks: int = 0
+    folders: list[str] = field(default_factory=list)
+    end_stuck: Callable[..., RankOutcome] | None = None
+
+    def remove_folders(self) -> None:
+        while self.folders:
+            shutil.rmtree(self.folders.pop(), ignore_errors=True)
+
+
+class JoinedWorld:
+    """All processes that the launcher has started.
+
+    Attributes:
+        rank: this process.
+        size: number of processes.
+        members: the processes, by rank, once they have agreed.
+        exchange: for the main thread.
+        test: the test that runs; None between tests.
+        terminated_at: when the launcher asked this process to end, on the monotonic clock; None if it has not.
+        deaths: outcomes of the neighbours that have died, by rank.
+        idle_deadline: when the next test should have begun, on the monotonic clock.
+        is_over: the run is over, so that members may go.
+        complain: prints a line, also in a process that is silent.
+        tell: reports a test that no main thread can report any more: its exception, and how its ranks ended.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self.rank, self.size = launch.rank, launch.world_size
+        self.members: Sequence[Member] = ()
+        self._server = self._connect(is_server=True) if self.rank == 0 and not launch.has_store else None
+        self.exchange = self.new_exchange()
+        self.test: CurrentTest | None = None
+        self.terminated_at: float | None = None
+        self.is_over = False
+        self.deaths: dict[int, RankOutcome] = {}
+        self.idle_deadline = math.inf
+        self.complain: Callable[[str], None] = print
+        self.tell: Callable[[BaseException, Sequence[RankOutcome]], None] = lambda error, outcomes: None
+        self._times = Counter[str]()
+        self._ending = threading.Lock()
+        self._is_ending = False
+
+    def new_exchange(self) -> Exchange:
+        """Returns an exchange with a connection of its own, for one thread."""
+        return Exchange(BoundedStore(self.connect), self.rank)
+
+    def connect(self) -> Store:
+        """Connects with the launcher's store, below this run's own prefix."""
+        return PrefixStore(f"torch_testing_shim/{self.launch.restart}", self._connect())
+
+    def _connect(self, *, is_server: bool = False) -> Store:
+        return TCPStore(
+            self.launch.address,
+            self.launch.port,
+            is_master=is_server,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=_CONNECT_SECONDS),
+        )
+
+    @property
+    def everyone(self) -> range:
+        return range(self.size)
+
+    @property
+    def own(self) -> Member:
+        """This process."""
+        return self.members[self.rank]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts, in the order of ranks."""
+        return tuple(dict.fromkeys(member.host for member in self.members))
+
+    @property
+    def neighbours(self) -> list[Member]:
+        """The other members on this host."""
+        own = socket.gethostname()
+        return [member for member in self.members if member.host == own and member.pid != os.getpid()]
+
+    def begin(self, name: str, seconds: float) -> None:
+        """Begins a test, whose set-up may take `seconds`."""
+        self._times[name] += 1
+        now = time.monotonic()
+        key = f"test/{name}/{self._times[name]}"
+        self.test = CurrentTest(name, key, now + seconds, time.time(), now)
+        self.guard(seconds)
+
+    def claim_end(self, test: CurrentTest) -> bool:
+        """Whether the watch may end the test in the main thread's place, which then goes no further."""
+        with self._ending:
+            self._is_ending = self.test is test and not test.is_awaited
+            return self._is_ending
+
+    def end(self, seconds: float) -> None:
+        """Ends the test; the next one has to begin within `seconds`."""
+        self.idle_deadline = time.monotonic() + seconds
+        self.test = None
+        self.guard(seconds)
+
+    def guard(self, seconds: float) -> None:
+        """Ends this process where not even the watch has, which needs the interpreter's lock: seen on torch 2.6, where
+        a process group whose peer had failed kept it for ever."""
+        faulthandler.dump_traceback_later(seconds + _LAST_SECONDS, exit=True)
+
+    @contextmanager
+    def awaiting(self, seconds: float) -> Iterator[CurrentTest]:
+        """In the main thread: waits for others inside the block; what follows it may take `seconds`."""
+        with self._ending:
+            if not self._is_ending:
+                self.current.is_awaited = True
+        while self._is_ending:
+            time.sleep(1.0)  # the watch ends the process
+        yield self.current
+        self.current.deadline = time.monotonic() + seconds
+        self.current.is_awaited = False
+        self.guard(seconds)
+
+    @property
+    def current(self) -> CurrentTest:
+        assert self.test is not None, "ranks run within a test"
+        return self.test
+
+
+class ThisProcess:
+    """The joined world of this process; None where no launcher has started it."""
+
+    def __init__(self) -> None:
+        self.world: JoinedWorld | None = None
+
+
+JOINED = ThisProcess()

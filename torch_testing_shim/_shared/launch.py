@@ -1,0 +1,53 @@
+"""How torchrun has started a process: the variables that it sets for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Set by torchrun and by what builds on it, and by nothing else.
+_RUN = "TORCHELASTIC_RUN_ID"
+_NEEDED = (_RUN, "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+#: The launch's own variables, and the prefixes of others. RANK and WORLD_SIZE mean something to tests.
+_TAKEN = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_TAKEN_PREFIXES = ("TORCHELASTIC_", "GROUP_", "ROLE_")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How torchrun has started this process.
+
+    Attributes:
+        rank, world_size: which process of how many.
+        local_world_size: processes on this host.
+        address, port: of the store; `has_store` says that torchrun runs it, else rank 0 has to.
+        restart: how often torchrun has restarted the run.
+    """
+
+    rank: int
+    world_size: int
+    local_world_size: int
+    address: str
+    port: int
+    has_store: bool
+    restart: int = 0
+
+
+def launch_in(env: Mapping[str, str]) -> Launch | None:
+    """Return how torchrun has started the process with this environment; None where it has not."""
+    if not all(env.get(name) for name in _NEEDED):
+        return None
+    return Launch(
+        int(env["RANK"]),
+        int(env["WORLD_SIZE"]),
+        int(env.get("LOCAL_WORLD_SIZE") or 1),
+        env["MASTER_ADDR"],
+        int(env["MASTER_PORT"]),
+        env.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        int(env.get("TORCHELASTIC_RESTART_COUNT") or 0),
+    )
+
+
+def is_of_launch(variable: str) -> bool:
+    """Return whether a variable is the launch's own, and missing in ranks that no launcher has started."""
+    return variable in _TAKEN or variable.startswith(_TAKEN_PREFIXES)

@@ -6,6 +6,7 @@
     meeting         the file that process groups meet in, which stands for a part of the store
     ending          the outcomes of all ranks; the end of a run whose ranks cannot go on
     watch           ends a test that cannot end by itself; sees neighbours die
+    surroundings    the surroundings of a body, and what is put back after it
     joined_ranks    the ranks of one test, with the code for them there: this process is one of them
 
 Nothing is forked. Each process runs the same tests in the same order; for each test

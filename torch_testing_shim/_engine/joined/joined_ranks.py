@@ -7,10 +7,7 @@ others wait.
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
-import tempfile
 import time
 import unittest
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +17,9 @@ from multiprocessing.connection import Connection
 from types import MappingProxyType
 from typing import Any
 
-import torch.distributed as dist
-
 from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter
-from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.collectives import read_log
 from torch_testing_shim._engine.controller import RankError, TestRanks
-from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.failure_text import output_report
 from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.joined.ending import (
@@ -39,10 +32,10 @@ from torch_testing_shim._engine.joined.ending import (
     standing_now,
 )
 from torch_testing_shim._engine.joined.meeting import MEETING
+from torch_testing_shim._engine.joined.surroundings import leave_groups, rank_surroundings
 from torch_testing_shim._engine.joined.world import JOINED, CurrentTest, JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.persistent_ranks import PersistentRanks
-from torch_testing_shim._engine.process_state import changes_since, state_of_this_process, take_on
 from torch_testing_shim._engine.rank_main import exit_code_of_call, run_between_hooks
 from torch_testing_shim._engine.rank_servers import RankExit
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST
@@ -50,7 +43,7 @@ from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.shared_devices import share_devices
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._engine.watchdog import final_outcome, tail_of
-from torch_testing_shim._shared.settings import changed_environment, read_launch, read_settings
+from torch_testing_shim._shared.settings import read_launch, read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -230,9 +223,9 @@ class JoinedRanks(TestRanks):
         )
         THIS_RANK.has_run_body = False
         test.end_stuck = self._stuck_outcome
-        with _surroundings(job), self._meeting(test):
+        with rank_surroundings(job), self._meeting(test):
             code = self._run_job(job, channel)
-            _leave_groups(has_failed=bool(code))
+            leave_groups(has_failed=bool(code))
         test.end_stuck = None
         THIS_RANK.channel = None
         end = RankExit(job.rank, os.getpid(), code, time.monotonic())
@@ -360,53 +353,3 @@ def come(world: JoinedWorld, test: CurrentTest, said: str) -> None:
 def _post_or_end(world: JoinedWorld, test: CurrentTest, own: Standing) -> None:
     with suppress(RuntimeError):
         post(world, test, world.exchange, own, in_body=True)
-
-
-def _leave_groups(*, has_failed: bool) -> None:
-    """Leaves the process groups that a body has left, so that those who wait in them learn of it."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    dist.distributed_c10d._world.group_count = 0  # one that could not be made is counted, on this rank alone
-    if has_failed:
-        gc.collect()  # an exception may hold a group's connections
-
-
-@contextmanager
-def _surroundings(job: RankJob) -> Iterator[None]:
-    """Lets the body run in a rank's surroundings: output in a file, a temporary folder of its own, a log of its
-    collectives. What the body changes of the process's state is put back."""
-    start_logging(job.folder.collectives(job.rank))
-    DRIVER.may_start = True
-    state = state_of_this_process()
-    temporary, folder = str(job.folder.temporary), tempfile.tempdir
-    tempfile.tempdir = temporary
-    try:
-        with changed_environment({"TMPDIR": temporary}), _output_in(str(job.folder.output(job.rank))):
-            yield
-    finally:
-        tempfile.tempdir = folder
-        take_on(changes_since(state_of_this_process(), state))
-
-
-@contextmanager
-def _output_in(path: str) -> Iterator[None]:
-    """Sends descriptors 1 and 2 to a file, as C++ prints there, too."""
-    _flush()
-    kept = [(number, os.dup(number)) for number in (1, 2)]
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for number, _ in kept:
-        os.dup2(file, number)
-    os.close(file)
-    try:
-        yield
-    finally:
-        _flush()
-        for number, was in kept:
-            os.dup2(was, number)
-            os.close(was)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()

@@ -1,0 +1,70 @@
+"""The surroundings of a test's body in a joined process, and what is put back after it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch.distributed as dist
+
+from torch_testing_shim._engine.collective_log import start_logging
+from torch_testing_shim._engine.driver import DRIVER
+from torch_testing_shim._engine.job import RankJob
+from torch_testing_shim._engine.process_state import changes_since, state_of_this_process, take_on
+from torch_testing_shim._shared.settings import changed_environment
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+
+def leave_groups(*, has_failed: bool) -> None:
+    """Leaves the process groups that a body has left, so that those who wait in them learn of it."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    dist.distributed_c10d._world.group_count = 0  # one that could not be made is counted, on this rank alone
+    if has_failed:
+        gc.collect()  # an exception may hold a group's connections
+
+
+@contextmanager
+def rank_surroundings(job: RankJob) -> Iterator[None]:
+    """Lets the body run in a rank's surroundings: output in a file, a temporary folder of its own, a log of its
+    collectives. What the body changes of the process's state is put back."""
+    start_logging(job.folder.collectives(job.rank))
+    DRIVER.may_start = True
+    state = state_of_this_process()
+    temporary, folder = str(job.folder.temporary), tempfile.tempdir
+    tempfile.tempdir = temporary
+    try:
+        with changed_environment({"TMPDIR": temporary}), _output_in(str(job.folder.output(job.rank))):
+            yield
+    finally:
+        tempfile.tempdir = folder
+        take_on(changes_since(state_of_this_process(), state))
+
+
+@contextmanager
+def _output_in(path: str) -> Iterator[None]:
+    """Sends descriptors 1 and 2 to a file, as C++ prints there, too."""
+    _flush()
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number, _ in kept:
+        os.dup2(file, number)
+    os.close(file)
+    try:
+        yield
+    finally:
+        _flush()
+        for number, was in kept:
+            os.dup2(was, number)
+            os.close(was)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()

@@ -24,6 +24,7 @@ from bench.measure import run_case
 from bench.memory import IdleMemory, measure_idle
 from bench.plan import CONTENDERS, PARTS, TINY, Case, Contender, select_cases
 from bench.report import CaseResult, as_data, check_targets
+from bench.reset import measure_reset
 from bench.table import format_report
 
 _MEMORY_RANKS = (4, 16, 64)
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = [measure_case(case, options) for case in cases]
     memory = measure_memory(options) if "memory" in options.parts else {}
     data = as_data(machine, results, memory, check_targets(results, quick=options.quick))
+    data["milliseconds_after_a_reused_test"] = measure_reset() if "reset" in options.parts else {}
     print(format_report(data))
     if options.json_path is not None:
         options.json_path.write_text(json.dumps(data, indent=2) + "\n")

@@ -3,7 +3,7 @@
     python test/conformance/compare_reuse.py                    every file under test/, twice
     python test/conformance/compare_reuse.py shim/_cases/test_body -- --device cpu
     python test/conformance/compare_reuse.py -- --upstream test/conformance/upstream_style
-    python test/conformance/compare_reuse.py test/shim/reuse/process_left.py    samples that leave state behind
+    python test/conformance/compare_reuse.py -- --root test/shim/reuse --patterns '*_left.py'    tests that leave state
 
 What stands after -- goes to run_test.py. A test's status and the statuses of its ranks are compared, and what the
 runner found besides. Exit status: 0 where they are the same and something was compared, 1 where they differ, 2 for

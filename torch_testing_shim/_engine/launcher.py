@@ -30,6 +30,9 @@ from torch_testing_shim._shared.standard_streams import open_standard_streams
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+#: A module that records the attributes of all that is imported, once for all ranks that compare them. It comes last.
+_RECORDED_LIBRARIES = "torch_testing_shim._isolation.recorded_libraries"
+
 
 def threads_per_rank(world_size: int) -> int | None:
     """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
@@ -209,7 +212,8 @@ class RankStarter:
 
 def _modules_to_preload(test_modules: Iterable[str]) -> tuple[str, ...]:
     modules = [sys.modules[name] for name in test_modules if name in sys.modules]
-    return modules_to_preload({name for module in modules for name in names_in_module(module)}, sys.modules)
+    found = modules_to_preload({name for module in modules for name in names_in_module(module)}, sys.modules)
+    return (*found, _RECORDED_LIBRARIES) if read_settings().reuse_ranks else found
 
 
 #: The one starter of this process; a zygote ends by itself when the process does.

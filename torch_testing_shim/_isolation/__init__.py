@@ -16,5 +16,6 @@ left_running         processes and threads that a test has left
 fingerprint          compares what is not put back
 replaced_attributes  attributes of libraries' modules and classes
 contents             values of the tests' own modules, and what they hold
+recorded_libraries   those attributes as the zygote has them
 module_origins       which modules are libraries', and which are tests'
 """

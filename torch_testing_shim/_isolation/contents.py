@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import random
+import re
 import sys
 import types
 from collections.abc import Mapping, Sequence, Set
@@ -25,8 +26,10 @@ _DEPTH, _VALUES = 6, 1000
 #: Attributes of classes and modules that Python sets as they are used.
 _SET_IN_USE = frozenset({
     "__warningregistry__", "__builtins__", "__abstractmethods__", "_abc_impl", "__doc__", "__dict__", "__weakref__",
-    "__annotations__", "__cached__", "__loader__", "__spec__",
+    "__annotations__", "__slotnames__", "__cached__", "__loader__", "__spec__",
 })  # fmt: skip
+#: Names of globals that torch.compile adds to the module of a function.
+_OF_COMPILE = re.compile(r"___|__(import|compiled_fn|resume_at|builtins_dict|stack)_")
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, slice})
 
 
@@ -39,7 +42,8 @@ class Summaries:
 
     def of_attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the summary of each attribute of a module or class."""
-        return {name: self.of(value) for name, value in attributes.items() if name not in _SET_IN_USE}
+        own = {name: value for name, value in attributes.items() if name not in _SET_IN_USE}
+        return {name: self.of(value) for name, value in own.items() if not _OF_COMPILE.match(name)}
 
     def of(self, value: Any, depth: int = _DEPTH) -> Any:
         """Return the summary of a value."""

@@ -74,6 +74,10 @@ def distributed_parts() -> Iterator[Part]:
     yield attributes("device meshes", resources, vars(resources))
     yield Part("registered backends", lambda: _content(vars(dist.Backend)), _restore_backends)
     yield Part("the debug level", _DIST.get_debug_level, _DIST.set_debug_level)
+    if tensors := sys.modules.get(f"{_BELOW}.tensor._api"):
+        propagator = tensors.DTensor._op_dispatcher.sharding_propagator
+        tables = [name for name, value in vars(propagator).items() if isinstance(value, dict)]
+        yield attributes("how DTensor shards operators", propagator, tables)
     yield Part("caches of DTensor", _has_dtensor_cached, lambda _: _clear_dtensor_caches())
     caching = _CachingFunctions()
     yield Part("caches", caching.filled, lambda kept: _clear_all_but(kept, caching.filled()), is_checked=False)

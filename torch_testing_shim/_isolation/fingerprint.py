@@ -4,6 +4,7 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 * functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
 * everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
+* operators that torch.library has defined;
 * patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
 """
 
@@ -45,6 +46,7 @@ class Fingerprint:
     patches: tuple[Any, ...]
     threads: frozenset[threading.Thread]
     files: Counter[str]
+    operators: set[str]
     memory: int
 
 
@@ -93,14 +95,18 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
     Args:
         classes: the test classes; classes of their modules and of modules that these import are found by themselves.
     """
-    library = LibraryAttributes()
-    modules = library.record_new()
+    # Imported here: the attributes are to be recorded in this process, or in the zygote that it was forked from.
+    from torch_testing_shim._isolation.recorded_libraries import LIBRARIES
+
+    modules = LIBRARIES.record_new()
+    LIBRARIES.adopt()
     found = Fingerprint(
-        library,
+        LIBRARIES,
         TestAttributes(modules, classes),
         tuple(_active_patches()),
         frozenset(threading.enumerate()),
         _open_files(),
+        _operators(),
         _allocated_memory(),
     )
     gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
@@ -125,12 +131,22 @@ def _differences(before: Fingerprint) -> Iterator[str]:
         if patch not in before.patches:
             yield f"a patch of {getattr(patch, 'attribute', None) or 'a dictionary'} is active"
     for thread in threading.enumerate():
-        if thread not in before.threads and not is_torchs_thread(thread):
+        if thread not in before.threads and not _is_of_library(thread):
             yield f"thread {thread.name!r} is running"
+    if not before.library.has_imported:  # which define their own
+        for name in sorted(_operators() - before.operators):
+            yield f"operator {name} was defined"
+    before.operators.update(_operators())
     for path in _open_files() - before.files:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
         yield f"{memory - before.memory} bytes of the accelerator's memory are allocated"
+
+
+def _is_of_library(thread: threading.Thread) -> bool:
+    sharer = sys.modules.get("multiprocessing.resource_sharer")
+    target = getattr(thread, "_target", None)
+    return is_torchs_thread(thread) or (sharer is not None and getattr(target, "__module__", None) == sharer.__name__)
 
 
 def _active_patches() -> list[Any]:
@@ -138,10 +154,15 @@ def _active_patches() -> list[Any]:
 
 
 def _open_files() -> Counter[str]:
-    """Return the paths of open files and folders. Those of the harness lie in another scratch folder in each test, and
-    are the same here."""
+    """Return the paths of open files and folders, without those of the harness, which lie in a scratch folder
+    itself. Other paths there are the same from test to test here, although each test has a folder of its own."""
     paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
-    return Counter(_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    short = (_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    return Counter(path for path in short if "/" in path)
+
+
+def _operators() -> set[str]:
+    return set(getattr(torch.library, "_defs", ()))
 
 
 def _allocated_memory() -> int:

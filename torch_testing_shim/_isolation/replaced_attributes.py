@@ -28,33 +28,43 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 _ABSENT: Any = object()
 #: Modules that are compared after every test, as are the classes that they define.
 _OFTEN = re.compile(
-    r"torch(\.(_dynamo|_functorch|_inductor|_tensor|accelerator|amp|autograd|backends|cuda|cpu|functional|linalg|random"
-    r"|serialization|storage|library)|\.(distributed|nn|optim|multiprocessing|testing)(\..+)?"
-    r"|\.utils(\.(data|_pytree|checkpoint|hooks|_python_dispatch|_device|cpp_extension)(\..+)?)?)?"
+    r"torch(\.(_tensor|accelerator|autograd|cuda|multiprocessing|random|serialization|storage|functional"
+    r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
+    r"|nn\.modules(\.[^_].*)?|distributed(\.(?!elastic|launcher|pipelining|rpc|benchmarks|_tools|debug|nn|optim).+)?))?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|collections|copy|functools|gc|importlib|io|json|logging|math|multiprocessing(\..+)?|numpy(\.random)?|os"
-    r"|os\.path|pickle|posix|posixpath|random|shutil|signal|socket|subprocess|sys|tempfile|threading|time|unittest"
-    r"|unittest\.(case|mock)|warnings|weakref"
+    r"|builtins|logging|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
+    r"|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
 #: The others are compared in so many turns.
-_TURNS = 16
+_TURNS = 32
 #: Packages whose classes are looked into.
 _WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_names})
 #: Packages that torch computes shapes with: a third of all attributes, and no test patches them.
 _LEFT_OUT = frozenset({"sympy", "mpmath"})
 #: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
+#: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
+_HEAP_TYPE = 1 << 9
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
 #: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
-_COUNTERS = re.compile(r"next_?id\Z|counter\Z|_epoch\Z", re.IGNORECASE)
+_COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph)\Z", re.IGNORECASE)
+#: By these, functions that torch puts around its own are known: for the profiler, and for torch.compile once dynamo is
+#: imported.
+_MARKS_OF_WRAPPERS = ("hooked", "_torchdynamo_disable")
+_FILE_OF_WRAPPERS = torch._compile.__file__
 #: Attributes that Python or torch sets as they are used.
-_SET_IN_USE = frozenset({"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl"})
+_SET_IN_USE = frozenset(
+    {"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl", "__slotnames__"}
+)
 #: Those of one module or class.
 _SET_IN_USE_THERE = frozenset({
+    "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
     "torch._opaque_base._FakeScriptObject_cls",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
+    "torch.compiler._cache.CacheInfo.pgo_artifacts",
+    "torch.compiler._cache.CacheInfo.precompile_artifacts",
 })  # fmt: skip
 
 
@@ -84,7 +94,7 @@ class _Owner:
         for attribute in self.now.keys() - self.known.keys():
             value = self.now[attribute]
             is_method = self.is_class and _counts(value) and not isinstance(value, _FLAGS)
-            if is_method or self.name == "builtins" or _is_of_tests(value):
+            if (is_method and not _is_wrapper_of_torch(value)) or self.name == "builtins" or _is_of_tests(value):
                 yield attribute
 
 
@@ -93,20 +103,21 @@ class LibraryAttributes:
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
+        self._others: set[str] = set()
         self._classes: set[type] = set()
         self._often: list[_Owner] = []
         self._seldom: list[_Owner] = []
-        self._turn = os.getpid() % _TURNS
+        self._turn = 0
 
     def record_new(self) -> list[Any]:
-        """Record the modules of libraries that have been imported since the last call. Return the other new ones."""
-        others = []
+        """Record the modules of libraries that have been imported since the last call. Return all others that are
+        imported."""
         for name in sys.modules.keys() - self._seen:
             module = sys.modules[name]
             if module is None or name.partition(".")[0] in _LEFT_OUT:
                 continue
             if not is_of_library(module):
-                others.append(module)
+                self._others.add(name)
                 continue
             self._record(_Owner(name, False, vars(module), dict(vars(module))), name)
             for value in list(vars(module).values()):
@@ -115,10 +126,23 @@ class LibraryAttributes:
                     full_name = f"{value.__module__}.{value.__qualname__}"
                     self._record(_Owner(full_name, True, vars(value), dict(vars(value))), value.__module__)
         self._seen.update(sys.modules)
-        return others
+        return [sys.modules[name] for name in sorted(self._others & sys.modules.keys())]
 
     def _record(self, owner: _Owner, module: str) -> None:
         (self._often if _OFTEN.fullmatch(module) else self._seldom).append(owner)
+
+    def adopt(self) -> None:
+        """Take the present attributes of those that are compared often for what was first seen, since a rank's
+        preparation changes some. Begin the turns where this process does: looking at an attribute copies its page."""
+        self._turn = os.getpid() % _TURNS
+        for owner in self._often:
+            for _ in owner.replaced():
+                pass
+
+    @property
+    def has_imported(self) -> bool:
+        """Whether modules of libraries have been imported since the last call of `record_new`."""
+        return any(is_of_library(sys.modules[name]) for name in sys.modules.keys() - self._seen)
 
     def count(self) -> int:
         """Return how many modules and classes are recorded."""
@@ -136,7 +160,7 @@ def _is_class(value: Any) -> bool:
     """Return whether a value is a class that is looked into. `isinstance` would ask torch's deprecated names for their
     class, and they would warn."""
     kind = type(value)
-    if not issubclass(kind, type) or kind is _LEGACY_TENSOR_TYPE:
+    if not issubclass(kind, type) or kind is _LEGACY_TENSOR_TYPE or not value.__flags__ & _HEAP_TYPE:
         return False
     module = value.__module__
     return isinstance(module, str) and module.partition(".")[0] in _WITH_CLASSES
@@ -162,6 +186,14 @@ def _counts(value: Any) -> bool:
     return issubclass(kind, parts) or callable(value)
 
 
+def _is_wrapper_of_torch(value: Any) -> bool:
+    """Return whether torch has put a function around one of its own."""
+    if not issubclass(type(value), types.FunctionType) or not hasattr(value, "__wrapped__"):
+        return False
+    is_marked = any(getattr(value, mark, False) is True for mark in _MARKS_OF_WRAPPERS)
+    return is_marked or value.__code__.co_filename == _FILE_OF_WRAPPERS
+
+
 def _is_of_tests(value: Any) -> bool:
     """Return whether a function or class is one of a test file or of a helper of its."""
     if not issubclass(type(value), (types.FunctionType, type)):
@@ -173,6 +205,8 @@ def _is_of_tests(value: Any) -> bool:
 def _is_normal_use(name: str, value: Any, found: Any) -> bool:
     """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
     what it makes when it is first asked for it."""
+    if _is_wrapper_of_torch(found) and found.__wrapped__ is value:
+        return True
     if value is None:
         return found is not _ABSENT and not _counts(found)
     return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))

@@ -215,6 +215,10 @@ def _global_parts() -> Iterator[Part]:
     flags = [name for name in vars(torch.__future__) if name[0] == "_" != name[1]]
     yield attributes("torch.__future__", torch.__future__, flags)
     yield attributes("the cache of parametrizations", torch.nn.utils.parametrize, ("_cache", "_cache_enabled"))
+    dispatch = torch.utils._python_dispatch
+    flags = [name for name in vars(dispatch) if name.startswith("_is_in_")]
+    yield attributes("flags of dispatch modes", dispatch, flags)
+    yield attributes("the profiler's flag", torch.autograd.profiler, ["_is_profiler_enabled"])
     yield attributes("how tensors are shared", torch.multiprocessing, ["_sharing_strategy"])
     yield attributes(
         "torch.utils.checkpoint", torch.utils.checkpoint, ("_checkpoint_debug_enabled", "_enable_checkpoint_early_stop")

@@ -104,8 +104,8 @@ _QUICK = (
     _tiny("tiny", 3, 4, _EVERYONE),
     *(_tiny("growth", tests, 4, _GROWING) for tests in (1, 3)),
 )
-#: What `--parts` takes: parts made of cases, and "memory", which bench.memory measures.
-PARTS = ("ported", "tiny", "growth", "memory")
+#: What `--parts` takes: parts made of cases, and "memory" and "reset", which modules of these names measure.
+PARTS = ("ported", "tiny", "growth", "memory", "reset")
 
 
 def select_cases(parts: tuple[str, ...], *, quick: bool) -> tuple[Case, ...]:

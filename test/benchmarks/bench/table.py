@@ -14,6 +14,8 @@ def format_report(data: dict[str, Any]) -> str:
         blocks.append(_growth(data["seconds_per_further_test"]))
     if data["idle_memory"]:
         blocks.append(_memory(data["idle_memory"]))
+    after = data.get("milliseconds_after_a_reused_test") or {}
+    blocks += [f"after each test in a reused rank, {name}: {number} ms" for name, number in after.items()]
     blocks += [_targets(data["targets"]), _failures(data)]
     return "\n\n".join(block for block in blocks if block)
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import SampleTestCase, wait_until
 
 ENDINGS = """
-import builtins, tempfile, warnings
+import json, tempfile, warnings
 from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS
 
@@ -85,16 +85,16 @@ class Endings(Pair):
         torch.nn.Linear(1, 1)(torch.ones(1))
 
     def test_14_leaves_what_nobody_finds(self):
-        builtins._left = True
+        json.dumps._left = True
 
     def test_15_fails_because_of_it(self):
-        assert not hasattr(builtins, "_left")
+        assert not hasattr(json.dumps, "_left")
 
     def test_16_leaves_it_again(self):
-        builtins._left = True
+        json.dumps._left = True
 
     def test_17_skips_because_of_it(self):
-        if hasattr(builtins, "_left"):
+        if hasattr(json.dumps, "_left"):
             self.skipTest("left")
 
     @unittest.expectedFailure

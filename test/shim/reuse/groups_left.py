@@ -1,5 +1,6 @@
 """What tests leave of process groups, and of what torch keeps with them: messages, keys, names, meshes, tables."""
 
+import ctypes
 import datetime
 import os
 import sys
@@ -17,11 +18,16 @@ from torch_testing_shim.common_utils import run_tests
 KEPT: list[object] = []
 
 
-def start(test: LeftStateTestCase, **options: object) -> None:
+def keep(value: object) -> None:
+    """Keeps a value for good, where no table of Python's shows it."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
+
+
+def start(test: LeftStateTestCase) -> None:
     """The default group, in the file of the test's own."""
     if not dist.is_initialized():
         store = dist.FileStore(test.file_name, test.world_size)
-        dist.init_process_group("gloo", store=store, rank=test.rank, world_size=test.world_size, **options)
+        dist.init_process_group("gloo", store=store, rank=test.rank, world_size=test.world_size)
 
 
 def started(test: LeftStateTestCase) -> c10d.ProcessGroup:
@@ -43,6 +49,13 @@ def is_resolved(name: str) -> bool:
     return True
 
 
+def start_with_time_out(test: LeftStateTestCase) -> None:
+    dist.destroy_process_group()
+    store = dist.FileStore(f"{test.file_name}.again", test.world_size)
+    seconds = datetime.timedelta(seconds=7)
+    dist.init_process_group("gloo", store=store, rank=test.rank, world_size=test.world_size, timeout=seconds)
+
+
 def time_out(test: LeftStateTestCase) -> object:
     return started(test)._get_backend(torch.device("cpu")).options._timeout
 
@@ -62,11 +75,7 @@ def message(test: LeftStateTestCase) -> float:
 def send_in_vain(test: LeftStateTestCase) -> None:
     start(test)
     if test.rank == 1:
-        WORKS.append(dist.isend(torch.full((1,), 7.0), 0))
-
-
-#: Work that nobody waits for, so that it is not collected before its time.
-WORKS: list[object] = []
+        keep(dist.isend(torch.full((1,), 7.0), 0))
 
 
 def total(test: LeftStateTestCase) -> float:
@@ -80,12 +89,12 @@ def reduce_alone(test: LeftStateTestCase) -> None:
     """One rank begins a collective that the other never does."""
     start(test)
     if test.rank == 1:
-        WORKS.append(dist.all_reduce(torch.full((1,), 7.0), async_op=True))
+        keep(dist.all_reduce(torch.full((1,), 7.0), async_op=True))
 
 
 def reduce_without_waiting(test: LeftStateTestCase) -> None:
     start(test)
-    WORKS.append(dist.all_reduce(torch.full((1 << 18,), 7.0), async_op=True))
+    keep(dist.all_reduce(torch.full((1 << 18,), 7.0), async_op=True))
 
 
 def mesh(test: LeftStateTestCase) -> object:
@@ -121,7 +130,7 @@ def begin_coalescing(test: LeftStateTestCase) -> None:
     group = started(test)
     context = dist._coalescing_manager(group=group)
     context.__enter__()
-    WORKS.append(context)
+    keep(context)
 
 
 def destroy_without_books(test: LeftStateTestCase) -> None:
@@ -185,7 +194,7 @@ class GroupsLeft(LeftStateTestCase):
         LeftState("name for functional collectives", start, lambda _: is_resolved("0"), everywhere=True),
         LeftState(
             "time-out",
-            lambda test: (dist.destroy_process_group(), start(test, timeout=datetime.timedelta(seconds=7))),
+            start_with_time_out,
             time_out,
             everywhere=True,
         ),
@@ -225,7 +234,7 @@ class GroupsLeft(LeftStateTestCase):
             "group kept", lambda test: KEPT.append(started(test)), lambda _: len(KEPT), replaced="KEPT", everywhere=True
         ),
         LeftState("tables of DTensor", lambda test: sharded_sum(test), sharded_sum, everywhere=True),
-        LeftState("strategy of DTensor", register_strategy, lambda _: has_strategy(), replaced="strategy"),
+        LeftState("strategy of DTensor", register_strategy, lambda _: has_strategy()),
         LeftState("generator of DTensor", lambda _: set_tracker(), lambda _: tracker()),
         LeftState("model of FSDP", lambda test: train(test), train, everywhere=True),
         LeftState("variable of rendezvous", lambda _: os.environ.update(RANK="7"), lambda _: os.environ.get("RANK")),

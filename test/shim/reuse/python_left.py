@@ -171,8 +171,8 @@ class PythonLeft(LeftStateTestCase):
         ),
         LeftState(
             "dump of stacks later, with an exit",
-            lambda _: faulthandler.dump_traceback_later(0.5, exit=True),
-            lambda _: time.sleep(1.0),
+            lambda _: faulthandler.dump_traceback_later(0.2, exit=True),
+            lambda _: time.sleep(0.4),
         ),
         LeftState("faulthandler off", lambda _: faulthandler.disable(), lambda _: faulthandler.is_enabled()),
         LeftState("built-in", lambda _: setattr(builtins, "hex", fake), lambda _: shown(hex), replaced="hex"),

@@ -47,6 +47,7 @@ NOT_REPEATED = {
     "full_traceback": "changes what is printed",
     "showlocals": "changes what is printed",
     "print_repro": "changes what is printed",
+    "reuse_ranks": "a test that does not pass runs again in fresh ranks, and that verdict counts",
     "is_ci": "only picks the Hypothesis profile, which is repeated",
     "temporary_folder": "may be gone, see the row",
 }

@@ -72,7 +72,7 @@ from torch_testing_shim._upstream.graft import served
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-MultiProcContinousTest = MultiProcContinuousTest  # torch 2.4's spelling
+MultiProcContinousTest = MultiProcContinuousTest  # the spelling of torch 2.4 to 2.6
 
 _OF_COMPILED_CODE = (
     "DynamoDistributedMultiProcTestCase",

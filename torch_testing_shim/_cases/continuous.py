@@ -48,7 +48,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 class MultiProcContinuousTest(RankTestCase):
     """A test case whose methods run, one after the other, in the same `world_size` processes, with a process group that
-    is set up once (upstream's `MultiProcContinuousTest`, torch 2.13; `MultiProcContinousTest` in 2.4).
+    is set up once (upstream's `MultiProcContinuousTest`, torch 2.13; `MultiProcContinousTest` in 2.4 to 2.6).
 
     The ranks start with the first test of the class and end after its last. After a failed test the next one gets new
     ranks. Whatever else a test leaves in a rank (state of modules, threads) is there for the next test. `setUp` and

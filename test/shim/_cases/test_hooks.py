@@ -18,6 +18,7 @@ from harness_samples import SampleTestCase
 ABSENT = {
     "Event": "what a controller asks a rank for, and no rank listens: `_event_listener` is refused",
     "task_queues": "ranks are ordered by `setUp` alone",
+    "run_rank": "until torch 2.6 files started kept ranks by it; here their base class does",
     "completion_queues": "likewise",
     "exception_queue": "ranks tell their exceptions by themselves",
 }
@@ -28,7 +29,8 @@ class Lists(TestCase):
 
     def names_of(self, class_name):
         tree = ast.parse(source_file("common_distributed").read_text())
-        found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
+        spellings = (class_name, class_name.replace("Continuous", "Continous"))  # the second until torch 2.6
+        found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in spellings)
         names = set()
         for node in ast.walk(found):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node in found.body:
@@ -54,7 +56,7 @@ class Lists(TestCase):
             (continuous.MultiProcContinuousTest, set()),
         ):
             names = self.names_of(ours.__name__)
-            self.assertGreater(len(names), 10)
+            self.assertGreater(len(names), 8)
             here = {*dir(ours), *_annotated(ours)}
             with self.subTest(ours.__name__):
                 self.assertEqual(set(), names - here - refused - ABSENT.keys())

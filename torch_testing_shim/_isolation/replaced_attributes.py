@@ -60,6 +60,7 @@ _SET_IN_USE = frozenset(
 #: Those of one module or class.
 _SET_IN_USE_THERE = frozenset({
     "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
+    "torch._custom_class_base._FakeScriptObject_cls",
     "torch._opaque_base._FakeScriptObject_cls",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",

@@ -81,7 +81,7 @@ def _autograd_parts() -> list[Part]:
         Part("view replay", _C._is_view_replay_enabled, _C._set_view_replay_enabled),
         Part("forward gradients", _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled),
         Part("a forward-mode level", lambda: torch.autograd.forward_ad._current_level, _leave_levels),
-        Part("hooks of saved tensors", lambda: _C._autograd._top_saved_tensors_default_hooks(True), _pop_saved_hooks),
+        Part("hooks of saved tensors", _top_saved_hooks, _pop_saved_hooks),
         Part(
             "disabled hooks of saved tensors",
             _C._autograd._saved_tensors_hooks_get_disabled_error_message,
@@ -108,8 +108,14 @@ def _leave_levels(kept: int) -> None:
         _AUTOGRAD.forward_ad.exit_dual_level()
 
 
+def _top_saved_hooks() -> Any:
+    """Return the hooks that apply; None where there are none, or this torch (2.6) does not tell."""
+    top = getattr(_C._autograd, "_top_saved_tensors_default_hooks", None)
+    return None if top is None else top(True)
+
+
 def _pop_saved_hooks(kept: Any) -> None:
-    while (top := _C._autograd._top_saved_tensors_default_hooks(True)) is not None and top != kept:
+    while (top := _top_saved_hooks()) is not None and top != kept:
         _C._autograd._pop_saved_tensors_default_hooks()
 
 
@@ -220,9 +226,8 @@ def _global_parts() -> Iterator[Part]:
     yield attributes("flags of dispatch modes", dispatch, flags)
     yield attributes("the profiler's flag", torch.autograd.profiler, ["_is_profiler_enabled"])
     yield attributes("how tensors are shared", torch.multiprocessing, ["_sharing_strategy"])
-    yield attributes(
-        "torch.utils.checkpoint", torch.utils.checkpoint, ("_checkpoint_debug_enabled", "_enable_checkpoint_early_stop")
-    )
+    yield module_global("torch.utils.checkpoint", "_checkpoint_debug_enabled", fresh=None)
+    yield module_global("torch.utils.checkpoint", "_enable_checkpoint_early_stop", fresh=True)
     yield Part(
         "checks of sparse tensors",
         _C._check_sparse_tensor_invariants,

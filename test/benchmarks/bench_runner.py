@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ from pathlib import Path
 from bench.choice import measure_choices
 from bench.measure import Run, run_case
 from bench.plan import CONTENDERS, TINY, Case
+from bench.table import aligned, number
 from bench_harness import describe_machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,23 +70,24 @@ def through_runner(*arguments: str) -> Callable[[Sizes], Run]:
             for number in range(sizes.files):
                 shutil.copy(TINY, tree / "test" / f"test_{number:02}.py")
             command = [sys.executable, str(tree / "run_test.py"), "--keep-going", *arguments]
-            return timed(command, tree, sizes, f"{sizes.files * sizes.tests} passed, 0 failed, 0 skipped")
+            variables = {"BENCH_TESTS": str(sizes.tests), "BENCH_RANKS": str(sizes.ranks)}
+            return timed(command, tree, variables, f"{sizes.files * sizes.tests} passed, 0 failed, 0 skipped")
 
     return run
 
 
-def timed(command: Sequence[str], tree: Path, sizes: Sizes, expected: str) -> Run:
-    """Runs a command whose last line has to be `expected`."""
+def timed(command: Sequence[str], tree: Path, variables: dict[str, str], expected: str) -> Run:
+    """Runs a command whose last line has to be `expected`, a regular expression."""
     outer = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "COVERAGE_")  # a run that this benchmark may be part of
     environment = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
-    environment |= {"BENCH_TESTS": str(sizes.tests), "BENCH_RANKS": str(sizes.ranks), "TMPDIR": str(tree)}
+    environment |= {**variables, "TMPDIR": str(tree)}
     began = time.perf_counter()
     done = subprocess.run(
         command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
     )
     seconds = time.perf_counter() - began
     lines = done.stdout.splitlines() or [""]
-    if done.returncode or lines[-1] != expected:
+    if done.returncode or not re.fullmatch(expected, lines[-1]):
         return Run(seconds, f"exit status {done.returncode}, {lines[-1]!r}", (done.stdout + done.stderr)[-2000:])
     return Run(seconds)
 
@@ -183,9 +186,8 @@ def table(ways: Sequence[Way], runs: dict[str, list[Run]]) -> str:
     for way in ways:
         seconds, times = median(runs, way.name), ratio(runs, way.name, "warm")
         each = " ".join("FAILED" if run.problem else f"{run.seconds:.2f}" for run in runs[way.name])
-        rows.append([way.title, _number(seconds), _number(times), each])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        rows.append([way.title, number(seconds), number(times), each])
+    return aligned(rows)
 
 
 def target_lines(ratios: dict[str, float | None], *, measures: bool) -> list[str]:
@@ -194,12 +196,8 @@ def target_lines(ratios: dict[str, float | None], *, measures: bool) -> list[str
     for (above, below), least in TARGETS.items():
         found = ratios[f"{above} / {below}"]
         verdict = "not measured" if found is None or not measures else "met" if found >= least else "MISSED"
-        lines.append(f"{above} / {below}: {_number(found)} (at least {least:g}): {verdict}")
+        lines.append(f"{above} / {below}: {number(found)} (at least {least:g}): {verdict}")
     return lines
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 if __name__ == "__main__":

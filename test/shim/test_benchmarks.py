@@ -18,6 +18,7 @@ BENCHMARKS = ROOT / "test" / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bench_harness  # noqa: E402
+import bench_pytest  # noqa: E402
 from bench.measure import Run, run_case  # noqa: E402
 from bench.plan import CONTENDERS, Case  # noqa: E402
 from bench.report import CaseResult, as_data  # noqa: E402
@@ -82,6 +83,35 @@ class CommandTest(TestCase):
             result = self.run_command(*arguments)
             self.assertEqual((2, ""), (result.returncode, result.stdout))
             self.assertNotIn("Traceback", result.stderr)
+
+
+class PytestTest(TestCase):
+    """`bench_pytest.py`."""
+
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(BENCHMARKS / "bench_pytest.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+    def test_quick_run_of_floor_and_ours(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "results.json"
+            result = self.run_command("--quick", "--ways", "floor", "ours", "--json", str(path))
+            self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+            data = json.loads(path.read_text())
+        floor, ours = (data["runs"][name][0]["seconds"] for name in ("floor", "ours"))
+        self.assertGreater(floor, 0)
+        self.assertAlmostEqual(ours / floor, data["ratios"]["ours"]["floor"])
+        self.assertRegex(result.stdout, r"(?m)^ours / floor: [0-9.]+ \(at most 1\.25\): not measured$")
+
+    def test_wrong_usage(self) -> None:
+        result = self.run_command("--repeats", "0")
+        self.assertEqual((2, ""), (result.returncode, result.stdout))
+        self.assertNotIn("Traceback", result.stderr)
+
+    def test_a_test_that_no_rank_has_finished_has_no_time(self) -> None:
+        with mock.patch.object(bench_pytest.sentinel, "found", return_value=set()):
+            run = bench_pytest.by_pytest("ours", *bench_pytest.PLUGIN)(bench_pytest.Sizes(tests=1, ranks=2))
+        self.assertEqual("0 bodies came to their end instead of 2", run.problem, run.tail)
 
 
 class FailingContenderTest(TestCase):

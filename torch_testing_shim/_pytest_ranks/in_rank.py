@@ -123,7 +123,7 @@ def _item(scratch: ScratchFolder, nodeid: str) -> Any:
 
 def _let_go(item: Any, rank: int, base_folder: str | None) -> None:
     """Make the session this rank's: what the test does and ends here is nothing to pytest's process."""
-    for name in ("setup", "runtest", "teardown"):  # those of `RankItem`
+    for name in ("ranks", "setup", "runtest", "teardown"):  # those of `RankItem`; by `ranks`, `NoPdbForRanks` tells
         vars(item).pop(name, None)
     item._report_sections.clear()
     item._initrequest()

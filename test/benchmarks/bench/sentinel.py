@@ -12,7 +12,7 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["FOLDER", "RELEASE", "announce_and_wait", "found", "leave", "notes", "run_name"]
+__all__ = ["FOLDER", "RELEASE", "announce_and_wait", "found", "leave", "leave_by_name", "notes", "run_name"]
 
 #: Names the folder for the files; set by the benchmark for each process that it starts.
 FOLDER = "BENCH_SENTINELS"
@@ -27,8 +27,12 @@ def leave(test: unittest.TestCase) -> None:
     Raises:
         FileExistsError: the same rank ran the same test twice.
     """
-    method = test.id().rpartition(".")[2]
-    (_folder() / f"{method}.{test.rank}").touch(exist_ok=False)  # type: ignore[attr-defined]
+    leave_by_name(test.id().rpartition(".")[2], test.rank)  # type: ignore[attr-defined]
+
+
+def leave_by_name(method: str, rank: int) -> None:
+    """As `leave`, for what is not a test case."""
+    (_folder() / f"{method}.{rank}").touch(exist_ok=False)
 
 
 def found(folder: Path) -> set[tuple[str, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["format_report"]
+__all__ = ["aligned", "format_report", "number"]
 
 
 def format_report(data: dict[str, Any]) -> str:
@@ -15,7 +15,7 @@ def format_report(data: dict[str, Any]) -> str:
     if data["idle_memory"]:
         blocks.append(_memory(data["idle_memory"]))
     after = data.get("milliseconds_after_a_reused_test") or {}
-    blocks += [f"after each test in a reused rank, {name}: {number} ms" for name, number in after.items()]
+    blocks += [f"after each test in a reused rank, {name}: {taken} ms" for name, taken in after.items()]
     blocks += [_targets(data["targets"]), _failures(data)]
     return "\n\n".join(block for block in blocks if block)
 
@@ -27,25 +27,25 @@ def _machine(machine: dict[str, Any]) -> str:
 def _cases(cases: list[dict[str, Any]]) -> str:
     header = ["whole process", "contender", "median s", "runs s", "x floor", "x ours"]
     rows = [_case_row(case, name, result) for case in cases for name, result in case["contenders"].items()]
-    return _aligned([header, *rows]) if rows else ""
+    return aligned([header, *rows]) if rows else ""
 
 
 def _case_row(case: dict[str, Any], name: str, result: dict[str, Any]) -> list[str]:
     if result["status"] != "passed":
         return [case["case"], name, "FAILED", "", "", ""]
     runs = " ".join(f"{seconds:.2f}" for seconds in result["seconds"])
-    ratios = [_number(case["ratios"].get(f"{name}/{other}")) for other in ("floor", "ours")]
-    return [case["case"], name, _number(result["median"]), runs, *ratios]
+    ratios = [number(case["ratios"].get(f"{name}/{other}")) for other in ("floor", "ours")]
+    return [case["case"], name, number(result["median"]), runs, *ratios]
 
 
 def _growth(rows: list[dict[str, Any]]) -> str:
     names = [name for name in rows[0] if name not in ("ranks", "from_tests", "to_tests")]
     header = ["one more test, s", "tests", *names]
     lines = [
-        [f"{row['ranks']} ranks", f"{row['from_tests']} to {row['to_tests']}", *(_number(row[n], 3) for n in names)]
+        [f"{row['ranks']} ranks", f"{row['from_tests']} to {row['to_tests']}", *(number(row[n], 3) for n in names)]
         for row in rows
     ]
-    return _aligned([header, *lines])
+    return aligned([header, *lines])
 
 
 def _memory(memory: dict[str, list[dict[str, Any]]]) -> str:
@@ -54,17 +54,17 @@ def _memory(memory: dict[str, list[dict[str, Any]]]) -> str:
     for name, of_name in memory.items():
         for one in of_name:
             sizes = ("rank_pss_mib", "rank_private_mib", "total_pss_mib")
-            cells = ["FAILED", "", ""] if one["problem"] else [_number(one[size], 1) for size in sizes]
+            cells = ["FAILED", "", ""] if one["problem"] else [number(one[size], 1) for size in sizes]
             rows.append([f"{one['ranks']} ranks", name, *cells])
-    return _aligned([header, *rows])
+    return aligned([header, *rows])
 
 
 def _targets(targets: list[dict[str, Any]]) -> str:
     rows = [
-        [t["name"], f"{'<=' if t['at_most'] else '>='} {t['limit']:g}", _number(t["value"]), t["verdict"]]
+        [t["name"], f"{'<=' if t['at_most'] else '>='} {t['limit']:g}", number(t["value"]), t["verdict"]]
         for t in targets
     ]
-    return _aligned([["target", "limit", "measured", ""], *rows])
+    return aligned([["target", "limit", "measured", ""], *rows])
 
 
 def _failures(data: dict[str, Any]) -> str:
@@ -83,11 +83,11 @@ def _failures(data: dict[str, Any]) -> str:
     return "\n".join(failed)
 
 
-def _number(value: float | None, digits: int = 2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

@@ -98,5 +98,24 @@ class PytestFunctions(Example):
         )
 
 
+class FromDeepSpeed(Example):
+    name = "from_deepspeed"
+    command = (*PytestFunctions.command[:-1], "before", "tests")
+
+    def test_before_and_now(self):
+        run = self.run_as_owner(*self.command)
+        self.assertRegex(run.output, r"\b7 passed in ")
+
+    def test_the_mistake_of_the_readme_is_seen(self):
+        library = self.folder / "shards" / "__init__.py"
+        (mistake,) = re.findall("take `(.*)` out of `gather`", (self.folder / "README.md").read_text())
+        source = library.read_text()
+        library.write_text(source.replace(f"torch.cat(parts){mistake}", "torch.cat(parts)"))
+        self.assertNotEqual(source, library.read_text())
+        run = self.run_command(*PytestFunctions.command)
+        self.assertRegex(run.output, r"\b2 failed, 4 passed in ")
+        self.assertRegex(run.output, r"(?m)^rank [01] failed: AssertionError: assert False$")
+
+
 if __name__ == "__main__":
     run_tests()

@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 
 from harness_samples import ROOT, SampleTestCase
+from quartz_samples import InstalledQuartzTestCase
 from test_project_files import check_workflow
 
 import torch_testing_shim
@@ -15,6 +16,7 @@ from torch_testing_shim.common_utils import run_tests
 
 #: Where the package under test lies: this checkout, or the environment that its wheel is installed in.
 PACKAGE_FOLDER = Path(torch_testing_shim.__file__).parents[1]
+CONSOLE = "import sys; from torch_testing_shim._runner.cli.console import main; sys.exit(main())"
 SCRIPT = Path(sys.executable).with_name("torch-testing-shim")
 
 
@@ -96,6 +98,47 @@ class PytestFunctions(Example):
         self.assertRegex(
             run.output, r"(?m)_loss_of_one_batch\[ranks=2\] _+\n\nrank 1 failed: AssertionError: Scalars are not close"
         )
+
+
+class FromDeepSpeed(Example):
+    name = "from_deepspeed"
+    command = (*PytestFunctions.command[:-1], "before", "tests")
+
+    def test_before_and_now(self):
+        run = self.run_as_owner(*self.command)
+        self.assertRegex(run.output, r"\b7 passed in ")
+
+    def test_the_mistake_of_the_readme_is_seen(self):
+        library = self.folder / "shards" / "__init__.py"
+        (mistake,) = re.findall("take `(.*)` out of `gather`", (self.folder / "README.md").read_text())
+        source = library.read_text()
+        library.write_text(source.replace(f"torch.cat(parts){mistake}", "torch.cat(parts)"))
+        self.assertNotEqual(source, library.read_text())
+        run = self.run_command(*PytestFunctions.command)
+        self.assertRegex(run.output, r"\b2 failed, 4 passed in ")
+        self.assertRegex(run.output, r"(?m)^rank [01] failed: AssertionError: assert False$")
+
+
+class OutOfTreeBackend(InstalledQuartzTestCase):
+    """The device is the sample's, `sample_backend/`: simulated, on the host's memory."""
+
+    def test_upstream_file_by_the_command_of_the_readme(self):
+        example = ROOT / "examples" / "out_of_tree_backend"
+        shutil.copytree(example, self.folder, dirs_exist_ok=True)
+        (command,) = re.findall(r"(?m)^torch-testing-shim (run .*)$", (example / "README.md").read_text())
+        run = self.run_command("-c", CONSOLE, *command.split())
+        self.assertEqual(0, run.exit_code, run.output)
+        self.assertRegex(run.output, r"(?m)^2 passed, 0 failed, 0 skipped, 1 expected failure$")
+        self.assert_nothing_left()
+
+    def test_workflow_is_valid_and_does_what_the_readme_says(self):
+        example = ROOT / "examples" / "out_of_tree_backend"
+        path = example / ".github" / "workflows" / "tests.yml"
+        found = check_workflow(path)
+        self.assertEqual(0, found.returncode, found.stdout + found.stderr)
+        readme = (example / "README.md").read_text()
+        (command,) = re.findall(r"(?m)- run: (torch-testing-shim run .*?)(?: --save-xml=\S+)?$", path.read_text())
+        self.assertIn(f"\n{command}\n", readme)
 
 
 if __name__ == "__main__":

@@ -254,7 +254,7 @@ class JoinedLog(TestLog):
         with world.awaiting(seconds):
             with suppress(StoreLostError):
                 world.exchange.answer(f"{test.key}/ended", json.dumps([entry.status.value, entry.reason]), world.size)
-            if not world.exchange.wait(f"{test.key}/ended", Patience(world, test, world.exchange).until):
+            if not world.exchange.wait(f"{test.key}/ended", Patience(world, test, world.exchange, is_brief=True).until):
                 own = RankOutcome(world.rank, RankStatus.STOPPED, time.monotonic())
                 end_run(world, test, world.exchange, Standing(own, leaves=True), in_body=False)
             answers = world.exchange.answers(f"{test.key}/ended", world.everyone)

@@ -53,8 +53,9 @@ class Recorder:
 
 
 def record_file(journal: Path, file: Path) -> int:
-    """Runs `file` by pytest in this process, and returns pytest's exit status."""
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", str(file)], plugins=[Recorder(Journal(journal))]))
+    """Runs `file` by pytest in this process, in the file's order, and returns pytest's exit status."""
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    return int(pytest.main([*options, str(file)], plugins=[Recorder(Journal(journal))]))
 
 
 def _name_of(nodeid: str) -> str:

@@ -207,7 +207,7 @@ def checks_of_sparse_tensors():
     enabled.disable() if enabled.is_enabled() else enabled.enable()
 
 
-@CASES.changes(torch.serialization.get_safe_globals)
+@CASES.changes(lambda: set(torch.serialization.get_safe_globals()))
 def what_may_be_loaded():
     torch.serialization.add_safe_globals([TestCase])
 

@@ -230,7 +230,7 @@ class JoinedRunTest(JoinedSampleTestCase):
         ):
             found = self.run_joined([[sample, name]] * 2, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=str(SECONDS))
             self.assertEqual([1, 1], found.exit_codes, name)
-            self.assertRegex(found.outputs[0], said)
+            self.assertRegex(found.outputs[0], said, str(found.outputs))
             if name == "SetUpClass":
                 self.assertRegex(found.outputs[1], r"did not come to its next test; it is in setUpClass")
             self.assertLess(found.seconds, SECONDS + LATE + 2.0, name)  # and what two processes take to start

@@ -140,9 +140,13 @@ class ByPytest(SampleTestCase):
         self.assertEqual(1, run.exit_code, run.output)
         self.assertIn("FAILED (failures=1)", run.output)
 
-    def test_without_pytest(self):
+
+class WithoutPytest(SampleTestCase):
+    is_cold = True  # the server of samples may have imported pytest
+
+    def test_says_so(self):
         (self.folder / "pytest.py").write_text("raise ImportError('blocked')\n")
-        run = self.run_harness("--pytest", "package")
+        run = self.run_command("-m", "torch_testing_shim", "--pytest", "package")
         self.assertEqual((2, "--pytest needs pytest, which is not installed\n"), (run.exit_code, run.output))
 
 

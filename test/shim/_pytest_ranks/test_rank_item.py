@@ -160,7 +160,7 @@ class Outcomes(PytestTestCase):
             "\nSKIPPED [1] test_sample.py:21: not here\n",
             "\nSKIPPED [1] test_sample.py:24: by mark\n",
             "\n_pytest.outcomes.Exit: enough\n",
-            "To run this test again:\n    TORCH_TESTING_SHIM_DEVICE=cpu python -m pytest test_sample.py::test_dies\n",
+            " python -m pytest test_sample.py::test_dies\n",
             "ranks 0, 1:\n    def test_leaves_by_sys_exit():\n",
             "E       assert [1] == [0]\n",
             "\nlast lines of output:\n[ranks 0, 1] said before\n",

@@ -50,6 +50,7 @@ NOT_REPEATED = {
     "reuse_ranks": "a test that does not pass runs again in fresh ranks, and that verdict counts",
     "is_ci": "only picks the Hypothesis profile, which is repeated",
     "temporary_folder": "may be gone, see the row",
+    "shared_folder": "counts under torchrun alone, whose command starts the processes again",
 }
 #: Fails as slow tests do, by its assertion or by its process, and prints what its settings are.
 SAMPLE = """

@@ -31,6 +31,9 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: How long an outcome is waited for after the deadline, in seconds, and after another rank has ended badly.
 _LATE_SECONDS, _GRACE_SECONDS = 3.0, 3.0
+#: How long a rank that has nothing to tell yet waits after another has ended badly, in seconds. It then tells how it
+#: stands, for which the others wait longer.
+_BRIEF_GRACE_SECONDS = 1.0
 #: How long a process that ends waits for the others, in seconds, so that the store outlives their last questions.
 _LEAVE_SECONDS = 3.0
 #: How long a process stays that has lost the store, in seconds, so that no neighbour takes its end for the cause.
@@ -68,13 +71,17 @@ class Standing:
 class Patience:
     """How long a rank waits for the others in a test.
 
+    Args:
+        is_brief: the others wait for this rank's own outcome, too.
+
     Attributes:
         in_body: the time of waiting is that of the test's body.
         saw_bad: a rank has ended badly, or contact with the store is lost.
     """
 
-    def __init__(self, world: JoinedWorld, test: CurrentTest, exchange: Exchange) -> None:
+    def __init__(self, world: JoinedWorld, test: CurrentTest, exchange: Exchange, *, is_brief: bool = False) -> None:
         self.test = test
+        self._grace = _BRIEF_GRACE_SECONDS if is_brief else _GRACE_SECONDS
         self.in_body = test.in_body
         self._world, self._exchange = world, exchange
         self._bad_since: float | None = None
@@ -104,7 +111,7 @@ class Patience:
         """Returns until when to wait, on the monotonic clock, as far as that is known now."""
         self.look()
         causes = (self._bad_since, self._world.terminated_at)
-        return min([self.test.deadline + _LATE_SECONDS, *(at + _GRACE_SECONDS for at in causes if at is not None)])
+        return min([self.test.deadline + _LATE_SECONDS, *(at + self._grace for at in causes if at is not None)])
 
 
 def standing_now(rank: int, status: RankStatus) -> RankOutcome:

@@ -330,7 +330,7 @@ def _meet(world: JoinedWorld, test: CurrentTest, timeout: float) -> None:
     """
     with world.awaiting(timeout):
         come(world, test, _READY)
-        if not world.exchange.wait(f"{test.key}/come", Patience(world, test, world.exchange).until):
+        if not world.exchange.wait(f"{test.key}/come", Patience(world, test, world.exchange, is_brief=True).until):
             stopped = RankOutcome(world.rank, RankStatus.STOPPED, time.monotonic())
             end_run(world, test, world.exchange, Standing(stopped, leaves=True), in_body=False)
         test.began = time.monotonic()

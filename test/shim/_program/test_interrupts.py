@@ -212,7 +212,9 @@ class Once(InterruptTestCase):
         self.check_reported(run, 143, "ended by SIGTERM")
 
     def test_sigterm_ends_child_processes(self):
-        run = self.end(self.start_hanging("--run-parallel", "2"), signal.SIGTERM)
+        process = self.start_hanging("--run-parallel", "2")
+        time.sleep(ONE_SECONDS)  # the test that passes, in another child process, has begun at the same time
+        run = self.end(process, signal.SIGTERM)
         self.assertEqual(143, run.exit_code, run.output)
         self.assert_status(run, "Hangs.test_a_passes", TestStatus.PASSED)
         self.assert_nothing_left()

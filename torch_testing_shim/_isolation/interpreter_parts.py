@@ -6,6 +6,7 @@ Handlers of `atexit` are no part: a rank ends without them, and they cannot be l
 from __future__ import annotations
 
 import ctypes
+import decimal
 import faulthandler
 import gc
 import importlib
@@ -63,6 +64,8 @@ def interpreter_parts() -> list[Part]:
         Part("gc.set_debug", gc.get_debug, gc.set_debug),
         _list("gc.callbacks", gc.callbacks),
         Part("random", random.getstate, random.setstate),
+        # of the context that all tests' contexts are copies of: they share one that was there before
+        Part("decimal.getcontext", lambda: decimal.getcontext().__reduce__()[1], _restore_decimal_context),
         Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda kept: locale.setlocale(locale.LC_ALL, kept)),
         Part("socket.setdefaulttimeout", socket.getdefaulttimeout, socket.setdefaulttimeout),
         attributes("tempfile", tempfile, ("tempdir", "template")),
@@ -72,6 +75,10 @@ def interpreter_parts() -> list[Part]:
         Part("warnings.filters", lambda: list(warnings.filters), _restore_filters),
         Part("numpy", _numpy_state, _restore_numpy_state),
     ]
+
+
+def _restore_decimal_context(kept: Any) -> None:
+    decimal.setcontext(decimal.Context(*kept))
 
 
 def _list(name: str, value: list[Any]) -> Part:

@@ -1,6 +1,7 @@
 """Python's state is put back after a test: each case changes one part of it."""
 
 import asyncio
+import decimal
 import faulthandler
 import gc
 import io
@@ -40,6 +41,12 @@ def import_from_a_new_folder(name):
 @CASES.changes(lambda: [signal.getsignal(signal.SIGUSR1), signal.set_wakeup_fd(-1)])
 def a_handler_of_a_signal():
     signal.signal(signal.SIGUSR1, lambda *_: None)
+
+
+@CASES.changes(lambda: [decimal.getcontext().prec, decimal.getcontext().traps[decimal.Inexact]])
+def the_context_of_decimals():
+    decimal.getcontext().prec = 3
+    decimal.getcontext().traps[decimal.Inexact] = True
 
 
 @CASES.changes(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))

@@ -166,8 +166,8 @@ class JoinedWorld:
         self.guard(seconds)
 
     def guard(self, seconds: float) -> None:
-        """Ends this process where not even the watch has, which needs the interpreter's lock: seen on torch 2.6, where
-        a process group whose peer had failed kept it for ever."""
+        """Ends this process where not even the watch has, which needs the interpreter's lock: torch 2.6 may keep it for
+        ever while it destroys a process group."""
         faulthandler.dump_traceback_later(seconds + _LAST_SECONDS, exit=True)
 
     @contextmanager

@@ -29,9 +29,9 @@ class Hangs(DTensorTestBase):
         mark = os.path.join(os.path.dirname(__file__), f"hangs{self.rank}")
         open(mark, "w").close(); time.sleep(3600)  # on one line, so that all ranks stand at the same
 """
-#: The same with two ranks: where they are spawned, each imports torch.
-HANGING_PAIR = HANGING.replace("    def test_a", "    world_size = 2\n\n    def test_a")
-SPAWNED_PAIR = {"body": HANGING_PAIR, "waits": 2, "TORCH_TESTING_SHIM_START_METHOD": "spawn"}
+#: The same with one rank: where ranks are spawned, each imports torch.
+HANGING_ONE = HANGING.replace("    def test_a", "    world_size = 1\n\n    def test_a")
+SPAWNED = {"body": HANGING_ONE, "waits": 1, "TORCH_TESTING_SHIM_START_METHOD": "spawn"}
 #: The same where ranks are kept, and where they are threads.
 HANGING_KEPT = """
 from torch_testing_shim.common_distributed import MultiProcContinuousTest
@@ -169,9 +169,9 @@ class Once(InterruptTestCase):
         self.check_reported(run, 143, "ended by SIGTERM")
         self.assertIn("test_a_passes", report.read_text())
 
-    def test_hang_up_of_spawned_ranks(self):
-        process = self.start_hanging("Hangs.test_b_hangs", **SPAWNED_PAIR)
-        where = "ranks 0, 1 still ran when interrupted, in test_b_hangs "
+    def test_hang_up_of_a_spawned_rank(self):
+        process = self.start_hanging("Hangs.test_b_hangs", **SPAWNED)
+        where = "rank 0 still ran when interrupted, in test_b_hangs "
         self.check_reported(self.end_group(process, signal.SIGHUP), 129, "ended by SIGHUP", where, before=())
 
     def test_kept_ranks(self):
@@ -279,8 +279,8 @@ class Killed(InterruptTestCase):
     def test_all_are_gone_and_the_next_run_removes_the_folder(self):
         self.check(self.start_hanging())
 
-    def test_spawned_ranks_too(self):
-        self.check(self.start_hanging("Hangs.test_b_hangs", **SPAWNED_PAIR))
+    def test_a_spawned_rank_too(self):
+        self.check(self.start_hanging("Hangs.test_b_hangs", **SPAWNED))
 
     def test_the_children_of_subprocess_too(self):
         self.check(self.start_hanging("--subprocess", "Hangs.test_b_hangs"), folders=2)

@@ -9,6 +9,7 @@ In the controller, which is pytest's process:
     thread_item     a marked test whose ranks are threads
     beside          other plugins: pytest-timeout, --pdb
     summary         pytest's report of a test that ranks have run
+    warnings_summary  warnings of ranks in pytest's summary of them
     live_output     ranks' output while they run (`-s`)
 
 In a rank:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from _pytest.runner import runtestprotocol
 
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
@@ -99,7 +98,7 @@ class PytestRank:
         set_rng_seed()
         with ends_forked_children():
             try:
-                runtestprotocol(item, log=False)
+                _run_protocol(item, reports)
             except pytest.exit.Exception as error:
                 raise error.with_traceback(None) from None  # it is all pytest's
         _save_coverage()
@@ -110,6 +109,20 @@ class PytestRank:
             raise SystemExit(outcome.exit_code)
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _run_protocol(item: Any, reports: RankReports) -> None:
+    """Run a test by pytest's hook for it. Its own wrappers prepare the test: filters of warnings, explanations of
+    assertions. Plugins that fork or repeat a test, or that keep something for its time, do so around all ranks."""
+    manager = item.config.pluginmanager
+    implementations = manager.hook.pytest_runtest_protocol.get_hookimpls()
+    kept = [reports, *(one.plugin for one in implementations if _is_pytests_own(one.plugin))]
+    left_out = [one.plugin for one in implementations if one.plugin not in kept]
+    manager.subset_hook_caller("pytest_runtest_protocol", left_out)(item=item, nextitem=None)
+
+
+def _is_pytests_own(plugin: object) -> bool:
+    return str(getattr(plugin, "__name__", type(plugin).__module__)).startswith("_pytest.")
 
 
 def _item(scratch: ScratchFolder, nodeid: str) -> Any:

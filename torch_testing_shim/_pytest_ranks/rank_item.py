@@ -25,6 +25,7 @@ from torch_testing_shim._pytest_ranks.live_output import shown_live
 from torch_testing_shim._pytest_ranks.marks import RanksMark
 from torch_testing_shim._pytest_ranks.session_copy import write_session
 from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
+from torch_testing_shim._pytest_ranks.warnings_summary import pass_on_warnings
 from torch_testing_shim._shared.python_command import pytest_arguments
 from torch_testing_shim._shared.rerun_command import repro_on_failure, settings_as_assignments
 from torch_testing_shim._shared.settings import read_settings
@@ -125,6 +126,7 @@ class RankItem:
             )
             with shown_live(item.config, ranks.running), lent_terminal(arguments["has_terminal"] is not None):
                 outcomes = ranks.join(ExitExpectation(ignored=arguments["has_terminal"] is not None))
+            pass_on_warnings(item, ranks.running.jobs)
             item._rank_records = rank_records(outcomes, ranks.running.started)
             found = verdict(outcomes)
             if found.kind in (VerdictKind.PASSED, VerdictKind.SKIPPED) and item.config.getoption("capture") != "no":

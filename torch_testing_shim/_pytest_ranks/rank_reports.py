@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import pytest
 from _pytest._io import TerminalWriter
+from _pytest.runner import runtestprotocol
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome, skip_reason_of
+from torch_testing_shim._engine.rank_warnings import RankWarning
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -48,6 +49,17 @@ class RankReports:
     @property
     def has_skipped(self) -> bool:
         return self._outcome is not None and not self._outcome.status.is_bad
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> bool:
+        """Run the phases, in the place of the plugins that would do it otherwise, in wrappers of pytest's own."""
+        runtestprotocol(item, log=False)
+        return True
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self) -> bool:
+        """Keep pytest-timeout from setting a timer: its limit is the deadline of ranks."""
+        return True
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, Any, None]:
@@ -88,9 +100,9 @@ class RankReports:
 
     def pytest_warning_recorded(self, warning_message: Any) -> None:
         """Called for each warning of the test."""
-        text = f"{warning_message.category.__name__}: {warning_message.message}"
+        said = warning_message
         with open(self._warnings, "a") as stream:
-            stream.write(json.dumps(text) + "\n")
+            stream.write(RankWarning.of(said.message, said.category, said.filename, said.lineno).to_line())
 
     def end(self) -> RankOutcome:
         """Send and return the outcome, when the test is over."""

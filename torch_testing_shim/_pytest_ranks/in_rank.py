@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
+from torch_testing_shim._cases.reused_ranks import RankKeeper
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
 from torch_testing_shim._engine.rank_steps import ends_forked_children
@@ -22,6 +23,7 @@ from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._pytest_ranks.beside import take_terminal
 from torch_testing_shim._pytest_ranks.rank_reports import RankReports
 from torch_testing_shim._pytest_ranks.session_copy import SessionCopy
+from torch_testing_shim._pytest_ranks.shared_fixtures import shared_values
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -79,6 +81,12 @@ class PytestRank:
         _item(job.folder, job.method)
 
     @classmethod
+    def _rank_keeper(cls, job: RankJob) -> RankKeeper:
+        """Return the object that puts back, in a rank which is reused, what each test has changed."""
+        item = _item(job.folder, job.method)
+        return RankKeeper([], Path(job.lasting_folder), shared_values(item.session))
+
+    @classmethod
     def _run(cls, rank: int, nodeid: str, rendezvous: str, pipe: object, **given: Any) -> None:
         """Run the test of this node id; the arguments are `RankItem`'s."""
         channel = THIS_RANK.channel
@@ -101,6 +109,8 @@ class PytestRank:
                 _run_protocol(item, reports)
             except pytest.exit.Exception as error:
                 raise error.with_traceback(None) from None  # it is all pytest's
+            finally:
+                item.config.pluginmanager.unregister(reports)
         _save_coverage()
         outcome = reports.end()
         if not outcome.status.is_bad:
@@ -165,7 +175,7 @@ def _let_output_go(config: Any) -> None:
     """Have pytest capture nothing but what `capsys` and its like ask for: a rank's output has a file of its own, which
     also has what was printed before a crash."""
     manager = config.pluginmanager.getplugin("capturemanager")
-    if manager is not None:
+    if manager is not None and HERE.kept is None:
         HERE.kept = manager._global_capturing  # not stopped: that would write to pytest's own output
         manager._method = "no"
         manager._global_capturing = None
@@ -179,5 +189,4 @@ def _save_coverage() -> None:
     with suppress(Exception):  # a rank's verdict does not depend on it
         current = coverage.Coverage.current() if coverage is not None else None
         if current is not None:
-            current.stop()
             current.save()

@@ -16,6 +16,7 @@ In a rank:
 
     in_rank         runs pytest's protocol for one test
     rank_reports    the rank's outcome, of pytest's reports
+    rank_coverage   lines that ranks run, for pytest-cov
     fixtures        `rank`, `world_size`, `device`, `process_group`, `device_mesh`, `shared_tmp_path`, `agreed`
     groups          their process group
     session_copy    pytest's session in a new interpreter, where ranks cannot be forked from pytest's process

@@ -6,8 +6,6 @@ rank first lets go of what is pytest's process's: its captured output, its tempo
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch_testing_shim._engine.job import RankJob, ScratchFolder
 from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._pytest_ranks.beside import take_terminal
+from torch_testing_shim._pytest_ranks.rank_coverage import save_coverage
 from torch_testing_shim._pytest_ranks.rank_reports import RankReports
 from torch_testing_shim._pytest_ranks.session_copy import SessionCopy
 from torch_testing_shim._pytest_ranks.shared_fixtures import shared_values
@@ -111,7 +110,7 @@ class PytestRank:
                 raise error.with_traceback(None) from None  # it is all pytest's
             finally:
                 item.config.pluginmanager.unregister(reports)
-        _save_coverage()
+        save_coverage()
         outcome = reports.end()
         if not outcome.status.is_bad:
             channel.await_others()
@@ -181,12 +180,3 @@ def _let_output_go(config: Any) -> None:
         manager._global_capturing = None
         manager._capture_fixture = None
         manager.start_global_capturing()
-
-
-def _save_coverage() -> None:
-    """Save what coverage has counted here: a rank ends without Python's own end."""
-    coverage = sys.modules.get("coverage")
-    with suppress(Exception):  # a rank's verdict does not depend on it
-        current = coverage.Coverage.current() if coverage is not None else None
-        if current is not None:
-            current.save()

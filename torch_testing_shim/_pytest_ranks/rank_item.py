@@ -6,10 +6,11 @@ fixtures are set up, and in place of its call its ranks run.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -207,11 +208,14 @@ class RankItem:
             if reason.startswith("xfail: "):
                 pytest.xfail(reason.removeprefix("xfail: "))
             raise _skip_of(reason)
+        outcomes = end.outcomes
         if cause is not None and cause.status.is_exception:
-            self.is_expected = cause.expected is not None
-            if cause.expected is not None:
+            unexpected = [one for one in outcomes if one.is_genuine and one.expected is None]
+            self.is_expected = cause.expected is not None and not unexpected
+            if self.is_expected:
                 raise pytest.xfail.Exception(cause.expected)
-        raise_verdict(end.outcomes, ExitExpectation(), end.processes_left)
+            outcomes = tuple(one if one.expected is None else replace(one, ended_at=math.inf) for one in outcomes)
+        raise_verdict(outcomes, ExitExpectation(), end.processes_left)
 
     def _arguments(self) -> dict[str, Any]:
         """Return what a rank's `_run` is given."""

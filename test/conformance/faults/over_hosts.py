@@ -129,7 +129,10 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
         run.left = _left(mark, folder / "tmp")
     finally:
         kill_marked(mark, variable=MARK_VARIABLE)
-    run.outputs = [(folder / f"output{number}").read_text(errors="replace") for number in range(len(hosts))]
+    for number, agent in enumerate(agents):
+        path = folder / f"output{number}"
+        early = agent.communicate(timeout=_GONE_SECONDS)[0]  # of the agent, before it has opened its file
+        run.outputs.append(early + (path.read_text(errors="replace") if path.exists() else ""))
     run.entries = list(read_journal(folder / "journal").entries)
     run.strikes = [seconds for seconds, _ in strikes(folder / "times")]
     return run
@@ -187,7 +190,7 @@ def _observed(run: _Run, faults: Sequence[Fault]) -> list[Observation]:
     by_test = {entry.test: entry for entry in run.entries}
     reached = [by_test[fault.test] for fault in faults if fault.test in by_test]
     if not reached:
-        return [Observation(faults[0].test, Ending.NONE, report=f"no verdict:\n{tail}")]
+        return [Observation(faults[0].test, Ending.NONE, report=f"torchrun ended with {run.exit_codes}:\n{tail}")]
     has_ended_early = len(reached) < len(faults) or "could not go on" in tail
     found = [_observation(entry, run) for entry in reached]
     last = max(found, key=lambda one: one.started)

@@ -1,4 +1,4 @@
-"""The body of a joined test in this process, one of its ranks: it runs, and its outcome is kept, also where it hangs."""
+"""The body of a joined test in this process, one of its ranks: run, with its outcome kept, also where it hangs."""
 
 from __future__ import annotations
 

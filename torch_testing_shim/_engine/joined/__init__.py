@@ -8,6 +8,7 @@
     ending          the outcomes of all ranks; the end of a run whose ranks cannot go on
     watch           ends a test that cannot end by itself; sees neighbours die
     surroundings    the surroundings of a body, and what is put back after it
+    remains         what a rank leaves for its neighbours to tell once it has died
     own_body        the body of a test in this process
     coming          how the processes come to the body of a test
     joined_ranks    the ranks of one test: this process is one of them

@@ -25,7 +25,7 @@ from torch_testing_shim._engine.self_report import report_of_this_process
 from torch_testing_shim._engine.stacks import stacks_text
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._shared.exit_status import ExitStatus
-from torch_testing_shim._shared.owned_folders import remove_own_folders
+from torch_testing_shim._shared.owned_folders import remove_own_folders, remove_stale
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -208,6 +208,8 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
             exchange.store.set(f"{test.key}/gone/{world.rank}", "")
             _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
         test.remove_folders()
+        if test.scratch is not None and world.deaths:
+            remove_stale(str(test.scratch.parent))
         remove_own_folders()
         if exchange.store.is_lost:
             time.sleep(_NOTICE_SECONDS)

@@ -130,6 +130,7 @@ class JoinedRanks(TestRanks):
             raise unittest.SkipTest("the test expects ranks to end, and a launcher's ranks run the next test, too")
         world, test = self._world, self._world.current
         meet(world, test, self._timeout)
+        test.scratch = self.scratch.path
         test.ranks, test.in_body, self._began = self._ranks, True, test.began
         assert self._job is not None, "ranks are started before they are joined"
         own = OwnBody(world, test, self._job, self._call).run() if world.rank < self._ranks else None

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 from torch_testing_shim._engine.channel import THIS_RANK, ChannelWriter
 from torch_testing_shim._engine.collectives import read_log
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.joined.ending import Patience, Standing, standing_now
 from torch_testing_shim._engine.joined.meeting import MEETING
+from torch_testing_shim._engine.joined.remains import write_word
 from torch_testing_shim._engine.joined.surroundings import leave_groups, rank_surroundings
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
@@ -29,18 +31,25 @@ _PATIENCE_SECONDS = 0.5
 
 
 class _JoinedChannel(ChannelWriter):
-    """The channel of a rank that is this process: it keeps the outcome, and tells others at once of a bad one."""
+    """The channel of a rank that is this process: it keeps the outcome, also for neighbours, and tells others at once
+    of a bad one."""
 
-    def __init__(self, tell_bad: Callable[[], None], await_others: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        note: Callable[[RankOutcome | None, list[RankOutcome]], None],
+        tell_bad: Callable[[], None],
+        await_others: Callable[[], None],
+    ) -> None:
         super().__init__(-1)
         self.subtests: list[RankOutcome] = []
-        self._tell_bad, self._await = tell_bad, await_others
+        self._note, self._tell_bad, self._await = note, tell_bad, await_others
 
     def _write(self, outcome: RankOutcome, mark: bytes = b"") -> None:
         if mark:
             self.subtests.append(outcome)
         elif outcome.status.is_bad:
             self._tell_bad()
+        self._note(None if mark else outcome, self.subtests)
 
     def await_others(self) -> None:
         self._await()
@@ -56,7 +65,7 @@ class OwnBody:
 
     def __init__(self, world: JoinedWorld, test: CurrentTest, job: RankJob, call: Callable[[], object]) -> None:
         self._world, self._test, self._job, self._call = world, test, job, call
-        self._channel = _JoinedChannel(self._tell_bad, self._await_others)
+        self._channel = _JoinedChannel(partial(write_word, job.folder, test.key), self._tell_bad, self._await_others)
 
     def run(self) -> Standing:
         """Runs it, and returns how it ended."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.ending import OVER, Patience, Standing, end_run, post, standing_now
+from torch_testing_shim._engine.joined.remains import with_remains
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld, Member
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._shared.exit_status import ExitStatus
@@ -100,7 +101,8 @@ class Watch:
         """Answers for the neighbours that have died."""
         for dead in self._world.deaths.values():
             if (test.key, dead.rank) not in self._reported:
-                post(self._world, test, self._exchange, Standing(dead, leaves=True), in_body=True)
+                told = dead if test.scratch is None else with_remains(dead, test.scratch.parent, test.key)
+                post(self._world, test, self._exchange, Standing(told, leaves=True), in_body=True)
                 self._reported.add((test.key, dead.rank))
 
     def _status_if_stuck(self, test: CurrentTest, patience: Patience) -> RankStatus | None:

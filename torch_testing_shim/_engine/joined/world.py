@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
@@ -55,6 +56,7 @@ class CurrentTest:
         came: this process has told the others that it is ready, or why it is not.
         ranks: how many ranks run its body; 0 before that is known.
         folders: that this process removes when all ranks have ended the test.
+        scratch: the scratch folder of this rank, beside those of its neighbours; None before its ranks are joined.
         end_stuck: tells how this rank stands, where its main thread does not come back.
     """
 
@@ -68,6 +70,7 @@ class CurrentTest:
     came: bool = False
     ranks: int = 0
     folders: list[str] = field(default_factory=list)
+    scratch: Path | None = None
     end_stuck: Callable[..., RankOutcome] | None = None
 
     def remove_folders(self) -> None:

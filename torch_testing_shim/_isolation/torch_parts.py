@@ -110,7 +110,7 @@ def _leave_levels(kept: int) -> None:
 
 
 def _top_saved_hooks() -> Any:
-    """Return the hooks that apply, None where there are none; where this torch (2.6) does not tell, what equals nothing."""
+    """Return the hooks that apply, None where there are none, and what equals nothing where torch 2.6 does not tell."""
     return object() if _TOP_SAVED_HOOKS is None else _TOP_SAVED_HOOKS(True)
 
 

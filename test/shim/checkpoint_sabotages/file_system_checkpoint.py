@@ -14,7 +14,7 @@ import torch
 from torch.distributed.checkpoint import default_planner, filesystem
 from torch.distributed.checkpoint.metadata import Metadata
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
 
 _Reader, _Writer = filesystem.FileSystemReader, filesystem.FileSystemWriter
 _LoadPlanner, _SavePlanner = default_planner.DefaultLoadPlanner, default_planner.DefaultSavePlanner
@@ -149,7 +149,7 @@ SABOTAGES = [
         "files_are_flushed_otherwise",
         f"{_PLAIN}a_file_is_complete_when_it_is_synced",
         lambda: replaced(filesystem.FileSystem, "create_stream", _open_otherwise),
-        "",
+        MENDED,
     ),
     Sabotage("nothing_is_synced", _SYNCED, _write_with(sync_files=False), "first set but not the second"),
     Sabotage("everything_is_synced", _SYNCED, _write_with(sync_files=True), "missing: '__0_0.distcp'"),

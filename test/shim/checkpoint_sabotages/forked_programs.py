@@ -62,7 +62,7 @@ class ForkedProgram:
     """
 
     def __init__(self, command: Sequence[str], cwd: str, **_: Any) -> None:
-        self._output = tempfile.TemporaryFile("w+")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `communicate`
         self.returncode: int | None = None
         self._pid = os.fork()
         if self._pid:

@@ -94,7 +94,7 @@ SABOTAGES = [
     Sabotage(
         "the_command_says_nothing_of_a_missing_file",
         f"{_PLAIN}the_command_says_what_it_does_not_find",
-        _in_command(os.path, "exists", _see_anything),
+        _in_command(os.path, "isfile", _see_anything),
         "Scalars are not equal",
     ),
     Sabotage(

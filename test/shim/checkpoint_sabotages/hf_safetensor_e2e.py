@@ -10,7 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from checkpoint_sabotages.hf_storage import in_module, without_offsets
-from checkpoint_sabotages.sabotage import Sabotage
+from checkpoint_sabotages.sabotage import MENDED, Sabotage
 
 #: The rank that does something wrong, where one is enough.
 GUILTY = 2
@@ -96,6 +96,6 @@ SABOTAGES = [
         "both_parts_are_written",
         "HfSafetensorE2ETest.test_two_parts_of_a_tensor_in_one_rank_are_both_written",
         in_module(_STORAGE, "HuggingFaceStorageWriter.write_data", _write_each_part_into_its_file),
-        "",
+        MENDED,
     ),
 ]

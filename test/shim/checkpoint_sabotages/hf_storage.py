@@ -13,7 +13,7 @@ from torch.distributed.checkpoint import default_planner
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.planner import WriteItemType
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
 
 
 def in_module(module: str, name: str, by: Any) -> Any:
@@ -232,16 +232,16 @@ SABOTAGES = [
         "what_is_not_a_tensor_is_refused",
         "HfWriterTest.test_what_is_not_a_tensor_does_no_harm",
         in_module(_STORAGE, "HuggingFaceStorageWriter.write_data", _refuse_others),
-        "",
+        MENDED,
     ),
     Sabotage(
         "old_files_are_removed",
         "HfWriterTest.test_a_checkpoint_over_one_of_more_files_is_all_that_is_read",
         in_module(_STORAGE, "HuggingFaceStorageWriter.prepare_global_plan", _remove_the_old),
-        "",
+        MENDED,
     ),
     *(
-        Sabotage(f"mended_where_{test}", f"HfConsolidationTest.test_{test}", _mended_consolidation, "")
+        Sabotage(f"mended_where_{test}", f"HfConsolidationTest.test_{test}", _mended_consolidation, MENDED)
         for test in ("a_scalar_keeps_its_value", "integers_are_consolidated", "complex_numbers_are_consolidated")
     ),
 ]

@@ -23,13 +23,25 @@ import hypothesis
 
 import checkpoint_sabotages
 
-__all__ = ["UNHARMED", "Sabotage", "all_tables", "case_name", "replaced", "sabotaged_cases", "tests_without_sabotage"]
+__all__ = [
+    "MENDED",
+    "UNHARMED",
+    "Sabotage",
+    "all_tables",
+    "case_name",
+    "replaced",
+    "sabotaged_cases",
+    "tests_without_sabotage",
+]
 
 #: The folder of the files whose tests are sabotaged.
 TEST_FILES = Path(__file__).resolve().parents[2] / "distributed" / "checkpoint"
 
 #: The modules of this package that are no table.
 _OTHERS = ("forked_programs", "sabotage")
+
+#: What an expected failure says that has not failed.
+MENDED = "marked as an expected failure"
 
 #: The name of the test that each file runs without any sabotage: it shows that being called here does no harm.
 UNHARMED = "unharmed"
@@ -39,7 +51,7 @@ UNHARMED = "unharmed"
 class Sabotage:
     """One way to break torch.
 
-    The sabotage of an expected failure mends torch, or breaks it where it is mended: the test must not fail then.
+    The sabotage of an expected failure mends torch, or breaks it where it is mended: it must not fail then.
 
     Attributes:
         name: what is broken, in words joined by underscores.
@@ -110,7 +122,8 @@ def sabotaged_cases(module: str) -> dict[str, type[unittest.TestCase]]:
     """
     sys.path.insert(0, str(TEST_FILES))
     # the first example that fails is enough: hypothesis would look for the smallest
-    hypothesis.settings.register_profile("sabotaged", phases=[hypothesis.Phase.generate])
+    usual = hypothesis.settings.default
+    hypothesis.settings.register_profile("sabotaged", usual, phases=[hypothesis.Phase.generate])
     hypothesis.settings.load_profile("sabotaged")
     cases: dict[str, type[unittest.TestCase]] = {}
     for table, sabotages in all_tables().items():

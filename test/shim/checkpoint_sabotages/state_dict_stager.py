@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 from torch.distributed.checkpoint import staging
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
 
 try:
     from torch.distributed.checkpoint._state_dict_stager import StateDictStager
@@ -175,7 +175,7 @@ SABOTAGES = [
         "sharded_tensors_are_staged",
         f"{_RANKS}staged_sharded_tensors_can_be_saved",
         _of_stager("stage", _stage_as_the_blocking_stager),
-        "",
+        MENDED,
     ),
     Sabotage(
         "the_blocking_stager_copies_nothing",

@@ -67,17 +67,19 @@ instantiate_parametrized_tests(Tiny)
 )
 UNDER_TORCHRUN = """
 class Zombie(DTensorTestBase):
-    world_size = 4
+    world_size = 3
 
     @with_comms
     def test_killed(self):
-        if self.rank == 3:
+        if self.rank == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         dist.barrier()
 
 from torch_testing_shim.common_fsdp import FSDP, FSDPTest
 
 class Sharded(FSDPTest):
+    world_size = 3
+
     def test_trains(self):
         model = FSDP(torch.nn.Linear(4, 4))
         model(torch.ones(2, 4)).sum().backward()
@@ -174,7 +176,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
 
     def test_torchrun_starts_them(self) -> None:
         sample = self.write_sample(UNDER_TORCHRUN)
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2"]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
         torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511", "--rdzv-id=x"]
         agents = [
             subprocess.Popen(
@@ -184,6 +186,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
                         *torchrun,
                         f"--rdzv-conf=is_host={number == 0}",
                         f"--local-addr={self.hosts.address(number)}",
+                        f"--nproc-per-node={number + 1}",
                         *(str(sample), "-v", "Sharded", "Zombie"),
                     ],
                 ),
@@ -199,7 +202,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
         entries = {entry.test: entry for entry in read_journal(self.folder / "journal").entries}
         self.assertEqual([1, 1], [agent.returncode for agent in agents], outputs)
         self.assertEqual("passed", entries["Sharded.test_trains"].status.value, outputs[0])
-        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 3 \(host2\) \(pid \d+\) died: ")
+        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 2 \(host2\) \(pid \d+\) died: ")
         self.assertIn("ERROR: Zombie.test_killed", outputs[0])
         self.assertNotIn("ERROR: Zombie.test_killed", outputs[1])
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
-from pluggy import PluginManager
 
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
@@ -97,14 +96,14 @@ class PytestRank:
         )
         folder = ScratchFolder(Path(rendezvous).parent)
         item = _item(folder, nodeid)
-        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank))
+        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank), is_copy=HERE.is_copy)
         _let_go(item, rank, given["base_folder"])
         if rank == given["has_terminal"]:
             take_terminal()
         else:
             _drop_pdb(item.config)
         # By pluggy's method: pytest's looks for fixtures in each plugin, and takes milliseconds.
-        PluginManager.register(item.config.pluginmanager, reports)
+        super(pytest.PytestPluginManager, item.config.pluginmanager).register(reports)  # type: ignore[misc]
         set_rng_seed()
         with ends_forked_children():
             try:

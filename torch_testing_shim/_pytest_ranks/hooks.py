@@ -77,14 +77,21 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
 
     if HERE.is_copy:
         return
-    from torch_testing_shim._pytest_ranks.rank_item import RankItem
-    from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
-
     callspec = getattr(item, "callspec", None)
     count = callspec.params.get("world_size") if callspec is not None else None
-    kind = ThreadItem if mark.threads else RankItem
-    ranks = kind(item, mark, count if count in mark.counts else mark.counts[0])
+    ranks = _kind_of(mark)(item, mark, count if count in mark.counts else mark.counts[0])
     item.ranks, item.setup, item.runtest, item.teardown = ranks, ranks.set_up, ranks.run, _nothing
+
+
+def _kind_of(mark: RanksMark) -> Any:
+    """Return the class of objects that run such tests."""
+    if mark.threads:
+        from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
+
+        return ThreadItem
+    from torch_testing_shim._pytest_ranks.rank_item import RankItem
+
+    return RankItem
 
 
 def _nothing() -> None:

@@ -6,6 +6,7 @@ fixtures are set up, and in place of its call its ranks run.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import shlex
@@ -24,6 +25,7 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_warnings import RankWarning
 from torch_testing_shim._engine.verdict import ExitExpectation, Verdict, VerdictKind, verdict
 from torch_testing_shim._program.notes import forget_notes, note_sharing, rank_records
+from torch_testing_shim._pytest_ranks import groups as _for_ranks  # noqa: F401 - so that none has to import it
 from torch_testing_shim._pytest_ranks.beside import TIME_LIMIT, lent_terminal, stop_timer
 from torch_testing_shim._pytest_ranks.in_rank import HERE, PytestRank
 from torch_testing_shim._pytest_ranks.live_output import shown_live
@@ -43,11 +45,18 @@ _IMAGE = Image()
 def start_session(session: Any) -> None:
     """Fork the zygote for a session whose tests have been collected, some of them for ranks."""
     HERE.session = session
+    session.config.add_cleanup(_leave_little_to_collect)
     for item in session.items:
         if getattr(item, "ranks", None) is not None:
             STARTER.expect(item.module.__name__)
     _IMAGE.take(session.items[0])
     STARTER.prepare()
+
+
+def _leave_little_to_collect() -> None:
+    """Collect garbage once, and leave out all of torch where pytest collects five times at its end."""
+    gc.collect()
+    gc.freeze()
 
 
 def leave_module() -> None:

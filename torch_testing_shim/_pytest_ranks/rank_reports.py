@@ -30,12 +30,14 @@ class RankReports:
         rank: the rank.
         channel: told at once of the first exception, since what comes after it may be slow, or crash.
         warnings: the file of the rank's warnings.
+        is_copy: the rank's session is not that of pytest's process.
     """
 
-    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path) -> None:
+    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path, *, is_copy: bool) -> None:
         self._rank = rank
         self._channel = channel
         self._warnings = warnings
+        self._is_copy = is_copy
         self._outcome: RankOutcome | None = None
         self._failed_subtest: RankOutcome | None = None
         self._has_begun = self._is_in_call = False
@@ -80,7 +82,7 @@ class RankReports:
         reason = skip_reason_of(error)
         is_first = reason is None and not self.has_failed
         if is_first:  # at once: pytest takes longer to format it than other ranks may have
-            self._found(_outcome_of(self._rank, error))
+            self._found(self._outcome_of(error))
         made = yield
         report = made.get_result()
         if is_first and self._outcome is not None:
@@ -115,6 +117,14 @@ class RankReports:
         assert self._outcome is not None
         return self._outcome
 
+    def _outcome_of(self, error: BaseException) -> RankOutcome:
+        outcome = outcome_of_exception(self._rank, error)
+        if not isinstance(error, pytest.FixtureLookupError):
+            return outcome
+        where = " in a rank that is not forked from pytest's process" if self._is_copy else ""  # nor has its plugins
+        said = error.msg or f"fixture {error.argname!r} not found{where}"  # its own text shows objects of pytest's
+        return replace(outcome, headline=f"{type(error).__name__}: {said}")
+
     def _found(self, outcome: RankOutcome) -> None:
         self._outcome = outcome
         self._channel.send(outcome)
@@ -127,15 +137,6 @@ def _text_of(report: Any) -> str:
     writer.hasmarkup = False
     report.toterminal(writer)
     return text.getvalue().strip("\n")
-
-
-def _outcome_of(rank: int, error: BaseException) -> RankOutcome:
-    outcome = outcome_of_exception(rank, error)
-    if isinstance(error, pytest.FixtureLookupError):  # whose text shows objects of pytest's
-        return replace(
-            outcome, headline=f"{type(error).__name__}: {error.msg or f'fixture {error.argname!r} not found'}"
-        )
-    return outcome
 
 
 def _as_reported(outcome: RankOutcome, report: Any) -> RankOutcome:

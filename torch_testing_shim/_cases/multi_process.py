@@ -24,7 +24,7 @@ from torch_testing_shim._cases.world import default_world_size, leave_group_at_e
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
-from torch_testing_shim._engine.job import LaunchError
+from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.joined.launched_ranks import test_ranks
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
@@ -298,10 +298,9 @@ class MultiProcessTestCase(RankTestCase):
     # In a rank.
 
     @classmethod
-    def _rank_keeper(cls, folder: str) -> RankKeeper:
-        """Return the object that puts back, in a rank which is reused, what each test has changed. `folder` is for all
-        ranks of a test, as long as they live."""
-        return RankKeeper(cls, Path(folder))
+    def _rank_keeper(cls, job: RankJob) -> RankKeeper:
+        """Return the object that puts back, in a rank which is reused, what each test has changed."""
+        return RankKeeper([cls], Path(job.lasting_folder))
 
     @classmethod
     def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: Connection, **kwargs: Any) -> None:

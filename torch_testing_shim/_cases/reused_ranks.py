@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from torch_testing_shim._cases.world import drop_connections
 from torch_testing_shim._engine.job import LaunchError
@@ -23,6 +24,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 _CHOICE = "reuse_ranks"
 #: unittest's mark of a test that is expected to fail.
 _EXPECTED_FAILURE = "__unittest_expecting_failure__"
+_NONE: Mapping[str, object] = MappingProxyType({})
 
 
 def wants_reuse(cls: type) -> bool:
@@ -61,7 +63,7 @@ def say_not_reused(cls: type, reason: str) -> None:
 # Notes on tests.
 
 
-def note_left(test: unittest.TestCase, outcomes: Sequence[RankOutcome]) -> None:
+def note_left(test: object, outcomes: Sequence[RankOutcome]) -> None:
     """Note what a test has left in its ranks."""
     found: dict[str, list[int]] = {}
     for outcome in outcomes:
@@ -89,22 +91,32 @@ def noted_difference(test: unittest.TestCase, first: str, follows: str) -> Itera
         error = found
         raise
     finally:
-        if (alone := word_for(error)) != first:
-            note(test, f"{alone} alone, {first} after {follows}: state was left behind")
+        note_difference(test, word_for(error), first, follows)
+
+
+def note_difference(test: object, alone: str, first: str, follows: str) -> None:
+    """Note where the verdict in fresh ranks, `alone`, is another than the `first`, after the test `follows`."""
+    if alone != first:
+        note(test, f"{alone} alone, {first} after {follows}: state was left behind")
 
 
 # In a rank.
 
 
 class RankKeeper:
-    """In a rank that is reused, made before its first test, of this class: keeps the state that tests find. The folder
-    is as in `GroupParking`."""
+    """In a rank that is reused, made before its first test: keeps the state that tests find.
 
-    def __init__(self, test_class: type[unittest.TestCase], folder: Path) -> None:
+    Args:
+        classes: the test classes.
+        folder: as in `GroupParking`.
+        fixtures: values that all tests share, by name.
+    """
+
+    def __init__(self, classes: Iterable[type], folder: Path, fixtures: Mapping[str, object] = _NONE) -> None:
         self._groups = GroupParking(folder)
         self._groups.install()
         self._reset = RankReset.of_this_process()
-        self._fingerprint = take_fingerprint([test_class])
+        self._fingerprint = take_fingerprint(classes, fixtures)
 
     def after_test(self) -> tuple[str, ...]:
         """Put back what a test has changed. Return a sentence for each thing that it has left nevertheless."""

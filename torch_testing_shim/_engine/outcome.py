@@ -139,6 +139,11 @@ class RankOutcome:
         return self.lost_peer or self.follows_peer
 
     @property
+    def is_genuine(self) -> bool:
+        """Whether it raised an exception of its own, as far as can be told."""
+        return self.status.is_exception and not self.is_collateral and not self.wraps_lost_peer
+
+    @property
     def raised(self) -> tuple[RankOutcome, ...]:
         """Outcomes of its exceptions, in order: of failed subtests, then of its own where that is none of theirs."""
         has_own = self.status.is_exception and not (self.subtest and self.subtests)

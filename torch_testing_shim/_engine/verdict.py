@@ -93,7 +93,7 @@ def _is_cause(outcome: RankOutcome, expectation: ExitExpectation) -> bool:
     """Whether the rank's end does not follow from another rank's, as far as can be told."""
     if outcome.status is RankStatus.DIED:
         return not expectation.allows_death
-    return outcome.status.is_exception and not outcome.is_collateral and not outcome.wraps_lost_peer
+    return outcome.is_genuine
 
 
 def _death_verdict(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> Verdict:

@@ -23,6 +23,7 @@ from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.watch import Watch
 from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld, Member
 from torch_testing_shim._engine.loopback import listen_on_loopback
+from torch_testing_shim._program.following import give_order
 from torch_testing_shim._program.joined_facts import differences
 from torch_testing_shim._program.joined_log import JoinedLog
 from torch_testing_shim._program.log import TestLog, counts
@@ -76,6 +77,8 @@ def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mappi
     own = {"host": socket.gethostname(), "pid": os.getpid(), "facts": facts}
     try:
         world.lasting.store.ask(lambda store: None, _JOIN_SECONDS)  # connects
+        if world.launch.part and world.rank == 0:
+            give_order(world.launch)
         world.arrive(_JOIN_SECONDS)
         if world.rank == 0:
             own["ran"] = ran.read(names)
@@ -86,10 +89,10 @@ def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mappi
         where = f"{world.launch.address}:{world.launch.port}"
         raise UsageError(f"the launcher's store at {where} cannot be reached: {error}") from None
     except MissingRanksError as error:
-        raise UsageError(f"{error} within {_JOIN_SECONDS:.0f} s") from None
+        raise UsageError(f"torchrun's processes did not meet: {error}") from None
     missing = [rank for rank in world.everyone if rank not in answers]
     if missing:
-        raise UsageError(f"{MissingRanksError(missing)} within {_JOIN_SECONDS:.0f} s")
+        raise UsageError(f"torchrun's processes did not meet: {MissingRanksError.of(missing, _JOIN_SECONDS)}")
     told: list[dict[str, Any]] = [json.loads(answers[rank]) for rank in world.everyone]
     world.members = [Member(rank, one["host"], one["pid"]) for rank, one in enumerate(told)]
     return told
@@ -140,9 +143,8 @@ class JoinedRun:
         print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)
 
     def log(self, journal: Journal | None) -> TestLog:
-        """Return the log of the run. Rank 0 keeps the journal; where the runner has started the processes, each has
-        one of its own, by which its runner goes on."""
-        return JoinedLog(self, journal if self.world.rank == 0 or self.world.launch.part else None)
+        """Return the log of the run; rank 0 keeps the journal."""
+        return JoinedLog(self, None if self.world.rank else journal)
 
     def merged(self, status: int, log: TestLog) -> int:
         """Return the exit status of all processes, given this one's. Rank 0 tells of what failed on others between

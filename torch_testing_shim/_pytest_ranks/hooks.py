@@ -11,7 +11,7 @@ import pytest
 
 from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
-from torch_testing_shim._pytest_ranks.summary import tell_of_ranks
+from torch_testing_shim._pytest_ranks.summary import note_lines, tell_of_ranks
 from torch_testing_shim._shared.settings import SETTINGS, changed_environment
 
 
@@ -109,6 +109,23 @@ def pytest_collection_finish(session: Any) -> None:
 
 def _only_collects(config: Any) -> bool:
     return bool(config.option.collectonly) or bool(config.getoption("numprocesses", None))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: Any, nextitem: Any) -> None:
+    """End ranks that were kept, after the last test of a module."""
+    if getattr(item, "ranks", None) is not None and getattr(nextitem, "module", None) is not item.module:
+        from torch_testing_shim._pytest_ranks.rank_item import leave_module
+
+        leave_module()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what was noted on tests."""
+    lines = note_lines(one for reports in terminalreporter.stats.values() for one in reports)
+    if lines:
+        terminalreporter.section("notes on ranks")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

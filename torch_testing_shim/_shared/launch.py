@@ -23,7 +23,8 @@ class Launch:
         rank, world_size: which process of how many.
         local_world_size: processes on this host.
         address, port: of the store; `has_store` says that torchrun runs it, else rank 0 has to.
-        part: which test file it is, where the runner has started it; files have to do with themselves alone.
+        part: the run of the runner that has started the file, "/", and the number of the file's process in it; empty
+            where torchrun has started the file itself.
     """
 
     rank: int

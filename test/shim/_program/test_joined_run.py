@@ -9,7 +9,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # test/shim, for what samples share
 
-from harness_samples import ROOT
 from joined_samples import JoinedSampleTestCase
 
 from torch_testing_shim.common_utils import run_tests
@@ -266,9 +265,6 @@ class JoinedRunTest(JoinedSampleTestCase):
             self.assertEqual([2, 2], found.exit_codes, found.outputs)
             self.assertIn(said, found.outputs[0])
             self.assertEqual("", found.outputs[1])
-        found = self.run_joined([[ROOT / "run_test.py", "-j", "2"]])
-        self.assertEqual([2], found.exit_codes)
-        self.assertIn("torchrun starts test files, not the runner", found.outputs[0])
 
     def test_pytest_is_refused(self) -> None:
         sample = self.write_sample(SAMPLE)

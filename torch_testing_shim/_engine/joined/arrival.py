@@ -21,32 +21,32 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 #: How often a process looks for the others, in seconds.
 _LOOK_SECONDS = 0.01
 _CALL = "call"
+#: The key of a sentence about a process that cannot come, where somebody knows of it.
+ABSENT = "absent"
 
 
 class MissingRanksError(RuntimeError):
-    """Some processes did not come.
+    """Some processes did not come; the message says which."""
 
-    Attributes:
-        ranks: which.
-    """
-
-    def __init__(self, ranks: Sequence[int]) -> None:
-        super().__init__(f"nothing was heard from rank {', '.join(map(str, ranks))}")
-        self.ranks = ranks
+    @classmethod
+    def of(cls, ranks: Sequence[int], seconds: float) -> MissingRanksError:
+        """Returns the error that nothing was heard from these ranks for this time."""
+        return cls(f"nothing was heard from rank {', '.join(map(str, ranks))} within {seconds:.0f} s")
 
 
-def arrive(exchange: Exchange, rank: int, size: int, until: float) -> str:
+def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
     """Waits until all processes of this start have come, and returns the name of their run: no other start has it.
 
     Args:
         exchange: in the part of the store that all starts share.
-        until: how long to wait, on the monotonic clock.
+        seconds: how long to wait.
 
     Raises:
         MissingRanksError: some did not come.
         StoreLostError: the store does not answer.
     """
     store, own, called, answered = exchange.store, uuid.uuid4().hex, list[str](), ""
+    until = time.monotonic() + seconds
     store.set(f"mark/{rank}", own)
     marks = [f"mark/{each}" for each in range(size)]
     while True:
@@ -61,8 +61,10 @@ def arrive(exchange: Exchange, rank: int, size: int, until: float) -> str:
                     answered = run
                 if store.has(f"{run}/here/all"):
                     return str(run)
+        if store.has(ABSENT):
+            raise MissingRanksError(store.get([ABSENT])[0])
         if time.monotonic() >= until:
-            raise MissingRanksError(_missing(exchange, answered, rank, size))
+            raise MissingRanksError.of(_missing(exchange, answered, rank, size), seconds)
         time.sleep(_LOOK_SECONDS)
 
 

@@ -83,6 +83,21 @@ def key_of(name: str, number: int) -> str:
     return f"test/{name}/{number}"
 
 
+def connect_with(launch: Launch, part: str) -> Store:
+    """Connects with the launcher's store, below a prefix for a part of what runs in the launch."""
+    return PrefixStore(f"torch_testing_shim/{part}", _connect(launch))
+
+
+def _connect(launch: Launch, *, is_server: bool = False) -> Store:
+    return TCPStore(
+        launch.address,
+        launch.port,
+        is_master=is_server,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=_CONNECT_SECONDS),
+    )
+
+
 class JoinedWorld:
     """All processes that the launcher has started.
 
@@ -105,7 +120,7 @@ class JoinedWorld:
         self.launch = launch
         self.rank, self.size = launch.rank, launch.world_size
         self.members: Sequence[Member] = ()
-        self._server = self._connect(is_server=True) if self.rank == 0 and not launch.has_store else None
+        self._server = _connect(launch, is_server=True) if self.rank == 0 and not launch.has_store else None
         self._run = ""
         self.lasting = self.new_exchange()
         self.exchange = self.lasting
@@ -126,21 +141,12 @@ class JoinedWorld:
 
     def arrive(self, seconds: float) -> None:
         """Waits for the other processes. Raises as `arrival.arrive`, which see."""
-        self._run = f"/run/{arrive(self.lasting, self.rank, self.size, time.monotonic() + seconds)}"
+        self._run = f"/run/{arrive(self.lasting, self.rank, self.size, seconds)}"
         self.exchange = self.new_exchange()
 
     def connect(self) -> Store:
         """Connects with the launcher's store, below this run's own prefix."""
-        return PrefixStore(f"torch_testing_shim/{self.launch.part}{self._run}", self._connect())
-
-    def _connect(self, *, is_server: bool = False) -> Store:
-        return TCPStore(
-            self.launch.address,
-            self.launch.port,
-            is_master=is_server,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=_CONNECT_SECONDS),
-        )
+        return connect_with(self.launch, f"{self.launch.part}{self._run}")
 
     @property
     def everyone(self) -> range:

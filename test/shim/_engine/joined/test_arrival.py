@@ -24,7 +24,7 @@ class ArrivalTest(TestCase):
     def arrive(self, rank: int, size: int, seconds: float) -> str:
         exchange = Exchange(BoundedStore(lambda: self._store), rank)
         try:
-            return arrive(exchange, rank, size, time.monotonic() + seconds)
+            return arrive(exchange, rank, size, seconds)
         finally:
             exchange.store.close()
 
@@ -48,10 +48,17 @@ class ArrivalTest(TestCase):
         with ThreadPoolExecutor(2) as threads:
             waits = [threads.submit(self.arrive, rank, 3, VAIN) for rank in (0, 2)]
             said = [str(wait.exception()) for wait in waits]
-        self.assertEqual("nothing was heard from rank 1", said[0])
-        self.assertIn(said[1], ("nothing was heard from rank 0", "nothing was heard from rank 1"))
-        with self.assertRaisesRegex(MissingRanksError, "^nothing was heard from rank 0$"):
+        self.assertEqual("nothing was heard from rank 1 within 0 s", said[0])
+        self.assertIn(said[1], [f"nothing was heard from rank {rank} within 0 s" for rank in (0, 1)])
+        with self.assertRaisesRegex(MissingRanksError, "^nothing was heard from rank 0 within 0 s$"):
             self.arrive(1, 3, VAIN)
+
+    def test_nobody_waits_for_a_process_that_cannot_come(self) -> None:
+        self._store.set("absent", "rank 1 (host2): exit status 1")
+        began = time.monotonic()
+        with self.assertRaisesRegex(MissingRanksError, r"^rank 1 \(host2\): exit status 1$"):
+            self.arrive(0, 2, ALL)
+        self.assertLess(time.monotonic() - began, ALL / 2)
 
 
 if __name__ == "__main__":

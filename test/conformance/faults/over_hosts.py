@@ -66,6 +66,7 @@ class _Run:
 
     Attributes:
         entries: of the journal.
+        unfinished: the test that had begun and not ended, of which nobody told; empty where there is none.
         ends: when the process of each rank had ended, on the monotonic clock.
         exit_codes: of torchrun, by host.
         outputs: by host.
@@ -74,6 +75,7 @@ class _Run:
     """
 
     entries: list[JournalEntry] = field(default_factory=list)
+    unfinished: str = ""
     ends: dict[int, float] = field(default_factory=dict)
     exit_codes: list[int | None] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -133,7 +135,8 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
         path = folder / f"output{number}"
         early = agent.communicate(timeout=_GONE_SECONDS)[0]  # of the agent, before it has opened its file
         run.outputs.append(early + (path.read_text(errors="replace") if path.exists() else ""))
-    run.entries = list(read_journal(folder / "journal").entries)
+    journal = read_journal(folder / "journal")
+    run.entries, run.unfinished = list(journal.entries), next(iter(journal.unfinished), "")
     run.strikes = [seconds for seconds, _ in strikes(folder / "times")]
     return run
 
@@ -190,7 +193,11 @@ def _observed(run: _Run, faults: Sequence[Fault]) -> list[Observation]:
     by_test = {entry.test: entry for entry in run.entries}
     reached = [by_test[fault.test] for fault in faults if fault.test in by_test]
     if not reached:
-        return [Observation(faults[0].test, Ending.NONE, report=f"torchrun ended with {run.exit_codes}:\n{tail}")]
+        return [
+            Observation(
+                run.unfinished or faults[0].test, Ending.NONE, report=f"torchrun ended with {run.exit_codes}:\n{tail}"
+            )
+        ]
     has_ended_early = len(reached) < len(faults) or "could not go on" in tail
     found = [_observation(entry, run) for entry in reached]
     last = max(found, key=lambda one: one.started)

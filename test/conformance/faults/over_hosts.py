@@ -151,7 +151,6 @@ def _environment(folder: Path, fault: Fault) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
         "PYTHONPATH": _PATH,
         "TMPDIR": str(folder / "tmp"),
-        "TORCH_TESTING_SHIM_DEVICE": "cpu",
         "TORCH_TESTING_SHIM_JOURNAL": str(folder / "journal"),
         "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": str(deadline_over_hosts(fault)),
         "OMP_NUM_THREADS": "1",

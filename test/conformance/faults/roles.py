@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from faults.cases import NETWORK
 from faults.fault import Ending, Expectation, Fault
 from torch_testing_shim._engine.outcome import ranks_text
 
@@ -20,6 +21,7 @@ PARTS = (0, 0, 2, 1)
 #: The themes that have a meaning there: a launcher's ranks keep what a test leaves of children and of process state.
 THEMES_OF_HOSTS = (
     *("deaths", "exceptions", "bodies", "collectives", "skips", "hangs", "deadlocks", "set_up", "limits"),
+    NETWORK,
 )
 _RANKS = r"\branks? (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)(?: \((host\d+)\))?"
 _SOME_RANKS = re.compile(rf"{_RANKS}(?:, {_RANKS})*")

@@ -73,6 +73,7 @@ class Host(Faulty, DTensorTestBase):
         """Kills every process of its host, torchrun first, and itself last."""
         self.meet()
         if self.is_guilty:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())  # one comes where torchrun is gone
             self.strike()
             own = os.readlink("/proc/self/ns/net")
             for path in Path("/proc").glob("[0-9]*"):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # test/shim, for what samples share
 
-from harness_samples import ROOT
 from joined_samples import JoinedSample, JoinedSampleTestCase
 
 from torch_testing_shim.common_utils import run_tests
@@ -213,7 +212,7 @@ class JoinedRunTest(JoinedSampleTestCase):
         status, reason = reasons["Zombie.test_killed"]
         self.assertRegex(reason, rf"^rank 1 \({HOST}\) \(pid \d+\) died: (killed by SIGKILL|an unknown exit status)")
         self.assertIn("these tests were to run and did not: Zombie.test_then", found.outputs[0])
-        self.assertEqual(1, len(os.listdir(self.folder / "tmp")))  # of the killed rank: the next run removes it
+        self.assertEqual([], os.listdir(self.folder / "tmp"))  # its neighbours have removed what the killed rank left
 
     def test_the_next_rank_reports_where_rank_0_is_gone(self) -> None:
         sample = self.write_sample(SAMPLE)
@@ -274,9 +273,6 @@ class JoinedRunTest(JoinedSampleTestCase):
             self.assertEqual([2, 2], found.exit_codes, found.outputs)
             self.assertIn(said, found.outputs[0])
             self.assertEqual("", found.outputs[1])
-        found = self.run_joined([[ROOT / "run_test.py", "-j", "2"]])
-        self.assertEqual([2], found.exit_codes)
-        self.assertIn("torchrun starts test files, not the runner", found.outputs[0])
 
     def test_pytest_is_refused(self) -> None:
         sample = self.write_sample(SAMPLE)

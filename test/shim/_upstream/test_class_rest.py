@@ -6,9 +6,13 @@ from pathlib import Path
 import torch
 
 from torch_testing_shim._upstream.class_rest import torchs_class
-from torch_testing_shim.common_fsdp import FSDPTestContinuous
+from torch_testing_shim.common_fsdp import FSDPTest, FSDPTestContinuous
 from torch_testing_shim.common_utils import TestCase, run_tests
-from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, DTensorTestMixin
+from torch_testing_shim.distributed._tensor.common_dtensor import (
+    DTensorContinuousTestBase,
+    DTensorTestBase,
+    DTensorTestMixin,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -87,6 +91,11 @@ class Attributes(TestCase):
     def test_a_mixin_that_is_marked(self):
         self.assertIn("_test_op", torchs_class(DTensorTestMixin))
         self.assertTrue(callable(DTensorTestBase()._test_op))
+
+    def test_all_names_that_classes_list_can_be_had(self):
+        """On torch 2.6, whose classes stand for the mixins, too: `instantiate_parametrized_tests` goes through them."""
+        for each in (DTensorTestBase, DTensorContinuousTestBase, FSDPTest, FSDPTestContinuous):
+            self.assertEqual([], [name for name in dir(each) if not hasattr(each, name)], each.__name__)
 
     def test_what_processes_do_is_not_torchs(self):
         for name in ("_start_processes", "_check_return_codes", "_event_listener"):

@@ -21,6 +21,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.new_interpreter import become_child
 from torch_testing_shim._engine.process_state import take_on
+from torch_testing_shim._engine.quick_store import meet_quickly
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
@@ -46,6 +47,7 @@ def prepare_process(job: RankJob, parent_pid: int) -> None:
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     become_child(job.controller_pid, job.rank)
+    meet_quickly()
 
 
 class TestSurroundings:

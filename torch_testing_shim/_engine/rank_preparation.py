@@ -32,6 +32,9 @@ STACKS_SIGNAL = signal.SIGUSR2
 #: Makes gloo connect two ranks when they first communicate; torch 2.6 does not know it. Not the default: a rank that
 #: connects to one that has gone notices it after 30 s, and the timeout of its group does not count (torch 2.13).
 _LAZY_GLOO = "TORCH_GLOO_LAZY_INIT"
+#: How many collectives torch's Flight Recorder keeps, 1.5 kB each, and how many in a rank that is reused: its memory
+#: would grow for 1,000 tests until the default of 2,000 is reached.
+_RECORDED, _FEW_RECORDED = "TORCH_FR_BUFFER_SIZE", "200"
 
 
 def prepare_process(job: RankJob, parent_pid: int) -> None:
@@ -48,6 +51,8 @@ def prepare_process(job: RankJob, parent_pid: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     become_child(job.controller_pid, job.rank)
     meet_quickly()
+    if job.lasting_folder and not os.environ.get(_RECORDED):
+        os.putenv(_RECORDED, _FEW_RECORDED)  # where torch reads it, and tests do not
 
 
 class TestSurroundings:

@@ -49,7 +49,8 @@ _VALUES_AT_IMPORT = {
 
 
 def destroy_groups() -> None:
-    """Destroy the process groups that a test has left, and forget collectives that were gathered and not launched."""
+    """Destroy the process groups that a test has left. Forget collectives that were recorded, or gathered and not
+    launched."""
     if not dist.is_available():
         return
     if dist.is_initialized():
@@ -58,6 +59,7 @@ def destroy_groups() -> None:
     for books in (world.pg_coalesce_state, getattr(world, "comms", [])):
         books.clear()
     world.group_count = 0
+    getattr(torch._C._distributed_c10d, "_reset_fr_trace", tuple)()  # torch 2.15; older recorders cannot be emptied
 
 
 def distributed_parts() -> Iterator[Part]:

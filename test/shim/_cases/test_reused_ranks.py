@@ -56,6 +56,11 @@ class Endings(Pair):
         assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(1234))
         assert dist.get_rank() == self.rank
         warnings.warn("of the first")
+        for _ in range(250):
+            dist.all_reduce(torch.ones(1))
+        recorder = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)
+        assert recorder is None or len(json.loads(recorder()).get("entries", [])) <= 200  # or its memory would grow
+        assert "TORCH_FR_BUFFER_SIZE" not in os.environ
 
     def test_03_fails(self):
         print("printed by the one that fails")

@@ -45,6 +45,20 @@ class Marks(TestCase):
                 read_mark(arguments, options)
             self.assertEqual(said, str(raised.exception))
 
+    def test_of_unittest_classes(self):
+        read_mark(([2],), {}).check_for_unittest()
+        for arguments, options, said in (
+            (([1, 2],), {}, "ranks([1, 2]): a method of a unittest class takes one number of ranks"),
+            (
+                (2,),
+                {"threads": True},
+                "ranks(..., threads=True): a method of a unittest class takes no threads as ranks",
+            ),
+        ):
+            with self.assertRaises(MarkError) as raised:
+                read_mark(arguments, options).check_for_unittest()
+            self.assertEqual(said, str(raised.exception))
+
     @given(st.lists(st.one_of(st.integers(), st.text(), st.none(), st.booleans(), st.lists(st.integers())), max_size=2))
     def test_it_is_read_or_refused_in_one_line(self, arguments):
         try:

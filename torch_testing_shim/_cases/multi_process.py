@@ -26,7 +26,7 @@ from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
 from torch_testing_shim._engine.job import LaunchError, RankJob
-from torch_testing_shim._engine.joined.joined_ranks import test_ranks
+from torch_testing_shim._engine.joined.launched_ranks import test_ranks
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_steps import cleanup_steps

@@ -33,6 +33,14 @@ def test_fixture_that_does_not_reach_ranks(of_one_process): pass
 def test_wider_fixtures_are_made_anew(of_session):
     assert of_session == os.getpid()
 """
+FAILS_AT_LAST = """
+@pytest.mark.ranks(2)
+def test_fails_at_last(rank, process_group, from_conftest, option):
+    dist.barrier()
+    if from_conftest == "c" and option == "given":
+        data = [rank]
+        assert data == [0]
+"""
 CONFTEST = """
 from pathlib import Path
 import pytest
@@ -83,6 +91,10 @@ class Copies(PytestTestCase):
         run = self.run_pytest("-n", "1", "--mine=given", expected=1, TORCH_TESTING_SHIM_REUSE_RANKS="1")
         self.check(run)
         self.assertIn("ranks are forked from a new interpreter", run.output)
+        said = (
+            "rank 0 errored: FixtureLookupError: fixture 'of_one_process' not found in a rank that is not forked from"
+        )
+        self.assert_ended(run, test_fixture_that_does_not_reach_ranks=("FAILED", said))
 
     def test_bad_marks_in_workers(self):
         self.plugins = ("xdist.plugin",)
@@ -92,18 +104,10 @@ class Copies(PytestTestCase):
         self.assertIn("test_sample.py::test_a: ranks(0): the number of ranks must be", run.output)
 
     def test_spawned(self):
-        run = self.run_pytest(
-            "--mine=given", "-k", "c or fails or reach", expected=1, TORCH_TESTING_SHIM_START_METHOD="spawn"
-        )
-        said = (
-            "rank 0 errored: FixtureLookupError: fixture 'of_one_process' not found in a rank that is not forked from"
-        )
-        self.assert_ended(run, test_fixture_that_does_not_reach_ranks=("FAILED", said))
-        self.assert_ended(run, **{"test_parameters[c]": ("PASSED", "")})
-        failed = {
-            "TestInner::test_fails_on_two[ranks=2]": ("FAILED", "rank 1 failed: AssertionError: assert [1] == [0]")
-        }
-        self.assert_ended(run, **failed)
+        self.write(TESTS + FAILS_AT_LAST)  # one test, since each rank imports torch
+        spawn = {"TORCH_TESTING_SHIM_START_METHOD": "spawn"}
+        run = self.run_pytest("--mine=given", "-k", "at_last", expected=1, **spawn)
+        self.assert_ended(run, test_fails_at_last=("FAILED", "rank 1 failed: AssertionError: assert [1] == [0]"))
 
 
 if __name__ == "__main__":

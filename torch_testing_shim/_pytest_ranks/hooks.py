@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import unittest
 from collections.abc import Generator
 from typing import Any
 
@@ -54,7 +55,10 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         if mark is None or _starts_ranks_itself(item):
             continue
         try:
-            _run_on_ranks(item, read_mark(mark.args, mark.kwargs))
+            read = read_mark(mark.args, mark.kwargs)
+            if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+                read.check_for_unittest()
+            _run_on_ranks(item, read)
         except MarkError as error:
             _refuse(item, f"{item.nodeid}: {error}")
 

@@ -126,7 +126,7 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts, launch: L
     skipped = tests_to_skip(take_expectations(settings), names, device.type)
     journal = take_journal(settings)
     if launch is not None and names and not options.discover:
-        with joined_run(launch, names, facts_of(names, script, settings, device)) as joined:
+        with joined_run(launch, names, facts_of(names, [script], settings, device)) as joined:
             log = joined.log(journal)
             log.plan(names, device.type, len(choice.left_out))
             options = replace(options, save_xml=None if launch.rank else options.save_xml)

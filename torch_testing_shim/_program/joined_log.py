@@ -101,7 +101,7 @@ class JoinedLog(TestLog):
 
     def _tell(self, error: BaseException, outcomes: Sequence[RankOutcome]) -> None:
         """Report the test that has ended the run, and the tests that do not run after it."""
-        self._run.speak()
+        self._run.voice.speak()
         test = self._world.current
         status = TestStatus.FAILED if isinstance(error, RankFailure) else TestStatus.ERROR
         seconds, records = time.time() - test.started_at, rank_records(outcomes, [test.began] * len(outcomes))

@@ -29,6 +29,7 @@ from torch_testing_shim._program.joined_log import JoinedLog
 from torch_testing_shim._program.log import TestLog, counts
 from torch_testing_shim._program.options import UsageError
 from torch_testing_shim._program.ran_before import RanBefore
+from torch_testing_shim._program.voice import Voice
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
 from torch_testing_shim._shared.launch import Launch
@@ -44,18 +45,21 @@ _PART_SECONDS = 10.0
 
 
 @contextmanager
-def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str]) -> Iterator[JoinedRun]:
+def joined_run(
+    launch: Launch, names: Sequence[str], facts: Mapping[str, str], voice: Voice | None = None
+) -> Iterator[JoinedRun]:
     """Run the block as one of the processes that a launcher has started, and end together with them.
 
     Args:
         names: the tests that are to run.
         facts: what all processes have to have in common.
+        voice: this process's streams, where they were captured since; by default as they are now.
 
     Raises:
         UsageError: the store cannot be reached, a process does not come, or the processes do not run the same.
     """
     world = JoinedWorld(launch)
-    run = JoinedRun(world)
+    run = JoinedRun(world, voice)
     try:
         told = _meet(world, run.ran, names, facts)
         if different := differences(world.members, [one["facts"] for one in told]):
@@ -65,7 +69,7 @@ def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str]) -
         yield run
     except Exception as error:
         if not isinstance(error, UsageError):
-            run.speak()
+            run.voice.speak()
         raise
     finally:
         run.part()
@@ -99,13 +103,18 @@ def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mappi
 
 
 class JoinedRun:
-    """The run of this process in its world."""
+    """The run of this process in its world.
 
-    def __init__(self, world: JoinedWorld) -> None:
+    Attributes:
+        ran: what has run.
+        voice: this process's streams.
+    """
+
+    def __init__(self, world: JoinedWorld, voice: Voice | None = None) -> None:
         self.world = world
         self.ran = RanBefore(world.lasting.store)
         self._watch: Watch | None = None
-        self._streams: list[tuple[int, int]] = []
+        self.voice = voice or Voice()
 
     def begin(self) -> None:
         """Become a rank of the world; ranks other than 0 fall silent."""
@@ -116,30 +125,14 @@ class JoinedRun:
         self.world.idle_deadline = time.monotonic() + read_settings().timeout_seconds
         self.world.complain = self.complain
         if self.world.rank:
-            self._fall_silent()
+            self.voice.fall_silent()
         if self.ran.before:
             print(f"torchrun has restarted its processes; before that: {counts(self.ran.before)}", file=sys.stderr)
         self._watch = Watch(self.world)
 
-    def _fall_silent(self) -> None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            self._streams.append((number, os.dup(number)))
-            os.dup2(null, number)
-        os.close(null)
-
-    def speak(self) -> None:
-        """Print again, in a process that was silent."""
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        while self._streams:
-            number, kept = self._streams.pop()
-            os.dup2(kept, number)
-            os.close(kept)
-
     def complain(self, line: str) -> None:
         """Print a line for people, whether or not this process is silent."""
-        self.speak()
+        self.voice.speak()
         print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)
 
     def log(self, journal: Journal | None) -> TestLog:

@@ -12,7 +12,7 @@ import pytest
 from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
 from torch_testing_shim._pytest_ranks.summary import note_lines, tell_of_ranks
-from torch_testing_shim._shared.settings import SETTINGS, changed_environment
+from torch_testing_shim._shared.settings import SETTINGS, changed_environment, read_launch
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -77,13 +77,18 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
 
     if HERE.is_copy:
         return
+    from torch_testing_shim._pytest_ranks.joined_item import JoinedItem
     from torch_testing_shim._pytest_ranks.rank_item import RankItem
     from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
 
     callspec = getattr(item, "callspec", None)
     count = callspec.params.get("world_size") if callspec is not None else None
     kind = ThreadItem if mark.threads else RankItem
-    ranks = kind(item, mark, count if count in mark.counts else mark.counts[0])
+    world_size = count if count in mark.counts else mark.counts[0]
+    if read_launch() is not None and not mark.threads:
+        JoinedItem(item, mark, world_size).take()
+        return
+    ranks = kind(item, mark, world_size)
     item.ranks, item.setup, item.runtest, item.teardown = ranks, ranks.set_up, ranks.run, _nothing
 
 

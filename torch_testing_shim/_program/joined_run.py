@@ -23,6 +23,7 @@ from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.watch import Watch
 from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld, Member
 from torch_testing_shim._engine.loopback import listen_on_loopback
+from torch_testing_shim._isolation.body_keeper import BodyKeeper
 from torch_testing_shim._program.following import give_order
 from torch_testing_shim._program.joined_facts import differences
 from torch_testing_shim._program.joined_log import JoinedLog
@@ -123,7 +124,7 @@ class JoinedRun:
         JOINED.world = self.world
         self.world.have_run(entry.test for entry in self.ran.before)
         self.world.idle_deadline = time.monotonic() + read_settings().timeout_seconds
-        self.world.complain = self.complain
+        self.world.complain, self.world.keeper = self.complain, BodyKeeper()
         if self.world.rank:
             self.voice.fall_silent()
         if self.ran.before:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from torch_testing_shim._cases.reused_ranks import note_left
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import TestRanks, raise_verdict
 from torch_testing_shim._engine.joined.launched_ranks import test_ranks
@@ -69,6 +70,7 @@ class JoinedItem:
             )
             outcomes = ranks.join(ExitExpectation())
             item._rank_records = rank_records(outcomes, ranks.running.started)
+            note_left(item, outcomes)
             raise_verdict(outcomes, ExitExpectation())
         finally:
             ranks.close()

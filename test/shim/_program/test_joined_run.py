@@ -26,9 +26,17 @@ RANK = int(os.environ["RANK"])
 class Passing(DTensorTestBase):
     world_size = 4
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        os.environ["SET_UP"] = "set up"
+
     @with_comms
     def test_changes_the_environment(self):
         os.environ["LEFT"] = "1"
+        torch.nn.Module.register_module = torch.nn.Module.add_module
+        torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+        subprocess.Popen(["sleep", "1000"])
         print("printed in a rank")
         tensor = torch.full((2,), float(self.rank))
         dist.all_reduce(tensor)
@@ -37,6 +45,8 @@ class Passing(DTensorTestBase):
     @with_comms
     def test_does_not_see_it(self):
         self.assertNotIn("LEFT", os.environ)
+        self.assertFalse(torch.nn.modules.module._global_forward_hooks)
+        self.assertEqual("set up", os.environ["SET_UP"])
         self.assertNotIn("TORCHELASTIC_RUN_ID", os.environ)
 
     @with_comms
@@ -187,6 +197,13 @@ class JoinedRunTest(JoinedSampleTestCase):
             expected, {name: status for name, status in statuses.items() if status == "passed"}, found.outputs[0]
         )
         self.assertNotIn("printed in a rank", found.outputs[0])
+        notes = entries["Passing.test_changes_the_environment"].notes
+        self.assertRegex(
+            "\n".join(notes),
+            "^state was left behind in ranks 0-3, where the next test runs, too: "
+            r"torch.nn.modules.module.Module.register_module was \w+$",
+        )
+        self.assertEqual(("",), ("".join(entries["Passing.test_does_not_see_it"].notes),))
         records = entries["Passing.test_changes_the_environment"].ranks
         self.assertEqual([(rank, "passed", HOST) for rank in range(4)], [(r.rank, r.status, r.host) for r in records])
 
@@ -211,7 +228,7 @@ class JoinedRunTest(JoinedSampleTestCase):
         status, reason = reasons["Zombie.test_killed"]
         self.assertRegex(reason, rf"^rank 1 \({HOST}\) \(pid \d+\) died: (killed by SIGKILL|an unknown exit status)")
         self.assertIn("these tests were to run and did not: Zombie.test_then", found.outputs[0])
-        self.assertEqual(1, len(os.listdir(self.folder / "tmp")))  # of the killed rank: the next run removes it
+        self.assertEqual([], os.listdir(self.folder / "tmp"))
 
     def test_the_next_rank_reports_where_rank_0_is_gone(self) -> None:
         sample = self.write_sample(SAMPLE)
@@ -266,12 +283,12 @@ class JoinedRunTest(JoinedSampleTestCase):
             self.assertIn(said, found.outputs[0])
             self.assertEqual("", found.outputs[1])
 
-    def test_pytest_is_refused(self) -> None:
+    def test_pytest_without_its_plugin_is_refused(self) -> None:
         sample = self.write_sample(SAMPLE)
         found = self.run_joined([["-m", "pytest", "-q", sample, "-k", "Two"]])
         self.assertEqual([1], found.exit_codes)
         self.assertIn(
-            "torchrun has to start the test file itself (torchrun ... test_x.py), not pytest", found.outputs[0]
+            "torchrun has to start the test file, or pytest with -p torch_testing_shim.pytest_plugin", found.outputs[0]
         )
 
 

@@ -35,6 +35,7 @@ UNDER_PYTEST = {
     "_pytest_ranks/groups.py",
     "_pytest_ranks/hooks.py",
     "_pytest_ranks/in_rank.py",
+    "_pytest_ranks/joined_session.py",
     "_pytest_ranks/rank_item.py",
     "_pytest_ranks/rank_reports.py",
     "_pytest_ranks/session_copy.py",
@@ -46,8 +47,10 @@ PREPARE_A_CHILD = {
     "_engine/new_interpreter.py",
     "_engine/process_state.py",
     "_engine/rank_preparation.py",
+    "_program/following.py",
     "_program/joined_run.py",
     "_program/options.py",
+    "_runner/cli/under_torchrun.py",
     "_runner/process/start.py",
     "_runner/warm/script.py",
 }

@@ -48,24 +48,26 @@ OVER = "over"
 
 @dataclass(frozen=True)
 class Standing:
-    """What is told of one rank: its outcome, and whether its process leaves, so that no other test can run."""
+    """What is told of one rank: its outcome, whether its process leaves, so that no other test can run, and whether it
+    has left already."""
 
     outcome: RankOutcome
     leaves: bool = False
+    is_gone: bool = False
 
     def to_json(self, began: float) -> str:
         """Returns it for the store. Hosts have clocks of their own, so times count from `began`, when all were
         ready."""
         outcome = replace(self.outcome, ended_at=self.outcome.ended_at - began)
         subtests = [subtest.to_json() for subtest in outcome.subtests]
-        return json.dumps([self.leaves, replace(outcome, subtests=()).to_json(), subtests])
+        return json.dumps([self.leaves, self.is_gone, replace(outcome, subtests=()).to_json(), subtests])
 
     @classmethod
     def from_json(cls, text: str, began: float) -> Standing:
-        leaves, told, subtests = json.loads(text)
+        leaves, is_gone, told, subtests = json.loads(text)
         outcome = RankOutcome.from_json(told)
         outcome = replace(outcome, subtests=tuple(map(RankOutcome.from_json, subtests)))
-        return cls(replace(outcome, ended_at=outcome.ended_at + began), leaves)
+        return cls(replace(outcome, ended_at=outcome.ended_at + began), leaves, is_gone)
 
 
 class Patience:
@@ -153,18 +155,19 @@ def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Stand
     }
     if own is not None:
         told.setdefault(world.rank, own)
-    found = [told.get(rank) or Standing(_unheard(world, exchange, rank), leaves=True) for rank in ranks]
+    found = [told.get(rank) or _unheard(world, exchange, rank) for rank in ranks]
     return [_settled(world, one) for one in found]
 
 
-def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> RankOutcome:
-    """Returns the outcome of a rank that has told none. Without the store, not even neighbours hear from each other,
+def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> Standing:
+    """Returns the standing of a rank that has told none. Without the store, not even neighbours hear from each other,
     and one that ends has given up for that reason."""
     if rank in world.deaths and world.deaths[rank].ended_at < exchange.store.lost_at:
-        return world.deaths[rank]
+        return Standing(world.deaths[rank], leaves=True, is_gone=True)
     is_neighbour = world.members[rank].host == world.own.host
     status = RankStatus.STOPPED if is_neighbour and exchange.store.is_lost else RankStatus.SILENT
-    return RankOutcome(rank, status, time.monotonic())
+    outcome = RankOutcome(rank, status, time.monotonic())
+    return Standing(outcome, leaves=True, is_gone=status is RankStatus.SILENT)
 
 
 def _settled(world: JoinedWorld, told: Standing) -> Standing:
@@ -190,7 +193,7 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
     """Tells the verdict over these outcomes, unless another process does, and ends this process."""
     told = _agreed(test, exchange, told)
     outcomes = [one.outcome for one in told]
-    gone = {o.rank for o in outcomes if o.status in (RankStatus.DIED, RankStatus.SILENT)}
+    gone = {one.outcome.rank for one in told if one.is_gone}
     living = [rank for rank in world.everyone if rank not in gone]
     error: BaseException
     try:

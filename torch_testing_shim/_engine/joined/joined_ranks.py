@@ -130,9 +130,10 @@ class JoinedRanks(TestRanks):
         if expectation.allows_death:
             raise unittest.SkipTest("the test expects ranks to end, and a launcher's ranks run the next test, too")
         world, test = self._world, self._world.current
+        # known before all have come: one that has been faster may be dead before this one learns that it has come
+        test.ranks, test.scratch = self._ranks, self.scratch.path
         meet(world, test, self._timeout)
-        test.scratch = self.scratch.path
-        test.ranks, test.in_body, self._began = self._ranks, True, test.began
+        test.in_body, self._began = True, test.began
         assert self._job is not None, "ranks are started before they are joined"
         own = OwnBody(world, test, self._job, self._class, self._call).run() if world.rank < self._ranks else None
         with world.awaiting(read_settings().timeout_seconds):

@@ -11,6 +11,7 @@ import select
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -46,12 +47,18 @@ class Watch:
         # C++ may keep the main thread from its handlers; the descriptor is written to at once.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._run, name="torch_testing_shim watch", daemon=True)
+        self._thread = threading.Thread(target=self._run_or_complain, name="torch_testing_shim watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._world.is_over = True
         self._thread.join(2 * _LOOK_SECONDS)
+
+    def _run_or_complain(self) -> None:
+        try:
+            self._run()
+        except Exception:
+            self._world.complain(f"the watch of rank {self._world.rank} has failed:\n{traceback.format_exc()}")
 
     def _run(self) -> None:
         patience: Patience | None = None
@@ -102,7 +109,7 @@ class Watch:
         for dead in self._world.deaths.values():
             if (test.key, dead.rank) not in self._reported:
                 told = dead if test.scratch is None else with_remains(dead, test.scratch.parent, test.key)
-                post(self._world, test, self._exchange, Standing(told, leaves=True), in_body=True)
+                post(self._world, test, self._exchange, Standing(told, leaves=True, is_gone=True), in_body=True)
                 self._reported.add((test.key, dead.rank))
 
     def _status_if_stuck(self, test: CurrentTest, patience: Patience) -> RankStatus | None:

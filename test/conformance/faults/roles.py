@@ -68,11 +68,12 @@ def expected_of_hosts(fault: Fault) -> Fault:
         return replace(fault, expected=replace(expected, needs=lambda: _NOBODY_TELLS[method]))
     if method in _SKIPPED:
         return replace(fault, expected=Expectation(Ending.SKIPPED, "the test expects ranks to end"))
-    cause = _DIED.sub(r"died: (\1|an unknown exit status)", expected.cause)
+    cause, *told = (_DIED.sub(r"died: (\1|an unknown exit status)", text) for text in (expected.cause, *expected.told))
+    told = [text for text in told if "then died" not in text]  # nor whether one that had raised has crashed
     if expected.is_deadlock:
         return replace(fault, expected=replace(expected, cause=".*still ran at the deadline", is_hang=True))
     if parted := _PARTED.match(cause):
         return replace(fault, expected=replace(expected, cause=parted[0], told=(), is_hang=True))
     if expected.is_hang and method in _CANNOT_TELL:
         cause = "nothing was heard from rank 1, says ranks 0, 2$"
-    return replace(fault, expected=replace(expected, cause=cause))
+    return replace(fault, expected=replace(expected, cause=cause, told=tuple(told)))

@@ -14,11 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ class Measured:
         seconds: of one test, the median.
         most: of the slowest one.
         calls, characters: that the ranks of one test together ask and tell the store, the mean.
+        processor_seconds: that each rank of one test takes, the mean; their start is not counted.
     """
 
     ranks: int
@@ -58,6 +61,7 @@ class Measured:
     most: float
     calls: float
     characters: float
+    processor_seconds: float
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,12 +98,15 @@ def measure(ranks: int, tests: int) -> Measured:
         pids = [_start(rank, ranks, tests, store.port, folder) for rank in range(ranks)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         entries = read_journal(folder / "journal").entries
+        if any(codes):
+            print((folder / f"output.{codes.index(max(codes))}").read_text()[-3000:], codes, file=sys.stderr)
         asked = [json.loads(path.read_text()) for path in folder.glob("asked.*")]
     ends = [entry.started_at + entry.seconds for entry in entries]
-    each = [after - before for before, after in zip(ends, ends[1:], strict=False)]  # the first one starts cold
+    each = [after - before for before, after in pairwise(ends)]  # the first one starts cold
     passed = codes == [0] * ranks and len(entries) == tests + 1 and all(entry.status.is_pass for entry in entries)
-    calls, characters = (sum(one[part] for one in asked) / (tests + 1) for part in (0, 1))
-    return Measured(ranks, passed, statistics.median(each or [0.0]), max(each, default=0.0), calls, characters)
+    calls, characters, processor = (sum(one[part] for one in asked) / (tests + 1) for part in range(3))
+    seconds = statistics.median(each or [0.0]), max(each, default=0.0)
+    return Measured(ranks, passed, *seconds, calls, characters, processor / ranks)
 
 
 def _start(rank: int, ranks: int, tests: int, port: int, folder: Path) -> int:
@@ -115,12 +122,12 @@ def _start(rank: int, ranks: int, tests: int, port: int, folder: Path) -> int:
         (folder / f"tmp{rank}").mkdir()
         os.environ.update(_variables(rank, ranks, port, folder))
         _add_tests(ranks, tests)
-        asked = _counted()
+        asked, start = _counted(), _processor_seconds()
         try:
             run_tests([sys.argv[0], "Empty"])
         except SystemExit as end:
             code = int(end.code or 0)
-        (folder / f"asked.{rank}").write_text(json.dumps(asked))
+        (folder / f"asked.{rank}").write_text(json.dumps([*asked, _processor_seconds() - start]))
     finally:
         os._exit(code)
 
@@ -151,6 +158,11 @@ def _add_tests(ranks: int, tests: int) -> None:
         setattr(Empty, f"test_{each}", test)
 
 
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def _counted() -> list[int]:
     """Counts calls of the store in this process, and the characters that they carry, from here on."""
     counts = [0, 0]
@@ -172,9 +184,20 @@ def _counted() -> list[int]:
 
 
 def table(found: Sequence[Measured]) -> str:
-    rows = [["ranks", "s a test", "slowest", "calls of the store a test", "each rank", "kB a test"]]
+    rows = [
+        [
+            "ranks",
+            "s a test",
+            "slowest",
+            "calls of the store a test",
+            "each rank",
+            "kB a test",
+            "processor ms each rank",
+        ]
+    ]
     for one in found:
         calls = [f"{one.calls:.0f}", f"{one.calls / one.ranks:.1f}", f"{one.characters / 1e3:.0f}"]
+        calls.append(f"{1e3 * one.processor_seconds:.1f}")
         rows.append([str(one.ranks), number(one.seconds), number(one.most) if one.passed else "FAILED", *calls])
     return aligned(rows)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from faults.campaign import deadline_of, run_faults
-from faults.catalogue import catalogue
+from faults.catalogue import catalogue, network_faults
 from faults.fault import Fault
 from faults.judgement import judge
 from faults.over_hosts import LIMIT_OVER_HOSTS, deadline_over_hosts, run_over_hosts
@@ -76,7 +76,8 @@ def parse_options(arguments: list[str] | None) -> Options:
     parser.add_argument("--hosts", type=int, choices=[2], default=0, help="run them on 4 ranks over two hosts")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything there")
     chosen = parser.parse_args(arguments)
-    faults = tuple(fault for fault in catalogue() if fnmatch.fnmatchcase(fault.name, chosen.only))
+    known = (*catalogue(), *network_faults()) if chosen.hosts else catalogue()
+    faults = tuple(fault for fault in known if fnmatch.fnmatchcase(fault.name, chosen.only))
     if chosen.hosts:
         if chosen.upstream or chosen.reuse_ranks:
             parser.error("--hosts cannot be combined with --upstream or --reuse-ranks")

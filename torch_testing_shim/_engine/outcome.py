@@ -16,6 +16,7 @@ _LOST_PEER = re.compile(
     r"connection (closed|reset|was reset|refused|aborted)"
     r"|broken pipe"
     r"|closed by peer"
+    r"|timeout caused pair closure"
     r"|timed out waiting \d+ms for (recv|send)"
     r"|wait timeout after \d+ms"
     r"|recv.*failed|failed to (recv|send)"

@@ -83,7 +83,8 @@ class JoinedLog(TestLog):
         come(world, test, f"{entry.status.value}: {entry.reason}" if entry.reason else entry.status.value)
         with world.awaiting(seconds):
             with suppress(StoreLostError):
-                world.exchange.answer(f"{test.key}/ended", json.dumps([entry.status.value, entry.reason]), world.size)
+                said = json.dumps([entry.status.value, entry.reason])
+                world.exchange.answer(f"{test.key}/ended", said, world.size, common=said)
             if not world.exchange.wait(f"{test.key}/ended", Patience(world, test, world.exchange, is_brief=True).until):
                 own = RankOutcome(world.rank, RankStatus.STOPPED, time.monotonic())
                 end_run(world, test, world.exchange, Standing(own, leaves=True), in_body=False)

@@ -20,7 +20,7 @@ from pathlib import Path
 from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
 
-from faults.cases import THEMES
+from faults.cases import NETWORK, THEMES
 
 __all__ = ["OUTPUT", "PIDS"]
 
@@ -34,7 +34,7 @@ def main(words: list[str]) -> None:
     _enter_host()
     options = parse_args(words)
     options.master_port = options.master_port or 29500  # as torchrun has it
-    for theme in THEMES:
+    for theme in (*THEMES, NETWORK):
         importlib.import_module(f"faults.cases.{theme}")  # once for all workers
     config, _, _ = config_from_args(options)
     launch = elastic_launch(replace(config, start_method="fork"), _work)

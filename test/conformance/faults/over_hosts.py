@@ -9,6 +9,7 @@ Many faults share a run: the first that ends its ranks ends the run, and those a
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import time
@@ -44,6 +45,8 @@ _HANG_SECONDS, _DEADLINE_SECONDS = 5.0, 30.0
 LIMIT_OVER_HOSTS = 5.0
 #: A run that takes longer is given up, in seconds: torchrun waits 30 s for a worker that does not end when asked to.
 _PATIENCE_SECONDS = 150.0
+#: How long torchrun may stay after the last rank has ended, in seconds, before it is ended.
+_AGENT_SECONDS = 10.0
 #: How many runs there are at once: those that hang use no processor time.
 _AT_ONCE = 3
 #: How long processes may take to be gone when torchrun has ended, in seconds.
@@ -66,6 +69,7 @@ class _Run:
 
     Attributes:
         entries: of the journal.
+        unfinished: the test that had begun and not ended, of which nobody told; empty where there is none.
         ends: when the process of each rank had ended, on the monotonic clock.
         exit_codes: of torchrun, by host.
         outputs: by host.
@@ -74,6 +78,7 @@ class _Run:
     """
 
     entries: list[JournalEntry] = field(default_factory=list)
+    unfinished: str = ""
     ends: dict[int, float] = field(default_factory=dict)
     exit_codes: list[int | None] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -89,7 +94,9 @@ def deadline_over_hosts(fault: Fault) -> float:
 def run_over_hosts(faults: Sequence[Fault]) -> dict[str, Observation]:
     """Runs the faults and returns what became of them, by test, in the catalogue's ranks."""
     server = SampleServer({**os.environ, "PYTHONPATH": _PATH})
-    shares = [list(share) for _, share in groupby(faults, key=lambda fault: (fault.theme, fault.expected.is_hang))]
+    shares = [[fault] for fault in faults if fault.expected.is_hang]  # each ends its run
+    others = [fault for fault in faults if not fault.expected.is_hang]
+    shares += [list(share) for _, share in groupby(others, key=lambda fault: fault.theme)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda share: _run_share(server, share), shares)
         return {one.test: one for observations in found for one in observations}
@@ -126,14 +133,15 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
     try:
         _wait(agents, folder / "pids", run)
         run.exit_codes = [agent.poll() for agent in agents]
-        run.left = _left(mark, folder / "tmp")
+        run.left = _left(mark, folder / "tmp", [agent.pid for agent in agents])
     finally:
         kill_marked(mark, variable=MARK_VARIABLE)
     for number, agent in enumerate(agents):
         path = folder / f"output{number}"
         early = agent.communicate(timeout=_GONE_SECONDS)[0]  # of the agent, before it has opened its file
         run.outputs.append(early + (path.read_text(errors="replace") if path.exists() else ""))
-    run.entries = list(read_journal(folder / "journal").entries)
+    journal = read_journal(folder / "journal")
+    run.entries, run.unfinished = list(journal.entries), next(iter(journal.unfinished), "")
     run.strikes = [seconds for seconds, _ in strikes(folder / "times")]
     return run
 
@@ -148,7 +156,6 @@ def _environment(folder: Path, fault: Fault) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
         "PYTHONPATH": _PATH,
         "TMPDIR": str(folder / "tmp"),
-        "TORCH_TESTING_SHIM_DEVICE": "cpu",
         "TORCH_TESTING_SHIM_JOURNAL": str(folder / "journal"),
         "DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": str(deadline_over_hosts(fault)),
         "OMP_NUM_THREADS": "1",
@@ -162,6 +169,8 @@ def _wait(agents: Sequence[WarmSample], pids: Path, run: _Run) -> None:
     """Waits until torchrun has ended on both hosts, and notes when each rank's process does."""
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < give_up and any(agent.poll() is None for agent in agents):
+        if len(run.ends) == len(HOSTS):  # a torchrun that is cut off waits for its store
+            give_up = min(give_up, max(run.ends.values()) + _AGENT_SECONDS)
         time.sleep(0.02)
         for path in pids.iterdir():
             rank, pid = int(path.name), path.read_text()
@@ -176,9 +185,9 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def _left(mark: str, temporary: Path) -> list[str]:
+def _left(mark: str, temporary: Path, agents: Sequence[int]) -> list[str]:
     give_up = time.monotonic() + _GONE_SECONDS
-    while (found := marked_processes(mark, variable=MARK_VARIABLE)) and time.monotonic() < give_up:
+    while (found := marked_processes(mark, agents, MARK_VARIABLE)) and time.monotonic() < give_up:
         time.sleep(0.05)
     files = [path.name for path in temporary.iterdir() if not path.name.startswith(_OTHERS)]
     return [*(f"process {pid}" for pid in found), *(f"file {name}" for name in files)]
@@ -186,19 +195,30 @@ def _left(mark: str, temporary: Path) -> list[str]:
 
 def _observed(run: _Run, faults: Sequence[Fault]) -> list[Observation]:
     """What became of the faults whose tests have ended; of the first, at least."""
+    told = _told_elsewhere(run.outputs[1])
     tail = "\n".join(output[-_TAIL_CHARACTERS:] for output in run.outputs)
     by_test = {entry.test: entry for entry in run.entries}
     reached = [by_test[fault.test] for fault in faults if fault.test in by_test]
+    nothing = f"torchrun ended with {run.exit_codes}:\n{tail}"
     if not reached:
-        return [Observation(faults[0].test, Ending.NONE, report=f"torchrun ended with {run.exit_codes}:\n{tail}")]
+        return [Observation(run.unfinished or faults[0].test, Ending.NONE, nothing)]
     has_ended_early = len(reached) < len(faults) or "could not go on" in tail
     found = [_observation(entry, run) for entry in reached]
     last = max(found, key=lambda one: one.started)
     living = [ended for rank, ended in run.ends.items() if rank != GUILTY]
-    told = replace(last, ended=max([last.ended, *living]) if has_ended_early else last.ended, left=tuple(run.left))
+    ended = max([last.ended, *living]) if has_ended_early else last.ended
+    report = f"{last.report}\n\n{told}" if told else last.report
+    told_last = replace(last, report=report, ended=ended, left=tuple(run.left))
     if any(one.ending.is_bad for one in found) and 0 in run.exit_codes:
-        told = replace(told, ending=Ending.NONE, report=f"torchrun's exit codes are {run.exit_codes}:\n{tail}")
-    return [told if one is last else one for one in found]
+        told_last = replace(told_last, ending=Ending.NONE, report=nothing)
+    return [told_last if one is last else one for one in found]
+
+
+def _told_elsewhere(output: str) -> str:
+    """What the second host tells of the test that ended the run; empty where it is silent, as it has to be where it has
+    a connection with the first."""
+    found = re.search(r"^ERROR: \S+\n-+\n(.*)", output, re.MULTILINE)
+    return f"host2 tells: {in_catalogue_ranks(found[1])}" if found else ""
 
 
 def _observation(entry: JournalEntry, run: _Run) -> Observation:

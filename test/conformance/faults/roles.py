@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from faults.fault import Fault
+from faults.cases import NETWORK
+from faults.fault import Ending, Expectation, Fault
 from torch_testing_shim._engine.outcome import ranks_text
 
 __all__ = ["HOSTS", "PARTS", "THEMES_OF_HOSTS", "expected_of_hosts", "in_catalogue_ranks"]
@@ -20,6 +21,7 @@ PARTS = (0, 0, 2, 1)
 #: The themes that have a meaning there: a launcher's ranks keep what a test leaves of children and of process state.
 THEMES_OF_HOSTS = (
     *("deaths", "exceptions", "bodies", "collectives", "skips", "hangs", "deadlocks", "set_up", "limits"),
+    NETWORK,
 )
 _RANKS = r"\branks? (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)(?: \((host\d+)\))?"
 _SOME_RANKS = re.compile(rf"{_RANKS}(?:, {_RANKS})*")
@@ -27,6 +29,14 @@ _SOME_RANKS = re.compile(rf"{_RANKS}(?:, {_RANKS})*")
 _DIED = re.compile(r"died: (killed by SIG\w+|exit code \d+)")
 #: A rank that no Python runs in any more cannot say that it hangs.
 _CANNOT_TELL = ("test_native_code_with_the_lock", "test_stops_itself", "test_becomes_another_program")
+#: Where a class judges exit codes by itself, which ranks that run on do not have.
+_SKIPPED = ("test_left_out_by_its_class", "test_hang_that_its_class_accepts")
+#: Why nobody can tell of some faults.
+_NOBODY_TELLS = dict.fromkeys(
+    ["test_all_ranks_crash", "test_other_shape_to_gather"], "all ranks die at once: torchrun alone tells it"
+)
+#: gloo, with four ranks, may not notice that they bring other data until its time is up.
+_PARTED = re.compile(r"rank 1 entered .*?, ranks 0, 2 entered .*?; ")
 
 
 def in_catalogue_ranks(report: str) -> str:
@@ -53,10 +63,17 @@ def _members(ranks: str) -> list[int]:
 
 def expected_of_hosts(fault: Fault) -> Fault:
     """Returns the fault with what has to be made of it over hosts. A deadlock is told at the deadline."""
-    expected = fault.expected
-    cause = _DIED.sub(r"died: (\1|an unknown exit status)", expected.cause)
+    expected, method = fault.expected, fault.test.rpartition(".")[2]
+    if method in _NOBODY_TELLS:
+        return replace(fault, expected=replace(expected, needs=lambda: _NOBODY_TELLS[method]))
+    if method in _SKIPPED:
+        return replace(fault, expected=Expectation(Ending.SKIPPED, "the test expects ranks to end"))
+    cause, *told = (_DIED.sub(r"died: (\1|an unknown exit status)", text) for text in (expected.cause, *expected.told))
+    told = [text for text in told if "then died" not in text]  # nor whether one that had raised has crashed
     if expected.is_deadlock:
         return replace(fault, expected=replace(expected, cause=".*still ran at the deadline", is_hang=True))
-    if expected.is_hang and fault.test.rpartition(".")[2] in _CANNOT_TELL:
+    if parted := _PARTED.match(cause):
+        return replace(fault, expected=replace(expected, cause=parted[0], told=(), is_hang=True))
+    if expected.is_hang and method in _CANNOT_TELL:
         cause = "nothing was heard from rank 1, says ranks 0, 2$"
-    return replace(fault, expected=replace(expected, cause=cause))
+    return replace(fault, expected=replace(expected, cause=cause, told=tuple(told)))

@@ -228,7 +228,7 @@ class JoinedRunTest(JoinedSampleTestCase):
         status, reason = reasons["Zombie.test_killed"]
         self.assertRegex(reason, rf"^rank 1 \({HOST}\) \(pid \d+\) died: (killed by SIGKILL|an unknown exit status)")
         self.assertIn("these tests were to run and did not: Zombie.test_then", found.outputs[0])
-        self.assertEqual([], os.listdir(self.folder / "tmp"))
+        self.assertEqual([], os.listdir(self.folder / "tmp"))  # its neighbours have removed what the killed rank left
 
     def test_the_next_rank_reports_where_rank_0_is_gone(self) -> None:
         sample = self.write_sample(SAMPLE)

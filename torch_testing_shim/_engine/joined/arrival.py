@@ -18,8 +18,8 @@ from torch_testing_shim._engine.joined.exchange import Exchange
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How often a process looks for the others, in seconds.
-_LOOK_SECONDS = 0.01
+#: How often a process looks for the others, in seconds, and how much less often for each process that does.
+_LOOK_SECONDS, _FOR_EACH_RANK = 0.01, 0.001
 _CALL = "call"
 #: The key of a sentence about a process that cannot come, where somebody knows of it.
 ABSENT = "absent"
@@ -65,7 +65,7 @@ def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
             raise MissingRanksError(store.get([ABSENT])[0])
         if time.monotonic() >= until:
             raise MissingRanksError.of(_missing(exchange, answered, rank, size), seconds)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS + _FOR_EACH_RANK * size)
 
 
 def _missing(exchange: Exchange, run: str, rank: int, size: int) -> list[int]:

@@ -41,4 +41,4 @@ def come(world: JoinedWorld, test: CurrentTest, said: str) -> None:
     if not test.came:
         test.came = True
         with suppress(RuntimeError):  # a store that is lost is noticed by who waits
-            world.exchange.answer(f"{test.key}/come", said, world.size)
+            world.exchange.answer(f"{test.key}/come", said, world.size, common=said)

@@ -150,7 +150,7 @@ class JoinedWorld:
 
     def new_exchange(self) -> Exchange:
         """Returns an exchange with a connection of its own, for one thread."""
-        return Exchange(BoundedStore(self.connect), self.rank)
+        return Exchange(BoundedStore(self.connect), self.rank, self.size)
 
     def arrive(self, seconds: float) -> None:
         """Waits for the other processes. Raises as `arrival.arrive`, which see."""

@@ -230,12 +230,24 @@ class JoinedRunTest(JoinedSampleTestCase):
         self.assertIn("these tests were to run and did not: Zombie.test_then", found.outputs[0])
         self.assertEqual([], os.listdir(self.folder / "tmp"))  # its neighbours have removed what the killed rank left
 
-    def test_the_next_rank_reports_where_rank_0_is_gone(self) -> None:
-        sample = self.write_sample(SAMPLE)
-        found = self.run_joined([[sample, "Zombie"]] * 4, KILLED="0")
+    def test_a_restart_goes_on_at_the_next_test(self) -> None:
+        sample, store = self.write_sample(SAMPLE), self.new_store()
+        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store, KILLED="0")
         self.assertEqual([-9, 1, 1, 1], found.exit_codes)
-        self.assertRegex(found.outputs[1], rf"rank 0 \({HOST}\) \(pid \d+\) died")
+        died = rf"rank 0 \({HOST}\) \(pid \d+\) died"
+        self.assertRegex(found.outputs[1], died)  # the next rank reports where rank 0 is gone
         self.assertEqual(["", ""], found.outputs[2:])
+
+        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store)
+        self.assertEqual([1] * 4, found.exit_codes, found.outputs)
+        self.assertEqual(
+            {"Zombie.test_killed": "error", "Zombie.test_then": "passed"},
+            {name: entry.status.value for name, entry in found.entries.items()},  # of another host's journal
+        )
+        self.assertRegex(found.entries["Zombie.test_killed"].reason, died)
+        self.assertIn("torchrun has restarted its processes; before that: 1 error\n", found.outputs[0])
+        self.assertTrue(found.outputs[0].endswith("\nFAILED, in all: 1 passed, 1 error\n"), found.outputs[0])
+        self.assertEqual(["", "", ""], found.outputs[1:])
 
     def test_whatever_hangs_ends(self) -> None:
         sample = self.write_sample(HANGING)

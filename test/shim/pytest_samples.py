@@ -89,15 +89,18 @@ class SharedRunTestCase(PytestTestCase):
     extra: Mapping[str, str] = {}
     expected = 1
     __runs: ClassVar[dict[type, tuple[PytestRun, dict[str, str]]]] = {}
+    __has_begun: ClassVar[set[type]] = set()
 
     def setUp(self) -> None:
         super().setUp()
-        if type(self) not in self.__runs:
+        if type(self) not in self.__has_begun:
+            self.__has_begun.add(type(self))
             for name, text in self.files.items():
                 (self.folder / name).write_text((HEAD if name == "test_sample.py" else "") + textwrap.dedent(text))
             run = self.run_pytest(*self.arguments, expected=self.expected, **self.extra)
             left = {path.name: path.read_text() for path in self.folder.iterdir() if path.is_file()}
             self.__runs[type(self)] = run, left
+        self.assertIn(type(self), self.__runs, "the run has failed; the first test tells how")
         self.shared, self.left = self.__runs[type(self)]
 
     def assert_said(self, *lines: str) -> None:

@@ -67,11 +67,11 @@ instantiate_parametrized_tests(Tiny)
 )
 UNDER_TORCHRUN = """
 class Zombie(DTensorTestBase):
-    world_size = 4
+    world_size = 3
 
     @with_comms
     def test_killed(self):
-        if self.rank == 3:
+        if self.rank == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         dist.barrier()
 
@@ -174,13 +174,8 @@ class SeveralMachinesTest(JoinedSampleTestCase):
     def test_torchrun_starts_them(self) -> None:
         sample = self.write_sample(UNDER_TORCHRUN)
         (self.folder / "shared").mkdir()
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2"]
-        torchrun += [
-            "--max-restarts=1",
-            "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={self.hosts.address(0)}:29511",
-            "--rdzv-id=x",
-        ]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--max-restarts=1", "--rdzv-id=x"]
+        torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511"]
         agents = [
             subprocess.Popen(
                 self.hosts.command(
@@ -189,6 +184,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
                         *torchrun,
                         f"--rdzv-conf=is_host={number == 0}",
                         f"--local-addr={self.hosts.address(number)}",
+                        f"--nproc-per-node={number + 1}",
                         *(str(sample), "-v", "FsdpOptimStateCheckpoint", "Zombie"),
                     ],
                 ),
@@ -210,9 +206,9 @@ class SeveralMachinesTest(JoinedSampleTestCase):
         self.assertEqual([1, 1], [agent.returncode for agent in agents], outputs)
         ported = [entry for name, entry in entries.items() if name.startswith("FsdpOptimStateCheckpoint.")]
         self.assertEqual(["passed"] * 2, [entry.status.value for entry in ported], outputs[0])
-        self.assertEqual(["host1", "host1", "host2", "host2"], [rank.host for rank in ported[0].ranks])
+        self.assertEqual(["host1", "host2", "host2"], [rank.host for rank in ported[0].ranks])
         self.assertEqual([], list((self.folder / "shared").iterdir()))
-        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 3 \(host2\) \(pid \d+\) died: ")
+        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 2 \(host2\) \(pid \d+\) died: ")
         self.assertIn("ERROR: Zombie.test_killed", outputs[0])
         self.assertNotIn("ERROR: Zombie.test_killed", outputs[1])
         self.assertEqual("passed", entries["Zombie.test_then"].status.value, outputs)  # after a restart

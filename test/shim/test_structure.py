@@ -35,6 +35,7 @@ UNDER_PYTEST = {
     "_pytest_ranks/groups.py",
     "_pytest_ranks/hooks.py",
     "_pytest_ranks/in_rank.py",
+    "_pytest_ranks/joined_item.py",
     "_pytest_ranks/joined_session.py",
     "_pytest_ranks/rank_item.py",
     "_pytest_ranks/rank_reports.py",

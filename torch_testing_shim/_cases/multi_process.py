@@ -19,7 +19,8 @@ from typing import Any
 
 from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
-from torch_testing_shim._cases.reused_ranks import RankKeeper, may_reuse, note_left, noted_difference, word_for
+from torch_testing_shim._cases.rank_keeper import RankKeeper
+from torch_testing_shim._cases.reused_ranks import may_reuse, note_left, noted_difference, word_for
 from torch_testing_shim._cases.world import default_world_size, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict

@@ -1,21 +1,15 @@
-"""Ranks that run test after test: which tests may have them, and what a rank does after each."""
+"""Ranks that run test after test: which tests may have them, and what is noted on these."""
 
 from __future__ import annotations
 
 import unittest
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from types import MappingProxyType
 
-from torch_testing_shim._cases.world import drop_connections
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome, ranks_text
-from torch_testing_shim._engine.parked_group import GroupParking
-from torch_testing_shim._isolation.fingerprint import differences, take_fingerprint
-from torch_testing_shim._isolation.rank_reset import RankReset
 from torch_testing_shim._program.notes import note
 from torch_testing_shim._shared.settings import read_settings
 
@@ -25,7 +19,6 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 _CHOICE = "reuse_ranks"
 #: unittest's mark of a test that is expected to fail.
 _EXPECTED_FAILURE = "__unittest_expecting_failure__"
-_NONE: Mapping[str, object] = MappingProxyType({})
 
 
 def wants_reuse(cls: type) -> bool:
@@ -102,28 +95,3 @@ def note_difference(test: object, alone: str, first: str, follows: str) -> None:
     """Note where the verdict in fresh ranks, `alone`, is another than the `first`, after the test `follows`."""
     if alone != first:
         note(test, f"{alone} alone, {first} after {follows}: state was left behind")
-
-
-# In a rank.
-
-
-class RankKeeper:
-    """In a rank that is reused, made before its first test: keeps the state that tests find.
-
-    Args:
-        classes: the test classes.
-        folder: as in `GroupParking`.
-        fixtures: values that all tests share, by name.
-    """
-
-    def __init__(self, classes: Iterable[type], folder: Path, fixtures: Mapping[str, object] = _NONE) -> None:
-        self._groups = GroupParking(folder)
-        self._groups.install()
-        self._reset = RankReset.of_this_process()
-        self._fingerprint = take_fingerprint(classes, fixtures)
-
-    def after_test(self) -> tuple[str, ...]:
-        """Put back what a test has changed. Return a sentence for each thing that it has left nevertheless."""
-        drop_connections()
-        self._groups.between_tests()
-        return (*self._reset.restore(), *differences(self._fingerprint))

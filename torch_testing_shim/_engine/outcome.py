@@ -90,7 +90,10 @@ class RankOutcome:
         subtests: its failed subtests, in order, whatever became of the rank after them.
         passed_subtests: its passed subtests, as unittest names them, where the rank came to the end of its test.
         skipped_subtests: its skipped subtests, each with its reason, likewise.
-        left: where the rank waits for another test, sentences on what this one has left in it; None where it does not.
+        is_over: the rank is reused, and has begun to put back what its test has changed: however its process ends from
+            now on, the outcome stays.
+        left: where the rank waits for another test, or has ended after `is_over`, sentences on what this one has left
+            in it; None where it does neither.
     """
 
     rank: int
@@ -116,6 +119,7 @@ class RankOutcome:
     subtests: tuple[RankOutcome, ...] = ()
     passed_subtests: tuple[str, ...] = ()
     skipped_subtests: tuple[tuple[str, str], ...] = ()
+    is_over: bool = False
     left: tuple[str, ...] | None = None
 
     @property

@@ -6,6 +6,7 @@ deadlock before it, they get none. Before a rank is ended, it is asked where it 
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -34,6 +35,9 @@ _GRACE_SECONDS = 1.0
 _TERMINATE_SECONDS = 0.2
 #: How long the kernel may take to end a killed rank, in seconds; past that the rank is given up as unkillable.
 _KILL_SECONDS = 10.0
+#: How long a rank that is reused may take to put back what its test has changed, in seconds; it takes milliseconds,
+#: and a finalizer of the test may never return.
+_PUT_BACK_SECONDS = 10.0
 #: Bytes that are kept of a rank's output, from its end.
 _TAIL_BYTES = 1 << 15
 
@@ -83,7 +87,8 @@ def _wait(
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
     while watch.living and not is_deadlocked and (now := time.monotonic()) < give_up:
-        watch.wait(min(give_up, stall.next_look) - now)
+        watch.wait(min(give_up, stall.next_look, watch.put_back_by) - now)
+        watch.end_those_who_put_back_too_long()
         is_deadlocked = not watch.has_bad_end and stall.sees_deadlock(watch.living)
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
@@ -123,6 +128,20 @@ class _Watch:
             if self._final[rank].status is RankStatus.SKIPPED:
                 self._ranks.signal(rank, signal.SIGKILL)
                 self._finished.discard(rank)
+
+    @property
+    def put_back_by(self) -> float:
+        """When the next rank has to have put back what its test has changed, on the monotonic clock."""
+        over = (self._messages[rank].ended_at for rank in filter(self._is_over, self.living))
+        return min(over, default=math.inf) + _PUT_BACK_SECONDS
+
+    def _is_over(self, rank: int) -> bool:
+        return rank in self._messages and self._messages[rank].is_over
+
+    def end_those_who_put_back_too_long(self) -> None:
+        if time.monotonic() >= self.put_back_by:
+            for rank in filter(self._is_over, self.living):
+                self._ranks.signal(rank, signal.SIGKILL)
 
     def wait(self, seconds: float) -> None:
         """Waits until something happens, `seconds` at most, and takes note of it."""
@@ -169,6 +188,10 @@ class _Watch:
     ) -> RankOutcome:
         end = self._final.get(rank)  # None where not even SIGKILL ended it
         ended_at, exit_code = (time.monotonic(), None) if end is None else (end.ended_at, end.exit_code)
+        if said is not None and said.is_over:
+            return replace(
+                said, pid=self._ranks.pids[rank], finished=True, left=("its state was not put back in time",)
+            )
         if said is not None and said.status.is_exception:
             return replace(said, pid=self._ranks.pids[rank], exit_code=exit_code, finished=True)
         return RankOutcome(
@@ -199,6 +222,9 @@ def final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
     if message is None:
         return RankOutcome(end.rank, RankStatus.DIED, end.at, pid=end.pid, exit_code=end.exit_code)
     told = replace(message, pid=end.pid, exit_code=end.exit_code, finished=True)
+    if message.is_over:
+        left = f"its process ended after the test, when its state was put back: {told.exit_text}"
+        return replace(told, exit_code=message.exit_code, left=(left,))
     if message.status.is_exception or end.exit_code == message.exit_code:
         return told
     return replace(told, status=RankStatus.DIED, ended_at=end.at)

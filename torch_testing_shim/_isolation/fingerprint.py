@@ -73,6 +73,7 @@ class TestAttributes:
         self._owners[f"{found.__module__}.{found.__qualname__}"] = found
 
     def _now(self) -> dict[str, dict[str, Any]]:
+        self._summaries.begin_round()
         return {name: self._summaries.of_attributes(vars(owner)) for name, owner in self._owners.items()}
 
     def changed(self) -> Iterator[str]:

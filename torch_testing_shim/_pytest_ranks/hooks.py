@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import unittest
 from collections.abc import Generator
 from typing import Any
 
@@ -54,7 +55,10 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         if mark is None or _starts_ranks_itself(item):
             continue
         try:
-            _run_on_ranks(item, read_mark(mark.args, mark.kwargs))
+            read = read_mark(mark.args, mark.kwargs)
+            if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+                read.check_for_unittest()
+            _run_on_ranks(item, read)
         except MarkError as error:
             _refuse(item, f"{item.nodeid}: {error}")
 
@@ -77,19 +81,25 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
 
     if HERE.is_copy:
         return
-    from torch_testing_shim._pytest_ranks.joined_item import JoinedItem
-    from torch_testing_shim._pytest_ranks.rank_item import RankItem
-    from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
-
     callspec = getattr(item, "callspec", None)
     count = callspec.params.get("world_size") if callspec is not None else None
-    kind = ThreadItem if mark.threads else RankItem
-    world_size = count if count in mark.counts else mark.counts[0]
-    if read_launch() is not None and not mark.threads:
-        JoinedItem(item, mark, world_size).take()
-        return
-    ranks = kind(item, mark, world_size)
+    ranks = _kind_of(mark)(item, mark, count if count in mark.counts else mark.counts[0])
     item.ranks, item.setup, item.runtest, item.teardown = ranks, ranks.set_up, ranks.run, _nothing
+
+
+def _kind_of(mark: RanksMark) -> Any:
+    """Return the class of objects that run such tests."""
+    if mark.threads:
+        from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
+
+        return ThreadItem
+    if read_launch() is not None:
+        from torch_testing_shim._pytest_ranks.joined_item import JoinedItem
+
+        return JoinedItem
+    from torch_testing_shim._pytest_ranks.rank_item import RankItem
+
+    return RankItem
 
 
 def _nothing() -> None:
@@ -106,14 +116,14 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: Any) -> None:
     """Fork the zygote, before any test has run."""
-    if any(getattr(item, "ranks", None) is not None for item in session.items) and not _only_collects(session.config):
+    if any(getattr(item, "ranks", None) is not None for item in session.items) and not _starts_no_ranks(session.config):
         from torch_testing_shim._pytest_ranks.rank_item import start_session
 
         start_session(session)
 
 
-def _only_collects(config: Any) -> bool:
-    return bool(config.option.collectonly) or bool(config.getoption("numprocesses", None))
+def _starts_no_ranks(config: Any) -> bool:
+    return bool(config.option.collectonly or config.getoption("numprocesses", None) or read_launch())
 
 
 @pytest.hookimpl(trylast=True)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import pytest
 import torch.distributed as dist
 
-from torch_testing_shim._cases.reused_ranks import RankKeeper
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
 from torch_testing_shim._engine.rank_steps import ends_forked_children
@@ -90,8 +89,10 @@ class PytestRank:
         _item(job.folder, job.method)
 
     @classmethod
-    def _rank_keeper(cls, job: RankJob) -> RankKeeper:
+    def _rank_keeper(cls, job: RankJob) -> Any:
         """Return the object that puts back, in a rank which is reused, what each test has changed."""
+        from torch_testing_shim._cases.rank_keeper import RankKeeper  # here, since most ranks need none
+
         item = _item(job.folder, job.method)
         return RankKeeper([], Path(job.lasting_folder), shared_values(item.session))
 
@@ -105,13 +106,14 @@ class PytestRank:
         )
         folder = ScratchFolder(Path(rendezvous).parent)
         item = _item(folder, nodeid)
-        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank))
+        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank), is_copy=HERE.is_copy)
         _let_go(item, rank, given["base_folder"])
         if rank == given["has_terminal"]:
             take_terminal()
         else:
             _drop_pdb(item.config)
-        item.config.pluginmanager.register(reports)
+        # By pluggy's method: pytest's looks for fixtures in each plugin, and takes milliseconds.
+        super(pytest.PytestPluginManager, item.config.pluginmanager).register(reports)  # type: ignore[misc]
         set_rng_seed()
         with ends_forked_children():
             try:

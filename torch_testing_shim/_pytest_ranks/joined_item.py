@@ -11,49 +11,34 @@ import time
 import traceback
 import unittest
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from _pytest.skipping import xfailed_key
 
 from torch_testing_shim._cases.reused_ranks import note_left
 from torch_testing_shim._engine.channel import THIS_RANK
-from torch_testing_shim._engine.controller import TestRanks, raise_verdict
+from torch_testing_shim._engine.controller import TestRanks
 from torch_testing_shim._engine.joined.launched_ranks import test_ranks
 from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld
+from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import skip_reason_of
 from torch_testing_shim._engine.rank_steps import RankSteps
-from torch_testing_shim._engine.verdict import ExitExpectation
+from torch_testing_shim._engine.verdict import ExitExpectation, verdict
 from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import forget_notes, note_sharing, rank_records
 from torch_testing_shim._pytest_ranks.in_rank import HERE, World
-from torch_testing_shim._pytest_ranks.marks import RanksMark
-from torch_testing_shim._pytest_ranks.rank_item import rerun_command, seconds_of, skip_by_devices
-from torch_testing_shim._pytest_ranks.shared_fixtures import set_up_shared
-from torch_testing_shim._shared.rerun_command import repro_on_failure
+from torch_testing_shim._pytest_ranks.rank_item import EndOfRanks, RankItem, seconds_of
 from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 
-class JoinedItem:
-    """What a marked test does in place of pytest's set-up and call. Arguments are those of `RankItem`."""
-
-    def __init__(self, item: Any, mark: RanksMark, world_size: int) -> None:
-        self._item, self._mark, self._world_size = item, mark, world_size
-
-    def take(self) -> None:
-        """Have the item run so."""
-        self._item.setup, self._item.runtest = self._set_up, self._run
-
-    def _set_up(self) -> None:
-        skip_by_devices(self._item, self._mark)
-        set_up_shared(self._item)
+class JoinedItem(RankItem):
+    """What a marked test does in place of pytest's set-up and call."""
 
     def _run(self) -> None:
-        with repro_on_failure(rerun_command(self._item)):
-            self._run_ranks(test_ranks())
-
-    def _run_ranks(self, ranks: TestRanks) -> None:
-        item, world = self._item, JOINED.world
+        item, world, ranks = self._item, JOINED.world, test_ranks()
         assert world is not None, "pytest's processes have joined"
         forget_notes(item)
         note_sharing(item, self._world_size)
@@ -71,7 +56,7 @@ class JoinedItem:
             outcomes = ranks.join(ExitExpectation())
             item._rank_records = rank_records(outcomes, ranks.running.started)
             note_left(item, outcomes)
-            raise_verdict(outcomes, ExitExpectation())
+            self._judge(EndOfRanks(verdict(outcomes), outcomes, 0, "", "", {}))
         finally:
             ranks.close()
 
@@ -138,9 +123,12 @@ class _Body(unittest.TestCase):
         """Run it, and send its outcome."""
         channel = THIS_RANK.channel
         assert channel is not None, "tests are run in ranks"
-        steps = RankSteps(
-            self.world.rank, tell=lambda found: channel.send(found) if found.status.is_exception else None
-        )
+
+        def tell(found: RankOutcome) -> None:
+            if found.status.is_exception:
+                channel.send(replace(found, expected=self._expects(steps.error)))
+
+        steps = RankSteps(self.world.rank, tell=tell)
         HERE.world, HERE.reports = self.world, _SoFar(steps)
         set_rng_seed()
         try:
@@ -156,16 +144,27 @@ class _Body(unittest.TestCase):
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
 
+    def _expects(self, error: BaseException | None) -> str | None:
+        """Return the reason by which a mark of pytest's expects the exception; None where none does."""
+        mark = self._item.stash.get(xfailed_key, None)
+        is_meant = mark is not None and (mark.raises is None or isinstance(error, mark.raises))
+        return mark.reason if mark is not None and is_meant else None
+
     def _forward(self, steps: RankSteps) -> Iterator[Callable[[], object]]:
-        kind = type(self._item)
-        yield lambda: kind.setup(self._item)
+        yield lambda: type(self._item).setup(self._item)
         if not steps.has_ended:
-            yield lambda: kind.runtest(self._item)
+            yield self._call
+
+    def _call(self) -> None:
+        type(self._item).runtest(self._item)
+        if found := getattr(self._item, "_excinfo", None):  # of a method of unittest's, which raises nothing
+            raise found.pop(0).value
 
     def _back(self) -> Iterator[Callable[[], object]]:
         finalizers = self._item.session._setupstate.stack[self._item][0]
-        while len(finalizers) > 1:  # the first is the item's own tear-down, which pytest calls
+        while len(finalizers) > 1:  # the first is for pytest to call
             yield finalizers.pop()
+        yield lambda: type(self._item).teardown(self._item)
 
 
 def _let_go_of(error: BaseException | None) -> None:

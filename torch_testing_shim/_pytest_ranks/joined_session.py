@@ -66,11 +66,8 @@ class JoinedSession:
                 session.config.pluginmanager.register(plugin)
             made = yield
             made.get_result()  # raises what has ended the tests
-            status = joined.merged(int(bool(session.testsfailed)), log)
-            if status and not session.testsfailed:
-                session.testsfailed = 1  # on another rank, as has been told
-        if log.has_failures:
-            session.testsfailed = session.testsfailed or 1
+            if joined.merged(int(session.testsfailed > 0 or log.has_failures), log):
+                session.testsfailed = session.testsfailed or 1  # on another rank, or before a restart, as has been told
 
     def _facts(self, session: Any, names: list[str]) -> dict[str, str]:
         from torch_testing_shim._engine.devices import checked_device

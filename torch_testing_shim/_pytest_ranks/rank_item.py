@@ -6,6 +6,7 @@ fixtures are set up, and in place of its call its ranks run.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import shlex
@@ -24,10 +25,12 @@ from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_warnings import RankWarning
 from torch_testing_shim._engine.verdict import ExitExpectation, Verdict, VerdictKind, verdict
 from torch_testing_shim._program.notes import forget_notes, note_sharing, rank_records
+from torch_testing_shim._pytest_ranks import groups as _for_ranks  # noqa: F401 - so that none has to import it
 from torch_testing_shim._pytest_ranks.beside import TIME_LIMIT, lent_terminal, stop_timer
 from torch_testing_shim._pytest_ranks.in_rank import HERE, PytestRank
 from torch_testing_shim._pytest_ranks.live_output import shown_live
 from torch_testing_shim._pytest_ranks.marks import RanksMark
+from torch_testing_shim._pytest_ranks.rank_reports import UNEXPECTED_PASS
 from torch_testing_shim._pytest_ranks.session_copy import write_session
 from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
 from torch_testing_shim._pytest_ranks.warnings_summary import pass_on_warnings, warnings_of
@@ -43,11 +46,18 @@ _IMAGE = Image()
 def start_session(session: Any) -> None:
     """Fork the zygote for a session whose tests have been collected, some of them for ranks."""
     HERE.session = session
+    session.config.add_cleanup(_leave_little_to_collect)
     for item in session.items:
         if getattr(item, "ranks", None) is not None:
             STARTER.expect(item.module.__name__)
     _IMAGE.take(session.items[0])
     STARTER.prepare()
+
+
+def _leave_little_to_collect() -> None:
+    """Collect garbage once, and leave out all of torch where pytest collects five times at its end."""
+    gc.collect()
+    gc.freeze()
 
 
 def leave_module() -> None:
@@ -84,7 +94,7 @@ _WORDS = {VerdictKind.PASSED: "passed", VerdictKind.SKIPPED: "skipped"}
 
 
 @dataclass(frozen=True)
-class _EndOfRanks:
+class EndOfRanks:
     """How the ranks of a test ended.
 
     Attributes:
@@ -168,7 +178,7 @@ class RankItem:
         is_expected = any(self._item.iter_markers("xfail"))
         return wants and not is_expected and self._item.config.getoption("ranks_pdb") is None
 
-    def _end_of_ranks(self, *, reuses: bool) -> _EndOfRanks:
+    def _end_of_ranks(self, *, reuses: bool) -> EndOfRanks:
         """Run the ranks and return how they ended."""
         item = self._item
         ranks = TestRanks()
@@ -190,7 +200,7 @@ class RankItem:
             note_left(item, outcomes)
             found = verdict(outcomes)
             is_shown = found.kind in _WORDS and item.config.getoption("capture") != "no"
-            return _EndOfRanks(
+            return EndOfRanks(
                 found,
                 outcomes,
                 ranks.running.processes_left,
@@ -201,7 +211,7 @@ class RankItem:
         finally:
             ranks.close()
 
-    def _judge(self, end: _EndOfRanks) -> None:
+    def _judge(self, end: EndOfRanks) -> None:
         found, cause = end.verdict, end.verdict.cause
         if found.kind is VerdictKind.SKIPPED:
             reason = found.headline
@@ -216,6 +226,9 @@ class RankItem:
                 raise pytest.xfail.Exception(cause.expected)
             outcomes = tuple(one if one.expected is None else replace(one, ended_at=math.inf) for one in outcomes)
         raise_verdict(outcomes, ExitExpectation(), end.processes_left)
+        for one in outcomes:  # a mark that only the ranks have, since the test or a fixture has added it
+            if one.headline.startswith(UNEXPECTED_PASS) and not any(self._item.iter_markers("xfail")):
+                pytest.fail(one.headline, pytrace=False)
 
     def _arguments(self) -> dict[str, Any]:
         """Return what a rank's `_run` is given."""

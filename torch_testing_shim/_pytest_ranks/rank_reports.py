@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,22 @@ from _pytest._io import TerminalWriter
 from _pytest.runner import runtestprotocol
 
 from torch_testing_shim._engine.channel import ChannelWriter
-from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome, skip_reason_of
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim._engine.rank_outcomes import (
+    TEST_ERROR_EXIT_CODE,
+    outcome_of_exception,
+    pass_outcome,
+    skip_outcome,
+    skip_reason_of,
+)
 from torch_testing_shim._engine.rank_warnings import RankWarning
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: The sections of a report that are not the rank's own output, which has a file.
 _NOT_SHOWN = ("Captured stdout", "Captured stderr")
+#: How the report begins of a test that passes and is marked by a strict `xfail`.
+UNEXPECTED_PASS = "[XPASS(strict)]"
 
 
 class RankReports:
@@ -30,14 +39,17 @@ class RankReports:
         rank: the rank.
         channel: told at once of the first exception, since what comes after it may be slow, or crash.
         warnings: the file of the rank's warnings.
+        is_copy: the rank's session is not that of pytest's process.
     """
 
-    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path) -> None:
+    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path, *, is_copy: bool) -> None:
         self._rank = rank
         self._channel = channel
         self._warnings = warnings
+        self._is_copy = is_copy
         self._outcome: RankOutcome | None = None
         self._failed_subtest: RankOutcome | None = None
+        self._passes_unexpectedly = ""  # how pytest says it
         self._has_begun = self._is_in_call = False
         self._raised: Any = None  # last, as pytest's `ExceptionInfo`
 
@@ -45,6 +57,11 @@ class RankReports:
     def has_failed(self) -> bool:
         """Whether the test has raised something that is not a skip."""
         return self._outcome is not None and self._outcome.status.is_bad
+
+    @property
+    def _is_expected(self) -> bool:
+        """Whether a mark expects what the test has raised."""
+        return self._outcome is not None and self._outcome.expected is not None
 
     @property
     def has_skipped(self) -> bool:
@@ -73,14 +90,18 @@ class RankReports:
         """Called after each phase, and within the call for each subtest."""
         of_unittest = getattr(item, "_excinfo", None)  # exceptions that it has caught, which pytest reports one by one
         self._raised = call.excinfo if self._is_in_call or not of_unittest else of_unittest[0]
-        if self._is_in_call or self._raised is None:
+        if self._is_in_call:
             yield
+            return
+        if self._raised is None:
+            made = yield
+            self._note_failure_without_exception(made.get_result())
             return
         error = self._raised.value
         reason = skip_reason_of(error)
-        is_first = reason is None and not self.has_failed
+        is_first = reason is None and (not self.has_failed or self._is_expected)
         if is_first:  # at once: pytest takes longer to format it than other ranks may have
-            self._found(_outcome_of(self._rank, error))
+            self._found(self._outcome_of(error))
         made = yield
         report = made.get_result()
         if is_first and self._outcome is not None:
@@ -89,6 +110,16 @@ class RankReports:
             print(f"after that, {report.when} failed:\n{report.longreprtext}")
         else:
             self._outcome = self._outcome or skip_outcome(self._rank, reason)
+
+    def _note_failure_without_exception(self, report: Any) -> None:
+        """Note a report that a plugin has turned into a failure. A strict `xfail` does that to a test which passes, which
+        is judged over all ranks."""
+        said = report.longreprtext if report.failed else ""
+        if said.startswith(UNEXPECTED_PASS):
+            self._passes_unexpectedly = said
+        elif report.failed and not self.has_failed:
+            failed = RankOutcome(self._rank, RankStatus.FAILED, time.monotonic(), exit_code=TEST_ERROR_EXIT_CODE)
+            self._found(_as_reported(replace(failed, headline=said.partition("\n")[0], traceback=said), report))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -111,9 +142,18 @@ class RankReports:
     def end(self) -> RankOutcome:
         """Send and return the outcome, when the test is over."""
         if not self.has_failed:
-            self._found(self._failed_subtest or self._outcome or pass_outcome(self._rank))
+            passed = replace(pass_outcome(self._rank), headline=self._passes_unexpectedly)
+            self._found(self._failed_subtest or self._outcome or passed)
         assert self._outcome is not None
         return self._outcome
+
+    def _outcome_of(self, error: BaseException) -> RankOutcome:
+        outcome = outcome_of_exception(self._rank, error)
+        if not isinstance(error, pytest.FixtureLookupError):
+            return outcome
+        where = " in a rank that is not forked from pytest's process" if self._is_copy else ""  # nor has its plugins
+        said = error.msg or f"fixture {error.argname!r} not found{where}"  # its own text shows objects of pytest's
+        return replace(outcome, headline=f"{type(error).__name__}: {said}")
 
     def _found(self, outcome: RankOutcome) -> None:
         self._outcome = outcome
@@ -127,15 +167,6 @@ def _text_of(report: Any) -> str:
     writer.hasmarkup = False
     report.toterminal(writer)
     return text.getvalue().strip("\n")
-
-
-def _outcome_of(rank: int, error: BaseException) -> RankOutcome:
-    outcome = outcome_of_exception(rank, error)
-    if isinstance(error, pytest.FixtureLookupError):  # whose text shows objects of pytest's
-        return replace(
-            outcome, headline=f"{type(error).__name__}: {error.msg or f'fixture {error.argname!r} not found'}"
-        )
-    return outcome
 
 
 def _as_reported(outcome: RankOutcome, report: Any) -> RankOutcome:

@@ -13,9 +13,13 @@ from torch_testing_shim._engine.job import ScratchFolder
 from torch_testing_shim._pytest_ranks.rank_coverage import coverage_options, start_coverage
 
 #: Plugins that a copy has no use for: they report, start processes, or run tests again.
-_WITHOUT = ("terminal", "pytest_cov", "rerunfailures", "forked", "cacheprovider", "junitxml")
-#: Options of pytest, pytest-xdist and others that are for the whole run.
-_OF_A_RUN = {"usepdb": False, "maxfail": 0, "dist": "no", "tx": [], "numprocesses": None, "distload": False}
+_WITHOUT = ("terminal", "pytest_cov", "rerunfailures", "forked")
+#: Options of pytest, pytest-xdist and others that are for the whole run: how it reports, which tests it selects.
+_OF_A_RUN = {
+    "usepdb": False, "maxfail": 0, "dist": "no", "tx": [], "numprocesses": None, "distload": False, "xmlpath": None,
+    "lf": False, "failedfirst": False, "newfirst": False, "cacheclear": False, "stepwise": False, "keyword": "",
+    "markexpr": "",
+}  # fmt: skip
 
 
 def write_session(item: Any, scratch: ScratchFolder) -> None:

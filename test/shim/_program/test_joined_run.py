@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # test/shim, for what samples share
 
-from joined_samples import JoinedSampleTestCase
+from joined_samples import JoinedSample, JoinedSampleTestCase
 
 from torch_testing_shim.common_utils import run_tests
 
@@ -251,12 +252,19 @@ class JoinedRunTest(JoinedSampleTestCase):
 
     def test_whatever_hangs_ends(self) -> None:
         sample = self.write_sample(HANGING)
-        for name, said in (
+        ends = (
             ("Body", rf"rank 1 \({HOST}\) still ran at the deadline, in test_hangs \(test_sample.py:\d+\)"),
             ("SetUp", rf"rank 1 \({HOST}\) still ran at the deadline, in setUp \(test_sample.py:\d+\)"),
             ("SetUpClass", r"nothing was heard from rank 1"),
-        ):
-            found = self.run_joined([[sample, name]] * 2, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=str(SECONDS))
+        )
+
+        def run_class(name: str) -> JoinedSample:
+            own = {"DISTRIBUTED_TESTS_DEFAULT_TIMEOUT": str(SECONDS), "TORCH_TESTING_SHIM_JOURNAL": ""}
+            return self.run_joined([[sample, name]] * 2, **own)
+
+        with ThreadPoolExecutor() as pool:  # at once, since they wait
+            runs = list(pool.map(run_class, (name for name, _ in ends)))
+        for (name, said), found in zip(ends, runs, strict=True):
             self.assertEqual([1, 1], found.exit_codes, name)
             self.assertRegex(found.outputs[0], said, str(found.outputs))
             if name == "SetUpClass":

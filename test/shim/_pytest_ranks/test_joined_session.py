@@ -68,6 +68,23 @@ def test_skips(rank):
 def test_expected(rank):
     assert rank == 0
 
+@pytest.mark.ranks(2)
+@pytest.mark.xfail(raises=KeyError)
+def test_expected_otherwise(rank):
+    torch.nn.Module.register_module = None
+    assert rank == 0
+
+@pytest.mark.ranks(2)
+class TestMarked(unittest.TestCase):
+    def setUp(self):
+        self.is_set_up = True
+
+    def test_of_unittest(self):
+        self.assertTrue(self.is_set_up)
+
+    def test_of_unittest_fails(self):
+        self.assertNotEqual("1", PROCESS)
+
 @pytest.fixture
 def torn():
     yield
@@ -98,7 +115,14 @@ class JoinedSessionTest(JoinedSampleTestCase):
         )
         names = {name.partition("::")[2].partition(" (")[0].partition(" <-")[0]: end for name, end in ends.items()}
         passed = ["TestCases::test_passes", "test_meets", "test_of_each_size[ranks=1]", "test_of_each_size[ranks=2]"]
-        failed = ["TestCases::test_fails", "test_fails_in_rank_1", "test_torn_in_rank_1"]
+        passed += ["TestMarked::test_of_unittest"]
+        failed = [
+            "TestMarked::test_of_unittest_fails",
+            "TestCases::test_fails",
+            "test_fails_in_rank_1",
+            "test_expected_otherwise",
+            "test_torn_in_rank_1",
+        ]
         for expected, tests in (("PASSED", [*passed, "test_plain"]), ("FAILED", failed), ("XFAIL", ["test_expected"])):
             for test in tests:
                 self.assertEqual(expected, names.get(test), f"{test}\n{said}")
@@ -106,6 +130,7 @@ class JoinedSessionTest(JoinedSampleTestCase):
         self.assertRegex(said, r"SKIPPED .*: no\b")
         self.assertIn(f"rank 1 ({HOST}) failed: AssertionError", said)
         self.assertIn(f"ERROR: test_sample.py::test_plain_fails_in_process_1\nrank 1 ({HOST}): failed: ", said)
+        self.assertRegex(said, r"::test_expected_otherwise: state was left behind in ranks 0, 1, .*register_module")
         self.assertEqual([], [name for name in os.listdir(self.folder / "tmp") if not name.startswith("pytest-of")])
 
     def test_what_differs_or_makes_no_sense_is_told_by_rank_0(self) -> None:

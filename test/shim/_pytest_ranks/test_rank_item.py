@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim.common_utils import instantiate_parametrized_tests, parametrize, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -49,6 +49,10 @@ def test_xfails_as_expected(rank, process_group):
 @pytest.mark.xfail(raises=RuntimeError)
 def test_xfails_by_another(rank):
     raise KeyError("x")
+
+@pytest.mark.xfail(raises=ValueError)
+def test_xfails_by_another_in_one(rank):
+    raise ValueError if rank == 0 else KeyError("y")
 
 @pytest.mark.xfail(raises=RuntimeError)
 def test_xfails_and_dies(rank):
@@ -132,6 +136,7 @@ ENDS = {
     "test_xfails": ("XFAIL", "known"),
     "test_xfails_as_expected": ("XFAIL", "known, too"),
     "test_xfails_by_another": ("FAILED", "rank * errored: KeyError: 'x'"),
+    "test_xfails_by_another_in_one": ("FAILED", "rank 1 errored: KeyError: 'y'"),
     "test_xfails_and_dies": ("FAILED", "rank "),
     "test_xpasses": ("XPASS", ""),
     "test_xpasses_strictly": ("FAILED", "[XPASS(strict)] should fail"),
@@ -152,31 +157,45 @@ ENDS = {
 }
 
 
-class Outcomes(PytestTestCase):
-    def test_each_kind_of_end_and_the_report_of_it(self):
-        self.write(OUTCOMES)
-        run = self.run_pytest(expected=1)
-        self.assert_ended(run, **ENDS)
-        for line in (
-            "\nSKIPPED [1] test_sample.py:21: not here\n",
-            "\nSKIPPED [1] test_sample.py:24: by mark\n",
-            "\n_pytest.outcomes.Exit: enough\n",
-            " python -m pytest test_sample.py::test_dies\n",
-            "ranks 0, 1:\n    def test_leaves_by_sys_exit():\n",
-            "E       assert [1] == [0]\n",
-            "\nlast lines of output:\n[ranks 0, 1] said before\n",
-            "died: killed by SIGSEGV, without finishing its test",
-            "died: exit code 0, without finishing its test",
-            "[rank 1] last words",
-            "rank 0 lost its connection to rank 1",
-            "  rank 0 entered barrier",
-            "rank 1:\nin setup:\n",
-            "rank 0:\nin teardown:\n",
-        ):
-            self.assertIn(line, run.output)
-        for line in ("/_pytest/", "/torch_testing_shim/_pytest_ranks/", "INTERNALERROR", "Traceback"):
-            self.assertNotIn(line, run.output)
+#: Lines that the reports have.
+SAID = (
+    "\nSKIPPED [1] test_sample.py:21: not here\n",
+    "\nSKIPPED [1] test_sample.py:24: by mark\n",
+    "\n_pytest.outcomes.Exit: enough\n",
+    " python -m pytest test_sample.py::test_dies\n",
+    "ranks 0, 1:\n    def test_leaves_by_sys_exit():\n",
+    "E       assert [1] == [0]\n",
+    "\nlast lines of output:\n[ranks 0, 1] said before\n",
+    "died: killed by SIGSEGV, without finishing its test",
+    "died: exit code 0, without finishing its test",
+    "[rank 1] last words",
+    "rank 0 lost its connection to rank 1",
+    "  rank 0 entered barrier",
+    "rank 1:\nin setup:\n",
+    "rank 0:\nin teardown:\n",
+)
 
+
+class Outcomes(SharedRunTestCase):
+    files: ClassVar = {"test_sample.py": OUTCOMES}
+
+    @parametrize("name", list(ENDS))
+    def test_end(self, name):
+        self.assert_ended(self.shared, **{name: ENDS[name]})
+
+    @parametrize("number", range(len(SAID)))
+    def test_line(self, number):
+        self.assert_said(SAID[number])
+
+    def test_frames_of_the_harness_and_of_pytest_are_not_shown(self):
+        for line in ("/_pytest/", "/torch_testing_shim/_pytest_ranks/", "INTERNALERROR", "Traceback"):
+            self.assertNotIn(line, self.shared.output)
+
+
+instantiate_parametrized_tests(Outcomes)
+
+
+class NoMarks(PytestTestCase):
     def test_runxfail_and_no_xfail_by_marks(self):
         self.write(OUTCOMES)
         chosen = "test_xfails or test_xpasses_strictly or test_imperative_xfail"

@@ -38,7 +38,10 @@ def rank_surroundings(job: RankJob) -> Iterator[None]:
     tempfile.tempdir = temporary
     try:
         with changed_environment({"TMPDIR": temporary}), _output_in(str(job.folder.output(job.rank))):
-            yield
+            try:
+                yield
+            finally:  # first, since a limit of the body's may forbid all that follows
+                take_on(changes_since(state_of_this_process(), state))
     finally:
         tempfile.tempdir = folder
 

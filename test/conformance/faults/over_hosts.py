@@ -34,6 +34,7 @@ from faults.surroundings import kill_marked, marked_processes
 from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
+from torch_testing_shim._shared.owned_folders import remove_stale
 
 __all__ = ["LIMIT_OVER_HOSTS", "deadline_over_hosts", "run_over_hosts"]
 
@@ -186,9 +187,12 @@ def _has_ended(pid: int) -> bool:
 
 
 def _left(mark: str, temporary: Path, agents: Sequence[int]) -> list[str]:
+    """What is left. A rank that is stopped outlives the others by torchrun's 30 s, and leaves its folder to whoever
+    comes next on its host."""
     give_up = time.monotonic() + _GONE_SECONDS
     while (found := marked_processes(mark, agents, MARK_VARIABLE)) and time.monotonic() < give_up:
         time.sleep(0.05)
+    remove_stale(str(temporary))
     files = [path.name for path in temporary.iterdir() if not path.name.startswith(_OTHERS)]
     return [*(f"process {pid}" for pid in found), *(f"file {name}" for name in files)]
 

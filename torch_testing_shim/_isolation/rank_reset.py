@@ -41,6 +41,11 @@ class RankReset:
         parts = (*interpreter_parts(), *torch_parts(), *distributed_parts())
         return cls(state_of_this_process(), tuple((part, part.read()) for part in parts), LeftRunning.now())
 
+    def renewed(self) -> RankReset:
+        """Record the state of this process anew."""
+        parts = tuple((part, part.read()) for part, _ in self.parts)
+        return RankReset(state_of_this_process(), parts, LeftRunning.now())
+
     def restore(self) -> tuple[str, ...]:
         """Put the state back. Return a sentence for each thing that could not be put back."""
         return tuple(sentence for sentence in self._restored() if sentence is not None)

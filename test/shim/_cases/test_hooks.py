@@ -519,9 +519,9 @@ class Hooks(SampleTestCase):
         self.assertIn("no other test can run in this process after YStops.test_b", run.output)
 
     def test_of_spawned_processes(self):
-        chosen = ("Pipes.test_talk", "ExitCodes.test_as_planned")
-        run = self.run_sample(PROCESSES, *chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
-        self.check(run, {test: ENDS_OF_PROCESSES[test] for test in chosen})
+        chosen = "Pipes.test_talk"  # one, since each rank imports torch
+        run = self.run_sample(PROCESSES, chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
+        self.check(run, {chosen: ENDS_OF_PROCESSES[chosen]})
 
     def test_of_threads(self):
         self.check(self.run_sample(THREADS), ENDS_OF_THREADS)

@@ -16,6 +16,7 @@ _LOST_PEER = re.compile(
     r"connection (closed|reset|was reset|refused|aborted)"
     r"|broken pipe"
     r"|closed by peer"
+    r"|timeout caused pair closure"
     r"|timed out waiting \d+ms for (recv|send)"
     r"|wait timeout after \d+ms"
     r"|recv.*failed|failed to (recv|send)"
@@ -89,7 +90,10 @@ class RankOutcome:
         subtests: its failed subtests, in order, whatever became of the rank after them.
         passed_subtests: its passed subtests, as unittest names them, where the rank came to the end of its test.
         skipped_subtests: its skipped subtests, each with its reason, likewise.
-        left: where the rank waits for another test, sentences on what this one has left in it; None where it does not.
+        is_over: the rank is reused, and has begun to put back what its test has changed: however its process ends from
+            now on, the outcome stays.
+        left: where the rank waits for another test, or has ended after `is_over`, sentences on what this one has left
+            in it; None where it does neither.
     """
 
     rank: int
@@ -115,6 +119,7 @@ class RankOutcome:
     subtests: tuple[RankOutcome, ...] = ()
     passed_subtests: tuple[str, ...] = ()
     skipped_subtests: tuple[tuple[str, str], ...] = ()
+    is_over: bool = False
     left: tuple[str, ...] | None = None
 
     @property
@@ -137,6 +142,11 @@ class RankOutcome:
     def is_collateral(self) -> bool:
         """Whether it raised an exception that another rank caused."""
         return self.lost_peer or self.follows_peer
+
+    @property
+    def is_genuine(self) -> bool:
+        """Whether it raised an exception of its own, as far as can be told."""
+        return self.status.is_exception and not self.is_collateral and not self.wraps_lost_peer
 
     @property
     def raised(self) -> tuple[RankOutcome, ...]:

@@ -83,7 +83,7 @@ class _RankProcess:
         share_devices(job.world_size)
         if job.lasting_folder:
             adopt_orphans()  # processes that a test leaves, so that they are ended after it
-            self._keeper = _find_class(job)._rank_keeper(job.lasting_folder)
+            self._keeper = _find_class(job)._rank_keeper(job)
 
     def tidy_up(self) -> tuple[str, ...]:
         """Puts back what the test has changed. Returns a sentence for each thing that it has left nevertheless."""
@@ -110,7 +110,8 @@ def _run_jobs(job: RankJob, descriptors: Sequence[int], process: _RankProcess) -
             sent = channel.sent
             if sent is None or sent.status.is_bad or sent.exit_code != exit_code or os.getpid() != pid:
                 return exit_code
-            channel.send(replace(sent, left=process.tidy_up()))
+            channel.send(over := replace(sent, is_over=True))
+            channel.send(replace(over, left=process.tidy_up()))
             channel.close()
             message, descriptors, _, _ = socket.recv_fds(orders, ORDER_BYTES, MOST_DESCRIPTORS)
             if not message:

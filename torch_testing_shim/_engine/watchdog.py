@@ -6,13 +6,12 @@ deadlock before it, they get none. Before a rank is ended, it is asked where it 
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import selectors
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from torch_testing_shim._engine.diagnostics import Diagnostics, take_diagnostics
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.rank_servers import RankExit
+from torch_testing_shim._engine.rank_warnings import read_warnings
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
 from torch_testing_shim._engine.verdict import ExitExpectation
@@ -35,10 +35,11 @@ _GRACE_SECONDS = 1.0
 _TERMINATE_SECONDS = 0.2
 #: How long the kernel may take to end a killed rank, in seconds; past that the rank is given up as unkillable.
 _KILL_SECONDS = 10.0
+#: How long a rank that is reused may take to put back what its test has changed, in seconds; it takes milliseconds,
+#: and a finalizer of the test may never return.
+_PUT_BACK_SECONDS = 10.0
 #: Bytes that are kept of a rank's output, from its end.
 _TAIL_BYTES = 1 << 15
-#: Bytes that are read of a rank's warnings: all, unless a test gives tens of thousands.
-_WARNINGS_BYTES = 1 << 22
 
 
 def supervise(
@@ -86,7 +87,8 @@ def _wait(
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
     while watch.living and not is_deadlocked and (now := time.monotonic()) < give_up:
-        watch.wait(min(give_up, stall.next_look) - now)
+        watch.wait(min(give_up, stall.next_look, watch.put_back_by) - now)
+        watch.end_those_who_put_back_too_long()
         is_deadlocked = not watch.has_bad_end and stall.sees_deadlock(watch.living)
         if watch.has_bad_end and not expectation.allows_death:
             give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
@@ -126,6 +128,20 @@ class _Watch:
             if self._final[rank].status is RankStatus.SKIPPED:
                 self._ranks.signal(rank, signal.SIGKILL)
                 self._finished.discard(rank)
+
+    @property
+    def put_back_by(self) -> float:
+        """When the next rank has to have put back what its test has changed, on the monotonic clock."""
+        over = (self._messages[rank].ended_at for rank in filter(self._is_over, self.living))
+        return min(over, default=math.inf) + _PUT_BACK_SECONDS
+
+    def _is_over(self, rank: int) -> bool:
+        return rank in self._messages and self._messages[rank].is_over
+
+    def end_those_who_put_back_too_long(self) -> None:
+        if time.monotonic() >= self.put_back_by:
+            for rank in filter(self._is_over, self.living):
+                self._ranks.signal(rank, signal.SIGKILL)
 
     def wait(self, seconds: float) -> None:
         """Waits until something happens, `seconds` at most, and takes note of it."""
@@ -172,6 +188,10 @@ class _Watch:
     ) -> RankOutcome:
         end = self._final.get(rank)  # None where not even SIGKILL ended it
         ended_at, exit_code = (time.monotonic(), None) if end is None else (end.ended_at, end.exit_code)
+        if said is not None and said.is_over:
+            return replace(
+                said, pid=self._ranks.pids[rank], finished=True, left=("its state was not put back in time",)
+            )
         if said is not None and said.status.is_exception:
             return replace(said, pid=self._ranks.pids[rank], exit_code=exit_code, finished=True)
         return RankOutcome(
@@ -202,6 +222,9 @@ def final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
     if message is None:
         return RankOutcome(end.rank, RankStatus.DIED, end.at, pid=end.pid, exit_code=end.exit_code)
     told = replace(message, pid=end.pid, exit_code=end.exit_code, finished=True)
+    if message.is_over:
+        left = f"its process ended after the test, when its state was put back: {told.exit_text}"
+        return replace(told, exit_code=message.exit_code, left=(left,))
     if message.status.is_exception or end.exit_code == message.exit_code:
         return told
     return replace(told, status=RankStatus.DIED, ended_at=end.at)
@@ -216,7 +239,7 @@ def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Ran
         replace(
             o,
             output=tail_of(folders[o.rank].output(o.rank)),
-            warnings=_warnings(folders[o.rank].warnings(o.rank)),
+            warnings=tuple(map(str, read_warnings(folders[o.rank].warnings(o.rank)))),
             collectives=read_log(folders[o.rank].collectives(o.rank)),
         )
         for o in outcomes
@@ -231,11 +254,3 @@ def tail_of(path: Path, size: int = _TAIL_BYTES) -> str:
             return stream.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def _warnings(path: Path) -> tuple[str, ...]:
-    found = []
-    for line in tail_of(path, _WARNINGS_BYTES).splitlines():
-        with suppress(ValueError):  # the first line may be cut, the last torn
-            found.append(str(json.loads(line)))
-    return tuple(found)

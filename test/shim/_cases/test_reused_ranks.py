@@ -15,11 +15,19 @@ from harness_samples import SampleTestCase, wait_until
 
 ENDINGS = """
 import json, tempfile, warnings
+from torch_testing_shim._engine import watchdog
 from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS
 
 TIMEOUT_OVERRIDE["test_09_hangs"] = 3  # seconds; its ranks run already
 STATE = []
+
+class Unreachable:
+    def __init__(self, act):
+        self.act, self.itself = act, self
+
+    def __del__(self):
+        self.act()
 
 class Pair(DTensorTestBase):
     world_size = 2
@@ -31,6 +39,8 @@ class Endings(Pair):
         if self._testMethodName in code:
             method = getattr(self, self._testMethodName).__wrapped__
             self.special_return_code_checks[method] = code[self._testMethodName]
+        if self._testMethodName == "test_20_leaves_a_finalizer_without_end":
+            watchdog._PUT_BACK_SECONDS = 0.5
 
     @with_comms
     def test_01_is_the_first(self):
@@ -100,6 +110,14 @@ class Endings(Pair):
     @unittest.expectedFailure
     def test_18_is_expected_to_fail(self):
         self.fail()
+
+    def test_19_leaves_a_finalizer_that_ends_its_rank(self):
+        if self.rank == 1:
+            Unreachable(lambda: os._exit(3))
+
+    def test_20_leaves_a_finalizer_without_end(self):
+        if self.rank == 1:
+            Unreachable(lambda: time.sleep(600))
 
 class Others(Pair):
     def test_1_has_the_same_ranks(self):
@@ -258,6 +276,9 @@ class Reuse(SampleTestCase):
         self.check(run, "test_16", passed)
         self.check(run, "test_17", passed, "", "passed alone, skipped after Endings.test_16.*: state was left behind")
         self.check(run, "test_18", TestStatus.EXPECTED_FAILURE)
+        ended = "left in rank 1, .*: its process ended after the test, when its state was put back: exit code 3"
+        self.check(run, "test_19", passed, "", ended)
+        self.check(run, "test_20", passed, "", ended.replace("exit code 3", "killed by SIGKILL"))
         same = self.check(run, "test_1_has_the_same_ranks", passed)
         self.assert_other_ranks(run, same, self.check(run, "test_2_in_another_environment", passed), "More.test_1")
 

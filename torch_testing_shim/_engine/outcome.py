@@ -91,8 +91,8 @@ class RankOutcome:
         skipped_subtests: its skipped subtests, each with its reason, likewise.
         is_over: the rank is reused, and has begun to put back what its test has changed: however its process ends from
             now on, the outcome stays.
-        left: where the rank waits for another test, or has ended after `is_over`, sentences on what this one has left in
-            it; None where it does neither.
+        left: where the rank waits for another test, or ended after `is_over`, sentences on what this one left in it;
+            None where it does neither.
     """
 
     rank: int

@@ -4,7 +4,7 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 * functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
 * everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
-* operators that torch.library has defined;
+* operators and kernels that torch.library has defined;
 * patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
 """
 
@@ -162,7 +162,8 @@ def _open_files() -> Counter[str]:
 
 
 def _operators() -> set[str]:
-    return set(getattr(torch.library, "_defs", ()))
+    """Return the names of operators that torch.library has defined, and of the kernels that it has given to some."""
+    return {*getattr(torch.library, "_defs", ()), *getattr(torch.library, "_impls", ())}
 
 
 def _allocated_memory() -> int:

@@ -224,6 +224,7 @@ def _global_parts() -> Iterator[Part]:
     dispatch = torch.utils._python_dispatch
     flags = [name for name in vars(dispatch) if name.startswith("_is_in_")]
     yield attributes("flags of dispatch modes", dispatch, flags)
+    yield attributes("torch.jit's flag", torch.jit._state._enabled, ["enabled"])
     yield attributes("the profiler's flag", torch.autograd.profiler, ["_is_profiler_enabled"])
     yield attributes("how tensors are shared", torch.multiprocessing, ["_sharing_strategy"])
     yield module_global("torch.utils.checkpoint", "_checkpoint_debug_enabled", fresh=None)

@@ -35,6 +35,8 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 #: The part of a path that is a test's scratch folder.
 _SCRATCH = re.compile(r".*/tts-[^/]+/")
+#: Paths of devices and of the like. Segments of shared memory count, which have a name for other processes.
+_OF_THE_SYSTEM = re.compile(r"/proc/|/dev/(?!shm/)|/dev/shm/.* \(deleted\)\Z")
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _open_files() -> Counter[str]:
     """Return the paths of open files and folders, without those of the harness, which lie in a scratch folder
     itself. Other paths there are the same from test to test here, although each test has a folder of its own."""
     paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
-    short = (_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    short = (_SCRATCH.sub("", path) for path in paths if not _OF_THE_SYSTEM.match(path))
     return Counter(path for path in short if "/" in path)
 
 

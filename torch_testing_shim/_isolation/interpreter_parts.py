@@ -124,6 +124,10 @@ def _restore_handlers(kept: tuple[Mapping[int, Any], frozenset[int], int]) -> No
 
 
 def _restore_blocked(kept: set[signal.Signals]) -> None:
+    for number in signal.sigpending():  # which would end the rank once they are not blocked
+        handler = signal.getsignal(number)
+        for each in (signal.SIG_IGN, handler or signal.SIG_DFL):
+            signal.signal(number, each)
     signal.pthread_sigmask(signal.SIG_SETMASK, kept)
 
 

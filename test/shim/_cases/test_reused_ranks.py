@@ -35,6 +35,8 @@ class Pair(DTensorTestBase):
 class Endings(Pair):
     def setUp(self):
         DTensorTestBase.setUp(self)
+        assert not hasattr(self, "was_set_up")
+        self.was_set_up = True
         code = {"test_05_ends_with_an_announced_code": 7, "test_06_passes_with_an_announced_code": 0}
         if self._testMethodName in code:
             method = getattr(self, self._testMethodName).__wrapped__

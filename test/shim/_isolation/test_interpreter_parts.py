@@ -89,6 +89,12 @@ def a_profile_of_hypothesis():
     hypothesis.settings.load_profile("left")
 
 
+@CASES.changes(lambda: sorted(signal.sigpending()))
+def a_pending_signal():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+
 @CASES.changes(lambda: signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0))
 def an_alarm():
     signal.alarm(1000)

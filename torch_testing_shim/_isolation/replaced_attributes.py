@@ -50,8 +50,9 @@ _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 _HEAP_TYPE = 1 << 9
 #: Types of values that count as flags.
 _FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
-#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does.
-_COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph)\Z", re.IGNORECASE)
+#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does, or
+#: tell whether it has.
+_COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph|config_hash)\Z", re.IGNORECASE)
 #: By these, functions that torch puts around its own are known: for the profiler, and for torch.compile once dynamo is
 #: imported.
 _MARKS_OF_WRAPPERS = ("hooked", "_torchdynamo_disable")
@@ -67,8 +68,10 @@ _SET_IN_USE_THERE = frozenset({
     "torch._opaque_base._FakeScriptObject_cls",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
-    "torch.compiler._cache.CacheInfo.pgo_artifacts",
-    "torch.compiler._cache.CacheInfo.precompile_artifacts",
+    *(
+        f"torch.compiler._cache.CacheInfo.{kind}_artifacts"
+        for kind in ("aot_autograd", "autotune", "inductor", "pgo", "precompile")
+    ),
 })  # fmt: skip
 
 
@@ -261,8 +264,12 @@ def _is_normal_use(name: str, value: Any, found: Any) -> bool:
     if _is_wrapper_of_torch(found) and found.__wrapped__ is value:
         return True
     if value is None:
-        return found is not _ABSENT and not _counts(found)
-    return _are_same_flag(found, value) or (type(value) is int is type(found) and bool(_COUNTERS.search(name)))
+        return found is not _ABSENT and (not _counts(found) or _is_count(name, found))
+    return _are_same_flag(found, value) or (type(value) is int and _is_count(name, found))
+
+
+def _is_count(name: str, found: Any) -> bool:
+    return type(found) is int and _COUNTERS.search(name) is not None
 
 
 def _are_same_flag(one: Any, other: Any) -> bool:

@@ -37,6 +37,8 @@ _CONFIGURATIONS = (
     "torch._dynamo.config", "torch._inductor.config", "torch._functorch.config", "torch.fx.experimental._config",
     "torch.compiler.config",
 )  # fmt: skip
+#: Attributes of torch.nn.Module that the first compilation replaces, and the mark by which it knows that.
+_PATCHED_BY_COMPILE = ("__init__", "__setstate__", "___needs_generation_tag_patch")
 #: Stands for a value of a configuration that nobody has set.
 _UNSET = object()
 
@@ -54,6 +56,8 @@ def torch_parts() -> list[Part]:
         Part("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         *_global_parts(),
         *(_configuration(name) for name in _CONFIGURATIONS),
+        attributes("what torch.compile patches", torch.nn.Module, _PATCHED_BY_COMPILE),
+        attributes("checks of distributions", torch.distributions.Distribution, ["_validate_args"]),
         Part("torch._dynamo", _has_compiled, lambda _: _forget_compiled()),
     ]
 

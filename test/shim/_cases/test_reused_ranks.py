@@ -1,5 +1,6 @@
 """Ranks that run test after test: which tests share them, what each finds, and how each verdict is found."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -226,6 +227,9 @@ class B(TestCase):
     def test_waits(self):
         open(os.environ["MARK"], "w").close()
         time.sleep(600)
+
+    def test_ends(self):
+        os._exit(3) if os.environ["END"] == "exit" else os.kill(os.getpid(), int(os.environ["END"]))
 """
 
 
@@ -302,7 +306,7 @@ class Reuse(SampleTestCase):
 
     def test_ranks_that_wait(self):
         mark = self.folder / "mark"
-        process = self.start([str(self.write_sample(WAITING))], MARK=str(mark))
+        process = self.start([str(self.write_sample(WAITING)), "A", "B.test_waits"], MARK=str(mark))
         try:
             self.assertTrue(wait_until(mark.exists))
             ranks = [psutil.Process(int(path.name[4:])) for path in self.folder.glob("mark?*")]
@@ -315,6 +319,16 @@ class Reuse(SampleTestCase):
             process.kill()
         process.communicate()
         self.assertEqual([], self.processes_of_sample(2.0))
+
+    def test_ranks_end_with_their_controller(self):
+        sample = str(self.write_sample(WAITING))
+        for end, code in (("exit", 3), (str(int(signal.SIGSEGV)), -11), (str(int(signal.SIGTERM)), 143), ("0", 0)):
+            with self.subTest(end):
+                run = self.run_command(sample, "A", "B.test_ends", MARK=str(self.folder / "mark"), END=end)
+                self.assertEqual(code, run.exit_code, run.output)
+                self.assertEqual(TestStatus.PASSED, run.entries["A.test_1"].status)
+                self.assertEqual([], self.processes_of_sample(2.0))
+        self.assert_nothing_left()  # the last run has removed what those before left that did not end by themselves
 
     def test_spawned(self):
         run = self.run_sample(CHOICES, "Chosen", "OwnRun", TORCH_TESTING_SHIM_START_METHOD="spawn")

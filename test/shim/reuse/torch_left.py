@@ -178,7 +178,7 @@ class TorchLeft(LeftStateTestCase):
         LeftState(
             "profiler", lambda _: enter(torch.autograd.profiler.profile()), lambda _: torch.autograd._profiler_enabled()
         ),
-        LeftState("compiled code", lambda _: compile_something(), lambda _: compiled(), replaced="torch"),
+        LeftState("compiled code", lambda _: compile_something(), lambda _: compiled()),
         LeftState(
             "library of operators",
             lambda _: define_operator(),

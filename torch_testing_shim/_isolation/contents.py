@@ -36,7 +36,8 @@ _DEPTH, _VALUES = 6, 1000
 _BYTES = 1 << 14
 #: Classes of libraries whose instances are looked into.
 _LOOKED_INTO = (
-    torch.nn.Module, torch.optim.Optimizer, types.SimpleNamespace, argparse.Namespace, threading.local, threading.Event,
+    torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.utils.data.Dataset,
+    torch.distributions.Distribution, types.SimpleNamespace, argparse.Namespace, threading.local, threading.Event,
     queue.Queue, unittest.mock.NonCallableMock,
 )  # fmt: skip
 #: Attributes of classes and modules that Python sets as they are used.
@@ -75,13 +76,16 @@ class Summaries:
 
     def _content(self, value: Any, kind: type, depth: int) -> Any:
         if issubclass(kind, torch.Tensor):
-            version = 0 if value.is_inference() else value._version
-            return version, id(value.grad) if value.is_leaf else 0, _content_of_tensor(value)
+            return _content_of_tensor(value)
         if issubclass(kind, types.FunctionType):
             cells = [_content_of_cell(cell) for cell in value.__closure__ or ()]
             return self._many((value.__code__, value.__dict__, value.__defaults__, value.__kwdefaults__, *cells), depth)
         if issubclass(kind, (staticmethod, classmethod)):
             return self.of(value.__func__, depth)
+        if issubclass(kind, functools.partial):
+            return self._many((value.func, value.args, value.keywords), depth)
+        if issubclass(kind, (types.MethodType, types.BuiltinFunctionType)):
+            return self.of(value.__self__, depth)
         if issubclass(kind, Mapping) and len(value) <= _VALUES:
             return self._many([each for item in value.items() for each in item], depth)
         if issubclass(kind, Sequence) and len(value) <= _VALUES:
@@ -133,12 +137,16 @@ def _content_of_numpy(value: Any, kind: type) -> Any:
     return repr(value.bit_generator.state) if issubclass(kind, numpy.random.Generator) else None
 
 
-def _content_of_tensor(value: torch.Tensor) -> bytes | None:
-    """Return the content of a small tensor, which `data` and arrays that share its memory change without a trace."""
+def _content_of_tensor(value: torch.Tensor) -> tuple[Any, ...]:
+    """Return a tensor's version, and what changes without a new one: its gradient, its hooks, and its values, which
+    `data` and arrays that share its memory change. These are left out where there are many."""
+    version = 0 if value.is_inference() else value._version
+    grad = id(value.grad) if value.is_leaf else 0
+    state = (version, value.requires_grad, grad, len(value._backward_hooks or ()))
     is_plain = type(value) in (torch.Tensor, torch.nn.Parameter) and value.device.type == "cpu"
     if not is_plain or value.layout is not torch.strided or not value.is_contiguous() or value.nbytes > _BYTES:
-        return None
-    return ctypes.string_at(value.data_ptr(), value.nbytes)
+        return state
+    return (*state, ctypes.string_at(value.data_ptr(), value.nbytes))
 
 
 def _content_of_cell(cell: types.CellType) -> Any:

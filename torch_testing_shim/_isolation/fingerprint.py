@@ -73,7 +73,10 @@ class TestAttributes:
         self._owners[f"{found.__module__}.{found.__qualname__}"] = found
 
     def _now(self) -> dict[str, dict[str, Any]]:
-        return {name: self._summaries.of_attributes(vars(owner)) for name, owner in self._owners.items()}
+        return {name: self._summary(owner) for name, owner in self._owners.items()}
+
+    def _summary(self, owner: Any) -> dict[str, Any]:
+        return self._summaries.of_attributes({**vars(owner), "__bases__": getattr(owner, "__bases__", ())})
 
     def changed(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has changed."""

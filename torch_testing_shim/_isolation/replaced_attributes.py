@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import types
+import unittest.mock
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -33,7 +34,7 @@ _OFTEN = re.compile(
     r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
     r"|nn\.modules(\.[^_].*)?|testing\._comparison|distributions\.kl|distributed(\.(?!elastic|launcher|pipelining|rpc|benchmarks|_tools|debug|nn|optim).+)?))?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|copyreg|logging|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
+    r"|builtins|copyreg|logging|multiprocessing\.reduction|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
     r"|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
 #: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
@@ -231,11 +232,13 @@ def _is_wrapper_of_torch(value: Any) -> bool:
 
 
 def _is_of_tests(value: Any) -> bool:
-    """Return whether a function or class is one of a test file or of a helper of its, or an object is of such a class,
-    or a tuple has one."""
+    """Return whether a function or class is one of a test file or of a helper of its, or an object is of such a class
+    or a mock, or a tuple has one."""
     kind = type(value)
     if kind is tuple:
         return any(map(_is_of_tests, value))
+    if issubclass(kind, unittest.mock.NonCallableMock):
+        return True
     owner = value if issubclass(kind, (types.FunctionType, type)) else kind
     module = sys.modules.get(owner.__module__) if isinstance(owner.__module__, str) else None
     return module is not None and not is_of_library(module)

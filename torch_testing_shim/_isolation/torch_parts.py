@@ -228,6 +228,9 @@ def _global_parts() -> Iterator[Part]:
     dispatch = torch.utils._python_dispatch
     flags = [name for name in vars(dispatch) if name.startswith("_is_in_")]
     yield attributes("flags of dispatch modes", dispatch, flags)
+    yield module_global("torch.backends.mha", "_is_fastpath_enabled", fresh=True)
+    contexts = getattr(sys.modules.get("torch._guards"), "_TLS", None)
+    yield attributes("contexts of compilations", contexts, ("tracing_context", "compile_context"))
     yield attributes("torch.jit's flag", torch.jit._state._enabled, ["enabled"])
     yield attributes("the profiler's flag", torch.autograd.profiler, ["_is_profiler_enabled"])
     yield attributes("how tensors are shared", torch.multiprocessing, ["_sharing_strategy"])

@@ -42,6 +42,10 @@ class Base:
         return 1
 
 
+class OtherBase(Base):
+    pass
+
+
 class OfTests(Base):
     pass
 
@@ -71,6 +75,8 @@ LEAVING.update(
         "torch.distributed.fsdp._flat_param._FLAT_PARAM_PADDING_VALUE was replaced": lambda: setattr(
             _flat_param, "_FLAT_PARAM_PADDING_VALUE", 7
         ),
+        "torch.cuda.of_a_test was added": lambda: setattr(torch.cuda, "of_a_test", mock.Mock()),
+        f"{__name__}.OfTests.__bases__ was changed": lambda: setattr(OfTests, "__bases__", (OtherBase,)),
         "time.sleep was replaced": lambda: setattr(time, "sleep", len),
         "subprocess.Popen was replaced": lambda: setattr(subprocess, "Popen", mock.Mock()),
         "a patch of attribute is active": lambda: mock.patch.object(

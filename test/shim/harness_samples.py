@@ -147,6 +147,22 @@ class SampleTestCase(TestCase):
         self.assert_nothing_left()
         return run
 
+    def run_side_by_side(self, body: str, *shares: Sequence[str], **extra: str) -> SampleRun:
+        """Runs the tests of a sample that mostly wait: each share, names of tests, in a process of its own, all at
+        once. Checks that nothing is left, and returns all that they said; the exit status is the worst."""
+        path = str(self.write_sample(body))
+        journals = [self.folder / f"journal{number}" for number in range(len(shares))]
+        began = time.monotonic()
+        processes = [
+            self.start([path, *share], TORCH_TESTING_SHIM_JOURNAL=str(journal), **extra)
+            for share, journal in zip(shares, journals, strict=True)
+        ]
+        runs = [self.finish(process, began) for process in processes]
+        self.assert_nothing_left()
+        entries = {entry.test: entry for journal in journals for entry in read_journal(journal).entries}
+        output = "".join(run.output for run in runs)
+        return SampleRun(max(run.exit_code for run in runs), output, entries, time.monotonic() - began)
+
     def assert_status(self, run: SampleRun, test: str, status: TestStatus, reason: str = "") -> JournalEntry:
         """Checks how a test of the sample ended, and that the regular expression `reason` is found in its reason."""
         self.assertIn(test, run.entries, run.output)

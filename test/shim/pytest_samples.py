@@ -6,6 +6,8 @@ import importlib.util
 import re
 import textwrap
 import unittest
+from collections.abc import Mapping
+from typing import ClassVar
 
 from harness_samples import SampleRun, SampleTestCase
 
@@ -72,3 +74,36 @@ class PytestTestCase(SampleTestCase):
             found = run.outcomes[name][-1]
             self.assertEqual((name, kind), (name, found[0]), run.output)
             self.assertRegex(found[1], "^" + re.escape(said).replace(r"rank\ \*", r"rank \d"))
+
+
+class SharedRunTestCase(PytestTestCase):
+    """Tests that look at one run of pytest, which the first of them starts.
+
+    Attributes:
+        files: the sample's files, by name; "test_sample.py" begins with `HEAD`.
+        arguments, extra, expected: of `run_pytest`.
+    """
+
+    files: Mapping[str, str] = {}
+    arguments: tuple[str, ...] = ()
+    extra: Mapping[str, str] = {}
+    expected = 1
+    __runs: ClassVar[dict[type, tuple[PytestRun, dict[str, str]]]] = {}
+    __has_begun: ClassVar[set[type]] = set()
+
+    def setUp(self) -> None:
+        super().setUp()
+        if type(self) not in self.__has_begun:
+            self.__has_begun.add(type(self))
+            for name, text in self.files.items():
+                (self.folder / name).write_text((HEAD if name == "test_sample.py" else "") + textwrap.dedent(text))
+            run = self.run_pytest(*self.arguments, expected=self.expected, **self.extra)
+            left = {path.name: path.read_text() for path in self.folder.iterdir() if path.is_file()}
+            self.__runs[type(self)] = run, left
+        self.assertIn(type(self), self.__runs, "the run has failed; the first test tells how")
+        self.shared, self.left = self.__runs[type(self)]
+
+    def assert_said(self, *lines: str) -> None:
+        """Check that the run's output has each text."""
+        for line in lines:
+            self.assertIn(line, self.shared.output)

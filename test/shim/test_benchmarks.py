@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,7 +22,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import bench_harness  # noqa: E402
 import bench_pytest  # noqa: E402
-from bench.measure import Run, run_case  # noqa: E402
+from bench.measure import run_case  # noqa: E402
 from bench.plan import CONTENDERS, Case  # noqa: E402
 from bench.report import CaseResult, as_data  # noqa: E402
 
@@ -44,6 +47,14 @@ def sample_case(folder: str, body: str) -> Case:
     path = Path(folder) / "sample.py"
     path.write_text(SAMPLE.format(body=body))
     return Case("sample", "tiny", path, tests=1, ranks=2, contenders=("floor",))
+
+
+def check_refused(test: TestCase, main: Callable[[list[str]], int], arguments: list[str], message: str) -> None:
+    """A command ends with status 2 and one sentence before it has measured anything."""
+    with contextlib.redirect_stderr(io.StringIO()) as errors, test.assertRaises(SystemExit) as ended:
+        main(arguments)
+    test.assertEqual(2, ended.exception.code)
+    test.assertIn(message, errors.getvalue())
 
 
 class CommandTest(TestCase):
@@ -80,10 +91,12 @@ class CommandTest(TestCase):
             self.assertGreater(one["total_pss_mib"], 4 * one["rank_pss_mib"])
 
     def test_wrong_usage(self) -> None:
-        for arguments in (["--repeats", "0"], ["--contenders", "nobody"], ["--json", "/no/such/folder/x.json"]):
-            result = self.run_command(*arguments)
-            self.assertEqual((2, ""), (result.returncode, result.stdout))
-            self.assertNotIn("Traceback", result.stderr)
+        for arguments, message in (
+            (["--repeats", "0"], "--repeats is 0; it must be at least 1"),
+            (["--contenders", "nobody"], "invalid choice: 'nobody'"),
+            (["--json", "/no/such/folder/x.json"], "--json: there is no folder /no/such/folder"),
+        ):
+            check_refused(self, bench_harness.main, arguments, message)
 
 
 class PytestTest(TestCase):
@@ -105,9 +118,7 @@ class PytestTest(TestCase):
         self.assertRegex(result.stdout, r"(?m)^ours / floor: [0-9.]+ \(at most 1\.25\): not measured$")
 
     def test_wrong_usage(self) -> None:
-        result = self.run_command("--repeats", "0")
-        self.assertEqual((2, ""), (result.returncode, result.stdout))
-        self.assertNotIn("Traceback", result.stderr)
+        check_refused(self, bench_pytest.main, ["--repeats", "0"], "--repeats is 0; it must be at least 1")
 
     def test_a_test_that_no_rank_has_finished_has_no_time(self) -> None:
         with mock.patch.object(bench_pytest.sentinel, "found", return_value=set()):
@@ -117,7 +128,7 @@ class PytestTest(TestCase):
 
 class FailingContenderTest(TestCase):
     def measure(self, body: str) -> CaseResult:
-        options = bench_harness.parse_options(["--contenders", "floor", "--repeats", "2"])
+        options = bench_harness.parse_options(["--contenders", "floor", "--repeats", "1"])
         with tempfile.TemporaryDirectory() as folder:
             return bench_harness.measure_case(sample_case(folder, body), options)
 
@@ -136,55 +147,41 @@ class FailingContenderTest(TestCase):
     def test_a_hang_ends_at_the_limit(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             case = sample_case(folder, "__import__('time').sleep(600)")
-            run = run_case(case, FLOOR, limit_seconds=2.0)
-        self.assertEqual("did not end within 2 s", run.problem)
+            run = run_case(case, FLOOR, limit_seconds=0.5)
+        self.assertEqual("did not end within 0.5 s", run.problem)
 
 
 class FloorTest(TestCase):
     """The floor pays for nothing that a case does not need: a floor that is too high would flatter every contender."""
 
-    def run_on_floor(self, body: str) -> Run:
+    #: What a case imports itself comes after the check that nobody else has.
+    body = """
+        import sys
+        self.assertNotIn("torch.distributed.tensor", sys.modules)
+        import torch
+        before = set(sys.modules)
+        self.assertEqual(torch.ones(2), torch.ones(2))
+        self.assertEqual({1: 2}, {1: 2})
+        self.assertEqual(set(), set(sys.modules) - before)
+        for other in (torch.zeros(2), torch.ones(3), torch.ones(2, dtype=torch.int64)):
+            with self.assertRaises(AssertionError):
+                self.assertEqual(torch.ones(2), other)
+    """
+
+    def test_ranks_import_nothing_and_tensors_that_differ_are_not_equal(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            return run_case(sample_case(folder, body), FLOOR)
-
-    def test_ranks_import_nothing(self) -> None:
-        checks = (
-            "import sys, torch; before = set(sys.modules)",
-            "self.assertEqual(torch.ones(2), torch.ones(2)); self.assertEqual({1: 2}, {1: 2})",
-            "self.assertEqual(set(), set(sys.modules) - before)",
-        )
-        run = self.run_on_floor("; ".join(checks))
+            run = run_case(sample_case(folder, self.body.strip()), FLOOR)
         self.assertEqual("", run.problem, run.tail)
 
-    def test_a_case_brings_its_own_imports(self) -> None:
-        run = self.run_on_floor("import sys; self.assertNotIn('torch.distributed.tensor', sys.modules)")
-        self.assertEqual("", run.problem, run.tail)
-
-    def test_tensors_that_differ_are_not_equal(self) -> None:
-        others = ("torch.zeros(2)", "torch.ones(3)", "torch.ones(2, dtype=torch.int64)")
-        body = (
-            f"import torch\n        for other in [{', '.join(others)}]:\n"
-            "            with self.assertRaises(AssertionError):\n"
-            "                self.assertEqual(torch.ones(2), other)"
-        )
-        run = self.run_on_floor(body)
-        self.assertEqual("", run.problem, run.tail)
-
-    def test_every_contender_draws_the_same_numbers(self) -> None:
+    def test_every_contender_draws_the_same_numbers_and_leaves_the_journal_of_the_run_around_it_alone(self) -> None:
         body = "import torch; self.assertEqual(0.0290, round(torch.rand(1).item(), 4))"
         with tempfile.TemporaryDirectory() as folder:
-            case = sample_case(folder, body)
-            runs = {contender.name: run_case(case, contender) for contender in (FLOOR, OURS)}
-        self.assertEqual({"floor": "", "ours": ""}, {name: run.problem for name, run in runs.items()})
-
-
-class SurroundingsTest(TestCase):
-    def test_tests_of_a_contender_do_not_enter_the_journal_of_the_run_around_it(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
             journal = Path(folder) / "journal"
+            case = sample_case(folder, body)
             with mock.patch.dict(os.environ, {"TORCH_TESTING_SHIM_JOURNAL": str(journal)}):
-                run = run_case(sample_case(folder, "pass"), OURS)
-            self.assertEqual(("", False), (run.problem, journal.exists()), run.tail)
+                runs = {contender.name: run_case(case, contender) for contender in (FLOOR, OURS)}
+            self.assertFalse(journal.exists())
+        self.assertEqual({"floor": "", "ours": ""}, {name: run.problem for name, run in runs.items()})
 
 
 if __name__ == "__main__":

@@ -13,9 +13,14 @@ from torch_testing_shim.common_utils import run_tests
 
 SABOTAGED = f"""
 sys.path.insert(0, {str(ROOT / "test" / "shim")!r})
-from checkpoint_sabotages.sabotage import sabotaged_cases
+from checkpoint_sabotages.sabotage import sabotaged_cases, tests_without_sabotage
 
 globals().update(sabotaged_cases(__name__))
+
+
+class Tables(TestCase):
+    def test_each_test_has_a_sabotage(self):
+        self.assertEqual([], tests_without_sabotage())
 """
 
 
@@ -23,6 +28,7 @@ class CheckpointSabotage(SampleTestCase):
     def test_every_sabotage_is_noticed(self):
         run = self.run_sample(SABOTAGED)
         self.assertEqual(1, run.exit_code, run.output)
+        self.assert_status(run, "Tables.test_each_test_has_a_sabotage", TestStatus.PASSED)
         tables = all_tables()
         self.assertTrue(tables)
         for table, sabotages in tables.items():

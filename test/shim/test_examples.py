@@ -24,13 +24,16 @@ class Example(SampleTestCase):
     """One example in a folder of its own; `pip install -e .` is an entry of the import path here."""
 
     name = ""
+    #: Where the example's own modules are found: those of a command `-m` lie in the working folder.
+    own_path: tuple[str, ...] = ()
 
     def setUp(self):
         super().setUp()
         shutil.copytree(ROOT / "examples" / self.name, self.folder, dirs_exist_ok=True)
 
     def environment(self, **extra):
-        return super().environment(**{"PYTHONPATH": f"{self.folder}:{PACKAGE_FOLDER}", **extra})
+        path = ":".join([*(str(self.folder / own) for own in self.own_path), str(PACKAGE_FOLDER)])
+        return super().environment(**{"PYTHONPATH": path, **extra})
 
     def run_as_owner(self, *command):
         """Runs a command of the README in the example's folder; nothing is left of it."""
@@ -42,6 +45,7 @@ class Example(SampleTestCase):
 
 class UnittestSuite(Example):
     name = "unittest_suite"
+    own_path = (".",)
 
     def test_by_file(self):
         run = self.run_as_owner("tests/test_average.py")

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 import textwrap
-from pathlib import Path
-from unittest import mock
 
-from torch_testing_shim.common_utils import TestCase, run_tests
+from harness_samples import SampleTestCase
 
-ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 120
+from torch_testing_shim.common_utils import run_tests
 
 FILE = """
     import unittest
@@ -39,32 +32,18 @@ CONFTEST = """
 """
 
 
-class PluginTest(TestCase):
+class PluginTest(SampleTestCase):
     def setUp(self) -> None:
         super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
         self.write("test_file.py", FILE)
 
     def write(self, name: str, text: str) -> None:
-        Path(self.folder, name).write_text(textwrap.dedent(text), encoding="utf-8")
+        (self.folder / name).write_text(textwrap.dedent(text), encoding="utf-8")
 
-    def run_pytest(self, *arguments: str) -> tuple[int, str]:
+    def run_pytest(self, *arguments: str, **extra: str) -> tuple[int, str]:
         """Exit status and output."""
-        command = [sys.executable, "-m", "pytest", "-p", "torch_testing_shim.pytest_plugin", "-v", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        run = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment,
-            timeout=TIMEOUT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        return run.returncode, run.stdout
+        run = self.run_command("-m", "pytest", "-p", "torch_testing_shim.pytest_plugin", "-v", *arguments, **extra)
+        return run.exit_code, run.output
 
     def test_only_classes_that_say_a_name_run_and_the_others_are_counted(self) -> None:
         status, output = self.run_pytest("test_file.py", "--hw-classification", "cpu", "CUDA")
@@ -91,8 +70,8 @@ class PluginTest(TestCase):
                 def test_d(self): pass
         """
         self.write("test_file.py", marked)
-        with mock.patch.dict(os.environ, {"PYTORCH_TEST_OMIT_SKIPPED": "1"}):
-            _, output = self.run_pytest("--collect-only", "-q", "-m", "multigpu or not serial")
+        chosen = ("--collect-only", "-q", "-m", "multigpu or not serial")
+        _, output = self.run_pytest(*chosen, PYTORCH_TEST_OMIT_SKIPPED="1")
         found = [test for test in "abcd" if f"test_{test}" in output]
         self.assertEqual((["a", "b"], False), (found, "Warning" in output), output)
 

@@ -1,4 +1,4 @@
-"""Tests whose ranks are on two hosts, which are network namespaces: torchrun itself, and faults between hosts."""
+"""Tests whose ranks are on two or three hosts, which are network namespaces: torchrun itself, faults between hosts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness_samples import ROOT
+from hosts import ENTER, LOSSY, NARROW, Hosts, reason_not_to_make
 from joined_samples import JoinedSample, JoinedSampleTestCase, Started
-from two_hosts import ENTER, TwoHosts, reason_not_to_make
 
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import run_tests
@@ -54,7 +54,7 @@ class Tiny(DTensorTestBase):
     @with_comms
     def test_raises(self):
         if self.rank == 3:
-            raise ValueError("on the other host")
+            raise ValueError("on another host")
         dist.barrier()
 
     @with_comms
@@ -67,17 +67,19 @@ instantiate_parametrized_tests(Tiny)
 )
 UNDER_TORCHRUN = """
 class Zombie(DTensorTestBase):
-    world_size = 4
+    world_size = 3
 
     @with_comms
     def test_killed(self):
-        if self.rank == 3:
+        if self.rank == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         dist.barrier()
 
 from torch_testing_shim.common_fsdp import FSDP, FSDPTest
 
 class Sharded(FSDPTest):
+    world_size = 3
+
     def test_trains(self):
         model = FSDP(torch.nn.Linear(4, 4))
         model(torch.ones(2, 4)).sum().backward()
@@ -85,26 +87,35 @@ class Sharded(FSDPTest):
 """
 
 
+#: The host of each rank.
+ON_TWO, ON_THREE = (0, 0, 1, 1), (0, 0, 1, 2)
+
+
 @unittest.skipIf(reason_not_to_make() is not None, str(reason_not_to_make()))
 class SeveralMachinesTest(JoinedSampleTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.hosts = TwoHosts()
+        self.hosts = Hosts(3)
         self.hosts.__enter__()
         self.addCleanup(self.hosts.__exit__, None, None, None)
 
-    def run_on_both(
-        self, sample: Path, meanwhile: Callable[[Sequence[Started]], object] = lambda ranks: None
+    def run_on(
+        self,
+        hosts: Sequence[int],
+        sample: Path,
+        meanwhile: Callable[[Sequence[Started]], object] = lambda ranks: None,
     ) -> JoinedSample:
         return self.run_joined(
-            [[sample, "-v"]] * 4,
+            [[sample, "-v"]] * len(hosts),
             address=self.hosts.address(0),
-            own=lambda rank: self.hosts.environment(rank // 2),
+            own=lambda rank: self.hosts.environment(hosts[rank]),
             meanwhile=meanwhile,
             DISTRIBUTED_TESTS_DEFAULT_TIMEOUT=str(SECONDS),
         )
 
-    def run_until(self, fault: Callable[[Sequence[Started]], object]) -> tuple[JoinedSample, float]:
+    def run_until(
+        self, hosts: Sequence[int], fault: Callable[[Sequence[Started]], object]
+    ) -> tuple[JoinedSample, float]:
         """Lets a fault happen while all ranks meet again and again. Returns the seconds from there to the end, too."""
         at: list[float] = []
 
@@ -115,31 +126,42 @@ class SeveralMachinesTest(JoinedSampleTestCase):
             at.append(time.monotonic())
             fault(ranks)
 
-        found = self.run_on_both(self.write_sample(LOOP), wait_and_fault)
+        found = self.run_on(hosts, self.write_sample(LOOP), wait_and_fault)
         return found, time.monotonic() - at[0]
 
-    def test_tests_run_over_a_slow_link(self) -> None:
-        if not self.hosts.slow_down():
-            self.skipTest("this kernel has no token bucket filter (tc tbf)")
-        found = self.run_on_both(self.write_sample(TINY))
+    def test_tests_run_over_a_narrow_link(self) -> None:
+        self.pass_over_slow_links(NARROW)
+
+    def test_tests_run_over_a_lossy_link(self) -> None:
+        self.pass_over_slow_links(LOSSY)
+
+    def pass_over_slow_links(self, how: Sequence[str]) -> None:
+        for number in range(3):
+            if why_not := self.hosts.slow_down(number, how):
+                self.skipTest(why_not)
+        found = self.run_on(ON_THREE, self.write_sample(TINY))
         statuses = [entry.status.value for entry in found.entries.values()]
         self.assertEqual(["passed"] * 5 + ["error", "skipped"], statuses, found.outputs[0])
         self.assertRegex(
-            found.entries["Tiny.test_raises"].reason, r"^rank 3 \(host2\) errored: ValueError: on the other"
+            found.entries["Tiny.test_raises"].reason, r"^rank 3 \(host3\) errored: ValueError: on another host"
         )
         self.assertIn("TORCH_TESTING_SHIM_SHARED_DIR", found.entries["Tiny.test_shares_a_folder"].reason)
         hosts = [record.host for record in found.entries["Tiny.test_all_reduce_number_0"].ranks]
-        self.assertEqual(["host1", "host1", "host2", "host2"], hosts)
+        self.assertEqual(["host1", "host1", "host2", "host3"], hosts)
         self.assertEqual([1, 1, 1, 1], found.exit_codes)
 
     def test_a_cut_link_is_told_on_both_sides(self) -> None:
-        found, seconds = self.run_until(lambda ranks: self.hosts.cut())
+        found, seconds = self.run_until(ON_THREE, lambda ranks: self.hosts.cut(2))
         self.assertEqual([1, 1, 1, 1], found.exit_codes, found.outputs)
-        self.assertIn("nothing was heard from ranks 2, 3 (host2), says ranks 0, 1 (host1)", found.outputs[0])
-        self.assertIn("nothing was heard from ranks 0, 1 (host1), says ranks 2, 3 (host2)", found.outputs[2])
-        self.assertNotIn("ERROR", found.outputs[1] + found.outputs[3])
+        self.assertIn(
+            "nothing was heard from rank 3 (host3), says ranks 0, 1 (host1), rank 2 (host2)", found.outputs[0]
+        )
+        self.assertIn(
+            "nothing was heard from ranks 0, 1 (host1), rank 2 (host2), says rank 3 (host3)", found.outputs[3]
+        )
+        self.assertNotIn("ERROR", found.outputs[1] + found.outputs[2])
         self.assertLess(seconds, SECONDS + LATE)
-        self.assertRegex(found.entries["Loop.test_loop"].reason, "^nothing was heard from ranks 2, 3")
+        self.assertRegex(found.entries["Loop.test_loop"].reason, "^nothing was heard from rank 3")
 
     def test_a_killed_host_is_told_by_the_other(self) -> None:
         for dead, alive, said in (
@@ -147,14 +169,14 @@ class SeveralMachinesTest(JoinedSampleTestCase):
             ((0, 1), 2, "nothing was heard from ranks 0, 1 (host1), says ranks 2, 3 (host2)"),  # it had the store
         ):
             (self.folder / "started").unlink(missing_ok=True)
-            found, seconds = self.run_until(lambda ranks, dead=dead: [ranks[rank].kill() for rank in dead])  # type: ignore[misc]
+            found, seconds = self.run_until(ON_TWO, lambda ranks, dead=dead: [ranks[rank].kill() for rank in dead])  # type: ignore[misc]
             self.assertIn(said, found.outputs[alive])
             self.assertEqual([-signal.SIGKILL if rank in dead else 1 for rank in range(4)], found.exit_codes)
             self.assertLess(seconds, LATE)
 
     def test_torchrun_starts_them(self) -> None:
         sample = self.write_sample(UNDER_TORCHRUN)
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=2"]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
         torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511", "--rdzv-id=x"]
         agents = [
             subprocess.Popen(
@@ -164,6 +186,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
                         *torchrun,
                         f"--rdzv-conf=is_host={number == 0}",
                         f"--local-addr={self.hosts.address(number)}",
+                        f"--nproc-per-node={number + 1}",
                         *(str(sample), "-v", "Sharded", "Zombie"),
                     ],
                 ),
@@ -179,7 +202,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
         entries = {entry.test: entry for entry in read_journal(self.folder / "journal").entries}
         self.assertEqual([1, 1], [agent.returncode for agent in agents], outputs)
         self.assertEqual("passed", entries["Sharded.test_trains"].status.value, outputs[0])
-        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 3 \(host2\) \(pid \d+\) died: ")
+        self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 2 \(host2\) \(pid \d+\) died: ")
         self.assertIn("ERROR: Zombie.test_killed", outputs[0])
         self.assertNotIn("ERROR: Zombie.test_killed", outputs[1])
 

@@ -16,7 +16,8 @@ Test cases with ranks:
 What these use:
 
     world                  how many ranks there are, how long they may take, how they leave their process groups
-    reused_ranks           which tests have ranks that run test after test, and what these do after each
+    reused_ranks           which tests have ranks that run test after test
+    rank_keeper            what such a rank does after each test
     class_ranks            the ranks that are kept for a class
     hooks                  methods that subclasses override; `RankCall`
     surroundings           small names of `common_distributed`: folders to meet in, debug levels, accelerators by rank

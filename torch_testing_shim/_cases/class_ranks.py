@@ -12,7 +12,8 @@ import torch
 from torch_testing_shim._cases.world import default_ranks
 from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.devices import rank_device
-from torch_testing_shim._engine.joined.joined_ranks import JoinedPersistentRanks, persistent_ranks
+from torch_testing_shim._engine.joined.joined_persistent_ranks import JoinedPersistentRanks
+from torch_testing_shim._engine.joined.launched_ranks import persistent_ranks
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.persistent_ranks import PersistentRanks
 from torch_testing_shim._shared.settings import read_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import os
 import types
@@ -25,6 +26,7 @@ from torch_testing_shim._cases.class_ranks import (
     running_ranks_of,
     start_ranks_of,
 )
+from torch_testing_shim._cases.hooks import takes
 from torch_testing_shim._cases.reused_ranks import say_not_reused
 from torch_testing_shim._cases.world import group_timeout, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
@@ -39,6 +41,7 @@ from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.torch_state import set_rng_seed
+from torch_testing_shim._program.entry import run_tests
 from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
@@ -81,6 +84,8 @@ class MultiProcContinuousTest(RankTestCase):
     _ends_at_subtest = False
     #: Upstream's; torch's test cases on LocalTensor, which have no ranks, set it.
     _processes_spawned = False
+    #: In a rank, runs the tests that are ordered.
+    _work: Callable[[], None]
 
     # What subclasses override.
 
@@ -224,6 +229,22 @@ class MultiProcContinuousTest(RankTestCase):
             ranks.finish()
         super().tearDownClass()
 
+    @classmethod
+    def run_rank(cls, rank: int, world_size: int, rdvz_file: str | None = None) -> None:
+        """Run the tests of the file with `world_size` ranks, whose processes the file starts (upstream's, torch 2.6).
+
+        Each rank calls it, too, so a class may override it to do more around all tests of a rank. In the processes that
+        the file itself starts, rank 0's runs the tests, which have ranks of the harness; under torchrun all do.
+
+        Raises:
+            SystemExit: as `run_tests` does.
+        """
+        if THIS_RANK.channel is not None:
+            cls._work()
+        elif rank == 0 or rdvz_file is None:
+            cls.world_size = world_size
+            run_tests()
+
     # In a rank.
 
     @classmethod
@@ -236,7 +257,10 @@ class MultiProcContinuousTest(RankTestCase):
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
         cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
         with TaskQueue(os.path.join(orders, str(rank)), f"{cls.__module__}.{cls.__qualname__}") as tasks:
-            cls._worker_loop(rank, world_size, file_name, tasks, CompletionQueue(rank, channel))
+            queue = CompletionQueue(rank, channel)
+            cls._work = functools.partial(cls._worker_loop, rank, world_size, file_name, tasks, queue)
+            is_hook = inspect.ismethod(cls.run_rank) and takes(cls.run_rank, rank, world_size, file_name)
+            cls.run_rank(rank, world_size, file_name) if is_hook else cls._work()
 
     @classmethod
     def _worker_loop(

@@ -74,6 +74,7 @@ class DTensorTestMixin:
         run_subtests(cast(unittest.TestCase, self), *args, **kwargs)
 
 
+@DTensorTestMixin.rest_is_torchs.leaves_to
 class DTensorTestBase(DTensorTestMixin, MultiProcessTestCase):
     """A multi-process test case with a process group for its device (upstream's `DTensorTestBase`, torch 2.13).
 

@@ -145,6 +145,7 @@ class FSDPTestMixin:
         torchs_class(FSDPTestMixin)["_test_fsdp_parity"](self, *args, **kwargs)
 
 
+@FSDPTestMixin.rest_is_torchs.leaves_to
 class FSDPTest(FSDPTestMixin, MultiProcessTestCase):
     """A multi-process test case for FSDP, with a process group in every rank (upstream's `FSDPTest`, torch 2.13)."""
 

@@ -19,13 +19,14 @@ from typing import Any
 
 from torch_testing_shim._cases.body import RankTestCase
 from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
-from torch_testing_shim._cases.reused_ranks import RankKeeper, may_reuse, note_left, noted_difference, word_for
+from torch_testing_shim._cases.rank_keeper import RankKeeper
+from torch_testing_shim._cases.reused_ranks import may_reuse, note_left, noted_difference, word_for
 from torch_testing_shim._cases.world import default_world_size, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
 from torch_testing_shim._engine.failure_text import left_text
-from torch_testing_shim._engine.job import LaunchError
-from torch_testing_shim._engine.joined.joined_ranks import test_ranks
+from torch_testing_shim._engine.job import LaunchError, RankJob
+from torch_testing_shim._engine.joined.launched_ranks import test_ranks
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_steps import cleanup_steps
@@ -306,10 +307,9 @@ class MultiProcessTestCase(RankTestCase):
     # In a rank.
 
     @classmethod
-    def _rank_keeper(cls, folder: str) -> RankKeeper:
-        """Return the object that puts back, in a rank which is reused, what each test has changed. `folder` is for all
-        ranks of a test, as long as they live."""
-        return RankKeeper(cls, Path(folder))
+    def _rank_keeper(cls, job: RankJob) -> RankKeeper:
+        """Return the object that puts back, in a rank which is reused, what each test has changed."""
+        return RankKeeper([cls], Path(job.lasting_folder))
 
     @classmethod
     def _run(cls, rank: int, test_name: str, file_name: str, parent_pipe: Connection, **kwargs: Any) -> None:

@@ -1,19 +1,14 @@
-"""Ranks that run test after test: which tests may have them, and what a rank does after each."""
+"""Ranks that run test after test: which tests may have them, and what is noted on these."""
 
 from __future__ import annotations
 
 import unittest
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-from torch_testing_shim._cases.world import drop_connections
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome, ranks_text
-from torch_testing_shim._engine.parked_group import GroupParking
-from torch_testing_shim._isolation.fingerprint import differences, take_fingerprint
-from torch_testing_shim._isolation.rank_reset import RankReset
 from torch_testing_shim._program.notes import note
 from torch_testing_shim._shared.settings import read_settings
 
@@ -61,7 +56,7 @@ def say_not_reused(cls: type, reason: str) -> None:
 # Notes on tests.
 
 
-def note_left(test: unittest.TestCase, outcomes: Sequence[RankOutcome]) -> None:
+def note_left(test: object, outcomes: Sequence[RankOutcome]) -> None:
     """Note what a test has left in its ranks."""
     found: dict[str, list[int]] = {}
     for outcome in outcomes:
@@ -89,25 +84,10 @@ def noted_difference(test: unittest.TestCase, first: str, follows: str) -> Itera
         error = found
         raise
     finally:
-        if (alone := word_for(error)) != first:
-            note(test, f"{alone} alone, {first} after {follows}: state was left behind")
+        note_difference(test, word_for(error), first, follows)
 
 
-# In a rank.
-
-
-class RankKeeper:
-    """In a rank that is reused, made before its first test, of this class: keeps the state that tests find. The folder
-    is as in `GroupParking`."""
-
-    def __init__(self, test_class: type[unittest.TestCase], folder: Path) -> None:
-        self._groups = GroupParking(folder)
-        self._groups.install()
-        self._reset = RankReset.of_this_process()
-        self._fingerprint = take_fingerprint([test_class])
-
-    def after_test(self) -> tuple[str, ...]:
-        """Put back what a test has changed. Return a sentence for each thing that it has left nevertheless."""
-        drop_connections()
-        self._groups.between_tests()
-        return (*self._reset.restore(), *differences(self._fingerprint))
+def note_difference(test: object, alone: str, first: str, follows: str) -> None:
+    """Note where the verdict in fresh ranks, `alone`, is another than the `first`, after the test `follows`."""
+    if alone != first:
+        note(test, f"{alone} alone, {first} after {follows}: state was left behind")

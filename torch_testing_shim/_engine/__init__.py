@@ -34,6 +34,7 @@ In a rank:
     rank_main             the main program of a rank, with the hooks of a device's package
     rank_preparation      prepares a rank's process, once and for each test
     rank_steps            body, subtests and cleanups of a test, step by step
+    rank_warnings         the file of a rank's warnings
     rank_outcomes         outcomes of exceptions, skips and passes; what means a skip
     unrun_body            a body that never ran is not a pass
     channel               the pipe from a rank to the controller; ranks that are done leave together

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -134,7 +134,11 @@ class Parting:
     @property
     def headline(self) -> str:
         """One line that begins with the minority."""
-        (first, ranks), *others = [(text, ranks_text(ranks)) for text, ranks in self.camps]
+        return self.headline_by(ranks_text)
+
+    def headline_by(self, named: Callable[[Sequence[int]], str]) -> str:
+        """The same with names for ranks."""
+        (first, ranks), *others = [(text, named(ranks)) for text, ranks in self.camps]
         told = [f"{ranks} {first} as collective {self.number} of {self.title}", *(f"{r} {text}" for text, r in others)]
         return ", ".join(told)
 

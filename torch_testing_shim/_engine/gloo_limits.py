@@ -4,7 +4,7 @@ CPU.
 | missing in gloo | stands for it |
 | --- | --- |
 | `all_to_all` and `all_gather` of lists whose sizes differ | a message from each rank to each |
-| float8 | the same collective in float32, which holds every float8 |
+| float8 | the same collective in float32, which holds every float8; not reductions with torch 2.6 |
 | a sum of values that are multiplied before (PREMUL_SUM) | a multiplication, and then a plain sum |
 | `isend` and `irecv` within one rank | a queue in the rank |
 
@@ -81,9 +81,16 @@ def make_up_for_gloo() -> None:
     gloo = {name: _kernel(name, *method) for name, method in _METHODS.items()}
     messages, exchange = OwnMessages(), _Exchange(gloo["allgather_"])
     kernels = {**gloo, "alltoall_": exchange.all_to_all, "allgather_": exchange.all_gather}
-    kernels = {name: functools.partial(_widened, kernel) for name, kernel in kernels.items()}
+    kernels = {name: functools.partial(_widened, kernel) for name, kernel in kernels.items() if _can_replace(name)}
     kernels |= {"send": messages.send, "recv_": messages.receive}
     replace_kernels(kernels, "CPU")
+
+
+def _can_replace(name: str) -> bool:
+    """Whether a kernel in Python learns all that it has to do: torch 2.6 does not tell it the reduction."""
+    arguments = getattr(torch.ops.c10d, name).default._schema.arguments
+    is_reducing = any(_OPTIONS.get(argument.name) == "reduceOp" for argument in arguments)
+    return not is_reducing or hasattr(torch.classes.c10d.ReduceOp(), "op")
 
 
 def _kernel(name: str, method: str, options: str) -> _Kernel:

@@ -89,6 +89,10 @@ class ScratchFolder:
         """A rank's log of the collectives that it enters."""
         return self.path / f"rank{rank}.collectives"
 
+    def word(self, rank: int) -> Path:
+        """How far a rank of a joined test has come in it, for its neighbours (see `joined.remains`)."""
+        return self.path / f"rank{rank}.word"
+
     def question(self, rank: int) -> Path:
         """The FIFO that the controller opens to make a rank report on itself."""
         return self.path / f"rank{rank}.question"

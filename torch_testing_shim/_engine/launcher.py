@@ -115,11 +115,15 @@ class RankStarter:
         found = [server for server in servers if server is not None]
         return frozenset(server.pid for server in found), descriptors.union(server.fileno() for server in found)
 
-    def close(self) -> None:
-        """Ends the ranks that still run, and the zygote."""
+    def end_ranks(self) -> None:
+        """Ends the ranks that still run or are kept."""
         if self._ranks is not None:
             self._ranks.close()
             self._ranks = None
+
+    def close(self) -> None:
+        """Ends the ranks that still run, and the zygote."""
+        self.end_ranks()
         self._close_zygote()
 
     @functools.cache  # noqa: B019 - of the one starter

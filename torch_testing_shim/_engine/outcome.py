@@ -16,6 +16,7 @@ _LOST_PEER = re.compile(
     r"connection (closed|reset|was reset|refused|aborted)"
     r"|broken pipe"
     r"|closed by peer"
+    r"|timeout caused pair closure"
     r"|timed out waiting \d+ms for (recv|send)"
     r"|wait timeout after \d+ms"
     r"|recv.*failed|failed to (recv|send)"
@@ -91,8 +92,8 @@ class RankOutcome:
         skipped_subtests: its skipped subtests, each with its reason, likewise.
         is_over: the rank is reused, and has begun to put back what its test has changed: however its process ends from
             now on, the outcome stays.
-        left: where the rank waits for another test, or ended after `is_over`, sentences on what this one left in it;
-            None where it does neither.
+        left: where the rank waits for another test, or has ended after `is_over`, sentences on what this one has left
+            in it; None where it does neither.
     """
 
     rank: int
@@ -141,6 +142,11 @@ class RankOutcome:
     def is_collateral(self) -> bool:
         """Whether it raised an exception that another rank caused."""
         return self.lost_peer or self.follows_peer
+
+    @property
+    def is_genuine(self) -> bool:
+        """Whether it raised an exception of its own, as far as can be told."""
+        return self.status.is_exception and not self.is_collateral and not self.wraps_lost_peer
 
     @property
     def raised(self) -> tuple[RankOutcome, ...]:

@@ -83,7 +83,7 @@ class _RankProcess:
         share_devices(job.world_size)
         if job.lasting_folder:
             adopt_orphans()  # processes that a test leaves, so that they are ended after it
-            self._keeper = _find_class(job)._rank_keeper(job.lasting_folder)
+            self._keeper = _find_class(job)._rank_keeper(job)
 
     def tidy_up(self) -> tuple[str, ...]:
         """Puts back what the test has changed. Returns a sentence for each thing that it has left nevertheless."""

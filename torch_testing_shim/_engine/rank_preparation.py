@@ -22,6 +22,7 @@ from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.new_interpreter import become_child
 from torch_testing_shim._engine.process_state import take_on
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
+from torch_testing_shim._engine.rank_warnings import RankWarning
 from torch_testing_shim._engine.self_report import start_answering
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 from torch_testing_shim._shared.settings import read_settings
@@ -118,7 +119,7 @@ def _record_warnings(job: RankJob) -> IO[str]:
         line: str | None = None,
     ) -> None:
         if file is None:
-            stream.write(json.dumps(f"{category.__name__}: {message}") + "\n")
+            stream.write(RankWarning.of(message, category, filename, lineno).to_line())
         else:
             show(message, category, filename, lineno, file, line)
 

@@ -93,18 +93,21 @@ def _is_cause(outcome: RankOutcome, expectation: ExitExpectation) -> bool:
     """Whether the rank's end does not follow from another rank's, as far as can be told."""
     if outcome.status is RankStatus.DIED:
         return not expectation.allows_death
-    return outcome.status.is_exception and not outcome.is_collateral and not outcome.wraps_lost_peer
+    return outcome.is_genuine
 
 
 def _death_verdict(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> Verdict:
     died = Verdict(VerdictKind.ERROR, f"{_rank(cause)} {_death_text(cause)}", cause)
     aborted = cause.exit_code == -signal.SIGABRT  # as gloo ends a rank that gets other data than it expects
-    return _blaming(_mismatch(outcomes), died) if aborted else died
+    return _blaming(_mismatch(outcomes), died, outcomes) if aborted else died
 
 
-def _blaming(parting: Parting | None, found: Verdict) -> Verdict:
+def _blaming(parting: Parting | None, found: Verdict, outcomes: Sequence[RankOutcome]) -> Verdict:
     """Puts the ranks that parted from the others at the front of a verdict, if any did."""
-    return replace(found, headline=f"{parting.headline}; {found.headline}") if parting else found
+    if parting is None:
+        return found
+    parted = parting.headline_by(lambda ranks: members_text([o for o in outcomes if o.rank in ranks]))
+    return replace(found, headline=f"{parted}; {found.headline}")
 
 
 def _mismatch(outcomes: Sequence[RankOutcome]) -> Parting | None:
@@ -198,14 +201,14 @@ def _lost_peer_verdict(
         return Verdict(VerdictKind.ERROR, headline, skipped[0])
     noticed = _exception_verdict((*wrapping, *lost)[0])
     if (mismatch := _mismatch(outcomes)) is not None:
-        return _blaming(mismatch, noticed)
+        return _blaming(mismatch, noticed, outcomes)
     awaited = [o for o in outcomes if o.status is RankStatus.STOPPED]
     if wrapping and not (lost and awaited):
         return noticed
     if awaited:
         headline = f"{waiting} waited in vain for {members_text(awaited)}: {lost[0].headline}"
         return Verdict(VerdictKind.ERROR, headline, awaited[0])
-    return _blaming(next(iter(_partings(outcomes)), None), noticed)
+    return _blaming(next(iter(_partings(outcomes)), None), noticed, outcomes)
 
 
 def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:

@@ -6,14 +6,12 @@ deadlock before it, they get none. Before a rank is ended, it is asked where it 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import selectors
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from torch_testing_shim._engine.diagnostics import Diagnostics, take_diagnostics
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.rank_servers import RankExit
+from torch_testing_shim._engine.rank_warnings import read_warnings
 from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.stall import StallWatch
 from torch_testing_shim._engine.verdict import ExitExpectation
@@ -41,8 +40,6 @@ _KILL_SECONDS = 10.0
 _PUT_BACK_SECONDS = 10.0
 #: Bytes that are kept of a rank's output, from its end.
 _TAIL_BYTES = 1 << 15
-#: Bytes that are read of a rank's warnings: all, unless a test gives tens of thousands.
-_WARNINGS_BYTES = 1 << 22
 
 
 def supervise(
@@ -242,7 +239,7 @@ def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Ran
         replace(
             o,
             output=tail_of(folders[o.rank].output(o.rank)),
-            warnings=_warnings(folders[o.rank].warnings(o.rank)),
+            warnings=tuple(map(str, read_warnings(folders[o.rank].warnings(o.rank)))),
             collectives=read_log(folders[o.rank].collectives(o.rank)),
         )
         for o in outcomes
@@ -257,11 +254,3 @@ def tail_of(path: Path, size: int = _TAIL_BYTES) -> str:
             return stream.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
-
-
-def _warnings(path: Path) -> tuple[str, ...]:
-    found = []
-    for line in tail_of(path, _WARNINGS_BYTES).splitlines():
-        with suppress(ValueError):  # the first line may be cut, the last torn
-            found.append(str(json.loads(line)))
-    return tuple(found)

@@ -51,11 +51,21 @@ _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, sl
 
 
 class Summaries:
-    """Makes summaries, and keeps what they name: an identity is that of one value as long as it lives."""
+    """Makes summaries, and keeps what they name: an identity is that of one value as long as it lives.
+
+    Tests of one class share most of what they hold: decorators, and what these close over. So a value is looked at once
+    in each round, and has the same summary object as in the round before where it has not changed.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[int, Any] = {}
         self._types: dict[type, bool] = {}
+        self._found: dict[tuple[int, int], Any] = {}  # of this round, by identity and depth
+        self._before: dict[tuple[int, int], Any] = {}
+
+    def begin_round(self) -> None:
+        """Look at each value again from now on."""
+        self._before, self._found = self._found, {}
 
     def of_attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the summary of each attribute of a module or class."""
@@ -68,11 +78,14 @@ class Summaries:
         if kind in _ATOMS:
             return value
         number = id(value)
+        if (known := self._found.get((number, depth))) is not None:
+            return known
         self._kept.setdefault(number, value)
-        if depth == 0:
-            return number
-        content = self._content(value, kind, depth - 1)
-        return number if content is None else (number, content)
+        content = self._content(value, kind, depth - 1) if depth else None
+        found = number if content is None else (number, content)
+        before = self._before.get((number, depth))
+        self._found[number, depth] = found = before if before == found else found
+        return found
 
     def _content(self, value: Any, kind: type, depth: int) -> Any:
         if issubclass(kind, torch.Tensor):

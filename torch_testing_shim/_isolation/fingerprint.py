@@ -17,8 +17,9 @@ import sys
 import threading
 import unittest.mock
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 _SCRATCH = re.compile(r".*/tts-[^/]+/")
 #: Paths of devices and of the like. Segments of shared memory count, which have a name for other processes.
 _OF_THE_SYSTEM = re.compile(r"/proc/|/dev/(?!shm/)|/dev/shm/.* \(deleted\)\Z")
+_NONE: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Fingerprint:
 
 
 class TestAttributes:
-    """The attributes of the tests' modules and classes, with what they hold."""
+    """The attributes of the tests' modules and classes, and the values of their fixtures, with what they hold."""
 
-    def __init__(self, modules: Iterable[Any], classes: Iterable[type]) -> None:
+    def __init__(self, modules: Iterable[Any], classes: Iterable[type], fixtures: Mapping[str, object]) -> None:
         self._summaries = Summaries()
-        self._owners: dict[str, Any] = {}
+        self._owners: dict[str, Any] = {"fixtures": SimpleNamespace(**fixtures)}
         for module in modules:
             self._owners[module.__name__] = module
             for value in list(vars(module).values()):
@@ -73,6 +75,7 @@ class TestAttributes:
         self._owners[f"{found.__module__}.{found.__qualname__}"] = found
 
     def _now(self) -> dict[str, dict[str, Any]]:
+        self._summaries.begin_round()
         return {name: self._summary(owner) for name, owner in self._owners.items()}
 
     def _summary(self, owner: Any) -> dict[str, Any]:
@@ -94,11 +97,12 @@ class TestAttributes:
         self._known = now
 
 
-def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
+def take_fingerprint(classes: Iterable[type], fixtures: Mapping[str, object] = _NONE) -> Fingerprint:
     """Return the fingerprint of this process.
 
     Args:
         classes: the test classes; classes of their modules and of modules that these import are found by themselves.
+        fixtures: values that tests share, by name.
     """
     # Imported here: the attributes are to be recorded in this process, or in the zygote that it was forked from.
     from torch_testing_shim._isolation.recorded_libraries import LIBRARIES
@@ -107,7 +111,7 @@ def take_fingerprint(classes: Iterable[type]) -> Fingerprint:
     LIBRARIES.adopt()
     found = Fingerprint(
         LIBRARIES,
-        TestAttributes(modules, classes),
+        TestAttributes(modules, classes, fixtures),
         tuple(_active_patches()),
         frozenset(threading.enumerate()),
         _open_files(),

@@ -39,6 +39,7 @@ _CONFIGURATIONS = (
 )  # fmt: skip
 #: Attributes of torch.nn.Module that the first compilation replaces, and the mark by which it knows that.
 _PATCHED_BY_COMPILE = ("__init__", "__setstate__", "___needs_generation_tag_patch")
+_TOP_SAVED_HOOKS: Any = getattr(_C._autograd, "_top_saved_tensors_default_hooks", None)
 #: Stands for a value of a configuration that nobody has set.
 _UNSET = object()
 
@@ -85,7 +86,7 @@ def _autograd_parts() -> list[Part]:
         Part("view replay", _C._is_view_replay_enabled, _C._set_view_replay_enabled),
         Part("forward gradients", _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled),
         Part("a forward-mode level", lambda: torch.autograd.forward_ad._current_level, _leave_levels),
-        Part("hooks of saved tensors", _top_saved_hooks, _pop_saved_hooks),
+        Part("hooks of saved tensors", _top_saved_hooks, _pop_saved_hooks, is_checked=_TOP_SAVED_HOOKS is not None),
         Part(
             "disabled hooks of saved tensors",
             _C._autograd._saved_tensors_hooks_get_disabled_error_message,
@@ -113,14 +114,15 @@ def _leave_levels(kept: int) -> None:
 
 
 def _top_saved_hooks() -> Any:
-    """Return the hooks that apply; None where there are none, or this torch (2.6) does not tell."""
-    top = getattr(_C._autograd, "_top_saved_tensors_default_hooks", None)
-    return None if top is None else top(True)
+    """Return the hooks that apply, None where there are none, and what equals nothing where torch 2.6 does not tell."""
+    return object() if _TOP_SAVED_HOOKS is None else _TOP_SAVED_HOOKS(True)
 
 
 def _pop_saved_hooks(kept: Any) -> None:
-    while (top := _top_saved_hooks()) is not None and top != kept:
-        _C._autograd._pop_saved_tensors_default_hooks()
+    refusals = (RuntimeError,) if _TOP_SAVED_HOOKS is None else ()  # where none is left
+    with suppress(*refusals):
+        while (top := _top_saved_hooks()) is not None and top != kept:
+            _C._autograd._pop_saved_tensors_default_hooks()
 
 
 def leave_modes() -> None:

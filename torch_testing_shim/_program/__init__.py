@@ -10,6 +10,10 @@ How tests run:
     child_runs        `--subprocess` and `--run-parallel`: the same file in child processes
     pytest_journal    `--use-pytest`, and plugins of pytest that turn its reports into entries of the log
     joined_run        the processes that torchrun has started: they agree, run the same, and end alike
+    joined_facts      what these have to have in common, and who has what where they differ
+    joined_log        their log: tests start and end together
+    following         run_test.py under torchrun: processes that start what rank 0 starts
+    ran_before        what they have run, for the ones that torchrun starts anew after a crash
     interrupts        the first signal ends a run with a report, the second one at once
 
 What is kept of them:

@@ -26,7 +26,8 @@ from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.new_interpreter import is_importing_main
 from torch_testing_shim._program.child_runs import run_in_children
 from torch_testing_shim._program.interrupts import Interrupts, Terminated, end_what_is_left, exit_status
-from torch_testing_shim._program.joined_run import facts_of, joined_run, refuse_options
+from torch_testing_shim._program.joined_facts import facts_of, refuse_options
+from torch_testing_shim._program.joined_run import joined_run
 from torch_testing_shim._program.junit import check_reportable, write_report
 from torch_testing_shim._program.log import TestLog
 from torch_testing_shim._program.options import (
@@ -85,6 +86,8 @@ def run_tests(argv: list[str] | None = None) -> None:
             status = ExitStatus.USAGE
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
+        if launch is not None:  # torchrun ends the others once one has ended, and all have the same status to tell
+            interrupts.ignore()
     sys.stdout.flush()
     _settle_last_collection()
     raise SystemExit(status)
@@ -123,7 +126,7 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts, launch: L
     skipped = tests_to_skip(take_expectations(settings), names, device.type)
     journal = take_journal(settings)
     if launch is not None and names and not options.discover:
-        with joined_run(launch, facts_of(names, script, settings, device)) as joined:
+        with joined_run(launch, names, facts_of(names, script, settings, device)) as joined:
             log = joined.log(journal)
             log.plan(names, device.type, len(choice.left_out))
             options = replace(options, save_xml=None if launch.rank else options.save_xml)
@@ -173,11 +176,12 @@ def _run_and_report(
     status = None
     try:
         for _ in range(options.repeat):
-            left = _leave_out(names, skipped, log)
+            rest = log.left(names)
+            if log.has_failures and len(rest) == len(names):
+                break
+            left = _leave_out(rest, skipped, log)
             if left:
                 _run_once(left, options, script, log, interrupts)
-            if log.has_failures:
-                break
         log.finish()
     except KeyboardInterrupt as interrupt:
         status = _interrupted(interrupt, interrupts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch_testing_shim._program.options import UsageError
@@ -41,6 +41,10 @@ class TestLog:
         """Records which tests are to run, on which device type, and how many the choice by hardware has left out."""
         self.planned.extend(names)
         self._write(lambda journal: journal.plan(list(names), device, left_out))
+
+    def left(self, names: Sequence[str]) -> Sequence[str]:
+        """Returns which tests of one repetition are to run: under torchrun, some may have run before a restart."""
+        return names
 
     def start(self, name: str) -> None:
         """Records the start of a test."""
@@ -81,14 +85,19 @@ class TestLog:
 
     def summary(self) -> str:
         """The number of tests by their outcomes, in one line: "3 passed, 1 failed"."""
-        counts = Counter(entry.status for entry in self.entries)
-        return ", ".join(f"{counts[status]} {status.value}" for status in TestStatus if counts[status])
+        return counts(self.entries)
 
     @property
     def never_ended(self) -> list[str]:
         """The planned tests that have no entry."""
         ended = {entry.test for entry in self.entries}
         return [name for name in self.planned if name not in ended]
+
+
+def counts(entries: Iterable[JournalEntry]) -> str:
+    """The number of tests by their outcomes, in one line."""
+    found = Counter(entry.status for entry in entries)
+    return ", ".join(f"{found[status]} {status.value}" for status in TestStatus if found[status])
 
 
 def interrupt_report(interrupt: KeyboardInterrupt) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import unittest
 from collections.abc import Sequence
 
 from torch_testing_shim._engine.devices import device_in_use
@@ -17,12 +16,17 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 NOTES = "_torch_testing_shim_notes"
 
 
-def note(test: unittest.TestCase, text: str) -> None:
+def note(test: object, text: str) -> None:
     """Notes one line."""
     setattr(test, NOTES, (*notes_of(test), text))
 
 
-def note_sharing(test: unittest.TestCase, ranks: int) -> None:
+def forget_notes(test: object) -> None:
+    """Drops the notes of a test that runs again."""
+    vars(test).pop(NOTES, None)
+
+
+def note_sharing(test: object, ranks: int) -> None:
     """Marks a test whose ranks share devices."""
     device = device_in_use()
     if device.is_shared_by(ranks):
@@ -39,7 +43,7 @@ def notes_of(test: object) -> tuple[str, ...]:
 RANK_OUTPUT, TEST_OUTPUT = 16_384, 262_144
 
 
-def records_of(test: unittest.TestCase | None) -> tuple[RankRecord, ...]:
+def records_of(test: object) -> tuple[RankRecord, ...]:
     """The records that a test case of several processes keeps of its ranks; empty for a test without ranks."""
     return tuple(vars(test).get("_rank_records", ())) if test is not None else ()  # `getattr` could make a graft
 

@@ -134,6 +134,10 @@ def _code_of(path: str) -> CodeType:
 def _take_own_arguments() -> None:
     if sys.argv[1:2] == ["--report-surface"]:
         _report_surface(sys.argv[2:])
+    if sys.argv[1:] in (["--lead"], ["--follow"]):  # the runner's own, under torchrun
+        from torch_testing_shim._program.following import follow, lead
+
+        raise SystemExit((lead if sys.argv[1:] == ["--lead"] else follow)())
     arguments = sys.argv[1:]
     if arguments[:1] in (["-h"], ["--help"]):
         print(USAGE, "", "What --map-device cuda=cpu answers:", "", *table_text(), sep="\n")

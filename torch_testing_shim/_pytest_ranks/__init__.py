@@ -9,12 +9,14 @@ In the controller, which is pytest's process:
     thread_item     a marked test whose ranks are threads
     beside          other plugins: pytest-timeout, --pdb
     summary         pytest's report of a test that ranks have run
+    warnings_summary  warnings of ranks in pytest's summary of them
     live_output     ranks' output while they run (`-s`)
 
 In a rank:
 
     in_rank         runs pytest's protocol for one test
     rank_reports    the rank's outcome, of pytest's reports
+    rank_coverage   lines that ranks run, for pytest-cov
     fixtures        `rank`, `world_size`, `device`, `process_group`, `device_mesh`, `shared_tmp_path`, `agreed`
     groups          their process group
     session_copy    pytest's session in a new interpreter, where ranks cannot be forked from pytest's process

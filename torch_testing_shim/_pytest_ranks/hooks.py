@@ -11,7 +11,7 @@ import pytest
 
 from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
-from torch_testing_shim._pytest_ranks.summary import tell_of_ranks
+from torch_testing_shim._pytest_ranks.summary import note_lines, tell_of_ranks
 from torch_testing_shim._shared.settings import SETTINGS, changed_environment
 
 
@@ -77,14 +77,21 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
 
     if HERE.is_copy:
         return
-    from torch_testing_shim._pytest_ranks.rank_item import RankItem
-    from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
-
     callspec = getattr(item, "callspec", None)
     count = callspec.params.get("world_size") if callspec is not None else None
-    kind = ThreadItem if mark.threads else RankItem
-    ranks = kind(item, mark, count if count in mark.counts else mark.counts[0])
+    ranks = _kind_of(mark)(item, mark, count if count in mark.counts else mark.counts[0])
     item.ranks, item.setup, item.runtest, item.teardown = ranks, ranks.set_up, ranks.run, _nothing
+
+
+def _kind_of(mark: RanksMark) -> Any:
+    """Return the class of objects that run such tests."""
+    if mark.threads:
+        from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
+
+        return ThreadItem
+    from torch_testing_shim._pytest_ranks.rank_item import RankItem
+
+    return RankItem
 
 
 def _nothing() -> None:
@@ -109,6 +116,23 @@ def pytest_collection_finish(session: Any) -> None:
 
 def _only_collects(config: Any) -> bool:
     return bool(config.option.collectonly) or bool(config.getoption("numprocesses", None))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: Any, nextitem: Any) -> None:
+    """End ranks that were kept, after the last test of a module."""
+    if getattr(item, "ranks", None) is not None and getattr(nextitem, "module", None) is not item.module:
+        from torch_testing_shim._pytest_ranks.rank_item import leave_module
+
+        leave_module()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show what was noted on tests."""
+    lines = note_lines(one for reports in terminalreporter.stats.values() for one in reports)
+    if lines:
+        terminalreporter.section("notes on ranks")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)

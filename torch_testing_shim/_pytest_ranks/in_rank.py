@@ -6,23 +6,22 @@ rank first lets go of what is pytest's process's: its captured output, its tempo
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch.distributed as dist
-from _pytest.runner import runtestprotocol
 
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
 from torch_testing_shim._engine.rank_steps import ends_forked_children
 from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._pytest_ranks.beside import take_terminal
+from torch_testing_shim._pytest_ranks.rank_coverage import save_coverage
 from torch_testing_shim._pytest_ranks.rank_reports import RankReports
 from torch_testing_shim._pytest_ranks.session_copy import SessionCopy
+from torch_testing_shim._pytest_ranks.shared_fixtures import shared_values
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -80,6 +79,14 @@ class PytestRank:
         _item(job.folder, job.method)
 
     @classmethod
+    def _rank_keeper(cls, job: RankJob) -> Any:
+        """Return the object that puts back, in a rank which is reused, what each test has changed."""
+        from torch_testing_shim._cases.rank_keeper import RankKeeper  # here, since most ranks need none
+
+        item = _item(job.folder, job.method)
+        return RankKeeper([], Path(job.lasting_folder), shared_values(item.session))
+
+    @classmethod
     def _run(cls, rank: int, nodeid: str, rendezvous: str, pipe: object, **given: Any) -> None:
         """Run the test of this node id; the arguments are `RankItem`'s."""
         channel = THIS_RANK.channel
@@ -89,20 +96,23 @@ class PytestRank:
         )
         folder = ScratchFolder(Path(rendezvous).parent)
         item = _item(folder, nodeid)
-        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank))
+        reports = HERE.reports = RankReports(rank, channel, folder.warnings(rank), is_copy=HERE.is_copy)
         _let_go(item, rank, given["base_folder"])
         if rank == given["has_terminal"]:
             take_terminal()
         else:
             _drop_pdb(item.config)
-        item.config.pluginmanager.register(reports)
+        # By pluggy's method: pytest's looks for fixtures in each plugin, and takes milliseconds.
+        super(pytest.PytestPluginManager, item.config.pluginmanager).register(reports)  # type: ignore[misc]
         set_rng_seed()
         with ends_forked_children():
             try:
-                runtestprotocol(item, log=False)
+                _run_protocol(item, reports)
             except pytest.exit.Exception as error:
                 raise error.with_traceback(None) from None  # it is all pytest's
-        _save_coverage()
+            finally:
+                item.config.pluginmanager.unregister(reports)
+        save_coverage()
         outcome = reports.end()
         if not outcome.status.is_bad:
             channel.await_others()
@@ -110,6 +120,20 @@ class PytestRank:
             raise SystemExit(outcome.exit_code)
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _run_protocol(item: Any, reports: RankReports) -> None:
+    """Run a test by pytest's hook for it. Its own wrappers prepare the test: filters of warnings, explanations of
+    assertions. Plugins that fork or repeat a test, or that keep something for its time, do so around all ranks."""
+    manager = item.config.pluginmanager
+    implementations = manager.hook.pytest_runtest_protocol.get_hookimpls()
+    kept = [reports, *(one.plugin for one in implementations if _is_pytests_own(one.plugin))]
+    left_out = [one.plugin for one in implementations if one.plugin not in kept]
+    manager.subset_hook_caller("pytest_runtest_protocol", left_out)(item=item, nextitem=None)
+
+
+def _is_pytests_own(plugin: object) -> bool:
+    return str(getattr(plugin, "__name__", type(plugin).__module__)).startswith("_pytest.")
 
 
 def _item(scratch: ScratchFolder, nodeid: str) -> Any:
@@ -152,19 +176,9 @@ def _let_output_go(config: Any) -> None:
     """Have pytest capture nothing but what `capsys` and its like ask for: a rank's output has a file of its own, which
     also has what was printed before a crash."""
     manager = config.pluginmanager.getplugin("capturemanager")
-    if manager is not None:
+    if manager is not None and HERE.kept is None:
         HERE.kept = manager._global_capturing  # not stopped: that would write to pytest's own output
         manager._method = "no"
         manager._global_capturing = None
         manager._capture_fixture = None
         manager.start_global_capturing()
-
-
-def _save_coverage() -> None:
-    """Save what coverage has counted here: a rank ends without Python's own end."""
-    coverage = sys.modules.get("coverage")
-    with suppress(Exception):  # a rank's verdict does not depend on it
-        current = coverage.Coverage.current() if coverage is not None else None
-        if current is not None:
-            current.stop()
-            current.save()

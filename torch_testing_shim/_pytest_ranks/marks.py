@@ -8,9 +8,9 @@ from typing import Any
 
 NAME = "ranks"
 DESCRIPTION = (
-    "ranks(count, *, backend=None, timeout=None, devices=0, threads=False): run the test on `count` ranks, or once for "
-    "each count of a list. backend: of the process group. timeout: seconds. devices: accelerators that it needs. "
-    "threads: ranks are threads."
+    "ranks(count, *, backend=None, timeout=None, devices=0, threads=False, reuse=None): run the test on `count` ranks, "
+    "or once for each count of a list. backend: of the process group. timeout: seconds. devices: accelerators that it "
+    "needs. threads: ranks are threads. reuse: in ranks that have run others of its module."
 )
 
 
@@ -28,6 +28,7 @@ class RanksMark:
         timeout: seconds that each run may take; None for the run's own limit.
         devices: how many accelerators it needs.
         threads: whether its ranks are threads.
+        reuse: whether its ranks may be those of the test before; None leaves it to `--reuse-ranks`.
     """
 
     counts: tuple[int, ...]
@@ -35,6 +36,7 @@ class RanksMark:
     timeout: float | None = None
     devices: int = 0
     threads: bool = False
+    reuse: bool | None = None
 
 
 def read_mark(arguments: Sequence[Any], options: Mapping[str, Any]) -> RanksMark:
@@ -48,16 +50,19 @@ def read_mark(arguments: Sequence[Any], options: Mapping[str, Any]) -> RanksMark
         arguments = (*arguments, options.pop("count"))
     if len(arguments) != 1:
         raise MarkError(f"ranks(...) takes one number of ranks, or one list of them, not {len(arguments)} arguments")
-    unknown = sorted(options.keys() - {"backend", "timeout", "devices", "threads"})
+    unknown = sorted(options.keys() - {"backend", "timeout", "devices", "threads", "reuse"})
     if unknown:
-        raise MarkError(f"ranks(...) has no option {unknown[0]!r}; it has backend, timeout, devices and threads")
+        raise MarkError(f"ranks(...) has no option {unknown[0]!r}; it has backend, timeout, devices, threads and reuse")
     given = arguments[0]
     counts = tuple(given) if isinstance(given, list | tuple | range) else (given,)
     if not counts or not all(map(_is_positive, counts)):
         raise MarkError(f"ranks({given!r}): the number of ranks must be a positive int, or a list of them")
     if len(set(counts)) < len(counts):
         raise MarkError(f"ranks({given!r}): each number of ranks must be there once")
-    return RanksMark(counts, **_checked(options))
+    mark = RanksMark(counts, **_checked(options))
+    if mark.threads and mark.reuse:
+        raise MarkError("ranks(..., threads=True, reuse=True): ranks that are threads are not reused")
+    return mark
 
 
 def _is_positive(value: object) -> bool:
@@ -74,6 +79,7 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "devices": (lambda value: value == 0 or _is_positive(value), "a number of accelerators"),
         "threads": (lambda value: isinstance(value, bool), "True or False"),
+        "reuse": (lambda value: isinstance(value, bool), "True or False"),
     }
     for name, value in options.items():
         fits, what = kinds[name]

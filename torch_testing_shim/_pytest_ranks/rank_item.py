@@ -6,25 +6,33 @@ fixtures are set up, and in place of its call its ranks run.
 
 from __future__ import annotations
 
+import gc
+import math
 import os
 import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from torch_testing_shim._cases.reused_ranks import note_difference, note_left
 from torch_testing_shim._cases.world import seconds_for
 from torch_testing_shim._engine.controller import TestRanks, raise_verdict
 from torch_testing_shim._engine.devices import device_in_use
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.rank_warnings import RankWarning
 from torch_testing_shim._engine.verdict import ExitExpectation, Verdict, VerdictKind, verdict
-from torch_testing_shim._program.notes import note_sharing, rank_records
+from torch_testing_shim._program.notes import forget_notes, note_sharing, rank_records
+from torch_testing_shim._pytest_ranks import groups as _for_ranks  # noqa: F401 - so that none has to import it
 from torch_testing_shim._pytest_ranks.beside import TIME_LIMIT, lent_terminal, stop_timer
 from torch_testing_shim._pytest_ranks.in_rank import HERE, PytestRank
 from torch_testing_shim._pytest_ranks.live_output import shown_live
 from torch_testing_shim._pytest_ranks.marks import RanksMark
 from torch_testing_shim._pytest_ranks.session_copy import write_session
 from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
+from torch_testing_shim._pytest_ranks.warnings_summary import pass_on_warnings, warnings_of
 from torch_testing_shim._shared.python_command import pytest_arguments
 from torch_testing_shim._shared.rerun_command import repro_on_failure, settings_as_assignments
 from torch_testing_shim._shared.settings import read_settings
@@ -37,11 +45,23 @@ _IMAGE = Image()
 def start_session(session: Any) -> None:
     """Fork the zygote for a session whose tests have been collected, some of them for ranks."""
     HERE.session = session
+    session.config.add_cleanup(_leave_little_to_collect)
     for item in session.items:
         if getattr(item, "ranks", None) is not None:
             STARTER.expect(item.module.__name__)
     _IMAGE.take(session.items[0])
     STARTER.prepare()
+
+
+def _leave_little_to_collect() -> None:
+    """Collect garbage once, and leave out all of torch where pytest collects five times at its end."""
+    gc.collect()
+    gc.freeze()
+
+
+def leave_module() -> None:
+    """End ranks that were kept for other tests of a module."""
+    STARTER.end_ranks()
 
 
 def _skip_of(reason: str) -> BaseException:
@@ -66,6 +86,36 @@ def seconds_of(item: Any, mark: RanksMark) -> float:
 
 #: Seconds that ranks may take while one of them is debugged.
 _DEBUGGED_SECONDS = 86_400.0
+
+
+#: The verdicts on tests with which nothing is wrong, in one word.
+_WORDS = {VerdictKind.PASSED: "passed", VerdictKind.SKIPPED: "skipped"}
+
+
+@dataclass(frozen=True)
+class _EndOfRanks:
+    """How the ranks of a test ended.
+
+    Attributes:
+        verdict: on all of them.
+        outcomes: theirs.
+        processes_left: how many processes they have left.
+        follows: the test that they had run before, by node id; empty where they were new.
+        printed: their output where it is shown although nothing is wrong.
+        warnings: their warnings, with the ranks that gave each.
+    """
+
+    verdict: Verdict
+    outcomes: tuple[RankOutcome, ...]
+    processes_left: int
+    follows: str
+    printed: str
+    warnings: Mapping[RankWarning, Sequence[int]]
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word."""
+        return _WORDS.get(self.verdict.kind, "failed")
 
 
 class RankItem:
@@ -106,11 +156,30 @@ class RankItem:
     def _run(self) -> None:
         item = self._item
         stop_timer(item)
+        forget_notes(item)
         HERE.session = item.session
         if _IMAGE.is_stale_for(item):
             STARTER.renew()
             _IMAGE.take(item)
         note_sharing(item, self._world_size)
+        end = self._end_of_ranks(reuses=self._may_reuse())
+        if end.follows and end.verdict.kind is not VerdictKind.PASSED:
+            first, end = end, self._end_of_ranks(reuses=False)
+            note_difference(item, end.word, first.word, first.follows)
+        pass_on_warnings(item, end.warnings)
+        print(end.printed, end="")
+        self._judge(end)
+
+    def _may_reuse(self) -> bool:
+        """Return whether the test runs in reused ranks. One that is expected to fail has fresh ranks: in others it
+        could fail for another reason, or pass."""
+        wants = read_settings().reuse_ranks if self._mark.reuse is None else self._mark.reuse
+        is_expected = any(self._item.iter_markers("xfail"))
+        return wants and not is_expected and self._item.config.getoption("ranks_pdb") is None
+
+    def _end_of_ranks(self, *, reuses: bool) -> _EndOfRanks:
+        """Run the ranks and return how they ended."""
+        item = self._item
         ranks = TestRanks()
         try:
             arguments = self._arguments()
@@ -122,29 +191,40 @@ class RankItem:
                 timeout=arguments["seconds"],
                 rendezvous_file=str(ranks.scratch.rendezvous),
                 run_arguments=arguments,
+                reuses=reuses,
             )
             with shown_live(item.config, ranks.running), lent_terminal(arguments["has_terminal"] is not None):
                 outcomes = ranks.join(ExitExpectation(ignored=arguments["has_terminal"] is not None))
             item._rank_records = rank_records(outcomes, ranks.running.started)
+            note_left(item, outcomes)
             found = verdict(outcomes)
-            if found.kind in (VerdictKind.PASSED, VerdictKind.SKIPPED) and item.config.getoption("capture") != "no":
-                print(ranks.printed(), end="")
-            self._judge(found, outcomes, ranks.running.processes_left)
+            is_shown = found.kind in _WORDS and item.config.getoption("capture") != "no"
+            return _EndOfRanks(
+                found,
+                outcomes,
+                ranks.running.processes_left,
+                ranks.follows.removeprefix(f"{PytestRank.__name__}."),
+                ranks.printed() if is_shown else "",
+                warnings_of(ranks.running.jobs),
+            )
         finally:
             ranks.close()
 
-    def _judge(self, found: Verdict, outcomes: tuple[RankOutcome, ...], processes_left: int) -> None:
-        cause = found.cause
+    def _judge(self, end: _EndOfRanks) -> None:
+        found, cause = end.verdict, end.verdict.cause
         if found.kind is VerdictKind.SKIPPED:
             reason = found.headline
             if reason.startswith("xfail: "):
                 pytest.xfail(reason.removeprefix("xfail: "))
             raise _skip_of(reason)
+        outcomes = end.outcomes
         if cause is not None and cause.status.is_exception:
-            self.is_expected = cause.expected is not None
-            if cause.expected is not None:
+            unexpected = [one for one in outcomes if one.is_genuine and one.expected is None]
+            self.is_expected = cause.expected is not None and not unexpected
+            if self.is_expected:
                 raise pytest.xfail.Exception(cause.expected)
-        raise_verdict(outcomes, ExitExpectation(), processes_left)
+            outcomes = tuple(one if one.expected is None else replace(one, ended_at=math.inf) for one in outcomes)
+        raise_verdict(outcomes, ExitExpectation(), end.processes_left)
 
     def _arguments(self) -> dict[str, Any]:
         """Return what a rank's `_run` is given."""

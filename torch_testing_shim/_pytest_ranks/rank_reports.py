@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import pytest
 from _pytest._io import TerminalWriter
+from _pytest.runner import runtestprotocol
 
 from torch_testing_shim._engine.channel import ChannelWriter
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome, skip_reason_of
+from torch_testing_shim._engine.rank_warnings import RankWarning
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -29,15 +30,17 @@ class RankReports:
         rank: the rank.
         channel: told at once of the first exception, since what comes after it may be slow, or crash.
         warnings: the file of the rank's warnings.
+        is_copy: the rank's session is not that of pytest's process.
     """
 
-    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path) -> None:
+    def __init__(self, rank: int, channel: ChannelWriter, warnings: Path, *, is_copy: bool) -> None:
         self._rank = rank
         self._channel = channel
         self._warnings = warnings
+        self._is_copy = is_copy
         self._outcome: RankOutcome | None = None
         self._failed_subtest: RankOutcome | None = None
-        self._is_in_call = False
+        self._has_begun = self._is_in_call = False
         self._raised: Any = None  # last, as pytest's `ExceptionInfo`
 
     @property
@@ -49,6 +52,18 @@ class RankReports:
     def has_skipped(self) -> bool:
         return self._outcome is not None and not self._outcome.status.is_bad
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> bool:
+        """Run the phases, in the place of the plugins that would do it otherwise, in wrappers of pytest's own."""
+        self._has_begun = True
+        runtestprotocol(item, log=False)
+        return True
+
+    @pytest.hookimpl(optionalhook=True, tryfirst=True)
+    def pytest_timeout_set_timer(self) -> bool:
+        """Keep pytest-timeout from setting a timer: its limit is the deadline of ranks."""
+        return True
+
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Generator[None, Any, None]:
         self._is_in_call = True
@@ -56,17 +71,18 @@ class RankReports:
         self._is_in_call = False
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, call: Any) -> Generator[None, Any, None]:
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> Generator[None, Any, None]:
         """Called after each phase, and within the call for each subtest."""
-        self._raised = call.excinfo
-        if self._is_in_call or call.excinfo is None:
+        of_unittest = getattr(item, "_excinfo", None)  # exceptions that it has caught, which pytest reports one by one
+        self._raised = call.excinfo if self._is_in_call or not of_unittest else of_unittest[0]
+        if self._is_in_call or self._raised is None:
             yield
             return
-        error = call.excinfo.value
+        error = self._raised.value
         reason = skip_reason_of(error)
         is_first = reason is None and not self.has_failed
         if is_first:  # at once: pytest takes longer to format it than other ranks may have
-            self._found(outcome_of_exception(self._rank, error))
+            self._found(self._outcome_of(error))
         made = yield
         report = made.get_result()
         if is_first and self._outcome is not None:
@@ -87,10 +103,12 @@ class RankReports:
             self._channel.send_subtest(outcome)
 
     def pytest_warning_recorded(self, warning_message: Any) -> None:
-        """Called for each warning of the test."""
-        text = f"{warning_message.category.__name__}: {warning_message.message}"
+        """Called for each warning of the test, and at first for those of pytest's process."""
+        if not self._has_begun:
+            return
+        said = warning_message
         with open(self._warnings, "a") as stream:
-            stream.write(json.dumps(text) + "\n")
+            stream.write(RankWarning.of(said.message, said.category, said.filename, said.lineno).to_line())
 
     def end(self) -> RankOutcome:
         """Send and return the outcome, when the test is over."""
@@ -98,6 +116,14 @@ class RankReports:
             self._found(self._failed_subtest or self._outcome or pass_outcome(self._rank))
         assert self._outcome is not None
         return self._outcome
+
+    def _outcome_of(self, error: BaseException) -> RankOutcome:
+        outcome = outcome_of_exception(self._rank, error)
+        if not isinstance(error, pytest.FixtureLookupError):
+            return outcome
+        where = " in a rank that is not forked from pytest's process" if self._is_copy else ""  # nor has its plugins
+        said = error.msg or f"fixture {error.argname!r} not found{where}"  # its own text shows objects of pytest's
+        return replace(outcome, headline=f"{type(error).__name__}: {said}")
 
     def _found(self, outcome: RankOutcome) -> None:
         self._outcome = outcome

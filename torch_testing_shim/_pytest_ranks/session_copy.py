@@ -10,11 +10,16 @@ import json
 from typing import Any
 
 from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._pytest_ranks.rank_coverage import coverage_options, start_coverage
 
 #: Plugins that a copy has no use for: they report, start processes, or run tests again.
-_WITHOUT = ("terminal", "pytest_cov", "rerunfailures", "forked", "cacheprovider", "junitxml")
-#: Options of pytest, pytest-xdist and others that are for the whole run.
-_OF_A_RUN = {"usepdb": False, "maxfail": 0, "dist": "no", "tx": [], "numprocesses": None, "distload": False}
+_WITHOUT = ("terminal", "pytest_cov", "rerunfailures", "forked")
+#: Options of pytest, pytest-xdist and others that are for the whole run: how it reports, which tests it selects.
+_OF_A_RUN = {
+    "usepdb": False, "maxfail": 0, "dist": "no", "tx": [], "numprocesses": None, "distload": False, "xmlpath": None,
+    "lf": False, "failedfirst": False, "newfirst": False, "cacheclear": False, "stepwise": False, "keyword": "",
+    "markexpr": "",
+}  # fmt: skip
 
 
 def write_session(item: Any, scratch: ScratchFolder) -> None:
@@ -31,6 +36,7 @@ def write_session(item: Any, scratch: ScratchFolder) -> None:
         },
         "node": "::".join([str(item.path), *item.nodeid.split("::", 1)[1:]]),
         "worker": getattr(config, "workerinput", None),
+        "coverage": coverage_options(),
     }
     scratch.session.write_text(json.dumps(described))
 
@@ -57,6 +63,8 @@ class SessionCopy:
         if nodeid not in self._items:
             described = json.loads(scratch.session.read_text())
             if self._session is None:
+                if described["coverage"] is not None:
+                    start_coverage(described["coverage"])
                 self._session = _new_session(described)
             found = self._session.perform_collect([described["node"]])
             if len(found) != 1:

@@ -24,6 +24,14 @@ def set_up_shared(item: Any) -> None:
         item._request.getfixturevalue(name)
 
 
+def shared_values(session: Any) -> dict[str, object]:
+    """Return the values of the fixtures of a wider scope that are set up now, by name."""
+    found: dict[str, list[object]] = {}
+    for one in _wider_definitions(session):
+        found.setdefault(one.argname, []).append(one.cached_result[0])
+    return dict(found)
+
+
 class Image:
     """What the zygote has of pytest's session."""
 
@@ -34,10 +42,7 @@ class Image:
     def take(self, item: Any) -> None:
         """Note that a zygote is forked now, for this test first."""
         self._session = item.session
-        definitions = [
-            one for each in item.session.items for ones in _definitions(each) for one in ones if one.scope != "function"
-        ]
-        self._values = {one: one.cached_result for one in definitions if one.cached_result is not None}
+        self._values = {one: one.cached_result for one in _wider_definitions(item.session)}
 
     def is_stale_for(self, item: Any) -> bool:
         """Whether the test needs something that is newer than the zygote."""
@@ -46,6 +51,8 @@ class Image:
         return any(one.cached_result is not self._values.get(one) for _, one in _wider_fixtures(item))
 
 
-def _definitions(item: Any) -> Iterator[Any]:
-    info = getattr(item, "_fixtureinfo", None)
-    yield from info.name2fixturedefs.values() if info is not None else ()
+def _wider_definitions(session: Any) -> set[Any]:
+    """Return the definitions of fixtures of a wider scope that are set up now."""
+    infos = [item._fixtureinfo for item in session.items if hasattr(item, "_fixtureinfo")]
+    found = {one for info in infos for ones in info.name2fixturedefs.values() for one in ones}
+    return {one for one in found if one.scope != "function" and one.cached_result is not None}

@@ -100,6 +100,21 @@ class JournalEntry:
     notes: tuple[str, ...] = ()
 
 
+def record_of_end(entry: JournalEntry) -> dict[str, object]:
+    """The object of an `end` line."""
+    return {
+        "event": "end",
+        "test": entry.test,
+        "status": entry.status.value,
+        "seconds": round(entry.seconds, 6),
+        "reason": entry.reason,
+        "detail": entry.detail,
+        "started_at": round(entry.started_at, 6),
+        "ranks": [vars(rank) for rank in entry.ranks],
+        "notes": list(entry.notes),
+    }
+
+
 @dataclass(frozen=True)
 class JournalContents:
     """The contents of a journal.
@@ -143,19 +158,7 @@ class Journal:
 
     def end(self, entry: JournalEntry) -> None:
         """Write how a test ended."""
-        self._append(
-            {
-                "event": "end",
-                "test": entry.test,
-                "status": entry.status.value,
-                "seconds": round(entry.seconds, 6),
-                "reason": entry.reason,
-                "detail": entry.detail,
-                "started_at": round(entry.started_at, 6),
-                "ranks": [vars(rank) for rank in entry.ranks],
-                "notes": list(entry.notes),
-            }
-        )
+        self._append(record_of_end(entry))
 
     def interrupt(self, entry: JournalEntry) -> None:
         """Write where a test stood when the run was interrupted; it has not ended."""

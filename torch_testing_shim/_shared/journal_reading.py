@@ -67,7 +67,7 @@ class _Reading:
         elif event == "start":
             self.unfinished.append(str(record["test"]))
         elif event == "end":
-            entry = _entry(record)
+            entry = entry_of_end(record)
             self.entries.append(entry)
             if entry.test in self.unfinished:
                 self.unfinished.remove(entry.test)
@@ -79,7 +79,8 @@ class _Reading:
             raise ValueError(event)
 
 
-def _entry(record: dict[str, Any]) -> JournalEntry:
+def entry_of_end(record: dict[str, Any]) -> JournalEntry:
+    """The entry of an `end` line's object; it raises ValueError, KeyError or TypeError where that is damaged."""
     return read_record(
         JournalEntry,
         record,

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 #: Set by torchrun and by what builds on it, and by nothing else.
 _RUN = "TORCHELASTIC_RUN_ID"
 _NEEDED = (_RUN, "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+#: Set by the runner.
+PART_VARIABLE = "TORCH_TESTING_SHIM_LAUNCH_PART"
 #: The launch's own variables, and the prefixes of others. RANK and WORLD_SIZE mean something to tests.
-_TAKEN = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_TAKEN = ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK", "LOCAL_WORLD_SIZE", PART_VARIABLE)
 _TAKEN_PREFIXES = ("TORCHELASTIC_", "GROUP_", "ROLE_")
 
 
@@ -21,7 +23,8 @@ class Launch:
         rank, world_size: which process of how many.
         local_world_size: processes on this host.
         address, port: of the store; `has_store` says that torchrun runs it, else rank 0 has to.
-        restart: how often torchrun has restarted the run.
+        part: the run of the runner that has started the file, "/", and the number of the file's process in it; empty
+            where torchrun has started the file itself.
     """
 
     rank: int
@@ -30,7 +33,7 @@ class Launch:
     address: str
     port: int
     has_store: bool
-    restart: int = 0
+    part: str = ""
 
 
 def launch_in(env: Mapping[str, str]) -> Launch | None:
@@ -44,7 +47,7 @@ def launch_in(env: Mapping[str, str]) -> Launch | None:
         env["MASTER_ADDR"],
         int(env["MASTER_PORT"]),
         env.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
-        int(env.get("TORCHELASTIC_RESTART_COUNT") or 0),
+        env.get(PART_VARIABLE, ""),
     )
 
 

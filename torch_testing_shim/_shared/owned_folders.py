@@ -13,10 +13,11 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from torch_testing_shim._shared.process_identity import is_surely_dead, own_stamp
+from torch_testing_shim._shared.process_identity import is_surely_dead, own_stamp, pid_in
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -77,10 +78,21 @@ def remove_own_folders() -> None:
 def remove_stale(place: str) -> None:
     """Remove the folders in `place` that are this user's and whose owner is dead. Two processes may do it at once:
     what one has removed, the other passes over."""
+    for folder, _ in _stale(place):
+        remove_folder(folder)
+
+
+def folders_of_dead(place: str, pid: int) -> list[Path]:
+    """Return the folders in `place` that are this user's and whose owner is dead and had this process id."""
+    return [folder for folder, owner in _stale(place) if owner == pid]
+
+
+def _stale(place: str) -> Iterator[tuple[Path, int]]:
+    """The stale folders, each with the process id of its owner."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
-            if entry.name.startswith(_PREFIX) and _is_stale(entry.path):
-                remove_folder(Path(entry.path))
+            if entry.name.startswith(_PREFIX) and (owner := _dead_owner(entry.path)) is not None:
+                yield Path(entry.path), owner
 
 
 @functools.cache
@@ -88,19 +100,20 @@ def _remove_stale_once(place: str) -> None:
     remove_stale(place)
 
 
-def _is_stale(folder: str) -> bool:
+def _dead_owner(folder: str) -> int | None:
     try:
         found = os.lstat(folder)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            return False
+            return None
         descriptor = os.open(os.path.join(folder, STAMP), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             stamp = os.read(descriptor, _STAMP_BYTES)
         finally:
             os.close(descriptor)
-        return is_surely_dead(stamp.decode("ascii"))
+        owner = stamp.decode("ascii")
+        return pid_in(owner) if is_surely_dead(owner) else None
     except (OSError, UnicodeDecodeError):
-        return False
+        return None
 
 
 def _remove(path: str) -> None:

@@ -23,8 +23,7 @@ def own_stamp() -> str | None:
 
 def is_surely_dead(stamp: str) -> bool:
     """True where the stamp's process has ended for certain: False in every case of doubt."""
-    place, _, process = stamp.rpartition(" of ")
-    pid, _, started = process.partition(" started at ")
+    place, pid, started = _parts(stamp)
     if not place or place != _place() or not pid.isdecimal() or not started.isdecimal():
         return False
     state_and_start = _state_and_start(int(pid))
@@ -37,6 +36,18 @@ def is_surely_dead(stamp: str) -> bool:
     except OSError:
         return False
     return False  # it lives, and /proc hides it
+
+
+def pid_in(stamp: str) -> int:
+    """The process id of a stamp that `own_stamp` has made."""
+    return int(_parts(stamp)[1])
+
+
+def _parts(stamp: str) -> tuple[str, str, str]:
+    """Place, process id and start time; empty texts in what is no stamp."""
+    place, _, process = stamp.rpartition(" of ")
+    pid, _, started = process.partition(" started at ")
+    return place, pid, started
 
 
 @functools.cache  # by pid, since a fork has another

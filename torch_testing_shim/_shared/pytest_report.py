@@ -20,6 +20,7 @@ def show_report_alone(error: BaseException | None, shown: Any) -> None:
     """
     if getattr(error, "is_report", False) and not hasattr(shown, _IS_DONE):
         with suppress(AttributeError, ValueError):  # pytest's insides: where they have changed, reports say more
+            shown.reprcrash.message = str(error).partition("\n")[0]  # the summary's line, which CI does not cut
             _show_nothing_else(shown)
             setattr(shown, _IS_DONE, True)
 
@@ -31,4 +32,3 @@ def _show_nothing_else(shown: Any) -> None:
         said = [first.partition(": ")[2], *textwrap.dedent("\n".join(others)).split("\n")]
         last.lines, last.reprfuncargs, last.reprlocals, last.reprfileloc = said, None, None, None
         shown.reprtraceback.reprentries[:] = [last]
-        shown.reprcrash.message = "\n".join(said)

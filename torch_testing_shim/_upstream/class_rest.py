@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch_testing_shim._upstream.graft import graft_of, locked
 from torch_testing_shim._upstream.modules import source_file
@@ -19,6 +18,7 @@ from torch_testing_shim._upstream.rewriting import SHIM
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+_Class = TypeVar("_Class", bound=type)
 #: Matches a line that binds a name in the body of a class: it costs a millisecond, parsing the module up to a second.
 _BINDING = re.compile(r"^    (def |class )?([a-zA-Z_]\w*)(?=\(|\s*[:=])", re.MULTILINE)
 
@@ -44,6 +44,18 @@ class TorchsRest:
         for kind, each in set(_BINDING.findall(body)):
             if not hasattr(owner, each) and not (each.startswith("__") and each.endswith("__")):
                 setattr(owner, each, _Placeholder(owner, each, is_function=kind == "def "))
+        self._owner = owner
+
+    def leaves_to(self, ours: _Class) -> _Class:
+        """Decorates our class of the older name: where torch's stands for both, what ours writes is no rest.
+
+        Placeholders of such names would be listed by `dir` for classes that cannot have them, and `getattr` would fail.
+        """
+        names = [name for name, value in vars(self._owner).items() if isinstance(value, _Placeholder)]
+        for name in names if ours.__name__ == self.name else ():
+            if _written_here(ours.__mro__, name) is not None:
+                delattr(self._owner, name)
+        return ours
 
 
 class _Placeholder:
@@ -54,7 +66,7 @@ class _Placeholder:
 
     def __get__(self, instance: object, owner: type) -> Any:
         # Code that goes through all names of a class calls none of them, so torch's class is not made for it.
-        if instance is None and self._is_function and self._ours(owner) is None and self._is_torchs_alone():
+        if instance is None and self._is_function and self._ours(owner) is None:
             return functools.partial(self._call, owner)
         return self._bound(instance, owner)
 
@@ -71,21 +83,16 @@ class _Placeholder:
         classes = owner.__mro__
         return _written_here(classes[classes.index(self._holder) + 1 :], self._name)
 
-    def _is_torchs_alone(self) -> bool:
-        named = vars(sys.modules[self._holder.__module__]).get(vars(self._holder)["rest_is_torchs"].name, object)
-        return _written_here(named.__mro__, self._name) is None
-
     def _value(self, owner: type) -> Any:
         """Returns the value of the name.
 
         Raises:
-            AttributeError: torch's class does not have it, though its source looked so, or another class of ours has it
-                that stands for the same class of torch's.
+            AttributeError: torch's class does not have it, though its source looked so.
         """
         found = self._ours(owner)
         if found is not None:
             return vars(found)[self._name]
-        if self._is_torchs_alone() and self._name in torchs_class(self._holder):
+        if self._name in torchs_class(self._holder):
             return torchs_class(self._holder)[self._name]
         raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
 

@@ -141,7 +141,7 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(
         _CUDA,
-        "CUDAGraph CUDAPluggableAllocator ExternalStream GreenContext MemPool caching_allocator_alloc"
+        "CUDAGraph CUDAPluggableAllocator ExternalStream GreenContext MemPool MemPoolContext caching_allocator_alloc"
         " caching_allocator_delete caching_allocator_disabled caching_allocator_enable change_current_allocator"
         " clock_rate current_blas_handle current_solver_handle device_memory_used export_dot export_graph_data"
         " get_per_process_memory_fraction get_stream_from_external graph graph_pool_handle list_gpu_processes"
@@ -162,7 +162,8 @@ TABLE: tuple[Row, ...] = (
         " tunable.set_cublaslt_requested_algo_count tunable.set_filename tunable.set_max_tuning_duration"
         " tunable.set_max_tuning_iterations tunable.set_numerical_check_tolerances"
         " tunable.set_rotating_buffer_size tunable.tune_gemm_in_file tunable.tuning_enable"
-        " tunable.tuning_is_enabled tunable.dynamic_dims_mask tunable.wildcard_fallback_enable"
+        " tunable.tuning_is_enabled tunable.write_file tunable.write_file_on_exit profiler.init"
+        " tunable.dynamic_dims_mask tunable.wildcard_fallback_enable"
         " tunable.wildcard_fallback_is_enabled jiterator._create_jit_fn jiterator._create_multi_output_jit_fn",
         Way.REFUSED,
         _UNKNOWN,

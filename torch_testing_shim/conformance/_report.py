@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from torch_testing_shim.conformance._fault_steps import DEATHS, FAILURES
 from torch_testing_shim.conformance._outcomes import Kind, Row
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 _ROUND_TRIP = "round trip of "
+#: Names of the checks whose saves are struck.
+_STRUCK = [check.name for check in (*FAILURES, *DEATHS)]
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ def storage_report(subject: Subject, rows: Sequence[Row], unended: Sequence[str]
         *(_count_line(check, count) for check, count in counts.items()),
         *_section("Does not hold", [_reason(row) for row in rows if row.outcome.kind.is_bad]),
         *_section("Did not end", [f"* {name}" for name in unended]),
-        *_section("Fails with torch's own FileSystemWriter too", _of_kind(rows, Kind.TORCHS)),
-        *_section("Not here", _of_kind(rows, Kind.NOT_HERE)),
+        *_section("Left by a save that is struck", _struck_table(rows)),
+        *_section("Fails with torch's own FileSystemWriter too", [_reason(row) for row in _of_kind(rows, Kind.TORCHS)]),
+        *_section("Not here", _missing(row for row in _of_kind(rows, Kind.NOT_HERE) if row.check not in _STRUCK)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -98,8 +102,46 @@ def _count_line(check: str, count: Counter[Kind]) -> str:
     return f"| {check} | {count[Kind.OK]} | {bad} | {count[Kind.TORCHS]} | {count[Kind.NOT_HERE]} |"
 
 
-def _of_kind(rows: Iterable[Row], kind: Kind) -> list[str]:
-    return [_reason(row) for row in rows if row.outcome.kind is kind]
+def _of_kind(rows: Iterable[Row], kind: Kind) -> list[Row]:
+    return [row for row in rows if row.outcome.kind is kind]
+
+
+def _missing(rows: Iterable[Row]) -> list[str]:
+    """Return a line for each reason that a check has, and the number of its rows."""
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row.check, row.outcome.text), []).append(row)
+    return [
+        _reason(group[0]) if len(group) == 1 else f"* {check}, {len(group)} rows: {text}"
+        for (check, text), group in alike.items()
+    ]
+
+
+def _struck_table(rows: Sequence[Row]) -> list[str]:
+    """Return the table of saves that are struck: a line for each step, and what it left."""
+    struck = [row for row in rows if row.check in _STRUCK]
+    checks = [check for check in _STRUCK if any(row.check == check for row in struck)]
+    cells = {(row.check, _step(row)): _left(row) for row in struck}
+    steps = dict.fromkeys(step for _, step in cells)
+    if not struck:
+        return []
+    return [
+        f"| step | {' | '.join(checks)} |",
+        f"| --- |{' --- |' * len(checks)}",
+        *(f"| {step} | {' | '.join(cells.get((check, step), '') for check in checks)} |" for step in steps),
+    ]
+
+
+def _step(row: Row) -> str:
+    """Return "rank 1 at its 2nd write" of "kill rank 1 at its 2nd write"."""
+    return row.name.partition(" ")[2]
+
+
+def _left(row: Row) -> str:
+    """Return "old", "new", "refuses" or "MIXED"; "-" where there is no such step."""
+    if row.outcome.kind is Kind.OK:
+        return row.outcome.text.partition(":")[0]
+    return "MIXED" if "MIXED" in row.outcome.text else _cell(row.outcome.kind)
 
 
 def _reason(row: Row) -> str:

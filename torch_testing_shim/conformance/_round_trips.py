@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
@@ -19,6 +19,8 @@ from torch_testing_shim.conformance._storage import Storage
 from torch_testing_shim.conformance._strategies import Strategy
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+Result = TypeVar("Result")
 
 #: Seed of the model that is loaded into: other values than those that were saved.
 _OTHER_SEED = SEED + 1
@@ -77,21 +79,25 @@ class RoundTrip:
         path = stage.new_path()
         reference = self._reference(stage.device_type)
         first = stage.phase(self.before, "train", lambda: self._trained(storage, stage.device_type, reference))
-        stage.phase(self.before, "save", lambda: storage.save({"training": _built(first).state()}, path))
+        stage.phase(self.before, "save", lambda: storage.save({"training": _there(first)[1]}, path))
         second = stage.phase(
             self.after, "build", lambda: self._training(storage, stage.device_type, self.after, _OTHER_SEED)
         )
-        stage.phase(self.after, "load", lambda: _built(second).load(storage, path))
-        stage.phase(self.after, "compare", lambda: check_state(_built(second).flat_state(), reference))
+        stage.phase(self.after, "load", lambda: _there(second).load(storage, path))
+        stage.phase(self.after, "compare", lambda: _there(second).check(_there(second).state(), reference))
 
     def _training(self, storage: Storage, device_type: str, ranks: int, seed: int) -> _Training:
         return _Training(storage, self, new_model(device_type, self.has_short_layer, seed), ranks)
 
-    def _trained(self, storage: Storage, device_type: str, reference: dict[str, Any]) -> _Training:
+    def _trained(
+        self, storage: Storage, device_type: str, reference: dict[str, Any]
+    ) -> tuple[_Training, dict[str, Any]]:
+        """Return a training and its state, which FSDP1 takes long to gather: a second time would cost as much."""
         training = self._training(storage, device_type, self.before, SEED)
         train(training.model, training.optimizer, device_type)
-        check_state(training.flat_state(), reference)
-        return training
+        state = training.state()
+        training.check(state, reference)
+        return training, state
 
     def _reference(self, device_type: str) -> dict[str, Any]:
         """Return the state of the same training on one plain model in this rank, which no checkpoint touches."""
@@ -117,11 +123,15 @@ class _Training:
         storage.load({"training": state}, path)
         set_state_dict(self.model, self.optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
 
-    def flat_state(self) -> dict[str, Any]:
-        state = self.state()
-        return flat_training_state(state["model"], state["optimizer"], self.optimizer)
+    def check(self, state: dict[str, Any], reference: dict[str, Any]) -> None:
+        """Check this rank's part of what `state` has returned.
+
+        Raises:
+            MismatchError: a value differs.
+        """
+        check_state(flat_training_state(state["model"], state["optimizer"], self.optimizer), reference)
 
 
-def _built(training: _Training | None) -> _Training:
-    assert training is not None, "the rank has built it in the phase before"
-    return training
+def _there(result: Result | None) -> Result:
+    assert result is not None, "the rank has made it in a phase before"
+    return result

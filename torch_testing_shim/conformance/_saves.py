@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.distributed.checkpoint import state_dict_saver
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.planner import SavePlanner, WriteItem
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard
 
@@ -22,6 +25,8 @@ _SEED = 50
 _OLD_SEED = 60
 #: Seconds that a background save may take: a process has to import torch first.
 _BACKGROUND_SECONDS = 60.0
+#: Seconds that a rank waits at most for others that write. One that writes nothing is missed for so long.
+_MEETING_SECONDS = 5.0
 
 
 SAVES = Check(
@@ -59,17 +64,33 @@ def _overwrite(storage: Storage, old_ranks: int, stage: Stage) -> None:
 
 
 def _two_halves(storage: Storage, stage: Stage) -> None:
-    """Save two states in two folders at the same time, each by a process group of two ranks."""
+    """Save two states in two folders at the same time, each by a process group of two ranks. All ranks meet where they
+    write, so that a place that both saves use, as one for files that are not whole yet, is used at the same time."""
     seeds, paths = (_SEED, _OLD_SEED), (stage.new_path(), stage.new_path())
 
     def save() -> None:
         halves = init_device_mesh(stage.device_type, (2, 2), mesh_dim_names=("half", "shard"))
         half, mesh = halves.get_local_rank("half"), halves["shard"]
-        storage.save(small_state(mesh, seeds[half]), paths[half], group=mesh.get_group())
+        planner = _meeting_planner(storage, stage)
+        storage.save(small_state(mesh, seeds[half]), paths[half], planner, mesh.get_group())
 
     stage.phase(4, "save", save)
     for seed, path in zip(seeds, paths, strict=True):
         _load_and_check(storage, path, seed, stage)
+
+
+def _meeting_planner(storage: Storage, stage: Stage) -> SavePlanner:
+    """Return the storage's planner, which waits for the other ranks where the writer asks for the first value."""
+    planner = storage.planner()[0] or DefaultSavePlanner()
+    resolve, first = planner.resolve_data, threading.Lock()
+
+    def resolve_data(item: WriteItem) -> Any:
+        if first.acquire(blocking=False):  # never released: a writer's threads ask at the same time
+            stage.meet(_MEETING_SECONDS)
+        return resolve(item)
+
+    planner.resolve_data = resolve_data  # type: ignore[method-assign]
+    return planner
 
 
 def _in_background(storage: Storage, how: str, stage: Stage, has_view: bool = False) -> None:

@@ -86,7 +86,7 @@ class Stage:
         self.place = place
         self._messages = place.folder / "messages"
         self._messages.mkdir(exist_ok=True)
-        self._phases = self._folders = self._tellings = 0
+        self._phases = self._folders = self._tellings = self._meetings = 0
         self._group_ranks: int | None = None
 
     @property
@@ -111,6 +111,15 @@ class Stage:
         if self.rank == 0:
             self._say(name, text)
         return self._hear(name)
+
+    def meet(self, patience: float) -> None:
+        """Wait until every rank of the launch has come here, or for `patience` seconds."""
+        self._meetings += 1
+        self._say(f"met {self._meetings} {self.rank}", "")
+        others = [self._messages / f"met {self._meetings} {rank}" for rank in range(self.place.ranks)]
+        give_up = time.monotonic() + patience
+        while time.monotonic() < give_up and not all(path.exists() for path in others):
+            time.sleep(_POLL_SECONDS)
 
     def phase(self, ranks: int, step: str, work: Callable[[], Result]) -> Result | None:
         """Call `work` in the first `ranks` ranks, in a process group of exactly these; the others wait for its end.

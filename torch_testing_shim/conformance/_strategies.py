@@ -35,6 +35,7 @@ class Strategy:
         divisor: the number of ranks has to be a multiple of it.
         missing: what this torch lacks for it; None where it lacks nothing.
         records_events: it records events in the device's streams, which torch 2.6 has none of on the CPU.
+        frees_storages: it resizes storages, which a device that is written in Python cannot.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Strategy:
     divisor: int = 1
     missing: str | None = None
     records_events: bool = False
+    frees_storages: bool = False
 
     def why_not(self, ranks: int, device_type: str) -> str | None:
         """Return why it cannot be had on so many ranks of a device; None where it can."""
@@ -49,7 +51,17 @@ class Strategy:
             return self.missing
         if self.records_events and not hasattr(torch.get_device_module(device_type).Stream, "record_event"):
             return f"torch {torch.__version__} has no events in streams of the {device_type}, which {self.name} records"
+        if self.frees_storages and not _can_free_storages(device_type):
+            return f"a storage on the {device_type} cannot be resized, as {self.name} does it"
         return f"{self.name} needs a multiple of {self.divisor} ranks" if ranks % self.divisor else None
+
+
+def _can_free_storages(device_type: str) -> bool:
+    try:
+        torch.empty(1, device=device_type).untyped_storage().resize_(0)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _replicated(model: Branches, ranks: int, device_type: str) -> nn.Module:
@@ -108,9 +120,9 @@ _NO_FSDP2 = None if fully_shard is not None else f"torch {torch.__version__} has
 STRATEGIES = (
     Strategy("replicated", _replicated),
     Strategy("DDP", _ddp),
-    Strategy("FSDP1", _fsdp1),
-    Strategy("FSDP2", _fsdp2, missing=_NO_FSDP2, records_events=True),
-    Strategy("HSDP", _hsdp, divisor=2, missing=_NO_FSDP2, records_events=True),
+    Strategy("FSDP1", _fsdp1, frees_storages=True),
+    Strategy("FSDP2", _fsdp2, missing=_NO_FSDP2, records_events=True, frees_storages=True),
+    Strategy("HSDP", _hsdp, divisor=2, missing=_NO_FSDP2, records_events=True, frees_storages=True),
     Strategy("TP", _tp),
-    Strategy("TP + FSDP2", _tp_fsdp2, divisor=2, missing=_NO_FSDP2, records_events=True),
+    Strategy("TP + FSDP2", _tp_fsdp2, divisor=2, missing=_NO_FSDP2, records_events=True, frees_storages=True),
 )

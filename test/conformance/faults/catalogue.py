@@ -6,15 +6,20 @@ import importlib
 import unittest
 from collections.abc import Iterator
 
-from faults.cases import THEMES
+from faults.cases import NETWORK, THEMES
 from faults.fault import Fault
 
-__all__ = ["catalogue"]
+__all__ = ["catalogue", "network_faults"]
 
 
 def catalogue() -> tuple[Fault, ...]:
     """The faults in the order of the table. Imports torch."""
     return tuple(fault for theme in THEMES for fault in _faults_of(theme))
+
+
+def network_faults() -> tuple[Fault, ...]:
+    """The faults of networks, which need ranks on several hosts."""
+    return tuple(_faults_of(NETWORK))
 
 
 def _faults_of(theme: str) -> Iterator[Fault]:

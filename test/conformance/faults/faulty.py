@@ -8,10 +8,26 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-__all__ = ["FAULT_TIMES", "FOREVER", "IN_ORDER", "Faulty", "first_strike", "last_first_strike", "own_name"]
+__all__ = [
+    "FAULT_TIMES",
+    "FOREVER",
+    "GUILTY",
+    "IN_ORDER",
+    "RANKS",
+    "RANKS_VARIABLE",
+    "Faulty",
+    "first_strike",
+    "last_first_strike",
+    "own_name",
+    "strikes",
+]
 
 #: Names the folder in which a fault leaves the time at which it happened; set by `observe`.
 FAULT_TIMES = "FAULT_TIMES"
+#: Names the number of ranks where it is not 3, for ranks on several hosts: then the last one is guilty.
+RANKS_VARIABLE = "FAULT_RANKS"
+RANKS = int(os.environ.get(RANKS_VARIABLE, "3"))
+GUILTY = 1 if RANKS == 3 else RANKS - 1
 #: Seconds of a sleep that no test sees the end of.
 FOREVER = 3600
 #: The test that every class of the catalogue has besides its faults.
@@ -21,11 +37,11 @@ IN_ORDER = "test_in_order"
 class Faulty:
     """Put before a harness's test class: three ranks, of which rank 1 is the guilty one unless a case says more."""
 
-    world_size = 3
+    world_size = RANKS
 
     @property
     def is_guilty(self) -> bool:
-        return self.rank == 1  # type: ignore[attr-defined, no-any-return]
+        return self.rank == GUILTY  # type: ignore[attr-defined, no-any-return]
 
     def meet(self) -> None:
         """All ranks come here, and are connected with each other from here on."""
@@ -45,18 +61,18 @@ class Faulty:
 
 def first_strike(folder: Path) -> float | None:
     """When the fault happened first, in seconds of the monotonic clock; None where it never did."""
-    return min((seconds for seconds, _ in _strikes(folder)), default=None)
+    return min((seconds for seconds, _ in strikes(folder)), default=None)
 
 
 def last_first_strike(folder: Path) -> float | None:
     """The same for the latest run of a test that has run twice, in reused ranks and in fresh ones: when the process in
     which it happened last had it happen first."""
-    strikes = _strikes(folder)
-    return min((seconds for seconds, pid in strikes if pid == max(strikes)[1]), default=None)
+    found = strikes(folder)
+    return min((seconds for seconds, pid in found if pid == max(found)[1]), default=None)
 
 
-def _strikes(folder: Path) -> list[tuple[float, str]]:
-    """Times, each with the process id."""
+def strikes(folder: Path) -> list[tuple[float, str]]:
+    """When the fault happened, in seconds of the monotonic clock, each time with the process id."""
     parts = (path.name.split(".") for path in folder.iterdir())
     return [(int(nanoseconds) / 1e9, pid) for nanoseconds, pid in parts]
 

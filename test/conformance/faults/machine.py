@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shim"))
+
+from hosts import LOSSY, NARROW, Hosts, reason_not_to_make
 
 __all__ = [
     "MEMORY_BYTES",
@@ -15,7 +21,9 @@ __all__ = [
     "make_memory_cgroup",
     "remove_memory_cgroup",
     "why_no_memory_cgroup",
+    "why_no_netem",
     "why_no_small_disk",
+    "why_no_tbf",
 ]
 
 #: What the processes in the memory cgroup may use beyond what they brought along.
@@ -74,6 +82,23 @@ def why_no_memory_cgroup() -> str:
     finally:
         remove_memory_cgroup(name)
     return ""
+
+
+@functools.cache
+def why_no_tbf() -> str:
+    return _why_not_slow(NARROW)
+
+
+@functools.cache
+def why_no_netem() -> str:
+    return _why_not_slow(LOSSY)
+
+
+def _why_not_slow(how: Sequence[str]) -> str:
+    if why_not := reason_not_to_make():
+        return why_not
+    with Hosts(1) as hosts:
+        return hosts.slow_down(0, how)
 
 
 @functools.cache

@@ -54,9 +54,9 @@ class Surroundings:
         return left
 
 
-def marked_processes(mark: str, but: Collection[int] = ()) -> list[int]:
+def marked_processes(mark: str, but: Collection[int] = (), variable: str = MARK) -> list[int]:
     """Ids of the processes that started with the mark, and of ended ones that wait to be reaped by one of `but`."""
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"{variable}={mark}".encode()
     found = []
     for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
         with suppress(OSError):
@@ -66,8 +66,8 @@ def marked_processes(mark: str, but: Collection[int] = ()) -> list[int]:
     return sorted(found)
 
 
-def kill_marked(mark: str, but: Collection[int] = ()) -> None:
-    for pid in marked_processes(mark, but):
+def kill_marked(mark: str, but: Collection[int] = (), variable: str = MARK) -> None:
+    for pid in marked_processes(mark, but, variable):
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
 

@@ -1,15 +1,17 @@
 """Skips of what the installed torch's checkpoints cannot do. Torch is asked, not its version."""
 
+import functools
 import inspect
 import logging
 import unittest
 from unittest import mock
 
+import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import staging
 from torch.distributed.checkpoint.utils import _DistWrapper
 
-__all__ = ["needs_argument", "needs_staged_copies", "needs_subgroups", "without_log"]
+__all__ = ["needs_argument", "needs_pinned_memory", "needs_staged_copies", "needs_subgroups", "without_log"]
 
 
 def needs_argument(name, call=dcp.save):
@@ -17,6 +19,20 @@ def needs_argument(name, call=dcp.save):
     return unittest.skipUnless(
         name in inspect.signature(call).parameters, f"this torch's {call.__name__} has no {name}"
     )
+
+
+def needs_pinned_memory(test):
+    """Skips a test, in its ranks, where the accelerator pins no memory."""
+
+    @functools.wraps(test)
+    def wrapper(self):
+        try:
+            torch.empty(1).pin_memory()
+        except NotImplementedError as error:
+            self.skipTest(f"this device pins no memory: {error}")
+        test(self)
+
+    return wrapper
 
 
 needs_staged_copies = unittest.skipIf(

@@ -11,7 +11,13 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from checkpoint_abilities import needs_argument, needs_staged_copies, needs_subgroups, without_log
+from checkpoint_abilities import (
+    needs_argument,
+    needs_pinned_memory,
+    needs_staged_copies,
+    needs_subgroups,
+    without_log,
+)
 from checkpoint_layouts import layouts_of, parts_of
 from torch.distributed.checkpoint import filesystem
 from torch.distributed.checkpoint.api import CheckpointException
@@ -345,6 +351,7 @@ class FileSystemInRanksTest(DTensorTestBase):
 
     @needs_staged_copies
     @skip_if_lt_x_gpu(4)  # torch pins the memory that it keeps, and refuses where there is no accelerator
+    @needs_pinned_memory
     @with_comms
     @with_temp_dir
     def test_the_writer_keeps_its_memory_for_the_next_save(self):

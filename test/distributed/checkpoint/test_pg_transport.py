@@ -38,7 +38,7 @@ class PGTransportTest(DTensorTestBase):
     def carrier(self):
         """The device that a transport sends from. Gloo ends the process when it has to send an accelerator's tensor."""
         device = torch.device(self.device_type)
-        return torch.device("cpu") if dist.group.WORLD._get_backend(device).name() == "gloo" else device
+        return torch.device("cpu") if dist.get_backend() == "gloo" else device
 
     def _transport(self, state=None, group=None):
         """Make a transport; with a state, it receives into that."""
@@ -181,10 +181,11 @@ class PGTransportTest(DTensorTestBase):
 
     @with_comms
     def test_one_replica_is_healed_by_the_other(self):
-        mesh = init_device_mesh(self.device_type, (2, self.world_size // 2), mesh_dim_names=("replica", "shard"))
+        # a transport receives in place what lies on its own device
+        mesh = init_device_mesh(self.carrier.type, (2, self.world_size // 2), mesh_dim_names=("replica", "shard"))
         whole = exact_values("whole", (5, 3))  # the two shards have 3 and 2 rows
         is_healthy = self.rank < self.world_size // 2
-        local = distribute_tensor(whole.to(self.device_type), mesh["shard"], [Shard(0)]).to_local().to(self.carrier)
+        local = distribute_tensor(whole.to(self.carrier), mesh["shard"], [Shard(0)]).to_local()
         held = local.clone() if is_healthy else torch.zeros_like(local)
         mine = {
             "weight": DTensor.from_local(held, mesh["shard"], [Shard(0)], run_check=False, shape=(5, 3), stride=(3, 1))

@@ -18,7 +18,6 @@ from harness_samples import SampleTestCase
 ABSENT = {
     "Event": "what a controller asks a rank for, and no rank listens: `_event_listener` is refused",
     "task_queues": "ranks are ordered by `setUp` alone",
-    "run_rank": "until torch 2.6 files started kept ranks by it; here their base class does",
     "completion_queues": "likewise",
     "exception_queue": "ranks tell their exceptions by themselves",
 }
@@ -373,6 +372,23 @@ class Loop(Base):
         self.assertEqual(self.around, (self.rank, 2))
         self.assertTrue(self.test_id.endswith("Loop.test_around"))
 
+class RunsRank(Base):
+    # the hook of torch 2.6
+    @classmethod
+    def run_rank(cls, rank, world_size, rdvz_file=None):
+        cls.around = (rank, world_size)
+        super().run_rank(rank, world_size, rdvz_file)
+
+    def test_around(self):
+        self.assertEqual(self.around, (self.rank, 2))
+
+class HasRunRank(Base):
+    def run_rank(self, rank):
+        return rank
+
+    def test_own(self):
+        self.assertEqual(self.run_rank(3), 3)
+
 class OwnLoop(Base):
     # upstream's protocol, by the class itself
     @classmethod
@@ -445,6 +461,8 @@ class Poisoned(Base):
 
 ENDS_OF_KEPT = {
     "Loop.test_around": (TestStatus.PASSED, ""),
+    "RunsRank.test_around": (TestStatus.PASSED, ""),
+    "HasRunRank.test_own": (TestStatus.PASSED, ""),
     "OwnLoop.test_a": (TestStatus.PASSED, ""),
     "OwnLoop.test_b_fails": (TestStatus.ERROR, "ValueError: seen"),
     "OwnLoop.test_c_skips": (TestStatus.SKIPPED, "not for us"),
@@ -453,6 +471,34 @@ ENDS_OF_KEPT = {
     "StartsNone.test_is_told": (TestStatus.ERROR, "^LaunchError: no rank was started: StartsNone._spawn_processes has"),
     "Poisoned.test_skips": (TestStatus.SKIPPED, "Poisoned.poison_pill is set"),
 }
+
+#: As files of torch 2.6 are written.
+STARTS_PROCESSES = """
+import sys
+import torch
+import torch.distributed as dist
+from torch_testing_shim.common_distributed import MultiProcContinousTest
+
+class Started(MultiProcContinousTest):
+    @classmethod
+    def backend_str(cls):
+        return "gloo"
+
+    @classmethod
+    def run_rank(cls, rank, world_size, rdvz_file=None):
+        cls.around = (rank, world_size)
+        super().run_rank(rank, world_size, rdvz_file)
+
+    def test_group(self):
+        self.assertEqual((dist.get_rank(), 3), (self.rank, dist.get_world_size()))
+        self.assertEqual(self.around, (self.rank, 3))
+
+    def test_rank_2_fails(self):
+        self.assertNotEqual(2, self.rank)
+
+if __name__ == "__main__":
+    torch.multiprocessing.spawn(Started.run_rank, nprocs=3, args=(3, "a file of its own"))
+"""
 
 
 class Hooks(SampleTestCase):
@@ -473,15 +519,23 @@ class Hooks(SampleTestCase):
         self.assertIn("no other test can run in this process after YStops.test_b", run.output)
 
     def test_of_spawned_processes(self):
-        chosen = ("Pipes.test_talk", "ExitCodes.test_as_planned")
-        run = self.run_sample(PROCESSES, *chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
-        self.check(run, {test: ENDS_OF_PROCESSES[test] for test in chosen})
+        chosen = "Pipes.test_talk"  # one, since each rank imports torch
+        run = self.run_sample(PROCESSES, chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
+        self.check(run, {chosen: ENDS_OF_PROCESSES[chosen]})
 
     def test_of_threads(self):
         self.check(self.run_sample(THREADS), ENDS_OF_THREADS)
 
     def test_of_kept_processes(self):
         self.check(self.run_sample(KEPT), ENDS_OF_KEPT)
+
+    def test_kept_processes_that_a_file_starts(self):
+        path = self.folder / "test_started.py"
+        path.write_text(STARTS_PROCESSES)
+        run = self.run_command(str(path))
+        self.assert_status(run, "Started.test_group", TestStatus.PASSED)
+        self.assert_status(run, "Started.test_rank_2_fails", TestStatus.FAILED, "rank 2 failed")
+        self.assertEqual((1, 2), (run.exit_code, len(run.entries)), run.output)
 
     def test_a_suite_that_stops_is_no_success(self):
         run = self.run_sample(PROCESSES, "YStops")

@@ -167,7 +167,8 @@ class Hangs(SampleTestCase):
         return entry.detail
 
     def test_at_the_deadline(self):
-        run = self.run_sample(AT_DEADLINE, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="3")
+        shares = (["Hangs.test_one_sleeps"], ["Hangs.test_one_is_busy"])
+        run = self.run_side_by_side(AT_DEADLINE, *shares, DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="3")
         within = (3.0, 5.0)
         report = self.reported(
             run,
@@ -189,9 +190,12 @@ class Hangs(SampleTestCase):
         self.assertNotIn("self_report.py", report)
 
     def test_deadlocks_are_told_before_the_deadline_and_what_is_slow_passes(self):
-        run = self.run_sample(
+        slow = ("sleeps", "waits_for_a_program", "expects_a_timeout", "a_thread_lets_them_go_on")
+        slow += ("sleeps_with_open_work", "backward_while_one_reads_a_slow_file")
+        run = self.run_side_by_side(
             STANDING_STILL,
-            "--run-parallel=3",
+            ["Deadlocks"],
+            *([f"Slow.test_{test}" for test in slow[first::3]] for first in range(3)),
             TORCH_TESTING_SHIM_STALL_SECONDS="1",
             DISTRIBUTED_TESTS_DEFAULT_TIMEOUT="100",
         )
@@ -209,8 +213,6 @@ class Hangs(SampleTestCase):
             self.assertRegex(report, parted)
         headline = "deadlock: rank 0 in init_process_group @; ranks 1, 2 had ended"
         self.reported(run, "Deadlocks.test_peers_have_ended", headline, early)
-        slow = ("sleeps", "waits_for_a_program", "expects_a_timeout", "a_thread_lets_them_go_on")
-        slow += ("sleeps_with_open_work", "backward_while_one_reads_a_slow_file")
         for test in slow:
             entry = self.assert_status(run, f"Slow.test_{test}", TestStatus.PASSED)
             self.assertGreater(seconds_of_ranks(entry), 2.9, "it was slow")

@@ -1,7 +1,7 @@
-"""Ranks started for real: forked, and spawned where forking is not safe; nothing is left, whatever happens."""
+"""Ranks started for real: forked, and spawned where forking is not safe. Test runs that are stopped or killed: see
+`_program/test_interrupts.py`."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 from unittest import mock
@@ -12,7 +12,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness_samples import SampleTestCase, wait_until
+from harness_samples import SampleTestCase
 
 TWO_TESTS = """
 class Two(DTensorTestBase):
@@ -122,49 +122,6 @@ class TooFewDescriptors(SampleTestCase):
             self.assert_status(run, "Many.test_a_few", TestStatus.ERROR, reason)
         run = self.run_sample(self.SAMPLE)
         self.assert_status(run, "Many.test_b_enough", TestStatus.PASSED)
-
-
-class NothingIsLeft(SampleTestCase):
-    HANGING = """
-    class Hangs(DTensorTestBase):
-        world_size = 2
-
-        @with_comms
-        def test_hangs(self):
-            subprocess.Popen(["sleep", "3600"])
-            subprocess.Popen(["sleep", "3600"], start_new_session=True)
-            dist.barrier()
-            open(os.path.join(os.environ["TMPDIR"], f"hangs{self.rank}"), "w").close()
-            time.sleep(3600)
-    """
-
-    def start_hanging(self, **extra):
-        process = self.start([str(self.write_sample(self.HANGING))], **extra)
-        hanging = lambda: len(list((self.folder / "tmp").glob("*/tmp/hangs*"))) == 2  # noqa: E731
-        self.assertTrue(wait_until(hanging), "the ranks never came to the point where they hang")
-        return process
-
-    def test_controller_killed(self):
-        process = self.start_hanging()
-        process.kill()
-        process.communicate()
-        self.assertEqual([], self.processes_of_sample(patience=2.0))
-
-    def test_interrupted(self):
-        process = self.start_hanging()
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-        self.assertEqual(130, process.returncode, output)
-        self.assertNotIn("Traceback", output)
-        self.assert_nothing_left()
-
-    def test_interrupted_when_spawned(self):
-        process = self.start_hanging(TORCH_TESTING_SHIM_START_METHOD="spawn")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
-        self.assertEqual(130, process.returncode, output)
-        self.assertNotIn("Traceback", output)
-        self.assert_nothing_left()
 
 
 class Threads(TestCase):

@@ -88,6 +88,17 @@ CHANGES = {
     "cache": (CACHED, lambda: CACHED(1)),
 }
 
+
+class Counted(dict):
+    """Counts how often its content is asked for."""
+
+    asked = 0
+
+    def items(self):
+        self.asked += 1
+        return super().items()
+
+
 DATA = strategies.recursive(
     strategies.integers() | strategies.text() | strategies.none(),
     lambda children: strategies.lists(children) | strategies.dictionaries(strategies.text(), children),
@@ -100,19 +111,35 @@ class Summary(TestCase):
             with self.subTest(name):
                 summaries = Summaries()
                 before = summaries.of(value)
+                summaries.begin_round()
                 self.assertEqual(before, summaries.of(value))
                 change()
+                summaries.begin_round()
                 self.assertNotEqual(before, summaries.of(value))
 
     @given(DATA)
     def test_stays_while_nothing_changes(self, value):
         summaries = Summaries()
-        self.assertEqual(summaries.of(value), summaries.of(value))
+        before = summaries.of(value)
+        summaries.begin_round()
+        self.assertEqual(before, summaries.of(value))
+
+    def test_looks_once_in_a_round_at_a_value_that_many_share(self):
+        shared, summaries = Counted(a=[1]), Summaries()
+        holders = [[shared] for _ in range(100)]
+        before = summaries.of(holders)
+        self.assertEqual(1, shared.asked)
+        summaries.begin_round()
+        self.assertIs(before, summaries.of(holders))
+        self.assertEqual(2, shared.asked)
 
     def test_ends_in_values_that_hold_themselves(self):
         value = []
         value.append(value)
-        self.assertEqual(*(summaries.of(value) for summaries in (Summaries(),) * 2))
+        summaries = Summaries()
+        before = summaries.of(value)
+        summaries.begin_round()
+        self.assertEqual(before, summaries.of(value))
 
     def test_leaves_out_what_python_and_compilers_set(self):
         found = Summaries().of_attributes({"a": 1, "__warningregistry__": {}, "__compiled_fn_1": len, "__own__": 2})

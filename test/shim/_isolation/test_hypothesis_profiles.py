@@ -23,6 +23,17 @@ seen = []
 test()
 print(json.dumps([settings.default.max_examples, settings.default.derandomize, len(seen)]))
 """
+IMPORTED_AFTER = """
+import importlib.util, sys, torch_testing_shim.common_utils
+assert "hypothesis" not in sys.modules
+assert importlib.util.find_spec("hypothesis")
+def finders():
+    module = "torch_testing_shim._isolation.hypothesis_profiles"
+    return [finder for finder in sys.meta_path if type(finder).__module__ == module]
+assert len(finders()) == 1
+import hypothesis
+assert finders() == []
+"""
 
 
 def examples_of(source, **environment):
@@ -41,8 +52,9 @@ def examples_of(source, **environment):
 
 class Profiles(TestCase):
     def test_hypothesis_imported_after_common_utils(self):
-        source = "import torch_testing_shim.common_utils, sys\nassert 'hypothesis' not in sys.modules\n"
-        profile, derandomized, seen = examples_of(source)
+        """Who only looks for it does not take the profile away, and the finder takes itself away: in one process, since
+        each imports torch."""
+        profile, derandomized, seen = examples_of(IMPORTED_AFTER)
         self.assertEqual((EXAMPLES["dev"], False), (profile, derandomized))
         self.assertIn(seen, range(1, EXAMPLES["dev"] + 1))
 
@@ -51,24 +63,6 @@ class Profiles(TestCase):
         profile, derandomized, seen = examples_of(source, CI="true")
         self.assertEqual((EXAMPLES["pytorch_ci"], True), (profile, derandomized))
         self.assertGreater(seen, EXAMPLES["dev"])
-
-    def test_who_only_looks_for_hypothesis_does_not_take_the_profile_away(self):
-        source = (
-            "import importlib.util, torch_testing_shim.common_utils\nassert importlib.util.find_spec('hypothesis')\n"
-        )
-        self.assertEqual(EXAMPLES["debug"], examples_of(source, PYTORCH_HYPOTHESIS_PROFILE="debug")[0])
-
-    def test_the_finder_takes_itself_away(self):
-        source = """
-import sys, torch_testing_shim.common_utils
-def finders():
-    module = "torch_testing_shim._isolation.hypothesis_profiles"
-    return [finder for finder in sys.meta_path if type(finder).__module__ == module]
-assert len(finders()) == 1
-import hypothesis
-assert finders() == []
-"""
-        self.assertEqual(EXAMPLES["debug"], examples_of(source, PYTORCH_HYPOTHESIS_PROFILE="debug")[0])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import io
 import os
 import runpy
 import signal
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -27,8 +26,12 @@ from torch_testing_shim._shared.journal import JournalContents, TestStatus
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase, run_tests
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase, wait_until
+from usual_signals import take_usual_signals
+
 ROOT = Path(__file__).resolve().parents[3]
-TIMEOUT = 120
 #: How long a process may take to come to a certain point, in seconds, on a machine that is busy.
 PATIENCE = 60
 
@@ -187,19 +190,28 @@ class ProgramTestCase(TestCase):
         Args:
             blocked: modules that cannot be imported there, as where they are not installed.
         """
+        return self.finish(self.start_warm(*arguments, blocked=blocked, **variables))
+
+    def start_warm(self, *arguments: str, blocked: tuple[str, ...] = (), **variables: str) -> int:
+        """Starts what `run_warm` runs; returns its process id."""
         (self.folder / "journal").unlink(missing_ok=True)
-        outputs = [self.folder / "stdout", self.folder / "stderr"]
         pid = os.fork()
         if pid == 0:
+            take_usual_signals()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.chdir(self.folder)
-            for descriptor, path in enumerate(outputs, start=1):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+            for descriptor, name in enumerate(("stdout", "stderr"), start=1):
+                os.dup2(os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
             os.environ.clear()
             os.environ.update(self.environment(**variables))
             sys.modules.update(dict.fromkeys(blocked))  # type: ignore[arg-type]
             run_as_main([str(self.script), *arguments])
+        return pid
+
+    def finish(self, pid: int) -> Ended:
         _, status = os.waitpid(pid, 0)
-        return Ended(os.waitstatus_to_exitcode(status), *(path.read_text() for path in outputs))
+        outputs = [(self.folder / name).read_text() for name in ("stdout", "stderr")]
+        return Ended(os.waitstatus_to_exitcode(status), *outputs)
 
     @property
     def journal(self) -> JournalContents:
@@ -418,20 +430,13 @@ class StoppingTest(ProgramTestCase):
 
     def interrupted(self, *arguments: str) -> tuple[int, str]:
         """Exit status and errors of a run that gets a Ctrl-C once `test_waits` waits."""
-        command = [sys.executable, str(self.script), "TestA.test_1", "TestB", *arguments]
-        with open(self.folder / "errors", "w+") as errors:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment(), stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-            with process:
-                self.addCleanup(process.kill)
-                assert process.stdout is not None
-                while "waiting" not in process.stdout.readline():
-                    self.assertIsNone(process.poll())
-                process.send_signal(signal.SIGINT)
-                process.wait(PATIENCE)
-            errors.seek(0)
-            return process.returncode, errors.read()
+        pid = self.start_warm("TestA.test_1", "TestB", *arguments)
+        said = self.folder / "stdout"
+        is_waiting = wait_until(lambda: said.exists() and "waiting" in said.read_text(), PATIENCE)
+        os.kill(pid, signal.SIGINT if is_waiting else signal.SIGKILL)
+        ended = self.finish(pid)
+        self.assertTrue(is_waiting, ended.stderr)
+        return ended.returncode, ended.stderr
 
     def test_ctrl_c(self) -> None:
         status, errors = self.interrupted()
@@ -458,18 +463,17 @@ class StoppingTest(ProgramTestCase):
         self.assertFalse(self.journal.is_finished)
 
 
-class WithoutRunTestsTest(ProgramTestCase):
-    sample = PASSING
-
+class WithoutRunTestsTest(SampleTestCase):
     def test_other_launchers_find_the_cases(self) -> None:
-        by_unittest = [sys.executable, "-m", "unittest", "-k", "test_x", "test_sample"]
-        by_pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_x", "test_sample.py"]
-        for command, said in [(by_unittest, "Ran 2 tests"), (by_pytest, "2 passed")]:
-            done = subprocess.run(
-                command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=TIMEOUT
-            )
-            self.assertIn(said, done.stdout + done.stderr)
-            self.assertEqual(done.returncode, 0)
+        (self.folder / "test_sample.py").write_text(textwrap.dedent(PASSING))
+        variables = {"COUNTER": str(self.folder / "counter"), "PYTHONPATH": str(ROOT)}
+        for said, *command in (
+            ("Ran 2 tests", "unittest", "-k", "test_x", "test_sample"),
+            ("2 passed", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_x", "test_sample.py"),
+        ):
+            done = self.run_command("-m", *command, **variables)
+            self.assertIn(said, done.output)
+            self.assertEqual(done.exit_code, 0)
 
 
 if __name__ == "__main__":

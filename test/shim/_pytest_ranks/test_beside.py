@@ -43,22 +43,6 @@ def test_hangs(rank, process_group):
         time.sleep(60)
 """
 
-LIBRARY = """
-def where(rank):
-    if rank == 0:
-        return "zero"
-    if rank == 1:
-        return "one"
-    return "many"
-"""
-COVERED = """
-import library
-
-@pytest.mark.ranks(2)
-def test_both(rank):
-    assert library.where(rank)
-"""
-
 
 class Timeout(PytestTestCase):
     plugins = ("pytest_timeout",)
@@ -100,18 +84,6 @@ class Order(PytestTestCase):
         seeds = [(self.folder / f"random.{rank}").read_text() for rank in range(2)]
         self.assertEqual(orders[0], orders[1])
         self.assertEqual(seeds[0], seeds[1])
-
-
-class Coverage(PytestTestCase):
-    plugins = ("pytest_cov",)
-
-    @needs("pytest_cov")
-    def test_lines_of_every_rank_count(self):
-        self.write(COVERED)
-        (self.folder / "library.py").write_text(LIBRARY)
-        run = self.run_pytest("--cov=library", "--cov-report=term-missing", expected=0)
-        self.assertRegex(run.output, r"library\.py +6 +1 +83% +7\n")
-        self.assertEqual([".coverage"], [path.name for path in self.folder.glob(".coverage*")])
 
 
 class Forked(PytestTestCase):

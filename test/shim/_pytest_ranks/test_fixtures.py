@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim.common_utils import instantiate_parametrized_tests, parametrize, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pytest_samples import PytestTestCase
+from pytest_samples import SharedRunTestCase
 
 FIXTURES = """
 @pytest.mark.ranks([1, 2])
@@ -74,23 +75,38 @@ class TestOverridden:
 """
 
 
-class Fixtures(PytestTestCase):
-    def test_each_fixture(self):
-        self.write(FIXTURES)
-        run = self.run_pytest("-W", "error", expected=1)
-        passed = {name: ("PASSED", "") for name in run.outcomes if not name.startswith(("test_agreed", "test_without"))}
-        passed.pop("")  # the skips, which the summary lists by line
-        self.assertEqual(9, len(passed), run.output)
-        self.assert_ended(
-            run,
-            **passed,
-            test_agreed=("FAILED", "rank 1 failed: AssertionError: not mine"),
-            test_without_the_mark=("ERROR", "Failed: the fixture 'rank' needs @pytest.mark.ranks(N) above the test"),
-        )
-        self.assertEqual(
-            ["the process-group backend 'mpi' is not available", "later"], [said for _, said in run.outcomes[""]]
-        )
-        self.assertIn("\nrank 0 found nothing wrong", run.output)
+ENDS = {
+    "test_group[ranks=1]": ("PASSED", ""),
+    "test_group[ranks=2]": ("PASSED", ""),
+    "test_backend_of_the_mark": ("PASSED", ""),
+    "test_time_of_the_group": ("PASSED", ""),
+    "test_mesh": ("PASSED", ""),
+    "test_shared_folder": ("PASSED", ""),
+    "test_agreed": ("FAILED", "rank 1 failed: AssertionError: not mine"),
+    "test_group_that_the_test_ends": ("PASSED", ""),
+    "test_no_group_without_its_fixture": ("PASSED", ""),
+    "test_without_the_mark": ("ERROR", "Failed: the fixture 'rank' needs @pytest.mark.ranks(N) above the test"),
+    "TestOverridden::test_device": ("PASSED", ""),
+}
+
+
+class Fixtures(SharedRunTestCase):
+    files: ClassVar = {"test_sample.py": FIXTURES}
+    arguments = ("-W", "error")
+
+    @parametrize("name", list(ENDS))
+    def test_end(self, name):
+        self.assert_ended(self.shared, **{name: ENDS[name]})
+
+    def test_skips(self):
+        skips = ["the process-group backend 'mpi' is not available", "later"]
+        self.assertEqual(skips, [said for _, said in self.shared.outcomes[""]])
+
+    def test_ranks_that_agree_fail_together(self):
+        self.assert_said("\nrank 0 found nothing wrong")
+
+
+instantiate_parametrized_tests(Fixtures)
 
 
 if __name__ == "__main__":

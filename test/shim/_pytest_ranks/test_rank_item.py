@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim.common_utils import instantiate_parametrized_tests, parametrize, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pytest_samples import PytestTestCase
+from pytest_samples import PytestTestCase, SharedRunTestCase
 
 OUTCOMES = """
 pytestmark = pytest.mark.ranks(2)
@@ -48,6 +49,10 @@ def test_xfails_as_expected(rank, process_group):
 @pytest.mark.xfail(raises=RuntimeError)
 def test_xfails_by_another(rank):
     raise KeyError("x")
+
+@pytest.mark.xfail(raises=ValueError)
+def test_xfails_by_another_in_one(rank):
+    raise ValueError if rank == 0 else KeyError("y")
 
 @pytest.mark.xfail(raises=RuntimeError)
 def test_xfails_and_dies(rank):
@@ -131,6 +136,7 @@ ENDS = {
     "test_xfails": ("XFAIL", "known"),
     "test_xfails_as_expected": ("XFAIL", "known, too"),
     "test_xfails_by_another": ("FAILED", "rank * errored: KeyError: 'x'"),
+    "test_xfails_by_another_in_one": ("FAILED", "rank 1 errored: KeyError: 'y'"),
     "test_xfails_and_dies": ("FAILED", "rank "),
     "test_xpasses": ("XPASS", ""),
     "test_xpasses_strictly": ("FAILED", "[XPASS(strict)] should fail"),
@@ -151,31 +157,45 @@ ENDS = {
 }
 
 
-class Outcomes(PytestTestCase):
-    def test_each_kind_of_end_and_the_report_of_it(self):
-        self.write(OUTCOMES)
-        run = self.run_pytest(expected=1)
-        self.assert_ended(run, **ENDS)
-        for line in (
-            "\nSKIPPED [1] test_sample.py:21: not here\n",
-            "\nSKIPPED [1] test_sample.py:24: by mark\n",
-            "\n_pytest.outcomes.Exit: enough\n",
-            " python -m pytest test_sample.py::test_dies\n",
-            "ranks 0, 1:\n    def test_leaves_by_sys_exit():\n",
-            "E       assert [1] == [0]\n",
-            "\nlast lines of output:\n[ranks 0, 1] said before\n",
-            "died: killed by SIGSEGV, without finishing its test",
-            "died: exit code 0, without finishing its test",
-            "[rank 1] last words",
-            "rank 0 lost its connection to rank 1",
-            "  rank 0 entered barrier",
-            "rank 1:\nin setup:\n",
-            "rank 0:\nin teardown:\n",
-        ):
-            self.assertIn(line, run.output)
-        for line in ("/_pytest/", "/torch_testing_shim/_pytest_ranks/", "INTERNALERROR", "Traceback"):
-            self.assertNotIn(line, run.output)
+#: Lines that the reports have.
+SAID = (
+    "\nSKIPPED [1] test_sample.py:21: not here\n",
+    "\nSKIPPED [1] test_sample.py:24: by mark\n",
+    "\n_pytest.outcomes.Exit: enough\n",
+    " python -m pytest test_sample.py::test_dies\n",
+    "ranks 0, 1:\n    def test_leaves_by_sys_exit():\n",
+    "E       assert [1] == [0]\n",
+    "\nlast lines of output:\n[ranks 0, 1] said before\n",
+    "died: killed by SIGSEGV, without finishing its test",
+    "died: exit code 0, without finishing its test",
+    "[rank 1] last words",
+    "rank 0 lost its connection to rank 1",
+    "  rank 0 entered barrier",
+    "rank 1:\nin setup:\n",
+    "rank 0:\nin teardown:\n",
+)
 
+
+class Outcomes(SharedRunTestCase):
+    files: ClassVar = {"test_sample.py": OUTCOMES}
+
+    @parametrize("name", list(ENDS))
+    def test_end(self, name):
+        self.assert_ended(self.shared, **{name: ENDS[name]})
+
+    @parametrize("number", range(len(SAID)))
+    def test_line(self, number):
+        self.assert_said(SAID[number])
+
+    def test_frames_of_the_harness_and_of_pytest_are_not_shown(self):
+        for line in ("/_pytest/", "/torch_testing_shim/_pytest_ranks/", "INTERNALERROR", "Traceback"):
+            self.assertNotIn(line, self.shared.output)
+
+
+instantiate_parametrized_tests(Outcomes)
+
+
+class NoMarks(PytestTestCase):
     def test_runxfail_and_no_xfail_by_marks(self):
         self.write(OUTCOMES)
         chosen = "test_xfails or test_xpasses_strictly or test_imperative_xfail"
@@ -187,6 +207,141 @@ class Outcomes(PytestTestCase):
             test_xpasses_strictly=("PASSED", ""),
             test_imperative_xfail=("PASSED", ""),
         )
+
+
+REUSE = """
+import io
+from pathlib import Path
+
+HOLDER = io.BytesIO()
+LEFT = []
+
+def mark(count, **options):
+    return pytest.mark.ranks(count, **options)
+
+@pytest.fixture(autouse=True)
+def noting(request, rank):
+    with open(Path(__file__).with_name(f"pids.{rank}"), "a") as stream:
+        stream.write(f"{request.node.name} {os.getpid()}\\n")
+
+pytestmark = mark(2, reuse=True)
+
+def test_a(process_group, rank):
+    tensor = torch.ones(1)
+    dist.all_reduce(tensor)
+    assert tensor.item() == 2
+
+def test_b(process_group, monkeypatch, capsys, rank):
+    monkeypatch.setenv("OF_B", "1")
+    print("printed")
+    assert capsys.readouterr().out == "printed\\n"
+    dist.barrier()
+
+def test_c(rank):
+    assert "OF_B" not in os.environ and not dist.is_initialized()
+    assert rank == 0
+
+def test_leaves():
+    LEFT.append(1)
+
+def test_after_it():
+    assert not LEFT
+
+def test_hides():
+    HOLDER.write(b"x")
+
+def test_finds_it():
+    assert HOLDER.getvalue() == b""
+
+@pytest.mark.xfail
+def test_xfails():
+    assert 0
+
+def test_skips():
+    pytest.skip("no")
+
+def test_after_skip(): pass
+
+@pytest.fixture(scope="module")
+def shared():
+    return {"values": [1]}
+
+def test_changes_a_fixture(shared):
+    shared["values"].append(2)
+
+def test_has_it_as_it_was(shared):
+    assert shared == {"values": [1]}
+
+@mark(2, reuse=False)
+def test_wants_fresh(): pass
+"""
+OTHER_MODULE = """
+import os
+from pathlib import Path
+import pytest
+
+@pytest.mark.ranks(2)
+@pytest.mark.parametrize("number", [1, 2])
+def test_other(rank, number):
+    with open(Path(__file__).with_name(f"pids.{rank}"), "a") as stream:
+        stream.write(f"test_other[{number}] {os.getpid()}\\n")
+"""
+
+
+class Reuse(SharedRunTestCase):
+    """Ranks that run tests one after the other."""
+
+    files: ClassVar = {"test_sample.py": REUSE, "test_z.py": OTHER_MODULE}
+    arguments = ("test_sample.py", "test_z.py")
+    extra: ClassVar = {"TORCH_TESTING_SHIM_REUSE_RANKS": "1"}
+
+    def pids(self, name):
+        """The processes that rank 0 of a test had, in their order."""
+        lines = (line.split() for line in self.left["pids.0"].splitlines())
+        return [pid for test, pid in lines if test == name]
+
+    def assert_same_ranks(self, one, other):
+        self.assertEqual(self.pids(one)[:1], self.pids(other)[:1])
+
+    def test_a_passing_test_keeps_its_ranks(self):
+        self.assert_same_ranks("test_a", "test_b")
+        self.assert_same_ranks("test_b", "test_c")
+
+    def test_a_failing_test_runs_again_in_fresh_ones(self):
+        self.assertEqual(2, len(set(self.pids("test_c"))))
+        self.assert_ended(self.shared, test_c=("FAILED", "rank 1 failed: AssertionError: assert 1 == 0"))
+
+    def test_state_that_is_left_ends_them(self):
+        self.assert_ended(self.shared, test_leaves=("PASSED", ""), test_after_it=("PASSED", ""))
+        self.assertNotEqual(self.pids("test_leaves"), self.pids("test_after_it"))
+        self.assert_said(
+            "test_leaves: left in ranks 0, 1, so the next test gets new ranks: test_sample.LEFT was changed"
+        )
+
+    def test_a_verdict_that_differs_in_fresh_ranks_is_noted(self):
+        self.assert_ended(self.shared, test_finds_it=("PASSED", ""))
+        self.assert_said(
+            "\ntest_sample.py::test_finds_it: passed alone, failed after test_sample.py::test_hides: state was left "
+            "behind\n"
+        )
+
+    def test_one_that_is_expected_to_fail_has_fresh_ones(self):
+        self.assert_ended(self.shared, test_xfails=("XFAIL", ""))
+        self.assertEqual(1, len(self.pids("test_xfails")))
+
+    def test_a_changed_fixture_ends_them(self):
+        self.assert_ended(self.shared, test_has_it_as_it_was=("PASSED", ""))
+        self.assert_said("so the next test gets new ranks: fixtures.shared was changed")
+
+    def test_a_mark_wins_over_the_setting(self):
+        others = {
+            pid for line in self.left["pids.0"].splitlines() for name, pid in [line.split()] if "fresh" not in name
+        }
+        self.assertNotIn(self.pids("test_wants_fresh")[0], others)
+
+    def test_each_module_has_its_own_and_the_setting_is_the_default(self):
+        self.assert_same_ranks("test_other[1]", "test_other[2]")
+        self.assertEqual(1, self.left["pids.0"].count(self.pids("test_other[1]")[0] + "\n") - 1)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""What a rank makes of pytest's reports: subtests, tear-down after a failure, warnings."""
+"""What a rank makes of pytest's reports: subtests, tear-down after a failure, methods of unittest's classes."""
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pytest_samples import PytestTestCase
+from pytest_samples import SharedRunTestCase
 
 TESTS = """
-import warnings
+import unittest, warnings
 pytestmark = pytest.mark.ranks(2)
 
 def test_subtests(subtests, rank):
@@ -22,6 +23,8 @@ def test_subtests(subtests, rank):
 def test_subtests_pass(subtests):
     with subtests.test("text", number=1):
         pass
+    with subtests.test("skipped"):
+        pytest.skip("in a subtest")
 
 @pytest.fixture
 def torn():
@@ -47,27 +50,127 @@ def test_text_that_cannot_be_shown():
         def __str__(self):
             raise RuntimeError
     raise Odd
+
+def test_explained(rank):
+    assert [1, 2, rank] == [1, 2, 0]
+
+def test_text_of_several_lines(rank):
+    assert rank == 0, "first line\\nsecond line"
+
+def test_fixture_that_is_not_there(no_such_fixture): pass
+
+class TestOfUnittest(unittest.TestCase):
+    def tearDown(self):
+        if self._testMethodName == "test_is_torn":
+            raise OSError("torn")
+
+    def test_passes(self):
+        self.assertTrue(True)
+
+    def test_fails(self):
+        self.fail("on purpose")
+
+    def test_raises(self):
+        raise OSError("boom")
+
+    def test_is_torn(self): pass
+
+    def test_skips(self):
+        self.skipTest("inside")
+
+    @unittest.skip("by decorator")
+    def test_is_skipped(self): pass
+
+    @unittest.expectedFailure
+    def test_expected(self):
+        self.fail("expected")
+
+    @unittest.expectedFailure
+    def test_unexpected(self): pass
+
+    def test_subtests(self):
+        for number in range(3):
+            with self.subTest(number=number):
+                self.assertNotEqual(1, number)
+
+class TestAsync(unittest.IsolatedAsyncioTestCase):
+    async def test_passes(self): pass
+
+    async def test_fails(self):
+        self.fail("awaited")
 """
 
 
-class Reports(PytestTestCase):
-    def test_each_kind(self):
-        self.write(TESTS)
-        run = self.run_pytest(expected=1)
-        self.assert_ended(
-            run,
+class Reports(SharedRunTestCase):
+    files: ClassVar = {"test_sample.py": TESTS}
+    extra: ClassVar = {"CI": "1"}  # where pytest cuts no line of its summary
+
+    def ended(self, test_class="", **expected):
+        self.assert_ended(self.shared, **{f"{test_class}{name}": end for name, end in expected.items()})
+
+    def test_subtests(self):
+        if "fixture 'subtests' not found" in self.shared.output:
+            self.skipTest("pytest 9 brings subtests")
+        self.ended(
+            test_subtests=("FAILED", "rank 1 failed in subtest (number=1): AssertionError: assert "),
             test_subtests_pass=("PASSED", ""),
-            test_fails_before_it_is_torn=("FAILED", "rank * errored: ValueError: first"),
-            test_the_first_exception_leads=("FAILED", "rank 1 errored: ValueError: mine"),
-            test_text_that_cannot_be_shown=("FAILED", "rank * errored: "),
         )
-        if "fixture 'subtests' not found" not in run.output:  # pytest 9 brings it
-            self.assert_ended(
-                run, test_subtests=("FAILED", "rank 1 failed in subtest (number=1): AssertionError: assert ")
+
+    def test_the_exception_before_tear_down_leads(self):
+        self.ended(test_fails_before_it_is_torn=("FAILED", "rank * errored: ValueError: first"))
+        self.assert_said("after that, teardown failed:", "warnings of all ranks:\n    2 x UserWarning: careful\n")
+
+    def test_the_rank_that_failed_first_leads(self):
+        self.ended(test_the_first_exception_leads=("FAILED", "rank 1 errored: ValueError: mine"))
+        self.assert_said("rank 0 lost its connection to rank 1")
+
+    def test_an_exception_without_a_text(self):
+        self.ended(test_text_that_cannot_be_shown=("FAILED", "rank * errored: "))
+
+    def test_an_assertion_is_explained(self):
+        self.ended(test_explained=("FAILED", "rank 1 failed: AssertionError: assert [1, 2, 1] == [1, 2, 0]"))
+        self.assert_said("E         At index 2 diff: 1 != 0\n")
+
+    def test_the_summary_has_one_line_for_each_test(self):
+        self.ended(test_text_of_several_lines=("FAILED", "rank 1 failed: AssertionError: first line"))
+        *_, summary = self.shared.output.partition("short test summary info")
+        lines = [line.split(" ", 1)[0] for line in summary.splitlines()[1:-1]]
+        self.assertEqual(
+            [], [kind for kind in lines if kind not in ("PASSED", "FAILED", "SKIPPED", "XFAIL", "SUBSKIPPED")]
+        )
+
+    def test_a_fixture_that_is_not_there_is_named(self):
+        self.ended(
+            test_fixture_that_is_not_there=(
+                "FAILED",
+                "rank * errored: FixtureLookupError: fixture 'no_such_fixture' not found",
             )
-        self.assertIn("after that, teardown failed:", run.output)
-        self.assertIn("warnings of all ranks:\n    2 x UserWarning: careful\n", run.output)
-        self.assertIn("rank 0 lost its connection to rank 1", run.output)
+        )
+
+    def test_methods_of_unittest_that_fail(self):
+        self.ended(
+            "TestOfUnittest::",
+            test_passes=("PASSED", ""),
+            test_fails=("FAILED", "rank * failed: AssertionError: on purpose"),
+            test_raises=("FAILED", "rank * errored: OSError: boom"),
+            test_is_torn=("FAILED", "rank * errored: OSError: torn"),
+            test_subtests=("FAILED", "rank * failed in subtest (number=1): AssertionError: 1 == 1"),
+        )
+
+    def test_methods_of_unittest_that_skip(self):
+        self.assertEqual(["by decorator", "inside"], sorted(said for _, said in self.shared.outcomes[""]))
+
+    def test_methods_of_unittest_that_are_expected_to_fail(self):
+        self.ended(
+            "TestOfUnittest::",
+            test_expected=("XFAIL", ""),
+            test_unexpected=("FAILED", "rank * failed: Failed: Unexpected success"),
+        )
+
+    def test_coroutines_of_unittest(self):
+        self.ended(
+            "TestAsync::", test_passes=("PASSED", ""), test_fails=("FAILED", "rank * failed: AssertionError: awaited")
+        )
 
 
 if __name__ == "__main__":

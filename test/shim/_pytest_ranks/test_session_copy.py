@@ -30,6 +30,14 @@ def of_session():
 def test_wider_fixtures_are_made_anew(of_session):
     assert of_session == os.getpid()
 """
+FAILS_AT_LAST = """
+@pytest.mark.ranks(2)
+def test_fails_at_last(rank, process_group, from_conftest, option):
+    dist.barrier()
+    if from_conftest == "c" and option == "given":
+        data = [rank]
+        assert data == [0]
+"""
 CONFTEST = """
 import pytest
 
@@ -74,12 +82,10 @@ class Copies(PytestTestCase):
         self.assertIn("test_sample.py::test_a: ranks(0): the number of ranks must be", run.output)
 
     def test_spawned(self):
-        run = self.run_pytest("--mine=given", "-k", "c or fails", expected=1, TORCH_TESTING_SHIM_START_METHOD="spawn")
-        self.assert_ended(run, **{"test_parameters[c]": ("PASSED", "")})
-        failed = {
-            "TestInner::test_fails_on_two[ranks=2]": ("FAILED", "rank 1 failed: AssertionError: assert [1] == [0]")
-        }
-        self.assert_ended(run, **failed)
+        self.write(TESTS + FAILS_AT_LAST)  # one test, since each rank imports torch
+        spawn = {"TORCH_TESTING_SHIM_START_METHOD": "spawn"}
+        run = self.run_pytest("--mine=given", "-k", "at_last", expected=1, **spawn)
+        self.assert_ended(run, test_fails_at_last=("FAILED", "rank 1 failed: AssertionError: assert [1] == [0]"))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim.common_utils import instantiate_parametrized_tests, parametrize, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pytest_samples import PytestTestCase
+from pytest_samples import SharedRunTestCase
 
 SCOPES = """
 from pathlib import Path
@@ -86,8 +87,19 @@ def test_late(request):
 of_late = fixture_of("session")
 """
 
+CONFTEST = """
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    made = yield
+    if call.when == "call":
+        item.report = made.get_result()
+"""
+
 BUILT_IN = """
 import logging, warnings
+from pathlib import Path
 pytestmark = pytest.mark.ranks(2)
 VALUE = 1
 
@@ -130,10 +142,41 @@ def test_warning_is_error(rank):
     if rank:
         warnings.warn("careful", stacklevel=1)
 
-@pytest.mark.parametrize("text", ["a", "b::c", "1.5"], ids=str)
+@pytest.mark.parametrize("text", ["a", "b::c", "1.5", "x/[y]"], ids=str)
 @pytest.mark.parametrize("number", [1, 2])
 def test_parameters(text, number, rank):
     assert (text, number) != ("b::c", 2)
+
+def test_chdir(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert os.getcwd() == str(tmp_path)
+
+@pytest.fixture
+def looks(request, rank):
+    yield
+    with open(Path(__file__).with_name("looked"), "a") as stream:
+        stream.write(f"rank {rank} {request.node.report.outcome}\\n")
+
+def test_report_of_the_call(looks, rank):
+    assert rank == 0
+
+def test_added_mark(request):
+    request.node.add_marker(pytest.mark.xfail(reason="added"))
+    assert 0
+
+@pytest.fixture
+def indirect(request, rank):
+    return request.param + rank
+
+@pytest.mark.parametrize("indirect", [10], indirect=True)
+def test_indirect(indirect, rank):
+    assert indirect == 10 + rank
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(1, id="marked", marks=pytest.mark.xfail(reason="by its parameter"))]
+)
+def test_param(value):
+    assert value == 2
 
 def test_same_seed(rank, shared_tmp_path):
     (shared_tmp_path / str(rank)).write_text(str(torch.rand(1).item()))
@@ -145,46 +188,91 @@ def test_same_seed(rank, shared_tmp_path):
 """
 
 
-class Scopes(PytestTestCase):
-    def test_wider_fixtures_are_set_up_once_and_had_by_fork(self):
-        self.write(SCOPES)
-        run = self.run_pytest(expected=0)
-        self.assertIn("9 passed", run.output)
-        log = (self.folder / "log").read_text().splitlines()
-        once = [line for line in log if line.startswith(("set up", "tear down")) and not line.endswith("session")]
-        self.assertEqual(once, list(dict.fromkeys(once)))
-        # once in pytest's process, and once more in each rank that asks for another one by name
-        self.assertEqual(3, log.count("set up session"))
-        self.assertEqual(3, log.count("tear down session"))
-        self.assertEqual(["tear down session"], log[-1:])
-        for line in ("set up package", "tear down module", "set up class", "tear down class", "tear down y"):
-            self.assertIn(line, log)
-        self.assertLess(log.index("tear down x"), log.index("set up y"))
-        self.assertEqual(log.count("function 0"), log.count("function 1"))
-        self.assertEqual(8, log.count("function 0"))
+class Scopes(SharedRunTestCase):
+    """Fixtures of a wider scope are set up once, and had by fork."""
 
-    def test_fixtures_of_pytest(self):
-        self.write(BUILT_IN)
-        run = self.run_pytest(expected=1)
+    files: ClassVar = {"test_sample.py": SCOPES}
+    expected = 0
+
+    def log(self):
+        return self.left["log"].splitlines()
+
+    def assert_once(self, *lines):
+        for line in lines:
+            self.assertEqual(1, self.log().count(line), line)
+
+    def test_all_pass(self):
+        self.assert_said("9 passed")
+
+    def test_session(self):
+        # once in pytest's process, and once more in each rank that asks for another one by name
+        self.assertEqual(3, self.log().count("set up session"))
+        self.assertEqual(3, self.log().count("tear down session"))
+        self.assertEqual("tear down session", self.log()[-1])
+
+    def test_package(self):
+        self.assert_once("set up package", "tear down package")
+
+    def test_module(self):
+        self.assert_once("set up module", "tear down module")
+
+    def test_class(self):
+        self.assert_once("set up class", "tear down class")
+        self.assert_ended(self.shared, **{f"TestOfClass::test_{name}": ("PASSED", "") for name in "ab"})
+
+    def test_function(self):
+        self.assertEqual(8, self.log().count("function 0"))
+        self.assertEqual(8, self.log().count("function 1"))
+
+    def test_parameters_of_a_module(self):
+        self.assert_once("set up x", "tear down x", "set up y", "tear down y")
+        self.assertLess(self.log().index("tear down x"), self.log().index("set up y"))
+
+    def test_ranks_change_copies(self):
+        self.assert_ended(self.shared, test_ranks_do_not_change_shared_ones=("PASSED", ""))
+
+    def test_those_of_pytests_process_are_the_same(self):
+        self.assert_ended(self.shared, test_in_pytests_process=("PASSED", ""), test_after_it=("PASSED", ""))
+
+    def test_one_that_is_asked_for_late_is_made_in_the_rank(self):
+        self.assert_ended(self.shared, test_late=("PASSED", ""))
+
+
+class BuiltIn(SharedRunTestCase):
+    """pytest's own fixtures, in each rank."""
+
+    files: ClassVar = {"test_sample.py": BUILT_IN, "conftest.py": CONFTEST}
+
+    @parametrize(
+        "name",
+        ["monkeypatch", "after_monkeypatch", "capsys", "capfd", "caplog", "tmp_path", "recwarn", "same_seed", "chdir"],
+    )
+    def test_means_what_it_means(self, name):
+        self.assert_ended(self.shared, **{f"test_{name}": ("PASSED", "")})
+
+    def test_logs_are_in_the_report(self):
+        self.assert_ended(self.shared, test_logs_and_fails=("FAILED", "rank * failed: AssertionError: assert 0"))
+        self.assert_said("Captured log call:\nWARNING  a:test_sample.py:")
+
+    def test_request(self):
         self.assert_ended(
-            run,
-            test_monkeypatch=("PASSED", ""),
-            test_after_monkeypatch=("PASSED", ""),
-            test_capsys=("PASSED", ""),
-            test_capfd=("PASSED", ""),
-            test_caplog=("PASSED", ""),
-            test_logs_and_fails=("FAILED", "rank * failed: AssertionError: assert 0"),
-            test_tmp_path=("PASSED", ""),
-            test_recwarn=("PASSED", ""),
-            test_warning_is_error=("FAILED", "rank 1 errored: UserWarning: careful"),
-            test_same_seed=("PASSED", ""),
+            self.shared,
+            test_added_mark=("XFAIL", "added"),
+            test_report_of_the_call=("FAILED", "rank 1 failed: "),
+            **{"test_indirect[10]": ("PASSED", ""), "test_param[marked]": ("XFAIL", "by its parameter")},
         )
-        self.assertIn("Captured log call:\nWARNING  a:test_sample.py:", run.output)
-        parameters = {name: found for name, found in run.outcomes.items() if name.startswith("test_parameters")}
-        self.assertEqual(6, len(parameters))
-        self.assertEqual(
-            ["test_parameters[2-b::c]"], [n for n, found in parameters.items() if found[-1][0] == "FAILED"]
-        )
+        self.assertEqual({"rank 0 passed", "rank 1 failed"}, set(self.left["looked"].splitlines()))
+
+    def test_filters_of_warnings(self):
+        self.assert_ended(self.shared, test_warning_is_error=("FAILED", "rank 1 errored: UserWarning: careful"))
+
+    def test_parameters(self):
+        ended = {name: found for name, found in self.shared.outcomes.items() if name.startswith("test_parameters")}
+        self.assertEqual(8, len(ended))
+        self.assertEqual(["test_parameters[2-b::c]"], [n for n, found in ended.items() if found[-1][0] == "FAILED"])
+
+
+instantiate_parametrized_tests(BuiltIn)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
-from torch_testing_shim.common_utils import run_tests
+from torch_testing_shim.common_utils import instantiate_parametrized_tests, parametrize, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pytest_samples import PytestTestCase
+from pytest_samples import SharedRunTestCase
 
 TESTS = """
 import threading
@@ -59,23 +60,30 @@ def test_hangs(rank):
 """
 
 
-class Threads(PytestTestCase):
-    def test_each_kind(self):
-        self.write(TESTS)
-        run = self.run_pytest(expected=1)
-        passed = ("test_all", "test_parameters[1]", "test_parameters[2]", "TestMethods::test_method")
-        self.assert_ended(
-            run,
-            **dict.fromkeys(passed, ("PASSED", "")),
-            test_fails_in_one=("FAILED", "rank 1 failed: AssertionError: assert 1 != 1"),
-            test_fixture_of_a_rank=(
-                "ERROR",
-                "Failed: 'rank' has no value where ranks are threads, except as an argument",
-            ),
-            test_xfails=("XFAIL", "known"),
-            test_hangs=("FAILED", "rank 1 still ran at the deadline, in test_hangs (test_sample.py:"),
-        )
-        self.assertEqual([("SKIPPED", "not here")], run.outcomes[""])
+ENDS = {
+    "test_all": ("PASSED", ""),
+    "test_parameters[1]": ("PASSED", ""),
+    "test_parameters[2]": ("PASSED", ""),
+    "TestMethods::test_method": ("PASSED", ""),
+    "test_fails_in_one": ("FAILED", "rank 1 failed: AssertionError: assert 1 != 1"),
+    "test_fixture_of_a_rank": ("ERROR", "Failed: 'rank' has no value where ranks are threads, except as an argument"),
+    "test_xfails": ("XFAIL", "known"),
+    "test_hangs": ("FAILED", "rank 1 still ran at the deadline, in test_hangs (test_sample.py:"),
+}
+
+
+class Threads(SharedRunTestCase):
+    files: ClassVar = {"test_sample.py": TESTS}
+
+    @parametrize("name", list(ENDS))
+    def test_end(self, name):
+        self.assert_ended(self.shared, **{name: ENDS[name]})
+
+    def test_all_skip(self):
+        self.assertEqual([("SKIPPED", "not here")], self.shared.outcomes[""])
+
+
+instantiate_parametrized_tests(Threads)
 
 
 if __name__ == "__main__":

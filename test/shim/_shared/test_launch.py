@@ -18,8 +18,8 @@ TORCHRUN = {
 class LaunchTest(TestCase):
     def test_torchruns_variables_are_a_launch(self) -> None:
         self.assertEqual(Launch(3, 4, 2, "host1", 29500, has_store=False), launch_in(TORCHRUN))
-        more = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "2"}
-        self.assertEqual(Launch(3, 4, 2, "host1", 29500, has_store=True, restart=2), launch_in(TORCHRUN | more))
+        more = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCH_TESTING_SHIM_LAUNCH_PART": "2 of 3"}
+        self.assertEqual(Launch(3, 4, 2, "host1", 29500, has_store=True, part="2 of 3"), launch_in(TORCHRUN | more))
 
     def test_variables_that_scripts_set_by_themselves_are_none(self) -> None:
         self.assertIsNone(launch_in({}))

@@ -121,9 +121,6 @@ class GivenBack(RunnerTestCase):
         every = [*lines, "DocTestCase.documented"]
         self.assertEqual(sorted(every), sorted(self.failed()))
 
-        given_back = [f"test_ids::{name}" for name in NAMES[:8]] + ["test_ids::DocTestCase::documented"]
-        self.assertEqual(sorted([*NAMES[:8], "DocTestCase.documented"]), sorted(self.failed(*given_back)))
-
         excluded = [f"-x=test_ids::{name}" for name in NAMES if name != "Ids.test_b_1.5"]
         self.assertEqual(["DocTestCase.documented", "Ids.test_b_1.5"], sorted(self.failed(*excluded)))
 
@@ -136,7 +133,6 @@ class GivenBack(RunnerTestCase):
         path.write_text("")
         result = self.run_test("--expectations", str(path), "--update-expectations")
         self.assertEqual(len(NAMES) + 1, path.read_text().count("[[test]]"), result.stdout + result.stderr)
-        self.assertEqual([], self.failed("--expectations", str(path)))
 
         left_out = ("Ids.test_b_{", "Ids.test_b_?", "Ids.test_b_::")  # no glob, one of many, and an example
         as_they_stand = [name for name in NAMES if name not in left_out]

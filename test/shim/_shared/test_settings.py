@@ -199,6 +199,13 @@ class SettingsTest(TestCase):
             with mock.patch.dict(os.environ, {"TORCH_TESTING_SHIM_DEVICE": device}):
                 self.assertEqual(device, read_settings().device)
 
+    def test_a_relative_path_is_of_the_working_folder_each_time(self) -> None:
+        self.addCleanup(os.chdir, os.getcwd())
+        with mock.patch.dict(os.environ, {"SLOW_TESTS_FILE": "slow.json"}):
+            for folder in ("/", "/usr"):
+                os.chdir(folder)
+                self.assertEqual(os.path.join(folder, "slow.json"), read_settings().slow_tests_file)
+
     def test_a_choice_that_is_none_of_the_choices(self) -> None:
         self.assertExpectedInline(
             self.refusal(TORCH_TESTING_SHIM_START_METHOD="forkserver"),

@@ -14,7 +14,7 @@ from harness_samples import ROOT, RUN_TIMEOUT, SampleTestCase
 
 SAMPLE = """
 class Ranks(MultiProcessTestCase):
-    world_size = 2
+    world_size = 1
 
     def setUp(self):
         super().setUp()

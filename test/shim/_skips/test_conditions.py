@@ -34,7 +34,8 @@ class LikeThePortedOne(DTensorTestBase):
         total = torch.ones(2)
         dist.all_reduce(total)
         self.assertEqual([4.0, 4.0], total.tolist())
-        self.assertEqual("cpu", subprocess.check_output([sys.executable, "-c", ASK], text=True).strip())
+        if self.rank == 0:  # it imports torch
+            self.assertEqual("cpu", subprocess.check_output([sys.executable, "-c", ASK], text=True).strip())
 
     @skip_if_lt_x_gpu(2)
     @with_comms

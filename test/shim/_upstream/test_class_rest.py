@@ -1,17 +1,23 @@
 """What upstream's classes have and ours have not: torch's own, on ours."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
 
 from torch_testing_shim._upstream.class_rest import torchs_class
-from torch_testing_shim.common_fsdp import FSDPTestContinuous
+from torch_testing_shim.common_fsdp import FSDPTest, FSDPTestContinuous
 from torch_testing_shim.common_utils import TestCase, run_tests
-from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, DTensorTestMixin
+from torch_testing_shim.distributed._tensor.common_dtensor import (
+    DTensorContinuousTestBase,
+    DTensorTestBase,
+    DTensorTestMixin,
+)
 
-ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness_samples import SampleTestCase
+
 #: In a process of its own, since what one use has brought would be there for the next.
 GOES_THROUGH_ALL = """
 from torch_testing_shim._upstream.graft import graft_of
@@ -39,6 +45,20 @@ print(TestCase.runWithPytorchAPIUsageStderr("import sys; sys.stderr.write('from 
 """
 
 
+class InAProcessOfItsOwn(SampleTestCase):
+    def check_last_line(self, printed, program):
+        path = self.folder / "program.py"
+        path.write_text(program)
+        run = self.run_command(str(path))
+        self.assertEqual((0, printed), (run.exit_code, run.output.splitlines()[-1]), run.output)
+
+    def test_on_the_class_and_by_super(self):
+        self.check_last_line("from the child", BY_CLASS_AND_SUPER)
+
+    def test_who_goes_through_all_names_has_no_class_of_torchs_made(self):
+        self.check_last_line("{}", GOES_THROUGH_ALL)
+
+
 class Attributes(TestCase):
     """What upstream's TestCase has and ours has not: torch's own, on ours."""
 
@@ -52,14 +72,6 @@ class Attributes(TestCase):
         with self.assertRaises(AssertionError):
             self.assertExpectedInlineMunged(KeyError, lambda: None, """1""")
         self.assertIn("torch", self.runWithPytorchAPIUsageStderr("import torch"))  # uses another by the class
-
-    def test_on_the_class_and_by_super(self):
-        run = subprocess.run([sys.executable, "-c", BY_CLASS_AND_SUPER], cwd=ROOT, capture_output=True, text=True)
-        self.assertEqual((run.returncode, run.stdout), (0, "from the child\n"), run.stderr)
-
-    def test_who_goes_through_all_names_has_no_class_of_torchs_made(self):
-        run = subprocess.run([sys.executable, "-c", GOES_THROUGH_ALL], cwd=ROOT, capture_output=True, text=True)
-        self.assertEqual((0, "{}\n"), (run.returncode, run.stdout), run.stderr)
 
     def test_ours_of_another_base_goes_before(self):
         self.assertNotIn("torch/testing/_internal", FSDPTestContinuous._run.__code__.co_filename)
@@ -79,6 +91,11 @@ class Attributes(TestCase):
     def test_a_mixin_that_is_marked(self):
         self.assertIn("_test_op", torchs_class(DTensorTestMixin))
         self.assertTrue(callable(DTensorTestBase()._test_op))
+
+    def test_all_names_that_classes_list_can_be_had(self):
+        """On torch 2.6, whose classes stand for the mixins, too: `instantiate_parametrized_tests` goes through them."""
+        for each in (DTensorTestBase, DTensorContinuousTestBase, FSDPTest, FSDPTestContinuous):
+            self.assertEqual([], [name for name in dir(each) if not hasattr(each, name)], each.__name__)
 
     def test_what_processes_do_is_not_torchs(self):
         for name in ("_start_processes", "_check_return_codes", "_event_listener"):

@@ -19,6 +19,8 @@ from harness_samples import ROOT, SampleTestCase
 NAMED = {f"{row.owner}.{name}" for row in TABLE for name in row.names}
 #: Arguments of torch's functions that say where something is to be.
 DEVICE_ARGUMENTS = {"device", "device_type", "map_location"}
+#: A row's only call, which not every torch has: 2.6 does not.
+NEW = {"torch.accelerator.Graph"}
 #: What a device stands for among the arguments of an operator, and no tensor is made there.
 OF_DEVICES = {"eq", "ne"}
 
@@ -69,7 +71,7 @@ class DeviceTable(TestCase):
         named = {id(getattr(*found)) for row in TABLE for name in row.names if (found := found_call(row, name, "cuda"))}
         for module in (torch.cuda, torch.accelerator):
             calls = list(public_calls(module, module.__name__))
-            self.assertGreater(len(calls), 20)
+            self.assertGreater(len(calls), 9)
             self.assertEqual([], unnamed(name for name, value in calls if id(value) not in named))
 
     def test_every_function_that_takes_a_device(self):
@@ -99,7 +101,8 @@ class DeviceTable(TestCase):
             if row.way is Way.DISTRIBUTED:
                 importlib.import_module(row.owner)
             with self.subTest(row.owner, calls=row.calls):
-                self.assertTrue(any(found_call(row, name, "cuda") for name in row.names))
+                names = [name for name in row.names if f"{row.owner}.{name}" not in NEW]
+                self.assertTrue(not names or any(found_call(row, name, "cuda") for name in names))
 
     def test_no_name_stands_twice(self):
         names = [f"{row.owner}.{name}" for row in TABLE for name in row.names]

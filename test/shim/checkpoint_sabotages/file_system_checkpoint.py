@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 from unittest import mock
@@ -13,7 +14,7 @@ import torch
 from torch.distributed.checkpoint import default_planner, filesystem
 from torch.distributed.checkpoint.metadata import Metadata
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
 
 _Reader, _Writer = filesystem.FileSystemReader, filesystem.FileSystemWriter
 _LoadPlanner, _SavePlanner = default_planner.DefaultLoadPlanner, default_planner.DefaultSavePlanner
@@ -81,6 +82,28 @@ def _write_where_permitted() -> AbstractContextManager[Any]:
     return _all(replaced(_Writer, "write_data", write), replaced(_Writer, "finish", write))
 
 
+class _Unflushed:
+    """A file whose last bytes stay in the process until it is closed."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def flush(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def _open_otherwise(original: Any, system: Any, path: Any, mode: str) -> Iterator[Any]:
+    """Keep nothing back, which mends the torch that does not flush, or all that torch would flush."""
+    from test_file_system_checkpoint import FLUSHES
+
+    with open(path, mode, buffering=-1 if FLUSHES or "r" in mode else 0) as file:
+        yield _Unflushed(file) if FLUSHES else file
+
+
 def _plans_compared(answer: bool) -> AbstractContextManager[Any]:
     if not hasattr(default_planner, "_compare_save_plans"):  # torch 2.6 has no cache of plans
         return nullcontext()
@@ -121,6 +144,12 @@ SABOTAGES = [
         f"{_PLAIN}several_files_for_one_rank",
         _write_with(single_file_per_rank=True),
         "first set but not the second",
+    ),
+    Sabotage(
+        "files_are_flushed_otherwise",
+        f"{_PLAIN}a_file_is_complete_when_it_is_synced",
+        lambda: replaced(filesystem.FileSystem, "create_stream", _open_otherwise),
+        MENDED,
     ),
     Sabotage("nothing_is_synced", _SYNCED, _write_with(sync_files=False), "first set but not the second"),
     Sabotage("everything_is_synced", _SYNCED, _write_with(sync_files=True), "missing: '__0_0.distcp'"),
@@ -174,5 +203,11 @@ SABOTAGES = [
         "old_plans_are_used_for_another_state", _PLANS, lambda: _plans_compared(True), "Size mismatch|CheckpointExc"
     ),
     Sabotage("plans_are_never_used_again", _PLANS, lambda: _plans_compared(False), "Booleans mismatch"),
+    Sabotage(
+        "the_writer_takes_new_memory",
+        f"{_RANKS}the_writer_keeps_its_memory_for_the_next_save",
+        _write_with(cache_staged_state_dict=False),
+        "Scalars are not equal",
+    ),
     Sabotage("the_writer_stages_nothing", f"{_RANKS}the_writer_stages_what_it_saves", _stage_nothing, "save 1"),
 ]

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint import format_utils
+from torch.distributed.checkpoint import format_utils, state_dict_saver
 
+from checkpoint_sabotages.forked_programs import ForkedProgram
 from checkpoint_sabotages.sabotage import Sabotage, replaced
-
-#: Python runs it before the command: what the command saves is saved without one key.
-_COMMAND_LOSES_A_KEY = """
-from torch.distributed.checkpoint import state_dict_saver
-
-save = state_dict_saver._save_state_dict
-state_dict_saver._save_state_dict = lambda state, **options: save(
-    {name: value for name, value in state.items() if name != "scalar"}, **options
-)
-"""
 
 
 def _load_and(change: Callable[[dict[str, Any]], object]) -> Any:
@@ -58,13 +49,23 @@ def _keep_to_oneself(original: Any, tensor: torch.Tensor, src: int, **options: A
         tensor.zero_()
 
 
-@contextlib.contextmanager
-def _broken_command() -> Iterator[None]:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "sitecustomize.py").write_text(_COMMAND_LOSES_A_KEY)
-        path = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
-        with mock.patch.dict(os.environ, PYTHONPATH=path):
+def _lose_the_scalar(original: Any, state: dict[str, Any], **options: Any) -> Any:
+    return original({name: value for name, value in state.items() if name != "scalar"}, **options)
+
+
+def _see_anything(original: Any, path: Any) -> bool:
+    return str(path).endswith("nothing.pt") or original(path)
+
+
+def _in_command(owner: Any, name: str, by: Callable[..., Any]) -> Callable[[], AbstractContextManager[Any]]:
+    """Sabotage a command: it runs in a fork of this process."""
+
+    @contextlib.contextmanager
+    def strike() -> Iterator[None]:
+        with replaced(owner, name, by), mock.patch.object(subprocess, "Popen", ForkedProgram):
             yield
+
+    return strike
 
 
 _PLAIN = "FormatUtilsTest.test_"
@@ -87,8 +88,14 @@ SABOTAGES = [
     Sabotage(
         "the_command_loses_a_key",
         f"{_PLAIN}the_command_converts_both_ways",
-        _broken_command,
+        _in_command(state_dict_saver, "_save_state_dict", _lose_the_scalar),
         "first set but not the second",
+    ),
+    Sabotage(
+        "the_command_says_nothing_of_a_missing_file",
+        f"{_PLAIN}the_command_says_what_it_does_not_find",
+        _in_command(os.path, "isfile", _see_anything),
+        "Scalars are not equal",
     ),
     Sabotage(
         "a_shard_is_lost_in_the_file",

@@ -10,7 +10,7 @@ from typing import Any
 import torch.distributed as dist
 
 from checkpoint_sabotages.hf_storage import in_module, without_offsets
-from checkpoint_sabotages.sabotage import Sabotage
+from checkpoint_sabotages.sabotage import MENDED, Sabotage
 
 #: The rank that does something wrong, where one is enough.
 GUILTY = 2
@@ -27,6 +27,16 @@ def _write_twice(original: Any, writer: Any, plan: Any, planner: Any) -> Any:
     if dist.get_rank() == GUILTY:
         for path in Path(writer.path).glob(f"shard-{GUILTY + 1:05}-*.safetensors"):
             shutil.copy(path, path.with_name(f"again-{path.name}"))
+    return written
+
+
+def _write_each_part_into_its_file(original: Any, writer: Any, plan: Any, planner: Any) -> Any:
+    """Torch keeps one part of a tensor in each file."""
+    for number, item in enumerate(plan.items):
+        written = original(writer, dataclasses.replace(plan, items=[item]), planner)
+        written.wait()
+        for path in Path(writer.path).glob(f"shard-{dist.get_rank() + 1:05}-*.safetensors"):
+            path.rename(path.with_name(f"part-{number}-of-{path.name}"))
     return written
 
 
@@ -81,5 +91,11 @@ SABOTAGES = [
         "HfSafetensorE2ETest.test_a_published_checkpoint_is_trained_with_fsdp_and_saved",
         in_module(_STORAGE, "HuggingFaceStorageReader.read_data", _read_nothing),
         r"0\.weight: .* differ",
+    ),
+    Sabotage(
+        "both_parts_are_written",
+        "HfSafetensorE2ETest.test_two_parts_of_a_tensor_in_one_rank_are_both_written",
+        in_module(_STORAGE, "HuggingFaceStorageWriter.write_data", _write_each_part_into_its_file),
+        MENDED,
     ),
 ]

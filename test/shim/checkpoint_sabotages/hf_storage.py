@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch.distributed.checkpoint import default_planner
+from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import WriteItemType
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
 
 
 def in_module(module: str, name: str, by: Any) -> Any:
@@ -62,6 +67,62 @@ def _ignore_gaps(_: Any, indices: Any, part_shape: Any, shape: Any) -> int:
     for size in part_shape:
         count *= size
     return count
+
+
+def _slashes(original: Any, state: Any) -> Any:
+    flat, paths = original(state)
+    return {name.replace(".", "/"): value for name, value in flat.items()}, paths
+
+
+def _save_copies(original: Any, tensors: Any, *args: Any, **options: Any) -> Any:
+    return original({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, *args, **options)
+
+
+def _unreadable_is_empty(original: Any, reader: Any) -> Any:
+    try:
+        return original(reader)
+    except Exception:
+        return Metadata({}, storage_data={})
+
+
+def _read_and(change: Any) -> Any:
+    """Change what was read."""
+
+    def read(original: Any, reader: Any, file: Any, request: Any, planner: Any) -> None:
+        original(reader, file, request, planner)
+        change(planner.resolve_tensor(request))
+
+    return in_module(_STORAGE, "HuggingFaceStorageReader._process_read_request", read)
+
+
+def _all_start_at_zero(original: Any, metadata: Any) -> Any:
+    return original(metadata) or {name: {"saved_offsets": [0] * len(metadata[name]["shape"])} for name in metadata}
+
+
+def _lose_the_empty(original: Any, inputs: Any, outputs: Any) -> None:
+    original(inputs, outputs)
+    for output in outputs.values():
+        output.fqn_data = {name: data for name, data in output.fqn_data.items() if all(data.shape_in_file)}
+
+
+def _refuse_others(original: Any, writer: Any, plan: Any, planner: Any) -> Any:
+    if any(item.type is WriteItemType.BYTE_IO for item in plan.items):
+        raise ValueError("not a tensor")
+    return original(writer, plan, planner)
+
+
+def _remove_the_old(original: Any, writer: Any, plans: Any) -> Any:
+    for path in Path(writer.path).glob("*.safetensors"):
+        path.unlink()
+    return original(writer, plans)
+
+
+def _copy_the_only_part(_: Any, shards: str, folder: str, *args: Any, **options: Any) -> None:
+    shutil.copy(Path(shards) / "0.safetensors", Path(folder) / "model-00001-of-00001.safetensors")
+
+
+def _mended_consolidation() -> AbstractContextManager[Any]:
+    return replaced(importlib.import_module("test_hf_storage"), "consolidate_safetensors_files", _copy_the_only_part)
 
 
 def _never_strict(original: Any, state: Any, metadata: Any, strict: bool = True) -> Any:
@@ -124,5 +185,63 @@ SABOTAGES = [
         _NAMED,
         in_module(_CONSOLIDATION, "_write_overall_metadata_file", lambda *_: None),
         r"model\.safetensors\.index\.json",
+    ),
+    Sabotage(
+        "names_have_slashes",
+        "HfWriterTest.test_nested_state_gets_dotted_names",
+        lambda: replaced(default_planner, "flatten_state_dict", _slashes),
+        "names in model-00001-of-00001",
+    ),
+    Sabotage(
+        "copies_of_shared_memory_are_saved",
+        "HfWriterTest.test_what_the_format_cannot_hold_is_refused",
+        in_module("safetensors.torch", "save", _save_copies),
+        "CheckpointException not raised",
+    ),
+    Sabotage(
+        "a_damaged_file_is_an_empty_one",
+        "HfReaderTest.test_a_file_that_was_cut_off_is_refused_kept_20",
+        in_module(_STORAGE, "HuggingFaceStorageReader.read_metadata", _unreadable_is_empty),
+        "deserializing header. does not match",
+    ),
+    Sabotage(
+        "a_part_is_negated",
+        "HfReaderTest.test_a_part_of_the_checkpoint_is_read",
+        _read_and(lambda tensor: tensor.neg_()),
+        "b: .* differ",
+    ),
+    Sabotage(
+        "a_cast_loses_the_last_bit",
+        "HfReaderTest.test_values_are_cast_to_the_dtype_that_is_there",
+        _read_and(lambda tensor: tensor.view(torch.int16).bitwise_and_(-2)),
+        "a: .* differ, the first at 0",
+    ),
+    Sabotage(
+        "a_file_that_says_nothing_is_whole",
+        "HfConsolidationTest.test_files_that_do_not_say_where_their_parts_lie_are_refused",
+        in_module(_CONSOLIDATION, "_get_dcp_custom_metadata", _all_start_at_zero),
+        "ValueError not raised",
+    ),
+    Sabotage(
+        "empty_tensors_are_lost",
+        "HfConsolidationTest.test_empty_tensors_stay",
+        in_module(_CONSOLIDATION, "_parse_input_metadata", _lose_the_empty),
+        "names in model-00001-of-00001",
+    ),
+    Sabotage(
+        "what_is_not_a_tensor_is_refused",
+        "HfWriterTest.test_what_is_not_a_tensor_does_no_harm",
+        in_module(_STORAGE, "HuggingFaceStorageWriter.write_data", _refuse_others),
+        MENDED,
+    ),
+    Sabotage(
+        "old_files_are_removed",
+        "HfWriterTest.test_a_checkpoint_over_one_of_more_files_is_all_that_is_read",
+        in_module(_STORAGE, "HuggingFaceStorageWriter.prepare_global_plan", _remove_the_old),
+        MENDED,
+    ),
+    *(
+        Sabotage(f"mended_where_{test}", f"HfConsolidationTest.test_{test}", _mended_consolidation, MENDED)
+        for test in ("a_scalar_keeps_its_value", "integers_are_consolidated", "complex_numbers_are_consolidated")
     ),
 ]

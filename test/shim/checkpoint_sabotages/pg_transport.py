@@ -91,6 +91,12 @@ SABOTAGES = [
         r"state\.model\.transposed: .* differ",
     ),
     Sabotage(
+        "a_group_is_sent_zeros",
+        "PGTransportTest.test_ranks_are_those_of_the_group",
+        _prepared(_zero_last),
+        r"state\.both\..*: .* differ",
+    ),
+    Sabotage(
         "own_memory_is_not_used",
         "PGTransportTest.test_in_place",
         _into_new_memory,

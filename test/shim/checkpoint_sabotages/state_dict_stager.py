@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 from torch.distributed.checkpoint import staging
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
 
 try:
     from torch.distributed.checkpoint._state_dict_stager import StateDictStager
@@ -62,6 +62,14 @@ def _forget_what_was_met(original: Any, stager: Any, value: Any, memo: Any = Non
     return original(stager, value, memo, *args, **kwargs)
 
 
+def _forget_everything(original: Any, stager: Any, value: Any, memo: Any = None, *args: Any, **kwargs: Any) -> Any:
+    return original(stager, value, {}, *args, **kwargs)
+
+
+def _stage_as_the_blocking_stager(original: Any, stager: Any, state: Any) -> Any:
+    return staging.BlockingAsyncStager().stage(state)
+
+
 def _stage_late(original: Any, stager: Any, state: Any, **options: Any) -> Any:
     time.sleep(0.5)
     return original(stager, state, **options)
@@ -102,6 +110,12 @@ SABOTAGES = [
         f"{_PLAIN}every_container_is_copied_and_other_values_are_kept",
         _of_stager("deepcopy_with_tensor_offload", _forget_what_was_met),
         "met twice was copied twice",
+    ),
+    Sabotage(
+        "loops_are_followed_for_ever",
+        f"{_PLAIN}a_loop_in_the_state_is_a_loop_in_the_copy",
+        _of_stager("deepcopy_with_tensor_offload", _forget_everything),
+        "RecursionError",
     ),
     Sabotage(
         "subclasses_are_lost",
@@ -156,6 +170,12 @@ SABOTAGES = [
         f"{_RANKS}staged_shards_can_be_saved",
         _of_stager("stage", _give_the_state_back),
         "False is not true : dtensor",
+    ),
+    Sabotage(
+        "sharded_tensors_are_staged",
+        f"{_RANKS}staged_sharded_tensors_can_be_saved",
+        _of_stager("stage", _stage_as_the_blocking_stager),
+        MENDED,
     ),
     Sabotage(
         "the_blocking_stager_copies_nothing",

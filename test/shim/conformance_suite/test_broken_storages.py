@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import SampleTestCase
 
 BROKEN = """
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
@@ -57,11 +58,27 @@ class MetadataFirst(FileSystemWriter):
             file.rename(Path(self.path, file.name))
 
 
+class OnePlace(FileSystemWriter):
+    \"\"\"Each file is written at a place that all saves share, and then moved.\"\"\"
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.fs.create_stream = self.create_stream
+
+    @contextmanager
+    def create_stream(self, path, mode):
+        pending = Path(self.path).parents[1] / path.name
+        with pending.open(mode) as file:
+            yield file
+        pending.rename(path)
+
+
 class OneCheck(CheckpointConformance):
     def reader(self, path):
         return FileSystemReader(path)
 
 
+SAVES = OneCheck.test_saves
 EVERY_KEY = OneCheck.test_keys
 OVER_OLD = OneCheck.test_a_save_over_an_old_checkpoint_that_fails
 for name in dir(OneCheck):
@@ -85,6 +102,14 @@ class Early(OneCheck):
 
     def writer(self, path):
         return MetadataFirst(path)
+
+
+class Clashes(OneCheck):
+    test_planners = None
+    test_saves = SAVES
+
+    def writer(self, path):
+        return OnePlace(path)
 
 
 class Nothing(OneCheck):
@@ -114,10 +139,12 @@ class BrokenStoragesTest(SampleTestCase):
         self.assertEqual(1, run.exit_code, run.output)
         statuses = {name: entry.status for name, entry in run.entries.items()}
         wanted = {f"{name}.test_planners": TestStatus.FAILED for name in ("Loses", "Swaps", "Nothing")}
-        wanted["Lenient.test_keys"] = TestStatus.FAILED
+        wanted["Lenient.test_keys"] = wanted["Clashes.test_saves"] = TestStatus.FAILED
         wanted["Early.test_a_save_over_an_old_checkpoint_that_fails"] = TestStatus.FAILED
         self.assertEqual(wanted, statuses, run.output)
         self.assertIn("keys: a key that was not saved is refused: WRONG: load: it loads absent", run.output)
+        self.assertIn("1 of 3 rows are not as they should be", run.entries["Clashes.test_saves"].reason)
+        self.assertRegex(run.output, r"saves: two at once, by two halves of the ranks: (refuses: save|WRONG: load): ")
         self.assertIn("of 4 rows are not as they should be", run.entries["Loses.test_planners"].reason)
         self.assertRegex(run.output, r"loaded by torch's planner: refuses: load: KeyError")
         self.assertRegex(run.output, r"WRONG: load: twin in its shard: \d+ of \d+ elements differ")

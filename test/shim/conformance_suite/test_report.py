@@ -53,6 +53,35 @@ torch 9.9, cpu ranks. Made by `python -m x`.
 """,
         )
 
+    def test_what_saves_that_are_struck_leave(self) -> None:
+        check, dies = "a save over an old checkpoint that fails", "a save over an old checkpoint, whose rank dies"
+        rows = (
+            Row(check, "fail rank 0 at its 1st write", Outcome(Kind.OK, "old")),
+            Row(check, "fail rank 1 at its 1st write", Outcome(Kind.WRONG, "load: MIXED: a is old, b is new")),
+            Row(check, "fail rank 0 at its 2nd Path.rename()", Outcome(Kind.NOT_HERE, "the save has no such step")),
+            Row(dies, "kill rank 0 at its 1st write", Outcome(Kind.OK, "refuses: KeyError")),
+            Row(dies, "kill rank 1 at its 1st write", Outcome(Kind.LOST, "its ranks ended without a word")),
+        )
+        report = storage_report(SUBJECT, rows, [])
+        self.assertExpectedInline(
+            report[report.index("## Left") :],
+            """\
+## Left by a save that is struck
+
+| step | a save over an old checkpoint that fails | a save over an old checkpoint, whose rank dies |
+| --- | --- | --- |
+| rank 0 at its 1st write | old | refuses |
+| rank 1 at its 1st write | MIXED | LOST |
+| rank 0 at its 2nd Path.rename() | - |  |
+""",
+        )
+
+    def test_rows_that_lack_the_same_stand_in_one_line(self) -> None:
+        lacking = [Row("round trip of TP", f"Adam, {n} -> 1", Outcome(Kind.NOT_HERE, "TP needs more")) for n in (1, 3)]
+        self.assertIn(
+            "## Not here\n\n* round trip of TP, 2 rows: TP needs more\n", storage_report(SUBJECT, lacking, [])
+        )
+
     def test_a_report_of_what_holds_has_no_other_section(self) -> None:
         self.assertNotIn("##", storage_report(SUBJECT, ROWS[:1], []))
 

@@ -1,5 +1,6 @@
 """Worlds of several sizes in one launch: exact groups, and one end for all ranks."""
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -59,6 +60,16 @@ class StageTest(DTensorTestBase):
 
         self.assertEqual(Outcome(Kind.WRONG, "load: a is 1, not 2"), self.failure(stage, 2, fail_on_both))
         stage.leave_group()
+
+    def test_ranks_meet_and_one_that_does_not_come_is_missed_for_a_while(self) -> None:
+        stage, marks = self.stage(), Path(self.file_name).parent
+        (marks / f"came {self.rank}").touch()
+        stage.meet(60.0)
+        self.assertEqual(3, len(list(marks.glob("came *"))))
+        if self.rank:
+            began = time.monotonic()
+            stage.meet(0.2)
+            self.assertGreaterEqual(time.monotonic() - began, 0.2)
 
     def test_paths_are_shared_new_and_removed(self) -> None:
         stage = self.stage()

@@ -236,9 +236,10 @@ class GroupsLeft(LeftStateTestCase):
         LeftState("tables of DTensor", lambda test: sharded_sum(test), sharded_sum, everywhere=True),
         LeftState("strategy of DTensor", register_strategy, lambda _: has_strategy()),
         LeftState("generator of DTensor", lambda _: set_tracker(), lambda _: tracker()),
-        LeftState("model of FSDP", lambda test: train(test), train, everywhere=True),
         LeftState("variable of rendezvous", lambda _: os.environ.update(RANK="7"), lambda _: os.environ.get("RANK")),
     )
+    if hasattr(torch.cpu.Stream, "record_event"):  # torch 2.6 has no fully_shard on the CPU
+        states += (LeftState("model of FSDP", lambda test: train(test), train, everywhere=True),)
 
 
 with_tests(GroupsLeft)

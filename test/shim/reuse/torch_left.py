@@ -170,8 +170,8 @@ class TorchLeft(LeftStateTestCase):
         ),
         LeftState(
             "hooks of saved tensors",
-            lambda _: enter(torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)),
-            lambda _: torch._C._autograd._top_saved_tensors_default_hooks(False) is None,
+            lambda _: enter(torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x + 1)),
+            lambda _: (torch.ones(1, requires_grad=True) ** 2).grad_fn._saved_self.item(),
         ),
         LeftState("function mode", lambda _: enter(Quiet()), lambda _: is_function_mode_on()),
         LeftState("dispatch mode", lambda _: enter(QuietDispatch()), lambda _: _get_current_dispatch_mode() is None),

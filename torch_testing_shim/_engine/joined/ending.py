@@ -25,7 +25,7 @@ from torch_testing_shim._engine.self_report import report_of_this_process
 from torch_testing_shim._engine.stacks import stacks_text
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._shared.exit_status import ExitStatus
-from torch_testing_shim._shared.owned_folders import remove_own_folders
+from torch_testing_shim._shared.owned_folders import remove_own_folders, remove_stale
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -48,24 +48,42 @@ OVER = "over"
 
 @dataclass(frozen=True)
 class Standing:
-    """What is told of one rank: its outcome, and whether its process leaves, so that no other test can run."""
+    """What is told of one rank: its outcome, whether its process leaves, so that no other test can run, and whether it
+    has left already."""
 
     outcome: RankOutcome
     leaves: bool = False
+    is_gone: bool = False
 
     def to_json(self, began: float) -> str:
         """Returns it for the store. Hosts have clocks of their own, so times count from `began`, when all were
         ready."""
-        outcome = replace(self.outcome, ended_at=self.outcome.ended_at - began)
+        outcome = _later(self.outcome, -began)
         subtests = [subtest.to_json() for subtest in outcome.subtests]
-        return json.dumps([self.leaves, replace(outcome, subtests=()).to_json(), subtests])
+        return json.dumps([self.leaves, self.is_gone, replace(outcome, subtests=()).to_json(), subtests])
+
+    @property
+    def in_common(self) -> str:
+        """What stands for the outcomes of all ranks where they have this in common; empty for one that no other rank
+        has. Rank, process and time are the rank's own."""
+        outcome = self.outcome
+        if self.leaves or outcome.status is not RankStatus.PASSED or outcome.subtests:
+            return ""
+        common = replace(outcome, rank=0, pid=0, host="", ended_at=0.0, collectives=None)
+        return Standing(common).to_json(0.0)
 
     @classmethod
     def from_json(cls, text: str, began: float) -> Standing:
-        leaves, told, subtests = json.loads(text)
+        leaves, is_gone, told, subtests = json.loads(text)
         outcome = RankOutcome.from_json(told)
-        outcome = replace(outcome, subtests=tuple(map(RankOutcome.from_json, subtests)))
-        return cls(replace(outcome, ended_at=outcome.ended_at + began), leaves)
+        outcome = _later(replace(outcome, subtests=tuple(map(RankOutcome.from_json, subtests))), began)
+        return cls(outcome, leaves, is_gone)
+
+
+def _later(outcome: RankOutcome, seconds: float) -> RankOutcome:
+    """Returns an outcome whose times, and those of its subtests, are later by this."""
+    subtests = tuple(replace(one, ended_at=one.ended_at + seconds) for one in outcome.subtests)
+    return replace(outcome, ended_at=outcome.ended_at + seconds, subtests=subtests)
 
 
 class Patience:
@@ -137,7 +155,7 @@ def post(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Standi
     for flag in ("bad",) * (told.leaves or told.outcome.status.is_bad) + ("leaving",) * told.leaves:
         exchange.store.set(f"{test.key}/{flag}", "")
     if in_body and rank < test.ranks:
-        exchange.answer(f"{test.key}/outcome", text, test.ranks, rank)
+        exchange.answer(f"{test.key}/outcome", text, test.ranks, rank, told.in_common)
     if told.leaves:
         exchange.answer(f"{test.key}/left", text, world.size, rank)
 
@@ -147,29 +165,31 @@ def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Stand
     which counts also where the store is lost; None where it runs no part of the test."""
     ranks, question = range(test.ranks or world.size), "outcome" if test.ranks else "left"
     exchange.wait(f"{test.key}/{question}", Patience(world, test, exchange).until)
-    told = {
-        rank: Standing.from_json(text, test.began)
-        for rank, text in exchange.answers(f"{test.key}/{question}", ranks).items()
-    }
+    is_reporter = world.rank == 0  # its records have the times of each rank
+    answers = exchange.answers(f"{test.key}/{question}", ranks, each=is_reporter)
+    told = {rank: Standing.from_json(text, test.began) for rank, text in answers.items()}
     if own is not None:
         told.setdefault(world.rank, own)
-    found = [told.get(rank) or Standing(_unheard(world, exchange, rank), leaves=True) for rank in ranks]
-    return [_settled(world, one) for one in found]
+    found = [told.get(rank) or _unheard(world, exchange, rank) for rank in ranks]
+    return [_settled(world, rank, one) for rank, one in zip(ranks, found, strict=True)]
 
 
-def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> RankOutcome:
-    """Returns the outcome of a rank that has told none. Without the store, not even neighbours hear from each other,
+def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> Standing:
+    """Returns the standing of a rank that has told none. Without the store, not even neighbours hear from each other,
     and one that ends has given up for that reason."""
     if rank in world.deaths and world.deaths[rank].ended_at < exchange.store.lost_at:
-        return world.deaths[rank]
+        return Standing(world.deaths[rank], leaves=True, is_gone=True)
     is_neighbour = world.members[rank].host == world.own.host
     status = RankStatus.STOPPED if is_neighbour and exchange.store.is_lost else RankStatus.SILENT
-    return RankOutcome(rank, status, time.monotonic())
+    outcome = RankOutcome(rank, status, time.monotonic())
+    return Standing(outcome, leaves=True, is_gone=status is RankStatus.SILENT)
 
 
-def _settled(world: JoinedWorld, told: Standing) -> Standing:
-    member = world.members[told.outcome.rank]
-    return replace(told, outcome=replace(told.outcome, host=member.host, pid=member.pid))
+def _settled(world: JoinedWorld, rank: int, told: Standing) -> Standing:
+    member = world.members[rank]
+    subtests = tuple(replace(one, host=member.host) for one in told.outcome.subtests)
+    outcome = replace(told.outcome, rank=rank, host=member.host, pid=member.pid, subtests=subtests)
+    return replace(told, outcome=outcome)
 
 
 def end_run(
@@ -190,7 +210,7 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
     """Tells the verdict over these outcomes, unless another process does, and ends this process."""
     told = _agreed(test, exchange, told)
     outcomes = [one.outcome for one in told]
-    gone = {o.rank for o in outcomes if o.status in (RankStatus.DIED, RankStatus.SILENT)}
+    gone = {one.outcome.rank for one in told if one.is_gone}
     living = [rank for rank in world.everyone if rank not in gone]
     error: BaseException
     try:
@@ -208,6 +228,8 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
             exchange.store.set(f"{test.key}/gone/{world.rank}", "")
             _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
         test.remove_folders()
+        if test.scratch is not None and world.deaths:
+            remove_stale(str(test.scratch.parent))
         remove_own_folders()
         if exchange.store.is_lost:
             time.sleep(_NOTICE_SECONDS)

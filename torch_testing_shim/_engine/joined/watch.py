@@ -11,11 +11,13 @@ import select
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.ending import OVER, Patience, Standing, end_run, post, standing_now
+from torch_testing_shim._engine.joined.remains import with_remains
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld, Member
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._shared.exit_status import ExitStatus
@@ -45,12 +47,18 @@ class Watch:
         # C++ may keep the main thread from its handlers; the descriptor is written to at once.
         signal.signal(signal.SIGTERM, lambda number, frame: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._run, name="torch_testing_shim watch", daemon=True)
+        self._thread = threading.Thread(target=self._run_or_complain, name="torch_testing_shim watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._world.is_over = True
         self._thread.join(2 * _LOOK_SECONDS)
+
+    def _run_or_complain(self) -> None:
+        try:
+            self._run()
+        except Exception:
+            self._world.complain(f"the watch of rank {self._world.rank} has failed:\n{traceback.format_exc()}")
 
     def _run(self) -> None:
         patience: Patience | None = None
@@ -100,7 +108,8 @@ class Watch:
         """Answers for the neighbours that have died."""
         for dead in self._world.deaths.values():
             if (test.key, dead.rank) not in self._reported:
-                post(self._world, test, self._exchange, Standing(dead, leaves=True), in_body=True)
+                told = dead if test.scratch is None else with_remains(dead, test.scratch.parent, test.key)
+                post(self._world, test, self._exchange, Standing(told, leaves=True, is_gone=True), in_body=True)
                 self._reported.add((test.key, dead.rank))
 
     def _status_if_stuck(self, test: CurrentTest, patience: Patience) -> RankStatus | None:

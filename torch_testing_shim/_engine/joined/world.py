@@ -10,13 +10,15 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
+from torch_testing_shim._engine.joined.arrival import arrive
 from torch_testing_shim._engine.joined.bounded_store import BoundedStore
 from torch_testing_shim._engine.joined.exchange import Exchange
 from torch_testing_shim._engine.outcome import RankOutcome
@@ -54,6 +56,7 @@ class CurrentTest:
         came: this process has told the others that it is ready, or why it is not.
         ranks: how many ranks run its body; 0 before that is known.
         folders: that this process removes when all ranks have ended the test.
+        scratch: the scratch folder of this rank, beside those of its neighbours; None before its ranks are joined.
         end_stuck: tells how this rank stands, where its main thread does not come back.
     """
 
@@ -67,11 +70,32 @@ class CurrentTest:
     came: bool = False
     ranks: int = 0
     folders: list[str] = field(default_factory=list)
+    scratch: Path | None = None
     end_stuck: Callable[..., RankOutcome] | None = None
 
     def remove_folders(self) -> None:
         while self.folders:
             shutil.rmtree(self.folders.pop(), ignore_errors=True)
+
+
+def key_of(name: str, number: int) -> str:
+    """Returns the prefix of the keys of a test's `number`-th run, from 1."""
+    return f"test/{name}/{number}"
+
+
+def connect_with(launch: Launch, part: str) -> Store:
+    """Connects with the launcher's store, below a prefix for a part of what runs in the launch."""
+    return PrefixStore(f"torch_testing_shim/{part}", _connect(launch))
+
+
+def _connect(launch: Launch, *, is_server: bool = False) -> Store:
+    return TCPStore(
+        launch.address,
+        launch.port,
+        is_master=is_server,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=_CONNECT_SECONDS),
+    )
 
 
 class JoinedWorld:
@@ -82,6 +106,7 @@ class JoinedWorld:
         size: number of processes.
         members: the processes, by rank, once they have agreed.
         exchange: for the main thread.
+        lasting: the same, in the part of the store that stays when the launcher restarts its processes.
         test: the test that runs; None between tests.
         terminated_at: when the launcher asked this process to end, on the monotonic clock; None if it has not.
         deaths: outcomes of the neighbours that have died, by rank.
@@ -95,8 +120,10 @@ class JoinedWorld:
         self.launch = launch
         self.rank, self.size = launch.rank, launch.world_size
         self.members: Sequence[Member] = ()
-        self._server = self._connect(is_server=True) if self.rank == 0 and not launch.has_store else None
-        self.exchange = self.new_exchange()
+        self._server = _connect(launch, is_server=True) if self.rank == 0 and not launch.has_store else None
+        self._run = ""
+        self.lasting = self.new_exchange()
+        self.exchange = self.lasting
         self.test: CurrentTest | None = None
         self.terminated_at: float | None = None
         self.is_over = False
@@ -110,20 +137,16 @@ class JoinedWorld:
 
     def new_exchange(self) -> Exchange:
         """Returns an exchange with a connection of its own, for one thread."""
-        return Exchange(BoundedStore(self.connect), self.rank)
+        return Exchange(BoundedStore(self.connect), self.rank, self.size)
+
+    def arrive(self, seconds: float) -> None:
+        """Waits for the other processes. Raises as `arrival.arrive`, which see."""
+        self._run = f"/run/{arrive(self.lasting, self.rank, self.size, seconds)}"
+        self.exchange = self.new_exchange()
 
     def connect(self) -> Store:
         """Connects with the launcher's store, below this run's own prefix."""
-        return PrefixStore(f"torch_testing_shim/{self.launch.restart}", self._connect())
-
-    def _connect(self, *, is_server: bool = False) -> Store:
-        return TCPStore(
-            self.launch.address,
-            self.launch.port,
-            is_master=is_server,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=_CONNECT_SECONDS),
-        )
+        return connect_with(self.launch, f"{self.launch.part}{self._run}")
 
     @property
     def everyone(self) -> range:
@@ -145,12 +168,15 @@ class JoinedWorld:
         own = socket.gethostname()
         return [member for member in self.members if member.host == own and member.pid != os.getpid()]
 
+    def have_run(self, names: Iterable[str]) -> None:
+        """Counts tests that have run before a restart."""
+        self._times.update(names)
+
     def begin(self, name: str, seconds: float) -> None:
         """Begins a test, whose set-up may take `seconds`."""
         self._times[name] += 1
         now = time.monotonic()
-        key = f"test/{name}/{self._times[name]}"
-        self.test = CurrentTest(name, key, now + seconds, time.time(), now)
+        self.test = CurrentTest(name, key_of(name, self._times[name]), now + seconds, time.time(), now)
         self.guard(seconds)
 
     def claim_end(self, test: CurrentTest) -> bool:

@@ -24,6 +24,7 @@ from .completion import answer_shell
 from .options import PROGRAM, Options
 from .project import find_project, paths_among, tree_of, with_writable_reports
 from .project_table import read_table
+from .under_torchrun import refuse_under_torchrun, run_under_torchrun
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path) -> int:
@@ -44,16 +45,17 @@ def run_command(arguments: Sequence[str], program: str, project: Path | None = N
             the command line and the working folder.
     """
 
-    if (launch := read_launch()) is not None:  # not by the parser, which complains in every process
-        if launch.rank == 0:
-            _tell(program, "error", ["torchrun starts test files, not the runner: torchrun [ITS OPTIONS] FILE"])
-        return ExitStatus.USAGE
+    launch = read_launch()
 
     def act(stop: StopRequest) -> int:
         answer_shell(lambda: _resolve(CommandLine({}), program, project)[1])
         options, tree = _resolve(read_command_line(arguments, program), program, project)
+        if launch is not None:
+            refuse_under_torchrun(options, launch)
         return _do(options, tree, stop)
 
+    if launch is not None:
+        return run_under_torchrun(launch, lambda: guarded(program, act))
     return guarded(program, act)
 
 

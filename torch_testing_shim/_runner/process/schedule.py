@@ -19,6 +19,8 @@ from pathlib import Path
 
 from torch_testing_shim._shared.cores import core_count
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
+from torch_testing_shim._shared.launch import PART_VARIABLE
+from torch_testing_shim._shared.settings import read_launch
 
 from ..cli.options import Options
 from ..expectations.judgement import RunJudgement
@@ -192,6 +194,8 @@ class _Schedule:
         command = self._command(order.selection)
         command = command.names_only if order.kind is RunKind.DISCOVER else command
         command = command.setting({**lease.variables, **self._plan.judged.variables(name, self._scratch)})
+        if (launch := read_launch()) is not None:
+            command = command.setting({PART_VARIABLE: f"{launch.part}/{self._started}"})
         allowed = self._options.timeout
         watcher = self._report.process_started(name, str(order))
         process = FileProcess(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from contextlib import suppress
 from pathlib import Path
 
+from torch_testing_shim._shared.launch import PART_VARIABLE
 from torch_testing_shim._shared.parent_death import adopt_orphans
 
 from ..process.child_process import ChildProcess, start_child
@@ -51,6 +52,7 @@ PER_FILE = frozenset(
         "TORCH_TESTING_SHIM_EXPECTATIONS",
         "TORCH_TESTING_SHIM_DEVICE_INDICES",
         "TMPDIR",
+        PART_VARIABLE,
     },
 )
 

@@ -1,9 +1,10 @@
-"""The faults, one module for each theme, in the order of the table."""
+"""The faults, one module for each theme, in the order of the table; and those of networks, for ranks on hosts."""
 
 from __future__ import annotations
 
-__all__ = ["THEMES"]
+__all__ = ["NETWORK", "THEMES"]
 
+NETWORK = "network"
 THEMES = (
     "deaths",
     "exceptions",

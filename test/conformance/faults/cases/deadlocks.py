@@ -9,7 +9,7 @@ from torch.distributed import _functional_collectives as functional_collectives
 from torch.nn.parallel import DistributedDataParallel
 
 from faults.fault import Ending, ends
-from faults.faulty import Faulty
+from faults.faulty import RANKS, Faulty
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
 
@@ -37,7 +37,7 @@ class Deadlocks(Faulty, DTensorTestBase):
         self.meet()
         self.strike()
         if self.is_guilty:
-            dist.all_gather([torch.ones(3) for _ in range(3)], torch.ones(3))
+            dist.all_gather([torch.ones(3) for _ in range(RANKS)], torch.ones(3))
         else:
             dist.all_reduce(torch.ones(3))
 
@@ -58,7 +58,7 @@ class Deadlocks(Faulty, DTensorTestBase):
         self.meet()
         self.strike()
         for _ in range(2 if self.is_guilty else 1):
-            dist.all_gather([torch.ones(3) for _ in range(3)], torch.ones(3))
+            dist.all_gather([torch.ones(3) for _ in range(RANKS)], torch.ones(3))
 
     @ends(
         Ending.ERROR,

@@ -11,7 +11,7 @@ import time
 import torch.distributed as dist
 
 from faults.fault import Ending, ends
-from faults.faulty import FOREVER, Faulty
+from faults.faulty import FOREVER, GUILTY, Faulty
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
 LOST = "ranks 0, 2 lost their connection to rank 1"
@@ -220,6 +220,6 @@ class AfterItsTest(Faulty, DTensorTestBase):
     @classmethod
     def _run(cls, rank, test_name, *args, **kwargs):
         super()._run(rank, test_name, *args, **kwargs)
-        if rank == 1 and test_name == "test_crashes_after_its_test":
+        if rank == GUILTY and test_name == "test_crashes_after_its_test":
             cls(test_name).strike()
             os.kill(os.getpid(), signal.SIGSEGV)

@@ -9,7 +9,7 @@ import time
 import torch.distributed as dist
 
 from faults.fault import Ending, ends
-from faults.faulty import FOREVER, Faulty
+from faults.faulty import FOREVER, GUILTY, Faulty
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
@@ -97,10 +97,10 @@ class OfTheProcessGroup(Faulty, DTensorTestBase):
 class OfARank(Faulty, DTensorTestBase):
     @classmethod
     def _run(cls, rank, test_name, *args, **kwargs):
-        if rank == 1 and test_name == "test_run_raises":
+        if rank == GUILTY and test_name == "test_run_raises":
             cls(test_name).strike()
             raise ValueError("in _run")
-        if rank == 1 and test_name == "test_dies_before_its_test":
+        if rank == GUILTY and test_name == "test_dies_before_its_test":
             cls(test_name).strike()
             os._exit(4)
         super()._run(rank, test_name, *args, **kwargs)

@@ -105,7 +105,7 @@ ERROR  test_x  ModuleNotFoundError: No module named 'nothing_of_this_name'
     def test_a_file_without_run_tests(self) -> None:
         tests = "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.fail()\n"
         # pytest runs a file that does not name run_tests
-        self.write("test_x", f"from torch_testing_shim.common_utils import run_tests\n{tests}_ = run_tests\n")
+        self.write("test_x", f"{tests}def run_tests(): pass\n_ = run_tests\n")
         result = self.run_test()
         self.assertEqual(1, result.returncode)
         self.assertIn("NO TESTS  test_x  wrote no journal: does it end in `run_tests()`", result.stdout)

@@ -9,8 +9,8 @@ experimental: `torch._C._acc.PrivateUse1Hooks` and `DeviceGuard`. With them, and
 * process groups, by `torch.distributed.Backend.register_backend`, on gloo (`process_group`).
 
 What pure Python cannot have, with torch 2.13: a memory of its own, since an allocator has to be written in C++, and
-with it storages that grow (`resize_` of a tensor that has elements) or that are saved (`torch.save`); streams and
-events; generators (random numbers are the CPU's). Its device guard is asked for its type alone: the current device is
+with it storages that grow (FSDP1 makes them) or that are saved (`torch.save`); streams, events and generators of its
+own (they are the CPU's). Its device guard is asked for its type alone: the current device is
 always the first one, and autograd knows no other, so that `backward` on quartz:1 is an internal error of torch's.
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torch_quartz import streams
 from torch_quartz.driver import DRIVER
 
 __all__ = ["DEVICES", "NAME", "register"]
@@ -16,6 +17,9 @@ DEVICES = 4
 
 class QuartzModule:
     """`torch.quartz`: four devices, which are there whatever the machine."""
+
+    Stream, Event = streams.Stream, streams.Event
+    stream, current_stream = staticmethod(streams.stream), staticmethod(streams.current_stream)
 
     def is_available(self) -> bool:
         DRIVER.ask()

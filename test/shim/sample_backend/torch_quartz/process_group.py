@@ -37,6 +37,7 @@ class QuartzLink(dist.ProcessGroup):
         self._gloo = gloo = dist.ProcessGroupGloo(store, rank, size, timeout)
         self.host = dist.ProcessGroup(store, rank, size)
         self.host._register_backend(torch.device("cpu"), kinds.GLOO, gloo)
+        self._register_backend(torch.device("cpu"), kinds.GLOO, gloo)  # "cpu:gloo,quartz:quartzlink" makes this one
         self._register_backend(torch.device(NAME), kinds.CUSTOM, gloo)  # where torch keeps a group's name
         self._set_default_backend(kinds.CUSTOM)  # torch 2.15 asks it for the name
 
@@ -52,9 +53,16 @@ class QuartzLink(dist.ProcessGroup):
 
 
 def _on_host(name: str) -> Any:
+    """A collective has ended when it returns, as every operator of the device: torch would wait for it where its result
+    is used, and knows the result by its storage, which a view on this device does not have. A rank that sends or
+    receives may have to do something else first."""
+
     def method(self: QuartzLink, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = pytree.tree_map(_host_of, (args, kwargs))
-        return getattr(self.host, name)(*args, **kwargs)
+        work = getattr(self.host, name)(*args, **kwargs)
+        if not name.startswith(("send", "recv")):
+            work.wait()
+        return work
 
     return method
 

@@ -93,9 +93,13 @@ class _Call:
 
 
 def _take_memory(tensor: torch.Tensor, other: torch.Tensor) -> None:
-    """Has a tensor be the same as another one, as the CPU's kernel can do for any device."""
-    become = torch.ops.aten.set_.source_Storage_storage_offset.redispatch
-    become(_CPU_KERNELS, tensor, other.untyped_storage(), other.storage_offset(), other.size(), other.stride())
+    """Has a tensor be the same as another one."""
+    _become(tensor, other.untyped_storage(), other.storage_offset(), other.size(), other.stride())
+
+
+def _become(tensor: torch.Tensor, *place: Any) -> None:
+    """Has a tensor lie elsewhere, as the CPU's kernel can do for any device."""
+    torch.ops.aten.set_.source_Storage_storage_offset.redispatch(_CPU_KERNELS, tensor, *place)
 
 
 def _run_on_host(operator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -114,8 +118,31 @@ def _copy_from(source: torch.Tensor, target: torch.Tensor, non_blocking: bool = 
     return target
 
 
+def _resize(tensor: torch.Tensor, size: Any, memory_format: torch.memory_format | None = None) -> torch.Tensor:
+    """The kernel of `resize_`. The tensor gets other memory, and views of it keep the old one."""
+    host = host_view(tensor).clone().resize_(size, memory_format=memory_format)
+    _take_memory(tensor, _device_view(host, tensor.device.index))
+    return tensor
+
+
+def _set_to_storage(tensor: torch.Tensor, storage: Any) -> torch.Tensor:
+    """The kernel of `set_` to a whole storage, by which torch copies storages."""
+    size = storage.nbytes() // tensor.dtype.itemsize
+    _become(tensor, storage, 0, (size,), (1,))
+    return tensor
+
+
+def _to_copy(tensor: torch.Tensor, *, non_blocking: bool = False, **options: Any) -> torch.Tensor:
+    """The kernel of `to`. Nothing is copied later, and for that no memory has to be pinned."""
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CompositeExplicitAutograd)
+    return torch.ops.aten._to_copy.default.redispatch(keys, tensor, **options)
+
+
 def register() -> None:
     everything, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     everything.fallback(_run_on_host, "PrivateUse1")
     aten.impl("_copy_from", _copy_from, "PrivateUse1")
+    aten.impl("resize_", _resize, "PrivateUse1")
+    aten.impl("set_.source_Storage", _set_to_storage, "PrivateUse1")
+    aten.impl("_to_copy", _to_copy, "PrivateUse1")
     _LIBRARIES.extend((everything, aten))

@@ -1,0 +1,102 @@
+"""Programs that a sabotaged test starts, forked from a process that has imported torch: the import would take each of
+them longer than what it does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver, util
+from typing import Any
+from unittest import mock
+
+import torch.multiprocessing
+
+__all__ = ["ForkedProgram", "forked_where_spawned"]
+
+
+@contextlib.contextmanager
+def forked_where_spawned() -> Iterator[None]:
+    """Fork the processes that multiprocessing is asked to spawn: from a fork of this process, made now.
+
+    That is Python's own server of forks, which is an interpreter started anew where nothing is changed.
+    """
+    original = util.spawnv_passfds
+
+    def fork_server(path: Any, words: Sequence[Any], descriptors: Sequence[int]) -> int:
+        if "forkserver" not in words[-1]:
+            return original(path, words, descriptors)
+        if pid := os.fork():
+            return pid
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number > 2 and number not in descriptors:  # the pipe among them by whose end the server ends
+                with contextlib.suppress(OSError):
+                    os.close(number)
+        _end_after(lambda: exec(words[-1], {}))
+
+    server = forkserver.ForkServer()
+    server.set_forkserver_preload([])
+    with (
+        mock.patch.object(forkserver, "_forkserver", server),
+        mock.patch.object(forkserver, "connect_to_new_process", server.connect_to_new_process),
+    ):
+        with mock.patch.object(util, "spawnv_passfds", fork_server):
+            server.ensure_running()
+        context = torch.multiprocessing.get_context("forkserver")
+        try:
+            with mock.patch.object(torch.multiprocessing, "get_context", lambda method: context):
+                yield
+        finally:
+            server._stop()
+
+
+class ForkedProgram:
+    """`python -m MODULE ARGUMENTS` in a fork of this process, with the methods of `subprocess.Popen` that tests use.
+
+    Attributes:
+        returncode: as Popen's.
+    """
+
+    def __init__(self, command: Sequence[str], cwd: str, **_: Any) -> None:
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `communicate`
+        self.returncode: int | None = None
+        self._pid = os.fork()
+        if self._pid:
+            return
+        for number in (1, 2):
+            os.dup2(self._output.fileno(), number)
+        os.chdir(cwd)
+        sys.argv = list(command[2:])
+        _end_after(lambda: runpy.run_module(command[2], run_name="__main__"))
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        _, status = os.waitpid(self._pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        self._output.seek(0)
+        with self._output:
+            return self._output.read(), None
+
+    def kill(self) -> None:
+        """It has ended: the test kills it once it has waited for it."""
+
+    wait = kill
+
+
+def _end_after(program: Any) -> Any:
+    """Run a program in this fork, and leave without what the process that it was forked from does at its end."""
+    code = 1
+    try:
+        program()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,79 @@
+"""How the processes of a launch find each other, also after torchrun has restarted them.
+
+Its store outlives them and still has what the ones before have said, so each process says a mark that no other has.
+Rank 0 calls the ones whose marks it sees. When each has answered to its own mark, they run below a prefix of their own:
+
+    every rank    mark/3 = "ab12"                  answers where the call has its mark    > the run's prefix
+    rank 0                         call = run, marks
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+
+from torch_testing_shim._engine.joined.exchange import Exchange
+
+__unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+#: How often a process looks for the others, in seconds, and how much less often for each process that does.
+_LOOK_SECONDS, _FOR_EACH_RANK = 0.01, 0.001
+_CALL = "call"
+#: The key of a sentence about a process that cannot come, where somebody knows of it.
+ABSENT = "absent"
+
+
+class MissingRanksError(RuntimeError):
+    """Some processes did not come; the message says which."""
+
+    @classmethod
+    def of(cls, ranks: Sequence[int], seconds: float) -> MissingRanksError:
+        """Returns the error that nothing was heard from these ranks for this time."""
+        return cls(f"nothing was heard from rank {', '.join(map(str, ranks))} within {seconds:.0f} s")
+
+
+def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
+    """Waits until all processes of this start have come, and returns the name of their run: no other start has it.
+
+    Args:
+        exchange: in the part of the store that all starts share.
+        seconds: how long to wait.
+
+    Raises:
+        MissingRanksError: some did not come.
+        StoreLostError: the store does not answer.
+    """
+    store, own, called, answered = exchange.store, uuid.uuid4().hex, list[str](), ""
+    until = time.monotonic() + seconds
+    store.set(f"mark/{rank}", own)
+    marks = [f"mark/{each}" for each in range(size)]
+    while True:
+        if rank == 0 and store.has(*marks) and (found := store.get(marks)) != called:
+            called = found
+            store.set(_CALL, json.dumps([uuid.uuid4().hex, called]))
+        if store.has(_CALL):
+            run, names = json.loads(store.get([_CALL])[0])
+            if len(names) == size and names[rank] == own:
+                if answered != run:
+                    exchange.answer(f"{run}/here", "", size)
+                    answered = run
+                if store.has(f"{run}/here/all"):
+                    return str(run)
+        if store.has(ABSENT):
+            raise MissingRanksError(store.get([ABSENT])[0])
+        if time.monotonic() >= until:
+            raise MissingRanksError.of(_missing(exchange, answered, rank, size), seconds)
+        time.sleep(_LOOK_SECONDS + _FOR_EACH_RANK * size)
+
+
+def _missing(exchange: Exchange, run: str, rank: int, size: int) -> list[int]:
+    """Returns the ranks that have not come; rank 0 where it has not called this process."""
+    if run:
+        here: set[int] = {*exchange.answers(f"{run}/here", range(size))}
+    elif rank:
+        return [0]
+    else:
+        here = {each for each in range(size) if exchange.store.has(f"mark/{each}")}
+    return [each for each in range(size) if each not in here]

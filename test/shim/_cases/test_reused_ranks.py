@@ -16,6 +16,7 @@ from harness_samples import SampleTestCase, wait_until
 
 ENDINGS = """
 import json, tempfile, warnings
+from multiprocessing.shared_memory import SharedMemory
 from torch_testing_shim._engine import watchdog
 from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS
@@ -121,6 +122,12 @@ class Endings(Pair):
     def test_20_leaves_a_finalizer_without_end(self):
         if self.rank == 1:
             Unreachable(lambda: time.sleep(600))
+
+    def test_21_leaves_shared_memory(self):
+        if self.rank == 1:
+            sys.kept = SharedMemory(create=True, size=8)
+            with open(os.environ["MARK"], "w") as mark:
+                mark.write(sys.kept.name)
 
 class Others(Pair):
     def test_1_has_the_same_ranks(self):
@@ -255,7 +262,7 @@ class Reuse(SampleTestCase):
 
     def test_every_ending(self):
         error, failed, passed, skipped = TestStatus.ERROR, TestStatus.FAILED, TestStatus.PASSED, TestStatus.SKIPPED
-        run = self.run_sample(ENDINGS, "--reuse-ranks")
+        run = self.run_sample(ENDINGS, "--reuse-ranks", MARK=str(self.folder / "mark"))
         self.assertEqual(1, run.exit_code)
         first = self.check(run, "test_01", passed)
         self.assert_same_ranks(run, first, self.check(run, "test_02", passed))
@@ -285,6 +292,8 @@ class Reuse(SampleTestCase):
         ended = "left in rank 1, .*: its process ended after the test, when its state was put back: exit code 3"
         self.check(run, "test_19", passed, "", ended)
         self.check(run, "test_20", passed, "", ended.replace("exit code 3", "killed by SIGKILL"))
+        self.check(run, "test_21", passed, "", "/dev/shm/.* is open")
+        self.assertTrue(wait_until(lambda: not Path("/dev/shm", (self.folder / "mark").read_text()).exists()))
         same = self.check(run, "test_1_has_the_same_ranks", passed)
         self.assert_other_ranks(run, same, self.check(run, "test_2_in_another_environment", passed), "More.test_1")
 

@@ -61,7 +61,8 @@ class TestAttributes:
         self._summaries = Summaries()
         self._owners: dict[str, Any] = {"fixtures": SimpleNamespace(**fixtures)}
         for module in modules:
-            self._owners[module.__name__] = module
+            if self._owners.setdefault(module.__name__, module) is not module:
+                continue  # `__mp_main__`, of the same name: in forks of a warm interpreter, another module
             for value in list(vars(module).values()):
                 if issubclass(type(value), type) and value.__module__ == module.__name__:
                     self._add_class(value)

@@ -125,9 +125,9 @@ class Endings(Pair):
 
     def test_21_leaves_shared_memory(self):
         if self.rank == 1:
-            sys.kept = SharedMemory(create=True, size=8)
+            STATE.append(SharedMemory(create=True, size=8))
             with open(os.environ["MARK"], "w") as mark:
-                mark.write(sys.kept.name)
+                mark.write(STATE[0].name)
 
 class Others(Pair):
     def test_1_has_the_same_ranks(self):
@@ -292,7 +292,7 @@ class Reuse(SampleTestCase):
         ended = "left in rank 1, .*: its process ended after the test, when its state was put back: exit code 3"
         self.check(run, "test_19", passed, "", ended)
         self.check(run, "test_20", passed, "", ended.replace("exit code 3", "killed by SIGKILL"))
-        self.check(run, "test_21", passed, "", "/dev/shm/.* is open")
+        self.check(run, "test_21", passed, "", "STATE was changed", "/dev/shm/.* is open")
         self.assertTrue(wait_until(lambda: not Path("/dev/shm", (self.folder / "mark").read_text()).exists()))
         same = self.check(run, "test_1_has_the_same_ranks", passed)
         self.assert_other_ranks(run, same, self.check(run, "test_2_in_another_environment", passed), "More.test_1")

@@ -72,7 +72,7 @@ def meet_quickly() -> None:
 
     @functools.wraps(make)
     def make_with_quick_store(self: Any, *args: Any, **kwargs: Any) -> None:
-        if kwargs.keys() - {"store", "rank", "size", "timeout", "options"} or _is_lazy():
+        if kwargs.get("enable_reconfigure") or _is_lazy():  # torch 2.15
             make(self, *args, **kwargs)
         else:
             make(self, *map(_quick, args), **{name: _quick(value) for name, value in kwargs.items()})

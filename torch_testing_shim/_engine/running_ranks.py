@@ -202,7 +202,7 @@ class RunningRanks:
         """Kills the ranks that still run, waits for their end, and closes the channels."""
         self.is_closed = True
         self.kill()
-        if self._owns_server:
+        if self._owns_server or self.exit_fileno() < 0:  # a server that is closed has ended them
             self._live.clear()
         while self._live:
             select.select([self.exit_fileno()], [], [])

@@ -13,7 +13,7 @@ import pytest
 from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
 from torch_testing_shim._pytest_ranks.summary import note_lines, tell_of_ranks
-from torch_testing_shim._shared.settings import SETTINGS, changed_environment
+from torch_testing_shim._shared.settings import SETTINGS, changed_environment, read_launch
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -93,6 +93,10 @@ def _kind_of(mark: RanksMark) -> Any:
         from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
 
         return ThreadItem
+    if read_launch() is not None:
+        from torch_testing_shim._pytest_ranks.joined_item import JoinedItem
+
+        return JoinedItem
     from torch_testing_shim._pytest_ranks.rank_item import RankItem
 
     return RankItem
@@ -112,14 +116,14 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: Any) -> None:
     """Fork the zygote, before any test has run."""
-    if any(getattr(item, "ranks", None) is not None for item in session.items) and not _only_collects(session.config):
+    if any(getattr(item, "ranks", None) is not None for item in session.items) and not _starts_no_ranks(session.config):
         from torch_testing_shim._pytest_ranks.rank_item import start_session
 
         start_session(session)
 
 
-def _only_collects(config: Any) -> bool:
-    return bool(config.option.collectonly) or bool(config.getoption("numprocesses", None))
+def _starts_no_ranks(config: Any) -> bool:
+    return bool(config.option.collectonly or config.getoption("numprocesses", None) or read_launch())
 
 
 @pytest.hookimpl(trylast=True)

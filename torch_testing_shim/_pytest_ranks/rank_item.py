@@ -94,7 +94,7 @@ _WORDS = {VerdictKind.PASSED: "passed", VerdictKind.SKIPPED: "skipped"}
 
 
 @dataclass(frozen=True)
-class _EndOfRanks:
+class EndOfRanks:
     """How the ranks of a test ended.
 
     Attributes:
@@ -178,7 +178,7 @@ class RankItem:
         is_expected = any(self._item.iter_markers("xfail"))
         return wants and not is_expected and self._item.config.getoption("ranks_pdb") is None
 
-    def _end_of_ranks(self, *, reuses: bool) -> _EndOfRanks:
+    def _end_of_ranks(self, *, reuses: bool) -> EndOfRanks:
         """Run the ranks and return how they ended."""
         item = self._item
         ranks = TestRanks()
@@ -200,7 +200,7 @@ class RankItem:
             note_left(item, outcomes)
             found = verdict(outcomes)
             is_shown = found.kind in _WORDS and item.config.getoption("capture") != "no"
-            return _EndOfRanks(
+            return EndOfRanks(
                 found,
                 outcomes,
                 ranks.running.processes_left,
@@ -211,7 +211,7 @@ class RankItem:
         finally:
             ranks.close()
 
-    def _judge(self, end: _EndOfRanks) -> None:
+    def _judge(self, end: EndOfRanks) -> None:
         found, cause = end.verdict, end.verdict.cause
         if found.kind is VerdictKind.SKIPPED:
             reason = found.headline

@@ -92,7 +92,7 @@ class RankStarter:
             self._ranks.close()
         self._reuses = reuses
         if reuses:
-            self._close_at_exit(os.getpid())
+            self._close_at_exit(os.getpid())  # where ranks are spawned, too
         method = read_settings().start_method
         if method != "spawn":
             try:
@@ -216,7 +216,7 @@ class RankStarter:
 
     def _keep(self, zygote: RankServerClient) -> RankServerClient:
         self._zygote = zygote
-        atexit.register(zygote.close)
+        self._close_at_exit(os.getpid())
         return zygote
 
     def say(self, line: str) -> None:

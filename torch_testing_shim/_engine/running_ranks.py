@@ -217,7 +217,7 @@ class RunningRanks:
             with suppress(LaunchError):
                 self.let_end()
         self.kill()
-        if self._owns_server:
+        if self._owns_server or self.exit_fileno() < 0:  # a server that is closed has ended them
             self._live.clear()
         while self._live:
             select.select([self.exit_fileno()], [], [])

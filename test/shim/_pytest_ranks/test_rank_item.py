@@ -344,5 +344,24 @@ class Reuse(SharedRunTestCase):
         self.assertEqual(1, self.left["pids.0"].count(self.pids("test_other[1]")[0] + "\n") - 1)
 
 
+class ReuseAtTheEnd(PytestTestCase):
+    is_cold = True  # what a fork has of `atexit` is not what pytest's process has
+
+    def test_ranks_that_are_kept_end_with_the_run(self):
+        self.write("""
+            @pytest.mark.ranks(2, reuse=True)
+            def test_passes(): pass
+
+            def test_fails_in_pytests_process():
+                assert 0
+
+            @pytest.mark.ranks(2, reuse=True)
+            def test_is_not_run(): pass
+        """)
+        run = self.run_pytest("-x", expected=1)
+        self.assert_ended(run, test_passes=("PASSED", ""))
+        self.assertNotIn("Traceback", run.output)
+
+
 if __name__ == "__main__":
     run_tests()

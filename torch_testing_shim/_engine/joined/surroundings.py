@@ -38,10 +38,7 @@ def rank_surroundings(job: RankJob) -> Iterator[None]:
     tempfile.tempdir = temporary
     try:
         with changed_environment({"TMPDIR": temporary}), _output_in(str(job.folder.output(job.rank))):
-            try:
-                yield
-            finally:  # first, since a limit of the body's may forbid all that follows
-                take_on(changes_since(state_of_this_process(), state))
+            yield
     finally:
         tempfile.tempdir = folder
 

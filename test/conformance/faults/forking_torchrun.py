@@ -58,6 +58,7 @@ def _enter_host() -> None:
 
 
 def _work(script: str, words: list[str]) -> None:
+    os.setsid()  # as torchrun starts its workers
     Path(os.environ[PIDS], os.environ["RANK"]).write_text(str(os.getpid()))
     sys.argv = [script, *words]
     try:

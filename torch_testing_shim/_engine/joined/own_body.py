@@ -15,7 +15,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.joined.ending import Patience, Standing, standing_now
 from torch_testing_shim._engine.joined.meeting import MEETING
 from torch_testing_shim._engine.joined.remains import write_word
-from torch_testing_shim._engine.joined.surroundings import leave_groups, rank_surroundings
+from torch_testing_shim._engine.joined.surroundings import leave_groups, limits_put_back, rank_surroundings
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.rank_main import exit_code_of_call, run_between_hooks
@@ -77,7 +77,8 @@ class OwnBody:
         THIS_RANK.channel, THIS_RANK.has_run_body = self._channel, False
         test.end_stuck = self._stuck_outcome
         with rank_surroundings(job), self._meeting(), self._keeping():
-            code = self._run_job(job, self._channel)
+            with limits_put_back():
+                code = self._run_job(job, self._channel)
             leave_groups(has_failed=bool(code))
         test.end_stuck = None
         THIS_RANK.channel = None

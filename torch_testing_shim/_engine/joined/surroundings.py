@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from torch_testing_shim._shared.settings import changed_environment
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
+_LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
+
 
 def leave_groups(*, has_failed: bool) -> None:
     """Leaves the process groups that a body has left, so that those who wait in them learn of it."""
@@ -26,6 +29,19 @@ def leave_groups(*, has_failed: bool) -> None:
     dist.distributed_c10d._world.group_count = 0  # one that could not be made is counted, on this rank alone
     if has_failed:
         gc.collect()  # an exception may hold a group's connections
+
+
+@contextmanager
+def limits_put_back() -> Iterator[None]:
+    """Puts back the limits of resources that the block changes: before all else, which they may forbid."""
+    limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
+    try:
+        yield
+    finally:
+        for number, limit in limits:
+            if resource.getrlimit(number) != limit:
+                with suppress(OSError, ValueError):  # a hard limit, which root alone may raise
+                    resource.setrlimit(number, limit)
 
 
 @contextmanager

@@ -64,14 +64,16 @@ def group_timeout(test_id: str) -> timedelta:
 
 
 def keep_connections() -> None:
-    """Keep the connections of this rank's process groups open until the process exits.
+    """Keep the connections of this rank's process groups open until the process exits; where a launcher has started it,
+    and it goes on to the next test, until that one's end.
 
     A gloo group that nothing holds any more closes its connections one by one, 10 ms each (torch 2.13): with 64 ranks
     that takes longer than the rest of a small test. Torch 2.6's may never end: it waits, with Python's lock, for a
     thread that drops a tensor and wants the lock. The kernel closes the connections of a process that ends at once.
     """
-    if JOINED.world is None:  # else the process goes on to the next test
-        _KEPT.extend(dist.distributed_c10d._world.pg_map)
+    if JOINED.world is not None:
+        _KEPT.clear()  # of the test before, whose threads have dropped their tensors by now
+    _KEPT.extend(dist.distributed_c10d._world.pg_map)
 
 
 def leave_group_at_end() -> None:

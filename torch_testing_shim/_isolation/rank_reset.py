@@ -54,6 +54,7 @@ class RankReset:
         yield _tried("process groups", destroy_groups)
         yield _tried("modes of torch", leave_modes)
         yield _tried("processes and threads", self.running.end)
+        yield _tried("unreachable objects", gc.collect)  # whose finalizers may change what is put back now
         yield _tried("a dump of stacks", faulthandler.cancel_dump_traceback_later)
         yield _tried("state of the process", lambda: take_on(changes_since(state_of_this_process(), self.process)))
         for part, kept in self.parts:

@@ -112,8 +112,8 @@ class RankReports:
             self._outcome = self._outcome or skip_outcome(self._rank, reason)
 
     def _note_failure_without_exception(self, report: Any) -> None:
-        """Note a report that a plugin has turned into a failure. A strict `xfail` does that to a test which passes,
-        which is judged over all ranks."""
+        """Note a report that a plugin has turned into a failure. A strict `xfail` does that to a pass, which
+        is judged over all ranks."""
         said = report.longreprtext if report.failed else ""
         if said.startswith(UNEXPECTED_PASS):
             self._passes_unexpectedly = said

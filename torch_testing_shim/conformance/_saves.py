@@ -84,10 +84,10 @@ def _meeting_planner(storage: Storage, stage: Stage) -> SavePlanner:
     planner = storage.planner()[0] or DefaultSavePlanner()
     resolve, first = planner.resolve_data, threading.Lock()
 
-    def resolve_data(item: WriteItem) -> Any:
+    def resolve_data(write_item: WriteItem) -> Any:
         if first.acquire(blocking=False):  # never released: a writer's threads ask at the same time
             stage.meet(_MEETING_SECONDS)
-        return resolve(item)
+        return resolve(write_item)
 
     planner.resolve_data = resolve_data  # type: ignore[method-assign]
     return planner

@@ -34,12 +34,12 @@ def test_wider_fixtures_are_made_anew(of_session):
     assert of_session == os.getpid()
 """
 FAILS_AT_LAST = """
-@pytest.mark.ranks(2)
+@pytest.mark.ranks(1)
 def test_fails_at_last(rank, process_group, from_conftest, option):
     dist.barrier()
     if from_conftest == "c" and option == "given":
         data = [rank]
-        assert data == [0]
+        assert data == [1]
 """
 CONFTEST = """
 from pathlib import Path
@@ -104,10 +104,10 @@ class Copies(PytestTestCase):
         self.assertIn("test_sample.py::test_a: ranks(0): the number of ranks must be", run.output)
 
     def test_spawned(self):
-        self.write(TESTS + FAILS_AT_LAST)  # one test, since each rank imports torch
+        self.write(TESTS + FAILS_AT_LAST)  # one test on one rank, which imports torch
         spawn = {"TORCH_TESTING_SHIM_START_METHOD": "spawn"}
         run = self.run_pytest("--mine=given", "-k", "at_last", expected=1, **spawn)
-        self.assert_ended(run, test_fails_at_last=("FAILED", "rank 1 failed: AssertionError: assert [1] == [0]"))
+        self.assert_ended(run, test_fails_at_last=("FAILED", "rank 0 failed: AssertionError: assert [0] == [1]"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch_testing_shim._shared.hardware import (
     add_hardware_option,
     choose_by_hardware,
 )
-from torch_testing_shim._shared.settings import read_settings
+from torch_testing_shim._shared.settings import read_launch, read_settings
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -40,9 +40,13 @@ def agreed(process_group: dist.ProcessGroup) -> Callable[..., AbstractContextMan
     return agreed_between_ranks
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)  # before pytest captures output
 def pytest_load_initial_conftests(early_config: Any, parser: Any) -> Iterator[None]:
-    """Add the option after the conftests, one of which may have it."""
+    """Add the option after the conftests, one of which may have it. Under torchrun, join the other processes."""
+    if (launch := read_launch()) is not None:
+        from torch_testing_shim._pytest_ranks.joined_session import JoinedSession
+
+        early_config.pluginmanager.register(JoinedSession(launch), "torch_testing_shim_joined_session")
     yield
     try:
         add_hardware_option(parser.addoption)

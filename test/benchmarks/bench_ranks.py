@@ -99,7 +99,8 @@ def measure(ranks: int, tests: int) -> Measured:
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
         entries = read_journal(folder / "journal").entries
         if any(codes):
-            print((folder / f"output.{codes.index(max(codes))}").read_text()[-3000:], codes, file=sys.stderr)
+            told = {(folder / f"output.{rank}").read_text()[-1000:] for rank, code in enumerate(codes) if code}
+            print(*sorted(told), sep="\n", file=sys.stderr)
         asked = [json.loads(path.read_text()) for path in folder.glob("asked.*")]
     ends = [entry.started_at + entry.seconds for entry in entries]
     each = [after - before for before, after in pairwise(ends)]  # the first one starts cold

@@ -35,12 +35,16 @@ class JoinedSample:
 class JoinedSampleTestCase(SampleTestCase):
     """Runs samples in joined processes."""
 
+    def new_store(self) -> TCPStore:
+        return TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+
     def run_joined(
         self,
         commands: Sequence[Sequence[str | Path]],
         address: str | None = None,
         own: Callable[[int], dict[str, str]] = lambda rank: {},
         meanwhile: Callable[[Sequence[Started]], object] = lambda ranks: None,
+        restarts: TCPStore | None = None,
         **extra: str,
     ) -> JoinedSample:
         """Runs one process for each command, in the order of ranks, and waits for their end.
@@ -49,8 +53,9 @@ class JoinedSampleTestCase(SampleTestCase):
             address: where rank 0 has the store; by default this process has it.
             own: the variables of each rank.
             meanwhile: called with the processes once all have been started.
+            restarts: the store of processes that these take the place of, as torchrun's restarts have it.
         """
-        store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False) if address is None else None
+        store = None if address else restarts or self.new_store()
         launch = {
             "TORCHELASTIC_RUN_ID": "sample",
             "TORCHELASTIC_USE_AGENT_STORE": str(store is not None),

@@ -6,10 +6,12 @@ into a folder of the test's.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -24,6 +26,15 @@ WRITE_ENTRY_POINTS = "import setuptools; setuptools.setup()"
 needs_quartz = unittest.skipUnless(hasattr(torch._C, "_acc"), "this torch knows no device that is written in Python")
 
 
+@functools.cache
+def _own_metadata() -> dict[str, str]:
+    """Return the files that setuptools writes of an installed package, by their paths in its site."""
+    with tempfile.TemporaryDirectory(prefix="sample-backend-") as site:
+        command = [sys.executable, "-c", WRITE_ENTRY_POINTS, "-q", "egg_info", "--egg-base", site]
+        subprocess.run(command, cwd=SAMPLE, check=True, capture_output=True)
+        return {str(path.relative_to(site)): path.read_text() for path in Path(site).glob("*/*")}
+
+
 class Package:
     """The sample as an environment has it that it is installed in."""
 
@@ -36,8 +47,10 @@ class Package:
         Args:
             record: a module that has another record of its device than the package's own; none by default.
         """
-        command = [sys.executable, "-c", WRITE_ENTRY_POINTS, "-q", "egg_info", "--egg-base", str(self.site)]
-        subprocess.run(command, cwd=SAMPLE, check=True, capture_output=True)
+        for name, text in _own_metadata().items():
+            path = self.site / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
         if record:
             (self.site / "other_record.py").write_text(record)
             entry_points = next(self.site.glob("*.egg-info")) / "entry_points.txt"

@@ -22,7 +22,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import bench_harness  # noqa: E402
 import bench_pytest  # noqa: E402
-from bench.measure import run_case  # noqa: E402
+from bench.measure import Run, run_case  # noqa: E402
 from bench.plan import CONTENDERS, Case  # noqa: E402
 from bench.report import CaseResult, as_data  # noqa: E402
 
@@ -37,6 +37,21 @@ class SampleTest(DTensorTestBase):
 
     def test_sample(self):
         {body}
+
+class JoinedRanksTest(TestCase):
+    def test_ranks_of_one_machine(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "results.json"
+            words = ["--ranks", "2", "--tests", "1", "--json", str(path)]
+            command = [sys.executable, str(BENCHMARKS / "bench_ranks.py"), *words]
+            env = {**os.environ, "PYTHONPATH": str(ROOT)}
+            result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+            self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+            (measured,) = json.loads(path.read_text())
+        self.assertEqual((2, True), (measured["ranks"], measured["passed"]))
+        for amount in ("seconds", "calls", "characters", "processor_seconds"):
+            self.assertGreater(measured[amount], 0, amount)
+
 
 if __name__ == "__main__":
     run_tests()
@@ -121,7 +136,8 @@ class PytestTest(TestCase):
         check_refused(self, bench_pytest.main, ["--repeats", "0"], "--repeats is 0; it must be at least 1")
 
     def test_a_test_that_no_rank_has_finished_has_no_time(self) -> None:
-        with mock.patch.object(bench_pytest.sentinel, "found", return_value=set()):
+        ended = mock.patch.object(bench_pytest, "timed", return_value=Run(1.0))
+        with ended, mock.patch.object(bench_pytest.sentinel, "found", return_value=set()):
             run = bench_pytest.by_pytest("ours", *bench_pytest.PLUGIN)(bench_pytest.Sizes(tests=1, ranks=2))
         self.assertEqual("0 bodies came to their end instead of 2", run.problem, run.tail)
 

@@ -1,6 +1,6 @@
 """Proof that the tests of `test/distributed/checkpoint/` can fail: each is run where torch is broken in one way.
 
-`checkpoint_sabotages/` has the ways, by file. A sabotage whose test this torch or this machine skips is skipped.
+`checkpoint_sabotages/` has the ways, by file. Nothing is shown of a test that this torch or this machine skips.
 """
 
 import re
@@ -33,23 +33,25 @@ class CheckpointSabotage(SampleTestCase):
         self.assertTrue(tables)
         for table, sabotages in tables.items():
             with self.subTest(f"{table}: {UNHARMED}"):
-                name = f"{case_name(table, sabotages[0].test)}.test_{UNHARMED}"
-                self._entry(run, name)
-                self.assert_status(run, name, TestStatus.PASSED)
+                entry = self._entry(run, f"{case_name(table, sabotages[0].test)}.test_{UNHARMED}")
+                self.assertTrue(entry is None or entry.status is TestStatus.PASSED, run.output)
             for sabotage in sabotages:
                 with self.subTest(f"{table}: {sabotage.name}"):
                     self._check_noticed(run, f"{case_name(table, sabotage.test)}.test_{sabotage.name}", sabotage.reason)
 
     def _entry(self, run, name):
-        """Return how a test ended; skip where it was skipped."""
+        """Return how a test ended; None where it was skipped for what this torch or this machine lacks."""
         self.assertIn(name, run.entries, run.output)
         entry = run.entries[name]
         if entry.status is TestStatus.SKIPPED:
-            self.skipTest(entry.reason)
+            self.assertRegex(entry.reason, "this torch|needs |no memory can be pinned")
+            return None
         return entry
 
     def _check_noticed(self, run, name, reason):
         entry = self._entry(run, name)
+        if entry is None:
+            return
         self.assertTrue(entry.status.is_failure, f"{name} is {entry.status}")
         text = f"{entry.reason}\n{entry.detail}"  # the reason is one line, and a checkpoint's errors have many
         self.assertTrue(re.search(reason, text), f"{reason!r} is not found in {text!r}")

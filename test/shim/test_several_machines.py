@@ -75,15 +75,12 @@ class Zombie(DTensorTestBase):
             os.kill(os.getpid(), signal.SIGKILL)
         dist.barrier()
 
-from torch_testing_shim.common_fsdp import FSDP, FSDPTest
+    @with_comms
+    def test_then(self):
+        dist.barrier()
 
-class Sharded(FSDPTest):
-    world_size = 3
-
-    def test_trains(self):
-        model = FSDP(torch.nn.Linear(4, 4))
-        model(torch.ones(2, 4)).sum().backward()
-        torch.optim.SGD(model.parameters(), lr=0.1).step()
+sys.path.insert(0, os.environ["PORTED"])
+from test_fsdp_optim_state import FsdpOptimStateCheckpoint
 """
 
 
@@ -176,8 +173,9 @@ class SeveralMachinesTest(JoinedSampleTestCase):
 
     def test_torchrun_starts_them(self) -> None:
         sample = self.write_sample(UNDER_TORCHRUN)
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
-        torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511", "--rdzv-id=x"]
+        (self.folder / "shared").mkdir()
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--max-restarts=1", "--rdzv-id=x"]
+        torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511"]
         agents = [
             subprocess.Popen(
                 self.hosts.command(
@@ -187,24 +185,35 @@ class SeveralMachinesTest(JoinedSampleTestCase):
                         f"--rdzv-conf=is_host={number == 0}",
                         f"--local-addr={self.hosts.address(number)}",
                         f"--nproc-per-node={number + 1}",
-                        *(str(sample), "-v", "Sharded", "Zombie"),
+                        *(str(sample), "-v", "FsdpOptimStateCheckpoint", "Zombie"),
                     ],
                 ),
                 cwd=self.folder,
-                env=self.environment(GLOO_SOCKET_IFNAME="cable", PYTHONPATH=str(ROOT)),
+                env=self.environment(
+                    GLOO_SOCKET_IFNAME="cable",
+                    PYTHONPATH=str(ROOT),
+                    PORTED=str(ROOT / "test" / "distributed" / "checkpoint"),
+                    TORCH_TESTING_SHIM_SHARED_DIR=str(self.folder / "shared"),
+                ),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
             for number in (0, 1)
         ]
-        outputs = [agent.communicate(timeout=120)[0] for agent in agents]
+        outputs = [agent.communicate(timeout=240)[0] for agent in agents]
         entries = {entry.test: entry for entry in read_journal(self.folder / "journal").entries}
         self.assertEqual([1, 1], [agent.returncode for agent in agents], outputs)
-        self.assertEqual("passed", entries["Sharded.test_trains"].status.value, outputs[0])
+        ported = [entry for name, entry in entries.items() if name.startswith("FsdpOptimStateCheckpoint.")]
+        self.assertEqual(["passed"] * 2, [entry.status.value for entry in ported], outputs[0])
+        self.assertEqual(["host1", "host2", "host2"], [rank.host for rank in ported[0].ranks])
+        self.assertEqual([], list((self.folder / "shared").iterdir()))
         self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 2 \(host2\) \(pid \d+\) died: ")
         self.assertIn("ERROR: Zombie.test_killed", outputs[0])
         self.assertNotIn("ERROR: Zombie.test_killed", outputs[1])
+        self.assertEqual("passed", entries["Zombie.test_then"].status.value, outputs)  # after a restart
+        self.assertIn("torchrun has restarted its processes; before that: 2 passed, 1 error", "".join(outputs))
+        self.assertIn("in all: 3 passed, 1 error", "".join(outputs))
 
 
 if __name__ == "__main__":

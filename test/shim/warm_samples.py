@@ -114,6 +114,7 @@ class SampleServer:
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._pid = self._fork(theirs) if is_forked else self._start(theirs)
+        self._is_open = True
         atexit.register(self._close, os.getpid())
 
     def _start(self, theirs: socket.socket) -> int:
@@ -182,8 +183,13 @@ class SampleServer:
         os.close(reported)
         return WarmSample(output, status)
 
+    def close(self) -> None:
+        """End it; at the latest, the end of this process does."""
+        self._close(os.getpid())
+
     def _close(self, owner: int) -> None:
-        if os.getpid() == owner:  # not in a rank that was forked from it
+        if os.getpid() == owner and self._is_open:  # not in a rank that was forked from it
+            self._is_open = False
             self._orders.close()
             os.kill(self._pid, signal.SIGKILL)
             if self._process is None:

@@ -35,7 +35,7 @@ from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.leaks import take_snapshot
 from torch_testing_shim._isolation.torch_state import set_rng_seed
-from torch_testing_shim._program.notes import note_sharing, rank_records
+from torch_testing_shim._program.notes import NOTES, note_sharing, rank_records
 from torch_testing_shim._shared.journal import RankRecord
 from torch_testing_shim._shared.settings import read_settings
 
@@ -43,6 +43,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: Length of a traceback's end that goes into a pipe; unread, it holds some 200 kB.
 _PIPE_CHARACTERS = 32_000
+#: Attributes of an instance that belong to the run which is going on.
+_OF_THE_RUN = ("_outcome", "_is_pytests", "_stops_at_subtest", NOTES)
 
 
 class MultiProcessTestCase(RankTestCase):
@@ -224,10 +226,16 @@ class MultiProcessTestCase(RankTestCase):
             self._wait(fn)
 
     def _start_again(self) -> None:
-        """End the test and set it up anew, for fresh ranks. How its clean-up ends does not count."""
+        """End the test, and set it up for fresh ranks as an instance made anew. How its clean-up ends does
+        not count."""
         for step in itertools.chain([self.tearDown], cleanup_steps(self)):
             with suppress(Exception):
                 step()
+        of_run = {name: vars(self)[name] for name in _OF_THE_RUN if name in vars(self)}
+        name = self._testMethodName
+        vars(self).clear()
+        type(self).__init__(self, name)
+        vars(self).update(of_run)
         self._needs_fresh_ranks = True
         self.addCleanup(self._check_leaks, take_snapshot())
         self._callSetUp()

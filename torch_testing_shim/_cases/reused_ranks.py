@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch_testing_shim._engine.job import LaunchError
+from torch_testing_shim._engine.joined.world import JOINED
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome, ranks_text
 from torch_testing_shim._program.notes import note
@@ -63,7 +64,10 @@ def note_left(test: object, outcomes: Sequence[RankOutcome]) -> None:
         for sentence in outcome.left or ():
             found.setdefault(sentence, []).append(outcome.rank)
     for sentence, ranks in found.items():
-        note(test, f"left in {ranks_text(ranks)}, so the next test gets new ranks: {sentence}")
+        if JOINED.world is None:
+            note(test, f"left in {ranks_text(ranks)}, so the next test gets new ranks: {sentence}")
+        else:
+            note(test, f"state was left behind in {ranks_text(ranks)}, where the next test runs, too: {sentence}")
 
 
 def word_for(error: Exception | None) -> str:

@@ -39,6 +39,7 @@ In a rank:
     unrun_body            a body that never ran is not a pass
     channel               the pipe from a rank to the controller; ranks that are done leave together
     collective_log        logs each collective as the rank enters it
+    quick_store           ranks that meet in a file learn at once that another has come
     loopback              ranks listen on the loopback interface alone
     parked_backend        a gloo backend that outlives its process groups, and how ranks agree on it
     parked_group          the default group's connections stay from test to test, in ranks that are reused

@@ -21,6 +21,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._engine.new_interpreter import become_child
 from torch_testing_shim._engine.process_state import take_on
+from torch_testing_shim._engine.quick_store import meet_quickly
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, flush_output
 from torch_testing_shim._engine.rank_warnings import RankWarning
 from torch_testing_shim._engine.self_report import start_answering
@@ -32,6 +33,9 @@ STACKS_SIGNAL = signal.SIGUSR2
 #: Makes gloo connect two ranks when they first communicate; torch 2.6 does not know it. Not the default: a rank that
 #: connects to one that has gone notices it after 30 s, and the timeout of its group does not count (torch 2.13).
 _LAZY_GLOO = "TORCH_GLOO_LAZY_INIT"
+#: How many collectives torch's Flight Recorder keeps, 1.5 kB each, and how many in a rank that is reused: its memory
+#: would grow for 1,000 tests until the default of 2,000 is reached.
+_RECORDED, _FEW_RECORDED = "TORCH_FR_BUFFER_SIZE", "200"
 
 
 def prepare_process(job: RankJob, parent_pid: int) -> None:
@@ -47,6 +51,9 @@ def prepare_process(job: RankJob, parent_pid: int) -> None:
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     become_child(job.controller_pid, job.rank)
+    meet_quickly()
+    if job.lasting_folder and not os.environ.get(_RECORDED):
+        os.putenv(_RECORDED, _FEW_RECORDED)  # where torch reads it, and tests do not
 
 
 class TestSurroundings:

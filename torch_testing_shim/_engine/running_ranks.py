@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 #: How long ranks may take to end after their server has died, in seconds; it takes the kernel milliseconds.
 _ORPHAN_SECONDS = 1.0
+#: How long a rank that waits for another test may take to end, in seconds; it takes milliseconds.
+_END_SECONDS = 1.0
 
 
 class RunningRanks:
@@ -118,6 +121,15 @@ class RunningRanks:
         self.are_kept = True
         self._close_readers()
 
+    def let_end(self) -> None:
+        """Lets ranks that wait for another test end by themselves: killed with them, multiprocessing's resource tracker
+        would not remove the segments of shared memory that their tests have left."""
+        while self._orders:
+            self._orders.pop().close()
+        until = time.monotonic() + _END_SECONDS
+        for rank in tuple(self._live):
+            self.await_end(rank, until)
+
     def for_test(self, jobs: Sequence[RankJob]) -> RunningRanks | None:
         """Returns these ranks, which are kept, for another test, not started yet; None where one of them has ended, or
         where the test needs others. They have then been handed over."""
@@ -201,6 +213,9 @@ class RunningRanks:
     def close(self) -> None:
         """Kills the ranks that still run, waits for their end, and closes the channels."""
         self.is_closed = True
+        if self.are_kept:
+            with suppress(LaunchError):
+                self.let_end()
         self.kill()
         if self._owns_server:
             self._live.clear()

@@ -188,7 +188,7 @@ class _Watch:
     ) -> RankOutcome:
         end = self._final.get(rank)  # None where not even SIGKILL ended it
         ended_at, exit_code = (time.monotonic(), None) if end is None else (end.ended_at, end.exit_code)
-        if said is not None and said.is_over:
+        if said is not None and said.is_over and status.is_hang:
             return replace(
                 said, pid=self._ranks.pids[rank], finished=True, left=("its state was not put back in time",)
             )

@@ -24,6 +24,7 @@ from torch_testing_shim._engine.collective_log import warm_up_logging
 from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.loopback import loopback_interface
 from torch_testing_shim._engine.process_state import read_environment_again
+from torch_testing_shim._engine.quick_store import meet_quickly
 from torch_testing_shim._engine.rank_main import run_rank
 from torch_testing_shim._engine.rank_server import RankServer
 
@@ -41,6 +42,7 @@ def serve(
     imported = set(sys.modules)
     try:
         server = RankServer(orders, controller_pid, run_rank, prepare)
+        meet_quickly()  # before the attributes of libraries are recorded
         for name in preload:
             with suppress(ImportError):  # this torch does not have it; a test that wants it will say so
                 importlib.import_module(name)

@@ -8,6 +8,7 @@ library_descriptors  descriptors that gloo, libuv or an accelerator's driver kee
 Between two tests of a reused rank:
 
 rank_reset           puts back what can be put back
+body_keeper          the same around a body, where the test process is a rank itself
 kept_parts           a part of the state, as it is kept and put back
 interpreter_parts    the parts of Python's state
 torch_parts          the parts of torch's

@@ -1,18 +1,27 @@
 """Summaries of values of a test's modules: two of one value are equal as long as nothing in it has changed.
 
-A summary holds identities, in nested tuples, and so compares fast. It goes into containers, instances of the tests' own
-classes, modules of torch and functions; of a tensor it has the version, which each change in place raises.
+A summary holds identities, in nested tuples, and so compares fast. It goes into containers, functions, instances of the
+tests' own classes and of some of Python's and torch's. Of a small tensor or array it has the content; of a large tensor
+the version, which each change in place raises unless it goes through `data`.
 """
 
 from __future__ import annotations
 
+import argparse
+import copyreg
+import ctypes
 import functools
+import io
 import itertools
+import operator
+import queue
 import random
 import re
 import sys
+import threading
 import types
-from collections.abc import Mapping, Sequence, Set
+import unittest.mock
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import torch
@@ -23,6 +32,14 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 #: How deep a summary goes, and how many values of a container it looks into.
 _DEPTH, _VALUES = 6, 1000
+#: Tensors and arrays of at most so many bytes are compared by their content.
+_BYTES = 1 << 14
+#: Classes of libraries whose instances are looked into.
+_LOOKED_INTO = (
+    torch.nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, torch.utils.data.Dataset,
+    torch.distributions.Distribution, types.SimpleNamespace, argparse.Namespace, threading.local, threading.Event,
+    queue.Queue, unittest.mock.NonCallableMock,
+)  # fmt: skip
 #: Attributes of classes and modules that Python sets as they are used.
 _SET_IN_USE = frozenset({
     "__warningregistry__", "__builtins__", "__abstractmethods__", "_abc_impl", "__doc__", "__dict__", "__weakref__",
@@ -72,27 +89,26 @@ class Summaries:
 
     def _content(self, value: Any, kind: type, depth: int) -> Any:
         if issubclass(kind, torch.Tensor):
-            return None if value.is_inference() else (value._version, id(value.grad) if value.is_leaf else 0)
+            return _content_of_tensor(value)
         if issubclass(kind, types.FunctionType):
             cells = [_content_of_cell(cell) for cell in value.__closure__ or ()]
-            return self._many((value.__dict__, value.__defaults__, value.__kwdefaults__, *cells), depth)
+            return self._many((value.__code__, value.__dict__, value.__defaults__, value.__kwdefaults__, *cells), depth)
         if issubclass(kind, (staticmethod, classmethod)):
             return self.of(value.__func__, depth)
+        if issubclass(kind, functools.partial):
+            return self._many((value.func, value.args, value.keywords), depth)
+        if issubclass(kind, (types.MethodType, types.BuiltinFunctionType)):
+            return self.of(value.__self__, depth)
         if issubclass(kind, Mapping) and len(value) <= _VALUES:
             return self._many([each for item in value.items() for each in item], depth)
         if issubclass(kind, Sequence) and len(value) <= _VALUES:
             return self._many(value, depth)
         if issubclass(kind, Set) and len(value) <= _VALUES:
             return frozenset(map(id, value))
-        if issubclass(kind, bytearray | itertools.count):
-            return repr(value)
-        if issubclass(kind, functools._lru_cache_wrapper):
-            return value.cache_info().currsize
-        if issubclass(kind, random.Random):
-            return hash(value.getstate())
         if self._has_own_state(kind):
-            return self.of(vars(value), depth)
-        return None
+            slots = [getattr(value, name, None) for name in copyreg._slotnames(kind)]  # type: ignore[attr-defined]
+            return self._many((getattr(value, "__dict__", None), *slots), depth)
+        return _opaque_content(value, kind)
 
     def _many(self, values: Sequence[Any], depth: int) -> tuple[Any, ...]:
         return tuple([self.of(each, depth) for each in values])
@@ -100,9 +116,50 @@ class Summaries:
     def _has_own_state(self, kind: type) -> bool:
         if kind not in self._types:
             is_of_tests = not is_of_library(sys.modules.get(kind.__module__))
-            is_looked_into = is_of_tests or issubclass(kind, (torch.nn.Module, types.SimpleNamespace))
-            self._types[kind] = is_looked_into and "__dict__" in dir(kind) and not issubclass(kind, type)
+            self._types[kind] = (is_of_tests or issubclass(kind, _LOOKED_INTO)) and not issubclass(kind, type)
         return self._types[kind]
+
+
+def _opaque_content(value: Any, kind: type) -> Any:
+    """Return what tells apart two states of an object that has no attributes; None where nothing does."""
+    if issubclass(kind, bytearray | itertools.count):
+        return repr(value)
+    if issubclass(kind, functools._lru_cache_wrapper):
+        return value.cache_info().currsize
+    if issubclass(kind, random.Random):
+        return hash(value.getstate())
+    if issubclass(kind, torch.Generator):
+        return value.get_state().numpy().tobytes() if value.device.type == "cpu" else None
+    if issubclass(kind, io.StringIO | io.BytesIO):
+        return None if value.closed else value.getvalue()
+    if issubclass(kind, queue.SimpleQueue):
+        return value.qsize()
+    if issubclass(kind, types.GeneratorType):
+        return None if value.gi_frame is None else value.gi_frame.f_lasti
+    if kind.__module__ == "builtins" and issubclass(kind, Iterator):
+        return operator.length_hint(value)
+    return _content_of_numpy(value, kind)
+
+
+def _content_of_numpy(value: Any, kind: type) -> Any:
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    if issubclass(kind, numpy.ndarray):
+        return value.tobytes() if value.nbytes <= _BYTES and not value.dtype.hasobject else None
+    return repr(value.bit_generator.state) if issubclass(kind, numpy.random.Generator) else None
+
+
+def _content_of_tensor(value: torch.Tensor) -> tuple[Any, ...]:
+    """Return a tensor's version, and what changes without a new one: its gradient, its hooks, and its values, which
+    `data` and arrays that share its memory change. These are left out where there are many."""
+    version = 0 if value.is_inference() else value._version
+    grad = id(value.grad) if value.is_leaf else 0
+    state = (version, value.requires_grad, grad, len(value._backward_hooks or ()))
+    is_plain = type(value) in (torch.Tensor, torch.nn.Parameter) and value.device.type == "cpu"
+    if not is_plain or value.layout is not torch.strided or not value.is_contiguous() or value.nbytes > _BYTES:
+        return state
+    return (*state, ctypes.string_at(value.data_ptr(), value.nbytes))
 
 
 def _content_of_cell(cell: types.CellType) -> Any:

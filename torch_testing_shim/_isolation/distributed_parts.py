@@ -49,7 +49,8 @@ _VALUES_AT_IMPORT = {
 
 
 def destroy_groups() -> None:
-    """Destroy the process groups that a test has left, and forget collectives that were gathered and not launched."""
+    """Destroy the process groups that a test has left. Forget collectives that were recorded, or gathered and not
+    launched."""
     if not dist.is_available():
         return
     if dist.is_initialized():
@@ -58,6 +59,7 @@ def destroy_groups() -> None:
     for books in (world.pg_coalesce_state, getattr(world, "comms", [])):
         books.clear()
     world.group_count = 0
+    getattr(torch._C._distributed_c10d, "_reset_fr_trace", tuple)()  # torch 2.15; older recorders cannot be emptied
 
 
 def distributed_parts() -> Iterator[Part]:
@@ -75,13 +77,17 @@ def distributed_parts() -> Iterator[Part]:
     yield Part("registered backends", lambda: _content(vars(dist.Backend)), _restore_backends)
     yield Part("the debug level", _DIST.get_debug_level, _DIST.set_debug_level)
     if tensors := sys.modules.get(f"{_BELOW}.tensor._api"):
-        propagator = tensors.DTensor._op_dispatcher.sharding_propagator
-        tables = [name for name, value in vars(propagator).items() if isinstance(value, dict)]
-        yield attributes("how DTensor shards operators", propagator, tables)
+        dispatcher = tensors.DTensor._op_dispatcher
+        yield _tables("how DTensor shards operators", dispatcher.sharding_propagator)
+        yield _tables("what DTensor does for operators", dispatcher)
     yield Part("caches of DTensor", _has_dtensor_cached, lambda _: _clear_dtensor_caches())
     caching = _CachingFunctions()
     yield Part("caches", caching.filled, lambda kept: _clear_all_but(kept, caching.filled()), is_checked=False)
     yield Part("collectives that nobody has waited for", _pending_works, lambda _: None)
+
+
+def _tables(name: str, owner: Any) -> Part:
+    return attributes(name, owner, [each for each, value in vars(owner).items() if isinstance(value, dict)])
 
 
 # Backends that tests register.

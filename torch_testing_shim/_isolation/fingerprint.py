@@ -4,7 +4,7 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 * functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
 * everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
-* operators that torch.library has defined;
+* operators and kernels that torch.library has defined;
 * patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
 """
 
@@ -36,6 +36,8 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 #: The part of a path that is a test's scratch folder.
 _SCRATCH = re.compile(r".*/tts-[^/]+/")
+#: Paths of devices and of the like. Segments of shared memory count, which have a name for other processes.
+_OF_THE_SYSTEM = re.compile(r"/proc/|/dev/(?!shm/)|/dev/shm/.* \(deleted\)\Z")
 _NONE: Mapping[str, object] = MappingProxyType({})
 
 
@@ -59,7 +61,8 @@ class TestAttributes:
         self._summaries = Summaries()
         self._owners: dict[str, Any] = {"fixtures": SimpleNamespace(**fixtures)}
         for module in modules:
-            self._owners[module.__name__] = module
+            if self._owners.setdefault(module.__name__, module) is not module:
+                continue  # `__mp_main__`, of the same name: in forks of a warm interpreter, another module
             for value in list(vars(module).values()):
                 if issubclass(type(value), type) and value.__module__ == module.__name__:
                     self._add_class(value)
@@ -74,7 +77,10 @@ class TestAttributes:
 
     def _now(self) -> dict[str, dict[str, Any]]:
         self._summaries.begin_round()
-        return {name: self._summaries.of_attributes(vars(owner)) for name, owner in self._owners.items()}
+        return {name: self._summary(owner) for name, owner in self._owners.items()}
+
+    def _summary(self, owner: Any) -> dict[str, Any]:
+        return self._summaries.of_attributes({**vars(owner), "__bases__": getattr(owner, "__bases__", ())})
 
     def changed(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has changed."""
@@ -161,12 +167,13 @@ def _open_files() -> Counter[str]:
     """Return the paths of open files and folders, without those of the harness, which lie in a scratch folder
     itself. Other paths there are the same from test to test here, although each test has a folder of its own."""
     paths = (path for number, path in descriptor_targets(os.getpid()) if number > 2 and path.startswith("/"))
-    short = (_SCRATCH.sub("", path) for path in paths if not path.startswith(("/dev/", "/proc/")))
+    short = (_SCRATCH.sub("", path) for path in paths if not _OF_THE_SYSTEM.match(path))
     return Counter(path for path in short if "/" in path)
 
 
 def _operators() -> set[str]:
-    return set(getattr(torch.library, "_defs", ()))
+    """Return the names of operators that torch.library has defined, and of the kernels that it has given to some."""
+    return {*getattr(torch.library, "_defs", ()), *getattr(torch.library, "_impls", ())}
 
 
 def _allocated_memory() -> int:

@@ -5,6 +5,7 @@ Handlers of `atexit` are no part: a rank ends without them, and they cannot be l
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import decimal
 import faulthandler
@@ -20,13 +21,16 @@ import socket
 import sys
 import tempfile
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from torch_testing_shim._isolation.hypothesis_profiles import load_profile
 from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
 from torch_testing_shim._isolation.module_origins import is_of_library
+from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
@@ -42,6 +46,7 @@ def interpreter_parts() -> list[Part]:
         Part("blocked signals", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), _restore_blocked),
         Part("timers", lambda: any(signal.getitimer(timer)[0] for timer in _TIMERS), lambda _: _stop_timers()),
         Part("the priority", lambda: os.getpriority(os.PRIO_PROCESS, 0), _restore_priority),
+        Part("the scheduler", _scheduler, lambda kept: os.sched_setscheduler(0, *kept)),
         Part("the environment of C", _environment_of_c, _restore_environment_of_c),
         _list("sys.path", sys.path),
         _list("sys.meta_path", sys.meta_path),
@@ -58,6 +63,14 @@ def interpreter_parts() -> list[Part]:
         attributes("hooks of new threads", threading, ("_trace_hook", "_profile_hook")),
         Part("sys.setrecursionlimit", sys.getrecursionlimit, sys.setrecursionlimit),
         Part("sys.setswitchinterval", sys.getswitchinterval, sys.setswitchinterval),
+        Part("sys.set_asyncgen_hooks", sys.get_asyncgen_hooks, lambda kept: sys.set_asyncgen_hooks(*kept)),
+        Part(
+            "sys.set_coroutine_origin_tracking_depth",
+            sys.get_coroutine_origin_tracking_depth,
+            sys.set_coroutine_origin_tracking_depth,
+        ),
+        Part("the running event loop", asyncio._get_running_loop, asyncio._set_running_loop),
+        Part("tracemalloc", tracemalloc.is_tracing, lambda _: tracemalloc.stop()),
         Part("the stack size of threads", threading.stack_size, threading.stack_size),
         Part("gc.enable", gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
         Part("gc.set_threshold", gc.get_threshold, lambda kept: gc.set_threshold(*kept)),
@@ -74,6 +87,7 @@ def interpreter_parts() -> list[Part]:
         attributes("functions of warnings", warnings, ("showwarning", "_showwarnmsg_impl", "formatwarning")),
         Part("warnings.filters", lambda: list(warnings.filters), _restore_filters),
         Part("numpy", _numpy_state, _restore_numpy_state),
+        Part("the profile of hypothesis", _hypothesis_profile, _restore_hypothesis_profile),
     ]
 
 
@@ -110,6 +124,10 @@ def _restore_handlers(kept: tuple[Mapping[int, Any], frozenset[int], int]) -> No
 
 
 def _restore_blocked(kept: set[signal.Signals]) -> None:
+    for number in signal.sigpending():  # which would end the rank once they are not blocked
+        handler = signal.getsignal(number)
+        for each in (signal.SIG_IGN, handler or signal.SIG_DFL):
+            signal.signal(number, each)
     signal.pthread_sigmask(signal.SIG_SETMASK, kept)
 
 
@@ -128,6 +146,10 @@ def _restore_faulthandler(is_enabled: bool) -> None:
 
 def _restore_priority(kept: int) -> None:
     os.setpriority(os.PRIO_PROCESS, 0, kept)
+
+
+def _scheduler() -> tuple[int, os.sched_param] | None:
+    return (os.sched_getscheduler(0), os.sched_getparam(0)) if hasattr(os, "sched_getscheduler") else None
 
 
 def _environment_of_c() -> frozenset[bytes]:
@@ -230,7 +252,7 @@ def forget_shown_warnings() -> None:
     warnings.onceregistry.clear()  # type: ignore[attr-defined]
 
 
-# Numpy, where it is imported.
+# Numpy and hypothesis, where they are imported.
 
 
 def _numpy_state() -> Any:
@@ -249,3 +271,19 @@ def _restore_numpy_state(kept: Any) -> None:
     numpy.random.set_state((kind, numpy.frombuffer(keys, dtype=numpy.uint32), *rest))
     numpy.seterr(**errors)
     numpy.set_printoptions(**options)
+
+
+def _hypothesis_profile() -> Any:
+    settings = getattr(sys.modules.get("hypothesis"), "settings", None)
+    return None if settings is None else (settings._current_profile, settings.default, dict(settings._profiles))
+
+
+def _restore_hypothesis_profile(kept: Any) -> None:
+    settings: Any = sys.modules["hypothesis"].settings
+    if kept is None:  # a test was the first to import it
+        load_profile(read_settings())
+        return
+    name, _, profiles = kept
+    settings._profiles.clear()
+    settings._profiles.update(profiles)
+    settings.load_profile(name)

@@ -7,6 +7,7 @@ import site
 import sys
 import sysconfig
 import types
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ _LIBRARIES = tuple(
 
 def is_of_library(module: Any) -> bool:
     """Return whether a module is Python's, an installed package's or this package's, and no test file or helper of
-    one. Other objects that libraries put into `sys.modules` are theirs."""
+    one. Other objects in `sys.modules` are libraries', unless they are mocks."""
     if not issubclass(type(module), types.ModuleType):
-        return True
+        return not issubclass(type(module), unittest.mock.NonCallableMock)
     own = vars(module)  # torch.classes has an answer for any attribute
     spec = own.get("__spec__")
     file = own.get("__file__") or getattr(spec, "origin", None)

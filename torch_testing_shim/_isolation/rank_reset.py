@@ -41,6 +41,11 @@ class RankReset:
         parts = (*interpreter_parts(), *torch_parts(), *distributed_parts())
         return cls(state_of_this_process(), tuple((part, part.read()) for part in parts), LeftRunning.now())
 
+    def renewed(self) -> RankReset:
+        """Record the state of this process anew."""
+        parts = tuple((part, part.read()) for part, _ in self.parts)
+        return RankReset(state_of_this_process(), parts, LeftRunning.now())
+
     def restore(self) -> tuple[str, ...]:
         """Put the state back. Return a sentence for each thing that could not be put back."""
         return tuple(sentence for sentence in self._restored() if sentence is not None)
@@ -49,6 +54,7 @@ class RankReset:
         yield _tried("process groups", destroy_groups)
         yield _tried("modes of torch", leave_modes)
         yield _tried("processes and threads", self.running.end)
+        yield _tried("unreachable objects", gc.collect)  # whose finalizers may change what is put back now
         yield _tried("a dump of stacks", faulthandler.cancel_dump_traceback_later)
         yield _tried("state of the process", lambda: take_on(changes_since(state_of_this_process(), self.process)))
         for part, kept in self.parts:

@@ -37,6 +37,8 @@ _CONFIGURATIONS = (
     "torch._dynamo.config", "torch._inductor.config", "torch._functorch.config", "torch.fx.experimental._config",
     "torch.compiler.config",
 )  # fmt: skip
+#: Attributes of torch.nn.Module that the first compilation replaces, and the mark by which it knows that.
+_PATCHED_BY_COMPILE = ("__init__", "__setstate__", "___needs_generation_tag_patch")
 _TOP_SAVED_HOOKS: Any = getattr(_C._autograd, "_top_saved_tensors_default_hooks", None)
 #: Stands for a value of a configuration that nobody has set.
 _UNSET = object()
@@ -55,6 +57,8 @@ def torch_parts() -> list[Part]:
         Part("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         *_global_parts(),
         *(_configuration(name) for name in _CONFIGURATIONS),
+        attributes("what torch.compile patches", torch.nn.Module, _PATCHED_BY_COMPILE),
+        attributes("checks of distributions", torch.distributions.Distribution, ["_validate_args"]),
         Part("torch._dynamo", _has_compiled, lambda _: _forget_compiled()),
     ]
 
@@ -226,6 +230,10 @@ def _global_parts() -> Iterator[Part]:
     dispatch = torch.utils._python_dispatch
     flags = [name for name in vars(dispatch) if name.startswith("_is_in_")]
     yield attributes("flags of dispatch modes", dispatch, flags)
+    yield module_global("torch.backends.mha", "_is_fastpath_enabled", fresh=True)
+    contexts = getattr(sys.modules.get("torch._guards"), "_TLS", None)
+    yield attributes("contexts of compilations", contexts, ("tracing_context", "compile_context"))
+    yield attributes("torch.jit's flag", torch.jit._state._enabled, ["enabled"])
     yield attributes("the profiler's flag", torch.autograd.profiler, ["_is_profiler_enabled"])
     yield attributes("how tensors are shared", torch.multiprocessing, ["_sharing_strategy"])
     yield module_global("torch.utils.checkpoint", "_checkpoint_debug_enabled", fresh=None)

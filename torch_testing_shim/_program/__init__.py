@@ -13,6 +13,7 @@ How tests run:
     joined_facts      what these have to have in common, and who has what where they differ
     joined_log        their log: tests start and end together
     following         run_test.py under torchrun: processes that start what rank 0 starts
+    voice             their streams: one speaks, the others are silent
     ran_before        what they have run, for the ones that torchrun starts anew after a crash
     interrupts        the first signal ends a run with a report, the second one at once
 

@@ -7,11 +7,9 @@ Whichever way the tests run, each leaves one entry in the `TestLog`, and the exi
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import importlib
-import io
 import shlex
 import sys
 import time
@@ -40,6 +38,7 @@ from torch_testing_shim._program.options import (
 )
 from torch_testing_shim._program.selection import load, select, test_name, tests_to_skip
 from torch_testing_shim._program.unittest_result import Fixtures, JournalingResult
+from torch_testing_shim._program.voice import Voice
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
@@ -73,17 +72,20 @@ def run_tests(argv: list[str] | None = None) -> None:
     script = getattr(sys.modules["__main__"], "__file__", None) or arguments[0]
     open_standard_streams()
     answer_stack_requests()
-    launch = read_launch()
-    is_first = launch is None or launch.rank == 0
+    launch, voice = read_launch(), Voice()
+    if launch is not None and launch.rank:
+        voice.fall_silent()
     with Interrupts() as interrupts:
         try:
-            with contextlib.nullcontext() if is_first else contextlib.redirect_stderr(io.StringIO()):
-                options = parse_arguments(arguments[1:], script)
-            status = _run(options, script, interrupts, launch)
+            status = _run(parse_arguments(arguments[1:], script), script, interrupts, launch, voice)
         except _USAGE_ERRORS as error:
-            if is_first or not isinstance(error, UsageError):
-                print(error, file=sys.stderr)
+            if not isinstance(error, UsageError):  # all would say the same
+                voice.speak()
+            print(error, file=sys.stderr)
             status = ExitStatus.USAGE
+        except Exception:
+            voice.speak()
+            raise
         except KeyboardInterrupt as interrupt:
             status = _interrupted(interrupt, interrupts)
         if launch is not None:  # torchrun ends the others once one has ended, and all have the same status to tell
@@ -109,7 +111,7 @@ def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
     return exit_status(interrupt)
 
 
-def _run(options: ProgramOptions, script: str, interrupts: Interrupts, launch: Launch | None) -> int:
+def _run(options: ProgramOptions, script: str, interrupts: Interrupts, launch: Launch | None, voice: Voice) -> int:
     export(options)
     if launch is not None:
         refuse_options(options)
@@ -125,12 +127,14 @@ def _run(options: ProgramOptions, script: str, interrupts: Interrupts, launch: L
     names = [test_name(test) for test in choice.chosen]
     skipped = tests_to_skip(take_expectations(settings), names, device.type)
     journal = take_journal(settings)
+    if launch is not None and launch.rank:
+        journal, options = None, replace(options, save_xml=None)
     if launch is not None and names and not options.discover:
-        with joined_run(launch, names, facts_of(names, script, settings, device)) as joined:
-            log = joined.log(journal)
-            log.plan(names, device.type, len(choice.left_out))
-            options = replace(options, save_xml=None if launch.rank else options.save_xml)
-            return joined.merged(_run_and_report(names, skipped, options, script, log, interrupts), log)
+        with joined_run(launch, names, facts_of(names, [script], settings, device), voice) as joined:
+            joined_log = joined.log(journal)
+            joined_log.plan(names, device.type, len(choice.left_out))
+            status = _run_and_report(names, skipped, options, script, joined_log, interrupts)
+            return joined.merged(status, joined_log)
     log = TestLog(journal)
     log.plan(names, device.type, len(choice.left_out))
     if options.discover:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,12 +36,14 @@ def refuse_options(options: ProgramOptions) -> None:
             raise UsageError(f"{name} cannot be combined with torchrun, whose processes are the ranks of every test")
 
 
-def facts_of(names: Sequence[str], script: str, settings: Settings, device: DeviceInUse) -> dict[str, str]:
-    """Return what all processes have to have in common, in words."""
-    try:
-        text = Path(script).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {script}: {error.strerror}") from None
+def facts_of(names: Sequence[str], files: Iterable[str], settings: Settings, device: DeviceInUse) -> dict[str, str]:
+    """Return what all processes have to have in common, in words. The files are the tests'."""
+    text = b""
+    for file in files:
+        try:
+            text += Path(file).read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {file}: {error.strerror}") from None
     return {
         "torch_testing_shim": _digest(b"".join(path.read_bytes() for path in sorted(_PACKAGE.rglob("*.py")))),
         "torch": torch.__version__,

@@ -29,10 +29,15 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 
 class JoinedLog(TestLog):
-    """The log of a joined run: tests start and end together with those of the other processes."""
+    """The log of a joined run: tests start and end together with those of the other processes.
+
+    Attributes:
+        has_folded: a test that has not failed here has failed on another rank.
+    """
 
     def __init__(self, run: JoinedRun, journal: Journal | None) -> None:
         super().__init__(journal)
+        self.has_folded = False
         self._run = run
         self._world = run.world
         self._world.tell = self._tell
@@ -96,13 +101,14 @@ class JoinedLog(TestLog):
         who = f"rank {rank} ({self._world.members[rank].host})"
         line = f"{who}: {status.value}: {reason}" if status.is_failure else f"ranks disagree: {who}: {status.value}"
         found = replace(entry, status=status if status.is_failure else TestStatus.ERROR, reason=line)
+        self.has_folded = self.has_folded or not entry.status.is_failure
         if not entry.status.is_failure and self._world.rank == 0:
             print(f"\nERROR: {entry.test}\n{line}", file=sys.stderr)
         return replace(found, detail=entry.detail or line)
 
     def _tell(self, error: BaseException, outcomes: Sequence[RankOutcome]) -> None:
         """Report the test that has ended the run, and the tests that do not run after it."""
-        self._run.speak()
+        self._run.voice.speak()
         test = self._world.current
         status = TestStatus.FAILED if isinstance(error, RankFailure) else TestStatus.ERROR
         seconds, records = time.time() - test.started_at, rank_records(outcomes, [test.began] * len(outcomes))

@@ -23,12 +23,14 @@ from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.watch import Watch
 from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld, Member
 from torch_testing_shim._engine.loopback import listen_on_loopback
+from torch_testing_shim._isolation.body_keeper import BodyKeeper
 from torch_testing_shim._program.following import give_order
 from torch_testing_shim._program.joined_facts import differences
 from torch_testing_shim._program.joined_log import JoinedLog
-from torch_testing_shim._program.log import TestLog, counts
+from torch_testing_shim._program.log import counts
 from torch_testing_shim._program.options import UsageError
 from torch_testing_shim._program.ran_before import RanBefore
+from torch_testing_shim._program.voice import Voice
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
 from torch_testing_shim._shared.launch import Launch
@@ -44,18 +46,19 @@ _PART_SECONDS = 10.0
 
 
 @contextmanager
-def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str]) -> Iterator[JoinedRun]:
+def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str], voice: Voice) -> Iterator[JoinedRun]:
     """Run the block as one of the processes that a launcher has started, and end together with them.
 
     Args:
         names: the tests that are to run.
         facts: what all processes have to have in common.
+        voice: this process's streams; those of ranks other than 0 are silent.
 
     Raises:
         UsageError: the store cannot be reached, a process does not come, or the processes do not run the same.
     """
     world = JoinedWorld(launch)
-    run = JoinedRun(world)
+    run = JoinedRun(world, voice)
     try:
         told = _meet(world, run.ran, names, facts)
         if different := differences(world.members, [one["facts"] for one in told]):
@@ -65,7 +68,7 @@ def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str]) -
         yield run
     except Exception as error:
         if not isinstance(error, UsageError):
-            run.speak()
+            run.voice.speak()
         raise
     finally:
         run.part()
@@ -99,54 +102,41 @@ def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mappi
 
 
 class JoinedRun:
-    """The run of this process in its world."""
+    """The run of this process in its world.
 
-    def __init__(self, world: JoinedWorld) -> None:
+    Attributes:
+        ran: what has run.
+        voice: this process's streams.
+    """
+
+    def __init__(self, world: JoinedWorld, voice: Voice) -> None:
         self.world = world
         self.ran = RanBefore(world.lasting.store)
         self._watch: Watch | None = None
-        self._streams: list[tuple[int, int]] = []
+        self.voice = voice
 
     def begin(self) -> None:
-        """Become a rank of the world; ranks other than 0 fall silent."""
+        """Become a rank of the world."""
         listen_on_loopback(os.environ)
         take_launch()
         JOINED.world = self.world
         self.world.have_run(entry.test for entry in self.ran.before)
         self.world.idle_deadline = time.monotonic() + read_settings().timeout_seconds
-        self.world.complain = self.complain
-        if self.world.rank:
-            self._fall_silent()
+        self.world.complain, self.world.keeper = self.complain, BodyKeeper()
         if self.ran.before:
             print(f"torchrun has restarted its processes; before that: {counts(self.ran.before)}", file=sys.stderr)
         self._watch = Watch(self.world)
 
-    def _fall_silent(self) -> None:
-        null = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            self._streams.append((number, os.dup(number)))
-            os.dup2(null, number)
-        os.close(null)
-
-    def speak(self) -> None:
-        """Print again, in a process that was silent."""
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        while self._streams:
-            number, kept = self._streams.pop()
-            os.dup2(kept, number)
-            os.close(kept)
-
     def complain(self, line: str) -> None:
         """Print a line for people, whether or not this process is silent."""
-        self.speak()
+        self.voice.speak()
         print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)
 
-    def log(self, journal: Journal | None) -> TestLog:
-        """Return the log of the run; rank 0 keeps the journal."""
-        return JoinedLog(self, None if self.world.rank else journal)
+    def log(self, journal: Journal | None) -> JoinedLog:
+        """Return the log of the run; rank 0 alone has a journal."""
+        return JoinedLog(self, journal)
 
-    def merged(self, status: int, log: TestLog) -> int:
+    def merged(self, status: int, log: JoinedLog) -> int:
         """Return the exit status of all processes, given this one's. Rank 0 tells of what failed on others between
         tests."""
         world = self.world
@@ -158,18 +148,18 @@ class JoinedRun:
             world.exchange.wait("status", lambda: until)
         except StoreLostError:
             return ExitStatus.FAILED
-        answers = world.exchange.answers("status", world.everyone)
+        told = {rank: json.loads(text) for rank, text in world.exchange.answers("status", world.everyone).items()}
+        elsewhere = [(rank, name, reason) for rank in sorted(told) if rank for name, reason in told[rank][1]]
+        missing = [str(rank) for rank in world.everyone if rank not in told]
         if world.rank == 0:
-            for rank in sorted(answers.keys() - {0}):
-                for name, reason in json.loads(answers[rank])[1]:
-                    print(f"\nERROR: {name} on rank {rank} ({world.members[rank].host}): {reason}", file=sys.stderr)
-        if self.ran.before:
-            print(f"in all: {log.summary()}", file=sys.stderr)
-        missing = [str(rank) for rank in world.everyone if rank not in answers]
+            for rank, name, reason in elsewhere:
+                print(f"\nERROR: {name} on rank {rank} ({world.members[rank].host}): {reason}", file=sys.stderr)
         if missing:
             print(f"rank {', '.join(missing)} did not tell how its run ended", file=sys.stderr)
-        statuses = {json.loads(text)[0] for text in answers.values()}
-        return status if statuses == {status} and not missing else ExitStatus.FAILED
+        merged = status if not missing and all(one == status for one, _ in told.values()) else ExitStatus.FAILED
+        if self.ran.before or elsewhere or missing or log.has_folded:  # unittest has told its own result alone
+            print(f"{'FAILED' if merged else 'OK'}, in all: {log.summary()}", file=sys.stderr)
+        return merged
 
     def part(self) -> None:
         """End together with the others, rank 0 last: torchrun ends all once one has failed, and may take its store

@@ -13,17 +13,17 @@ from torch_testing_shim._shared.journal import RankRecord
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: The attribute of a test's instance that holds its notes.
-_NOTES = "_torch_testing_shim_notes"
+NOTES = "_torch_testing_shim_notes"
 
 
 def note(test: object, text: str) -> None:
     """Notes one line."""
-    setattr(test, _NOTES, (*notes_of(test), text))
+    setattr(test, NOTES, (*notes_of(test), text))
 
 
 def forget_notes(test: object) -> None:
     """Drops the notes of a test that runs again."""
-    vars(test).pop(_NOTES, None)
+    vars(test).pop(NOTES, None)
 
 
 def note_sharing(test: object, ranks: int) -> None:
@@ -35,7 +35,7 @@ def note_sharing(test: object, ranks: int) -> None:
 
 def notes_of(test: object) -> tuple[str, ...]:
     """The notes of a test, in their order."""
-    notes: tuple[str, ...] = vars(test).get(_NOTES, ()) if test is not None else ()
+    notes: tuple[str, ...] = vars(test).get(NOTES, ()) if test is not None else ()
     return notes
 
 

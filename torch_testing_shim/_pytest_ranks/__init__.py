@@ -21,6 +21,11 @@ In a rank:
     groups          their process group
     session_copy    pytest's session in a new interpreter, where ranks cannot be forked from pytest's process
 
+Under torchrun, where pytest's process is a rank itself:
+
+    joined_session  pytest's hooks: the processes agree, run the same, and end alike
+    joined_item     one marked test: it runs here, on the first ranks; the verdict over all of them
+
 One test:
 
     controller  setup: fixtures of a wider scope > call: ranks ... verdict > teardown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import unittest
 from collections.abc import Generator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from torch_testing_shim._pytest_ranks.beside import check_terminal, leave_ranks_out_of_pdb, note_time_limit
 from torch_testing_shim._pytest_ranks.marks import DESCRIPTION, NAME, MarkError, RanksMark, read_mark
 from torch_testing_shim._pytest_ranks.summary import note_lines, tell_of_ranks
-from torch_testing_shim._shared.settings import SETTINGS, changed_environment
+from torch_testing_shim._shared.settings import SETTINGS, changed_environment, read_launch
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -54,7 +55,10 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         if mark is None or _starts_ranks_itself(item):
             continue
         try:
-            _run_on_ranks(item, read_mark(mark.args, mark.kwargs))
+            read = read_mark(mark.args, mark.kwargs)
+            if item.cls is not None and issubclass(item.cls, unittest.TestCase):
+                read.check_for_unittest()
+            _run_on_ranks(item, read)
         except MarkError as error:
             _refuse(item, f"{item.nodeid}: {error}")
 
@@ -89,6 +93,10 @@ def _kind_of(mark: RanksMark) -> Any:
         from torch_testing_shim._pytest_ranks.thread_item import ThreadItem
 
         return ThreadItem
+    if read_launch() is not None:
+        from torch_testing_shim._pytest_ranks.joined_item import JoinedItem
+
+        return JoinedItem
     from torch_testing_shim._pytest_ranks.rank_item import RankItem
 
     return RankItem
@@ -108,14 +116,14 @@ def pytest_timeout_set_timer(item: Any, settings: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: Any) -> None:
     """Fork the zygote, before any test has run."""
-    if any(getattr(item, "ranks", None) is not None for item in session.items) and not _only_collects(session.config):
+    if any(getattr(item, "ranks", None) is not None for item in session.items) and not _starts_no_ranks(session.config):
         from torch_testing_shim._pytest_ranks.rank_item import start_session
 
         start_session(session)
 
 
-def _only_collects(config: Any) -> bool:
-    return bool(config.option.collectonly) or bool(config.getoption("numprocesses", None))
+def _starts_no_ranks(config: Any) -> bool:
+    return bool(config.option.collectonly or config.getoption("numprocesses", None) or read_launch())
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import torch.distributed as dist
@@ -47,6 +47,16 @@ class World:
     shared_folder: str | None
 
 
+class SoFar(Protocol):
+    """How a rank's test has gone so far."""
+
+    @property
+    def has_failed(self) -> bool: ...
+
+    @property
+    def has_skipped(self) -> bool: ...
+
+
 class Here:
     """pytest in this process.
 
@@ -61,7 +71,7 @@ class Here:
     def __init__(self) -> None:
         self.session: Any = None
         self.world: World | None = None
-        self.reports: RankReports | None = None
+        self.reports: SoFar | None = None
         self.kept: object = None
         self.is_copy = False
 

@@ -38,6 +38,17 @@ class RanksMark:
     threads: bool = False
     reuse: bool | None = None
 
+    def check_for_unittest(self) -> None:
+        """Check that a method of a unittest class can have it: pytest parametrizes none, and sets none up in threads.
+
+        Raises:
+            MarkError: it cannot.
+        """
+        if len(self.counts) > 1:
+            raise MarkError(f"ranks({list(self.counts)}): a method of a unittest class takes one number of ranks")
+        if self.threads:
+            raise MarkError("ranks(..., threads=True): a method of a unittest class takes no threads as ranks")
+
 
 def read_mark(arguments: Sequence[Any], options: Mapping[str, Any]) -> RanksMark:
     """Read a mark, given what it was called with.

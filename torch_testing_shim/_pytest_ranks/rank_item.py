@@ -30,6 +30,7 @@ from torch_testing_shim._pytest_ranks.beside import TIME_LIMIT, lent_terminal, s
 from torch_testing_shim._pytest_ranks.in_rank import HERE, PytestRank
 from torch_testing_shim._pytest_ranks.live_output import shown_live
 from torch_testing_shim._pytest_ranks.marks import RanksMark
+from torch_testing_shim._pytest_ranks.rank_reports import UNEXPECTED_PASS
 from torch_testing_shim._pytest_ranks.session_copy import write_session
 from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
 from torch_testing_shim._pytest_ranks.warnings_summary import pass_on_warnings, warnings_of
@@ -93,7 +94,7 @@ _WORDS = {VerdictKind.PASSED: "passed", VerdictKind.SKIPPED: "skipped"}
 
 
 @dataclass(frozen=True)
-class _EndOfRanks:
+class EndOfRanks:
     """How the ranks of a test ended.
 
     Attributes:
@@ -177,7 +178,7 @@ class RankItem:
         is_expected = any(self._item.iter_markers("xfail"))
         return wants and not is_expected and self._item.config.getoption("ranks_pdb") is None
 
-    def _end_of_ranks(self, *, reuses: bool) -> _EndOfRanks:
+    def _end_of_ranks(self, *, reuses: bool) -> EndOfRanks:
         """Run the ranks and return how they ended."""
         item = self._item
         ranks = TestRanks()
@@ -199,7 +200,7 @@ class RankItem:
             note_left(item, outcomes)
             found = verdict(outcomes)
             is_shown = found.kind in _WORDS and item.config.getoption("capture") != "no"
-            return _EndOfRanks(
+            return EndOfRanks(
                 found,
                 outcomes,
                 ranks.running.processes_left,
@@ -210,7 +211,7 @@ class RankItem:
         finally:
             ranks.close()
 
-    def _judge(self, end: _EndOfRanks) -> None:
+    def _judge(self, end: EndOfRanks) -> None:
         found, cause = end.verdict, end.verdict.cause
         if found.kind is VerdictKind.SKIPPED:
             reason = found.headline
@@ -225,6 +226,9 @@ class RankItem:
                 raise pytest.xfail.Exception(cause.expected)
             outcomes = tuple(one if one.expected is None else replace(one, ended_at=math.inf) for one in outcomes)
         raise_verdict(outcomes, ExitExpectation(), end.processes_left)
+        for one in outcomes:  # a mark that only the ranks have, since the test or a fixture has added it
+            if one.headline.startswith(UNEXPECTED_PASS) and not any(self._item.iter_markers("xfail")):
+                pytest.fail(one.headline, pytrace=False)
 
     def _arguments(self) -> dict[str, Any]:
         """Return what a rank's `_run` is given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,22 @@ from _pytest._io import TerminalWriter
 from _pytest.runner import runtestprotocol
 
 from torch_testing_shim._engine.channel import ChannelWriter
-from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, pass_outcome, skip_outcome, skip_reason_of
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
+from torch_testing_shim._engine.rank_outcomes import (
+    TEST_ERROR_EXIT_CODE,
+    outcome_of_exception,
+    pass_outcome,
+    skip_outcome,
+    skip_reason_of,
+)
 from torch_testing_shim._engine.rank_warnings import RankWarning
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: The sections of a report that are not the rank's own output, which has a file.
 _NOT_SHOWN = ("Captured stdout", "Captured stderr")
+#: How the report begins of a test that passes and is marked by a strict `xfail`.
+UNEXPECTED_PASS = "[XPASS(strict)]"
 
 
 class RankReports:
@@ -40,6 +49,7 @@ class RankReports:
         self._is_copy = is_copy
         self._outcome: RankOutcome | None = None
         self._failed_subtest: RankOutcome | None = None
+        self._passes_unexpectedly = ""  # how pytest says it
         self._has_begun = self._is_in_call = False
         self._raised: Any = None  # last, as pytest's `ExceptionInfo`
 
@@ -47,6 +57,11 @@ class RankReports:
     def has_failed(self) -> bool:
         """Whether the test has raised something that is not a skip."""
         return self._outcome is not None and self._outcome.status.is_bad
+
+    @property
+    def _is_expected(self) -> bool:
+        """Whether a mark expects what the test has raised."""
+        return self._outcome is not None and self._outcome.expected is not None
 
     @property
     def has_skipped(self) -> bool:
@@ -75,12 +90,16 @@ class RankReports:
         """Called after each phase, and within the call for each subtest."""
         of_unittest = getattr(item, "_excinfo", None)  # exceptions that it has caught, which pytest reports one by one
         self._raised = call.excinfo if self._is_in_call or not of_unittest else of_unittest[0]
-        if self._is_in_call or self._raised is None:
+        if self._is_in_call:
             yield
+            return
+        if self._raised is None:
+            made = yield
+            self._note_failure_without_exception(made.get_result())
             return
         error = self._raised.value
         reason = skip_reason_of(error)
-        is_first = reason is None and not self.has_failed
+        is_first = reason is None and (not self.has_failed or self._is_expected)
         if is_first:  # at once: pytest takes longer to format it than other ranks may have
             self._found(self._outcome_of(error))
         made = yield
@@ -91,6 +110,16 @@ class RankReports:
             print(f"after that, {report.when} failed:\n{report.longreprtext}")
         else:
             self._outcome = self._outcome or skip_outcome(self._rank, reason)
+
+    def _note_failure_without_exception(self, report: Any) -> None:
+        """Note a report that a plugin has turned into a failure. A strict `xfail` does that to a pass, which
+        is judged over all ranks."""
+        said = report.longreprtext if report.failed else ""
+        if said.startswith(UNEXPECTED_PASS):
+            self._passes_unexpectedly = said
+        elif report.failed and not self.has_failed:
+            failed = RankOutcome(self._rank, RankStatus.FAILED, time.monotonic(), exit_code=TEST_ERROR_EXIT_CODE)
+            self._found(_as_reported(replace(failed, headline=said.partition("\n")[0], traceback=said), report))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -113,7 +142,8 @@ class RankReports:
     def end(self) -> RankOutcome:
         """Send and return the outcome, when the test is over."""
         if not self.has_failed:
-            self._found(self._failed_subtest or self._outcome or pass_outcome(self._rank))
+            passed = replace(pass_outcome(self._rank), headline=self._passes_unexpectedly)
+            self._found(self._failed_subtest or self._outcome or passed)
         assert self._outcome is not None
         return self._outcome
 

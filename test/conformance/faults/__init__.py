@@ -9,6 +9,9 @@
     catalogue     all faults, read off the cases
     campaign      runs many faults, in few processes
     observe       one such process: runs faults and writes what became of each
+    over_hosts    the same on four ranks over two hosts, by torchrun
+    forking_torchrun  torchrun, less the start of interpreters
+    roles         what is told of ranks on hosts, in the words of the catalogue (pure)
     surroundings  what a test may leave around it
     untouched     the test that runs after each fault and finds everything in order
     upstream      the same faults through PyTorch's own harness

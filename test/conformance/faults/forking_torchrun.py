@@ -17,6 +17,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401 - which takes seconds, and some faults import it
 from torch.distributed.launcher.api import elastic_launch
 from torch.distributed.run import config_from_args, parse_args
 
@@ -57,6 +58,7 @@ def _enter_host() -> None:
 
 
 def _work(script: str, words: list[str]) -> None:
+    os.setsid()  # as torchrun starts its workers
     Path(os.environ[PIDS], os.environ["RANK"]).write_text(str(os.getpid()))
     sys.argv = [script, *words]
     try:

@@ -26,14 +26,15 @@ from hosts import Hosts
 from warm_samples import SampleServer, WarmSample
 
 from faults.fault import Ending, Fault
-from faults.faulty import FAULT_TIMES, GUILTY, RANKS_VARIABLE, strikes
+from faults.faulty import FAULT_TIMES, RANKS_VARIABLE, strikes
 from faults.forking_torchrun import OUTPUT, PIDS
 from faults.observe import Observation
-from faults.roles import HOSTS, in_catalogue_ranks
+from faults.roles import HOSTS, PARTS, in_catalogue_ranks
 from faults.surroundings import kill_marked, marked_processes
 from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
+from torch_testing_shim._shared.owned_folders import remove_stale
 
 __all__ = ["LIMIT_OVER_HOSTS", "deadline_over_hosts", "run_over_hosts"]
 
@@ -94,6 +95,13 @@ def deadline_over_hosts(fault: Fault) -> float:
 def run_over_hosts(faults: Sequence[Fault]) -> dict[str, Observation]:
     """Runs the faults and returns what became of them, by test, in the catalogue's ranks."""
     server = SampleServer({**os.environ, "PYTHONPATH": _PATH})
+    try:
+        return _run_shares(server, faults)
+    finally:
+        server.close()
+
+
+def _run_shares(server: SampleServer, faults: Sequence[Fault]) -> dict[str, Observation]:
     shares = [[fault] for fault in faults if fault.expected.is_hang]  # each ends its run
     others = [fault for fault in faults if not fault.expected.is_hang]
     shares += [list(share) for _, share in groupby(others, key=lambda fault: fault.theme)]
@@ -186,9 +194,12 @@ def _has_ended(pid: int) -> bool:
 
 
 def _left(mark: str, temporary: Path, agents: Sequence[int]) -> list[str]:
+    """What is left. A rank that is stopped outlives the others by torchrun's 30 s, and leaves its folder to whoever
+    comes next on its host."""
     give_up = time.monotonic() + _GONE_SECONDS
     while (found := marked_processes(mark, agents, MARK_VARIABLE)) and time.monotonic() < give_up:
         time.sleep(0.05)
+    remove_stale(str(temporary))
     files = [path.name for path in temporary.iterdir() if not path.name.startswith(_OTHERS)]
     return [*(f"process {pid}" for pid in found), *(f"file {name}" for name in files)]
 
@@ -205,7 +216,7 @@ def _observed(run: _Run, faults: Sequence[Fault]) -> list[Observation]:
     has_ended_early = len(reached) < len(faults) or "could not go on" in tail
     found = [_observation(entry, run) for entry in reached]
     last = max(found, key=lambda one: one.started)
-    living = [ended for rank, ended in run.ends.items() if rank != GUILTY]
+    living = [ended for rank, ended in run.ends.items() if PARTS[rank] != 1]
     ended = max([last.ended, *living]) if has_ended_early else last.ended
     report = f"{last.report}\n\n{told}" if told else last.report
     told_last = replace(last, report=report, ended=ended, left=tuple(run.left))

@@ -1,4 +1,8 @@
-"""The test that runs after each fault in the same process, and finds everything as it has to be."""
+"""The tests that run after faults in the same process, and find everything as it has to be.
+
+After each fault a rank looks at the state of its process. That ranks meet costs as much as a fault does: most faults
+need it themselves, so it is asked before the first one and after the last.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ import torch.distributed as dist
 from faults.faulty import Faulty
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
-__all__ = ["Untouched", "check_state"]
+__all__ = ["Meeting", "Untouched", "check_state"]
 
 
 def _state() -> dict[str, object]:
@@ -51,6 +55,13 @@ def check_state(test: Any) -> None:
 
 
 class Untouched(Faulty, DTensorTestBase):
+    world_size = 1
+
+    def test_untouched(self):
+        check_state(self)
+
+
+class Meeting(Faulty, DTensorTestBase):
     world_size = 2
 
     @with_comms

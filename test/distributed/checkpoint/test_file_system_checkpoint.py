@@ -24,7 +24,6 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
-from torch_testing_shim.common_distributed import skip_if_lt_x_gpu
 from torch_testing_shim.common_utils import TestCase, run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 from torch_testing_shim.distributed.agreement import agreed_between_ranks
@@ -350,7 +349,6 @@ class FileSystemInRanksTest(DTensorTestBase):
         self._save_async_twice(is_cached=False)
 
     @needs_staged_copies
-    @skip_if_lt_x_gpu(4)  # torch pins the memory that it keeps, and refuses where there is no accelerator
     @needs_pinned_memory
     @with_comms
     @with_temp_dir

@@ -504,6 +504,10 @@ if __name__ == "__main__":
 class Hooks(SampleTestCase):
     """Each sample runs once, and every test of it is looked at."""
 
+    def run_beside(self, hangs, body):
+        """Runs a sample; the test that waits for its deadline runs at the same time as the others."""
+        return self.run_side_by_side(body, [hangs], ["--exclude-test", hangs])
+
     def check(self, run, ends):
         for test, (status, reason) in ends.items():
             with self.subTest(test):
@@ -512,7 +516,7 @@ class Hooks(SampleTestCase):
         return run
 
     def test_of_processes(self):
-        run = self.check(self.run_sample(PROCESSES), ENDS_OF_PROCESSES)
+        run = self.check(self.run_beside("Hang.test_hangs", PROCESSES), ENDS_OF_PROCESSES)
         self.assertIn("own look", run.output)
         self.assertRegex(run.output, "rank 0 failed: AssertionError: .*rank 0 alone fails")
         self.assertRegex(run.output, r"rank 1:\n(.*\n)*.*in test_hangs")
@@ -524,7 +528,7 @@ class Hooks(SampleTestCase):
         self.check(run, {chosen: ENDS_OF_PROCESSES[chosen]})
 
     def test_of_threads(self):
-        self.check(self.run_sample(THREADS), ENDS_OF_THREADS)
+        self.check(self.run_beside("Judges.test_hangs", THREADS), ENDS_OF_THREADS)
 
     def test_of_kept_processes(self):
         self.check(self.run_sample(KEPT), ENDS_OF_KEPT)

@@ -1,5 +1,6 @@
 """Ranks that run test after test: which tests share them, what each finds, and how each verdict is found."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness_samples import SampleTestCase, wait_until
 
 ENDINGS = """
 import json, tempfile, warnings
+from multiprocessing.shared_memory import SharedMemory
 from torch_testing_shim._engine import watchdog
 from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS
@@ -35,6 +37,8 @@ class Pair(DTensorTestBase):
 class Endings(Pair):
     def setUp(self):
         DTensorTestBase.setUp(self)
+        assert not hasattr(self, "was_set_up")
+        self.was_set_up = True
         code = {"test_05_ends_with_an_announced_code": 7, "test_06_passes_with_an_announced_code": 0}
         if self._testMethodName in code:
             method = getattr(self, self._testMethodName).__wrapped__
@@ -56,6 +60,11 @@ class Endings(Pair):
         assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(1234))
         assert dist.get_rank() == self.rank
         warnings.warn("of the first")
+        for _ in range(250):
+            dist.all_reduce(torch.ones(1))
+        recorder = getattr(torch._C._distributed_c10d, "_dump_fr_trace_json", None)
+        assert recorder is None or len(json.loads(recorder()).get("entries", [])) <= 200  # or its memory would grow
+        assert "TORCH_FR_BUFFER_SIZE" not in os.environ
 
     def test_03_fails(self):
         print("printed by the one that fails")
@@ -118,6 +127,12 @@ class Endings(Pair):
     def test_20_leaves_a_finalizer_without_end(self):
         if self.rank == 1:
             Unreachable(lambda: time.sleep(600))
+
+    def test_21_leaves_shared_memory(self):
+        if self.rank == 1:
+            STATE.append(SharedMemory(create=True, size=8))
+            with open(os.environ["MARK"], "w") as mark:
+                mark.write(STATE[0].name)
 
 class Others(Pair):
     def test_1_has_the_same_ranks(self):
@@ -224,6 +239,9 @@ class B(TestCase):
     def test_waits(self):
         open(os.environ["MARK"], "w").close()
         time.sleep(600)
+
+    def test_ends(self):
+        os._exit(3) if os.environ["END"] == "exit" else os.kill(os.getpid(), int(os.environ["END"]))
 """
 
 
@@ -249,7 +267,7 @@ class Reuse(SampleTestCase):
 
     def test_every_ending(self):
         error, failed, passed, skipped = TestStatus.ERROR, TestStatus.FAILED, TestStatus.PASSED, TestStatus.SKIPPED
-        run = self.run_sample(ENDINGS, "--reuse-ranks")
+        run = self.run_sample(ENDINGS, "--reuse-ranks", MARK=str(self.folder / "mark"))
         self.assertEqual(1, run.exit_code)
         first = self.check(run, "test_01", passed)
         self.assert_same_ranks(run, first, self.check(run, "test_02", passed))
@@ -279,6 +297,8 @@ class Reuse(SampleTestCase):
         ended = "left in rank 1, .*: its process ended after the test, when its state was put back: exit code 3"
         self.check(run, "test_19", passed, "", ended)
         self.check(run, "test_20", passed, "", ended.replace("exit code 3", "killed by SIGKILL"))
+        self.check(run, "test_21", passed, "", "STATE was changed", "/dev/shm/.* is open")
+        self.assertTrue(wait_until(lambda: not Path("/dev/shm", (self.folder / "mark").read_text()).exists()))
         same = self.check(run, "test_1_has_the_same_ranks", passed)
         self.assert_other_ranks(run, same, self.check(run, "test_2_in_another_environment", passed), "More.test_1")
 
@@ -300,7 +320,7 @@ class Reuse(SampleTestCase):
 
     def test_ranks_that_wait(self):
         mark = self.folder / "mark"
-        process = self.start([str(self.write_sample(WAITING))], MARK=str(mark))
+        process = self.start([str(self.write_sample(WAITING)), "A", "B.test_waits"], MARK=str(mark))
         try:
             self.assertTrue(wait_until(mark.exists))
             ranks = [psutil.Process(int(path.name[4:])) for path in self.folder.glob("mark?*")]
@@ -314,10 +334,20 @@ class Reuse(SampleTestCase):
         process.communicate()
         self.assertEqual([], self.processes_of_sample(2.0))
 
+    def test_ranks_end_with_their_controller(self):
+        sample = str(self.write_sample(WAITING))
+        for end, code in (("exit", 3), (str(int(signal.SIGSEGV)), -11), (str(int(signal.SIGTERM)), 143), ("0", 0)):
+            with self.subTest(end):
+                run = self.run_command(sample, "A", "B.test_ends", MARK=str(self.folder / "mark"), END=end)
+                self.assertEqual(code, run.exit_code, run.output)
+                self.assertEqual(TestStatus.PASSED, run.entries["A.test_1"].status)
+                self.assertEqual([], self.processes_of_sample(2.0))
+        self.assert_nothing_left()  # the last run has removed what those before left that did not end by themselves
+
     def test_spawned(self):
-        run = self.run_sample(CHOICES, "Chosen", "OwnRun", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(CHOICES, "Chosen", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assertEqual(0, run.exit_code, run.output)
-        self.assert_same_ranks(run, "Chosen.test_1", "Chosen.test_2", "OwnRun.test_1", "OwnRun.test_2")
+        self.assert_same_ranks(run, "Chosen.test_1", "Chosen.test_2")
         self.assertNotIn("left in the test process", run.output)
 
 

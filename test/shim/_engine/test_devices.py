@@ -40,6 +40,7 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import NO_DEVICE_CHOSEN
+from joined_samples import JoinedSampleTestCase
 from quartz_samples import InstalledQuartzTestCase
 
 #: Each test holds that its rank was bound once, to the accelerator that is leased to it.
@@ -278,6 +279,42 @@ class BaseClasses(InstalledQuartzTestCase):
         self.assertEqual(11, len(run.entries))
         for test in run.entries:
             self.assert_status(run, test, TestStatus.PASSED)
+
+
+ON_TWO_HOSTS = """
+import socket
+socket.gethostname = lambda host="host" + os.environ["RANK"]: host
+from torch_testing_shim._engine.devices import bind_rank, device_in_use
+
+class Counted(MultiProcessTestCase):
+    world_size = 2
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+
+    @skip_if_lt_x_gpu(2)
+    def test_two(self):
+        self.assertEqual((2, 2, (0,)), (device_in_use().count, device_in_use().hosts, device_in_use().usable))
+        self.assertEqual(torch.device("quartz", 0), bind_rank(self.rank))
+
+    @skip_if_lt_x_gpu(3)
+    def test_three(self):
+        pass
+"""
+
+
+class Hosts(JoinedSampleTestCase, InstalledQuartzTestCase):
+    """Hosts and their devices are simulated: each process of this machine says that it is on a host of its own."""
+
+    def test_devices_of_all_hosts_count(self):
+        sample = self.write_sample(ON_TWO_HOSTS)
+        found = self.run_joined([[sample, "-v"]] * 2, TORCH_TESTING_SHIM_DEVICE_INDICES="0")
+        self.assertEqual([0, 0], found.exit_codes, found.outputs)
+        two, three = found.entries["Counted.test_two"], found.entries["Counted.test_three"]
+        self.assertIs(TestStatus.PASSED, two.status, found.outputs)
+        self.assertEqual(["host0", "host1"], [rank.host for rank in two.ranks])
+        self.assertEqual("needs at least 3 accelerators, found 2", three.reason)
 
 
 class Machine(TestCase):

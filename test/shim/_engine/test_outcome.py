@@ -34,6 +34,7 @@ class Text(unittest.TestCase):
 
         self.assertFalse(lost("AssertionError"))
         self.assertFalse(lost("ValueError: boom"))
+        self.assertTrue(lost("RuntimeError: Application timeout caused pair closure"))
         self.assertTrue(lost("RuntimeError: [pair.cc:553] Connection closed by peer [127.0.0.1]:1"))
         self.assertTrue(lost("RuntimeError: Timed out waiting 900ms for recv operation to complete"))
         self.assertTrue(

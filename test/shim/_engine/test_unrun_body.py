@@ -212,10 +212,9 @@ class UnrunBodies(SampleTestCase):
             self.assertEqual(2, leaving[0][1].count("descriptor"))
 
     def test_spawned_ranks(self):
-        names = [f"Spawned.{test}" for test in ("test_coroutine", "test_value")]
-        run = self.run_sample(SAMPLE, *names, TORCH_TESTING_SHIM_START_METHOD="spawn")
-        for name in names:
-            self.assert_status(run, name, TestStatus.ERROR, "never ran|returned")
+        name = "Spawned.test_coroutine"  # one, since each rank imports torch
+        run = self.run_sample(SAMPLE, name, TORCH_TESTING_SHIM_START_METHOD="spawn")
+        self.assert_status(run, name, TestStatus.ERROR, "never ran")
 
     def test_under_pytest(self):
         path = self.write_sample(SAMPLE)

@@ -142,6 +142,12 @@ class VerdictTable(TestCase):
         headline = headline.replace("ABRT", "KILL")
         self.check(self.with_logs(killed, *entered), VerdictKind.ERROR, headline, cause=0)
 
+    def test_hosts_of_ranks_that_parted_are_named(self):
+        outcomes = [replace(raised(rank, GLOO_LOST), host=f"host{rank // 2 + 1}") for rank in range(4)]
+        found = verdict(self.with_logs(outcomes, *["all_reduce [3]"] * 3, "all_reduce [7]")).headline
+        self.assertIn("rank 3 (host2) entered all_reduce of [7] as collective 2 of the default group, ", found)
+        self.assertIn("ranks 0, 1 (host1), rank 2 (host2) entered all_reduce of [3]; ", found)
+
     def test_ranks_whose_time_was_up_because_one_entered_something_else(self):
         outcomes = [raised(rank, GLOO_LOST, at=2.0 - rank / 8) for rank in range(3)]
         entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")

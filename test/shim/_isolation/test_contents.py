@@ -1,10 +1,16 @@
 """A summary changes with the value that it was made of, however deep the change lies, and only then."""
 
+import argparse
 import functools
+import io
 import itertools
+import queue
 import random
+import threading
 import types
+from unittest import mock
 
+import numpy
 import torch
 from hypothesis import given, strategies
 
@@ -15,6 +21,10 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 class OfTests:
     def __init__(self):
         self.values = [1]
+
+
+class Slotted:
+    __slots__ = ("value",)
 
 
 def made_function():
@@ -40,11 +50,38 @@ CHANGES = {
     "generator": (value := random.Random(1), lambda value=value: value.random()),
     "object": (value := OfTests(), lambda value=value: value.values.append(2)),
     "namespace": (value := types.SimpleNamespace(a=1), lambda value=value: setattr(value, "a", 2)),
+    "slots": (value := Slotted(), lambda value=value: setattr(value, "value", 2)),
+    "parsed arguments": (value := argparse.Namespace(a=1), lambda value=value: setattr(value, "a", 2)),
+    "values of a thread": (value := threading.local(), lambda value=value: setattr(value, "a", 2)),
+    "event": (value := threading.Event(), lambda value=value: value.set()),
+    "queue": (value := queue.Queue(), lambda value=value: value.put(1)),
+    "simple queue": (value := queue.SimpleQueue(), lambda value=value: value.put(1)),
+    "stream": (value := io.StringIO(), lambda value=value: value.write("a")),
+    "iterator": (value := iter([1, 2]), lambda value=value: next(value)),
+    "generator that yields": (value := (n for n in (1, 2)), lambda value=value: next(value)),
+    "mock": (value := mock.Mock(), lambda value=value: value(1)),
+    "array": (value := numpy.zeros(2), lambda value=value: value.fill(1)),
+    "generator of numpy": (value := numpy.random.default_rng(1), lambda value=value: value.random()),
+    "generator of torch": (value := torch.Generator(), lambda value=value: value.manual_seed(1)),
+    "data of a tensor": (value := torch.zeros(2), lambda value=value: value.data.fill_(1)),
+    "optimizer": (
+        value := torch.optim.SGD([torch.ones(1)], 0.1),
+        lambda value=value: value.param_groups[0].update(lr=1),
+    ),
+    "tensor that requires a gradient": (value := torch.ones(1), lambda value=value: value.requires_grad_()),
+    "hook of a tensor": (value := torch.ones(1, requires_grad=True), lambda value=value: value.register_hook(print)),
+    "data set": (
+        value := torch.utils.data.TensorDataset(torch.ones(1)),
+        lambda value=value: setattr(value, "tensors", ()),
+    ),
+    "partial": (value := functools.partial(print, [1]), lambda value=value: value.args[0].append(2)),
+    "bound method": (value := [1].append, lambda value=value: value(2)),
     "tensor": (value := torch.ones(1), lambda value=value: value.add_(1)),
     "gradient": (value := torch.ones(1, requires_grad=True), lambda value=value: value.sum().backward()),
     "layer": (LAYER, lambda: torch.nn.init.zeros_(LAYER.weight)),
     "mode of a layer": (LAYER, LAYER.eval),
     "attribute of a function": (FUNCTION, lambda: setattr(FUNCTION, "calls", 1)),
+    "code of a function": (value := lambda: 1, lambda value=value: setattr(value, "__code__", (lambda: 2).__code__)),
     "default of a function": (FUNCTION, lambda: FUNCTION()[1].append(1)),
     "what a function closes over": (FUNCTION, lambda: STATE.append(1)),
     "method": (staticmethod(FUNCTION), lambda: STATE.append(1)),

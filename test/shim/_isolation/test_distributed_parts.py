@@ -55,6 +55,11 @@ def cached_operators():
     return in_cpp, DTensor._op_dispatcher.sharding_propagator.propagate_op_sharding.cache.cache_info().currsize
 
 
+@CASES.changes(lambda: len(DTensor._op_dispatcher._custom_op_handlers))
+def what_dtensor_does_for_operators():
+    DTensor._op_dispatcher._custom_op_handlers[torch.ops.aten.relu.default] = print
+
+
 @CASES.changes(cached_operators)
 def how_dtensor_shards_operators():
     mesh = make_mesh()

@@ -1,5 +1,7 @@
 """What a test leaves and nothing puts back is told by name: each case leaves one thing, in a forked process."""
 
+import copyreg
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from unittest import mock
 import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import _flat_param
+from torch.testing import _comparison
+from torch.utils import _pytree
 
 from torch_testing_shim._isolation.fingerprint import differences, take_fingerprint
 from torch_testing_shim._isolation.rank_reset import RankReset
@@ -38,8 +42,17 @@ class Base:
         return 1
 
 
+class OtherBase(Base):
+    pass
+
+
 class OfTests(Base):
     pass
+
+
+def give_a_kernel():
+    sys.kept = torch.library.Library("aten", "IMPL")
+    sys.kept.impl("special_erfcx", lambda x: x, "CPU")
 
 
 def change_the_builtins():
@@ -62,6 +75,8 @@ LEAVING.update(
         "torch.distributed.fsdp._flat_param._FLAT_PARAM_PADDING_VALUE was replaced": lambda: setattr(
             _flat_param, "_FLAT_PARAM_PADDING_VALUE", 7
         ),
+        "torch.cuda.of_a_test was added": lambda: setattr(torch.cuda, "of_a_test", mock.Mock()),
+        f"{__name__}.OfTests.__bases__ was changed": lambda: setattr(OfTests, "__bases__", (OtherBase,)),
         "time.sleep was replaced": lambda: setattr(time, "sleep", len),
         "subprocess.Popen was replaced": lambda: setattr(subprocess, "Popen", mock.Mock()),
         "a patch of attribute is active": lambda: mock.patch.object(
@@ -74,6 +89,13 @@ LEAVING.update(
         "helper_of_tests.new was added": lambda: setattr(HELPER, "new", 1),
         f"{__name__}.Base.attribute was changed": lambda: OfTests.attribute.append(2),
         f"{__name__}.OfTests.method was added": lambda: setattr(OfTests, "method", print),
+        "copyreg.dispatch_table was changed": lambda: copyreg.pickle(OfTests, repr),
+        "logging._levelToName was changed": lambda: logging.addLevelName(logging.INFO, "of a test"),
+        "torch.testing._comparison._DTYPE_PRECISIONS was changed": lambda: _comparison._DTYPE_PRECISIONS.update(
+            {torch.float32: (1.0, 1.0)}
+        ),
+        "torch.utils._pytree.SUPPORTED_NODES was changed": lambda: _pytree.SUPPORTED_NODES.update({OfTests: None}),
+        "operator aten/special_erfcx/CPU was defined": give_a_kernel,
         "thread 'lingers' is running": lambda: threading.Thread(
             target=time.sleep, args=(3600,), name="lingers", daemon=True
         ).start(),

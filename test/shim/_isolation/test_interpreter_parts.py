@@ -7,16 +7,19 @@ import gc
 import io
 import locale
 import logging
+import os
 import random
 import signal
 import socket
 import sys
 import tempfile
 import threading
+import tracemalloc
 import types
 import warnings
 from pathlib import Path
 
+import hypothesis
 import numpy
 
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -52,6 +55,44 @@ def the_context_of_decimals():
 @CASES.changes(lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 def a_blocked_signal():
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+
+
+@CASES.changes(sys.get_asyncgen_hooks)
+def hooks_of_asynchronous_generators():
+    sys.set_asyncgen_hooks(print)
+
+
+@CASES.changes(sys.get_coroutine_origin_tracking_depth)
+def origins_of_coroutines():
+    sys.set_coroutine_origin_tracking_depth(3)
+
+
+@CASES.changes(asyncio._get_running_loop)
+def a_running_event_loop():
+    KEPT.append(loop := asyncio.SelectorEventLoop())
+    asyncio._set_running_loop(loop)
+
+
+@CASES.changes(tracemalloc.is_tracing)
+def traced_memory():
+    tracemalloc.start()
+
+
+@CASES.changes(lambda: os.sched_getscheduler(0))
+def a_scheduler():
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+@CASES.changes(lambda: repr(hypothesis.settings.default))
+def a_profile_of_hypothesis():
+    hypothesis.settings.register_profile("left", max_examples=1)
+    hypothesis.settings.load_profile("left")
+
+
+@CASES.changes(lambda: sorted(signal.sigpending()))
+def a_pending_signal():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
 
 
 @CASES.changes(lambda: signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0))

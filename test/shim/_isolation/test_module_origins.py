@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import types
+from unittest import mock
 
 import torch
 import torch.distributed.tensor
@@ -35,6 +36,7 @@ class IsOfLibrary(TestCase):
         ):
             with self.subTest(found.__name__):
                 self.assertFalse(is_of_library(found))
+        self.assertFalse(is_of_library(mock.MagicMock()))
 
     def test_all_that_torch_imports(self):
         others = [name for name, found in sys.modules.items() if found is not None and not is_of_library(found)]

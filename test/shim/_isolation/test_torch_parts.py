@@ -35,6 +35,11 @@ def the_generator():
     torch.rand(1)
 
 
+@CASES.changes(lambda: torch.jit._state._enabled.enabled)
+def the_compiler_of_scripts():
+    torch.jit._state.disable()
+
+
 @CASES.changes(torch.is_grad_enabled)
 def grad_mode():
     torch.set_grad_enabled(False)

@@ -27,9 +27,17 @@ RANK = int(os.environ["RANK"])
 class Passing(DTensorTestBase):
     world_size = 4
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        os.environ["SET_UP"] = "set up"
+
     @with_comms
     def test_changes_the_environment(self):
         os.environ["LEFT"] = "1"
+        torch.nn.Module.register_module = torch.nn.Module.add_module
+        torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+        subprocess.Popen(["sleep", "1000"])
         print("printed in a rank")
         tensor = torch.full((2,), float(self.rank))
         dist.all_reduce(tensor)
@@ -38,6 +46,8 @@ class Passing(DTensorTestBase):
     @with_comms
     def test_does_not_see_it(self):
         self.assertNotIn("LEFT", os.environ)
+        self.assertFalse(torch.nn.modules.module._global_forward_hooks)
+        self.assertEqual("set up", os.environ["SET_UP"])
         self.assertNotIn("TORCHELASTIC_RUN_ID", os.environ)
 
     @with_comms
@@ -188,6 +198,13 @@ class JoinedRunTest(JoinedSampleTestCase):
             expected, {name: status for name, status in statuses.items() if status == "passed"}, found.outputs[0]
         )
         self.assertNotIn("printed in a rank", found.outputs[0])
+        notes = entries["Passing.test_changes_the_environment"].notes
+        self.assertRegex(
+            "\n".join(notes),
+            "^state was left behind in ranks 0-3, where the next test runs, too: "
+            r"torch.nn.modules.module.Module.register_module was \w+$",
+        )
+        self.assertEqual(("",), ("".join(entries["Passing.test_does_not_see_it"].notes),))
         records = entries["Passing.test_changes_the_environment"].ranks
         self.assertEqual([(rank, "passed", HOST) for rank in range(4)], [(r.rank, r.status, r.host) for r in records])
 
@@ -214,12 +231,24 @@ class JoinedRunTest(JoinedSampleTestCase):
         self.assertIn("these tests were to run and did not: Zombie.test_then", found.outputs[0])
         self.assertEqual([], os.listdir(self.folder / "tmp"))  # its neighbours have removed what the killed rank left
 
-    def test_the_next_rank_reports_where_rank_0_is_gone(self) -> None:
-        sample = self.write_sample(SAMPLE)
-        found = self.run_joined([[sample, "Zombie"]] * 4, KILLED="0")
+    def test_a_restart_goes_on_at_the_next_test(self) -> None:
+        sample, store = self.write_sample(SAMPLE), self.new_store()
+        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store, KILLED="0")
         self.assertEqual([-9, 1, 1, 1], found.exit_codes)
-        self.assertRegex(found.outputs[1], rf"rank 0 \({HOST}\) \(pid \d+\) died")
+        died = rf"rank 0 \({HOST}\) \(pid \d+\) died"
+        self.assertRegex(found.outputs[1], died)  # the next rank reports where rank 0 is gone
         self.assertEqual(["", ""], found.outputs[2:])
+
+        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store)
+        self.assertEqual([1] * 4, found.exit_codes, found.outputs)
+        self.assertEqual(
+            {"Zombie.test_killed": "error", "Zombie.test_then": "passed"},
+            {name: entry.status.value for name, entry in found.entries.items()},  # of another host's journal
+        )
+        self.assertRegex(found.entries["Zombie.test_killed"].reason, died)
+        self.assertIn("torchrun has restarted its processes; before that: 1 error\n", found.outputs[0])
+        self.assertTrue(found.outputs[0].endswith("\nFAILED, in all: 1 passed, 1 error\n"), found.outputs[0])
+        self.assertEqual(["", "", ""], found.outputs[1:])
 
     def test_whatever_hangs_ends(self) -> None:
         sample = self.write_sample(HANGING)
@@ -274,12 +303,12 @@ class JoinedRunTest(JoinedSampleTestCase):
             self.assertIn(said, found.outputs[0])
             self.assertEqual("", found.outputs[1])
 
-    def test_pytest_is_refused(self) -> None:
+    def test_pytest_without_its_plugin_is_refused(self) -> None:
         sample = self.write_sample(SAMPLE)
         found = self.run_joined([["-m", "pytest", "-q", sample, "-k", "Two"]])
         self.assertEqual([1], found.exit_codes)
         self.assertIn(
-            "torchrun has to start the test file itself (torchrun ... test_x.py), not pytest", found.outputs[0]
+            "torchrun has to start the test file, or pytest with -p torch_testing_shim.pytest_plugin", found.outputs[0]
         )
 
 

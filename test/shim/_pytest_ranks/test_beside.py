@@ -86,6 +86,75 @@ class Order(PytestTestCase):
         self.assertEqual(seeds[0], seeds[1])
 
 
+ASYNC = """
+import asyncio
+pytestmark = pytest.mark.ranks(2)
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.fixture
+async def of_anyio(rank):
+    await asyncio.sleep(0)
+    yield rank
+
+@pytest.mark.anyio
+async def test_anyio(of_anyio, rank, process_group):
+    await asyncio.sleep(0)
+    tensor = torch.ones(1)
+    dist.all_reduce(tensor)
+    assert tensor.item() == 2 and of_anyio == rank
+
+@pytest.mark.anyio
+async def test_anyio_fails(of_anyio):
+    assert of_anyio == 0
+
+if "pytest_asyncio" in os.environ:
+    import pytest_asyncio
+
+    @pytest_asyncio.fixture
+    async def of_asyncio(rank):
+        await asyncio.sleep(0)
+        yield rank
+
+    @pytest.mark.asyncio
+    async def test_asyncio(of_asyncio, rank, process_group):
+        await asyncio.sleep(0)
+        tensor = torch.ones(1)
+        dist.all_reduce(tensor)
+        assert tensor.item() == 2 and of_asyncio == rank
+
+    @pytest.mark.asyncio
+    async def test_asyncio_fails(of_asyncio):
+        await asyncio.sleep(0)
+        assert of_asyncio == 0
+"""
+
+
+class Coroutines(PytestTestCase):
+    def check(self, name, **extra):
+        self.write(ASYNC)
+        run = self.run_pytest("-k", name, expected=1, **extra)
+        self.assert_ended(
+            run,
+            **{
+                f"test_{name}": ("PASSED", ""),
+                f"test_{name}_fails": ("FAILED", "rank 1 failed: AssertionError: assert 1 == 0"),
+            },
+        )
+
+    @needs("anyio")
+    def test_of_anyio(self):
+        self.plugins = ("anyio.pytest_plugin",)
+        self.check("anyio")
+
+    @needs("pytest_asyncio")
+    def test_of_pytest_asyncio(self):
+        self.plugins = ("pytest_asyncio.plugin",)
+        self.check("asyncio", pytest_asyncio="1")
+
+
 class Forked(PytestTestCase):
     plugins = ("pytest_forked",)
 

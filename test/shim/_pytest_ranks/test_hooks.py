@@ -81,9 +81,15 @@ class Places(PytestTestCase):
         self.assertIn("test_sample.py::test_a", run.output)
         run = self.run_pytest("--markers", expected=0)
         self.assertIn(
-            "@pytest.mark.ranks(count, *, backend=None, timeout=None, devices=0, threads=False): run", run.output
+            "@pytest.mark.ranks(count, *, backend=None, timeout=None, devices=0, threads=False, reuse=None): run",
+            run.output,
         )
-        self.assertEqual(4, self.run_pytest("test_sample.py::no_such_test").exit_code)
+
+    def test_an_id_that_names_no_test_is_pytests_usage_error(self):
+        self.write("@pytest.mark.ranks(2)\ndef test_a(): pass")
+        run = self.run_pytest("test_sample.py::no_such_test", expected=4)
+        self.assertRegex(run.output, r"\nERROR: not found: .*test_sample\.py::no_such_test\n")
+        self.assertNotIn("Traceback", run.output)
 
     def test_the_entry_point_loads_it_once(self):
         self.write("@pytest.mark.ranks(2)\ndef test_a(rank): pass")
@@ -101,13 +107,15 @@ class Places(PytestTestCase):
             self.assertIn("1 passed", run.output)
 
     def test_marks_that_cannot_be_used(self):
-        for mark, said in (
-            ("ranks(0)", "ranks(0): the number of ranks must be a positive int, or a list of them"),
-            ("ranks(['4'])", "ranks(['4']): the number of ranks must be a positive int, or a list of them"),
+        function, method = "def test_a(): pass", "class TestA(unittest.TestCase):\n    def test_a(self): pass"
+        for mark, of, said in (
+            ("ranks(0)", function, "ranks(0): the number of ranks must be a positive int, or a list of them"),
+            ("ranks([1, 2])", method, "ranks([1, 2]): a method of a unittest class takes one number of ranks"),
+            ("ranks('4')", function, "ranks('4'): the number of ranks must be a positive int, or a list of them"),
         ):
-            self.write(f"@pytest.mark.{mark}\ndef test_a(): pass")
+            self.write(f"import unittest\n@pytest.mark.{mark}\n{of}")
             run = self.run_pytest(expected=4)
-            self.assertIn("\nERROR: test_sample.py::test_a", run.output)
+            self.assertRegex(run.output, r"\nERROR: test_sample\.py::(TestA::)?test_a")
             self.assertIn(f": {said}\n", run.output)
             self.assertNotIn("Traceback", run.output)
 

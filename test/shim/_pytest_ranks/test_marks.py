@@ -13,7 +13,8 @@ class Marks(TestCase):
             ((), {"count": 4}, RanksMark((4,))),
             (([1, 2, 4],), {"backend": "gloo", "timeout": 3.5}, RanksMark((1, 2, 4), "gloo", 3.5)),
             ((range(1, 3),), {"devices": 2, "threads": True}, RanksMark((1, 2), None, None, 2, True)),
-            ((2,), {"backend": None, "timeout": None}, RanksMark((2,))),
+            ((2,), {"backend": None, "timeout": None, "reuse": None}, RanksMark((2,))),
+            ((2,), {"reuse": False}, RanksMark((2,), reuse=False)),
         ):
             self.assertEqual(expected, read_mark(arguments, options))
 
@@ -28,7 +29,13 @@ class Marks(TestCase):
             (([2, 2],), {}, "ranks([2, 2]): each number of ranks must be there once"),
             ((), {}, "ranks(...) takes one number of ranks, or one list of them, not 0 arguments"),
             ((1, 2), {}, "ranks(...) takes one number of ranks, or one list of them, not 2 arguments"),
-            ((1,), {"reuse": True}, "ranks(...) has no option 'reuse'; it has backend, timeout, devices and threads"),
+            ((1,), {"x": 1}, "ranks(...) has no option 'x'; it has backend, timeout, devices, threads and reuse"),
+            ((1,), {"reuse": 1}, "ranks(..., reuse=1): reuse must be True or False"),
+            (
+                (1,),
+                {"threads": True, "reuse": True},
+                "ranks(..., threads=True, reuse=True): ranks that are threads are not reused",
+            ),
             ((1,), {"timeout": 0}, "ranks(..., timeout=0): timeout must be a positive number of seconds"),
             ((1,), {"backend": 1}, "ranks(..., backend=1): backend must be the name of a process-group backend"),
             ((1,), {"devices": -1}, "ranks(..., devices=-1): devices must be a number of accelerators"),
@@ -36,6 +43,20 @@ class Marks(TestCase):
         ):
             with self.assertRaises(MarkError) as raised:
                 read_mark(arguments, options)
+            self.assertEqual(said, str(raised.exception))
+
+    def test_of_unittest_classes(self):
+        read_mark(([2],), {}).check_for_unittest()
+        for arguments, options, said in (
+            (([1, 2],), {}, "ranks([1, 2]): a method of a unittest class takes one number of ranks"),
+            (
+                (2,),
+                {"threads": True},
+                "ranks(..., threads=True): a method of a unittest class takes no threads as ranks",
+            ),
+        ):
+            with self.assertRaises(MarkError) as raised:
+                read_mark(arguments, options).check_for_unittest()
             self.assertEqual(said, str(raised.exception))
 
     @given(st.lists(st.one_of(st.integers(), st.text(), st.none(), st.booleans(), st.lists(st.integers())), max_size=2))

@@ -226,6 +226,9 @@ def noting(request, rank):
 
 pytestmark = mark(2, reuse=True)
 
+@mark(2, reuse=False)
+def test_wants_fresh(): pass
+
 def test_a(process_group, rank):
     tensor = torch.ones(1)
     dist.all_reduce(tensor)
@@ -271,9 +274,6 @@ def test_changes_a_fixture(shared):
 
 def test_has_it_as_it_was(shared):
     assert shared == {"values": [1]}
-
-@mark(2, reuse=False)
-def test_wants_fresh(): pass
 """
 OTHER_MODULE = """
 import os

@@ -59,6 +59,20 @@ def test_text_of_several_lines(rank):
 
 def test_fixture_that_is_not_there(no_such_fixture): pass
 
+def test_turned_into_a_failure(request, rank):
+    request.node.leak = "leak found" if rank == 1 else ""
+
+def test_strict_mark_of_its_own(request):
+    request.node.add_marker(pytest.mark.xfail(strict=True, reason="added"))
+
+def test_strict_mark_of_its_own_in_one(request, rank):
+    request.node.add_marker(pytest.mark.xfail(strict=True, reason="added"))
+    assert rank == 0
+
+@pytest.mark.xfail(raises=ValueError)
+def test_fails_as_expected_and_is_torn(torn):
+    raise ValueError
+
 class TestOfUnittest(unittest.TestCase):
     def tearDown(self):
         if self._testMethodName == "test_is_torn":
@@ -99,10 +113,20 @@ class TestAsync(unittest.IsolatedAsyncioTestCase):
     async def test_fails(self):
         self.fail("awaited")
 """
+CONFTEST = """
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    made = yield
+    report = made.get_result()
+    if call.when == "call" and getattr(item, "leak", ""):
+        report.outcome, report.longrepr = "failed", item.leak
+"""
 
 
 class Reports(SharedRunTestCase):
-    files: ClassVar = {"test_sample.py": TESTS}
+    files: ClassVar = {"test_sample.py": TESTS, "conftest.py": CONFTEST}
     extra: ClassVar = {"CI": "1"}  # where pytest cuts no line of its summary
 
     def ended(self, test_class="", **expected):
@@ -138,6 +162,18 @@ class Reports(SharedRunTestCase):
         self.assertEqual(
             [], [kind for kind in lines if kind not in ("PASSED", "FAILED", "SKIPPED", "XFAIL", "SUBSKIPPED")]
         )
+
+    def test_a_plugin_turns_a_pass_into_a_failure(self):
+        self.ended(test_turned_into_a_failure=("FAILED", "rank 1 failed: leak found"))
+
+    def test_a_strict_mark_that_only_ranks_have(self):
+        self.ended(
+            test_strict_mark_of_its_own=("FAILED", "Failed: [XPASS(strict)] added"),
+            test_strict_mark_of_its_own_in_one=("XFAIL", "added"),
+        )
+
+    def test_tear_down_fails_after_an_expected_failure(self):
+        self.ended(test_fails_as_expected_and_is_torn=("FAILED", "rank * errored: OSError: torn"))
 
     def test_a_fixture_that_is_not_there_is_named(self):
         self.ended(

@@ -103,9 +103,8 @@ class HardwareTest(SampleTestCase):
         listed = [line for line in output.splitlines() if "left out" not in line]  # from another stream
         self.assertEqual((0, OF_CPU), (status, listed))
         self.assertIn("2 tests left out, of classes 1 for other hardware and 1 that name none", output)
-        for way in (["--run-parallel", "2"], ["--use-pytest"]):
-            status, output = self.run_python(path, "--hw-classification=CPU", *way)
-            self.assertEqual((0, False), (status, "TestSilent" in output), f"{way}: {output}")
+        status, output = self.run_python(path, "--hw-classification=CPU", "--use-pytest")
+        self.assertEqual((0, False), (status, "TestSilent" in output), output)
         status, output = self.run_python(path, "--hw-classification", "MPS")
         self.assertEqual((5, True), (status, "no test matches" in output))
         status, output = self.run_python(path, "--hw-classification", "ruby")

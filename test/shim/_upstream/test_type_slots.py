@@ -38,10 +38,10 @@ print(torch.ones(1, device=torch.device("mine")).device)
 
 
 class TypeSlots(SampleTestCase):
-    is_cold = True  # it is a program on the command line
-
     def test_methods_of_a_type(self):
-        run = self.run_command("-c", PROGRAM)
+        path = self.folder / "program.py"
+        path.write_text(PROGRAM)
+        run = self.run_command(str(path))
         self.assertEqual(0, run.exit_code, run.output)
         expected = ["meta:3 True True", "Expected one of", "True False 1 False False", "meta"]
         self.assertEqual(expected, run.output.strip().splitlines()[-4:])

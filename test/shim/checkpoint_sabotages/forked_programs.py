@@ -9,7 +9,8 @@ import runpy
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from multiprocessing import forkserver, util
 from typing import Any
 from unittest import mock
@@ -23,7 +24,8 @@ __all__ = ["ForkedProgram", "forked_where_spawned"]
 def forked_where_spawned() -> Iterator[None]:
     """Fork the processes that multiprocessing is asked to spawn: from a fork of this process, made now.
 
-    That is Python's own server of forks, which is an interpreter started anew where nothing is changed.
+    That is Python's own server of forks, which is an interpreter started anew where nothing is changed. It ends with
+    this process and those that it has forked.
     """
     original = util.spawnv_passfds
 
@@ -32,36 +34,33 @@ def forked_where_spawned() -> Iterator[None]:
             return original(path, words, descriptors)
         if pid := os.fork():
             return pid
+        nothing = os.open(os.devnull, os.O_RDWR)
         for number in map(int, os.listdir("/proc/self/fd")):
             if number > 2 and number not in descriptors:  # the pipe among them by whose end the server ends
-                with contextlib.suppress(OSError):
-                    os.close(number)
+                os.dup2(nothing, number)  # no file gets the number, which something here may close later
         _end_after(lambda: exec(words[-1], {}))
 
-    server = forkserver.ForkServer()
+    server = forkserver._forkserver
     server.set_forkserver_preload([])
-    with (
-        mock.patch.object(forkserver, "_forkserver", server),
-        mock.patch.object(forkserver, "connect_to_new_process", server.connect_to_new_process),
-    ):
-        with mock.patch.object(util, "spawnv_passfds", fork_server):
-            server.ensure_running()
-        context = torch.multiprocessing.get_context("forkserver")
-        try:
-            with mock.patch.object(torch.multiprocessing, "get_context", lambda method: context):
-                yield
-        finally:
-            server._stop()
+    with mock.patch.object(util, "spawnv_passfds", fork_server):
+        server.ensure_running()
+    context = torch.multiprocessing.get_context("forkserver")
+    with mock.patch.object(torch.multiprocessing, "get_context", lambda method: context):
+        yield
 
 
 class ForkedProgram:
     """`python -m MODULE ARGUMENTS` in a fork of this process, with the methods of `subprocess.Popen` that tests use.
 
+    It runs in the context that `strike` makes.
+
     Attributes:
         returncode: as Popen's.
     """
 
-    def __init__(self, command: Sequence[str], cwd: str, **_: Any) -> None:
+    def __init__(
+        self, command: Sequence[str], cwd: str, *, strike: Callable[[], AbstractContextManager[Any]], **_: Any
+    ) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `communicate`
         self.returncode: int | None = None
         self._pid = os.fork()
@@ -71,6 +70,7 @@ class ForkedProgram:
             os.dup2(self._output.fileno(), number)
         os.chdir(cwd)
         sys.argv = list(command[2:])
+        strike().__enter__()  # for as long as the fork lives
         _end_after(lambda: runpy.run_module(command[2], run_name="__main__"))
 
     def communicate(self, timeout: float) -> tuple[str, None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
@@ -59,13 +59,8 @@ def _see_anything(original: Any, path: Any) -> bool:
 
 def _in_command(owner: Any, name: str, by: Callable[..., Any]) -> Callable[[], AbstractContextManager[Any]]:
     """Sabotage a command: it runs in a fork of this process."""
-
-    @contextlib.contextmanager
-    def strike() -> Iterator[None]:
-        with replaced(owner, name, by), mock.patch.object(subprocess, "Popen", ForkedProgram):
-            yield
-
-    return strike
+    program = functools.partial(ForkedProgram, strike=lambda: replaced(owner, name, by))
+    return lambda: mock.patch.object(subprocess, "Popen", program)
 
 
 _PLAIN = "FormatUtilsTest.test_"

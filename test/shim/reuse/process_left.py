@@ -75,6 +75,21 @@ def descriptors_on(path: str) -> int:
     return found
 
 
+class Unreachable:
+    """In a cycle: what acts is its end, when nobody expects it."""
+
+    def __init__(self, act) -> None:
+        self.act, self.itself = act, self
+
+    def __del__(self) -> None:
+        self.act()
+
+
+def send_blocked_signal() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+
 class ProcessLeft(LeftStateTestCase):
     states = (
         LeftState("umask", lambda _: os.umask(0o177), lambda _: umask()),
@@ -174,6 +189,15 @@ class ProcessLeft(LeftStateTestCase):
         LeftState("sys stdout closed", lambda _: sys.stdout.close(), lambda _: sys.stdout.closed),
         LeftState("sys stderr replaced", lambda _: setattr(sys, "stderr", None), lambda _: sys.stderr is None),
         LeftState("input", lambda _: os.close(0), lambda _: os.path.exists("/proc/self/fd/0")),
+        LeftState("pending signal", lambda _: send_blocked_signal(), lambda _: sorted(signal.sigpending())),
+        LeftState(
+            "scheduler",
+            lambda _: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)),
+            lambda _: os.sched_getscheduler(0),
+        ),
+        LeftState(
+            "finalizer that changes the umask", lambda _: Unreachable(lambda: os.umask(0o177)), lambda _: umask()
+        ),
     )
 
 

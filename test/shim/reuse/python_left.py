@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import contextvars
+import copyreg
 import decimal
 import faulthandler
 import functools
@@ -14,13 +15,16 @@ import os
 import random
 import socket
 import sys
+import threading
 import time
+import tracemalloc
 import types
 import unittest
 import warnings
 from typing import ClassVar
 from unittest import mock
 
+import hypothesis
 from left_state import LeftState, LeftStateTestCase, with_tests
 
 from torch_testing_shim.common_utils import run_tests
@@ -30,6 +34,12 @@ NUMBER = 0
 SEEN = []
 TABLE = {"nested": {"deep": []}}
 CONTEXT = contextvars.ContextVar("CONTEXT", default="unset")
+
+
+OF_THREAD = threading.local()
+EVENT = threading.Event()
+MOCK = mock.Mock()
+NUMBERS = iter([1, 2, 3])
 
 
 class Helper:
@@ -98,6 +108,11 @@ def replace_module() -> None:
 
 def forget_module() -> None:
     del sys.modules["decimal"]
+
+
+def load_profile() -> None:
+    hypothesis.settings.register_profile("left", max_examples=1)
+    hypothesis.settings.load_profile("left")
 
 
 def loaded(name: str) -> bool:
@@ -266,6 +281,41 @@ class PythonLeft(LeftStateTestCase):
             lambda _: fake.__kwdefaults__,
             replaced="fake",
         ),
+        LeftState("traced memory", lambda _: tracemalloc.start(), lambda _: tracemalloc.is_tracing()),
+        LeftState(
+            "running event loop",
+            lambda _: asyncio._set_running_loop(asyncio.SelectorEventLoop()),
+            lambda _: asyncio._get_running_loop() is None,
+        ),
+        LeftState(
+            "profile of hypothesis", lambda _: load_profile(), lambda _: hypothesis.settings.default.max_examples
+        ),
+        LeftState(
+            "mock among the modules",
+            lambda _: sys.modules.update(left_by_a_test=mock.MagicMock()),
+            lambda _: "left_by_a_test" in sys.modules,
+        ),
+        LeftState(
+            "copier of a class",
+            lambda _: copyreg.pickle(Helper, shown),
+            lambda _: Helper in copyreg.dispatch_table,
+            replaced="dispatch_table",
+        ),
+        LeftState(
+            "name of a level",
+            lambda _: logging.addLevelName(logging.INFO, "LEFT"),
+            lambda _: logging.getLevelName(logging.INFO),
+            replaced="_levelToName",
+        ),
+        LeftState(
+            "value of a thread",
+            lambda _: setattr(OF_THREAD, "left", 1),
+            lambda _: vars(OF_THREAD),
+            replaced="OF_THREAD",
+        ),
+        LeftState("event", lambda _: EVENT.set(), lambda _: EVENT.is_set(), replaced="EVENT"),
+        LeftState("calls of a mock", lambda _: MOCK(), lambda _: MOCK.call_count, replaced="MOCK"),
+        LeftState("iterator", lambda _: next(NUMBERS), lambda _: NUMBERS.__length_hint__(), replaced="NUMBERS"),
     )
 
 

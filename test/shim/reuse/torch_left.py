@@ -10,7 +10,9 @@ import torch.nn.modules.module as nn_module
 from left_state import LeftState, LeftStateTestCase, with_tests
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.testing._comparison import _DTYPE_PRECISIONS
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._pytree import SUPPORTED_NODES, register_pytree_node
 
 from torch_testing_shim.common_utils import run_tests
 
@@ -65,6 +67,16 @@ def compile_something() -> None:
 def define_operator() -> None:
     library = torch.library.Library("left_by_a_test", "DEF")
     library.define("nothing(Tensor x) -> Tensor")
+    keep(library)
+
+
+TENSOR = torch.zeros(2)
+GENERATOR = torch.Generator()
+
+
+def give_kernel() -> None:
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("special_erfcx", lambda x: x + 41, "CPU")
     keep(library)
 
 
@@ -178,7 +190,7 @@ class TorchLeft(LeftStateTestCase):
         LeftState(
             "profiler", lambda _: enter(torch.autograd.profiler.profile()), lambda _: torch.autograd._profiler_enabled()
         ),
-        LeftState("compiled code", lambda _: compile_something(), lambda _: compiled(), replaced="torch"),
+        LeftState("compiled code", lambda _: compile_something(), lambda _: compiled()),
         LeftState(
             "library of operators",
             lambda _: define_operator(),
@@ -259,6 +271,42 @@ class TorchLeft(LeftStateTestCase):
             "backend of process groups",
             lambda _: dist.Backend.register_backend("left_by_a_test", fake, devices=["cpu"]),
             lambda _: "left_by_a_test" in dist.Backend.backend_list,
+        ),
+        LeftState(
+            "compiler of scripts", lambda _: torch.jit._state.disable(), lambda _: torch.jit._state._enabled.enabled
+        ),
+        LeftState(
+            "fast path of attention",
+            lambda _: torch.backends.mha.set_fastpath_enabled(False),
+            lambda _: torch.backends.mha.get_fastpath_enabled(),
+        ),
+        LeftState("values of a tensor", lambda _: TENSOR.data.fill_(1), lambda _: TENSOR.tolist(), replaced="TENSOR"),
+        LeftState(
+            "generator", lambda _: GENERATOR.manual_seed(1), lambda _: GENERATOR.initial_seed(), replaced="GENERATOR"
+        ),
+        LeftState(
+            "tolerances",
+            lambda _: _DTYPE_PRECISIONS.update({torch.float32: (1.0, 1.0)}),
+            lambda _: _DTYPE_PRECISIONS[torch.float32],
+            replaced="_DTYPE_PRECISIONS",
+        ),
+        LeftState(
+            "node of trees",
+            lambda _: register_pytree_node(Quiet, lambda _: ([], None), lambda *_: Quiet()),
+            lambda _: Quiet in SUPPORTED_NODES,
+            replaced="SUPPORTED_NODES",
+        ),
+        LeftState(
+            "kernel of an operator",
+            lambda _: give_kernel(),
+            lambda _: torch.special.erfcx(torch.zeros(1)).item(),
+            replaced="aten/special_erfcx/CPU",
+        ),
+        LeftState(
+            "mock in torch",
+            lambda _: setattr(torch.cuda, "left", mock.Mock()),
+            lambda _: hasattr(torch.cuda, "left"),
+            replaced="torch.cuda.left",
         ),
     )
 

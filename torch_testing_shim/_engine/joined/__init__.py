@@ -7,7 +7,7 @@
     meeting         the file that process groups meet in, which stands for a part of the store
     ending          the outcomes of all ranks; the end of a run whose ranks cannot go on
     watch           ends a test that cannot end by itself; sees neighbours die
-    surroundings    the surroundings of a body, and what is put back after it
+    surroundings    the surroundings of a body
     remains         what a rank leaves for its neighbours to tell once it has died
     own_body        the body of a test in this process
     coming          how the processes come to the body of a test

@@ -47,6 +47,7 @@ class JoinedRanks(TestRanks):
         super().__init__()
         self._world = world
         self._job: RankJob | None = None
+        self._class: type = object
         self._call: Callable[[], object] = lambda: None
         self._began = 0.0
         self._timeout = 0.0
@@ -74,7 +75,7 @@ class JoinedRanks(TestRanks):
         rank, size = self._world.rank, self._world.size
         if world_size > size:
             raise unittest.SkipTest(f"needs {world_size} ranks; the launcher has started {size}")
-        self._timeout = timeout
+        self._timeout, self._class = timeout, test_class
         self._job = RankJob(
             module=test_class.__module__,
             module_file=None,
@@ -134,7 +135,7 @@ class JoinedRanks(TestRanks):
         meet(world, test, self._timeout)
         test.in_body, self._began = True, test.began
         assert self._job is not None, "ranks are started before they are joined"
-        own = OwnBody(world, test, self._job, self._call).run() if world.rank < self._ranks else None
+        own = OwnBody(world, test, self._job, self._class, self._call).run() if world.rank < self._ranks else None
         with world.awaiting(read_settings().timeout_seconds):
             if own is not None:
                 with suppress(StoreLostError):

@@ -39,7 +39,7 @@ def persistent_ranks(
 
 def _refuse_stray_launch() -> None:
     if read_launch() is not None:
-        raise LaunchError("torchrun has to start the test file itself (torchrun ... test_x.py), not pytest")
+        raise LaunchError("torchrun has to start the test file, or pytest with -p torch_testing_shim.pytest_plugin")
 
 
 test_ranks.__test__ = False  # type: ignore[attr-defined]  # no test, whatever pytest makes of its name

@@ -15,7 +15,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.joined.ending import Patience, Standing, standing_now
 from torch_testing_shim._engine.joined.meeting import MEETING
 from torch_testing_shim._engine.joined.remains import write_word
-from torch_testing_shim._engine.joined.surroundings import leave_groups, rank_surroundings
+from torch_testing_shim._engine.joined.surroundings import leave_groups, limits_put_back, rank_surroundings
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.rank_main import exit_code_of_call, run_between_hooks
@@ -60,11 +60,15 @@ class OwnBody:
 
     Args:
         job: the order, as another rank would get it.
+        test_class: the test's.
         call: runs the body.
     """
 
-    def __init__(self, world: JoinedWorld, test: CurrentTest, job: RankJob, call: Callable[[], object]) -> None:
-        self._world, self._test, self._job, self._call = world, test, job, call
+    def __init__(
+        self, world: JoinedWorld, test: CurrentTest, job: RankJob, test_class: type, call: Callable[[], object]
+    ) -> None:
+        self._world, self._test, self._job, self._class, self._call = world, test, job, test_class, call
+        self._left: tuple[str, ...] = ()
         self._channel = _JoinedChannel(partial(write_word, job.folder, test.key), self._tell_bad, self._await_others)
 
     def run(self) -> Standing:
@@ -72,13 +76,27 @@ class OwnBody:
         job, test = self._job, self._test
         THIS_RANK.channel, THIS_RANK.has_run_body = self._channel, False
         test.end_stuck = self._stuck_outcome
-        with rank_surroundings(job), self._meeting():
-            code = self._run_job(job, self._channel)
+        with rank_surroundings(job), self._meeting(), self._keeping():
+            with limits_put_back():
+                code = self._run_job(job, self._channel)
             leave_groups(has_failed=bool(code))
         test.end_stuck = None
         THIS_RANK.channel = None
         end = RankExit(job.rank, os.getpid(), code, time.monotonic())
         return Standing(self._with_records(final_outcome(self._channel.sent, end)))
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        keeper = self._world.keeper
+        if keeper is None:
+            yield
+            return
+        keeper.before_body(self._class)
+        try:
+            yield
+        finally:
+            self._left = keeper.after_body()
+            self._world.guard()  # which is put back, too
 
     def _run_job(self, job: RankJob, channel: _JoinedChannel) -> int:  # the name by which stacks are cut
         def call() -> None:
@@ -127,4 +145,5 @@ class OwnBody:
             output="" if is_quiet else tail_of(self._job.folder.output(rank)),
             collectives=read_log(self._job.folder.collectives(rank)),
             subtests=tuple(self._channel.subtests),
+            left=self._left,
         )

@@ -1,9 +1,10 @@
-"""The surroundings of a test's body in a joined process, and what is put back after it."""
+"""The surroundings of a test's body in a joined process."""
 
 from __future__ import annotations
 
 import gc
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ import torch.distributed as dist
 from torch_testing_shim._engine.collective_log import start_logging
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._engine.job import RankJob
-from torch_testing_shim._engine.process_state import changes_since, state_of_this_process, take_on
 from torch_testing_shim._shared.settings import changed_environment
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
+
+_LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
 
 
 def leave_groups(*, has_failed: bool) -> None:
@@ -30,12 +32,24 @@ def leave_groups(*, has_failed: bool) -> None:
 
 
 @contextmanager
+def limits_put_back() -> Iterator[None]:
+    """Puts back the limits of resources that the block changes: before all else, which they may forbid."""
+    limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
+    try:
+        yield
+    finally:
+        for number, limit in limits:
+            if resource.getrlimit(number) != limit:
+                with suppress(OSError, ValueError):  # a hard limit, which root alone may raise
+                    resource.setrlimit(number, limit)
+
+
+@contextmanager
 def rank_surroundings(job: RankJob) -> Iterator[None]:
     """Lets the body run in a rank's surroundings: output in a file, a temporary folder of its own, a log of its
-    collectives. What the body changes of the process's state is put back."""
+    collectives."""
     start_logging(job.folder.collectives(job.rank))
     DRIVER.may_start = True
-    state = state_of_this_process()
     temporary, folder = str(job.folder.temporary), tempfile.tempdir
     tempfile.tempdir = temporary
     try:
@@ -43,7 +57,6 @@ def rank_surroundings(job: RankJob) -> Iterator[None]:
             yield
     finally:
         tempfile.tempdir = folder
-        take_on(changes_since(state_of_this_process(), state))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
@@ -78,6 +79,16 @@ class CurrentTest:
             shutil.rmtree(self.folders.pop(), ignore_errors=True)
 
 
+class BodyKeeper(Protocol):
+    """Puts back what a body has changed in this process."""
+
+    def before_body(self, test_class: type) -> None:
+        """Records the state that the body finds."""
+
+    def after_body(self) -> tuple[str, ...]:
+        """Puts it back. Returns a sentence for each thing that the body has left nevertheless."""
+
+
 def key_of(name: str, number: int) -> str:
     """Returns the prefix of the keys of a test's `number`-th run, from 1."""
     return f"test/{name}/{number}"
@@ -112,6 +123,7 @@ class JoinedWorld:
         deaths: outcomes of the neighbours that have died, by rank.
         idle_deadline: when the next test should have begun, on the monotonic clock.
         is_over: the run is over, so that members may go.
+        keeper: of this process's state; None to put nothing back.
         complain: prints a line, also in a process that is silent.
         tell: reports a test that no main thread can report any more: its exception, and how its ranks ended.
     """
@@ -129,6 +141,7 @@ class JoinedWorld:
         self.is_over = False
         self.deaths: dict[int, RankOutcome] = {}
         self.idle_deadline = math.inf
+        self.keeper: BodyKeeper | None = None
         self.complain: Callable[[str], None] = print
         self.tell: Callable[[BaseException, Sequence[RankOutcome]], None] = lambda error, outcomes: None
         self._times = Counter[str]()
@@ -177,7 +190,7 @@ class JoinedWorld:
         self._times[name] += 1
         now = time.monotonic()
         self.test = CurrentTest(name, key_of(name, self._times[name]), now + seconds, time.time(), now)
-        self.guard(seconds)
+        self.guard()
 
     def claim_end(self, test: CurrentTest) -> bool:
         """Whether the watch may end the test in the main thread's place, which then goes no further."""
@@ -189,12 +202,14 @@ class JoinedWorld:
         """Ends the test; the next one has to begin within `seconds`."""
         self.idle_deadline = time.monotonic() + seconds
         self.test = None
-        self.guard(seconds)
+        self.guard()
 
-    def guard(self, seconds: float) -> None:
+    def guard(self) -> None:
         """Ends this process where not even the watch has, which needs the interpreter's lock: torch 2.6 may keep it for
         ever while it destroys a process group."""
-        faulthandler.dump_traceback_later(seconds + _LAST_SECONDS, exit=True)
+        until = self.idle_deadline if self.test is None else self.test.deadline
+        if math.isfinite(until):
+            faulthandler.dump_traceback_later(max(0.0, until - time.monotonic()) + _LAST_SECONDS, exit=True)
 
     @contextmanager
     def awaiting(self, seconds: float) -> Iterator[CurrentTest]:
@@ -207,7 +222,7 @@ class JoinedWorld:
         yield self.current
         self.current.deadline = time.monotonic() + seconds
         self.current.is_awaited = False
-        self.guard(seconds)
+        self.guard()
 
     @property
     def current(self) -> CurrentTest:

@@ -73,7 +73,8 @@ class Host(Faulty, DTensorTestBase):
         """Kills every process of its host, torchrun first, and itself last."""
         self.meet()
         if self.is_guilty:
-            signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())  # one comes where torchrun is gone
+            for number in (signal.SIGINT, signal.SIGTERM):  # which come where torchrun is gone
+                signal.signal(number, signal.SIG_IGN)
             self.strike()
             own = os.readlink("/proc/self/ns/net")
             for path in Path("/proc").glob("[0-9]*"):

@@ -253,7 +253,7 @@ if __name__ == "__main__":
 class Upstream(ProcessTestCase):
     preload = ("torch",)
 
-    def test_a_file_of_pytorch_is_served_alike(self) -> None:
+    def test_a_file_of_pytorch_is_served_alike_and_wrong_usage_told_alike(self) -> None:
         path = self.write(UPSTREAM)
         harness = ("--map-device", "cuda=cpu")
         cold, warm = (self.run_file(path, "-v", is_warm=is_warm, harness=harness) for is_warm in (False, True))
@@ -266,7 +266,6 @@ class Upstream(ProcessTestCase):
         self.assertEqual(*told)
         self.assertEqual((0, 0, 2), (cold.exit_code, warm.exit_code, len(told[0])))
 
-    def test_wrong_usage_is_told_alike(self) -> None:
         path = self.write("import torch\n")
         harness = ("--map-device", "cuda")
         cold, warm = (self.run_file(path, is_warm=is_warm, harness=harness) for is_warm in (False, True))

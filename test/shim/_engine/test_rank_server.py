@@ -155,7 +155,7 @@ class RankSignals(TestCase):
         children = self.children(leader)
         signal_rank(leader.pid, signal.SIGSTOP, alone=True)
         self.assertTrue(wait_until(lambda: self.state(leader.pid) == "T"))
-        self.assertEqual(["S", "S"], [self.state(child) for child in children])
+        self.assertEqual([False, False], [self.state(child) == "T" for child in children])
 
     def state(self, pid):
         with open(f"/proc/{pid}/stat") as stat:

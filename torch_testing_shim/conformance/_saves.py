@@ -89,7 +89,7 @@ def _meeting_planner(storage: Storage, stage: Stage) -> SavePlanner:
             stage.meet(_MEETING_SECONDS)
         return resolve(write_item)
 
-    planner.resolve_data = resolve_data  # type: ignore[method-assign,assignment]
+    planner.resolve_data = resolve_data  # type: ignore[method-assign]
     return planner
 
 

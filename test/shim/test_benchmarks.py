@@ -38,20 +38,6 @@ class SampleTest(DTensorTestBase):
     def test_sample(self):
         {body}
 
-class JoinedRanksTest(TestCase):
-    def test_ranks_of_one_machine(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "results.json"
-            words = ["--ranks", "2", "--tests", "1", "--json", str(path)]
-            command = [sys.executable, str(BENCHMARKS / "bench_ranks.py"), *words]
-            env = {**os.environ, "PYTHONPATH": str(ROOT)}
-            result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
-            self.assertEqual(0, result.returncode, result.stdout + result.stderr)
-            (measured,) = json.loads(path.read_text())
-        self.assertEqual((2, True), (measured["ranks"], measured["passed"]))
-        for amount in ("seconds", "calls", "characters", "processor_seconds"):
-            self.assertGreater(measured[amount], 0, amount)
-
 
 if __name__ == "__main__":
     run_tests()
@@ -198,6 +184,21 @@ class FloorTest(TestCase):
                 runs = {contender.name: run_case(case, contender) for contender in (FLOOR, OURS)}
             self.assertFalse(journal.exists())
         self.assertEqual({"floor": "", "ours": ""}, {name: run.problem for name, run in runs.items()})
+
+
+class JoinedRanksTest(TestCase):
+    def test_ranks_of_one_machine(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "results.json"
+            words = ["--ranks", "2", "--tests", "1", "--json", str(path)]
+            command = [sys.executable, str(BENCHMARKS / "bench_ranks.py"), *words]
+            env = {**os.environ, "PYTHONPATH": str(ROOT)}
+            result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+            self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+            (measured,) = json.loads(path.read_text())
+        self.assertEqual((2, True), (measured["ranks"], measured["passed"]))
+        for amount in ("seconds", "calls", "characters", "processor_seconds"):
+            self.assertGreater(measured[amount], 0, amount)
 
 
 if __name__ == "__main__":

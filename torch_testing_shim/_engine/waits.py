@@ -11,6 +11,8 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
+from torch_testing_shim._engine import quick_store
+
 _TORCH = os.path.dirname(torch.__file__)
 _COLLECTIVES_FILE = f"{_TORCH}/distributed/distributed_c10d.py"
 #: Functions of `_COLLECTIVES_FILE` that start a process group.
@@ -36,6 +38,8 @@ class Wait(Enum):
 
 def wait_of(innermost: FrameType) -> Wait:
     """Returns what a thread with this innermost frame waits for. The thread may go on meanwhile."""
+    while innermost.f_code.co_filename == quick_store.__file__ and innermost.f_back is not None:
+        innermost = innermost.f_back  # the store is asked by what waits
     file, function = innermost.f_code.co_filename, innermost.f_code.co_name
     if file == _COLLECTIVES_FILE:
         return Wait.START if function in _STARTS else Wait.COLLECTIVE

@@ -25,10 +25,11 @@ class TestCollectives(DTensorTestBase):
         self.assertEqual([part.tolist() for part in parts], [[0.0, 0.0], [1.0, 1.0]])
 
     @with_comms
-    def test_storage_grows(self):
-        mine = torch.ones(2, device=self.device_type)
-        mine.resize_(4)
-        self.assertEqual(mine.shape, (4,))
+    def test_convolution_of_what_is_reduced(self):
+        mine = torch.ones(1, 1, 3, device=self.device_type)
+        dist.all_reduce(mine)
+        sums = torch.nn.functional.conv1d(mine, torch.ones(1, 1, 2, device=self.device_type))
+        self.assertEqual(sums.cpu(), torch.full((1, 1, 2), 4.0))
 
 
 if __name__ == "__main__":

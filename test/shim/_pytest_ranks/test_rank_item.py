@@ -212,8 +212,6 @@ class NoMarks(PytestTestCase):
 REUSE = """
 from pathlib import Path
 
-def holder(): pass
-
 LEFT = []
 
 def mark(count, **options):
@@ -251,10 +249,10 @@ def test_after_it():
     assert not LEFT
 
 def test_hides():
-    holder.full = True
+    torch.nn.functional.relu.was_here = True
 
 def test_finds_it():
-    assert not hasattr(holder, "full")
+    assert not hasattr(torch.nn.functional.relu, "was_here")
 
 @pytest.mark.xfail
 def test_xfails():

@@ -305,7 +305,9 @@ class JoinedRunTest(JoinedSampleTestCase):
 
     def test_pytest_without_its_plugin_is_refused(self) -> None:
         sample = self.write_sample(SAMPLE)
-        found = self.run_joined([["-m", "pytest", "-p", "no:torch_testing_shim.pytest_plugin", "-q", sample, "-k", "Two"]])
+        found = self.run_joined(
+            [["-m", "pytest", "-p", "no:torch_testing_shim.pytest_plugin", "-q", sample, "-k", "Two"]]
+        )
         self.assertEqual([1], found.exit_codes)
         self.assertIn(
             "torchrun has to start the test file, or pytest with -p torch_testing_shim.pytest_plugin", found.outputs[0]

@@ -76,7 +76,7 @@ def _let_settle(leader: int) -> None:
 
 
 def _is_living_member(fields: Sequence[bytes], group: int) -> bool:
-    return int(fields[2]) == group and fields[0] not in (b"Z", b"X")
+    return int(fields[2]) == group and _is_alive(fields)
 
 
 def is_tidying(pid: int) -> bool:
@@ -101,9 +101,18 @@ def remove_segments(pids: Container[int]) -> None:
 
 def command_of(pid: int) -> bytes:
     """Reads the command of a process; empty where there is none, as once a process begins to end."""
+    until = time.monotonic() + _JUST_STARTED_SECONDS
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        return file.read()
+        # One that is just taking on its program has no command for a moment: its parent may go on before it has one.
+        while not (command := file.read()) and _is_alive(stat_fields(pid)) and time.monotonic() < until:
+            time.sleep(0.001)
+            file.seek(0)
+        return command
     return b""
+
+
+def _is_alive(fields: Sequence[bytes]) -> bool:
+    return bool(fields) and fields[0] not in (b"Z", b"X")
 
 
 def _listed(path: str) -> list[int]:

@@ -15,7 +15,6 @@ import os
 import re
 import stat
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from torch_testing_shim._engine.leftovers import command_of, stat_fields
+from torch_testing_shim._engine.leftovers import command_of
 from torch_testing_shim._isolation.library_descriptors import (
     DriverState,
     descriptor_targets,
@@ -38,7 +37,6 @@ from torch_testing_shim._isolation.library_descriptors import (
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _SHARED_MEMORY = "/dev/shm"
-_START_SECONDS = 0.1
 #: Kinds of descriptors that count. Libraries open the others once: /dev/urandom, epoll.
 _COUNTED_KINDS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFSOCK})
 #: Variables that libraries set for themselves when they are first used.
@@ -131,22 +129,14 @@ def _segments() -> list[str]:
 
 
 def _is_helper(pid: int) -> bool:
-    command = _command_once_started(pid)
+    command = command_of(pid)
     return any(mark in command for mark in _HELPER_MARKS)
 
 
 def _new_children(pids: Collection[int]) -> Iterator[str]:
     for pid in sorted(pids):
-        command = _command_once_started(pid).replace(b"\0", b" ").decode(errors="replace").strip()
+        command = command_of(pid).replace(b"\0", b" ").decode(errors="replace").strip()
         yield f"process {pid} ({command[:60] or 'ended, and nobody has waited for it'})"
-
-
-def _command_once_started(pid: int) -> bytes:
-    """Returns the command of a child; empty where it has ended. The kernel has none either for a moment after exec."""
-    give_up = time.monotonic() + _START_SECONDS
-    while not (command := command_of(pid)) and stat_fields(pid)[:1] not in ([], [b"Z"]) and time.monotonic() < give_up:
-        time.sleep(0.001)
-    return command
 
 
 def _new_descriptors(

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing.util import spawnv_passfds
 from pathlib import Path
 
 from torch_testing_shim._engine.leftovers import (
     children_of_this_process,
+    command_of,
     end_group,
     is_of_a_test,
     is_tidying,
@@ -44,6 +46,19 @@ class LeftoversTestCase(TestCase):
         """Ends it, and leaves it to be reaped."""
         leader.kill()
         os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
+
+
+class Commands(LeftoversTestCase):
+    def test_one_that_is_just_started_has_its_command(self):
+        for _ in range(50):  # half of them have none yet when `spawnv_passfds` returns
+            pid = spawnv_passfds(b"/bin/sleep", [b"sleep", b"0.1"], [])
+            self.assertEqual(b"sleep\x000.1\x00", command_of(pid))
+            os.waitpid(pid, 0)
+
+    def test_one_that_has_ended_has_none(self):
+        process = self.start("print(flush=True)")
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        self.assertEqual(b"", command_of(process.pid))
 
 
 class Groups(LeftoversTestCase):

@@ -29,6 +29,9 @@ _PAUSE = 0.001
 #: How long a key is waited for in this way, in seconds. Then torch's store waits, with its own timeout: ranks that are
 #: so far apart do not notice 10 ms.
 _SECONDS = 0.5
+#: With more ranks torch's store is asked: all of them would look at the file each time that one writes to it, which
+#: takes more processor time than it saves.
+_MOST_RANKS = 8
 
 
 class QuickStore(Store):
@@ -72,7 +75,8 @@ def meet_quickly() -> None:
 
     @functools.wraps(make)
     def make_with_quick_store(self: Any, *args: Any, **kwargs: Any) -> None:
-        if kwargs.get("enable_reconfigure") or _is_lazy():  # torch 2.15
+        size = kwargs.get("size", args[2] if len(args) > 2 else 0)
+        if kwargs.get("enable_reconfigure") or size > _MOST_RANKS or _is_lazy():  # the first is of torch 2.15
             make(self, *args, **kwargs)
         else:
             make(self, *map(_quick, args), **{name: _quick(value) for name, value in kwargs.items()})

@@ -10,6 +10,7 @@ from unittest import mock
 
 import torch.distributed as dist
 
+from torch_testing_shim._engine import quick_store
 from torch_testing_shim._engine.quick_store import QuickStore
 from torch_testing_shim.common_distributed import MultiProcessTestCase
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -88,6 +89,10 @@ class InRanks(MultiProcessTestCase):
             marks = [Path(f"{self.file_name}.{number}.{rank}") for rank in range(2)]
             marks[self.rank].touch()
             self.wait_until(lambda marks=marks: all(mark.exists() for mark in marks))
+
+    def test_a_group_of_more_ranks_than_it_serves_does_not(self):
+        with mock.patch.object(quick_store, "_MOST_RANKS", 1):
+            self.meet(asked=False)
 
     def test_a_group_that_connects_later_does_not(self):
         with mock.patch.dict(os.environ, {"TORCH_GLOO_LAZY_INIT": "1"}):

@@ -87,6 +87,7 @@ def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mappi
             own["ran"] = ran.read(names)
         world.exchange.answer("facts", json.dumps(own), world.size)
         world.exchange.wait("facts", lambda: until)
+        world.exchange.store.has("facts/all")  # raises where the store is lost: then nothing is known of the others
         answers = world.exchange.answers("facts", world.everyone)
     except StoreLostError as error:
         where = f"{world.launch.address}:{world.launch.port}"

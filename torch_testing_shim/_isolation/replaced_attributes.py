@@ -194,8 +194,8 @@ class LibraryAttributes:
         return len(self._often) + len(self._seldom)
 
     def replaced(self) -> Iterator[str]:
-        """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once. It
-        says so where an earlier test may have done it."""
+        """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once.
+        It says so where an earlier test may have done it."""
         for owner in self._often:
             yield from owner.replaced()
         earlier = min(self._tests, _TURNS - 1)  # since those of this turn were compared

@@ -13,6 +13,7 @@ kept_parts           a part of the state, as it is kept and put back
 interpreter_parts    the parts of Python's state
 process_flags        the flags that Linux keeps of a process
 torch_parts          the parts of torch's
+compiler_parts       the parts of its compilers'
 distributed_parts    the parts of torch.distributed's
 left_running         processes and threads that a test has left
 fingerprint          compares what is not put back

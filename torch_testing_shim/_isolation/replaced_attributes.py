@@ -10,6 +10,7 @@ others in turns, which begin elsewhere in each rank.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import os
 import re
@@ -50,7 +51,7 @@ _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
 _HEAP_TYPE = 1 << 9
 #: Types of values that count as flags.
-_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
+_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, datetime.timedelta, torch.dtype, torch.device)
 #: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does, or
 #: tell whether it has.
 _COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph|config_hash)\Z", re.IGNORECASE)

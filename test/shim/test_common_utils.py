@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import unittest
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,76 +179,11 @@ class DTensorTest(TestCase):
 
 
 class OtherAssertionsTest(TestCase):
-    def test_broadcasting(self) -> None:
-        for expected in (2, [2.0, 2.0], torch.full((2,), 2.0)):
-            self.assertEqualBroadcasting(torch.full((3, 2), 2.0), expected)
-        self.assertIn("not close", failure(lambda case: case.assertEqualBroadcasting(torch.ones(3, 2), 2)))
-
-    def test_object_in(self) -> None:
-        things = [[1], [2]]
-        self.assertObjectIn(things[0], things)
-        self.assertIn("not in the iterable: [1]", failure(lambda case: case.assertObjectIn([1], things)))
-
-    def test_type_string(self) -> None:
-        self.assertEqualTypeString(torch.ones(2), torch.zeros(3))
-        self.assertIn("dtype", failure(lambda case: case.assertEqualTypeString(torch.ones(2), torch.ones(2).int())))
-
-    def test_greater_almost_equal(self) -> None:
-        for arguments in [(2, 1), (1, 1), (1.0, 1.0 + 1e-9)]:
-            self.assertGreaterAlmostEqual(*arguments)
-        self.assertGreaterAlmostEqual(1.0, 1.5, delta=0.5)
-        self.assertIn("over 0.4", failure(lambda case: case.assertGreaterAlmostEqual(1.0, 1.5, delta=0.4)))
-        self.assertIn("over 7 decimal places", failure(lambda case: case.assertGreaterAlmostEqual(1.0, 1.001)))
-        with self.assertRaises(TypeError):
-            self.assertGreaterAlmostEqual(1, 2, places=1, delta=1)
-
-    def test_warnings(self) -> None:
-        def warn() -> None:
-            warnings.warn("careful with that", UserWarning, stacklevel=1)
-
-        self.assertNotWarn(lambda: None)
-        self.assertIn("careful", failure(lambda case: case.assertNotWarn(warn)))
-        with self.assertWarnsOnceRegex(UserWarning, "careful"):
-            warn()
-        for category, regex, said in [
-            (UserWarning, "that", "no warning begins"),
-            (FutureWarning, "", "no FutureWarning"),
-        ]:
-            with self.assertRaisesRegex(AssertionError, said), self.assertWarnsOnceRegex(category, regex):
-                warn()
-        with self.assertRaisesRegex(AssertionError, "no warning was given"), self.assertWarnsOnceRegex(UserWarning):
-            pass
-
     def test_inline_text(self) -> None:
         self.assertExpectedInline("\x1b[31mred\x1b[0m", """red""")
         self.assertExpectedInline("# why\n\na", """a""", ignore_comments=True, ignore_empty_lines=True)
         with environment({}), self.assertRaises(AssertionError):
             Sample("test").assertExpectedInline("# why\na", """a""")
-
-    def test_text_in_a_file(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            module = type(sys)("sample_module")
-            module.__file__ = str(Path(folder, "test_sample.py"))
-            case: Any = type("Filed", (Sample,), {"__module__": "sample_module"})("test")
-            with mock.patch.dict(sys.modules, sample_module=module), mock.patch("expecttest.ACCEPT", None):
-                with self.assertRaisesRegex(AssertionError, "to make it of this output, run Filed.test with --accept"):
-                    case.assertExpected("text")
-                with mock.patch("expecttest.ACCEPT", "1"), contextlib.redirect_stdout(None):
-                    case.assertExpected("text")
-                self.assertEqual(Path(folder, "expect", "Filed.test.expect").read_text(), "text")
-                case.assertExpected("text")
-                with self.assertRaises(AssertionError):
-                    case.assertExpected("other")
-
-    def test_compare_with_numpy(self) -> None:
-        if not common_utils.TEST_NUMPY:
-            self.skipTest("numpy is not installed")
-        import numpy
-
-        self.compare_with_numpy(torch.sin, numpy.sin, [0.0, 1.0], dtype=torch.float64)
-        self.compare_with_numpy(torch.abs, numpy.abs, torch.tensor([-1.0], dtype=torch.bfloat16))
-        with self.assertRaises(AssertionError):
-            self.compare_with_numpy(torch.sin, numpy.cos, [0.0, 1.0], dtype=torch.float64)
 
 
 class SetUpTest(TestCase):

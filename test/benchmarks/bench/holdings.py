@@ -19,7 +19,8 @@ class Holdings:
 
     Attributes:
         pid: its process id.
-        pss: proportional set size of its anonymous memory, in bytes.
+        anonymous: memory of its own, whether written to or shared with the process that it was forked from, in bytes.
+        pss: proportional set size of that memory, in bytes.
         private_dirty: memory that it alone has and has written to, in bytes.
         descriptors: how many are open.
         threads: how many run, those of C++ libraries included.
@@ -27,6 +28,7 @@ class Holdings:
     """
 
     pid: int
+    anonymous: int
     pss: int
     private_dirty: int
     descriptors: int
@@ -67,6 +69,7 @@ def _holdings_of(pid: int) -> Holdings:
     tasks = os.listdir(f"/proc/{pid}/task")
     return Holdings(
         pid=pid,
+        anonymous=memory["Anonymous"],
         pss=memory["Pss_Anon"],
         private_dirty=memory["Private_Dirty"],
         descriptors=len(os.listdir(f"/proc/{pid}/fd")),

@@ -35,8 +35,8 @@ _OFTEN = re.compile(
     r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
     r"|nn\.modules(\.[^_].*)?|testing\._comparison|distributions\.kl|distributed(\.(?!elastic|launcher|pipelining|rpc|benchmarks|_tools|debug|nn|optim).+)?))?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|copyreg|logging|multiprocessing\.reduction|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
-    r"|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
+    r"|builtins|copyreg|logging|multiprocessing(\..+)?|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
+    r"|ssl|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
 #: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
 _OWN_TABLES = frozenset({"sys.modules", "threading._active", "threading._limbo"})

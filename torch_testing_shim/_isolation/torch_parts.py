@@ -248,8 +248,13 @@ def _global_parts() -> Iterator[Part]:
     yield module_global("torch.random", "_fork_rng_warned_already", fresh=False)
     yield module_global("torch.hub", "_hub_dir", fresh=None)
     yield module_global("torch.utils.data._utils.worker", "_worker_info", fresh=None)
-    yield module_global("torch.fx._symbolic_trace", "_is_fx_tracing_flag", fresh=False)
-    yield attributes("the path of contractions", torch.backends.opt_einsum, ("enabled", "strategy"))
+    traces: Any = sys.modules.get("torch.fx._symbolic_trace")
+    if hasattr(traces, "_set_is_fx_tracing"):  # torch 2.15
+        yield Part("a trace of torch.fx", traces._get_is_fx_tracing, traces._set_is_fx_tracing)
+    else:
+        yield module_global("torch.fx._symbolic_trace", "_is_fx_tracing_flag", fresh=False)
+    contractions = sys.modules.get("torch.backends.opt_einsum")
+    yield attributes("the path of contractions", contractions, ("enabled", "strategy"))
     backends = getattr(torch.backends, "m", torch.backends)  # the module behind the object that has its place
     yield attributes("whether flags may be set", backends, ["__allow_nonbracketed_mutation_flag"])
     name = getattr(_C, "_get_privateuse1_backend_name", str)

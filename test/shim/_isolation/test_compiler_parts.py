@@ -34,11 +34,6 @@ def compiled_autograd():
     KEPT[-1].__enter__()
 
 
-@CASES.changes(lambda: torch.fx._symbolic_trace._is_fx_tracing_flag)
-def trace():
-    torch.fx._symbolic_trace._is_fx_tracing_flag = True
-
-
 @CASES.changes(torch._C._jit_texpr_fuser_enabled)
 def fuser():
     torch._C._jit_set_texpr_fuser_enabled(not torch._C._jit_texpr_fuser_enabled())

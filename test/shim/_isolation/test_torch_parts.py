@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.backends.opt_einsum
+import torch.fx
 import torch.utils.checkpoint
 from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
@@ -225,6 +227,14 @@ def functionalization():
 @CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_excluded("ADInplaceOrView"))
 def excluded_key():
     torch._C._dispatch_tls_set_dispatch_key_excluded("ADInplaceOrView", True)
+
+
+@CASES.changes(lambda: torch.fx._symbolic_trace.is_fx_tracing())
+def trace():
+    if hasattr(torch.fx._symbolic_trace, "_set_is_fx_tracing"):  # torch 2.15
+        torch.fx._symbolic_trace._set_is_fx_tracing(True)
+    else:
+        torch.fx._symbolic_trace._is_fx_tracing_flag = True
 
 
 @CASES.changes(torch.hub.get_dir)

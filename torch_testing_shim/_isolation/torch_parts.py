@@ -38,12 +38,15 @@ _TOP_SAVED_HOOKS: Any = getattr(_C._autograd, "_top_saved_tensors_default_hooks"
 
 def torch_parts() -> list[Part]:
     """Return the parts, in the order in which they are put back."""
+    # torch 2.6 cannot make a set again: then the keys are said to be left
+    keys = _Guards(lambda *numbers: _C._ForceDispatchKeyGuard(*map(_C.DispatchKeySet.from_raw_repr, numbers)))
     return [
         Part("torch.set_num_threads", torch.get_num_threads, torch.set_num_threads),
         Part("torch.set_num_interop_threads", torch.get_num_interop_threads, torch.set_num_interop_threads),
         Part("torch's generator", _generator_state, _restore_generator, is_checked=False),
         *_autograd_parts(),
         *_autocast_parts(),
+        Part("dispatch keys", _dispatch_keys, lambda kept: keys.set(*kept)),  # which modes have, too
         *_precision_parts(),
         *(_setting(name) for name in _names_of_settings()),
         Part("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
@@ -65,10 +68,8 @@ def _restore_generator(kept: bytes) -> None:
 
 
 def _autograd_parts() -> list[Part]:
-    keys = _Guards(lambda *numbers: _C._ForceDispatchKeyGuard(*map(_C.DispatchKeySet.from_raw_repr, numbers)))
     return [
         Part("inference mode", torch.is_inference_mode_enabled, _Guards(_C._InferenceMode).set),
-        Part("dispatch keys", _dispatch_keys, lambda kept: keys.set(*kept)),
         Part(
             "anomaly mode",
             lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
@@ -134,8 +135,9 @@ def leave_modes() -> None:
         _C._pop_torch_dispatch_stack(getattr(_C._get_dispatch_stack_at(depth - 1), "_mode_key", None))
     _C._set_torch_function_state(_C._TorchFunctionState.ENABLED)
     functorch = _C._functorch
-    if functorch.peek_interpreter_stack() is not None:  # levels of vmap, grad, jvp or functionalize
-        functorch.pop_dynamic_layer_stack_and_undo_to_depth(0)
+    if functorch.maybe_current_level() is not None:  # levels of vmap, grad, jvp or functionalize
+        with suppress(RuntimeError):  # torch 2.6 looks at the stack once more when it is empty
+            functorch.pop_dynamic_layer_stack_and_undo_to_depth(0)
 
 
 # Autocast.

@@ -219,14 +219,15 @@ def level_of_vmap():
     torch._C._functorch._vmap_increment_nesting(3, "error")
 
 
-@CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_included("Functionalize"))
-def functionalization():
-    torch._enable_functionalization(reapply_views=True)
+if hasattr(torch._C.DispatchKeySet, "from_raw_repr"):  # after torch 2.6
 
+    @CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_included("Functionalize"))
+    def functionalization():
+        torch._enable_functionalization(reapply_views=True)
 
-@CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_excluded("ADInplaceOrView"))
-def excluded_key():
-    torch._C._dispatch_tls_set_dispatch_key_excluded("ADInplaceOrView", True)
+    @CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_excluded("ADInplaceOrView"))
+    def excluded_key():
+        torch._C._dispatch_tls_set_dispatch_key_excluded("ADInplaceOrView", True)
 
 
 @CASES.changes(lambda: torch.fx._symbolic_trace.is_fx_tracing())

@@ -70,9 +70,10 @@ class GroupParking:
         for each test: run it; parking.between_tests()
         parking.close()
 
-    A group is parked where torch makes it as the whole world's, over gloo, without options, without a device that it is
-    bound to, and below the debug level DETAIL; and where nothing is left in it: all ranks have left it, none has sent
-    or received in pairs or registered a hook, and all have entered as many collectives.
+    The first group of a test gets the parked one's connections; further ones are new, for what a test sees of its own
+    groups. A group is parked where torch makes it as the whole world's, over gloo, without options, without a device
+    that it is bound to, and below the debug level DETAIL; and where nothing is left in it: all ranks have left it, none
+    has sent or received in pairs or registered a hook, and all have entered as many collectives.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,6 +84,7 @@ class GroupParking:
         self._parked: ParkedBackend | None = None
         self._replaced: list[tuple[Any, str, Any]] = []
         self._library: Any = None
+        self._has_made = False  # a group, in this test: another one of the same test is new, as in a fresh rank
 
     def install(self) -> None:
         """Replaces torch's functions. Where this torch has no gloo, or not these functions, nothing is parked."""
@@ -119,6 +121,7 @@ class GroupParking:
         if dist.is_initialized():
             distributed_c10d.destroy_process_group()
         self._leave()  # the test may have destroyed it by a function that it has imported by name
+        self._has_made = False
 
     def close(self) -> None:
         """Puts torch's functions back and closes the connections of the parked group."""
@@ -138,8 +141,8 @@ class GroupParking:
         """Returns the parked backend where all ranks agree, else a new one. Ranks that doubt meet those that do not: a
         new backend has a store of its own in either case."""
         wish = Wish(rank, size, timeout, tuple(map(os.environ.get, _VARIABLES)))
-        parked = self._parked
-        if is_plain and parked is not None and not parked.is_in_use and parked.take(wish):
+        parked, is_first, self._has_made = self._parked, not self._has_made, True
+        if is_plain and is_first and parked is not None and not parked.is_in_use and parked.take(wish):
             return parked.backend
         self.drop()
         path = self._folder / _meeting(store, rank, self._folder)

@@ -109,6 +109,15 @@ class LooksNew(ParkedTestCase):
             self.assertEqual(as_new, seen())
         self.assertEqual([], list(self.folder.glob("*.agreement")))
 
+    def test_second_group_of_a_test_is_new(self):
+        with self.parking():
+            first = self.init()
+            second = self.assert_next(PARKED, first)
+            dist.destroy_process_group()
+            third = self.init()
+            self.assertIsNot(second, third)
+            self.assert_next(PARKED, third)
+
     def test_timeout(self):
         short = timedelta(milliseconds=300)
         with self.parking():

@@ -52,20 +52,13 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a sample left.
+    """What a sample left."""
 
-    Attributes:
-        exit_code: of its process; negative for a signal.
-        output: stdout and stderr together.
-        entries: its journal's entries by test name, "Class.method".
-        seconds: wall time.
-        interrupted: by test name, where its tests stood that were interrupted.
-    """
-
-    exit_code: int
-    output: str
-    entries: dict[str, JournalEntry] = field(default_factory=dict)
-    seconds: float = 0.0
+    exit_code: int  # of its process; negative for a signal
+    output: str  # stdout and stderr together
+    entries: dict[str, JournalEntry] = field(default_factory=dict)  # its journal's entries by test name, "Class.method"
+    seconds: float = 0.0  # wall time
+    #: By test name, where its tests stood that were interrupted.
     interrupted: dict[str, JournalEntry] = field(default_factory=dict)
 
 

@@ -3,5 +3,5 @@
 tensors          `assertEqual` of tests of tensors
 comparison       the differences between two values, each with its place
 leaves           two tensors, numbers or other objects compared
-expected_output  text that people read, which stands in the source and a run can rewrite
+expected_output  `assertExpectedInline`, whose text a run can rewrite
 """

@@ -1,4 +1,4 @@
-"""`assertExpectedInline`: text that people read, stands in the test's source, and a run can rewrite (`--accept`)."""
+"""`assertExpectedInline`: compare with a text in the test's source, which a run with `--accept` rewrites."""
 
 from __future__ import annotations
 

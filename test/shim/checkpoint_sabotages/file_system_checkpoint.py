@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch.distributed.checkpoint import default_planner, filesystem
 from torch.distributed.checkpoint.metadata import Metadata
 
-from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced
+from checkpoint_sabotages.sabotage import MENDED, Sabotage, replaced, staged_as_it_is
 
 _Reader, _Writer = filesystem.FileSystemReader, filesystem.FileSystemWriter
 _LoadPlanner, _SavePlanner = default_planner.DefaultLoadPlanner, default_planner.DefaultSavePlanner
@@ -110,18 +109,6 @@ def _plans_compared(answer: bool) -> AbstractContextManager[Any]:
     return replaced(default_planner, "_compare_save_plans", lambda original, plan, other: answer)
 
 
-def _stage_nothing() -> AbstractContextManager[Any]:
-    """The save gets the tensors themselves, once they have changed."""
-
-    def write_late(original: Any, *args: Any) -> Any:
-        time.sleep(0.3)
-        return original(*args)
-
-    return _all(
-        replaced(_Writer, "stage", lambda original, writer, state: state), replaced(_Writer, "write_data", write_late)
-    )
-
-
 _PLAIN = "FileSystemTest.test_"
 _RANKS = "FileSystemInRanksTest.test_"
 _SAME = f"{_PLAIN}plain_tensors_are_the_same_bit_for_bit"
@@ -209,5 +196,10 @@ SABOTAGES = [
         _write_with(cache_staged_state_dict=False),
         "Scalars are not equal",
     ),
-    Sabotage("the_writer_stages_nothing", f"{_RANKS}the_writer_stages_what_it_saves", _stage_nothing, "save 1"),
+    Sabotage(
+        "the_writer_stages_nothing",
+        f"{_RANKS}the_writer_stages_what_it_saves",
+        lambda: staged_as_it_is(_Writer, _Writer, "weight"),
+        "save 1",
+    ),
 ]

@@ -54,9 +54,8 @@ class Readme(SampleTestCase):
 
     def test_the_lines_of_examples_are_theirs(self):
         rows = re.findall(r"(?m)^\| \[`\w+`\]\((examples/\w+)/README\.md\): .* \| (.*) \|$", README)
-        self.assertEqual(
-            {path.name for path in (ROOT / "examples").iterdir()}, {Path(folder).name for folder, _ in rows}
-        )
+        examples = {f"examples/{path.name}" for path in (ROOT / "examples").iterdir()}
+        self.assertEqual(examples, {folder for folder, _ in rows})
         for folder, cell in rows:
             lines = re.findall("`(.*?)`", cell)
             texts = [path.read_text() for suffix in ("py", "toml") for path in (ROOT / folder).rglob(f"*.{suffix}")]

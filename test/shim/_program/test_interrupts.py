@@ -201,7 +201,7 @@ class Once(InterruptTestCase):
     def test_a_test_that_catches_the_interrupt_is_not_passed_and_the_last_one(self):
         run = self.end_group(self.start_hanging(body=SWALLOWING), signal.SIGINT)
         self.assertEqual((130, []), (run.exit_code, list(run.entries)), run.output)
-        self.assertIn("INTERRUPTED: test_a_swallows (__main__.Hangs.test_a_swallows)", run.output)
+        self.assertRegex(run.output, r"INTERRUPTED: test_a_swallows \(__main__\.Hangs(\.test_a_swallows)?\)")
         self.assertIn("the test caught SIGINT and went on", run.output)
 
     def test_ctrl_c_of_a_pytest_that_is_run_by_itself(self):

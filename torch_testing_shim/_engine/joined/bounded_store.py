@@ -14,6 +14,8 @@ from typing import Any
 
 from torch._C._distributed_c10d import PrefixStore, Store
 
+from torch_testing_shim._shared.launch import Launch
+
 #: How long a call may take while nothing is due, in seconds. torch's server of the store does one thing after another,
 #: and looks up the name of each client that connects: a name server that loses a query holds up all calls for 5 s.
 CALM_SECONDS = 30.0
@@ -24,6 +26,10 @@ _LEAST_SECONDS, _MOST_SECONDS = 3.0, 12.0
 
 class StoreLostError(RuntimeError):
     """The store does not answer; the message says why, where that is known."""
+
+    def sentence(self, launch: Launch) -> str:
+        """Returns a sentence for people who have started the launch."""
+        return f"the launcher's store at {launch.address}:{launch.port} cannot be reached: {self}"
 
 
 def seconds_for_call(left: float) -> float:

@@ -14,8 +14,6 @@ from typing import Any
 from equality_options import OPTIONS
 from equality_samples import KINDS
 
-__all__ = ["TABLE", "Reason", "all_pairs", "outcome", "read_table", "reason_for", "table_text"]
-
 TABLE = Path(__file__).with_name("equality_table.txt")
 EQUAL, DIFFERENT, ERROR = "=", ".", "E"
 

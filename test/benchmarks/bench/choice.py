@@ -19,8 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Choice", "main", "measure_choices"]
-
 ROOT = Path(__file__).resolve().parents[3]
 #: How many files are generated, in how many folders.
 FILES, FOLDERS = 2000, 40

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Holdings", "memory_of", "note_holdings", "read_notes"]
-
 
 @dataclass(frozen=True)
 class Holdings:

@@ -19,8 +19,6 @@ from bench import sentinel
 from bench.plan import REUSE_RANKS, Case, Contender
 from bench.translate import translate
 
-__all__ = ["LIMIT_SECONDS", "Run", "StartedCase", "ends_within", "run_case", "started_case"]
-
 #: A process that takes longer has failed. Upstream needs about 170 s for 20 tests on two cores.
 LIMIT_SECONDS = 900.0
 _ROOT = Path(__file__).resolve().parents[3]

@@ -15,8 +15,6 @@ from bench.measure import StartedCase, started_case
 from bench.plan import IDLE, Case, Contender
 from bench.sentinel import RELEASE
 
-__all__ = ["IdleMemory", "measure_idle"]
-
 _LIMIT_SECONDS = 120.0
 _BYTES_PER_MIB = 1024.0 * 1024.0
 

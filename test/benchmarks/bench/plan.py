@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONTENDERS", "IDLE", "PARTS", "PORTED", "REUSE_RANKS", "TINY", "Case", "Contender", "select_cases"]
-
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 TINY = _BENCHMARKS / "cases" / "tiny.py"
 IDLE = _BENCHMARKS / "cases" / "idle.py"

@@ -11,8 +11,6 @@ from bench.measure import Run
 from bench.memory import IdleMemory
 from bench.plan import Case
 
-__all__ = ["CaseResult", "Target", "as_data", "check_targets", "ratio"]
-
 
 @dataclass(frozen=True)
 class CaseResult:

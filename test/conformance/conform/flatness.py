@@ -24,8 +24,6 @@ from dataclasses import dataclass
 
 from bench.holdings import Holdings
 
-__all__ = ["MEMORY_BYTES_A_TEST", "Growth", "growths", "warm_up"]
-
 MEMORY_BYTES_A_TEST = 2048.0
 _ALLOCATION_BYTES = 256 * 1024.0
 _WARM_UP = 100

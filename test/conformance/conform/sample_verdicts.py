@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from torch_testing_shim._shared.journal import JournalContents, TestStatus
 
-__all__ = ["NOT_THERE", "NO_VERDICT", "Pair", "UpstreamError", "outcomes_of", "pairs_of", "problems", "verdict"]
-
 #: A harness's process ended before the test did.
 NO_VERDICT = "no verdict"
 #: A harness knows of no such test.

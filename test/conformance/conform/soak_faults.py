@@ -19,8 +19,6 @@ from pathlib import Path
 
 from bench import sentinel
 
-__all__ = ["FAULTS", "HANG_SECONDS", "WITHOUT_FAULTS", "Fault", "fault_of"]
-
 #: Names the variable that is set where no test has a fault.
 WITHOUT_FAULTS = "SOAK_WITHOUT_FAULTS"
 #: The deadline of a test that hangs, in seconds; it has to spend it.

@@ -25,8 +25,6 @@ from faults.machine import ON_SMALL_DISK, remove_memory_cgroup
 from faults.observe import Observation, read_observations
 from faults.surroundings import MARK, kill_marked
 
-__all__ = ["Order", "deadline_of", "run_faults", "run_orders"]
-
 _CONFORMANCE = Path(__file__).resolve().parents[1]
 _ROOT = _CONFORMANCE.parents[1]
 #: Deadline of a test that hangs, in seconds: long enough for three ranks to come to the fault on a loaded machine, and

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-__all__ = ["Ending", "Expectation", "Fault", "ends"]
-
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 

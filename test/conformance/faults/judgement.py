@@ -10,8 +10,6 @@ from enum import Enum
 from faults.fault import Ending, Fault
 from faults.observe import Observation
 
-__all__ = ["LIMIT_SECONDS", "Judgement", "Wrong", "blames_another", "is_wrong_verdict", "judge"]
-
 #: How long after the fault, or where it hangs after the deadline, a verdict may come, in seconds.
 LIMIT_SECONDS = 2.0
 

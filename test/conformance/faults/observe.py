@@ -27,8 +27,6 @@ from faults.faulty import FAULT_TIMES, IN_ORDER, first_strike, last_first_strike
 from faults.surroundings import MARK, Surroundings, kill_marked
 from torch_testing_shim._engine.launcher import STARTER
 
-__all__ = ["Observation", "read_observations"]
-
 #: A report that is longer is cut here; what is looked for stands before.
 _REPORT_CHARACTERS = 300_000
 

@@ -36,8 +36,6 @@ from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim._shared.owned_folders import remove_stale
 
-__all__ = ["LIMIT_OVER_HOSTS", "deadline_over_hosts", "run_over_hosts"]
-
 _FAULTS = Path(__file__).parent
 _PATH = os.pathsep.join([str(_FAULTS.parent), str(_FAULTS.parents[2])])
 #: Deadline of a test that hangs, in seconds, and of the others, which do not come near it.

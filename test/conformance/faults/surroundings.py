@@ -12,8 +12,6 @@ from pathlib import Path
 
 from torch_testing_shim._engine.launcher import STARTER
 
-__all__ = ["MARK", "Surroundings", "kill_marked", "marked_processes"]
-
 #: Names the variable that all processes of one run of faults have, with the same value, in the environment that they
 #: started with. It tells them also where they have left their family.
 MARK = "FAULT_MARK"

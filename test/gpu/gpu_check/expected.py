@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from gpu_check.row import Row, Verdict
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-__all__ = ["NOT_HERE", "Expected", "row_of"]
-
 #: How the reason of a skip begins where a sample's test cannot be tried on this device.
 NOT_HERE = "not here: "
 #: How long a test may take, in seconds, where nothing else is said: the first use of a device takes several.

@@ -9,8 +9,6 @@ from gpu_check.machine import Machine
 from gpu_check.row import Row, Verdict
 from gpu_check.sample_run import SAMPLES, run_python
 
-__all__ = ["Contender", "Figure", "FiguresCheck", "rows_of"]
-
 #: How many times as long as in a bare loop a test may take here. A spawned rank, which imports torch, takes 4 times.
 _OVER_BARE = 1.5
 #: And how much longer besides, in seconds: what the harness does for a test, on a device whose first use costs nothing.

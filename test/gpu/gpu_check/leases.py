@@ -14,8 +14,6 @@ from gpu_check.machine import Machine
 from gpu_check.row import Row, Verdict
 from gpu_check.sample_run import FOLDER, ROOT, SAMPLES, run_python
 
-__all__ = ["Held", "LeaseCheck", "met"]
-
 _FILES = 3
 _WHAT = f"{_FILES} files at a time: leases"
 _EXPECTED = "no two hold a device at once"

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from gpu_check.sample_run import ROOT, SAMPLES, run_python
 
-__all__ = ["Machine", "ask_machine"]
-
 
 @dataclass(frozen=True)
 class Machine:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Row", "Verdict"]
-
 
 class Verdict(Enum):
     """What became of something that was to be tried. The value stands in the table."""

@@ -16,8 +16,6 @@ from pathlib import Path
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
 
-__all__ = ["ROOT", "SAMPLES", "SampleRun", "run_python"]
-
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLES = ROOT / "test" / "gpu" / "samples"
 #: Where samples may keep something between two tests.

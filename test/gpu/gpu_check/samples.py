@@ -11,8 +11,6 @@ from gpu_check.machine import Machine
 from gpu_check.row import Row, Verdict
 from gpu_check.sample_run import SampleRun, run_python
 
-__all__ = ["Said", "SampleCheck"]
-
 
 @dataclass(frozen=True)
 class Said:

@@ -23,17 +23,6 @@ import hypothesis
 
 import checkpoint_sabotages
 
-__all__ = [
-    "MENDED",
-    "UNHARMED",
-    "Sabotage",
-    "all_tables",
-    "case_name",
-    "replaced",
-    "sabotaged_cases",
-    "tests_without_sabotage",
-]
-
 #: The folder of the files whose tests are sabotaged.
 TEST_FILES = Path(__file__).resolve().parents[2] / "distributed" / "checkpoint"
 

@@ -64,13 +64,11 @@ def give_order(launch: Launch) -> None:
     variables = {name: text for name, text in as_variables(read_settings()).items() if name not in kept}
     variables |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     order = Order(launch.part, sys.orig_argv[1:], os.getcwd(), variables)
-    connection = BoundedStore(lambda: connect_with(launch, ""))
-    store = connection.below(launch.part.partition("/")[0])
+    store = BoundedStore(lambda: connect_with(launch, "")).below(launch.part.partition("/")[0])
     try:
         store.set(f"order/{store.add('orders')}", json.dumps(vars(order)))
     finally:
-        for each in (store, connection):
-            each.close()
+        store.close()
 
 
 class _Launched:

@@ -35,22 +35,15 @@ _KEPT = 24
 
 @dataclass(frozen=True)
 class LeftState:
-    """Something that a test leaves in its rank.
+    """Something that a test leaves in its rank."""
 
-    Attributes:
-        name: in a few words.
-        leave: leaves it, in one rank; is given the test's instance.
-        see: what a later test sees of it, as something that `repr` tells apart. It changes nothing.
-        replaced: regular expression of the note where ranks have to be replaced; empty where it is put back.
-        everywhere: all ranks leave it, since they do it together.
-        is_late: no note on the test that leaves it may tell: what later tests come to in fresh ranks counts.
-    """
-
-    name: str
-    leave: Callable[[Any], object]
+    name: str  # in a few words
+    leave: Callable[[Any], object]  # leaves it, in one rank; is given the test's instance
+    #: What a later test sees of it, as something that `repr` tells apart. It changes nothing.
     see: Callable[[Any], object]
-    replaced: str = ""
-    everywhere: bool = False
+    replaced: str = ""  # regular expression of the note where ranks have to be replaced; empty where it is put back
+    everywhere: bool = False  # all ranks leave it, since they do it together
+    #: No note on the test that leaves it may tell: what later tests come to in fresh ranks counts.
     is_late: bool = False
 
     def test_names(self, index: int) -> tuple[str, str, str]:

@@ -84,7 +84,7 @@ SABOTAGES = [
         "files_are_flushed_otherwise",
         f"{_PLAIN}a_file_is_complete_when_it_is_synced",
         lambda: replaced(filesystem.FileSystem, "create_stream", _open_otherwise),
-        MENDED,
+        rf"{MENDED}|metadata'\]: Booleans mismatch: True is not False",  # as torch 2.13 does not flush, or 2.14 does
     ),
     Sabotage("nothing_is_synced", _SYNCED, write_with(sync_files=False), "first set but not the second"),
     Sabotage("everything_is_synced", _SYNCED, write_with(sync_files=True), "missing: '__0_0.distcp'"),

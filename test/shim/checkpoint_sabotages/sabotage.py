@@ -25,18 +25,6 @@ import hypothesis
 
 import checkpoint_sabotages
 
-__all__ = [
-    "MENDED",
-    "UNHARMED",
-    "Sabotage",
-    "all_tables",
-    "case_name",
-    "replaced",
-    "sabotaged_cases",
-    "staged_as_it_is",
-    "tests_without_sabotage",
-]
-
 #: The folder of the files whose tests are sabotaged.
 TEST_FILES = Path(__file__).resolve().parents[2] / "distributed" / "checkpoint"
 
@@ -55,18 +43,13 @@ class Sabotage:
     """One way to break torch.
 
     The sabotage of an expected failure mends torch, or breaks it where it is mended: it must not fail then.
-
-    Attributes:
-        name: what is broken, in words joined by underscores.
-        test: the test that must notice, "Class.test_method", with the parameters in the name where it has some.
-        strike: makes the context in which torch is broken. The test runs in it, in each rank where it has ranks.
-        reason: regular expression, found in what the test says of its failure.
     """
 
-    name: str
-    test: str
+    name: str  # what is broken, in words joined by underscores
+    test: str  # the test that must notice, "Class.test_method", with the parameters in the name where it has some
+    #: Makes the context in which torch is broken. The test runs in it, in each rank where it has ranks.
     strike: Callable[[], AbstractContextManager[Any]]
-    reason: str
+    reason: str  # regular expression, found in what the test says of its failure
 
 
 def replaced(owner: Any, name: str, by: Callable[..., Any]) -> AbstractContextManager[Any]:

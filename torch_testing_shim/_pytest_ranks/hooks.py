@@ -31,7 +31,7 @@ def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", DESCRIPTION)
     check_terminal(config.getoption("ranks_pdb"))
     leave_ranks_out_of_pdb(config)
-    if config.getoption("capture") == "no":
+    if config.getoption("capture", "no") == "no":
         shown = changed_environment({SETTINGS["show_output"].variable: "1"})  # of test cases, when their ranks are done
         shown.__enter__()
         config.add_cleanup(lambda: shown.__exit__(None, None, None))

@@ -97,7 +97,7 @@ class Places(PytestTestCase):
 
     def test_the_run_without_ranks_is_pytests_own(self):
         self.write("def test_a(): pass")
-        run = self.run_pytest("--collect-only", "-q", expected=0)
+        run = self.run_pytest("--collect-only", "-q", "-p", "no:capture", expected=0)
         self.assertIn("test_sample.py::test_a", run.output)
         run = self.run_pytest("--markers", expected=0)
         self.assertIn(

@@ -52,7 +52,7 @@ class ReportDetails:
         }
         report = made.get_result()
         setattr(report, _DETAILS, details)
-        show_report_alone(error, report.longrepr)
+        show_report_alone(error, report.longrepr, item)
 
 
 class PytestJournal:

@@ -31,7 +31,7 @@ def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", DESCRIPTION)
     check_terminal(config.getoption("ranks_pdb"))
     leave_ranks_out_of_pdb(config)
-    if config.getoption("capture") == "no":
+    if config.getoption("capture", "no") == "no":
         shown = changed_environment({SETTINGS["show_output"].variable: "1"})  # of test cases, when their ranks are done
         shown.__enter__()
         config.add_cleanup(lambda: shown.__exit__(None, None, None))
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: Any) -> None:
     metafunc.parametrize("world_size", mark.args[0], indirect=True, ids=lambda count: f"ranks={count}")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)  # a conftest may add marks
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     """Have marked tests run on ranks."""
     for item in items:
@@ -83,7 +83,11 @@ def _run_on_ranks(item: Any, mark: RanksMark) -> None:
         return
     callspec = getattr(item, "callspec", None)
     count = callspec.params.get("world_size") if callspec is not None else None
-    ranks = _kind_of(mark)(item, mark, count if count in mark.counts else mark.counts[0])
+    if len(mark.counts) > 1 and count not in mark.counts:
+        raise MarkError(
+            f"ranks({list(mark.counts)}): a mark of a parameter, or one that is added later, takes one number of ranks"
+        )
+    ranks = _kind_of(mark)(item, mark, mark.counts[0] if len(mark.counts) == 1 else count)
     item.ranks, item.setup, item.runtest, item.teardown = ranks, ranks.set_up, ranks.run, _nothing
 
 

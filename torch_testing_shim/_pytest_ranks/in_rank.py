@@ -169,10 +169,18 @@ def _let_go(item: Any, rank: int, base_folder: str | None) -> None:
         else:
             del stack[node]
     _let_output_go(item.config)
+    _show_no_subtests(item.config.pluginmanager)
     if base_folder is not None:
         folder = Path(base_folder) / f"rank{rank}"
         folder.mkdir(mode=0o700, exist_ok=True)
         item.config._tmp_path_factory._basetemp = folder
+
+
+def _show_no_subtests(manager: Any) -> None:
+    """Have pytest's terminal show no letter for a subtest, whose report is made of this rank's output."""
+    hook, terminal = manager.hook.pytest_runtest_logreport, manager.getplugin("terminalreporter")
+    if any(one.plugin is terminal for one in hook.get_hookimpls()):
+        hook._remove_plugin(terminal)
 
 
 def _drop_pdb(config: Any) -> None:

@@ -18,7 +18,7 @@ _LOOK_SECONDS = 0.05
 @contextmanager
 def shown_live(config: Any, ranks: RunningRanks) -> Iterator[None]:
     """Print what the ranks print while the block runs, where pytest captures nothing."""
-    if config.getoption("capture") != "no":
+    if config.getoption("capture", "no") != "no":
         yield
         return
     tails = [_Tail(job.rank, job.folder.output(job.rank)) for job in ranks.jobs]

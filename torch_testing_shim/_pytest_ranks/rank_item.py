@@ -199,7 +199,7 @@ class RankItem:
             item._rank_records = rank_records(outcomes, ranks.running.started)
             note_left(item, outcomes)
             found = verdict(outcomes)
-            is_shown = found.kind in _WORDS and item.config.getoption("capture") != "no"
+            is_shown = found.kind in _WORDS and item.config.getoption("capture", "no") != "no"
             return EndOfRanks(
                 found,
                 outcomes,

@@ -21,7 +21,7 @@ def tell_of_ranks(item: Any, call: Any, report: Any) -> None:
     error = call.excinfo.value if call.excinfo is not None else None
     if not getattr(error, "is_report", False):
         return
-    show_report_alone(error, report.longrepr)
+    show_report_alone(error, report.longrepr, item)
     if ranks is not None and report.skipped and hasattr(report, "wasxfail") and not _is_expected(item):
         report.outcome = "failed"
         del report.wasxfail

@@ -33,6 +33,13 @@ class TestByClass:
     def test_nearest_wins(self):
         assert is_rank()
 
+@pytest.mark.parametrize("count", [pytest.param(3, marks=pytest.mark.ranks(3))])
+def test_by_parameter(count, world_size):
+    assert count == world_size
+
+def test_by_conftest(world_size):
+    assert world_size == 4
+
 class TestUnit(unittest.TestCase):
     def setUp(self):
         self.pid = os.getpid()
@@ -57,9 +64,20 @@ def test_more_devices_than_there_are():
 """
 
 
+CONFTEST = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name == "test_by_conftest":
+            item.add_marker(pytest.mark.ranks(4))
+"""
+
+
 class Places(PytestTestCase):
-    def test_function_class_and_module(self):
+    def test_each_place_of_a_mark(self):
         self.write(PLACES)
+        (self.folder / "conftest.py").write_text(CONFTEST)
         run = self.run_pytest(expected=0)
         self.assertEqual(
             [
@@ -67,6 +85,8 @@ class Places(PytestTestCase):
                 "TestByClass::test_method[ranks=1]",
                 "TestByClass::test_method[ranks=3]",
                 "TestByClass::test_nearest_wins",
+                "test_by_parameter[3]",
+                "test_by_conftest",
                 "TestUnit::test_of_unittest",
                 "TestOwnRanks::test_has_its_own",
             ],
@@ -77,7 +97,7 @@ class Places(PytestTestCase):
 
     def test_the_run_without_ranks_is_pytests_own(self):
         self.write("def test_a(): pass")
-        run = self.run_pytest("--collect-only", "-q", expected=0)
+        run = self.run_pytest("--collect-only", "-q", "-p", "no:capture", expected=0)
         self.assertIn("test_sample.py::test_a", run.output)
         run = self.run_pytest("--markers", expected=0)
         self.assertIn(
@@ -107,16 +127,18 @@ class Places(PytestTestCase):
             self.assertIn("1 passed", run.output)
 
     def test_marks_that_cannot_be_used(self):
+        of_parameter = "parametrize('n', [pytest.param(1, marks=pytest.mark.ranks([1, 2]))])"
         function, method = "def test_a(): pass", "class TestA(unittest.TestCase):\n    def test_a(self): pass"
         for mark, of, said in (
             ("ranks(0)", function, "ranks(0): the number of ranks must be a positive int, or a list of them"),
             ("ranks([1, 2])", method, "ranks([1, 2]): a method of a unittest class takes one number of ranks"),
+            (of_parameter, "def test_a(n): pass", "ranks([1, 2]): a mark of a parameter, or one that is added later, "),
             ("ranks('4')", function, "ranks('4'): the number of ranks must be a positive int, or a list of them"),
         ):
             self.write(f"import unittest\n@pytest.mark.{mark}\n{of}")
             run = self.run_pytest(expected=4)
             self.assertRegex(run.output, r"\nERROR: test_sample\.py::(TestA::)?test_a")
-            self.assertIn(f": {said}\n", run.output)
+            self.assertIn(f": {said}", run.output)
             self.assertNotIn("Traceback", run.output)
 
 

@@ -172,6 +172,7 @@ class Reports(SharedRunTestCase):
             test_subtests=("FAILED", "rank 1 failed in subtest (number=1): AssertionError: assert "),
             test_subtests_pass=("PASSED", ""),
         )
+        self.assertNotRegex(self.shared.output, r"(?m)^\[ranks? [\d, ]+\] [u,.-]+$")
 
     def test_the_exception_before_tear_down_leads(self):
         self.ended(test_fails_before_it_is_torn=("FAILED", "rank * errored: ValueError: first"))

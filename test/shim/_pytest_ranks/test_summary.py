@@ -45,6 +45,17 @@ class Summary(PytestTestCase):
         self.assertRegex(report, '<property name="rank 1" value="failed in 0\\.[0-9]+ s" */>')
         self.assertIn('<failure message="rank 1 failed: AssertionError', report)
 
+    def test_styles_of_tracebacks(self):
+        self.write("@pytest.mark.ranks(2)\ndef test_fails(rank):\n    assert rank == 0")
+        failed = "rank 1 failed: AssertionError: assert 1 == 0\n"
+        for style, said in (
+            ("line", f"\nE   {failed}{self.folder}/test_sample.py:6: {failed}"),
+            ("native", f"_\n{failed}\nrank 1:\nTraceback"),
+        ):
+            run = self.run_pytest(f"--tb={style}", expected=1)
+            self.assertIn(said, run.output)
+            self.assertNotIn("torch_testing_shim/_", run.output)
+
 
 if __name__ == "__main__":
     run_tests()

@@ -17,7 +17,7 @@ import sys
 import threading
 import unittest.mock
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -116,7 +116,7 @@ def take_fingerprint(classes: Iterable[type], fixtures: Mapping[str, object] = _
         tuple(_active_patches()),
         frozenset(threading.enumerate()),
         _open_files(),
-        _operators(),
+        _operators_beside(frozenset()),
         _allocated_memory(),
     )
     gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
@@ -143,10 +143,11 @@ def _differences(before: Fingerprint) -> Iterator[str]:
     for thread in threading.enumerate():
         if thread not in before.threads and not _is_of_library(thread):
             yield f"thread {thread.name!r} is running"
+    new = _operators_beside(before.operators)
     if not before.library.has_imported:  # which define their own
-        for name in sorted(_operators() - before.operators):
+        for name in sorted(new):
             yield f"operator {name} was defined"
-    before.operators.update(_operators())
+    before.operators.update(new)
     for path in _open_files() - before.files:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
@@ -171,9 +172,10 @@ def _open_files() -> Counter[str]:
     return Counter(path for path in short if "/" in path)
 
 
-def _operators() -> set[str]:
-    """Return the names of operators that torch.library has defined, and of the kernels that it has given to some."""
-    return {*getattr(torch.library, "_defs", ()), *getattr(torch.library, "_impls", ())}
+def _operators_beside(known: Set[str]) -> set[str]:
+    """Return the names of operators that torch.library has defined, and of the kernels that it has given to some,
+    without those that are known."""
+    return {name for books in ("_defs", "_impls") for name in getattr(torch.library, books, frozenset()) - known}
 
 
 def _allocated_memory() -> int:

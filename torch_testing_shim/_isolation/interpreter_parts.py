@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import decimal
 import faulthandler
+import functools
 import gc
 import importlib
 import itertools
@@ -157,10 +158,15 @@ def _scheduler() -> tuple[int, os.sched_param] | None:
 def _environment_of_c() -> frozenset[bytes]:
     """Return the variables that C and child processes see: `os.putenv` changes them and not `os.environ`."""
     try:
-        pointer: Any = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+        pointer: Any = ctypes.POINTER(ctypes.c_char_p).in_dll(_process(), "environ")
     except ValueError:  # this system has them elsewhere
         return frozenset()
     return frozenset(itertools.takewhile(lambda entry: entry is not None, pointer))
+
+
+@functools.cache
+def _process() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _restore_environment_of_c(kept: frozenset[bytes]) -> None:

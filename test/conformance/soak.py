@@ -45,21 +45,13 @@ _BYTES_PER_MIB = 1024.0 * 1024.0
 
 @dataclass(frozen=True)
 class SoakResult:
-    """What a soak showed.
+    """What a soak showed."""
 
-    Attributes:
-        tests: how many tests there were.
-        seconds: wall time.
-        statuses: how many tests ended how.
-        growths: how what the processes hold went.
-        problems: all that is wrong, a line each.
-    """
-
-    tests: int
-    seconds: float
-    statuses: dict[str, int]
-    growths: tuple[Growth, ...]
-    problems: tuple[str, ...]
+    tests: int  # how many tests there were
+    seconds: float  # wall time
+    statuses: dict[str, int]  # how many tests ended how
+    growths: tuple[Growth, ...]  # how what the processes hold went
+    problems: tuple[str, ...]  # all that is wrong, a line each
 
 
 def main(arguments: list[str] | None = None) -> int:

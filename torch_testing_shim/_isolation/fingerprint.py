@@ -18,7 +18,7 @@ import threading
 import unittest.mock
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -109,18 +109,21 @@ def take_fingerprint(classes: Iterable[type], fixtures: Mapping[str, object] = _
     from torch_testing_shim._isolation.recorded_libraries import LIBRARIES
 
     modules = LIBRARIES.record_new()
+    LIBRARIES.begin()
     LIBRARIES.adopt()
-    found = Fingerprint(
-        LIBRARIES,
-        TestAttributes(modules, classes, fixtures),
-        tuple(_active_patches()),
-        frozenset(threading.enumerate()),
-        _open_files(),
-        _operators_beside(frozenset()),
-        _allocated_memory(),
-    )
+    found = Fingerprint(LIBRARIES, TestAttributes(modules, classes, fixtures), **_passing_state())
     gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
     return found
+
+
+def renewed(before: Fingerprint) -> Fingerprint:
+    """Return a fingerprint with what is there now, except that attributes of libraries which are compared in turns stay
+    as they were recorded."""
+    before.library.record_new()
+    before.library.adopt()
+    for _ in before.tests.changed():
+        pass
+    return replace(before, **_passing_state())
 
 
 def differences(before: Fingerprint) -> tuple[str, ...]:
@@ -152,6 +155,17 @@ def _differences(before: Fingerprint) -> Iterator[str]:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
         yield f"{memory - before.memory} bytes of the accelerator's memory are allocated"
+
+
+def _passing_state() -> dict[str, Any]:
+    """Return the fields that hold what comes and goes."""
+    return {
+        "patches": tuple(_active_patches()),
+        "threads": frozenset(threading.enumerate()),
+        "files": _open_files(),
+        "operators": _operators_beside(frozenset()),
+        "memory": _allocated_memory(),
+    }
 
 
 def _is_of_library(thread: threading.Thread) -> bool:

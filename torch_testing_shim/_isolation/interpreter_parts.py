@@ -6,6 +6,7 @@ Handlers of `atexit` are no part: a rank ends without them, and they cannot be l
 from __future__ import annotations
 
 import asyncio
+import codecs
 import ctypes
 import decimal
 import faulthandler
@@ -37,6 +38,10 @@ from torch_testing_shim._shared.settings import read_settings
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+_ERROR_HANDLERS = (
+    "strict", "ignore", "replace", "xmlcharrefreplace", "backslashreplace", "namereplace", "surrogateescape",
+    "surrogatepass",
+)  # fmt: skip
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -82,6 +87,7 @@ def interpreter_parts() -> list[Part]:
         Part("random", random.getstate, random.setstate),
         # of the context that all tests' contexts are copies of: they share one that was there before
         Part("decimal.getcontext", lambda: decimal.getcontext().__reduce__()[1], _restore_decimal_context),
+        Part("codecs.register_error", lambda: list(map(codecs.lookup_error, _ERROR_HANDLERS)), _restore_error_handlers),
         Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda kept: locale.setlocale(locale.LC_ALL, kept)),
         Part("socket.setdefaulttimeout", socket.getdefaulttimeout, socket.setdefaulttimeout),
         attributes("tempfile", tempfile, ("tempdir", "template")),
@@ -96,6 +102,11 @@ def interpreter_parts() -> list[Part]:
 
 def _restore_decimal_context(kept: Any) -> None:
     decimal.setcontext(decimal.Context(*kept))
+
+
+def _restore_error_handlers(kept: list[Any]) -> None:
+    for name, handler in zip(_ERROR_HANDLERS, kept, strict=True):
+        codecs.register_error(name, handler)
 
 
 def _list(name: str, value: list[Any]) -> Part:

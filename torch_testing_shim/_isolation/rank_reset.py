@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from torch_testing_shim._isolation.distributed_parts import destroy_groups, dist
 from torch_testing_shim._isolation.interpreter_parts import forget_shown_warnings, interpreter_parts
 from torch_testing_shim._isolation.kept_parts import Part, put_back
 from torch_testing_shim._isolation.left_running import LeftRunning
+from torch_testing_shim._isolation.process_flags import process_flags
 from torch_testing_shim._isolation.torch_parts import leave_modes, reset_accelerator, torch_parts
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -32,19 +34,21 @@ class RankReset:
     process: State
     parts: tuple[tuple[Part, Any], ...]
     running: LeftRunning
+    environ: os._Environ[str]
 
     @classmethod
     def of_this_process(cls) -> RankReset:
         """Record the state of this process, a rank that has prepared itself and not begun a test."""
         gc.collect()
         gc.freeze()  # later collections look at what tests have made, and take no time otherwise
-        parts = (*interpreter_parts(), *torch_parts(), *distributed_parts())
-        return cls(state_of_this_process(), tuple((part, part.read()) for part in parts), LeftRunning.now())
+        parts = (*interpreter_parts(), *process_flags(), *torch_parts(), *distributed_parts())
+        kept = tuple((part, part.read()) for part in parts)
+        return cls(state_of_this_process(), kept, LeftRunning.now(), os.environ)
 
     def renewed(self) -> RankReset:
         """Record the state of this process anew."""
         parts = tuple((part, part.read()) for part, _ in self.parts)
-        return RankReset(state_of_this_process(), parts, LeftRunning.now())
+        return RankReset(state_of_this_process(), parts, LeftRunning.now(), os.environ)
 
     def restore(self) -> tuple[str, ...]:
         """Put the state back. Return a sentence for each thing that could not be put back."""
@@ -56,6 +60,7 @@ class RankReset:
         yield _tried("processes and threads", self.running.end)
         yield _tried("unreachable objects", gc.collect)  # whose finalizers may change what is put back now
         yield _tried("a dump of stacks", faulthandler.cancel_dump_traceback_later)
+        yield _tried("os.environ", lambda: setattr(os, "environ", self.environ))  # where its variables are put back
         yield _tried("state of the process", lambda: take_on(changes_since(state_of_this_process(), self.process)))
         for part, kept in self.parts:
             yield put_back(part, kept)

@@ -19,12 +19,12 @@ import types
 import unittest.mock
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
 
 from torch_testing_shim._isolation.dict_versions import ChangeWatch, Version, version_of
+from torch_testing_shim._isolation.library_functions import LibraryFunctions
 from torch_testing_shim._isolation.module_origins import is_of_library
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -150,8 +150,10 @@ class LibraryAttributes:
         self._tables: set[int] = set()
         self._often: list[_Owner | _Table] = []
         self._seldom: list[_Owner | _Table] = []
+        self._functions = LibraryFunctions()
         self._turn = 0
         self._modules = ChangeWatch()
+        self._tests = 0
 
     def record_new(self) -> list[Any]:
         """Record the modules of libraries that have been imported since the last call. Return all others that are
@@ -180,6 +182,8 @@ class LibraryAttributes:
     def _record(self, owner: _Owner, module: str) -> None:
         found = self._often if _OFTEN.fullmatch(module) else self._seldom
         found.append(owner)
+        if found is self._often:
+            self._functions.record(owner.known)
         for name, value in owner.known.items():
             full_name = f"{owner.name}.{name}"
             is_own = name.startswith("__") or full_name in _OWN_TABLES
@@ -187,10 +191,14 @@ class LibraryAttributes:
                 self._tables.add(id(value))
                 found.append(_Table(full_name, value))
 
+    def begin(self) -> None:
+        """Begin the turns where this process does: looking at an attribute copies its page."""
+        self._turn = os.getpid() % _TURNS
+        self._tests = 0
+
     def adopt(self) -> None:
         """Take the present attributes of those that are compared often for what was first seen, since a rank's
-        preparation changes some. Begin the turns where this process does: looking at an attribute copies its page."""
-        self._turn = os.getpid() % _TURNS
+        preparation, or a test's set-up, changes some."""
         for _ in _replaced_in(self._often):
             pass
 
@@ -205,10 +213,22 @@ class LibraryAttributes:
         return len(self._often) + len(self._seldom)
 
     def replaced(self) -> Iterator[str]:
-        """Yield a sentence for each attribute that has been replaced, and is compared in this turn. Each is told
-        once."""
-        yield from _replaced_in(chain(self._often, self._seldom[self._turn :: _TURNS]))
+        """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once. It
+        says so where an earlier test may have done it."""
+        yield from _replaced_in(self._often)
+        earlier = min(self._tests, _TURNS - 1)  # since those of this turn were compared
+        for sentence in _replaced_in(self._seldom[self._turn :: _TURNS]):
+            yield f"{sentence}{_or_before(earlier)}"
+        for sentence in self._functions.replaced(slice(self._turn, None, _TURNS)):
+            yield f"{sentence}{_or_before(earlier)}"
         self._turn = (self._turn + 1) % _TURNS
+        self._tests += 1
+
+
+def _or_before(tests: int) -> str:
+    if not tests:
+        return ""
+    return ", by this test or " + ("the one before it" if tests == 1 else f"one of the {tests} before it")
 
 
 def _replaced_in(owners: Iterable[_Owner | _Table]) -> Iterator[str]:

@@ -64,11 +64,13 @@ def give_order(launch: Launch) -> None:
     variables = {name: text for name, text in as_variables(read_settings()).items() if name not in kept}
     variables |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     order = Order(launch.part, sys.orig_argv[1:], os.getcwd(), variables)
-    store = BoundedStore(lambda: connect_with(launch, launch.part.partition("/")[0]))
+    connection = BoundedStore(lambda: connect_with(launch, ""))
+    store = connection.below(launch.part.partition("/")[0])
     try:
         store.set(f"order/{store.add('orders')}", json.dumps(vars(order)))
     finally:
-        store.close()
+        for each in (store, connection):
+            each.close()
 
 
 class _Launched:
@@ -78,14 +80,11 @@ class _Launched:
         launch = read_launch()
         assert launch is not None, "torchrun has started the runner"
         self.launch = launch
-        exchange = self._exchange("")
-        exchange.store.ask(lambda store: None, _ARRIVE_SECONDS)  # connects
-        self.run = arrive(exchange, launch.rank, launch.world_size, _ARRIVE_SECONDS)
-        self.exchange = self._exchange(self.run)
-        self.store = self.exchange.store
-
-    def _exchange(self, part: str) -> Exchange:
-        return Exchange(BoundedStore(lambda: connect_with(self.launch, part)), self.launch.rank)
+        store = BoundedStore(lambda: connect_with(launch, ""))
+        store.ask(lambda store: None, _ARRIVE_SECONDS)  # connects
+        self.run = arrive(Exchange(store, launch.rank), launch.rank, launch.world_size, _ARRIVE_SECONDS)
+        self.store = store.below(self.run)
+        self.exchange = Exchange(self.store, launch.rank)
 
     def leave(self) -> None:
         """Waits for the others, since torchrun ends all once one has ended with a failure."""

@@ -79,7 +79,6 @@ def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mappi
     until = time.monotonic() + _JOIN_SECONDS
     own = {"host": socket.gethostname(), "pid": os.getpid(), "facts": facts}
     try:
-        world.lasting.store.ask(lambda store: None, _JOIN_SECONDS)  # connects
         if world.launch.part and world.rank == 0:
             give_order(world.launch)
         world.arrive(_JOIN_SECONDS)

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 
 from bench.holdings import Holdings
 
-__all__ = ["MEMORY_BYTES_A_TEST", "Growth", "growths", "warm_up"]
-
 MEMORY_BYTES_A_TEST = 2048.0
 _ALLOCATION_BYTES = 256 * 1024.0
 _WARM_UP = 100
@@ -35,23 +33,14 @@ _COUNTS = ("descriptors", "threads", "children")
 
 @dataclass(frozen=True)
 class Growth:
-    """How one number of one process went.
+    """How one number of one process went."""
 
-    Attributes:
-        role: whose it is.
-        what: the number's name in `Holdings`.
-        first: its value at the first measurement that counts.
-        last: at the last one.
-        a_test: how much it grows from test to test.
-        is_flat: it counts as flat.
-    """
-
-    role: str
-    what: str
-    first: int
-    last: int
-    a_test: float
-    is_flat: bool
+    role: str  # whose it is
+    what: str  # the number's name in `Holdings`
+    first: int  # its value at the first measurement that counts
+    last: int  # at the last one
+    a_test: float  # how much it grows from test to test
+    is_flat: bool  # it counts as flat
 
 
 def warm_up(tests: int) -> int:

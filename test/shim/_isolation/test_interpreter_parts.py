@@ -1,6 +1,7 @@
 """Python's state is put back after a test: each case changes one part of it."""
 
 import asyncio
+import codecs
 import decimal
 import faulthandler
 import gc
@@ -39,6 +40,11 @@ def import_from_a_new_folder(name):
         Path(folder, f"{name}.py").touch()
         sys.path.insert(0, folder)
         __import__(name)
+
+
+@CASES.changes(lambda: codecs.lookup_error("strict").__name__)
+def error_handler():
+    codecs.register_error("strict", codecs.ignore_errors)
 
 
 @CASES.changes(lambda: [signal.getsignal(signal.SIGUSR1), signal.set_wakeup_fd(-1)])

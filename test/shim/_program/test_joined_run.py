@@ -233,13 +233,13 @@ class JoinedRunTest(JoinedSampleTestCase):
 
     def test_a_restart_goes_on_at_the_next_test(self) -> None:
         sample, store = self.write_sample(SAMPLE), self.new_store()
-        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store, KILLED="0")
+        found = self.run_joined([[sample, "Zombie"]] * 4, store=store, KILLED="0")
         self.assertEqual([-9, 1, 1, 1], found.exit_codes)
         died = rf"rank 0 \({HOST}\) \(pid \d+\) died"
         self.assertRegex(found.outputs[1], died)  # the next rank reports where rank 0 is gone
         self.assertEqual(["", ""], found.outputs[2:])
 
-        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store)
+        found = self.run_joined([[sample, "Zombie"]] * 4, store=store)
         self.assertEqual([1] * 4, found.exit_codes, found.outputs)
         self.assertEqual(
             {"Zombie.test_killed": "error", "Zombie.test_then": "passed"},

@@ -35,21 +35,14 @@ _KEPT = 24
 
 @dataclass(frozen=True)
 class LeftState:
-    """Something that a test leaves in its rank.
+    """Something that a test leaves in its rank."""
 
-    Attributes:
-        name: in a few words.
-        leave: leaves it, in one rank; is given the test's instance.
-        see: what a later test sees of it, as something that `repr` tells apart. It changes nothing.
-        replaced: regular expression of the note where ranks have to be replaced; empty where it is put back.
-        everywhere: all ranks leave it, since they do it together.
-    """
-
-    name: str
-    leave: Callable[[Any], object]
+    name: str  # in a few words
+    leave: Callable[[Any], object]  # leaves it, in one rank; is given the test's instance
+    #: What a later test sees of it, as something that `repr` tells apart. It changes nothing.
     see: Callable[[Any], object]
-    replaced: str = ""
-    everywhere: bool = False
+    replaced: str = ""  # regular expression of the note where ranks have to be replaced; empty where it is put back
+    everywhere: bool = False  # all ranks leave it, since they do it together
 
     def test_names(self, index: int) -> tuple[str, str, str]:
         stem = f"test_{index:03}_{re.sub(r'[^a-z0-9]+', '_', self.name.lower())}"

@@ -12,14 +12,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch._C._distributed_c10d import Store
+from torch._C._distributed_c10d import PrefixStore, Store
 
-#: How long a call may take, in seconds: some round trips over a slow and lossy link.
-_CALL_SECONDS = 3.0
+#: How long a call may take while nothing is due, in seconds. torch's server of the store does one thing after another,
+#: and looks up the name of each client that connects: a name server that loses a query holds up all calls for 5 s.
+CALM_SECONDS = 30.0
+#: How long a call may take where a deadline is near, and where it is far, in seconds: some round trips over a slow and
+#: lossy link, and two queries that a name server has lost.
+_LEAST_SECONDS, _MOST_SECONDS = 3.0, 12.0
 
 
 class StoreLostError(RuntimeError):
     """The store does not answer; the message says why, where that is known."""
+
+
+def seconds_for_call(left: float) -> float:
+    """Returns how long a call may take, in seconds, where this many are left to the deadline."""
+    return min(max(left, _LEAST_SECONDS), _MOST_SECONDS)
 
 
 class BoundedStore:
@@ -27,14 +36,15 @@ class BoundedStore:
 
     Args:
         connect: makes the connection.
+        patience: says how long a call may take that is made now, in seconds.
 
     Attributes:
         lost_at: when a call has failed, on the monotonic clock; infinite as long as none has.
     """
 
-    def __init__(self, connect: Callable[[], Store]) -> None:
+    def __init__(self, connect: Callable[[], Store], patience: Callable[[], float] = lambda: CALM_SECONDS) -> None:
         self.lost_at = math.inf
-        self._connect = connect
+        self._connect, self._patience = connect, patience
         self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]] | None]
         self._orders = queue.SimpleQueue()
         threading.Thread(target=self._answer, name="torch_testing_shim store", daemon=True).start()
@@ -46,9 +56,9 @@ class BoundedStore:
     def set(self, key: str, value: str) -> None:
         self.ask(lambda store: store.set(key, value))
 
-    def has(self, *keys: str, seconds: float = _CALL_SECONDS) -> bool:
+    def has(self, *keys: str) -> bool:
         """Whether the store has all these keys."""
-        return bool(self.ask(lambda store: store.check(list(keys)), seconds))
+        return bool(self.ask(lambda store: store.check(list(keys))))
 
     def get(self, keys: Sequence[str]) -> list[str]:
         """Returns the values of keys that the store has."""
@@ -63,14 +73,19 @@ class BoundedStore:
         """Returns the first value that anybody has settled for the key."""
         return str(self.ask(lambda store: store.compare_set(key, "", value)).decode())
 
-    def ask(self, call: Callable[[Store], Any], seconds: float = _CALL_SECONDS) -> Any:
+    def ask(self, call: Callable[[Store], Any], seconds: float | None = None) -> Any:
         """Calls `call` with the store and returns its result.
 
+        Args:
+            seconds: how long it may take; by default, what `patience` says.
+
         Raises:
-            StoreLostError: it failed, did not return within `seconds`, or an earlier call did.
+            StoreLostError: it failed, did not return in time, or an earlier call did.
         """
         if self.is_lost:
             raise StoreLostError("the store was lost before")
+        if seconds is None:
+            seconds = self._patience()
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._orders.put((call, answer))
         try:
@@ -82,6 +97,10 @@ class BoundedStore:
             self.lost_at = time.monotonic()
             raise StoreLostError(str(found).partition("\n")[0]) from None
         return found
+
+    def below(self, prefix: str) -> BoundedStore:
+        """Returns a client for another thread, by the same connection, of the keys below a prefix."""
+        return BoundedStore(lambda: PrefixStore(prefix, self.ask(lambda store: store)), self._patience)
 
     def close(self) -> None:
         """Lets go of the store once no call of it is left."""

@@ -38,10 +38,6 @@ _BRIEF_GRACE_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
 #: How long a process stays that has lost the store, in seconds, so that no neighbour takes its end for the cause.
 _NOTICE_SECONDS = 1.0
-#: How long the watch's look at the store may take, in seconds; past that, contact is lost.
-_LOOK_SECONDS = 10.0
-
-
 #: The key that says that the run is over for all.
 OVER = "over"
 
@@ -112,10 +108,8 @@ class Patience:
         """Looks whether a rank has ended badly; outside of the body, whether one leaves."""
         if self._bad_since is not None:
             return
-        left = self.test.deadline + _LATE_SECONDS / 2 - time.monotonic()
         try:
-            flag = f"{self.test.key}/{'bad' if self.in_body else 'leaving'}"
-            is_bad = self._exchange.store.has(flag, seconds=min(_LOOK_SECONDS, max(0.5, left)))
+            is_bad = self._exchange.store.has(f"{self.test.key}/{'bad' if self.in_body else 'leaving'}")
         except StoreLostError:
             is_bad = True
         if is_bad:

@@ -44,7 +44,7 @@ class Starter:
         self._is_cold = is_cold
         self._preload = tuple(preload)
         self._warm: WarmInterpreter | None = None
-        self._spoiling: set[str] = set()  # modules that have spoiled an interpreter
+        self._spoiling: dict[str, str] = {}  # modules that have spoiled an interpreter: how
 
     @property
     def own_pids(self) -> frozenset[int | None]:
@@ -129,7 +129,7 @@ class Starter:
         try:
             return (yield from warm.launch(command, environment, folder / "order.json", output, self._spoiling))
         except SpoiledInterpreter as refusal:
-            self._spoiling.add(refusal.module)
+            self._spoiling[refusal.module] = str(refusal)
             self.close()
             raise
         except WarmRefusal as refusal:

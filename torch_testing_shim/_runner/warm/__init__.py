@@ -19,12 +19,13 @@ itself: the runner sees its exit status, it dies with the runner, and it does no
 Requests and events are packets of JSON. A file's command and environment, which may be long, lie in a file that the
 request names (`process.command`):
 
-    {"id": 1, "order": "/scratch/1/order.json", "avoid": []} + the descriptor that the file prints to
+    {"id": 1, "order": "/scratch/1/order.json", "avoid": {}} + the descriptor that the file prints to
     {"event": "ready", "devices": 0}
     {"event": "started", "id": 1, "pid": 4711}
     {"event": "refused", "id": 1, "reason": "..."}
     {"event": "spoiled", "id": 1, "module": "...", "reason": "..."}
 
-An interpreter is spoiled where a module that it imports ahead starts a thread. It ends then, the file runs cold, and
-another interpreter serves the next ones. Files that import that module run cold from then on.
+An interpreter is spoiled where a module that it imports ahead starts a thread or registers a backend of RPC. It ends
+then, the file runs cold, and another interpreter serves the next ones. Files that import that module run cold from then
+on.
 """

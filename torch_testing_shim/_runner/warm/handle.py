@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -157,7 +157,7 @@ class WarmInterpreter:
         environment: Mapping[str, str],
         order_path: Path,
         output: int,
-        avoid: Collection[str] = (),
+        avoid: Mapping[str, str] | None = None,
     ) -> Generator[None, None, ChildProcess]:
         """Yield until the file's process has started; return it. The interpreter has to be ready.
 
@@ -165,7 +165,7 @@ class WarmInterpreter:
             environment: its whole environment, MARK_VARIABLE included.
             order_path: where the command may be written.
             output: the descriptor that the file prints to.
-            avoid: modules that have spoiled another interpreter.
+            avoid: modules that have spoiled another interpreter, with the reasons.
 
         Raises:
             WarmRefusal: it was not started.
@@ -176,7 +176,7 @@ class WarmInterpreter:
         except OSError as error:
             raise WarmRefusal(f"its order cannot be written ({error.strerror})") from error
         try:
-            packet = json.dumps({"id": number, "order": str(order_path), "avoid": sorted(avoid)}).encode("ascii")
+            packet = json.dumps({"id": number, "order": str(order_path), "avoid": avoid or {}}).encode("ascii")
             socket.send_fds(self._requests, [packet], [output])
         except OSError as error:
             self.is_usable = False

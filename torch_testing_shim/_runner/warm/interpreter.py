@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -36,8 +36,8 @@ class Refusal(Exception):
 class Spoiled(Exception):
     """Importing `module` has left this interpreter unfit for every file; the message says why in one line."""
 
-    def __init__(self, module: str) -> None:
-        super().__init__(_why_spoiled(module))
+    def __init__(self, module: str, deed: str) -> None:
+        super().__init__(f"importing {module} {deed}")
         self.module = module
 
 
@@ -146,11 +146,11 @@ class _Interpreter:
         signal_on_parent_death(self._runner_pid, signal.SIGKILL)
         os.setsid()
 
-    def _prepare(self, command: FileCommand, avoid: Collection[str]) -> None:
+    def _prepare(self, command: FileCommand, avoid: Mapping[str, str]) -> None:
         """Import ahead the modules that the file imports.
 
         Args:
-            avoid: modules that have spoiled another interpreter.
+            avoid: modules that have spoiled another interpreter, with the reasons.
 
         Raises:
             Refusal: the file would get other modules from a new interpreter, or in another state.
@@ -169,7 +169,7 @@ class _Interpreter:
             raise Refusal(f"{shadowed[0]!r} beside it would take the place of a module that is imported already")
         imports = source.imports if command.harness is None else _served_imports(source, command)
         if spoiling := [name for name in imports if name in avoid]:
-            raise Refusal(_why_spoiled(spoiling[0]))
+            raise Refusal(avoid[spoiling[0]])
         self._ahead.import_for(imports, source.names)
         if (hazard := _fork_hazard()) is not None:
             raise Refusal(hazard)
@@ -196,18 +196,24 @@ def _served_imports(source: FileSource, command: FileCommand) -> list[str]:
     return [*(name for name in served if name is not None), *(f"{PACKAGE}.{name}" for name in modules)]
 
 
-def _why_spoiled(module: str) -> str:
-    return f"importing {module} starts a thread"
-
-
 def _import_each(names: Iterable[str]) -> None:
     for name in names:
         above, _, last = name.rpartition(".")
         with suppress(Exception):
             if name not in sys.modules and not hasattr(sys.modules.get(above), last):  # which may import it
                 importlib.import_module(name)
-        if thread_count() > 1 and lasting_thread_count() > 1:
-            raise Spoiled(name)
+        if (deed := _lasting_deed()) is not None:
+            raise Spoiled(name, deed)
+
+
+def _lasting_deed() -> str | None:
+    """What an import has done to this process that its forks would notice; None for nothing."""
+    if thread_count() > 1 and lasting_thread_count() > 1:
+        return "starts a thread"
+    # PyTorch's faulty_rpc_agent_test_fixture adds one, whereupon `rpc.init_rpc` refuses its own default.
+    if len(getattr(sys.modules.get("torch.distributed.rpc.backend_registry"), "BackendType", ())) > 1:
+        return "registers a backend of RPC"
+    return None
 
 
 def _modules_in(folder: str) -> set[str]:

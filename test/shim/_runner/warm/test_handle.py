@@ -93,6 +93,7 @@ test_x runs in a new interpreter: coverage has to see its imports""",  # noqa: E
         modules = {
             "extended": "import torch_testing_shim\ntorch_testing_shim.__path__.append(__file__.rpartition('/')[0])\n",
             "starts": "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n",
+            "registers": "from torch.distributed.rpc import backend_registry as it\nit.register_backend('x', id, id)\n",
             "raises": "def __getattr__(name):\n    raise KeyError('BACKEND')\n",
         }
         for name, text in modules.items():
@@ -101,18 +102,20 @@ test_x runs in a new interpreter: coverage has to see its imports""",  # noqa: E
         self.addCleanup(self.starter.close)
         found = []
         with mock.patch.dict(os.environ, {"PYTHONPATH": str(self.folder / "files" / "modules")}):
-            for name in ("_shared", "starts", "_runner", "starts"):
+            for name in ("_shared", "starts", "registers", "_runner", "starts", "registers"):
                 imports = f"import extended\nfrom torch_testing_shim.{name} import __file__\n"
                 found.append(self.how(self.write(imports + SAYS_HOW)))
             failing = self.write("import extended\nfrom torch_testing_shim.raises import backend\n")
             self.assertIn("KeyError: 'BACKEND'", self.run_file(failing, is_warm=True).output)
             found.append(self.how(self.write(SAYS_HOW)))
-        self.assertEqual(["warm", "cold", "warm", "cold", "warm"], found, self.said)
+        self.assertEqual(["warm", "cold", "cold", "warm", "cold", "cold", "warm"], found, self.said)
         self.assertExpectedInline(
             "\n".join(self.said),
             """\
 test_x runs in a new interpreter: importing torch_testing_shim.starts starts a thread
-test_x runs in a new interpreter: importing torch_testing_shim.starts starts a thread""",
+test_x runs in a new interpreter: importing torch_testing_shim.registers registers a backend of RPC
+test_x runs in a new interpreter: importing torch_testing_shim.starts starts a thread
+test_x runs in a new interpreter: importing torch_testing_shim.registers registers a backend of RPC""",
         )
 
     def test_a_file_outlives_its_interpreter_and_the_next_ones_run_cold(self) -> None:

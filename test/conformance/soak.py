@@ -125,7 +125,7 @@ def format_result(result: SoakResult) -> str:
 
 def _growth_text(growth: Growth) -> str:
     name = f"{growth.role} {growth.what.replace('_', ' ')}"
-    if growth.what in ("pss", "private_dirty"):
+    if growth.what in ("anonymous", "pss", "private_dirty"):
         first, last = (f"{size / _BYTES_PER_MIB:.1f} MiB" for size in (growth.first, growth.last))
         return f"{name:27}{first:>10}{last:>10}{growth.a_test:>10.0f} B"
     return f"{name:27}{growth.first:>10}{growth.last:>10}{growth.a_test:>12.3g}"

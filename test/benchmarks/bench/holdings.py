@@ -18,7 +18,8 @@ class Holdings:
     """What one process holds."""
 
     pid: int  # its process id
-    pss: int  # proportional set size of its anonymous memory, in bytes
+    anonymous: int  # memory of its own, written to or shared with the process that it was forked from, in bytes
+    pss: int  # proportional set size of that memory, in bytes
     private_dirty: int  # memory that it alone has and has written to, in bytes
     descriptors: int  # how many are open
     threads: int  # how many run, those of C++ libraries included
@@ -58,6 +59,7 @@ def _holdings_of(pid: int) -> Holdings:
     tasks = os.listdir(f"/proc/{pid}/task")
     return Holdings(
         pid=pid,
+        anonymous=memory["Anonymous"],
         pss=memory["Pss_Anon"],
         private_dirty=memory["Private_Dirty"],
         descriptors=len(os.listdir(f"/proc/{pid}/fd")),

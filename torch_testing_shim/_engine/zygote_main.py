@@ -30,8 +30,8 @@ from torch_testing_shim._engine.rank_main import run_rank
 from torch_testing_shim._engine.rank_server import RankServer
 from torch_testing_shim._shared.huge_pages import use_huge_pages
 
-#: So many ranks are forked from small pages. Huge ones cost the zygote 0.1 s and a copy of its memory, and save each
-#: rank some 5 ms of the kernel's time, for its fork and its end.
+#: So many ranks are forked from small pages. Huge ones cost the zygote up to 0.2 s and a copy of its memory, and save
+#: each rank some 5 ms of the time of the kernel, for its fork and its end.
 _FEW_RANKS = 16
 
 

@@ -178,6 +178,18 @@ class SetUpClass(Body):
         super().setUpClass()
         if RANK == 1:
             time.sleep(1000)
+
+class Gone(DTensorTestBase):
+    world_size = 2
+
+    @with_comms
+    def test_passes(self):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        if RANK == 1:
+            os._exit(0)  # so that torchrun would not end the others
 """
 
 
@@ -249,6 +261,15 @@ class JoinedRunTest(JoinedSampleTestCase):
         self.assertIn("torchrun has restarted its processes; before that: 1 error\n", found.outputs[0])
         self.assertTrue(found.outputs[0].endswith("\nFAILED, in all: 1 passed, 1 error\n"), found.outputs[0])
         self.assertEqual(["", "", ""], found.outputs[1:])
+
+    def test_nobody_waits_for_one_that_has_gone_after_the_last_test(self) -> None:
+        found = self.run_joined([[self.write_sample(HANGING), "Gone"]] * 2)
+        self.assertEqual([1, 0], found.exit_codes)
+        self.assertTrue(
+            found.outputs[0].endswith("rank 1 did not tell how its run ended\nFAILED, in all: 1 passed\n"),
+            found.outputs,
+        )
+        self.assertLess(found.seconds, 30.0)
 
     def test_whatever_hangs_ends(self) -> None:
         sample = self.write_sample(HANGING)

@@ -18,8 +18,10 @@ from typing import Any, cast
 
 from torch._C._distributed_c10d import FileStore, PrefixStore, Store
 
-from torch_testing_shim._engine.joined.bounded_store import CALM_SECONDS, BoundedStore, StoreLostError
+from torch_testing_shim._engine.joined.bounded_store import BoundedStore, StoreLostError
 
+#: How long a test waits in the store for another rank unless it says how long, in seconds.
+_WAIT_SECONDS = 30.0
 #: How long the store may take to answer on a connection that nobody waits in, in seconds.
 _QUIET_SECONDS = 1.0
 
@@ -75,7 +77,7 @@ class Meeting:
 
 
 def _as_new(store: Store) -> Store:
-    store.set_timeout(timedelta(seconds=CALM_SECONDS))  # a test may have set its own
+    store.set_timeout(timedelta(seconds=_WAIT_SECONDS))  # a test may have set its own
     store.check(["quiet"])
     return store
 

@@ -153,7 +153,7 @@ class JoinedWorld:
         self._is_ending = False
 
     def new_exchange(self) -> Exchange:
-        """Returns an exchange for one thread, below this run's own prefix. All share one connection."""
+        """Returns an exchange for one thread, below this run's own prefix, by the connection that all share."""
         return Exchange(self.lasting.store.below(self._run), self.rank, self.size)
 
     def arrive(self, seconds: float) -> None:

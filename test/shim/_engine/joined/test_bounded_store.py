@@ -87,10 +87,25 @@ class BoundedStoreTest(TestCase):
 
     def test_a_client_of_a_part_has_the_same_connection(self) -> None:
         store = self.store(HashStore)
-        part = store.below("part")
-        self.addCleanup(part.close)
+        part = store.below("part").below("of it")
         part.set("a", "1")
-        self.assertEqual(["1"], store.get(["part/a"]))
+        self.assertEqual(["1"], store.get(["part/of it/a"]))
+        part.close()
+        self.assertTrue(store.is_lost)
+
+    def test_no_call_waits_longer_than_those_before_it(self) -> None:
+        store, turns = self.store(HashStore), list[int]()
+        first = threading.Thread(target=lambda: store.ask(lambda _: time.sleep(0.2)))
+        first.start()
+        time.sleep(0.05)  # until it is called
+        others = []
+        for number in range(5):
+            others.append(threading.Thread(target=lambda number=number: store.ask(lambda _: turns.append(number))))
+            others[-1].start()
+            time.sleep(0.01)
+        for thread in (first, *others):
+            thread.join()
+        self.assertEqual([0, 1, 2, 3, 4], turns)
 
     @given(st.floats(-1e3, 1e3), st.floats(0, 1e3))
     def test_a_call_has_the_more_time_the_farther_the_deadline_is(self, left: float, more: float) -> None:

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from torch_testing_shim._engine.threads import thread_count
 from torch_testing_shim._runner.process.command import EMPTY_MARK, MARK_VARIABLE
-from torch_testing_shim._runner.warm.huge_pages import environment_for_huge_pages
+from torch_testing_shim._shared.huge_pages import environment_for_huge_pages
 from torch_testing_shim._shared.parent_death import die_with_this_process, signal_on_parent_death
 
 #: The longest order, in bytes: most of it is the sample's environment.

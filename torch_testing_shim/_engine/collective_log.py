@@ -191,11 +191,16 @@ def _system_mmap() -> Callable[..., int | None]:
     return call
 
 
-def unmap(part: memoryview) -> None:
-    """Undoes `mapped`."""
+@functools.cache
+def _system_munmap() -> Callable[..., int]:
     call = ctypes.CDLL(None).munmap
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    call(ctypes.addressof(ctypes.c_char.from_buffer(part)), len(part))
+    return call
+
+
+def unmap(part: memoryview) -> None:
+    """Undoes `mapped`."""
+    _system_munmap()(ctypes.addressof(ctypes.c_char.from_buffer(part)), len(part))
 
 
 def mapped(descriptor: int, start: int, size: int) -> memoryview:

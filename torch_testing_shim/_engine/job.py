@@ -13,7 +13,7 @@ import json
 import os
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing import context, reduction
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ class RankJob:
         return self.module, self.module_file, self.rank, self.world_size, self.threads, self.controller_pid
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> RankJob:

@@ -91,10 +91,11 @@ class GroupParking:
         if not dist.is_available() or not dist.is_gloo_available() or not hasattr(distributed_c10d, _HELPER):
             return
         make, destroy = getattr(distributed_c10d, _HELPER), distributed_c10d.destroy_process_group
+        signature = inspect.signature(make)
 
         @functools.wraps(make)
         def make_with_parked(*args: Any, **kwargs: Any) -> Any:
-            with self._serving(inspect.signature(make).bind(*args, **kwargs).arguments):
+            with self._serving(signature.bind(*args, **kwargs).arguments):
                 return make(*args, **kwargs)
 
         @functools.wraps(destroy)

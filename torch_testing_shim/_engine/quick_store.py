@@ -12,6 +12,7 @@ import ctypes
 import functools
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -85,9 +86,15 @@ def meet_quickly() -> None:
 
 
 def _is_lazy() -> bool:
-    getenv = ctypes.CDLL(None).getenv  # gloo reads what C has, as `rank_preparation` sets it
+    return bool(_getenv()(_LAZY_GLOO))
+
+
+@functools.cache
+def _getenv() -> Callable[[bytes], bytes | None]:
+    """Return C's function: gloo reads what C has, as `rank_preparation` sets it."""
+    getenv = ctypes.CDLL(None).getenv
     getenv.restype = ctypes.c_char_p
-    return bool(getenv(_LAZY_GLOO))
+    return getenv
 
 
 def _quick(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from torch_testing_shim._isolation.dict_versions import ChangeWatch
 from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -137,14 +138,20 @@ class _CachingFunctions:
 
     def __init__(self) -> None:
         self._of_modules: dict[str, list[Any]] = {}
+        self._modules = ChangeWatch()
 
     def filled(self) -> list[Any]:
         """Return those that have cached something."""
+        if self._modules.is_changed(sys.modules):
+            self._search()
+            self._modules.note(sys.modules)
+        return [each for found in self._of_modules.values() for each in found if each.cache_info().currsize]
+
+    def _search(self) -> None:
         for name in [name for name in sys.modules if name.startswith(_BELOW) and name not in self._of_modules]:
             values = list(vars(sys.modules[name]).values())
             # `isinstance` would ask torch's deprecated names for their class, and they would warn
             self._of_modules[name] = [value for value in values if type(value) is functools._lru_cache_wrapper]
-        return [each for found in self._of_modules.values() for each in found if each.cache_info().currsize]
 
 
 def _clear_all_but(kept: list[Any], filled: list[Any]) -> None:

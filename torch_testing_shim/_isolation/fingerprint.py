@@ -18,7 +18,7 @@ import sys
 import threading
 import unittest.mock
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -148,12 +148,13 @@ def _differences(before: Fingerprint) -> Iterator[str]:
     for thread in threading.enumerate():
         if thread not in before.threads and not _is_of_library(thread):
             yield f"thread {thread.name!r} is running"
+    new = _operators_beside(before.operators)
     if not before.library.has_imported:  # which define their own
-        for name in sorted(_operators() - before.operators):
+        for name in sorted(new):
             yield f"operator {name} was defined"
         if abc.get_cache_token() not in before.registrations:
             yield "a class was registered with an abstract base class"
-    before.operators.update(_operators())
+    before.operators.update(new)
     before.registrations[:] = [abc.get_cache_token()]
     for path in _open_files() - before.files:
         yield f"{path} is open"
@@ -167,7 +168,7 @@ def _passing_state() -> dict[str, Any]:
         "patches": tuple(_active_patches()),
         "threads": frozenset(threading.enumerate()),
         "files": _open_files(),
-        "operators": _operators(),
+        "operators": _operators_beside(frozenset()),
         "registrations": [abc.get_cache_token()],
         "memory": _allocated_memory(),
     }
@@ -191,9 +192,10 @@ def _open_files() -> Counter[str]:
     return Counter(path for path in short if "/" in path)
 
 
-def _operators() -> set[str]:
-    """Return the names of operators that torch.library has defined, and of the kernels that it has given to some."""
-    return {*getattr(torch.library, "_defs", ()), *getattr(torch.library, "_impls", ())}
+def _operators_beside(known: Set[str]) -> set[str]:
+    """Return the names of operators that torch.library has defined, and of the kernels that it has given to some,
+    without those that are known."""
+    return {name for books in ("_defs", "_impls") for name in getattr(torch.library, books, frozenset()) - known}
 
 
 def _allocated_memory() -> int:

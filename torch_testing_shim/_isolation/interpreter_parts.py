@@ -11,6 +11,7 @@ import copyreg
 import ctypes
 import decimal
 import faulthandler
+import functools
 import gc
 import importlib
 import itertools
@@ -30,6 +31,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from torch_testing_shim._isolation.dict_versions import ChangeWatch
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile
 from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
 from torch_testing_shim._isolation.logging_parts import logging_parts
@@ -48,6 +50,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 def interpreter_parts() -> list[Part]:
     """Return the parts, in the order in which they are put back."""
+    modules = _Modules()
     json_encoder = vars(json)["_default_encoder"]
     return [
         Part("faulthandler", faulthandler.is_enabled, _restore_faulthandler),
@@ -60,7 +63,7 @@ def interpreter_parts() -> list[Part]:
         _list("sys.path", sys.path),
         _list("sys.meta_path", sys.meta_path),
         _list("sys.path_hooks", sys.path_hooks),
-        Part("sys.modules", _modules, _restore_modules, is_checked=False),
+        Part("sys.modules", modules.content, modules.restore, is_checked=False),
         attributes(
             "hooks of sys",
             sys,
@@ -178,10 +181,15 @@ def _scheduler() -> tuple[int, os.sched_param] | None:
 def _environment_of_c() -> frozenset[bytes]:
     """Return the variables that C and child processes see: `os.putenv` changes them and not `os.environ`."""
     try:
-        pointer: Any = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+        pointer: Any = ctypes.POINTER(ctypes.c_char_p).in_dll(_process(), "environ")
     except ValueError:  # this system has them elsewhere
         return frozenset()
     return frozenset(itertools.takewhile(lambda entry: entry is not None, pointer))
+
+
+@functools.cache
+def _process() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _restore_environment_of_c(kept: frozenset[bytes]) -> None:
@@ -196,8 +204,26 @@ def _restore_environment_of_c(kept: frozenset[bytes]) -> None:
 # Modules.
 
 
-def _modules() -> dict[str, Any]:
-    return dict(sys.modules)
+class _Modules:
+    """The content of `sys.modules`, which is looked at only where it has changed."""
+
+    def __init__(self) -> None:
+        self._watch = ChangeWatch()
+        self._content: Mapping[str, Any] = {}
+
+    def content(self) -> Mapping[str, Any]:
+        if self._watch.is_changed(sys.modules):
+            self._note(dict(sys.modules))
+        return self._content
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Put back a content. What is there now, new modules of libraries too, counts as that content from now on."""
+        _restore_modules(kept)
+        self._note(kept)
+
+    def _note(self, content: Mapping[str, Any]) -> None:
+        self._watch.note(sys.modules)
+        self._content = content
 
 
 def _restore_modules(kept: Mapping[str, Any]) -> None:

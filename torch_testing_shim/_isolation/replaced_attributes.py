@@ -2,10 +2,11 @@
 flags. Attributes that are new in a module count where they are of a test: a library imports and caches as it is used.
 The same holds for the tables that modules and classes have, of copiers, handlers or tolerances.
 
-Each module's and class's dictionary is copied once, and compared with its copy by Python's `==` of dictionaries, which
-looks at identities first. Still every value has to be fetched from memory: 98,000 take 10 ms of a rank's time, and the
-23,000 that tests are known to patch 2.7 ms (torch 2.13, Python 3.11). So these are compared after every test, and the
-others in turns, which begin elsewhere in each rank.
+Each module's and class's dictionary is copied once, and compared with its copy where its version has changed. Python
+3.14 has no versions: there all are compared, by Python's `==` of dictionaries, which looks at identities first. Still
+every value has to be fetched from memory: 98,000 take 10 ms of a rank's time, and the 23,000 that tests are known to
+patch 2.7 ms (torch 2.13, Python 3.11). So these are compared after every test, and the others in turns, which begin
+elsewhere in each rank.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import re
 import sys
 import types
 import unittest.mock
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from torch_testing_shim._isolation.dict_versions import ChangeWatch, Version, version_of
 from torch_testing_shim._isolation.library_functions import LibraryFunctions
 from torch_testing_shim._isolation.module_origins import is_of_library
 
@@ -77,17 +79,24 @@ _SET_IN_USE_THERE = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Owner:
-    """A module or class, its attributes now, and a copy of them."""
+    """A module or class, its attributes now, and a copy of them; `seen` is the version when they were compared."""
 
     name: str
     is_class: bool
     now: Mapping[str, Any]
     known: dict[str, Any]
+    version: Version = field(init=False)
+    seen: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.version = version_of(self.now)
+        self.seen = self.version.value
 
     def replaced(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones."""
+        self.seen = self.version.value
         if _are_equal(self.now, self.known):
             return
         for attribute in (*_replaced(self.now, self.known), *self._added()):
@@ -109,18 +118,22 @@ class _Owner:
 
 @dataclass
 class _Table:
-    """A dictionary, list or set that a module or class has, its content now, and a copy of it."""
+    """A dictionary, list or set that a module or class has, its content, and a copy of it; `seen` as in `_Owner`."""
 
     name: str
     now: Any
     known: Any = field(init=False)
+    version: Version = field(init=False)
+    seen: object = field(init=False)
 
     def __post_init__(self) -> None:
-        self.known = self.now.copy()
+        self.known, self.version = self.now.copy(), version_of(self.now)
+        self.seen = self.version.value
 
     def replaced(self) -> Iterator[str]:
         """Yield a sentence where an entry of a test's has been added, or one that counts has been replaced or removed,
         and take the present ones for the known ones."""
+        self.seen = self.version.value
         if _are_equal(self.now, self.known):
             return
         before, self.known = self.known, self.now.copy()
@@ -140,11 +153,18 @@ class LibraryAttributes:
         self._seldom: list[_Owner | _Table] = []
         self._functions = LibraryFunctions()
         self._turn = 0
+        self._modules = ChangeWatch()
         self._tests = 0
 
     def record_new(self) -> list[Any]:
         """Record the modules of libraries that have been imported since the last call. Return all others that are
         imported."""
+        if self._modules.is_changed(sys.modules):
+            self._record_each()
+            self._modules.note(sys.modules)
+        return [sys.modules[name] for name in sorted(self._others & sys.modules.keys())]
+
+    def _record_each(self) -> None:
         for name in sorted(sys.modules.keys() - self._seen, key=lambda name: (not _OFTEN.fullmatch(name), name)):
             module = sys.modules[name]
             if module is None or name.partition(".")[0] in _LEFT_OUT:
@@ -159,7 +179,6 @@ class LibraryAttributes:
                     full_name = f"{value.__module__}.{value.__qualname__}"
                     self._record(_Owner(full_name, True, vars(value), dict(vars(value))), value.__module__)
         self._seen.update(sys.modules)
-        return [sys.modules[name] for name in sorted(self._others & sys.modules.keys())]
 
     def _record(self, owner: _Owner, module: str) -> None:
         found = self._often if _OFTEN.fullmatch(module) else self._seldom
@@ -181,14 +200,14 @@ class LibraryAttributes:
     def adopt(self) -> None:
         """Take the present attributes of those that are compared often for what was first seen, since a rank's
         preparation, or a test's set-up, changes some."""
-        for owner in self._often:
-            for _ in owner.replaced():
-                pass
+        for _ in _replaced_in(self._often):
+            pass
 
     @property
     def has_imported(self) -> bool:
         """Whether modules of libraries have been imported since the last call of `record_new`."""
-        return any(is_of_library(sys.modules[name]) for name in sys.modules.keys() - self._seen)
+        modules = sys.modules.keys() - self._seen if self._modules.is_changed(sys.modules) else ()
+        return any(is_of_library(sys.modules[name]) for name in modules)
 
     def count(self) -> int:
         """Return how many modules and classes are recorded."""
@@ -197,12 +216,10 @@ class LibraryAttributes:
     def replaced(self) -> Iterator[str]:
         """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once.
         It says so where an earlier test may have done it."""
-        for owner in self._often:
-            yield from owner.replaced()
+        yield from _replaced_in(self._often)
         earlier = min(self._tests, _TURNS - 1)  # since those of this turn were compared
-        for owner in self._seldom[self._turn :: _TURNS]:
-            for sentence in owner.replaced():
-                yield f"{sentence}{_or_before(earlier)}"
+        for sentence in _replaced_in(self._seldom[self._turn :: _TURNS]):
+            yield f"{sentence}{_or_before(earlier)}"
         for sentence in self._functions.replaced(slice(self._turn, None, _TURNS)):
             yield f"{sentence}{_or_before(earlier)}"
         self._turn = (self._turn + 1) % _TURNS
@@ -213,6 +230,12 @@ def _or_before(tests: int) -> str:
     if not tests:
         return ""
     return ", by this test or " + ("the one before it" if tests == 1 else f"one of the {tests} before it")
+
+
+def _replaced_in(owners: Iterable[_Owner | _Table]) -> Iterator[str]:
+    for owner in owners:
+        if owner.version.value != owner.seen:
+            yield from owner.replaced()
 
 
 def _is_class(value: Any) -> bool:

@@ -38,4 +38,5 @@ Processes:
     parent_death        a signal from the kernel when the parent dies
     process_identity    a stamp that names one process for good
     owned_folders       folders that go with the process that made them
+    huge_pages          a process's memory, so that forks of it are cheap
 """

@@ -1,4 +1,5 @@
-"""The warm-up before ranks are forked: it leaves nothing that a test could see."""
+"""The warm-up before ranks are forked leaves nothing that a test could see. Huge pages come once many ranks have been
+forked."""
 
 import os
 import random
@@ -9,7 +10,7 @@ import torch
 
 from torch_testing_shim._engine import zygote_main
 from torch_testing_shim._engine.threads import thread_count
-from torch_testing_shim._engine.zygote_main import warm_up
+from torch_testing_shim._engine.zygote_main import before_each_fork, warm_up
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 
@@ -51,6 +52,17 @@ class WarmUpTest(TestCase):
         for name in ("ones", "full", "isclose"):
             with self.subTest(name), mock.patch.object(torch, name, broken):
                 warm_up()
+
+
+class HugePagesTest(TestCase):
+    def test_they_are_collected_once_when_many_ranks_have_been_forked(self):
+        forked = []  # for each rank, whether the pages were collected when it was forked
+        with mock.patch.object(zygote_main, "use_huge_pages", side_effect=OSError) as collect:
+            prepare = before_each_fork(lambda job: self.assertEqual("a job", job))
+            for _ in range(40):
+                prepare("a job")
+                forked.append(collect.call_count)
+        self.assertEqual([0] * 16 + [1] * 24, forked)
 
 
 if __name__ == "__main__":

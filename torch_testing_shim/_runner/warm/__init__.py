@@ -1,7 +1,6 @@
 """The warm interpreter: it has imported torch, and run_test.py has test files run in processes forked from it.
 
     handle       the runner's handle on it
-    huge_pages   the interpreter's memory, so that forks of it are cheap
 
 These run in the interpreter itself, and are the only modules of the runner that import the engine:
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from torch_testing_shim._shared.huge_pages import environment_for_huge_pages
 from torch_testing_shim._shared.launch import PART_VARIABLE
 from torch_testing_shim._shared.parent_death import adopt_orphans
 
@@ -26,7 +27,6 @@ from ..process.command import (
     write_command,
 )
 from ..process.output_file import OutputFile
-from .huge_pages import environment_for_huge_pages
 
 #: The modules that the interpreter imports before it is ready: those that nearly every test file imports.
 PRELOAD = ("torch", "torch.distributed", "torch_testing_shim.common_utils", "torch_testing_shim.common_distributed")

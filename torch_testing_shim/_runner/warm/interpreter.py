@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 from torch_testing_shim._engine.preload import modules_to_preload
 from torch_testing_shim._engine.threads import lasting_thread_count, thread_count
 from torch_testing_shim._runner.process.command import PACKET_BYTES, FileCommand, read_command
-from torch_testing_shim._runner.warm.huge_pages import use_huge_pages
 from torch_testing_shim._runner.warm.script import become, run_script
 from torch_testing_shim._runner.warm.source import FileSource, preparing_conftest, read_source
+from torch_testing_shim._shared.huge_pages import use_huge_pages
 from torch_testing_shim._shared.main_part import PACKAGE
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 

@@ -1,4 +1,4 @@
-"""The warm interpreter's huge pages: for which memory, and that a real process gets them where it can."""
+"""Huge pages: for which memory, and that a real process gets them where it can."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from torch_testing_shim._runner.warm.huge_pages import (
+from torch_testing_shim._shared.huge_pages import (
     HUGE_BYTES,
     TUNABLES_VARIABLE,
     environment_for_huge_pages,
@@ -18,11 +18,11 @@ from torch_testing_shim._runner.warm.huge_pages import (
 )
 from torch_testing_shim.common_utils import TestCase, run_tests
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from properties import given
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 
 #: Lines as they stand in /proc/self/maps; of the memory below, only the two that are this process's own count.
 MAPS = """\
@@ -41,7 +41,7 @@ MAPS = """\
 PROCESS = """
 import mmap
 import sys
-from torch_testing_shim._runner.warm.huge_pages import HUGE_BYTES, MADV_COLLAPSE, use_huge_pages
+from torch_testing_shim._shared.huge_pages import HUGE_BYTES, MADV_COLLAPSE, use_huge_pages
 
 def huge():
     with open("/proc/self/smaps_rollup") as file:

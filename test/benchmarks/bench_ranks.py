@@ -15,10 +15,11 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -44,24 +45,16 @@ class Empty(DTensorTestBase):
 
 @dataclass(frozen=True)
 class Measured:
-    """One run.
+    """One run."""
 
-    Attributes:
-        ranks: how many there were.
-        passed: every process and every test has.
-        seconds: of one test, the median.
-        most: of the slowest one.
-        calls, characters: that the ranks of one test together ask and tell the store, the mean.
-        processor_seconds: that each rank of one test takes, the mean; their start is not counted.
-    """
-
-    ranks: int
-    passed: bool
-    seconds: float
-    most: float
+    ranks: int  # how many there were
+    passed: bool  # every process and every test has
+    seconds: float  # of one test, the median
+    most: float  # of the slowest one
+    #: That the ranks of one test together ask and tell the store, the mean.
     calls: float
     characters: float
-    processor_seconds: float
+    processor_seconds: float  # that each rank of one test takes, the mean; like calls, without the first test
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,11 +85,12 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
 
 def measure(ranks: int, tests: int) -> Measured:
     """Runs that many empty tests on that many ranks."""
+    os.environ["RES_OPTIONS"] = "attempts:0"  # the store's server would look up the name of each rank, and wait for it
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     with tempfile.TemporaryDirectory(prefix="bench-ranks-") as name:
         folder = Path(name)
         pids = [_start(rank, ranks, tests, store.port, folder) for rank in range(ranks)]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        codes = _ends(pids)
         entries = read_journal(folder / "journal").entries
         if any(codes):
             told = {(folder / f"output.{rank}").read_text()[-1000:] for rank, code in enumerate(codes) if code}
@@ -105,9 +99,20 @@ def measure(ranks: int, tests: int) -> Measured:
     ends = [entry.started_at + entry.seconds for entry in entries]
     each = [after - before for before, after in pairwise(ends)]  # the first one starts cold
     passed = codes == [0] * ranks and len(entries) == tests + 1 and all(entry.status.is_pass for entry in entries)
-    calls, characters, processor = (sum(one[part] for one in asked) / (tests + 1) for part in range(3))
+    calls, characters, processor = (sum(one[part] for one in asked) / tests for part in range(3))
     seconds = statistics.median(each or [0.0]), max(each, default=0.0)
     return Measured(ranks, passed, *seconds, calls, characters, processor / ranks)
+
+
+def _ends(pids: Sequence[int]) -> list[int]:
+    """Waits for the processes, and returns their exit codes. As torchrun does, ends all once one has failed."""
+    codes: dict[int, int] = {}
+    while len(codes) < len(pids):
+        pid, status = os.wait()
+        codes[pid] = os.waitstatus_to_exitcode(status)
+        for other in set(pids).difference(codes) if codes[pid] else ():
+            os.kill(other, signal.SIGTERM)
+    return [codes[pid] for pid in pids]
 
 
 def _start(rank: int, ranks: int, tests: int, port: int, folder: Path) -> int:
@@ -122,13 +127,13 @@ def _start(rank: int, ranks: int, tests: int, port: int, folder: Path) -> int:
             os.dup2(output, descriptor)
         (folder / f"tmp{rank}").mkdir()
         os.environ.update(_variables(rank, ranks, port, folder))
-        _add_tests(ranks, tests)
-        asked, start = _counted(), _processor_seconds()
+        asked = _Asked()
+        _add_tests(ranks, tests, asked.begin)
         try:
             run_tests([sys.argv[0], "Empty"])
         except SystemExit as end:
             code = int(end.code or 0)
-        (folder / f"asked.{rank}").write_text(json.dumps([*asked, _processor_seconds() - start]))
+        (folder / f"asked.{rank}").write_text(json.dumps(asked.since_begin))
     finally:
         os._exit(code)
 
@@ -149,12 +154,14 @@ def _variables(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]
     }
 
 
-def _add_tests(ranks: int, tests: int) -> None:
+def _add_tests(ranks: int, tests: int, begin: Callable[[], None]) -> None:
+    """Adds empty tests, and one before them that begins to count, since the first test starts cold."""
     Empty.world_size = ranks
     for each in range(tests + 1):
 
-        def test(self: DTensorTestBase) -> None:
-            pass
+        def test(self: DTensorTestBase, *, is_first: bool = each == 0) -> None:
+            if is_first:
+                begin()
 
         setattr(Empty, f"test_{each}", test)
 
@@ -164,24 +171,36 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _counted() -> list[int]:
-    """Counts calls of the store in this process, and the characters that they carry, from here on."""
-    counts = [0, 0]
+class _Asked:
+    """Counts calls of the store in this process, the characters that they carry, and its processor time."""
 
-    def count(name: str) -> None:
+    def __init__(self) -> None:
+        self._counts = [0, 0]
+        self._before = [0.0, 0.0, 0.0]
+        for name in ("set", "has", "get", "add", "settle"):
+            self._count(name)
+
+    def _count(self, name: str) -> None:
         method = getattr(BoundedStore, name)
 
-        def counting(self: BoundedStore, *words: Any, **options: Any) -> Any:
-            found = method(self, *words, **options)
-            counts[0] += 1
-            counts[1] += len(str(words)) + len(str(found))
+        def counting(store: BoundedStore, *words: Any, **options: Any) -> Any:
+            found = method(store, *words, **options)
+            self._counts[0] += 1
+            self._counts[1] += len(str(words)) + len(str(found))
             return found
 
         setattr(BoundedStore, name, counting)
 
-    for name in ("set", "has", "get", "add", "settle"):
-        count(name)
-    return counts
+    def begin(self) -> None:
+        self._before = self._now
+
+    @property
+    def since_begin(self) -> list[float]:
+        return [now - before for now, before in zip(self._now, self._before, strict=True)]
+
+    @property
+    def _now(self) -> list[float]:
+        return [*self._counts, _processor_seconds()]
 
 
 def table(found: Sequence[Measured]) -> str:

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from equality_samples import Point, Record, csr, nested, quantized
 
-__all__ = ["OPTIONS"]
-
 Pair = tuple[Any, Any]
 NAN = float("nan")
 

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-__all__ = ["KINDS", "csr", "nested", "quantized", "typed_storage"]
-
 
 class Plain(enum.Enum):
     ONE = 1

@@ -18,6 +18,7 @@ from warm_samples import WarmSample
 
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
+from torch_testing_shim._shared.launch import Launch
 
 Started = subprocess.Popen | WarmSample
 
@@ -44,18 +45,19 @@ class JoinedSampleTestCase(SampleTestCase):
         address: str | None = None,
         own: Callable[[int], dict[str, str]] = lambda rank: {},
         meanwhile: Callable[[Sequence[Started]], object] = lambda ranks: None,
-        restarts: TCPStore | None = None,
+        store: TCPStore | Launch | None = None,
         **extra: str,
     ) -> JoinedSample:
         """Runs one process for each command, in the order of ranks, and waits for their end.
 
         Args:
-            address: where rank 0 has the store; by default this process has it.
+            address: where rank 0 has the store; by default, `store`.
             own: the variables of each rank.
             meanwhile: called with the processes once all have been started.
-            restarts: the store of processes that these take the place of, as torchrun's restarts have it.
+            store: has the port of a store on this machine; by default this process makes a new one. torchrun's restarts
+                have that of the processes that they take the place of.
         """
-        store = None if address else restarts or self.new_store()
+        store = None if address else store or self.new_store()
         launch = {
             "TORCHELASTIC_RUN_ID": "sample",
             "TORCHELASTIC_USE_AGENT_STORE": str(store is not None),

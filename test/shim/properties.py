@@ -9,8 +9,6 @@ from typing import Any
 
 import hypothesis
 
-__all__ = ["EXAMPLES", "given"]
-
 EXAMPLES = 200
 
 

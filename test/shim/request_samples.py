@@ -4,8 +4,6 @@ from hypothesis import strategies as st
 
 from torch_testing_shim._runner.plan.request import Place
 
-__all__ = ["IN_ROOT", "NAMES", "NAME_SETS"]
-
 NAMES = (
     "distributed/checkpoint/test_fsdp_optim_state",
     "distributed/checkpoint/test_planner",

@@ -18,14 +18,10 @@ from torch_testing_shim.common_device_type import (
     OpDTypes,
     deviceCountAtLeast,
     dtypes,
-    dtypesIfCPU,
-    dtypesIfCUDA,
     expectedFailureCPU,
     instantiate_device_type_tests,
-    onlyCPU,
     onlyCUDA,
     ops,
-    precisionOverride,
     requires_capabilities,
     skipCUDAIfNoMagma,
     tol,
@@ -119,41 +115,6 @@ class Making(TestCase):
         scope = self.made(indices=(3, 5), test_x=deviceCountAtLeast(2)(test_x))
         self.assertEqual("passed", self.run_all(scope)["test_x_cuda"])
         self.assertEqual([["cuda:3", "cuda:5"]], self.ran)
-
-    def test_dtypes_of_one_device(self):
-        @dtypes(torch.float32)
-        @dtypesIfCPU(torch.float64)
-        @dtypesIfCUDA(torch.float16, torch.bfloat16)
-        def test_x(case, dtype):
-            pass
-
-        names = self.names(self.made(test_x=test_x))
-        self.assertEqual(["test_x_cpu_float64"], names["TestGenericCPU"])
-        self.assertEqual(["test_x_cuda_bfloat16", "test_x_cuda_float16"], names["TestGenericCUDA"])
-
-    def test_skips_by_device(self):
-        marks = {"only_cuda": onlyCUDA, "only_cpu": onlyCPU}
-        if hasattr(common_device_type, "onlyAccelerator"):  # torch 2.6 has none
-            marks["accelerator"] = common_device_type.onlyAccelerator
-        endings = self.run_all(self.made(**{f"test_{name}": mark(lambda case: None) for name, mark in marks.items()}))
-        passed = {name for name, ending in endings.items() if ending == "passed"}
-        expected = {"test_only_cuda_cuda", "test_only_cpu_cpu", *(["test_accelerator_cuda"] if len(marks) > 2 else [])}
-        self.assertEqual(expected, passed)
-
-    def test_tolerances(self):
-        @toleranceOverride({torch.float32: tol(atol=0.5, rtol=0)})
-        @dtypes(torch.float32)
-        def test_close(case, device, dtype):
-            case.assertEqual(torch.zeros(1, dtype=dtype), torch.full((1,), 0.4, dtype=dtype))
-
-        @precisionOverride({torch.float32: 0.5})
-        @dtypes(torch.float32, torch.float64)
-        def test_precise(case, device, dtype):
-            close = torch.zeros(1, dtype=dtype), torch.full((1,), 0.4, dtype=dtype)
-            (case.assertEqual if dtype == torch.float32 else case.assertNotEqual)(*close)
-
-        scope = self.made(None, test_close=test_close, test_precise=test_precise)
-        self.assertEqual(3, len(self.run_all(scope)))
 
     def test_which_devices(self):
         """Where each way to narrow them leads."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
 import unittest
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,16 +22,11 @@ from torch_testing_shim import common_utils
 from torch_testing_shim._upstream.graft import ours_in
 from torch_testing_shim.common_utils import (
     SEED,
-    DeterministicGuard,
     TestCase,
-    find_free_port,
-    freeze_rng_state,
-    gradcheck,
     lazy_skip_if,
     requires_accelerator,
     requires_cuda,
     requires_multigpu,
-    retry_on_connect_failures,
     run_tests,
     serialTest,
     set_default_dtype,
@@ -42,8 +35,6 @@ from torch_testing_shim.common_utils import (
     skipIfRocm,
     skipIfTorchDynamo,
     slowTest,
-    suppress_warnings,
-    wrapSwapTensorsTest,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,76 +179,11 @@ class DTensorTest(TestCase):
 
 
 class OtherAssertionsTest(TestCase):
-    def test_broadcasting(self) -> None:
-        for expected in (2, [2.0, 2.0], torch.full((2,), 2.0)):
-            self.assertEqualBroadcasting(torch.full((3, 2), 2.0), expected)
-        self.assertIn("not close", failure(lambda case: case.assertEqualBroadcasting(torch.ones(3, 2), 2)))
-
-    def test_object_in(self) -> None:
-        things = [[1], [2]]
-        self.assertObjectIn(things[0], things)
-        self.assertIn("not in the iterable: [1]", failure(lambda case: case.assertObjectIn([1], things)))
-
-    def test_type_string(self) -> None:
-        self.assertEqualTypeString(torch.ones(2), torch.zeros(3))
-        self.assertIn("dtype", failure(lambda case: case.assertEqualTypeString(torch.ones(2), torch.ones(2).int())))
-
-    def test_greater_almost_equal(self) -> None:
-        for arguments in [(2, 1), (1, 1), (1.0, 1.0 + 1e-9)]:
-            self.assertGreaterAlmostEqual(*arguments)
-        self.assertGreaterAlmostEqual(1.0, 1.5, delta=0.5)
-        self.assertIn("over 0.4", failure(lambda case: case.assertGreaterAlmostEqual(1.0, 1.5, delta=0.4)))
-        self.assertIn("over 7 decimal places", failure(lambda case: case.assertGreaterAlmostEqual(1.0, 1.001)))
-        with self.assertRaises(TypeError):
-            self.assertGreaterAlmostEqual(1, 2, places=1, delta=1)
-
-    def test_warnings(self) -> None:
-        def warn() -> None:
-            warnings.warn("careful with that", UserWarning, stacklevel=1)
-
-        self.assertNotWarn(lambda: None)
-        self.assertIn("careful", failure(lambda case: case.assertNotWarn(warn)))
-        with self.assertWarnsOnceRegex(UserWarning, "careful"):
-            warn()
-        for category, regex, said in [
-            (UserWarning, "that", "no warning begins"),
-            (FutureWarning, "", "no FutureWarning"),
-        ]:
-            with self.assertRaisesRegex(AssertionError, said), self.assertWarnsOnceRegex(category, regex):
-                warn()
-        with self.assertRaisesRegex(AssertionError, "no warning was given"), self.assertWarnsOnceRegex(UserWarning):
-            pass
-
     def test_inline_text(self) -> None:
         self.assertExpectedInline("\x1b[31mred\x1b[0m", """red""")
         self.assertExpectedInline("# why\n\na", """a""", ignore_comments=True, ignore_empty_lines=True)
         with environment({}), self.assertRaises(AssertionError):
             Sample("test").assertExpectedInline("# why\na", """a""")
-
-    def test_text_in_a_file(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            module = type(sys)("sample_module")
-            module.__file__ = str(Path(folder, "test_sample.py"))
-            case: Any = type("Filed", (Sample,), {"__module__": "sample_module"})("test")
-            with mock.patch.dict(sys.modules, sample_module=module), mock.patch("expecttest.ACCEPT", None):
-                with self.assertRaisesRegex(AssertionError, "to make it of this output, run Filed.test with --accept"):
-                    case.assertExpected("text")
-                with mock.patch("expecttest.ACCEPT", "1"), contextlib.redirect_stdout(None):
-                    case.assertExpected("text")
-                self.assertEqual(Path(folder, "expect", "Filed.test.expect").read_text(), "text")
-                case.assertExpected("text")
-                with self.assertRaises(AssertionError):
-                    case.assertExpected("other")
-
-    def test_compare_with_numpy(self) -> None:
-        if not common_utils.TEST_NUMPY:
-            self.skipTest("numpy is not installed")
-        import numpy
-
-        self.compare_with_numpy(torch.sin, numpy.sin, [0.0, 1.0], dtype=torch.float64)
-        self.compare_with_numpy(torch.abs, numpy.abs, torch.tensor([-1.0], dtype=torch.bfloat16))
-        with self.assertRaises(AssertionError):
-            self.compare_with_numpy(torch.sin, numpy.cos, [0.0, 1.0], dtype=torch.float64)
 
 
 class SetUpTest(TestCase):
@@ -405,81 +331,6 @@ class SkipMarksTest(TestCase):
                 mark(lambda self: None)
 
 
-class GuardsTest(TestCase):
-    def test_default_dtype(self) -> None:
-        with contextlib.suppress(KeyError), set_default_dtype(torch.float64):
-            self.assertIs(torch.ones(1).dtype, torch.float64)
-            raise KeyError
-        self.assertIs(torch.ones(1).dtype, torch.float32)
-
-    def test_determinism(self) -> None:
-        with DeterministicGuard(True, warn_only=True):
-            self.assertTrue(torch.is_deterministic_algorithms_warn_only_enabled())
-        self.assertFalse(torch.are_deterministic_algorithms_enabled())
-
-    def test_swapping(self) -> None:
-        @wrapSwapTensorsTest(True)
-        def swapping() -> None:
-            self.assertTrue(torch.__future__.get_swap_module_params_on_conversion())
-
-        swapping()
-        self.assertFalse(torch.__future__.get_swap_module_params_on_conversion())
-
-    def test_suppressed_warnings(self) -> None:
-        self.assertNotWarn(suppress_warnings(lambda: warnings.warn("hush", UserWarning, stacklevel=1)))
-
-    def test_frozen_generators(self) -> None:
-        with freeze_rng_state():
-            first = torch.rand(2)
-        self.assertEqual(torch.rand(2), first)
-
-    def test_gradients(self) -> None:
-        x = torch.rand(3, dtype=torch.float64, requires_grad=True)
-        self.assertTrue(gradcheck(torch.sin, (x,), fast_mode=None))
-
-        class Wrong(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-                return x.sin()
-
-            @staticmethod
-            def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-                return gradient
-
-        with self.assertRaises(RuntimeError):
-            gradcheck(Wrong.apply, (x,), check_batched_grad=False)
-
-
-class RetriesTest(TestCase):
-    def test_retries_only_what_can_help(self) -> None:
-        calls = []
-
-        def failing(text: str, times: int) -> str:
-            calls.append(text)
-            if len(calls) <= times:
-                raise RuntimeError(f"bind: {text}")
-            return "done"
-
-        with mock.patch("time.sleep"):  # the waits are random and up to a second
-            self.assertEqual(retry_on_connect_failures(failing)("Address already in use", 9), "done")
-            calls.clear()
-            with self.assertRaisesRegex(RuntimeError, "Address already in use"):
-                retry_on_connect_failures(failing)("Address already in use", 10)
-            self.assertEqual(len(calls), 10)
-            calls.clear()
-            with self.assertRaisesRegex(RuntimeError, "other"):
-                retry_on_connect_failures(connect_errors=["in use"])(failing)("other", 1)
-            self.assertEqual(len(calls), 1)
-
-    def test_torchscript_runs_as_it_does_by_default(self) -> None:
-        with common_utils.enable_profiling_mode():
-            self.assertEqual(common_utils.ProfilingMode.PROFILING, common_utils.GRAPH_EXECUTOR)
-
-    def test_a_free_port_can_be_bound(self) -> None:
-        with socket.socket() as listener:
-            listener.bind(("localhost", find_free_port()))
-
-
 class ImportTest(TestCase):
     def test_without_numpy_and_without_traces(self) -> None:
         """Imports the face where numpy cannot be imported, in an empty folder, and compares something."""
@@ -508,6 +359,10 @@ class ImportTest(TestCase):
             self.assertIsInstance(getattr(common_utils, name), bool, name)
         with self.assertRaisesRegex(AttributeError, "no attribute 'TEST_WITH_NOTHING'"):
             common_utils.TEST_WITH_NOTHING  # noqa: B018
+
+    def test_torchscript_runs_as_it_does_by_default(self) -> None:
+        with common_utils.enable_profiling_mode():
+            self.assertEqual(common_utils.ProfilingMode.PROFILING, common_utils.GRAPH_EXECUTOR)
 
     def test_profiles_have_no_deadline(self) -> None:
         for name, examples in [("dev", 10), ("debug", 1000), ("pytorch_ci", 50)]:

@@ -2,8 +2,6 @@
 
 import signal
 
-__all__ = ["take_usual_signals"]
-
 
 def take_usual_signals() -> None:
     """Stop ignoring the signals that stop a run; called in the child, before it becomes the command."""

@@ -1,18 +1,13 @@
-"""The assertions for tests of tensors, which unittest does not have.
+"""`assertEqual` and `assertNotEqual` of tensors, with the names, signatures and meaning of upstream's (torch 2.13).
 
-Each keeps the name, signature and meaning of upstream's method of the same name (torch 2.13).
+The other assertions that upstream's `TestCase` has are torch's own, on these (see `_upstream.class_rest`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import re
 import unittest
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
-
-import torch
 
 from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
 
@@ -20,12 +15,9 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 
 class TensorAssertions(unittest.TestCase):
-    """`assertEqual` for tensors and all that holds them, and its relatives.
+    """`assertEqual` for tensors and all that holds them."""
 
-    Attributes:
-        precision, rel_tol: the least absolute and relative tolerances of this test's comparisons.
-    """
-
+    #: The least absolute and relative tolerances of this test's comparisons.
     precision: float = 0.0
     rel_tol: float = 0.0
     #: The names by which upstream's own classes read these.
@@ -104,102 +96,3 @@ class TensorAssertions(unittest.TestCase):
         except AssertionError:
             return
         raise self.failureException(self._message(msg, f"the values are equal: {x!r}"))
-
-    def assertEqualIgnoreType(self, *args: Any, **kwargs: Any) -> None:
-        """`assertEqual` with tensors of different dtypes promoted to one."""
-        self.assertEqual(*args, exact_dtype=False, **kwargs)
-
-    def assertEqualBroadcasting(self, x: torch.Tensor, y: Any, *args: Any, **kwargs: Any) -> None:
-        """`assertEqual` with `y` (a number, a sequence or a tensor) read in `x`'s dtype and broadcast to its shape."""
-        y = torch.as_tensor(y, dtype=x.dtype, device=x.device).expand_as(x)
-        self.assertEqual(x, y, *args, **kwargs)
-
-    def assertEqualTypeString(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Fails unless the two tensors agree in device, dtype and being sparse."""
-        for attribute in ("device", "dtype", "is_sparse"):
-            one, other = getattr(x, attribute), getattr(y, attribute)
-            if one != other:
-                self.fail(f"the tensors have different {attribute}: {one} and {other}")
-
-    def assertObjectIn(self, obj: Any, iterable: Iterable[Any]) -> None:
-        """Fails unless `obj` itself, not an equal object, is in `iterable`."""
-        if not any(element is obj for element in iterable):
-            self.fail(f"this very object is not in the iterable: {obj!r}")
-
-    def assertGreaterAlmostEqual(
-        self, first: Any, second: Any, places: int | None = None, msg: str | None = None, delta: Any = None
-    ) -> None:
-        """Fails if `first` is less than `second` by more than `delta`, or by what rounds to more than 0 at `places`
-        decimal places (7 by default).
-
-        Raises:
-            TypeError: both `places` and `delta` are given.
-        """
-        if delta is not None and places is not None:
-            raise TypeError("assertGreaterAlmostEqual takes places or delta, not both")
-        if first >= second:
-            return
-        shortfall = second - first
-        if delta is not None:
-            is_close, margin = shortfall <= delta, f"{delta!r}"
-        else:
-            decimals = 7 if places is None else places
-            is_close, margin = round(shortfall, decimals) == 0, f"{decimals} decimal places"
-        if not is_close:
-            self.fail(self._formatMessage(msg, f"{first!r} is less than {second!r} by {shortfall!r}, over {margin}"))
-
-    def assertNotWarn(self, callable: Callable[[], Any], msg: str = "") -> None:
-        """Fails if `callable()` warns, also where torch would warn only once."""
-        with _all_warnings() as caught:
-            callable()
-        if caught:
-            self.fail(self._formatMessage(msg or None, f"unexpected warning: {caught[0].message}"))
-
-    @contextlib.contextmanager
-    def assertWarnsOnceRegex(self, category: type[Warning], regex: str = "") -> Iterator[None]:
-        """Context that fails unless the body gives a warning of exactly this category, and a warning whose text begins
-        with a match of `regex`. Torch repeats here a warning that it otherwise gives once per process."""
-        with _all_warnings() as caught:
-            yield
-        if not caught:
-            self.fail("no warning was given")
-        said = "; ".join(f"{type(warning.message).__name__}: {warning.message}" for warning in caught)
-        if not any(type(warning.message) is category for warning in caught):
-            self.fail(f"no {category.__name__} was given, but {said}")
-        if not any(re.match(regex, str(warning.message)) for warning in caught):
-            self.fail(f"no warning begins with {regex!r}: {said}")
-
-    def compare_with_numpy(
-        self,
-        torch_fn: Callable[[torch.Tensor], torch.Tensor],
-        np_fn: Callable[[Any], Any],
-        tensor_like: Any,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Fails unless `torch_fn` of a tensor equals `np_fn` of the same values as a numpy array.
-
-        Args:
-            tensor_like: a tensor, or numbers to be made a tensor of `dtype` on `device`.
-            kwargs: arguments of `assertEqual`.
-        """
-        tensor = torch.as_tensor(tensor_like, device=device, dtype=dtype)
-        on_cpu = tensor.detach().cpu()
-        actual = torch_fn(tensor).cpu()
-        if tensor.dtype == torch.bfloat16:  # which numpy does not have
-            on_cpu = on_cpu.float()
-            actual = actual.float() if actual.dtype == torch.bfloat16 else actual
-        self.assertEqual(actual, np_fn(on_cpu.numpy()), **kwargs)
-
-
-@contextlib.contextmanager
-def _all_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    said_always = torch.is_warn_always_enabled()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        torch.set_warn_always(True)
-        try:
-            yield caught
-        finally:
-            torch.set_warn_always(said_always)

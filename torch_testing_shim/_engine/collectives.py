@@ -6,6 +6,7 @@ Pure but for `read_log`: the ranks' logs in, partings out. `collective_log` writ
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -183,6 +184,7 @@ def read_log(path: Path) -> str | None:
         return None
     if text.startswith(INCOMPLETE):
         return None
+    text = re.sub(rb"\n+", b"\n", text)  # a part that nothing has been written into is thousands of empty lines
     return "".join(line.rstrip(" ") + "\n" for line in text.decode(errors="replace").splitlines() if line.strip())
 
 

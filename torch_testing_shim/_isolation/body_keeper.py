@@ -5,7 +5,7 @@ What `setUp`, `setUpClass` and fixtures have set before the body stays: it is re
 
 from __future__ import annotations
 
-from torch_testing_shim._isolation.fingerprint import Fingerprint, differences, take_fingerprint
+from torch_testing_shim._isolation.fingerprint import Fingerprint, differences, renewed, take_fingerprint
 from torch_testing_shim._isolation.rank_reset import RankReset
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -21,10 +21,8 @@ class BodyKeeper:
     def before_body(self, test_class: type) -> None:
         """Record the state that the body finds."""
         self._reset = RankReset.of_this_process() if self._reset is None else self._reset.renewed()
-        if self._fingerprint is None:
-            self._fingerprint = take_fingerprint([test_class])
-        else:
-            differences(self._fingerprint)  # those since the last body are not this one's
+        # what was changed since the last body is not this one's
+        self._fingerprint = take_fingerprint([test_class]) if self._fingerprint is None else renewed(self._fingerprint)
 
     def after_body(self) -> tuple[str, ...]:
         """Put back what the body has changed. Return a sentence for each thing that it has left nevertheless."""

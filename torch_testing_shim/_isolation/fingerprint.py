@@ -4,12 +4,13 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 * functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
 * everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
-* operators and kernels that torch.library has defined;
+* operators and kernels that torch.library has defined, and whether classes were registered with abstract base classes;
 * patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
 """
 
 from __future__ import annotations
 
+import abc
 import gc
 import os
 import re
@@ -18,7 +19,7 @@ import threading
 import unittest.mock
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -51,6 +52,7 @@ class Fingerprint:
     threads: frozenset[threading.Thread]
     files: Counter[str]
     operators: set[str]
+    registrations: list[object]
     memory: int
 
 
@@ -109,18 +111,21 @@ def take_fingerprint(classes: Iterable[type], fixtures: Mapping[str, object] = _
     from torch_testing_shim._isolation.recorded_libraries import LIBRARIES
 
     modules = LIBRARIES.record_new()
+    LIBRARIES.begin()
     LIBRARIES.adopt()
-    found = Fingerprint(
-        LIBRARIES,
-        TestAttributes(modules, classes, fixtures),
-        tuple(_active_patches()),
-        frozenset(threading.enumerate()),
-        _open_files(),
-        _operators(),
-        _allocated_memory(),
-    )
+    found = Fingerprint(LIBRARIES, TestAttributes(modules, classes, fixtures), **_passing_state())
     gc.freeze()  # copies of all dictionaries: a collection would take ten times as long
     return found
+
+
+def renewed(before: Fingerprint) -> Fingerprint:
+    """Return a fingerprint with what is there now, except that attributes of libraries which are compared in turns stay
+    as they were recorded."""
+    before.library.record_new()
+    before.library.adopt()
+    for _ in before.tests.changed():
+        pass
+    return replace(before, **_passing_state())
 
 
 def differences(before: Fingerprint) -> tuple[str, ...]:
@@ -146,11 +151,26 @@ def _differences(before: Fingerprint) -> Iterator[str]:
     if not before.library.has_imported:  # which define their own
         for name in sorted(_operators() - before.operators):
             yield f"operator {name} was defined"
+        if abc.get_cache_token() not in before.registrations:
+            yield "a class was registered with an abstract base class"
     before.operators.update(_operators())
+    before.registrations[:] = [abc.get_cache_token()]
     for path in _open_files() - before.files:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
         yield f"{memory - before.memory} bytes of the accelerator's memory are allocated"
+
+
+def _passing_state() -> dict[str, Any]:
+    """Return the fields that hold what comes and goes."""
+    return {
+        "patches": tuple(_active_patches()),
+        "threads": frozenset(threading.enumerate()),
+        "files": _open_files(),
+        "operators": _operators(),
+        "registrations": [abc.get_cache_token()],
+        "memory": _allocated_memory(),
+    }
 
 
 def _is_of_library(thread: threading.Thread) -> bool:

@@ -15,11 +15,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch_testing_shim._engine.process_state import State, changes_since, state_of_this_process, take_on
+from torch_testing_shim._engine.process_state import (
+    State,
+    changes_since,
+    put_environ_back,
+    state_of_this_process,
+    take_on,
+)
 from torch_testing_shim._isolation.distributed_parts import destroy_groups, distributed_parts
 from torch_testing_shim._isolation.interpreter_parts import forget_shown_warnings, interpreter_parts
 from torch_testing_shim._isolation.kept_parts import Part, put_back
 from torch_testing_shim._isolation.left_running import LeftRunning
+from torch_testing_shim._isolation.process_flags import process_flags
 from torch_testing_shim._isolation.torch_parts import leave_modes, reset_accelerator, torch_parts
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -38,8 +45,9 @@ class RankReset:
         """Record the state of this process, a rank that has prepared itself and not begun a test."""
         gc.collect()
         gc.freeze()  # later collections look at what tests have made, and take no time otherwise
-        parts = (*interpreter_parts(), *torch_parts(), *distributed_parts())
-        return cls(state_of_this_process(), tuple((part, part.read()) for part in parts), LeftRunning.now())
+        parts = (*interpreter_parts(), *process_flags(), *torch_parts(), *distributed_parts())
+        kept = tuple((part, part.read()) for part in parts)
+        return cls(state_of_this_process(), kept, LeftRunning.now())
 
     def renewed(self) -> RankReset:
         """Record the state of this process anew."""
@@ -56,6 +64,7 @@ class RankReset:
         yield _tried("processes and threads", self.running.end)
         yield _tried("unreachable objects", gc.collect)  # whose finalizers may change what is put back now
         yield _tried("a dump of stacks", faulthandler.cancel_dump_traceback_later)
+        yield _tried("os.environ", put_environ_back)
         yield _tried("state of the process", lambda: take_on(changes_since(state_of_this_process(), self.process)))
         for part, kept in self.parts:
             yield put_back(part, kept)

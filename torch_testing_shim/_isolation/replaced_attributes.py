@@ -10,6 +10,7 @@ others in turns, which begin elsewhere in each rank.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import os
 import re
@@ -18,11 +19,11 @@ import types
 import unittest.mock
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
 
+from torch_testing_shim._isolation.library_functions import LibraryFunctions
 from torch_testing_shim._isolation.module_origins import is_of_library
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -34,8 +35,8 @@ _OFTEN = re.compile(
     r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
     r"|nn\.modules(\.[^_].*)?|testing\._comparison|distributions\.kl|distributed(\.(?!elastic|launcher|pipelining|rpc|benchmarks|_tools|debug|nn|optim).+)?))?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|copyreg|logging|multiprocessing\.reduction|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
-    r"|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
+    r"|builtins|copyreg|logging|multiprocessing(\..+)?|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
+    r"|ssl|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
 #: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
 _OWN_TABLES = frozenset({"sys.modules", "threading._active", "threading._limbo"})
@@ -50,7 +51,7 @@ _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
 _HEAP_TYPE = 1 << 9
 #: Types of values that count as flags.
-_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
+_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, datetime.timedelta, torch.dtype, torch.device)
 #: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does, or
 #: tell whether it has.
 _COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph|config_hash)\Z", re.IGNORECASE)
@@ -137,7 +138,9 @@ class LibraryAttributes:
         self._tables: set[int] = set()
         self._often: list[_Owner | _Table] = []
         self._seldom: list[_Owner | _Table] = []
+        self._functions = LibraryFunctions()
         self._turn = 0
+        self._tests = 0
 
     def record_new(self) -> list[Any]:
         """Record the modules of libraries that have been imported since the last call. Return all others that are
@@ -161,6 +164,8 @@ class LibraryAttributes:
     def _record(self, owner: _Owner, module: str) -> None:
         found = self._often if _OFTEN.fullmatch(module) else self._seldom
         found.append(owner)
+        if found is self._often:
+            self._functions.record(owner.known)
         for name, value in owner.known.items():
             full_name = f"{owner.name}.{name}"
             is_own = name.startswith("__") or full_name in _OWN_TABLES
@@ -168,10 +173,14 @@ class LibraryAttributes:
                 self._tables.add(id(value))
                 found.append(_Table(full_name, value))
 
+    def begin(self) -> None:
+        """Begin the turns where this process does: looking at an attribute copies its page."""
+        self._turn = os.getpid() % _TURNS
+        self._tests = 0
+
     def adopt(self) -> None:
         """Take the present attributes of those that are compared often for what was first seen, since a rank's
-        preparation changes some. Begin the turns where this process does: looking at an attribute copies its page."""
-        self._turn = os.getpid() % _TURNS
+        preparation, or a test's set-up, changes some."""
         for owner in self._often:
             for _ in owner.replaced():
                 pass
@@ -186,11 +195,24 @@ class LibraryAttributes:
         return len(self._often) + len(self._seldom)
 
     def replaced(self) -> Iterator[str]:
-        """Yield a sentence for each attribute that has been replaced, and is compared in this turn. Each is told
-        once."""
-        for owner in chain(self._often, self._seldom[self._turn :: _TURNS]):
+        """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once.
+        It says so where an earlier test may have done it."""
+        for owner in self._often:
             yield from owner.replaced()
+        earlier = min(self._tests, _TURNS - 1)  # since those of this turn were compared
+        for owner in self._seldom[self._turn :: _TURNS]:
+            for sentence in owner.replaced():
+                yield f"{sentence}{_or_before(earlier)}"
+        for sentence in self._functions.replaced(slice(self._turn, None, _TURNS)):
+            yield f"{sentence}{_or_before(earlier)}"
         self._turn = (self._turn + 1) % _TURNS
+        self._tests += 1
+
+
+def _or_before(tests: int) -> str:
+    if not tests:
+        return ""
+    return ", by this test or " + ("the one before it" if tests == 1 else f"one of the {tests} before it")
 
 
 def _is_class(value: Any) -> bool:

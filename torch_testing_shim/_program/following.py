@@ -64,7 +64,7 @@ def give_order(launch: Launch) -> None:
     variables = {name: text for name, text in as_variables(read_settings()).items() if name not in kept}
     variables |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     order = Order(launch.part, sys.orig_argv[1:], os.getcwd(), variables)
-    store = BoundedStore(lambda: connect_with(launch, launch.part.partition("/")[0]))
+    store = BoundedStore(lambda: connect_with(launch, "")).below(launch.part.partition("/")[0])
     try:
         store.set(f"order/{store.add('orders')}", json.dumps(vars(order)))
     finally:
@@ -74,18 +74,13 @@ def give_order(launch: Launch) -> None:
 class _Launched:
     """The connection of `lead` or `follow` with the store."""
 
-    def __init__(self) -> None:
-        launch = read_launch()
-        assert launch is not None, "torchrun has started the runner"
+    def __init__(self, launch: Launch) -> None:
         self.launch = launch
-        exchange = self._exchange("")
-        exchange.store.ask(lambda store: None, _ARRIVE_SECONDS)  # connects
-        self.run = arrive(exchange, launch.rank, launch.world_size, _ARRIVE_SECONDS)
-        self.exchange = self._exchange(self.run)
-        self.store = self.exchange.store
-
-    def _exchange(self, part: str) -> Exchange:
-        return Exchange(BoundedStore(lambda: connect_with(self.launch, part)), self.launch.rank)
+        store = BoundedStore(lambda: connect_with(launch, ""))
+        store.ask(lambda store: None, _ARRIVE_SECONDS)  # connects
+        self.run = arrive(Exchange(store, launch.rank), launch.rank, launch.world_size, _ARRIVE_SECONDS)
+        self.store = store.below(self.run)
+        self.exchange = Exchange(self.store, launch.rank)
 
     def leave(self) -> None:
         """Waits for the others, since torchrun ends all once one has ended with a failure."""
@@ -98,22 +93,26 @@ class _Launched:
 
 def lead() -> int:
     """`--lead`: prints the name of the run once all have come, and tells the others the status that is read then."""
+    launch = read_launch()
+    assert launch is not None, "torchrun has started the runner"
     try:
-        launched = _Launched()
+        launched = _Launched(launch)
         print(launched.run, flush=True)
         status = sys.stdin.readline().strip() or str(int(ExitStatus.FAILED))
         launched.store.set(_STATUS, status)
         launched.leave()
     except (StoreLostError, MissingRanksError) as error:
-        print(f"torchrun's processes did not meet: {error}", file=sys.stderr)
+        print(error.sentence(launch) if isinstance(error, StoreLostError) else error, file=sys.stderr)
         return ExitStatus.USAGE
     return ExitStatus.PASSED
 
 
 def follow() -> int:
     """`--follow`: starts what rank 0 starts, and returns its status."""
+    launch = read_launch()
+    assert launch is not None, "torchrun has started the runner"
     try:
-        launched = _Launched()
+        launched = _Launched(launch)
         number = 1
         while True:
             if launched.store.has(f"order/{number}"):

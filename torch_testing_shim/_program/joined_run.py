@@ -14,17 +14,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from torch_testing_shim._engine.joined.arrival import MissingRanksError
+from torch_testing_shim._engine.joined.arrival import MissingRanksError, unmarked
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.watch import Watch
 from torch_testing_shim._engine.joined.world import JOINED, JoinedWorld, Member
 from torch_testing_shim._engine.loopback import listen_on_loopback
 from torch_testing_shim._isolation.body_keeper import BodyKeeper
 from torch_testing_shim._program.following import give_order
+from torch_testing_shim._program.interrupts import Terminated
 from torch_testing_shim._program.joined_facts import differences
 from torch_testing_shim._program.joined_log import JoinedLog
 from torch_testing_shim._program.log import counts
@@ -35,6 +36,7 @@ from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
 from torch_testing_shim._shared.launch import Launch
 from torch_testing_shim._shared.settings import read_settings, take_launch
+from torch_testing_shim._shared.stop_signals import STOP_SIGNALS
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
@@ -60,7 +62,7 @@ def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str], v
     world = JoinedWorld(launch)
     run = JoinedRun(world, voice)
     try:
-        told = _meet(world, run.ran, names, facts)
+        told = run.meet(names, facts)
         if different := differences(world.members, [one["facts"] for one in told]):
             raise UsageError("\n".join(["torchrun's processes do not run the same:", *different]))
         run.ran.take(told[0]["ran"])
@@ -72,34 +74,6 @@ def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str], v
         raise
     finally:
         run.part()
-
-
-def _meet(world: JoinedWorld, ran: RanBefore, names: Sequence[str], facts: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Meet the other processes. Returns what each tells, by rank; of rank 0, also what ran before a restart."""
-    until = time.monotonic() + _JOIN_SECONDS
-    own = {"host": socket.gethostname(), "pid": os.getpid(), "facts": facts}
-    try:
-        world.lasting.store.ask(lambda store: None, _JOIN_SECONDS)  # connects
-        if world.launch.part and world.rank == 0:
-            give_order(world.launch)
-        world.arrive(_JOIN_SECONDS)
-        if world.rank == 0:
-            own["ran"] = ran.read(names)
-        world.exchange.answer("facts", json.dumps(own), world.size)
-        world.exchange.wait("facts", lambda: until)
-        world.exchange.store.has("facts/all")  # raises where the store is lost: then nothing is known of the others
-        answers = world.exchange.answers("facts", world.everyone)
-    except StoreLostError as error:
-        where = f"{world.launch.address}:{world.launch.port}"
-        raise UsageError(f"the launcher's store at {where} cannot be reached: {error}") from None
-    except MissingRanksError as error:
-        raise UsageError(f"torchrun's processes did not meet: {error}") from None
-    missing = [rank for rank in world.everyone if rank not in answers]
-    if missing:
-        raise UsageError(f"torchrun's processes did not meet: {MissingRanksError.of(missing, _JOIN_SECONDS)}")
-    told: list[dict[str, Any]] = [json.loads(answers[rank]) for rank in world.everyone]
-    world.members = [Member(rank, one["host"], one["pid"]) for rank, one in enumerate(told)]
-    return told
 
 
 class JoinedRun:
@@ -115,6 +89,47 @@ class JoinedRun:
         self.ran = RanBefore(world.lasting.store)
         self._watch: Watch | None = None
         self.voice = voice
+
+    def meet(self, names: Sequence[str], facts: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Meet the other processes. Returns what each tells, by rank; of rank 0, also what ran before a restart.
+
+        Raises:
+            UsageError: the store cannot be reached, or a process does not come.
+        """
+        world = self.world
+        try:
+            told = self._all_told(names, facts)
+        except StoreLostError as error:
+            if world.rank % world.launch.local_world_size == 0:  # rank 0, on another host, may have reached it
+                self.voice.speak()
+            raise UsageError(error.sentence(world.launch)) from None
+        except MissingRanksError as error:
+            if 0 in error.ranks and world.rank == min({*world.everyone}.difference(error.ranks)):
+                self.voice.speak()
+            raise UsageError(str(error)) from None
+        except Terminated:  # by torchrun, once a process has failed before it came
+            with suppress(StoreLostError):
+                if missing := unmarked(world.lasting, world.size):
+                    print(MissingRanksError.of(missing, "before torchrun ended the others"), file=sys.stderr)
+            raise
+        world.members = [Member(rank, one["host"], one["pid"]) for rank, one in enumerate(told)]
+        return told
+
+    def _all_told(self, names: Sequence[str], facts: Mapping[str, str]) -> list[dict[str, Any]]:
+        until, world = time.monotonic() + _JOIN_SECONDS, self.world
+        own = {"host": socket.gethostname(), "pid": os.getpid(), "facts": facts}
+        if world.launch.part and world.rank == 0:
+            give_order(world.launch)
+        world.arrive(_JOIN_SECONDS)
+        if world.rank == 0:
+            own["ran"] = self.ran.read(names)
+        world.exchange.answer("facts", json.dumps(own), world.size)
+        world.exchange.wait("facts", lambda: until)
+        world.exchange.store.has("facts/all")  # raises where the store is lost: then nothing is known of the others
+        answers = world.exchange.answers("facts", world.everyone)
+        if missing := [rank for rank in world.everyone if rank not in answers]:
+            raise MissingRanksError.of(missing, f"within {_JOIN_SECONDS:.0f} s")
+        return [json.loads(answers[rank]) for rank in world.everyone]
 
     def begin(self) -> None:
         """Become a rank of the world."""
@@ -142,14 +157,14 @@ class JoinedRun:
         tests."""
         world = self.world
         failed = [[e.test, e.reason] for e in log.entries if e.status.is_failure and e.test not in log.planned]
-        until = time.monotonic() + _JOIN_SECONDS
         world.end(_JOIN_SECONDS + _PART_SECONDS)
         try:
             world.exchange.answer("status", json.dumps([status, failed]), world.size)
-            world.exchange.wait("status", lambda: until)
+            world.exchange.wait("status", self._until_all_have_told())
         except StoreLostError:
             return ExitStatus.FAILED
-        told = {rank: json.loads(text) for rank, text in world.exchange.answers("status", world.everyone).items()}
+        answers = world.exchange.answers("status", world.everyone)
+        told = {rank: json.loads(text) for rank, text in answers.items() if text}
         elsewhere = [(rank, name, reason) for rank in sorted(told) if rank for name, reason in told[rank][1]]
         missing = [str(rank) for rank in world.everyone if rank not in told]
         if world.rank == 0:
@@ -162,6 +177,18 @@ class JoinedRun:
             print(f"{'FAILED' if merged else 'OK'}, in all: {log.summary()}", file=sys.stderr)
         return merged
 
+    def _until_all_have_told(self) -> Callable[[], float]:
+        """Returns until when to wait for the statuses. Meanwhile this process answers for neighbours that have died."""
+        until, told = time.monotonic() + _JOIN_SECONDS, set[int]()
+
+        def until_then() -> float:
+            for rank in self.world.deaths.keys() - told:
+                told.add(rank)
+                self.world.exchange.answer("status", "", self.world.size, rank)
+            return until
+
+        return until_then
+
     def part(self) -> None:
         """End together with the others, rank 0 last: torchrun ends all once one has failed, and may take its store
         along."""
@@ -169,10 +196,11 @@ class JoinedRun:
         if self._watch is not None:
             self._watch.stop()
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         if not world.members:
             return
-        until = time.monotonic() + _PART_SECONDS
+        until = world.idle_deadline = time.monotonic() + _PART_SECONDS
         with suppress(StoreLostError):
             world.exchange.answer("parted", "", world.size)
             world.exchange.wait("parted", lambda: until)

@@ -122,7 +122,8 @@ def _check_report(path: Path) -> None:
     """
     if path.is_dir():
         raise CommandError(f"cannot write a report to {path}: it is a folder")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+    place = path if path.exists() else path.absolute().parent
+    if not (place == path or place.is_dir()) or not os.access(place, os.W_OK):
         raise CommandError(f"cannot write a report to {path}: its folder is missing, or it may not be written")
 
 

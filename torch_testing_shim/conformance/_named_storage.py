@@ -6,9 +6,11 @@ Ranks find a test class by name in its file, so the class has to be in one.
 from __future__ import annotations
 
 import importlib
+import keyword
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from torch.distributed.checkpoint.storage import StorageReader, StorageWriter
 
 from torch_testing_shim.conformance._strategies import STRATEGIES
 
@@ -40,7 +42,8 @@ class NamedStorage:
         """
         module, _, names = text.partition(":")
         writer, _, reader = names.partition(",")
-        if not (module.replace(".", "_").isidentifier() and writer.isidentifier() and reader.isidentifier()):
+        found = (*module.split("."), writer, reader)
+        if not all(name.isidentifier() and not keyword.iskeyword(name) for name in found):
             raise CommandError(f"{text!r} does not name a storage: write my_package:MyWriter,MyReader")
         return cls(module, writer, reader)
 
@@ -52,17 +55,23 @@ class NamedStorage:
         """
         try:
             module = importlib.import_module(self.module)
-        except Exception as error:
-            raise CommandError(f"cannot import {self.module}: {type(error).__name__}: {error}") from error
-        for name in (self.writer, self.reader):
-            made: Any = getattr(module, name, None)
-            if made is None:
+        except (Exception, SystemExit) as error:
+            raise CommandError(f"cannot import {self.module}: {_said(error)}") from error
+        for name, kind in ((self.writer, StorageWriter), (self.reader, StorageReader)):
+            if (build := getattr(module, name, None)) is None:
                 raise CommandError(f"{self.module} has no {name}")
             try:
-                made(str(folder / "tried"))
-            except Exception as error:
-                text = f"{type(error).__name__}: {error}"
-                raise CommandError(f"cannot build {self.module}.{name} from a path: {text}") from error
+                made = build(str(folder / "tried"))
+            except (Exception, SystemExit) as error:
+                raise CommandError(f"cannot build {self.module}.{name} from a path: {_said(error)}") from error
+            lacking = [one for one in sorted(kind.__abstractmethods__) if not callable(getattr(made, one, None))]
+            if lacking:
+                raise CommandError(f"{self.module}.{name} makes no {kind.__name__}: it lacks {', '.join(lacking)}")
+
+
+def _said(error: BaseException) -> str:
+    """Return an exception as one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def checked_strategies(names: list[str]) -> list[str]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from torch.testing._internal.distributed._tensor.common_dtensor import NUM_DEVICES, DTensorContinuousTestBase
 
-__all__ = ["DTensorTestBase"]
-
 
 class DTensorTestBase(DTensorContinuousTestBase):
     """As many ranks as upstream's `DTensorTestBase` has; unset, it would be one on a machine without accelerators."""

@@ -9,8 +9,6 @@ import torch.distributed as dist
 
 from bench import sentinel
 
-__all__ = ["NUMBERS", "RANKS", "all_reduce"]
-
 #: One number for each test.
 NUMBERS = range(int(os.environ.get("BENCH_TESTS", "20")))
 RANKS = int(os.environ.get("BENCH_RANKS", "4"))

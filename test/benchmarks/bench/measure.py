@@ -19,8 +19,6 @@ from bench import sentinel
 from bench.plan import REUSE_RANKS, Case, Contender
 from bench.translate import translate
 
-__all__ = ["LIMIT_SECONDS", "Run", "StartedCase", "ends_within", "run_case", "started_case"]
-
 #: A process that takes longer has failed. Upstream needs about 170 s for 20 tests on two cores.
 LIMIT_SECONDS = 900.0
 _ROOT = Path(__file__).resolve().parents[3]
@@ -32,17 +30,11 @@ _JOURNAL_NAME = "journal"
 
 @dataclass(frozen=True)
 class Run:
-    """One process.
+    """One process."""
 
-    Attributes:
-        seconds: wall time from its start to its exit.
-        problem: why that time does not count, in one line; empty where all tests passed on all ranks.
-        tail: the end of its output where there is a problem.
-    """
-
-    seconds: float
-    problem: str = ""
-    tail: str = ""
+    seconds: float  # wall time from its start to its exit
+    problem: str = ""  # why that time does not count, in one line; empty where all tests passed on all ranks
+    tail: str = ""  # the end of its output where there is a problem
 
 
 @dataclass(frozen=True)

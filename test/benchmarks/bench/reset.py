@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["measure_reset"]
-
 _ROUNDS = 40
 _ROOT = Path(__file__).resolve().parents[3]
 

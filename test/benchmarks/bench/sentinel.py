@@ -12,8 +12,6 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["FOLDER", "RELEASE", "announce_and_wait", "found", "leave", "leave_by_name", "notes", "run_name"]
-
 #: Names the folder for the files; set by the benchmark for each process that it starts.
 FOLDER = "BENCH_SENTINELS"
 #: The file in that folder whose appearance ends `announce_and_wait`.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["aligned", "format_report", "number"]
-
 
 def format_report(data: dict[str, Any]) -> str:
     """All tables, with the machine above them."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-__all__ = ["rebase", "translate"]
-
 _SHIM = "torch_testing_shim"
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from torch.testing._internal.distributed._tensor.common_dtensor import DTensorTestBase as _UpstreamDTensorTestBase
 
-__all__ = ["DTensorTestBase"]
-
 
 class DTensorTestBase(_UpstreamDTensorTestBase):
     def init_pg(self, eager_init: Any, backend: str | None = None) -> None:

@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["compare", "differences", "outcome_of"]
-
 _ROOT = Path(__file__).resolve().parents[3]
 
 #: The field of a record that does not differ from run to run; process ids, times and texts do.

@@ -10,8 +10,6 @@ import psutil
 from bench import sentinel
 from bench.measure import StartedCase
 
-__all__ = ["leftovers"]
-
 #: How long processes may take to end after the case's own, in seconds: the kernel has told them to by then.
 _PATIENCE_SECONDS = 2.0
 _SHARED_MEMORY = "/dev/shm"

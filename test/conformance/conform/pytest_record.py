@@ -16,8 +16,6 @@ import pytest
 
 from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
 
-__all__ = ["record_file"]
-
 
 class Recorder:
     """A plugin: pytest calls its methods by their names. A failure in a set-up or a tear-down is an error."""

@@ -17,18 +17,6 @@ from conform.sample_verdicts import outcomes_of
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim._shared.main_part import read_main_part
 
-__all__ = [
-    "FOLDER",
-    "FileRun",
-    "clean_environment",
-    "files_below",
-    "read_record",
-    "run_ours",
-    "run_upstream",
-    "sample_files",
-    "write_record",
-]
-
 _CONFORMANCE = Path(__file__).resolve().parents[1]
 _ROOT = _CONFORMANCE.parents[1]
 #: The sample files. The suite's discovery passes over what is below test/conformance.
@@ -43,17 +31,11 @@ _CONFIGURES = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "EXPECTT
 
 @dataclass(frozen=True)
 class FileRun:
-    """What a file came to under one harness.
+    """What a file came to under one harness."""
 
-    Attributes:
-        outcomes: by "Class.test".
-        seconds: wall time of the process.
-        output: the end of what it printed.
-    """
-
-    outcomes: Mapping[str, str]
-    seconds: float
-    output: str
+    outcomes: Mapping[str, str]  # by "Class.test"
+    seconds: float  # wall time of the process
+    output: str  # the end of what it printed
 
 
 def sample_files() -> dict[str, Path]:

@@ -11,8 +11,6 @@ from bench import sentinel
 from conform.soak_faults import Fault, fault_of
 from torch_testing_shim._shared.journal import JournalContents, JournalEntry
 
-__all__ = ["wrong_verdicts"]
-
 
 def wrong_verdicts(
     journal: JournalContents,

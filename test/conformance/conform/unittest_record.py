@@ -21,8 +21,6 @@ from typing import Any
 
 from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
 
-__all__ = ["record_file"]
-
 #: The gravest first. A test may fail and then err in its tear-down; one with subtests reports several times.
 _BY_GRAVITY = (
     TestStatus.ERROR,

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from faults.cases import NETWORK, THEMES
 from faults.fault import Fault
 
-__all__ = ["catalogue", "network_faults"]
-
 
 def catalogue() -> tuple[Fault, ...]:
     """The faults in the order of the table. Imports torch."""

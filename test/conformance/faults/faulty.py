@@ -8,20 +8,6 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-__all__ = [
-    "FAULT_TIMES",
-    "FOREVER",
-    "GUILTY",
-    "IN_ORDER",
-    "RANKS",
-    "RANKS_VARIABLE",
-    "Faulty",
-    "first_strike",
-    "last_first_strike",
-    "own_name",
-    "strikes",
-]
-
 #: Names the folder in which a fault leaves the time at which it happened; set by `observe`.
 FAULT_TIMES = "FAULT_TIMES"
 #: Names the number of ranks where it is not 3, for ranks on several hosts: then the last one is guilty.

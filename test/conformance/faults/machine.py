@@ -15,17 +15,6 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "shim"))
 
 from hosts import LOSSY, NARROW, Hosts, reason_not_to_make
 
-__all__ = [
-    "MEMORY_BYTES",
-    "ON_SMALL_DISK",
-    "make_memory_cgroup",
-    "remove_memory_cgroup",
-    "why_no_memory_cgroup",
-    "why_no_netem",
-    "why_no_small_disk",
-    "why_no_tbf",
-]
-
 #: What the processes in the memory cgroup may use beyond what they brought along.
 MEMORY_BYTES = 64 << 20
 #: Where memory cgroups are made, version 1 and 2, and the file that takes the limit.

@@ -13,8 +13,6 @@ from faults.cases import NETWORK
 from faults.fault import Fault
 from torch_testing_shim._engine.outcome import ranks_text
 
-__all__ = ["HOSTS", "PARTS", "THEMES_OF_HOSTS", "expected_of_hosts", "in_catalogue_ranks"]
-
 #: The host of each rank, and the part that it takes.
 HOSTS = ("host1", "host1", "host2", "host2")
 PARTS = (0, 0, 2, 1)

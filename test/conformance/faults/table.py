@@ -13,8 +13,6 @@ from faults.fault import Ending
 from faults.judgement import Judgement, Wrong, blames_another, is_wrong_verdict
 from faults.observe import Observation
 
-__all__ = ["as_data", "counts", "print_report"]
-
 _CAUSE_CHARACTERS = 78
 
 

@@ -19,8 +19,6 @@ import torch.distributed as dist
 from faults.faulty import Faulty
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
-__all__ = ["Meeting", "Untouched", "check_state"]
-
 
 def _state() -> dict[str, object]:
     """What a fault may have changed, and every rank starts with."""

@@ -15,8 +15,6 @@ from faults.campaign import Order, run_orders
 from faults.fault import Fault
 from faults.observe import Observation
 
-__all__ = ["run_upstream"]
-
 _BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 _CASES = Path(faults.cases.__file__).parent
 _PACKAGE = "upstream_cases"

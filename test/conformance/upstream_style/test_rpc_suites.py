@@ -66,6 +66,8 @@ class OwnSuite(RpcAgentTestFixture):
         to = worker_name((self.rank + 1) % self.world_size)
         with self.assertRaisesRegex(ValueError, "at the other"):
             rpc.rpc_sync(to, refuse)
+        initialize_pg(self.file_init_method, self.rank, self.world_size)
+        torch.distributed.barrier()  # a rank that leaves while the other asks would answer with an error of its own
 
     @dist_init(setup_rpc=False)
     def test_wrong(self):

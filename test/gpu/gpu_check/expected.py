@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from gpu_check.row import Row, Verdict
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
-__all__ = ["NOT_HERE", "Expected", "row_of"]
-
 #: How the reason of a skip begins where a sample's test cannot be tried on this device.
 NOT_HERE = "not here: "
 #: How long a test may take, in seconds, where nothing else is said: the first use of a device takes several.
@@ -19,24 +17,16 @@ _DETAIL_CHARACTERS = 3000
 
 @dataclass(frozen=True)
 class Expected:
-    """What one test has to come to.
+    """What one test has to come to."""
 
-    Attributes:
-        test: "Class.method".
-        what: what it tries, for the table.
-        statuses: the statuses that are right.
-        reason: a regular expression that is found in its reason.
-        note: a regular expression that is found in one of its notes. Notes are what a test has left behind, and the
-            marks of a run; a test has no others.
-        within: how long it may take, in seconds.
-    """
-
-    test: str
-    what: str
-    statuses: tuple[TestStatus, ...] = (TestStatus.PASSED,)
-    reason: str = ""
+    test: str  # "Class.method"
+    what: str  # what it tries, for the table
+    statuses: tuple[TestStatus, ...] = (TestStatus.PASSED,)  # the statuses that are right
+    reason: str = ""  # a regular expression that is found in its reason
+    #: A regular expression that is found in one of its notes. Notes are what a test has left behind, and the marks of a
+    #: run; a test has no others.
     note: str = ""
-    within: float = WITHIN_SECONDS
+    within: float = WITHIN_SECONDS  # how long it may take, in seconds
 
     def __str__(self) -> str:
         status = " or ".join(status.value for status in self.statuses)

@@ -14,8 +14,6 @@ from gpu_check.machine import Machine
 from gpu_check.row import Row, Verdict
 from gpu_check.sample_run import FOLDER, ROOT, SAMPLES, run_python
 
-__all__ = ["Held", "LeaseCheck", "met"]
-
 _FILES = 3
 _WHAT = f"{_FILES} files at a time: leases"
 _EXPECTED = "no two hold a device at once"
@@ -23,14 +21,10 @@ _EXPECTED = "no two hold a device at once"
 
 @dataclass(frozen=True)
 class Held:
-    """A device that a file has held.
+    """A device that a file has held."""
 
-    Attributes:
-        index: which one.
-        began, ended: when, in seconds since the epoch.
-    """
-
-    index: int
+    index: int  # which one
+    #: When, in seconds since the epoch.
     began: float
     ended: float
 

@@ -16,8 +16,6 @@ from gpu_check.samples import Said, SampleCheck
 from gpu_check.suite import SuiteCheck
 from torch_testing_shim._shared.journal import TestStatus
 
-__all__ = ["Check", "checks_of"]
-
 PASSED, FAILED, ERROR, SKIPPED = TestStatus.PASSED, TestStatus.FAILED, TestStatus.ERROR, TestStatus.SKIPPED
 
 #: How long a test of the faults may take until its deadline, in seconds.

@@ -6,8 +6,6 @@ from gpu_check.machine import Machine
 from gpu_check.row import Row, Verdict
 from gpu_check.sample_run import ROOT, run_python
 
-__all__ = ["FILES", "SuiteCheck"]
-
 FILES = (
     "shim/_skips/test_by_ranks",
     "shim/test_backends",

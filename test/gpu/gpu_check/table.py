@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from gpu_check.row import Row, Verdict
 
-__all__ = ["format_line", "format_table"]
-
 _HEADER = ("what", "expected", "seen", "s", "")
 #: How wide the columns of words may become; longer words are cut.
 _WIDEST = (44, 40, 60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
+from unittest import mock
 
 import torch
 
@@ -22,6 +23,9 @@ class BodyKeeperTest(TestCase):
 
         os.environ["KEPT"] = "by setUp"
         CHANGED["list"].append(2)
+        patch = mock.patch.object(sys, "api_version", 1)
+        patch.start()
+        self.addCleanup(patch.stop)
         self.addCleanup(os.environ.pop, "KEPT")
         keeper.before_body(type(self))
         os.environ["KEPT"] = "by the body"

@@ -2,6 +2,7 @@
 
 import copyreg
 import logging
+import numbers
 import os
 import subprocess
 import sys
@@ -89,6 +90,7 @@ LEAVING.update(
         "helper_of_tests.new was added": lambda: setattr(HELPER, "new", 1),
         f"{__name__}.Base.attribute was changed": lambda: OfTests.attribute.append(2),
         f"{__name__}.OfTests.method was added": lambda: setattr(OfTests, "method", print),
+        "a class was registered with an abstract base class": lambda: numbers.Number.register(OfTests),
         "copyreg.dispatch_table was changed": lambda: copyreg.pickle(OfTests, repr),
         "logging._levelToName was changed": lambda: logging.addLevelName(logging.INFO, "of a test"),
         "torch.testing._comparison._DTYPE_PRECISIONS was changed": lambda: _comparison._DTYPE_PRECISIONS.update(
@@ -134,10 +136,13 @@ def use_libraries():
 
 
 def replace_seldom():
-    """Return what is found of a function that is compared seldom, in so many comparisons."""
+    """Return what is found of a function that is compared seldom, and of one that was given other code, and after how
+    many other tests."""
     before = take_fingerprint([])
     sys.modules["torch.fx.node"].map_arg = print
-    return [each for _ in range(_TURNS) for each in differences(before)]
+    torch.nn.functional.relu.__code__ = (lambda *_: None).__code__
+    found = [(each, turn) for turn in range(_TURNS) for each in differences(before)]
+    return sorted(found), [each for _ in range(_TURNS) for each in differences(before)]
 
 
 def import_and_replace():
@@ -163,11 +168,18 @@ class Differences(TestCase):
     def test_none_after_ordinary_use(self):
         self.assertEqual([], forked(use_libraries))
 
-    def test_what_is_compared_seldom_is_found_in_its_turn(self):
-        self.assertEqual(["torch.fx.node.map_arg was replaced"], forked(replace_seldom))
+    def test_what_is_compared_seldom_is_found_in_its_turn_and_no_test_is_blamed_for_another(self):
+        found, again = forked(replace_seldom)
+        self.assertEqual([], again)
+        deeds = ["torch.fx.node.map_arg was replaced", "torch.nn.functional.relu was given other code or defaults"]
+        doubts = {0: "", 1: ", by this test or the one before it"}
+        for deed, (sentence, tests) in zip(deeds, found, strict=True):
+            self.assertEqual(deed + doubts.get(tests, f", by this test or one of the {tests} before it"), sentence)
 
     def test_modules_that_are_imported_later(self):
-        self.assertEqual([[], ["wave.open was replaced"]], forked(import_and_replace))
+        unchanged, (sentence,) = forked(import_and_replace)
+        self.assertEqual([], unchanged)
+        self.assertIn("wave.open was replaced, by this test or ", sentence)
 
 
 if __name__ == "__main__":

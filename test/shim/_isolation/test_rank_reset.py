@@ -30,6 +30,11 @@ def environment():
     del os.environ["PATH"]
 
 
+@CASES.changes(lambda: [type(os.environ).__name__, os.environ.get("OF_A_TEST")])
+def environment_replaced():
+    os.environ = {**os.environ, "OF_A_TEST": "1"}  # noqa: B003
+
+
 @CASES.changes(os.getcwd)
 def folder():
     os.chdir("/")

@@ -178,6 +178,18 @@ class SetUpClass(Body):
         super().setUpClass()
         if RANK == 1:
             time.sleep(1000)
+
+class Gone(DTensorTestBase):
+    world_size = 2
+
+    @with_comms
+    def test_passes(self):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        if RANK == 1:
+            os._exit(0)  # so that torchrun would not end the others
 """
 
 
@@ -233,13 +245,13 @@ class JoinedRunTest(JoinedSampleTestCase):
 
     def test_a_restart_goes_on_at_the_next_test(self) -> None:
         sample, store = self.write_sample(SAMPLE), self.new_store()
-        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store, KILLED="0")
+        found = self.run_joined([[sample, "Zombie"]] * 4, store=store, KILLED="0")
         self.assertEqual([-9, 1, 1, 1], found.exit_codes)
         died = rf"rank 0 \({HOST}\) \(pid \d+\) died"
         self.assertRegex(found.outputs[1], died)  # the next rank reports where rank 0 is gone
         self.assertEqual(["", ""], found.outputs[2:])
 
-        found = self.run_joined([[sample, "Zombie"]] * 4, restarts=store)
+        found = self.run_joined([[sample, "Zombie"]] * 4, store=store)
         self.assertEqual([1] * 4, found.exit_codes, found.outputs)
         self.assertEqual(
             {"Zombie.test_killed": "error", "Zombie.test_then": "passed"},
@@ -249,6 +261,15 @@ class JoinedRunTest(JoinedSampleTestCase):
         self.assertIn("torchrun has restarted its processes; before that: 1 error\n", found.outputs[0])
         self.assertTrue(found.outputs[0].endswith("\nFAILED, in all: 1 passed, 1 error\n"), found.outputs[0])
         self.assertEqual(["", "", ""], found.outputs[1:])
+
+    def test_nobody_waits_for_one_that_has_gone_after_the_last_test(self) -> None:
+        found = self.run_joined([[self.write_sample(HANGING), "Gone"]] * 2)
+        self.assertEqual([1, 0], found.exit_codes)
+        self.assertTrue(
+            found.outputs[0].endswith("rank 1 did not tell how its run ended\nFAILED, in all: 1 passed\n"),
+            found.outputs,
+        )
+        self.assertLess(found.seconds, 30.0)
 
     def test_whatever_hangs_ends(self) -> None:
         sample = self.write_sample(HANGING)

@@ -82,12 +82,6 @@ class RealRunTestsTest(RunnerTestCase):
         left = r"left in the test process: descriptor \d+ \(\S+test_y.py\)"
         self.assertRegex(result.stdout, rf"(?m)^NOTE  test_y::LeakTest.test_leaves_a_file  {left}$")
 
-    def test_a_pattern_and_nothing(self) -> None:
-        self.write("test_x", REAL_SAMPLE)
-        for argument, status in {"-k=*skips": 0, "-k=nothing_of_this_name": 5}.items():
-            result = self.run_test(argument)
-            self.assertEqual(status, result.returncode, result.stdout)
-
     def start_hanging(self) -> subprocess.Popen[str]:
         self.write("test_x", HANGING_RANKS)
         process = self.start("--device", "cpu")

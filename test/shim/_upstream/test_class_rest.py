@@ -73,6 +73,13 @@ class Attributes(TestCase):
             self.assertExpectedInlineMunged(KeyError, lambda: None, """1""")
         self.assertIn("torch", self.runWithPytorchAPIUsageStderr("import torch"))  # uses another by the class
 
+    def test_assertions_compare_by_ours(self):
+        self.assertEqualBroadcasting(torch.full((3, 2), 2.0), [2.0, 2.0])
+        with self.assertRaisesRegex(AssertionError, "Tensor-likes are not close"):
+            self.assertEqualBroadcasting(torch.ones(3, 2), 2)
+        with self.assertRaises(AssertionError):
+            self.compare_with_numpy(torch.sin, lambda array: array, [1.0, 2.0], "cpu", torch.float64)
+
     def test_ours_of_another_base_goes_before(self):
         self.assertNotIn("torch/testing/_internal", FSDPTestContinuous._run.__code__.co_filename)
 

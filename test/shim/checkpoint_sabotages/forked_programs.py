@@ -17,8 +17,6 @@ from unittest import mock
 
 import torch.multiprocessing
 
-__all__ = ["ForkedProgram", "forked_where_spawned"]
-
 
 @contextlib.contextmanager
 def forked_where_spawned() -> Iterator[None]:

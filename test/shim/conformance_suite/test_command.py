@@ -35,7 +35,16 @@ class MyReader(FileSystemReader):
 
 class Unbuildable(FileSystemWriter):
     def __init__(self, path):
-        raise OSError("no bucket")
+        raise OSError("no bucket:\\nask for one")
+
+
+class Ends(FileSystemWriter):
+    def __init__(self, path):
+        raise SystemExit(0)
+
+
+def nothing(path):
+    pass
 """
 MINE = "my_package:MyWriter,MyReader"
 
@@ -69,19 +78,30 @@ class BadInputTest(TestCase):
     def test_a_storage_that_is_not_named(self) -> None:
         self.assertIn("name a storage: python -m torch_testing_shim.conformance my_package:My", self.refusal())
         self.assertIn("'my_package' does not name a storage", self.refusal("my_package"))
-        self.assertIn("'a:B,1' does not name a storage", self.refusal("a:B,1"))
+        for text in ("a:B,1", "a::B,C", ":B,C", "a:B,", "a:B,C,D", ".a:B,C", "a.:B,C", "a/b:C,D", "class:B,C"):
+            self.assertIn(f"{text!r} does not name a storage", self.refusal(text))
 
     def test_a_storage_that_cannot_be_imported(self) -> None:
         expected = "cannot import absent: ModuleNotFoundError: No module named 'absent'\n"
         self.assertEqual(expected, self.refusal("absent:A,B"))
         self.assertEqual("my_package has no Absent\n", self.refusal("my_package:Absent,MyReader"))
+        (self.folder / "ends.py").write_text("raise SystemExit('no license')")
+        self.assertEqual("cannot import ends: SystemExit: no license\n", self.refusal("ends:A,B"))
 
     def test_a_storage_that_cannot_be_built(self) -> None:
-        expected = "cannot build my_package.Unbuildable from a path: OSError: no bucket\n"
+        expected = "cannot build my_package.Unbuildable from a path: OSError: no bucket: ask for one\n"
         self.assertEqual(expected, self.refusal("my_package:Unbuildable,MyReader"))
+        self.assertIn("cannot build my_package.Ends from a path: SystemExit", self.refusal("my_package:Ends,MyReader"))
+
+    def test_what_is_built_is_no_storage(self) -> None:
+        expected = "my_package.MyReader makes no StorageWriter: it lacks finish, set_up_storage_writer, write_data\n"
+        self.assertEqual(expected, self.refusal("my_package:MyReader,MyWriter"))
+        expected = "my_package.nothing makes no StorageReader: it lacks prepare_global_plan, prepare_local_plan, "
+        self.assertIn(expected, self.refusal("my_package:MyWriter,nothing"))
 
     def test_a_report_that_cannot_be_written(self) -> None:
-        self.assertIn("cannot write a report to absent/report.md", self.refusal(MINE, "--report", "absent/report.md"))
+        for path in ("absent/report.md", f"{__file__}/report.md"):
+            self.assertIn(f"cannot write a report to {path}: its folder", self.refusal(MINE, "--report", path))
         self.assertIn("is a folder", self.refusal(MINE, "--report", str(self.folder)))
 
     def test_a_temporary_folder_that_is_missing(self) -> None:

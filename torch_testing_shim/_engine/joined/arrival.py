@@ -26,12 +26,20 @@ ABSENT = "absent"
 
 
 class MissingRanksError(RuntimeError):
-    """Some processes did not come; the message says which."""
+    """Some processes did not come; the message is a sentence that says which.
+
+    Attributes:
+        ranks: these; empty where another process has said why one cannot come.
+    """
+
+    def __init__(self, why: str, ranks: Sequence[int] = ()) -> None:
+        super().__init__(f"torchrun's processes did not meet: {why}")
+        self.ranks = ranks
 
     @classmethod
-    def of(cls, ranks: Sequence[int], seconds: float) -> MissingRanksError:
-        """Returns the error that nothing was heard from these ranks for this time."""
-        return cls(f"nothing was heard from rank {', '.join(map(str, ranks))} within {seconds:.0f} s")
+    def of(cls, ranks: Sequence[int], when: str) -> MissingRanksError:
+        """Returns the error that nothing was heard from these ranks, `when` ("within 5 s")."""
+        return cls(f"nothing was heard from rank {', '.join(map(str, ranks))} {when}", ranks)
 
 
 def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
@@ -64,16 +72,22 @@ def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
         if store.has(ABSENT):
             raise MissingRanksError(store.get([ABSENT])[0])
         if time.monotonic() >= until:
-            raise MissingRanksError.of(_missing(exchange, answered, rank, size), seconds)
+            raise MissingRanksError.of(_missing(exchange, answered, rank, size), f"within {seconds:.0f} s")
         time.sleep(_LOOK_SECONDS + _FOR_EACH_RANK * size)
 
 
 def _missing(exchange: Exchange, run: str, rank: int, size: int) -> list[int]:
-    """Returns the ranks that have not come; rank 0 where it has not called this process."""
-    if run:
-        here: set[int] = {*exchange.answers(f"{run}/here", range(size))}
-    elif rank:
-        return [0]
-    else:
-        here = {each for each in range(size) if exchange.store.has(f"mark/{each}")}
+    """Returns the ranks that have not come; rank 0 where it alone has not called this process."""
+    if not run:
+        return unmarked(exchange, size) or [0]
+    here = exchange.answers(f"{run}/here", range(size))
     return [each for each in range(size) if each not in here]
+
+
+def unmarked(exchange: Exchange, size: int) -> list[int]:
+    """Returns the ranks of which no process of the launch has ever come.
+
+    Raises:
+        StoreLostError: the store does not answer.
+    """
+    return [each for each in range(size) if not exchange.store.has(f"mark/{each}")]

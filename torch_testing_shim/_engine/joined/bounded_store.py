@@ -10,81 +10,63 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from torch._C._distributed_c10d import Store
 
-#: How long a call may take, in seconds: some round trips over a slow and lossy link.
-_CALL_SECONDS = 3.0
+from torch_testing_shim._shared.launch import Launch
+
+#: How long a call, or a connection, may take while processes still connect, in seconds. torch's server of the store
+#: does one thing after another, and looks up the name of each client: each query that a name server loses takes 5 s.
+CALM_SECONDS = 120.0
+#: How long a call may take where a deadline is near, and where it is far, in seconds: some round trips over a slow and
+#: lossy link, and two queries that the name server has lost.
+_LEAST_SECONDS, _MOST_SECONDS = 3.0, 12.0
 
 
 class StoreLostError(RuntimeError):
     """The store does not answer; the message says why, where that is known."""
 
+    def sentence(self, launch: Launch) -> str:
+        """Returns a sentence for people who have started the launch."""
+        return f"the launcher's store at {launch.address}:{launch.port} cannot be reached: {self}"
 
-class BoundedStore:
-    """A client of a store. Once a call has failed, all fail: the connection is not in a known state any more.
 
-    Args:
-        connect: makes the connection.
+def seconds_for_call(left: float) -> float:
+    """Returns how long a call may take, in seconds, where this many are left to the deadline."""
+    return min(max(left, _LEAST_SECONDS), _MOST_SECONDS)
 
-    Attributes:
-        lost_at: when a call has failed, on the monotonic clock; infinite as long as none has.
-    """
 
-    def __init__(self, connect: Callable[[], Store]) -> None:
+class _Connection:
+    """A connection and the thread that calls by it, one call after another in the order in which they were made: calls
+    by threads of their own would wait for torch's lock, which may pass over one of them for many seconds."""
+
+    def __init__(self, connect: Callable[[], Store], patience: Callable[[], float]) -> None:
         self.lost_at = math.inf
-        self._connect = connect
+        self._connect, self._patience = connect, patience
         self._orders: queue.SimpleQueue[tuple[Callable[[Store], Any], queue.SimpleQueue[Any]] | None]
         self._orders = queue.SimpleQueue()
         threading.Thread(target=self._answer, name="torch_testing_shim store", daemon=True).start()
 
-    @property
-    def is_lost(self) -> bool:
-        return self.lost_at < math.inf
-
-    def set(self, key: str, value: str) -> None:
-        self.ask(lambda store: store.set(key, value))
-
-    def has(self, *keys: str, seconds: float = _CALL_SECONDS) -> bool:
-        """Whether the store has all these keys."""
-        return bool(self.ask(lambda store: store.check(list(keys)), seconds))
-
-    def get(self, keys: Sequence[str]) -> list[str]:
-        """Returns the values of keys that the store has."""
-        found = self.ask(lambda store: store.multi_get(list(keys)))
-        return [value.decode() for value in found]
-
-    def add(self, key: str) -> int:
-        """Counts: returns how often this was called for the key."""
-        return int(self.ask(lambda store: store.add(key, 1)))
-
-    def settle(self, key: str, value: str) -> str:
-        """Returns the first value that anybody has settled for the key."""
-        return str(self.ask(lambda store: store.compare_set(key, "", value)).decode())
-
-    def ask(self, call: Callable[[Store], Any], seconds: float = _CALL_SECONDS) -> Any:
-        """Calls `call` with the store and returns its result.
-
-        Raises:
-            StoreLostError: it failed, did not return within `seconds`, or an earlier call did.
-        """
-        if self.is_lost:
+    def ask(self, call: Callable[[Store], Any], seconds: float | None) -> Any:
+        if self.lost_at < math.inf:
             raise StoreLostError("the store was lost before")
+        if seconds is None:
+            seconds = self._patience()
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._orders.put((call, answer))
         try:
             found = answer.get(timeout=seconds)
         except queue.Empty:
-            self.lost_at = time.monotonic()
+            self.lost_at = min(self.lost_at, time.monotonic())
             raise StoreLostError(f"the store did not answer within {seconds:.0f} s") from None
         if isinstance(found, Exception):
-            self.lost_at = time.monotonic()
+            self.lost_at = min(self.lost_at, time.monotonic())
             raise StoreLostError(str(found).partition("\n")[0]) from None
         return found
 
     def close(self) -> None:
-        """Lets go of the store once no call of it is left."""
         self.lost_at = min(self.lost_at, time.monotonic())
         self._orders.put(None)
 
@@ -100,3 +82,69 @@ class BoundedStore:
                 answer.put(call(store))
             except Exception as error:
                 answer.put(error)
+
+
+class BoundedStore:
+    """A client of a store. Once a call has failed, all fail: the connection is not in a known state any more.
+
+    Args:
+        connect: makes the connection.
+        patience: says how long a call may take that is made now, in seconds.
+    """
+
+    def __init__(self, connect: Callable[[], Store], patience: Callable[[], float] = lambda: CALM_SECONDS) -> None:
+        self._connection = _Connection(connect, patience)
+        self._prefix = ""
+
+    def below(self, prefix: str) -> BoundedStore:
+        """Returns a client of the keys below a prefix, by the same connection: what loses one, loses both."""
+        part = copy(self)
+        part._prefix = f"{self._prefix}{prefix}/"
+        return part
+
+    @property
+    def lost_at(self) -> float:
+        """When a call has failed, on the monotonic clock; infinite as long as none has."""
+        return self._connection.lost_at
+
+    @property
+    def is_lost(self) -> bool:
+        return self.lost_at < math.inf
+
+    def set(self, key: str, value: str) -> None:
+        self.ask(lambda store: store.set(self._prefix + key, value))
+
+    def has(self, *keys: str) -> bool:
+        """Whether the store has all these keys."""
+        return bool(self.ask(lambda store: store.check(self._full(keys))))
+
+    def get(self, keys: Sequence[str]) -> list[str]:
+        """Returns the values of keys that the store has."""
+        found = self.ask(lambda store: store.multi_get(self._full(keys)))
+        return [value.decode() for value in found]
+
+    def add(self, key: str) -> int:
+        """Counts: returns how often this was called for the key."""
+        return int(self.ask(lambda store: store.add(self._prefix + key, 1)))
+
+    def settle(self, key: str, value: str) -> str:
+        """Returns the first value that anybody has settled for the key."""
+        return str(self.ask(lambda store: store.compare_set(self._prefix + key, "", value)).decode())
+
+    def _full(self, keys: Sequence[str]) -> list[str]:
+        return [self._prefix + key for key in keys]
+
+    def ask(self, call: Callable[[Store], Any], seconds: float | None = None) -> Any:
+        """Calls `call` with the store, whatever part this is a client of, and returns its result.
+
+        Args:
+            seconds: how long it may take; by default, what `patience` says.
+
+        Raises:
+            StoreLostError: it failed, did not return in time, or an earlier call did.
+        """
+        return self._connection.ask(call, seconds)
+
+    def close(self) -> None:
+        """Lets go of the store once no call of it is left."""
+        self._connection.close()

@@ -8,6 +8,7 @@ for those that are gone.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -34,14 +35,12 @@ _LATE_SECONDS, _GRACE_SECONDS = 3.0, 3.0
 #: How long a rank that has nothing to tell yet waits after another has ended badly, in seconds. It then tells how it
 #: stands, for which the others wait longer.
 _BRIEF_GRACE_SECONDS = 1.0
+#: Seconds between two looks whether a rank has ended badly: each is a question to the store, which all ranks share.
+_LOOK_SECONDS = 0.1
 #: How long a process that ends waits for the others, in seconds, so that the store outlives their last questions.
 _LEAVE_SECONDS = 3.0
 #: How long a process stays that has lost the store, in seconds, so that no neighbour takes its end for the cause.
 _NOTICE_SECONDS = 1.0
-#: How long the watch's look at the store may take, in seconds; past that, contact is lost.
-_LOOK_SECONDS = 10.0
-
-
 #: The key that says that the run is over for all.
 OVER = "over"
 
@@ -103,6 +102,7 @@ class Patience:
         self.in_body = test.in_body
         self._world, self._exchange = world, exchange
         self._bad_since: float | None = None
+        self._look_at = -math.inf
 
     @property
     def saw_bad(self) -> bool:
@@ -110,12 +110,12 @@ class Patience:
 
     def look(self) -> None:
         """Looks whether a rank has ended badly; outside of the body, whether one leaves."""
-        if self._bad_since is not None:
+        now = time.monotonic()
+        if self._bad_since is not None or now < self._look_at:
             return
-        left = self.test.deadline + _LATE_SECONDS / 2 - time.monotonic()
+        self._look_at = now + _LOOK_SECONDS
         try:
-            flag = f"{self.test.key}/{'bad' if self.in_body else 'leaving'}"
-            is_bad = self._exchange.store.has(flag, seconds=min(_LOOK_SECONDS, max(0.5, left)))
+            is_bad = self._exchange.store.has(f"{self.test.key}/{'bad' if self.in_body else 'leaving'}")
         except StoreLostError:
             is_bad = True
         if is_bad:

@@ -108,7 +108,7 @@ class OwnBody:
 
     @contextmanager
     def _meeting(self) -> Iterator[None]:
-        MEETING.begin(self._job.folder.path, f"{self._test.key}/meeting", self._world.connect)
+        MEETING.begin(self._job.folder.path, f"{self._world.prefix}/{self._test.key}/meeting")
         try:
             yield
         finally:

@@ -22,6 +22,7 @@ from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld, Me
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.owned_folders import remove_own_folders
+from torch_testing_shim._shared.stop_signals import STOP_SIGNALS
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -45,7 +46,8 @@ class Watch:
         self._reported: set[tuple[str, int]] = set()
         self._wakeup, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # C++ may keep the main thread from its handlers; the descriptor is written to at once.
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda number, frame: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._run_or_complain, name="torch_testing_shim watch", daemon=True)
         self._thread.start()
@@ -79,7 +81,7 @@ class Watch:
     def _sleep(self) -> None:
         """Sleeps a moment, or until a neighbour ends or the launcher ends this process."""
         readable, _, _ = select.select([self._wakeup, *self._neighbours], [], [], _LOOK_SECONDS)
-        if self._wakeup in readable and bytes([signal.SIGTERM]) in os.read(self._wakeup, 64):
+        if self._wakeup in readable and {*os.read(self._wakeup, 64)}.intersection(STOP_SIGNALS):
             self._world.terminated_at = self._world.terminated_at or time.monotonic()
         for descriptor in set(readable) & self._neighbours.keys():
             member = self._neighbours.pop(descriptor)

@@ -20,15 +20,14 @@ from typing import Protocol
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from torch_testing_shim._engine.joined.arrival import arrive
-from torch_testing_shim._engine.joined.bounded_store import BoundedStore
+from torch_testing_shim._engine.joined.bounded_store import CALM_SECONDS, BoundedStore, seconds_for_call
 from torch_testing_shim._engine.joined.exchange import Exchange
+from torch_testing_shim._engine.joined.meeting import MEETING
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._shared.launch import Launch
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: How long a connection to the store may take, in seconds.
-_CONNECT_SECONDS = 30.0
 #: How long after a deadline a process may live, in seconds: longer than the watch takes to end it.
 _LAST_SECONDS = 12.0
 
@@ -96,7 +95,11 @@ def key_of(name: str, number: int) -> str:
 
 def connect_with(launch: Launch, part: str) -> Store:
     """Connects with the launcher's store, below a prefix for a part of what runs in the launch."""
-    return PrefixStore(f"torch_testing_shim/{part}", _connect(launch))
+    return PrefixStore(_prefix(part), _connect(launch))
+
+
+def _prefix(part: str) -> str:
+    return f"torch_testing_shim/{part}"
 
 
 def _connect(launch: Launch, *, is_server: bool = False) -> Store:
@@ -105,7 +108,7 @@ def _connect(launch: Launch, *, is_server: bool = False) -> Store:
         launch.port,
         is_master=is_server,
         wait_for_workers=False,
-        timeout=timedelta(seconds=_CONNECT_SECONDS),
+        timeout=timedelta(seconds=CALM_SECONDS),
     )
 
 
@@ -134,7 +137,8 @@ class JoinedWorld:
         self.members: Sequence[Member] = ()
         self._server = _connect(launch, is_server=True) if self.rank == 0 and not launch.has_store else None
         self._run = ""
-        self.lasting = self.new_exchange()
+        store = BoundedStore(lambda: connect_with(launch, launch.part), self._seconds_for_call)
+        self.lasting = Exchange(store, self.rank, self.size)
         self.exchange = self.lasting
         self.test: CurrentTest | None = None
         self.terminated_at: float | None = None
@@ -149,17 +153,25 @@ class JoinedWorld:
         self._is_ending = False
 
     def new_exchange(self) -> Exchange:
-        """Returns an exchange with a connection of its own, for one thread."""
-        return Exchange(BoundedStore(self.connect), self.rank, self.size)
+        """Returns an exchange for one thread, below this run's own prefix, by the connection that all share."""
+        return Exchange(self.lasting.store.below(self._run), self.rank, self.size)
 
     def arrive(self, seconds: float) -> None:
-        """Waits for the other processes. Raises as `arrival.arrive`, which see."""
-        self._run = f"/run/{arrive(self.lasting, self.rank, self.size, seconds)}"
+        """Connects with the launcher's store, as often as this process ever will, and waits for the other processes:
+        no call has to wait for a connection once a test runs. Raises as `arrival.arrive`, which see."""
+        self.lasting.store.ask(lambda store: None, seconds)
+        MEETING.open(lambda: _connect(self.launch))
+        self._run = f"run/{arrive(self.lasting, self.rank, self.size, seconds)}"
         self.exchange = self.new_exchange()
 
-    def connect(self) -> Store:
-        """Connects with the launcher's store, below this run's own prefix."""
-        return connect_with(self.launch, f"{self.launch.part}{self._run}")
+    def _seconds_for_call(self) -> float:
+        until = self.idle_deadline if self.test is None else self.test.deadline
+        return seconds_for_call(until - time.monotonic()) if self.members else CALM_SECONDS
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of this run's keys in the launcher's store."""
+        return f"{_prefix(self.launch.part)}/{self._run}"
 
     @property
     def everyone(self) -> range:

@@ -14,6 +14,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 #: Seconds that all take at most, and that those wait who wait in vain.
 ALL, VAIN = 20.0, 0.2
+UNHEARD = "torchrun's processes did not meet: nothing was heard from rank {} within 0 s"
 
 
 class ArrivalTest(TestCase):
@@ -48,15 +49,22 @@ class ArrivalTest(TestCase):
         with ThreadPoolExecutor(2) as threads:
             waits = [threads.submit(self.arrive, rank, 3, VAIN) for rank in (0, 2)]
             said = [str(wait.exception()) for wait in waits]
-        self.assertEqual("nothing was heard from rank 1 within 0 s", said[0])
-        self.assertIn(said[1], [f"nothing was heard from rank {rank} within 0 s" for rank in (0, 1)])
-        with self.assertRaisesRegex(MissingRanksError, "^nothing was heard from rank 0 within 0 s$"):
+        self.assertEqual(UNHEARD.format(1), said[0])
+        self.assertIn(said[1], [UNHEARD.format(rank) for rank in (0, 1)])
+        with self.assertRaisesRegex(MissingRanksError, f"^{UNHEARD.format(0)}$"):
             self.arrive(1, 3, VAIN)
+
+    def test_where_rank_0_has_not_come_either_both_are_named(self) -> None:
+        with self.assertRaisesRegex(MissingRanksError, f"^{UNHEARD.format('0, 2')}$") as raised:
+            self.arrive(1, 3, VAIN)
+        self.assertEqual([0, 2], raised.exception.ranks)
 
     def test_nobody_waits_for_a_process_that_cannot_come(self) -> None:
         self._store.set("absent", "rank 1 (host2): exit status 1")
         began = time.monotonic()
-        with self.assertRaisesRegex(MissingRanksError, r"^rank 1 \(host2\): exit status 1$"):
+        with self.assertRaisesRegex(
+            MissingRanksError, r"^torchrun's processes did not meet: rank 1 \(host2\): exit status 1$"
+        ):
             self.arrive(0, 2, ALL)
         self.assertLess(time.monotonic() - began, ALL / 2)
 

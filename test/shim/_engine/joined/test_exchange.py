@@ -60,7 +60,7 @@ class ExchangeTest(TestCase):
         self.assertFalse(self.ranks[0].wait("q", lambda: next(ends)))
 
     def test_a_store_that_is_lost_has_no_answers(self) -> None:
-        self.ranks[0].store.lost_at = 0.0
+        self.ranks[0].store.close()
         self.assertFalse(self.ranks[0].wait("q", lambda: time.monotonic() + 60))
         self.assertEqual({}, self.ranks[0].answers("q", range(3)))
 

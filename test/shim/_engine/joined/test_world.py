@@ -9,6 +9,7 @@ import time
 
 from torch._C._distributed_c10d import TCPStore
 
+from torch_testing_shim._engine.joined.meeting import MEETING
 from torch_testing_shim._engine.joined.world import JoinedWorld, Member, connect_with, key_of
 from torch_testing_shim._shared.launch import Launch
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -25,7 +26,8 @@ class WorldTest(TestCase):
 
     def world(self, rank: int, size: int, part: str = "") -> JoinedWorld:
         world = JoinedWorld(Launch(rank, size, size, "localhost", self.servers[0].port, has_store=True, part=part))
-        self.addCleanup(lambda: (world.lasting.store.close(), world.exchange.store.close()))
+        self.addCleanup(lambda: [one.close() for one in (world.lasting.store, world.exchange.store)])
+        self.addCleanup(lambda: MEETING._connection and MEETING._connection.close())
         return world
 
     def test_runs_and_parts_of_a_launch_have_keys_of_their_own(self) -> None:

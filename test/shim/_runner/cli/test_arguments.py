@@ -128,18 +128,10 @@ class OptionsTest(TestCase):
         self.assertTrue(parse_options(["--coverage"]).cold)
         self.assertEqual(False, parse_options(["--showlocals", "--no-showlocals"]).showlocals)
 
-    def test_upstreams_other_options_are_accepted_and_noted(self) -> None:
-        options = parse_options(["a", "--core", "--xdoctest-command", "list"])
-        self.assertEqual((("a",), 2), (options.include, len(options.notes)))
-
     def test_long_spellings_mean_the_same(self) -> None:
         short = parse_options(["-i", "a", "-x", "b", "-v", "--keep-going"])
         long = parse_options(["--include", "a", "--exclude", "b", "--verbose", "--continue-through-error"])
         self.assertEqual(short, long)
-
-    def test_include_and_exclude_add_up(self) -> None:
-        options = parse_options(["-i", "a", "-i", "b", "-x", "c", "-x", "d"])
-        self.assertEqual((("a", "b"), ("c", "d")), (options.include, options.exclude))
 
     def test_names_may_stand_on_both_sides_of_options(self) -> None:
         self.assertEqual(("a", "b"), parse_options(["a", "-v", "b"]).include)

@@ -23,9 +23,7 @@ ONE_PASSES, ONE_FAILS = "1 passed, 0 failed, 0 skipped", "0 passed, 1 failed, 0 
 
 
 class ConsoleTestCase(RunnerTestCase):
-    """Attributes:
-    folder: the folder that commands run in, outside of the sample tree.
-    """
+    """folder: the folder that commands run in, outside of the sample tree."""
 
     folder: Path
 
@@ -82,18 +80,6 @@ class Refusals(ConsoleTestCase):
             self.refusal("run"),
             """torch-testing-shim run: error: there is no test folder at 'HERE/tests'\n""",
         )
-
-    def test_a_table_that_is_wrong(self) -> None:
-        wrong = {
-            "job = 2": "job is not an option; did you mean jobs?",
-            "list = true": "list is not an option",
-            "jobs = true": "jobs: must be a string or a number, not true",
-            'jobs = "many"': "jobs: 'many' is neither a whole number from 1 nor auto",
-        }
-        for line, sentence in wrong.items():
-            self.table(line)
-            told = f"torch-testing-shim list: error: 'HERE/pyproject.toml': [tool.torch_testing_shim] {sentence}"
-            self.assertTrue(self.refusal("list").startswith(told), line)
 
     def test_without_the_libraries_of_the_runner_it_says_what_to_install(self) -> None:
         self.put("test_x.py")

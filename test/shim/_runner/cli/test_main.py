@@ -63,23 +63,12 @@ FAILED  test_x::SampleTest.test_b  1 != 2 : one is not two
             result = self.run_test(option)
             self.assertEqual((1, "2 passed, 1 failed, 1 skipped"), (result.returncode, last_line(result.stdout)))
 
-    def test_files_run_in_the_order_typed_and_once_each(self) -> None:
-        self.sample("test_x", PASS)
-        self.sample("test_y", PASS)
-        result = self.run_test("test_y", "test_x", "test/test_y.py")
-        self.assertEqual(["test_y", "test_x"], re.findall(r"^test_\w+", result.stdout, flags=re.MULTILINE))
-
     def test_patterns_choose_tests_and_a_file_without_any_is_no_failure(self) -> None:
         self.sample("test_x", MIXED)
         self.sample("test_y", PASS)
         result = self.run_test("-k", "test_c", "-k", "nothing_else")
         self.assertEqual((0, "0 passed, 0 failed, 1 skipped"), (result.returncode, last_line(result.stdout)))
         self.assertRegex(result.stdout, r"(?m)^test_y  no tests  ")
-
-    def test_patterns_that_match_nothing_anywhere(self) -> None:
-        self.sample("test_x", PASS)
-        result = self.run_test("-k", "nothing_of_this_name")
-        self.assertEqual((5, "0 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
 
     def test_one_test_of_a_file(self) -> None:
         self.sample("test_x", MIXED)
@@ -109,26 +98,11 @@ FAILED  test_x::SampleTest.test_b  1 != 2 : one is not two
         self.sample("test_x", "def test_a(self): print('chatter')")
         self.assertNotIn("chatter", self.run_test().stdout)
 
-    def test_the_device_and_the_rest_of_the_line_reach_the_file(self) -> None:
-        self.sample("test_x", "def test_a(self): print(os.environ['TORCH_TESTING_SHIM_DEVICE'], sys.argv[1:])")
-        result = self.run_test("-v", "--device", "cpu", "--", "--locals")
-        self.assertIn("cpu ['-v', '--locals']\n", result.stdout)
-
     def test_arguments_that_the_file_refuses_are_wrong_usage(self) -> None:
         self.sample("test_x", PASS)
         result = self.run_test("--", "--no-such-option")
         self.assertEqual((2, "0 passed, 1 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
         self.assertIn("unrecognized arguments: --no-such-option", result.stdout)
-
-    def test_a_runner_without_its_libraries_says_what_to_install(self) -> None:
-        self.sample("test_x", PASS)
-        (self.tree / "rich.py").write_text("raise ModuleNotFoundError('gone', name='rich')")
-        result = self.run_test()
-        self.assertEqual(2, result.returncode)
-        self.assertExpectedInline(
-            result.stderr,
-            """run_test.py: error: running tests needs rich: pip install 'torch-testing-shim[runner]'\n""",
-        )
 
 
 class SaveXmlTest(RunnerTestCase):
@@ -144,19 +118,6 @@ class SaveXmlTest(RunnerTestCase):
         self.assertEqual(["3", "1", "0", "1"], counts)
         (suite,) = JUnitXml.fromfile(str(path))
         self.assertEqual(["test_a", "test_b", "test_c"], [case.name for case in suite])
-
-    def test_reports_of_every_file_in_a_folder_of_choice(self) -> None:
-        self.sample("test_x", PASS)
-        self.write("test_y", "import nothing_of_this_name\n")
-        self.run_test("--keep-going", "--save-xml", "reports")
-        found = sorted(path.name for path in (self.tree / "reports").rglob("*.xml"))
-        self.assertEqual(["TEST-test_x.xml", "TEST-test_y.xml"], found)
-
-    def test_a_folder_that_cannot_be_made(self) -> None:
-        self.sample("test_x", PASS)
-        result = self.run_test("--save-xml=run_test.py/reports")
-        self.assertEqual((2, ""), (result.returncode, result.stdout))
-        self.assertRegex(result.stderr, r"\Arun_test.py: error: cannot write JUnit XML to .*: Not a directory\n\Z")
 
 
 if __name__ == "__main__":

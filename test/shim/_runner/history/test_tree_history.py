@@ -193,9 +193,6 @@ class RecordTest(TestCase):
     def files(self) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
 
-    def test_no_record_is_no_failure_and_no_problem(self) -> None:
-        self.assertEqual(((), ""), read_failed(self.reports))
-
     def test_what_was_written_is_read_and_nothing_lies_beside_it(self) -> None:
         self.assertEqual([], write_failed(self.reports, ["x::A.a", "y"]))
         self.assertEqual((("x::A.a", "y"), ""), read_failed(self.reports))

@@ -45,12 +45,6 @@ class DiscoveryTest(TestCase):
         self.assertEqual(("a/old/test_e", "test_a"), find_test_names(self.folder, excluded=("old/",)))
         self.assertEqual(("old/test_d", "test_a"), find_test_names(self.folder, excluded=("*/old",)))
 
-    def test_a_name_leads_back_to_its_file(self) -> None:
-        self.touch("a/test_x.py")
-        tree = Tree(self.folder, self.folder, self.folder)
-        (name,) = tree.names
-        self.assertTrue(tree.path(name).is_file())
-
     def test_a_folder_that_links_to_its_parent_is_not_followed(self) -> None:
         self.touch("a/test_x.py")
         (self.folder / "a" / "up").symlink_to(self.folder, target_is_directory=True)

@@ -71,26 +71,6 @@ CRASHED  test_x::SampleTest.test_b  the file's process ended with exit status 3 
         )
         self.assertIn("the last words", result.stdout)
 
-    def test_a_kill_and_a_segfault_are_named(self) -> None:
-        for name in ("SIGKILL", "SIGSEGV"):
-            result = self.run_sample(f"def test_a(self): os.kill(os.getpid(), signal.{name})")
-            expected = f"test_x::SampleTest.test_a  the file's process ended with {name} while this test ran"
-            self.assertIn(expected, table_of(result.stdout))
-
-    def test_a_clean_exit_in_the_middle_is_no_pass(self) -> None:
-        result = self.run_sample("def test_a(self): os._exit(0)")
-        self.assertIn("ended with exit status 0 while this test ran", result.stdout)
-
-    def test_a_file_that_kills_its_process_group_does_not_kill_the_runner(self) -> None:
-        result = self.run_sample("def test_a(self): os.killpg(0, signal.SIGKILL)")
-        self.assertIn("ended with SIGKILL while this test ran", result.stdout)
-
-    def test_an_exit_after_the_last_test(self) -> None:
-        self.write("test_x", "from mini_run import journal; journal.plan([]); journal.finish(); raise SystemExit(3)")
-        result = self.run_test()
-        self.assertEqual(1, result.returncode)
-        self.assertIn("ERROR  test_x  ended with exit status 3 although no test failed", result.stdout)
-
     def test_a_file_that_does_not_import(self) -> None:
         self.write("test_x", "import nothing_of_this_name\n")
         result = self.run_test()
@@ -190,12 +170,6 @@ class StopTest(RunnerTestCase):
         self.assertEqual(1, output.count("    time.sleep(300)\n"), output)
         self.assertTrue(output.endswith("\nnot run: 1 file (SIGINT)\n1 passed, 0 failed, 0 skipped\n"), output)
 
-    def test_sigterm_is_told_apart_from_ctrl_c(self) -> None:
-        status, output = self.stop(signal.SIGTERM, "--keep-going")
-        self.assertNothingLeft()
-        self.assertEqual(143, status)
-        self.assertIn("not run: 1 file (SIGTERM)\n", output)
-
     def test_one_interrupt_that_arrives_twice_is_one(self) -> None:
         self.sample("test_a", HANG)
         process = self.start("--json-lines", "run.jsonl")
@@ -242,14 +216,6 @@ class StopTest(RunnerTestCase):
         self.assertNothingLeft()
         self.assertEqual((130, ""), (process.returncode, output))
 
-    def test_a_killed_runner_takes_its_file_along(self) -> None:
-        self.sample("test_a", "def test_a(self): open('started', 'w').close(); time.sleep(300)")
-        process = self.start()
-        self.wait_until((self.tree / "started").exists, "the test started")
-        process.kill()
-        process.wait()
-        self.wait_until(lambda: not self.processes_of_tree(), "the file died with its runner", seconds=5.0)
-
 
 class TemporaryFolderTest(RunnerTestCase):
     def test_a_temporary_folder_that_is_not_there(self) -> None:
@@ -280,14 +246,6 @@ class TemporaryFolderTest(RunnerTestCase):
 
 
 class OutputTest(RunnerTestCase):
-    def test_only_the_end_of_a_long_output_is_shown(self) -> None:
-        self.sample("test_x", "def test_a(self): print('first'); print('x' * 10 ** 7); print('last'); os._exit(1)")
-        result = self.run_test()
-        self.assertEqual("0 passed, 1 failed, 0 skipped", last_line(result.stdout))
-        self.assertIn("last\n", result.stdout)
-        self.assertNotIn("first\n", result.stdout)
-        self.assertLess(len(result.stdout), 50_000)
-
     def test_output_that_is_no_text_does_not_break_the_report(self) -> None:
         self.sample("test_x", "def test_a(self): os.write(1, bytes(range(256)) + b'last words\\n'); os._exit(1)")
         result = self.run_test(env=self.environment(PYTHONIOENCODING="ascii"))

@@ -278,33 +278,11 @@ class CommandTest(RunnerTestCase):
         )
         self.assertEqual(["test_d_fails_then_skips", "test_e_always_fails"], self.failed_in_table(result.stdout))
 
-    def test_a_flaky_test_is_a_failure_where_that_is_wanted(self) -> None:
-        self.sample("test_x", FLAKY)
-        result = self.run_test("--retries", "1", "--fail-on-flaky", "test_x::SampleTest.test_b_fails_once")
-        self.assertEqual((1, "0 passed, 1 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
-        self.assertIn("\nFLAKY  test_x::SampleTest.test_b_fails_once  passed when it was run again", result.stdout)
-
     def test_without_retries_nothing_runs_twice_and_a_crash_costs_one_test(self) -> None:
         self.sample("test_x", FLAKY)
         result = self.run_test()
         self.assertEqual((1, "2 passed, 4 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
         self.assertEqual({"1"}, {path.read_text() for path in self.tree.glob("count.*")})
-
-    def test_repetition(self) -> None:
-        self.sample("test_x", FLAKY)
-        self.sample("test_y", "def test_a(self): pass")
-        result = self.run_test("--repeat", "3", "test_x::SampleTest.test_f_passes", "test_y")
-        self.assertEqual((0, "6 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
-        self.assertEqual("3", (self.tree / "count.test_f_passes").read_text())
-        third = "def test_a(self):\n    n = len(os.listdir('.'))\n    open(f'made{n}', 'w').close()\n"
-        self.sample(
-            "test_z", third + "    self.assertLess(len([f for f in os.listdir('.') if f.startswith('made')]), 3)"
-        )
-        result = self.run_test("--until-failure", "test_z")
-        self.assertEqual(
-            (1, "2 passed, 1 failed, 0 skipped"), (result.returncode, last_line(result.stdout)), result.stdout
-        )
-        self.assertNothingLeft()
 
     def failed_in_table(self, output: str) -> list[str]:
         return re.findall(

@@ -1,6 +1,5 @@
 """`distributed._shard`: the base class of tests of sharded tensors, its `with_comms`, specs and models."""
 
-import unittest
 from unittest import mock
 
 import torch
@@ -22,7 +21,6 @@ from torch_testing_shim.distributed._shard.sharded_tensor import (
 )
 from torch_testing_shim.distributed._shard.sharded_tensor._test_ops_common import (
     clone_module_parameter,
-    gen_binary_op_func,
     generate_chunk_sharding_specs_for_test,
     generate_enumerable_sharding_specs_for_test,
     generate_local_weight_sharding_params_for_test,
@@ -177,30 +175,6 @@ class Alone(TestCase):
         self.assertEqual({(0, 1, 2, 3)}, {tuple(sorted(order)) for order in orders})
         self.assertGreater(len(set(orders)), 1)
         self.assertEqual(specs, _chunk_sharding_specs_list_for_test([0, 1, 0], seed=7))
-
-    def test_clone_of_a_parameter(self):
-        module = nn.Linear(2, 2)
-        clone = clone_module_parameter(module, "weight")
-        self.assertIsInstance(clone, nn.Parameter)
-        self.assertEqual(clone, module.weight)
-        self.assertNotEqual(clone.data_ptr(), module.weight.data_ptr())
-
-    def test_binary_operators(self):
-        left, right = torch.tensor([6.0]), torch.tensor([4.0])
-        for name, result in (("+", 10.0), ("-", 2.0), ("*", 24.0), ("/", 1.5), ("torch.maximum", 6.0)):
-            self.assertEqual(result, gen_binary_op_func(name)(left, right).item())
-        self.assertIs(left, gen_binary_op_func("+", inplace=True)(left, right))
-        self.assertEqual(10, left.item())
-
-    def test_models_without_spec(self):
-        model = MyShardedModel1()
-        self.assertIsNone(model.sharded_tensor1)
-        names = ["random_tensor1", "submodule.random_tensor2"]
-        self.assertEqual(names, [name for name, _ in model.named_parameters()])
-        self.assertEqual((2, 2), tuple(model.random_tensor1.shape))
-
-    def test_base_is_a_test_case(self):
-        self.assertTrue(issubclass(ShardedTensorTestBase, unittest.TestCase))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ always the first one, and autograd knows no other, so that `backward` on quartz:
 
 from __future__ import annotations
 
-__all__ = ["register"]
-
 
 def register() -> None:
     """Makes the device known to torch, which calls this when it is imported (entry point group "torch.backends")."""

@@ -9,8 +9,6 @@ import torch
 from torch_quartz import streams
 from torch_quartz.driver import DRIVER
 
-__all__ = ["DEVICES", "NAME", "register"]
-
 NAME = "quartz"
 DEVICES = 4
 

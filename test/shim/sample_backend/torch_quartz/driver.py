@@ -14,8 +14,6 @@ import signal
 import socket
 from contextlib import suppress
 
-__all__ = ["DEVICE_NODE", "DRIVER", "Driver"]
-
 DEVICE_NODE = "/dev/fuse"
 
 

@@ -7,8 +7,6 @@ import torch
 from torch_quartz.device import NAME
 from torch_testing_shim.backends import Backend, rank_device
 
-__all__ = ["backend"]
-
 
 def _take_device(rank: int, world_size: int) -> None:
     """Makes a rank's device its current one: torch's Python device guard leaves this to the package."""

@@ -12,8 +12,6 @@ from torch.utils import _pytree as pytree
 from torch_quartz.device import NAME
 from torch_quartz.tensors import host_view, is_quartz
 
-__all__ = ["BACKEND", "QuartzLink", "register"]
-
 BACKEND = "quartzlink"
 
 #: What torch calls of a group: by torch.distributed's functions, by its functional collectives, or by both.

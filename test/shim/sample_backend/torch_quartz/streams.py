@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-__all__ = ["Event", "Stream", "current_stream", "stream"]
-
 
 class Event:
     """A point in a stream, which the device has passed."""

@@ -19,8 +19,6 @@ from torch.utils.dlpack import from_dlpack, to_dlpack
 from torch_quartz.device import NAME
 from torch_quartz.driver import DRIVER
 
-__all__ = ["host_view", "is_quartz", "register"]
-
 _DLPACK_CPU, _DLPACK_EXTENSION = 1, 12
 #: Where a DLManagedTensor has its device's type and number, two 32-bit integers: behind the pointer to its data.
 _DEVICE_OFFSET = ctypes.sizeof(ctypes.c_void_p)

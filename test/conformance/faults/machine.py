@@ -1,4 +1,5 @@
-"""What some faults need of the machine: a memory cgroup, a disk of a few MiB. Both take root."""
+"""What some faults need: of the machine a memory cgroup, a disk of a few MiB (both take root); of Python and torch what
+older ones lack."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shim"))
 
+import torch
+import torch.distributed.distributed_c10d as c10d
 from hosts import LOSSY, NARROW, Hosts, reason_not_to_make
 
 #: What the processes in the memory cgroup may use beyond what they brought along.
@@ -98,3 +101,22 @@ def why_no_small_disk() -> str:
     except OSError as error:
         return f"no small disk can be mounted here ({error})"
     return f"no small disk can be mounted here ({tried.stderr.strip()})" if tried.returncode else ""
+
+
+def why_no_exception_group() -> str:
+    return "" if sys.version_info >= (3, 11) else "this Python has no exception groups"
+
+
+def why_no_reductions() -> str:
+    """Torch's gloo has a `reduce_scatter` since operators are told which reduction they carry out."""
+    is_told = hasattr(torch.classes.c10d.ReduceOp(), "op")
+    return "" if is_told else "this torch tells no operator its reduction, and its gloo does not know all collectives"
+
+
+def why_no_recorder() -> str:
+    return "" if hasattr(c10d, "_dump_fr_trace_json") else "this torch has no recorder for gloo"
+
+
+def why_no_later_timeout() -> str:
+    """Torch's gloo waits as long as its group was made for, whatever is set later, as long as it has no recorder."""
+    return why_no_recorder() and "the gloo of this torch keeps the timeout that a group was made with"

@@ -41,6 +41,7 @@ class KeepConnections(SampleTestCase):
 
                 def test_only_a_skip_leaves_it_there(self):
                     self.init_pg()
+                    dist.barrier()  # with torch 2.15 the other rank may be connecting still
                     for skip in (unittest.SkipTest("all"), SystemExit(TEST_SKIPS["multi-gpu-2"].exit_code)):
                         leave_group_after(skip)
                         self.assertTrue(dist.is_initialized())

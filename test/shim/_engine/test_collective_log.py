@@ -114,6 +114,7 @@ class Ranks(MultiProcessTestCase):
         for size in range(LINES + 5):
             dist.all_reduce(torch.ones(size))
         before = len(os.listdir("/proc/self/fd"))
+        time.sleep(0.5)  # torch 2.6 may hang for good where a group is destroyed right after its last collective
         dist.destroy_process_group()
         dist.init_process_group("gloo", init_method=f"file://{self.file_name}2", rank=self.rank, world_size=2)
         dist.broadcast(torch.ones(2), src=0)

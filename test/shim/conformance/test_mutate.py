@@ -79,7 +79,8 @@ class Mutations(TestCase):
 
 class Noticed(TestCase):
     def test_a_test_file_notices_what_it_tests(self):
-        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.addCleanup((temporary := tempfile.TemporaryDirectory()).cleanup)
+        folder = Path(temporary.name)
         (folder / "toy").mkdir()
         (folder / "toy" / "part.py").write_text(SOURCE)
         tests = folder / "test" / "shim"

@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from faults.fault import Ending, ends
 from faults.faulty import GUILTY, RANKS, Faulty
+from faults.machine import why_no_later_timeout, why_no_reductions
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
 DIED = r"rank [012] \(pid \d+\) died: killed by SIGABRT, without finishing its test$"
@@ -50,7 +51,7 @@ class Mismatched(Faulty, DTensorTestBase):
         size = self.start()
         dist.all_gather([torch.ones(size) for _ in range(RANKS)], torch.ones(size))
 
-    @ends(Ending.ERROR, entered("reduce_scatter of [7]", "reduce_scatter of [3]"), *ABORTED)
+    @ends(Ending.ERROR, entered("reduce_scatter of [7]", "reduce_scatter of [3]"), *ABORTED, needs=why_no_reductions)
     @with_comms
     def test_other_shape_to_scatter(self):
         """Rank 1 reduces and scatters tensors of another shape."""
@@ -69,6 +70,7 @@ class Mismatched(Faulty, DTensorTestBase):
         "rank [012] failed: AssertionError: .*",
         r"ranks 0, 2 entered all_reduce \(SUM\) of \[3\]",
         r"rank 1 entered all_reduce \(PRODUCT\) of \[3\]",
+        needs=why_no_reductions,
     )
     @with_comms
     def test_other_operation(self):
@@ -104,7 +106,7 @@ class InTime(Faulty, DTensorTestBase):
         dist.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
         self.strike()
 
-    @ends(Ending.ERROR, entered("all_gather of [3]", "all_reduce of [3]", TIME_WAS_UP))
+    @ends(Ending.ERROR, entered("all_gather of [3]", "all_reduce of [3]", TIME_WAS_UP), needs=why_no_later_timeout)
     @with_comms
     def test_other_collective_in_time(self):
         """Rank 1 enters another collective than the others, until their time is up."""
@@ -114,7 +116,7 @@ class InTime(Faulty, DTensorTestBase):
         else:
             dist.all_reduce(torch.ones(3))
 
-    @ends(Ending.ERROR, entered("barrier", "all_reduce of [3]", TIME_WAS_UP))
+    @ends(Ending.ERROR, entered("barrier", "all_reduce of [3]", TIME_WAS_UP), needs=why_no_later_timeout)
     @with_comms
     def test_closing_barrier_in_time(self):
         """Rank 1 goes to the barrier at the test's end without the collective that the others wait in."""

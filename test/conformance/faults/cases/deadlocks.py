@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faults.fault import Ending, ends
 from faults.faulty import RANKS, Faulty
+from faults.machine import why_no_recorder
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
 
@@ -93,11 +94,12 @@ class Deadlocks(Faulty, DTensorTestBase):
 class InCpp(Faulty, DTensorTestBase):
     """Two ranks wait inside C++."""
 
-    def stands(name, entered="all_reduce of "):
+    def stands(name, entered="all_reduce of ", needs=lambda: ""):
         cause = rf"deadlock: ranks 0, 2 in {name} \(deadlocks.py:\d+\), rank 1 in barrier \(dtensor.py"
-        return ends(Ending.ERROR, cause, f"ranks 0, 2 entered {entered}", "rank 1 entered barrier", deadlock=True)
+        told = (f"ranks 0, 2 entered {entered}", "rank 1 entered barrier")
+        return ends(Ending.ERROR, cause, *told, deadlock=True, needs=needs)
 
-    @stands("test_backward")
+    @stands("test_backward", needs=why_no_recorder)
     @with_comms
     def test_backward(self):
         """Rank 1 leaves out the backward pass of a DistributedDataParallel."""

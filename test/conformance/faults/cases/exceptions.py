@@ -10,6 +10,7 @@ import torch.distributed as dist
 
 from faults.fault import Ending, ends
 from faults.faulty import FOREVER, GUILTY, Faulty
+from faults.machine import why_no_exception_group
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
 LOST = "ranks 0, 2 lost their connection to rank 1"
@@ -123,12 +124,15 @@ class Raised(Faulty, DTensorTestBase):
     def call_itself(self):
         self.call_itself()
 
-    @ends(Ending.ERROR, r"rank 1 errored: ExceptionGroup: several \(2 sub-exceptions\)$", LOST, "ValueError: one")
+    @ends(
+        Ending.ERROR,
+        r"rank 1 errored: ExceptionGroup: several \(2 sub-exceptions\)$",
+        *(LOST, "ValueError: one"),
+        needs=why_no_exception_group,
+    )
     @with_comms
     def test_exception_group(self):
         """Raises an exception group."""
-        if sys.version_info < (3, 11):
-            self.raise_alone(type("ExceptionGroup", (Exception,), {})("several (2 sub-exceptions) ValueError: one"))
         self.raise_alone(ExceptionGroup("several", [ValueError("one"), KeyError("two")]))  # noqa: F821 - from 3.11 on
 
     @ends(Ending.ERROR, "rank 1 errored: KeyboardInterrupt$", LOST)

@@ -56,17 +56,11 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Timed:
-    """One run.
+    """One run."""
 
-    Attributes:
-        whole: seconds from the start of its processes to the exit of the last one.
-        test: seconds from the end of one test to that of the next, the median.
-        problem: why these do not count; empty where every test passed on all ranks.
-    """
-
-    whole: float
-    test: float = 0.0
-    problem: str = ""
+    whole: float  # seconds from the start of its processes to the exit of the last one
+    test: float = 0.0  # seconds from the end of one test to that of the next, the median
+    problem: str = ""  # why these do not count; empty where every test passed on all ranks
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -26,7 +26,7 @@ from bench.measure import Run, run_case
 from bench.plan import CONTENDERS, TINY, Case
 from bench.table import aligned, number
 from bench_harness import describe_machine
-from bench_runner import ROOT, median, ratio, timed
+from bench_runner import ROOT, Way, exit_status, median, ratio, run_in_turns, seconds_of, timed
 
 SOURCES = Path(__file__).parent / "cases" / "pytest"
 PLUGIN = ("-p", "torch_testing_shim.pytest_plugin")
@@ -40,15 +40,6 @@ class Sizes:
 
     tests: int
     ranks: int
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to run the tests."""
-
-    name: str
-    title: str
-    run: Callable[[Sizes], Run]
 
 
 def by_pytest(source: str, *options: str) -> Callable[[Sizes], Run]:
@@ -97,13 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = Sizes(2, 2) if options.quick else Sizes(20, 4)
     machine = describe_machine(argparse.Namespace(repeats=options.repeats, quick=options.quick))
     ways = [way for way in WAYS if way.name in options.ways]
-    runs: dict[str, list[Run]] = {way.name: [] for way in ways}
-    for repeat in range(1 if options.quick else options.repeats):
-        for way in ways:
-            if not any(run.problem for run in runs[way.name]):
-                runs[way.name].append(way.run(sizes))
-                last = runs[way.name][-1]
-                print(f"[{repeat + 1}] {way.title}: {last.problem or f'{last.seconds:.2f} s'}", file=sys.stderr)
+    runs = run_in_turns(ways, sizes, 1 if options.quick else options.repeats)
     ratios = {way.name: {other: ratio(runs, way.name, other) for other in ("floor", "ours")} for way in ways}
     print(f"{sizes.tests} tests on {sizes.ranks} ranks, load average before: {machine['load average before']}")
     print(table(ways, runs, ratios))
@@ -112,10 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         of_ways = {name: [asdict(run) for run in of_way] for name, of_way in runs.items()}
         data = {"machine": machine, "sizes": asdict(sizes), "runs": of_ways, "ratios": ratios}
         options.json.write_text(json.dumps(data, indent=2) + "\n")
-    failed = {name: run for name, of_way in runs.items() for run in of_way if run.problem}
-    for name, run in failed.items():
-        print(f"{name}: {run.problem}\n{run.tail}", file=sys.stderr)
-    return 1 if failed else 0
+    return exit_status(runs)
 
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
@@ -137,8 +119,7 @@ def table(ways: Sequence[Way], runs: dict[str, list[Run]], ratios: dict[str, dic
     rows = [["whole process", "median s", "x floor", "x ours", "runs s"]]
     for way in ways:
         times = [number(ratios[way.name][other]) for other in ("floor", "ours")]
-        each = " ".join("FAILED" if run.problem else f"{run.seconds:.2f}" for run in runs[way.name])
-        rows.append([way.title, number(median(runs, way.name)), *times, each])
+        rows.append([way.title, number(median(runs, way.name)), *times, seconds_of(runs[way.name])])
     return aligned(rows)
 
 

@@ -45,24 +45,16 @@ class Empty(DTensorTestBase):
 
 @dataclass(frozen=True)
 class Measured:
-    """One run.
+    """One run."""
 
-    Attributes:
-        ranks: how many there were.
-        passed: every process and every test has.
-        seconds: of one test, the median.
-        most: of the slowest one.
-        calls, characters: that the ranks of one test together ask and tell the store, the mean.
-        processor_seconds: that each rank of one test takes, the mean. As of calls, the first test is not counted.
-    """
-
-    ranks: int
-    passed: bool
-    seconds: float
-    most: float
+    ranks: int  # how many there were
+    passed: bool  # every process and every test has
+    seconds: float  # of one test, the median
+    most: float  # of the slowest one
+    #: That the ranks of one test together ask and tell the store, the mean.
     calls: float
     characters: float
-    processor_seconds: float
+    processor_seconds: float  # that each rank of one test takes, the mean; like calls, without the first test
 
 
 def main(arguments: list[str] | None = None) -> int:

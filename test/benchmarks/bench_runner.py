@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.choice import measure_choices
 from bench.measure import Run, run_case
@@ -51,11 +52,33 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run the files."""
+    """One way to run the tests, of the sizes that its benchmark has."""
 
     name: str
     title: str
-    run: Callable[[Sizes], Run]
+    run: Callable[[Any], Run]
+
+
+def run_in_turns(ways: Sequence[Way], sizes: object, repeats: int) -> dict[str, list[Run]]:
+    """The runs of each way; one that has failed does not run again."""
+    runs: dict[str, list[Run]] = {way.name: [] for way in ways}
+    for repeat in range(repeats):
+        for way in ways:
+            if not any(run.problem for run in runs[way.name]):
+                runs[way.name].append(last := way.run(sizes))
+                print(f"[{repeat + 1}] {way.title}: {last.problem or f'{last.seconds:.2f} s'}", file=sys.stderr)
+    return runs
+
+
+def exit_status(runs: dict[str, list[Run]]) -> int:
+    failed = {name: run for name, of_way in runs.items() for run in of_way if run.problem}
+    for name, run in failed.items():
+        print(f"{name}: {run.problem}\n{run.tail}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def seconds_of(runs: Sequence[Run]) -> str:
+    return " ".join("FAILED" if run.problem else f"{run.seconds:.2f}" for run in runs)
 
 
 def through_runner(*arguments: str) -> Callable[[Sizes], Run]:
@@ -124,13 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
     sizes = Sizes(2, 2, 4, 1) if options.quick else Sizes(20, 5, 4, options.upstream_files)
     ways = [way for way in WAYS if way.name in options.ways]
-    runs: dict[str, list[Run]] = {way.name: [] for way in ways}
-    for repeat in range(1 if options.quick else options.repeats):
-        for way in ways:
-            if not any(run.problem for run in runs[way.name]):
-                runs[way.name].append(way.run(sizes))
-                last = runs[way.name][-1]
-                print(f"[{repeat + 1}] {way.title}: {last.problem or f'{last.seconds:.2f} s'}", file=sys.stderr)
+    runs = run_in_turns(ways, sizes, 1 if options.quick else options.repeats)
     choices = measure_choices(1) if options.quick else measure_choices()
     ratios = {f"{above} / {below}": ratio(runs, above, below) for above, below in TARGETS}
     print(table(ways, runs))
@@ -146,10 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
             "choices": [asdict(choice) for choice in choices],
         }
         options.json.write_text(json.dumps(data, indent=2) + "\n")
-    failed = {name: run for name, of_way in runs.items() for run in of_way if run.problem}
-    for name, run in failed.items():
-        print(f"{name}: {run.problem}\n{run.tail}", file=sys.stderr)
-    return 1 if failed else 0
+    return exit_status(runs)
 
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
@@ -185,8 +199,7 @@ def table(ways: Sequence[Way], runs: dict[str, list[Run]]) -> str:
     rows = [["way", "median s", "x warm", "runs s"]]
     for way in ways:
         seconds, times = median(runs, way.name), ratio(runs, way.name, "warm")
-        each = " ".join("FAILED" if run.problem else f"{run.seconds:.2f}" for run in runs[way.name])
-        rows.append([way.title, number(seconds), number(times), each])
+        rows.append([way.title, number(seconds), number(times), seconds_of(runs[way.name])])
     return aligned(rows)
 
 

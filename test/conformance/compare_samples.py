@@ -80,21 +80,13 @@ KNOWN = {**UPSTREAM_IS_WRONG, **UPSTREAM_SKIPS}
 
 @dataclass(frozen=True)
 class Options:
-    """The command line.
+    """The command line."""
 
-    Attributes:
-        files: by their names.
-        are_samples: whether they are the project's, of which outcomes are recorded and differences known.
-        json_path: where everything is written.
-        ours_alone: run nothing under PyTorch's own harness.
-        record: record what our outcomes are.
-    """
-
-    files: Mapping[str, Path]
-    are_samples: bool
-    json_path: Path | None
-    ours_alone: bool
-    record: bool
+    files: Mapping[str, Path]  # by their names
+    are_samples: bool  # whether they are the project's, of which outcomes are recorded and differences known
+    json_path: Path | None  # where everything is written
+    ours_alone: bool  # run nothing under PyTorch's own harness
+    record: bool  # record what our outcomes are
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

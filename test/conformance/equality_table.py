@@ -24,20 +24,14 @@ NOT_NUMBERS = frozenset({"nan", "inf", "nan tensor"})
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a pair compares otherwise than in PyTorch.
+    """Why a pair compares otherwise than in PyTorch."""
 
-    Attributes:
-        letter: its cell in the table.
-        ours, upstream: how the pair compares.
-        why: in a sentence.
-        covers: which pairs it is about.
-    """
-
-    letter: str
+    letter: str  # its cell in the table
+    #: How the pair compares.
     ours: str
     upstream: str
-    why: str
-    covers: Callable[[Pair], bool] = lambda pair: True
+    why: str  # in a sentence
+    covers: Callable[[Pair], bool] = lambda pair: True  # which pairs it is about
 
 
 def _names(word: str) -> Callable[[Pair], bool]:

@@ -26,15 +26,10 @@ NAMES = {"<format>": "table", "<module>": "by_machine"}
 
 @dataclass
 class Copy:
-    """A copy of the repository.
+    """A copy of the repository."""
 
-    Attributes:
-        root: its folder.
-        touched: the files that have been changed in it or added to it.
-    """
-
-    root: Path
-    touched: set[str] = field(default_factory=set)
+    root: Path  # its folder
+    touched: set[str] = field(default_factory=set)  # the files that have been changed in it or added to it
 
     def write(self, file: str, text: str) -> None:
         self.touched.add(file)

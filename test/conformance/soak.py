@@ -45,21 +45,13 @@ _BYTES_PER_MIB = 1024.0 * 1024.0
 
 @dataclass(frozen=True)
 class SoakResult:
-    """What a soak showed.
+    """What a soak showed."""
 
-    Attributes:
-        tests: how many tests there were.
-        seconds: wall time.
-        statuses: how many tests ended how.
-        growths: how what the processes hold went.
-        problems: all that is wrong, a line each.
-    """
-
-    tests: int
-    seconds: float
-    statuses: dict[str, int]
-    growths: tuple[Growth, ...]
-    problems: tuple[str, ...]
+    tests: int  # how many tests there were
+    seconds: float  # wall time
+    statuses: dict[str, int]  # how many tests ended how
+    growths: tuple[Growth, ...]  # how what the processes hold went
+    problems: tuple[str, ...]  # all that is wrong, a line each
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -133,7 +125,7 @@ def format_result(result: SoakResult) -> str:
 
 def _growth_text(growth: Growth) -> str:
     name = f"{growth.role} {growth.what.replace('_', ' ')}"
-    if growth.what in ("pss", "private_dirty"):
+    if growth.what in ("anonymous", "pss", "private_dirty"):
         first, last = (f"{size / _BYTES_PER_MIB:.1f} MiB" for size in (growth.first, growth.last))
         return f"{name:27}{first:>10}{last:>10}{growth.a_test:>10.0f} B"
     return f"{name:27}{growth.first:>10}{growth.last:>10}{growth.a_test:>12.3g}"

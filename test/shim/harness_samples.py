@@ -19,7 +19,7 @@ from usual_signals import take_usual_signals
 from warm_samples import WarmSample, fork_server, sample_server
 
 from torch_testing_shim._runner.process.command import MARK_VARIABLE
-from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.journal import JournalContents, JournalEntry, TestStatus
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import TestCase
 
@@ -52,21 +52,15 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a sample left.
+    """What a sample left."""
 
-    Attributes:
-        exit_code: of its process; negative for a signal.
-        output: stdout and stderr together.
-        entries: its journal's entries by test name, "Class.method".
-        seconds: wall time.
-        interrupted: by test name, where its tests stood that were interrupted.
-    """
-
-    exit_code: int
-    output: str
-    entries: dict[str, JournalEntry] = field(default_factory=dict)
-    seconds: float = 0.0
+    exit_code: int  # of its process; negative for a signal
+    output: str  # stdout and stderr together
+    entries: dict[str, JournalEntry] = field(default_factory=dict)  # its journal's entries by test name, "Class.method"
+    seconds: float = 0.0  # wall time
+    #: By test name, where its tests stood that were interrupted.
     interrupted: dict[str, JournalEntry] = field(default_factory=dict)
+    journal: JournalContents = field(default_factory=JournalContents)
 
 
 class SampleTestCase(TestCase):
@@ -134,7 +128,7 @@ class SampleTestCase(TestCase):
         self.assertEqual(0, journal.broken_lines, output)
         entries = {entry.test: entry for entry in journal.entries}
         interrupted = {entry.test: entry for entry in journal.interrupted}
-        return SampleRun(process.returncode, output, entries, time.monotonic() - began, interrupted)
+        return SampleRun(process.returncode, output, entries, time.monotonic() - began, interrupted, journal)
 
     def run_command(self, *command: str, **extra: str) -> SampleRun:
         """Runs python with the arguments and waits for its end."""

@@ -116,15 +116,10 @@ if __name__ == "__main__":
 
 
 class RunnerTestCase(TestCase):
-    """A test with a sample tree of its own, removed afterwards.
+    """A test with a sample tree of its own, removed afterwards."""
 
-    Attributes:
-        tree: the folder with run_test.py.
-        scratch: the TMPDIR of what runs there, so that a test can see what was left in it.
-    """
-
-    tree: Path
-    scratch: Path
+    tree: Path  # the folder with run_test.py
+    scratch: Path  # the TMPDIR of what runs there, so that a test can see what was left in it
 
     def setUp(self) -> None:
         super().setUp()

@@ -1,200 +1,36 @@
-"""Verdicts over real ranks: each row of the verdict table happens, none comes out as a pass, and the report names the
-rank and the cause; and what else upstream's `MultiProcessTestCase` documents."""
+"""What upstream's `MultiProcessTestCase` documents, over real ranks; `test_fault_catalogue` has verdicts."""
 
 from harness_samples import SampleTestCase
 
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
-BAD_ENDINGS = """
-import ctypes
-from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 
-# In seconds. The first has to start its group before.
-TIMEOUT_OVERRIDE.update({"test_hangs": 4, "test_hangs_on_all_ranks": 2, "test_stops_itself": 2})
+class SpawnedRank(SampleTestCase):
+    """`test_fault_catalogue` has every way to end, in forked ranks."""
 
-class Bad(DTensorTestBase):
-    @with_comms
-    def test_exits_3(self):
-        dist.barrier()  # all are connected
-        if self.rank == 1:
-            os._exit(3)
-        dist.barrier()
+    def test_one_that_dies_gives_the_same_verdict(self):
+        run = self.run_sample(
+            """
+            import ctypes
 
-    @with_comms
-    def test_exits_3_politely(self):
-        dist.barrier()  # all are connected
-        if self.rank == 1:
-            sys.exit(3)
-        dist.barrier()
+            class Bad(DTensorTestBase):
+                world_size = 2  # each rank imports torch
 
-    @with_comms
-    def test_killed(self):
-        dist.barrier()  # all are connected
-        if self.rank == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        dist.barrier()
-
-    @with_comms
-    def test_segfaults(self):
-        dist.barrier()  # all are connected
-        if self.rank == 1:
-            print("about to crash", flush=True)
-            ctypes.string_at(0)
-        dist.barrier()
-
-    def test_exits_0_without_finishing(self):
-        if self.rank == 1:
-            os._exit(0)
-
-    def test_exits_0_politely_without_finishing(self):
-        if self.rank == 1:
-            sys.exit(0)
-
-    def test_alone_skips(self):
-        if self.rank == 1:
-            self.skipTest("not for me")
-
-    @with_comms
-    def test_alone_skips_while_others_wait(self):
-        dist.barrier()  # all are connected
-        if self.rank == 1:
-            self.skipTest("not for me")
-        dist.barrier()
-
-    @with_comms
-    def test_alone_fails_while_others_wait(self):
-        dist.barrier()  # all are connected
-        self.assertNotEqual(self.rank, 1, "rank 1 is the guilty one")
-        dist.barrier()
-
-    @with_comms
-    def test_hangs(self):
-        dist.barrier()  # all are connected
-        if self.rank == 1:
-            time.sleep(600)
-        dist.barrier()
-
-    def test_hangs_on_all_ranks(self):
-        time.sleep(600)
-
-    def test_all_skip(self):
-        self.skipTest(f"nobody wants this")
-
-    def test_crashes_after_a_pass(self):
-        if self.rank == 1:
-            self.addCleanup(os.kill, os.getpid(), signal.SIGSEGV)
-
-    def test_unpicklable_exception(self):
-        class Local(Exception):
-            def __init__(self, first, second):
-                super().__init__(first)
-                self.lambda_ = lambda: second
-        if self.rank == 1:
-            raise Local("cannot be pickled", 2)
-
-    def test_output_that_is_no_text(self):
-        os.write(1, b"\\xff\\xfe before\\n")
-        if self.rank == 1:
-            raise ValueError("caf\\u00e9 \\ud800")
-
-    def test_closes_its_descriptors(self):
-        if self.rank == 1:
-            os.closerange(3, 4096)
-
-    def test_stops_itself(self):
-        if self.rank == 1:
-            os.kill(os.getpid(), signal.SIGSTOP)
-
-    def test_passes(self):
-        print("nothing to see")
-
-class BadOfTwo(Bad):
-    world_size = 2
-
-class NoRanks(DTensorTestBase):
-    world_size = 0
-    def test_zero(self):
-        pass
-
-class HalfARank(DTensorTestBase):
-    world_size = 2.5
-    def test_half(self):
-        pass
-"""
-
-
-class VerdictTable(SampleTestCase):
-    def check(self, run, method, status, reason, *details):
-        entry = self.assert_status(run, f"Bad.{method}", status, reason)
-        for detail in details:
-            self.assertIn(detail, entry.detail)
-
-    def check_deaths(self, run):
-        error, lost = TestStatus.ERROR, "ranks 0, 2, 3 lost their connection to rank 1"
-        silent = "without finishing its test"
-        self.check(run, "test_exits_3", error, rf"rank 1 \(pid \d+\) died: exit code 3, {silent}", lost)
-        self.check(run, "test_exits_3_politely", error, rf"rank 1 \(pid \d+\) died: exit code 3, {silent}", lost)
-        self.check(run, "test_killed", error, rf"rank 1 \(pid \d+\) died: killed by SIGKILL, {silent}", lost)
-        self.check(
-            run,
-            "test_segfaults",
-            error,
-            r"rank 1 .* died: killed by SIGSEGV",
-            lost,
-            "[rank 1] about to crash",
-            "string_at",
+                @with_comms
+                def test_segfaults(self):
+                    dist.barrier()  # all are connected
+                    if self.rank == 1:
+                        print("about to crash", flush=True)
+                        ctypes.string_at(0)
+                    dist.barrier()
+            """,
+            TORCH_TESTING_SHIM_START_METHOD="spawn",
         )
-        for method in ("test_exits_0_without_finishing", "test_exits_0_politely_without_finishing"):
-            self.check(run, method, error, rf"rank 1 .* died: exit code 0, {silent}", "ranks 0, 2, 3 passed")
-        self.check(run, "test_crashes_after_a_pass", error, "rank 1 .* died: killed by SIGSEGV")
-        self.check(run, "test_closes_its_descriptors", error, "rank 1")
-
-    def check_disagreements(self, run):
-        error = TestStatus.ERROR
-        alone = r"ranks disagree: rank 1 skipped \(not for me\), ranks 0, 2, 3"
-        self.check(run, "test_alone_skips", error, f"{alone} passed")
-        self.check(run, "test_alone_skips_while_others_wait", error, f"{alone} went on")
-        lost = "ranks 0, 2, 3 lost their connection to rank 1"
-        self.check(run, "test_alone_fails_while_others_wait", TestStatus.FAILED, "rank 1 failed: AssertionError", lost)
-        self.assertRegex(run.entries["Bad.test_alone_fails_while_others_wait"].detail, "rank 1 is the guilty one")
-        self.check(run, "test_unpicklable_exception", error, "rank 1 errored: .*Local: cannot be pickled")
-        self.check(run, "test_output_that_is_no_text", error, "rank 1 errored: ValueError: caf", "before")
-
-    def check_hangs(self, run):
-        reason = r"rank 1 still ran at the deadline, in test_hangs \(test_sample.py:\d+\); ranks 0, 2, 3 had ended"
-        self.check(run, "test_hangs", TestStatus.ERROR, reason, "stacks of rank 1", "in test_hangs\n")
-        reason = "ranks 0-3 still ran at the deadline"
-        self.check(run, "test_hangs_on_all_ranks", TestStatus.ERROR, reason, "stacks of ranks 0-3", "in test_hangs_on")
-        self.check(
-            run, "test_stops_itself", TestStatus.ERROR, "rank 1 still ran at the deadline; ranks 0, 2, 3 had ended"
-        )
-
-    def check_starts_no_rank(self, run):
-        self.check(run, "test_all_skip", TestStatus.SKIPPED, "nobody wants this")
-        self.check(run, "test_passes", TestStatus.PASSED, "")
-        self.assert_status(
-            run, "NoRanks.test_zero", TestStatus.SKIPPED, "needs at least 1 cpu, found 0: world_size is 0"
-        )
-        reason = r"LaunchError: world_size must be a positive int, not 2\.5"
-        self.assert_status(run, "HalfARank.test_half", TestStatus.ERROR, reason)
-
-    def test_forked_ranks(self):
-        hangs = ["Bad.test_hangs", "Bad.test_hangs_on_all_ranks", "Bad.test_stops_itself"]
-        others = ["Bad", "NoRanks", "HalfARank", *(word for name in hangs for word in ("--exclude-test", name))]
-        run = self.run_side_by_side(BAD_ENDINGS, hangs, others)
         self.assertEqual(1, run.exit_code)
-        self.check_deaths(run)
-        self.check_disagreements(run)
-        self.check_hangs(run)
-        self.check_starts_no_rank(run)
-        self.assertNotIn("spawned, not forked", run.output)
-
-    def test_a_spawned_rank_that_dies_gives_the_same_verdict(self):
-        chosen = "BadOfTwo.test_segfaults"  # one, since each rank imports torch
-        run = self.run_sample(BAD_ENDINGS, chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
-        self.assertEqual(1, run.exit_code)
-        segfaults = self.assert_status(run, chosen, TestStatus.ERROR, r"rank 1 .* died: killed by SIGSEGV")
+        segfaults = self.assert_status(
+            run, "Bad.test_segfaults", TestStatus.ERROR, r"rank 1 .* died: killed by SIGSEGV"
+        )
         self.assertIn("about to crash", segfaults.detail)
 
 
@@ -340,25 +176,6 @@ class Documented(SampleTestCase):
         self.assertEqual(2, run.exit_code)
         self.assertRegex(run.output, "^unknown device 'gpuu'; torch knows cpu, [a-z, ]+\n$")
         self.assertNotIn("Traceback", run.output)
-
-    def test_what_ranks_leave_goes_with_them(self):
-        run = self.run_sample(
-            """
-            class Leaves(MultiProcessTestCase):
-                world_size = 2
-
-                def setUp(self):
-                    super().setUp()
-                    self._spawn_processes()
-
-                def test_children_and_locked_folders(self):
-                    subprocess.Popen(["sleep", "600"])
-                    subprocess.Popen(["sleep", "600"], start_new_session=True)
-                    os.makedirs(os.path.join(os.environ["TMPDIR"], f"locked{self.rank}", "below"))
-                    os.chmod(os.path.join(os.environ["TMPDIR"], f"locked{self.rank}"), 0o000)
-            """
-        )
-        self.assert_status(run, "Leaves.test_children_and_locked_folders", TestStatus.PASSED)
 
     def test_output_of_a_passing_test_on_demand(self):
         body = """

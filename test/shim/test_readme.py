@@ -52,6 +52,16 @@ class Readme(SampleTestCase):
     def test_it_is_short(self):
         self.assertLess(len(README.splitlines()), 250)
 
+    def test_the_lines_of_examples_are_theirs(self):
+        rows = re.findall(r"(?m)^\| \[`\w+`\]\((examples/\w+)/README\.md\): .* \| (.*) \|$", README)
+        examples = {f"examples/{path.name}" for path in (ROOT / "examples").iterdir()}
+        self.assertEqual(examples, {folder for folder, _ in rows})
+        for folder, cell in rows:
+            lines = re.findall("`(.*?)`", cell)
+            texts = [path.read_text() for suffix in ("py", "toml") for path in (ROOT / folder).rglob(f"*.{suffix}")]
+            pattern = r"\s+".join(map(re.escape, lines))
+            self.assertTrue(any(re.search(pattern, text) for text in texts), (folder, lines))
+
 
 class Texts(TestCase):
     def test_files_that_they_name_are_there(self):

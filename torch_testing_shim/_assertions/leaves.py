@@ -25,21 +25,18 @@ _DTYPE_OF_NUMBER = {bool: torch.bool, int: torch.int64, float: torch.float32, co
 class ComparisonRules:
     """The tolerances of a comparison, and the properties in which tensors have to agree.
 
-    Attributes:
-        rtol, atol: tolerances; None for both takes them from the dtype, as `torch.testing.assert_close` does.
-        least_rtol, least_atol: no comparison is made with smaller tolerances than these.
-        equal_nan: NaN equals NaN.
-        dtype, device, layout, stride, is_coalesced: whether two tensors have to agree in it.
-
     Raises:
         ValueError: only one of `rtol` and `atol` is given.
     """
 
+    #: Tolerances; None for both takes them from the dtype, as `torch.testing.assert_close` does.
     rtol: float | None = None
     atol: float | None = None
+    #: No comparison is made with smaller tolerances than these.
     least_rtol: float = 0.0
     least_atol: float = 0.0
-    equal_nan: bool = True
+    equal_nan: bool = True  # NaN equals NaN
+    #: Whether two tensors have to agree in it.
     dtype: bool = True
     device: bool = False
     layout: bool = False

@@ -8,7 +8,8 @@ All test cases:
 Test cases with ranks:
 
     body                   `RankTestCase`, which all of them build on; `run_subtests`
-    multi_process          `MultiProcessTestCase`: fresh processes for each test
+    awaited_ranks          `AwaitedRanks`: a test waits for processes that are its ranks, and is judged by them
+    multi_process          `MultiProcessTestCase`, built on it: starts them, and runs the test in each
     distributed_test_base  `DistributedTestBase`, which makes its process group by device
     continuous             `MultiProcContinuousTest`: a class's tests share their processes and their process group
     threads                `MultiThreadedTestCase`: ranks are threads of the test process

@@ -8,46 +8,37 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
 import types
-import unittest
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from torch_testing_shim._cases.body import RankTestCase
-from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes, takes
+from torch_testing_shim._cases.awaited_ranks import AwaitedRanks
+from torch_testing_shim._cases.hooks import RankCall, calls_of_its_own, is_overridden, make_pipes
 from torch_testing_shim._cases.rank_keeper import RankKeeper
-from torch_testing_shim._cases.reused_ranks import may_reuse, note_left, noted_difference, word_for
+from torch_testing_shim._cases.reused_ranks import may_reuse
 from torch_testing_shim._cases.world import default_world_size, leave_group_at_end, seconds_for
 from torch_testing_shim._engine.channel import THIS_RANK
-from torch_testing_shim._engine.controller import RankError, RankFailure, TestRanks, checked_world_size, raise_verdict
-from torch_testing_shim._engine.failure_text import left_text
+from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.joined.launched_ranks import test_ranks
-from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
 from torch_testing_shim._engine.rank_steps import cleanup_steps
 from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
-from torch_testing_shim._engine.verdict import ExitExpectation
-from torch_testing_shim._isolation.leaks import take_snapshot
 from torch_testing_shim._isolation.torch_state import set_rng_seed
-from torch_testing_shim._program.notes import NOTES, note_sharing, rank_records
-from torch_testing_shim._shared.journal import RankRecord
+from torch_testing_shim._program.notes import note_sharing
 from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
 #: Length of a traceback's end that goes into a pipe; unread, it holds some 200 kB.
 _PIPE_CHARACTERS = 32_000
-#: Attributes of an instance that belong to the run which is going on.
-_OF_THE_RUN = ("_outcome", "_is_pytests", "_stops_at_subtest", NOTES)
 
 
-class MultiProcessTestCase(RankTestCase):
+class MultiProcessTestCase(AwaitedRanks):
     """A test case whose methods run in `world_size` processes (upstream's `MultiProcessTestCase`, torch 2.13).
 
     A subclass calls `self._spawn_processes()` at the end of its `setUp`. Ranks get fresh processes for every test
@@ -63,9 +54,6 @@ class MultiProcessTestCase(RankTestCase):
         rank: the rank, or `MAIN_PROCESS_RANK` in the controller.
         file_name: path of the file in which the test's ranks meet for their process group.
         processes: in the controller, the ranks' processes.
-        pid_to_pipe: in the controller, process ids of ranks -> this end of the pipe whose other end `_run` is given.
-        special_return_code_checks: test functions -> the exit code that their rank 0 has to end with.
-        skip_return_code_checks: test functions whose ranks may end with any exit code.
     """
 
     MAIN_PROCESS_RANK = -1
@@ -76,14 +64,6 @@ class MultiProcessTestCase(RankTestCase):
     rank: int = MAIN_PROCESS_RANK
     file_name: str
     processes: Sequence[RankProcess] = ()
-    pid_to_pipe: dict[int, Connection]
-    special_return_code_checks: dict[Callable[..., Any], int]
-    skip_return_code_checks: list[Callable[..., Any]]
-    _ranks: TestRanks
-    _outcomes: tuple[RankOutcome, ...] = ()
-    _expectation = ExitExpectation()
-    _rank_records: tuple[RankRecord, ...] = ()
-    _needs_fresh_ranks = False
 
     @property
     def world_size(self) -> int:
@@ -134,10 +114,6 @@ class MultiProcessTestCase(RankTestCase):
         for process in self.processes:
             process.terminate()
         self.processes = []
-
-    def _close_pipes(self) -> None:
-        for pipe in self.pid_to_pipe.values():
-            pipe.close()
 
     def _current_test_name(self) -> str:
         return self.id().rpartition(".")[2]
@@ -204,105 +180,6 @@ class MultiProcessTestCase(RankTestCase):
             if is_overridden(type(self), MultiProcessTestCase, name):
                 return f"its {name} judges by how processes end"
         return None
-
-    def _join_processes(self, fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict, as `raise_verdict` does. A test that does not pass in ranks which
-        have run another one runs again in fresh ones.
-
-        Raises:
-            LaunchError: no rank was started.
-        """
-        follows = self._ranks.follows if self._is_set_up else ""
-        try:
-            self._wait(fn)
-        except Exception as first:
-            if not follows:
-                raise
-            said = word_for(first)
-        else:
-            return
-        self._start_again()
-        with noted_difference(self, said, follows):
-            self._wait(fn)
-
-    def _start_again(self) -> None:
-        """End the test, and set it up for fresh ranks as an instance made anew. How its clean-up ends does
-        not count."""
-        for step in itertools.chain([self.tearDown], cleanup_steps(self)):
-            with suppress(Exception):
-                step()
-        of_run = {name: vars(self)[name] for name in _OF_THE_RUN if name in vars(self)}
-        name = self._testMethodName
-        vars(self).clear()
-        type(self).__init__(self, name)
-        vars(self).update(of_run)
-        self._needs_fresh_ranks = True
-        self.addCleanup(self._check_leaks, take_snapshot())
-        self._callSetUp()
-
-    def _wait(self, fn: Callable[..., Any]) -> None:
-        self._require_set_up()
-        began = time.monotonic()
-        try:
-            self._join(fn)
-            self._check(fn, time.monotonic() - began)
-        finally:
-            self._close_pipes()
-        if read_settings().show_output:
-            for text in filter(None, (self._ranks.printed(), left_text(self._ranks.running.processes_left))):
-                print(text, flush=True)
-
-    def _check(self, fn: Callable[..., Any], seconds: float) -> None:
-        """Call `_check_return_codes`. What a class's own one raises is reported together with what the ranks say."""
-        check: Callable[..., None] = self._check_return_codes
-        try:
-            check(fn, seconds) if takes(check, fn, seconds) else check(seconds)  # torch 2.4's
-        except (RankFailure, RankError, unittest.SkipTest):
-            raise
-        except Exception as error:
-            try:
-                self._judge()
-            except (RankFailure, RankError) as report:
-                raise error from report
-            raise
-
-    def _join(self, fn: Callable[..., Any] | None = None) -> None:
-        """Wait for the ranks. A class that checks exit codes itself may expect any, but no hang."""
-        if not self._ranks.are_started:
-            raise self._no_rank("_spawn_processes")
-        self._expectation = ExitExpectation(
-            code=self.special_return_code_checks.get(fn) if fn is not None else None,
-            ignored=fn in self.skip_return_code_checks,
-        )
-        checks_itself = is_overridden(type(self), MultiProcessTestCase, "_check_return_codes")
-        has_own_look = is_overridden(type(self), MultiProcessTestCase, "_get_timedout_process_traceback")
-        self._outcomes = self._ranks.join(
-            ExitExpectation(ignored=True) if checks_itself else self._expectation,
-            self._get_timedout_process_traceback if has_own_look else lambda: None,
-        )
-        self._rank_records = rank_records(self._outcomes, self._ranks.running.started)
-        note_left(self, self._outcomes)
-        if any(outcome.status.is_hang for outcome in self._outcomes):
-            self._judge()
-
-    def _judge(self) -> None:
-        if not self._outcomes:
-            self._join()
-        raise_verdict(self._outcomes, self._expectation, self._ranks.running.processes_left)
-
-    def _check_return_codes(self, fn: Callable[..., Any], elapsed_time: float = 0.0) -> None:
-        """Raise the verdict of the ranks; `_join_processes` calls it when they have ended. A subclass that overrides it
-        judges by `self.processes[rank].exitcode`, and its verdict counts, except after a hang."""
-        self._check_no_test_errors(elapsed_time) if self._expectation.ignored else self._judge()
-
-    def _check_no_test_errors(self, elapsed_time: float) -> None:
-        """Raise the verdict for a test of `skip_return_code_checks`, whose exit codes do not count (torch 2.4)."""
-        self._judge()
-
-    def _get_timedout_process_traceback(self) -> None:
-        """Print the stacks of the ranks that still run. The report of a hang has them anyway, so this is called at the
-        deadline only where a subclass overrides it."""
-        print(self._ranks.stacks(), flush=True)
 
     # In a rank.
 

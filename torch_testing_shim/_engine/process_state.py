@@ -39,6 +39,8 @@ _WarningFilter = list[Any]
 
 #: Stands for the part "environment" where it holds all variables.
 _WHOLE_ENVIRONMENT = "whole_environment"
+#: The mapping whose changes change the environment. A test may put another object in its place.
+_ENVIRON = os.environ
 _LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
@@ -84,6 +86,11 @@ def take_on(changes: State) -> None:
             _take_environment({**dict.fromkeys(os.environ.keys() - wanted.keys()), **wanted})
         else:
             _PARTS[name].take(wanted)
+
+
+def put_environ_back() -> None:
+    """Makes `os.environ` the mapping again that it was when Python started; the variables are parts of the state."""
+    os.environ = _ENVIRON  # noqa: B003 - the object, not the variables
 
 
 # Reading the parts.

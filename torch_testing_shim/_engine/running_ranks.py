@@ -37,7 +37,7 @@ class RunningRanks:
         ends: of the ranks whose end is known, by rank.
         is_closed: the ranks have been ended, and their channels closed.
         are_kept: the ranks have told how the test ended, and wait for another.
-        follows: the name of the test that the ranks ran before, "Class.test_x"; empty where there is none.
+        follows: names the tests that the ranks ran before, "Class.test_x and 2 before it"; empty where there is none.
 
     Args:
         jobs: one per rank, in order.
@@ -69,6 +69,7 @@ class RunningRanks:
         self._state = server.state  # in which the ranks are when they take on that of this process
         self.are_kept = False
         self.follows = ""
+        self._tests_before = 0
 
     def start(self) -> None:
         """Starts every rank, in the state that this process is in.
@@ -139,7 +140,9 @@ class RunningRanks:
         others = RunningRanks(jobs, self._server, owns_server=self._owns_server, take_orders=True)
         others.pids, others._live, others._orders = self.pids, self._live, self._orders
         others._state, others._lasting_folder = self._state, self._lasting_folder
-        others.follows = f"{self.jobs[0].class_name}.{self.jobs[0].method}"
+        others._tests_before = self._tests_before + 1
+        earlier = f" and {self._tests_before} before it" if self._tests_before else ""
+        others.follows = f"{self.jobs[0].class_name}.{self.jobs[0].method}{earlier}"
         self._live, self._orders, self._owns_server, self._lasting_folder = set(), [], False, None
         return others
 

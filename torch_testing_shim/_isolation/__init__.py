@@ -11,8 +11,10 @@ rank_reset           puts back what can be put back
 body_keeper          the same around a body, where the test process is a rank itself
 kept_parts           a part of the state, as it is kept and put back
 interpreter_parts    the parts of Python's state
+logging_parts        the parts of logging's
 process_flags        the flags that Linux keeps of a process
 torch_parts          the parts of torch's
+compiler_parts       the parts of its compilers'
 distributed_parts    the parts of torch.distributed's
 left_running         processes and threads that a test has left
 fingerprint          compares what is not put back

@@ -4,12 +4,13 @@ The fingerprint is taken when a rank starts, and compared with the process after
 
 * functions, classes, modules and flags of torch's and other libraries' modules, and of torch's classes;
 * everything in modules that are of no library, the tests' own and their helpers', down to what containers hold;
-* operators and kernels that torch.library has defined;
+* operators and kernels that torch.library has defined, and whether classes were registered with abstract base classes;
 * patches of `unittest.mock` that are active, threads, open files and folders, and memory of an accelerator.
 """
 
 from __future__ import annotations
 
+import abc
 import gc
 import os
 import re
@@ -51,6 +52,7 @@ class Fingerprint:
     threads: frozenset[threading.Thread]
     files: Counter[str]
     operators: set[str]
+    registrations: list[object]
     memory: int
 
 
@@ -149,7 +151,10 @@ def _differences(before: Fingerprint) -> Iterator[str]:
     if not before.library.has_imported:  # which define their own
         for name in sorted(_operators() - before.operators):
             yield f"operator {name} was defined"
+        if abc.get_cache_token() not in before.registrations:
+            yield "a class was registered with an abstract base class"
     before.operators.update(_operators())
+    before.registrations[:] = [abc.get_cache_token()]
     for path in _open_files() - before.files:
         yield f"{path} is open"
     if (memory := _allocated_memory()) > before.memory:
@@ -163,6 +168,7 @@ def _passing_state() -> dict[str, Any]:
         "threads": frozenset(threading.enumerate()),
         "files": _open_files(),
         "operators": _operators(),
+        "registrations": [abc.get_cache_token()],
         "memory": _allocated_memory(),
     }
 

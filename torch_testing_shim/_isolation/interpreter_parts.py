@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import copyreg
 import ctypes
 import decimal
 import faulthandler
 import gc
 import importlib
 import itertools
+import json
 import locale
-import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -24,12 +26,13 @@ import tempfile
 import threading
 import tracemalloc
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile
 from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
+from torch_testing_shim._isolation.logging_parts import logging_parts
 from torch_testing_shim._isolation.module_origins import is_of_library
 from torch_testing_shim._shared.settings import read_settings
 
@@ -45,6 +48,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 def interpreter_parts() -> list[Part]:
     """Return the parts, in the order in which they are put back."""
+    json_encoder = vars(json)["_default_encoder"]
     return [
         Part("faulthandler", faulthandler.is_enabled, _restore_faulthandler),
         Part("handlers of signals", _handlers, _restore_handlers),
@@ -62,6 +66,7 @@ def interpreter_parts() -> list[Part]:
             sys,
             ("stdin", "stdout", "stderr", "displayhook", "excepthook", "unraisablehook", "breakpointhook"),
         ),
+        attributes("sys.tracebacklimit", sys, ["tracebacklimit"]),
         attributes("threading.excepthook", threading, ["excepthook"]),
         Part("sys.settrace", sys.gettrace, sys.settrace),
         Part("sys.setprofile", sys.getprofile, sys.setprofile),
@@ -87,9 +92,16 @@ def interpreter_parts() -> list[Part]:
         Part("codecs.register_error", lambda: list(map(codecs.lookup_error, _ERROR_HANDLERS)), _restore_error_handlers),
         Part("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda kept: locale.setlocale(locale.LC_ALL, kept)),
         Part("socket.setdefaulttimeout", socket.getdefaulttimeout, socket.setdefaulttimeout),
-        attributes("tempfile", tempfile, ("tempdir", "template")),
+        attributes("decimal.DefaultContext", decimal.DefaultContext, ("prec", "rounding", "Emin", "Emax")),
+        attributes("tempfile", tempfile, ("tempdir", "template", "_name_sequence")),
+        attributes("copyreg", copyreg, ("_extension_registry", "_inverted_registry")),
+        attributes("json", json, ("_default_encoder", "_default_decoder")),
+        attributes("json's encoder", json_encoder, vars(json_encoder)),
+        attributes("the names of this process", multiprocessing.current_process(), ("_name", "_config")),
+        attributes("the name of the main thread", threading.main_thread(), ["_name"]),
+        module_global("urllib.request", "_opener", fresh=None),
         module_global("asyncio.events", "_event_loop_policy", fresh=None),
-        *_logging_parts(),
+        *logging_parts(),
         attributes("functions of warnings", warnings, ("showwarning", "_showwarnmsg_impl", "formatwarning")),
         Part("warnings.filters", lambda: list(warnings.filters), _restore_filters),
         Part("numpy", _numpy_state, _restore_numpy_state),
@@ -200,52 +212,6 @@ def _restore_modules(kept: Mapping[str, Any]) -> None:
             if vars(sys.modules.get(parent, object)).get(own) is module and parent:
                 delattr(sys.modules[parent], own)
     importlib.invalidate_caches()
-
-
-# Logging.
-
-
-def _logging_parts() -> list[Part]:
-    manager = logging.root.manager
-    return [
-        Part("loggers", _loggers, _restore_loggers, is_checked=False),
-        attributes("logging's manager", manager, ("_disable", "loggerClass", "logRecordFactory")),
-        attributes("logging", logging, ("raiseExceptions", "lastResort", "_logRecordFactory", "_loggerClass")),
-    ]
-
-
-def _each_logger() -> Iterator[logging.Logger]:
-    yield logging.root
-    for found in logging.root.manager.loggerDict.copy().values():
-        if isinstance(found, logging.Logger):
-            yield found
-
-
-def _settings(logger: logging.Logger) -> tuple[Any, ...]:
-    handlers = [(handler, handler.level) for handler in logger.handlers]
-    return logger.level, logger.disabled, logger.propagate, handlers, list(logger.filters)
-
-
-def _loggers() -> dict[logging.Logger, tuple[Any, ...]]:
-    return {logger: _settings(logger) for logger in _each_logger()}
-
-
-def _restore_loggers(kept: Mapping[logging.Logger, tuple[Any, ...]]) -> None:
-    """Put back each logger's settings; a new one's are those of a new logger, unless a library has just made it."""
-    for logger in _each_logger():
-        wanted = kept.get(logger)
-        if wanted is None:
-            package = sys.modules.get(logger.name.partition(".")[0])
-            if package is not None and is_of_library(package):
-                continue
-            wanted = (logging.NOTSET, False, True, [], [])
-        if _settings(logger) != wanted:
-            logger.setLevel(wanted[0])
-            logger.disabled, logger.propagate = wanted[1:3]
-            logger.handlers[:] = [handler for handler, _ in wanted[3]]
-            for handler, level in wanted[3]:
-                handler.setLevel(level)
-            logger.filters[:] = wanted[4]
 
 
 # Warnings.

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import faulthandler
 import gc
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch_testing_shim._engine.process_state import State, changes_since, state_of_this_process, take_on
+from torch_testing_shim._engine.process_state import (
+    State,
+    changes_since,
+    put_environ_back,
+    state_of_this_process,
+    take_on,
+)
 from torch_testing_shim._isolation.distributed_parts import destroy_groups, distributed_parts
 from torch_testing_shim._isolation.interpreter_parts import forget_shown_warnings, interpreter_parts
 from torch_testing_shim._isolation.kept_parts import Part, put_back
@@ -34,7 +39,6 @@ class RankReset:
     process: State
     parts: tuple[tuple[Part, Any], ...]
     running: LeftRunning
-    environ: os._Environ[str]
 
     @classmethod
     def of_this_process(cls) -> RankReset:
@@ -43,12 +47,12 @@ class RankReset:
         gc.freeze()  # later collections look at what tests have made, and take no time otherwise
         parts = (*interpreter_parts(), *process_flags(), *torch_parts(), *distributed_parts())
         kept = tuple((part, part.read()) for part in parts)
-        return cls(state_of_this_process(), kept, LeftRunning.now(), os.environ)
+        return cls(state_of_this_process(), kept, LeftRunning.now())
 
     def renewed(self) -> RankReset:
         """Record the state of this process anew."""
         parts = tuple((part, part.read()) for part, _ in self.parts)
-        return RankReset(state_of_this_process(), parts, LeftRunning.now(), os.environ)
+        return RankReset(state_of_this_process(), parts, LeftRunning.now())
 
     def restore(self) -> tuple[str, ...]:
         """Put the state back. Return a sentence for each thing that could not be put back."""
@@ -60,7 +64,7 @@ class RankReset:
         yield _tried("processes and threads", self.running.end)
         yield _tried("unreachable objects", gc.collect)  # whose finalizers may change what is put back now
         yield _tried("a dump of stacks", faulthandler.cancel_dump_traceback_later)
-        yield _tried("os.environ", lambda: setattr(os, "environ", self.environ))  # where its variables are put back
+        yield _tried("os.environ", put_environ_back)
         yield _tried("state of the process", lambda: take_on(changes_since(state_of_this_process(), self.process)))
         for part, kept in self.parts:
             yield put_back(part, kept)

@@ -10,6 +10,7 @@ others in turns, which begin elsewhere in each rank.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import os
 import re
@@ -34,8 +35,8 @@ _OFTEN = re.compile(
     r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
     r"|nn\.modules(\.[^_].*)?|testing\._comparison|distributions\.kl|distributed(\.(?!elastic|launcher|pipelining|rpc|benchmarks|_tools|debug|nn|optim).+)?))?"
     r"|torch_testing_shim(\.[a-z].*)?"
-    r"|builtins|copyreg|logging|multiprocessing\.reduction|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
-    r"|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
+    r"|builtins|copyreg|logging|multiprocessing(\..+)?|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
+    r"|ssl|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
 #: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
 _OWN_TABLES = frozenset({"sys.modules", "threading._active", "threading._limbo"})
@@ -50,7 +51,7 @@ _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
 _HEAP_TYPE = 1 << 9
 #: Types of values that count as flags.
-_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, torch.dtype, torch.device)
+_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, datetime.timedelta, torch.dtype, torch.device)
 #: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does, or
 #: tell whether it has.
 _COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph|config_hash)\Z", re.IGNORECASE)
@@ -194,8 +195,8 @@ class LibraryAttributes:
         return len(self._often) + len(self._seldom)
 
     def replaced(self) -> Iterator[str]:
-        """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once. It
-        says so where an earlier test may have done it."""
+        """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once.
+        It says so where an earlier test may have done it."""
         for owner in self._often:
             yield from owner.replaced()
         earlier = min(self._tests, _TURNS - 1)  # since those of this turn were compared

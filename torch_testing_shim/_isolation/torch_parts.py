@@ -7,14 +7,14 @@ started: an accelerator's state is put back where a test has used it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 
 from torch_testing_shim._engine.driver import accelerator_type, initialized_accelerator
+from torch_testing_shim._isolation.compiler_parts import compiler_parts
 from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
@@ -33,15 +33,7 @@ _GLOBAL_HOOKS = (
     "_global_backward_pre_hooks", "_global_backward_hooks", "_global_forward_pre_hooks", "_global_forward_hooks",
     "_global_forward_hooks_always_called", "_global_forward_hooks_with_kwargs", "_global_is_full_backward_hook",
 )  # fmt: skip
-_CONFIGURATIONS = (
-    "torch._dynamo.config", "torch._inductor.config", "torch._functorch.config", "torch.fx.experimental._config",
-    "torch.compiler.config",
-)  # fmt: skip
-#: Attributes of torch.nn.Module that the first compilation replaces, and the mark by which it knows that.
-_PATCHED_BY_COMPILE = ("__init__", "__setstate__", "___needs_generation_tag_patch")
 _TOP_SAVED_HOOKS: Any = getattr(_C._autograd, "_top_saved_tensors_default_hooks", None)
-#: Stands for a value of a configuration that nobody has set.
-_UNSET = object()
 
 
 def torch_parts() -> list[Part]:
@@ -56,10 +48,8 @@ def torch_parts() -> list[Part]:
         *(_setting(name) for name in _names_of_settings()),
         Part("torch.set_flush_denormal", _flushes_denormals, torch.set_flush_denormal),
         *_global_parts(),
-        *(_configuration(name) for name in _CONFIGURATIONS),
-        attributes("what torch.compile patches", torch.nn.Module, _PATCHED_BY_COMPILE),
         attributes("checks of distributions", torch.distributions.Distribution, ["_validate_args"]),
-        Part("torch._dynamo", _has_compiled, lambda _: _forget_compiled()),
+        *compiler_parts(),
     ]
 
 
@@ -75,8 +65,10 @@ def _restore_generator(kept: bytes) -> None:
 
 
 def _autograd_parts() -> list[Part]:
+    keys = _Guards(lambda *numbers: _C._ForceDispatchKeyGuard(*map(_C.DispatchKeySet.from_raw_repr, numbers)))
     return [
-        Part("inference mode", torch.is_inference_mode_enabled, _InferenceGuards().set),
+        Part("inference mode", torch.is_inference_mode_enabled, _Guards(_C._InferenceMode).set),
+        Part("dispatch keys", _dispatch_keys, lambda kept: keys.set(*kept)),
         Part(
             "anomaly mode",
             lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
@@ -96,16 +88,22 @@ def _autograd_parts() -> list[Part]:
     ]
 
 
-class _InferenceGuards:
-    """Sets inference mode where a test has left it: only a guard can, and only while it lasts."""
+class _Guards:
+    """Sets what only a guard can set, and only while it lasts."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
         self._guards: list[Any] = []
 
-    def set(self, is_on: bool) -> None:
-        guard = _C._InferenceMode(is_on)
+    def set(self, *values: object) -> None:
+        guard = self._make(*values)
         guard.__enter__()
         self._guards.append(guard)
+
+
+def _dispatch_keys() -> tuple[int, int]:
+    """Return the sets of keys that this thread includes and excludes, beside those of what is called."""
+    return _C._dispatch_tls_local_include_set().raw_repr(), _C._dispatch_tls_local_exclude_set().raw_repr()
 
 
 def _leave_levels(kept: int) -> None:
@@ -135,6 +133,9 @@ def leave_modes() -> None:
     while depth := _C._len_torch_dispatch_stack():
         _C._pop_torch_dispatch_stack(getattr(_C._get_dispatch_stack_at(depth - 1), "_mode_key", None))
     _C._set_torch_function_state(_C._TorchFunctionState.ENABLED)
+    functorch = _C._functorch
+    if functorch.peek_interpreter_stack() is not None:  # levels of vmap, grad, jvp or functionalize
+        functorch.pop_dynamic_layer_stack_and_undo_to_depth(0)
 
 
 # Autocast.
@@ -245,54 +246,16 @@ def _global_parts() -> Iterator[Part]:
     )
     yield module_global("torch._weights_only_unpickler", "_marked_safe_globals_set")
     yield module_global("torch.random", "_fork_rng_warned_already", fresh=False)
+    yield module_global("torch.hub", "_hub_dir", fresh=None)
+    yield module_global("torch.utils.data._utils.worker", "_worker_info", fresh=None)
+    yield module_global("torch.fx._symbolic_trace", "_is_fx_tracing_flag", fresh=False)
+    yield attributes("the path of contractions", torch.backends.opt_einsum, ("enabled", "strategy"))
+    backends = getattr(torch.backends, "m", torch.backends)  # the module behind the object that has its place
+    yield attributes("whether flags may be set", backends, ["__allow_nonbracketed_mutation_flag"])
+    name = getattr(_C, "_get_privateuse1_backend_name", str)
+    yield Part("the name of the device privateuseone", name, lambda _: None)  # it is given once
     log_state = sys.modules["torch._logging._internal"].log_state
     yield attributes("torch._logging", log_state, vars(log_state))
-
-
-# What torch.compile has, where it is used.
-
-
-def _configuration(name: str) -> Part:
-    """Return the part of a module of settings: the values that somebody has set."""
-    return Part(name, lambda: _set_values(name), lambda kept: _restore_values(name, kept), is_checked=False)
-
-
-def _entries(name: str) -> Mapping[str, Any]:
-    return getattr(sys.modules.get(name), "_config", None) or {}
-
-
-def _set_values(name: str) -> dict[str, Any]:
-    values = {key: _set_value(entry) for key, entry in _entries(name).items()}
-    return {key: value for key, value in values.items() if value is not _UNSET}
-
-
-def _unset_mark() -> Any:
-    return sys.modules["torch.utils._config_module"]._UNSET_SENTINEL
-
-
-def _set_value(entry: Any) -> Any:
-    override = getattr(entry, "user_override", _UNSET)  # torch before 2.6 keeps the value itself
-    value = override.get() if isinstance(override, ContextVar) else override
-    return _UNSET if value is _unset_mark() else value
-
-
-def _restore_values(name: str, kept: Mapping[str, Any]) -> None:
-    for key, entry in _entries(name).items():
-        value = kept.get(key, _unset_mark())
-        if isinstance(entry.user_override, ContextVar):
-            entry.user_override.set(value)
-        else:
-            entry.user_override = value
-
-
-def _has_compiled() -> bool:
-    frames = sys.modules.get("torch._dynamo.convert_frame")
-    return bool(getattr(frames, "FRAME_COUNTER", 0))
-
-
-def _forget_compiled() -> None:
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
 
 
 # Accelerators.

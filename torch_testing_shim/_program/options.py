@@ -31,30 +31,25 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class ProgramOptions:
-    """The options of a test file, as the help of its parser describes them.
+    """The options of a test file, as the help of its parser describes them."""
 
-    Attributes:
-        names, excluded: "Class" or "Class.method"; no names for all tests.
-        hw_classification: names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
-        verbosity: 0 quiet, 1 normal, 2 a line per test.
-        settings: what the options set, here and in child processes (see `settings`), all else at its default.
-        save_xml: path of the JUnit report, or None.
-    """
-
+    #: "Class" or "Class.method"; no names for all tests.
     names: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    #: Names of `HardwareClassification`; a test's class must have one of them; empty for all tests.
     hw_classification: tuple[str, ...] = ()
-    verbosity: int = 1
+    verbosity: int = 1  # 0 quiet, 1 normal, 2 a line per test
     failfast: bool = False
     buffer: bool = False
+    #: What the options set, here and in child processes (see `settings`), all else at its default.
     settings: Settings = DEFAULTS
     discover: bool = False
     repeat: int = 1
     subprocess: bool = False
     run_parallel: int = 1
     use_pytest: bool = False
-    save_xml: Path | None = None
+    save_xml: Path | None = None  # path of the JUnit report, or None
     accept: bool = False
 
 

@@ -26,15 +26,10 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 @dataclass(frozen=True)
 class Fixture:
-    """A set-up or tear-down that several tests share.
+    """A set-up or tear-down that several tests share."""
 
-    Attributes:
-        name: "Class.setUpClass", or "setUpModule".
-        tests: the tests that cannot run where it fails.
-    """
-
-    name: str
-    tests: tuple[str, ...] = ()
+    name: str  # "Class.setUpClass", or "setUpModule"
+    tests: tuple[str, ...] = ()  # the tests that cannot run where it fails
 
 
 class Fixtures:

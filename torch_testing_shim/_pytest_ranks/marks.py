@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
         "backend": (lambda value: isinstance(value, str) and bool(value), "the name of a process-group backend"),
         "timeout": (
-            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
+            lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf,
             "a positive number of seconds",
         ),
         "devices": (lambda value: value == 0 or _is_positive(value), "a number of accelerators"),

@@ -95,31 +95,38 @@ class RankReports:
             return
         if self._raised is None:
             made = yield
-            self._note_failure_without_exception(made.get_result())
+            self._note_turned(made.get_result())
             return
         error = self._raised.value
         reason = skip_reason_of(error)
+        before = self._outcome
         is_first = reason is None and (not self.has_failed or self._is_expected)
         if is_first:  # at once: pytest takes longer to format it than other ranks may have
             self._found(self._outcome_of(error))
         made = yield
         report = made.get_result()
-        if is_first and self._outcome is not None:
+        is_failure = report.failed or (reason is None and hasattr(report, "wasxfail"))
+        if is_first and is_failure and self._outcome is not None:
             self._found(_as_reported(self._outcome, report))
-        elif reason is None:
+        elif is_failure and reason is None:
             print(f"after that, {report.when} failed:\n{report.longreprtext}")
-        else:
-            self._outcome = self._outcome or skip_outcome(self._rank, reason)
+        elif is_failure:
+            self._note_turned(report)
+        else:  # a hook may have made it of an exception
+            skipped = skip_outcome(self._rank, reason or _skip_reason(report)) if report.skipped else None
+            self._outcome = before or skipped
 
-    def _note_failure_without_exception(self, report: Any) -> None:
-        """Note a report that a plugin has turned into a failure. A strict `xfail` does that to a pass, which
-        is judged over all ranks."""
+    def _note_turned(self, report: Any) -> None:
+        """Note a failure or a skip that a plugin has made of a pass, or a failure of a skip. A strict `xfail` makes a
+        failure of a pass, which is judged over all ranks."""
         said = report.longreprtext if report.failed else ""
         if said.startswith(UNEXPECTED_PASS):
             self._passes_unexpectedly = said
         elif report.failed and not self.has_failed:
             failed = RankOutcome(self._rank, RankStatus.FAILED, time.monotonic(), exit_code=TEST_ERROR_EXIT_CODE)
             self._found(_as_reported(replace(failed, headline=said.partition("\n")[0], traceback=said), report))
+        elif report.skipped and self._outcome is None:
+            self._outcome = skip_outcome(self._rank, _skip_reason(report))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -167,6 +174,12 @@ def _text_of(report: Any) -> str:
     writer.hasmarkup = False
     report.toterminal(writer)
     return text.getvalue().strip("\n")
+
+
+def _skip_reason(report: Any) -> str:
+    """Return why a report says that its test was skipped: pytest's have a path, a line and the reason."""
+    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return str(said).removeprefix("Skipped: ")
 
 
 def _as_reported(outcome: RankOutcome, report: Any) -> RankOutcome:

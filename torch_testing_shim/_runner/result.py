@@ -20,46 +20,28 @@ FLAKY = "flaky"
 
 @dataclass(frozen=True)
 class FileEnding:
-    """The end of a file's process.
+    """The end of a file's process."""
 
-    Attributes:
-        file: the file's name.
-        exit_code: the exit status, or minus the number of the signal that ended the process.
-        seconds: wall time.
-        output_tail: the end of its output, standard output and error together.
-        is_stopped: the runner ended it because the user asked to stop.
-        processes_left: the number of processes that it left running.
-        started_at: its start, in seconds since the epoch; 0 where that is not known.
-        seconds_allowed: the limit that it ran into (`--timeout`), in seconds; None where it ran into none.
-    """
-
-    file: str
-    exit_code: int
-    seconds: float = 0.0
-    output_tail: str = ""
-    is_stopped: bool = False
-    processes_left: int = 0
-    started_at: float = 0.0
+    file: str  # the file's name
+    exit_code: int  # the exit status, or minus the number of the signal that ended the process
+    seconds: float = 0.0  # wall time
+    output_tail: str = ""  # the end of its output, standard output and error together
+    is_stopped: bool = False  # the runner ended it because the user asked to stop
+    processes_left: int = 0  # the number of processes that it left running
+    started_at: float = 0.0  # its start, in seconds since the epoch; 0 where that is not known
+    #: The limit that it ran into (`--timeout`), in seconds; None where it ran into none.
     seconds_allowed: float | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure.
+    """One failure."""
 
-    Attributes:
-        file: the file's name.
-        test: "Class.method", or "" for the file itself.
-        label: its kind, in one or two words.
-        reason: one line.
-        detail: the report, or the tail of the output; may be empty.
-    """
-
-    file: str
-    test: str
-    label: str
-    reason: str
-    detail: str = ""
+    file: str  # the file's name
+    test: str  # "Class.method", or "" for the file itself
+    label: str  # its kind, in one or two words
+    reason: str  # one line
+    detail: str = ""  # the report, or the tail of the output; may be empty
 
     @property
     def where(self) -> str:
@@ -73,28 +55,18 @@ class FileResult:
 
     A test that failed runs again where retries were asked for. It is flaky where later runs of it passed as often as it
     had failed; a later run that skips, crashes or finds nothing does not count as a pass.
-
-    Attributes:
-        ending: the end of its process; of several processes, their ends combined.
-        entries: the tests that ended; of a test that was run again, its first run.
-        faults: the failures that no test reported itself: the fold's findings.
-        interrupted: the tests that ran when the user asked to stop, with their stacks as far as they are known.
-        is_refusal: the file refused its arguments or the device (exit status 2 before any test).
-        reruns: the later runs of tests that had failed, in their order.
-        flaky_fails: a flaky test is a failure (`--fail-on-flaky`).
-        device: the device type that it ran on; "" where its process has not reported it.
-        left_out: the number of its tests that `--hw-classification` has left out.
     """
 
-    ending: FileEnding
-    entries: tuple[JournalEntry, ...] = ()
-    faults: tuple[Failure, ...] = ()
+    ending: FileEnding  # the end of its process; of several processes, their ends combined
+    entries: tuple[JournalEntry, ...] = ()  # the tests that ended; of a test that was run again, its first run
+    faults: tuple[Failure, ...] = ()  # the failures that no test reported itself: the fold's findings
+    #: The tests that ran when the user asked to stop, with their stacks as far as they are known.
     interrupted: tuple[JournalEntry, ...] = ()
-    is_refusal: bool = False
-    reruns: tuple[JournalEntry, ...] = ()
-    flaky_fails: bool = False
-    device: str = ""
-    left_out: int = 0
+    is_refusal: bool = False  # the file refused its arguments or the device (exit status 2 before any test)
+    reruns: tuple[JournalEntry, ...] = ()  # the later runs of tests that had failed, in their order
+    flaky_fails: bool = False  # a flaky test is a failure (`--fail-on-flaky`)
+    device: str = ""  # the device type that it ran on; "" where its process has not reported it
+    left_out: int = 0  # the number of its tests that `--hw-classification` has left out
 
     @property
     def file(self) -> str:
@@ -153,25 +125,17 @@ def _as_flaky(failure: Failure) -> Failure:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The result of the run.
+    """The result of the run."""
 
-    Attributes:
-        files: the files that ran, in order.
-        not_run: the names of the selected files that did not run, because the run stopped.
-        stopped_by: the signal that asked to stop, or None.
-        fails_if_all_skipped: a run in which every test was skipped has failed.
-        unwritten: one sentence for each report that could not be written; a run without its reports has failed.
-        deadline: the seconds after which no file was started any more, where some did not run for that; else None.
-        unmatched: one sentence for each expectation that matches no test; a run with one has failed.
-    """
-
-    files: tuple[FileResult, ...] = ()
-    not_run: tuple[str, ...] = ()
-    stopped_by: signal.Signals | None = None
-    fails_if_all_skipped: bool = False
+    files: tuple[FileResult, ...] = ()  # the files that ran, in order
+    not_run: tuple[str, ...] = ()  # the names of the selected files that did not run, because the run stopped
+    stopped_by: signal.Signals | None = None  # the signal that asked to stop, or None
+    fails_if_all_skipped: bool = False  # a run in which every test was skipped has failed
+    #: One sentence for each report that could not be written; a run without its reports has failed.
     unwritten: tuple[str, ...] = ()
+    #: The seconds after which no file was started any more, where some did not run for that; else None.
     deadline: float | None = None
-    unmatched: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()  # one sentence for each expectation that matches no test; a run with one has failed
 
     @property
     def flaky(self) -> tuple[Failure, ...]:

@@ -20,17 +20,12 @@ _TOKEN = re.compile(r"\[!?[^\]]+\]|.", re.DOTALL)
 
 @dataclass(frozen=True)
 class TestPattern:
-    """The tests that an id names.
-
-    Attributes:
-        file: the file's name, or a glob over names.
-        test: "Class.test", "Class", a glob over these, or "" for all tests of the file.
-    """
+    """The tests that an id names."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    file: str
-    test: str
+    file: str  # the file's name, or a glob over names
+    test: str  # "Class.test", "Class", a glob over these, or "" for all tests of the file
 
     @property
     def is_exact(self) -> bool:

@@ -29,25 +29,15 @@ class Expect(Enum):
 
 @dataclass(frozen=True)
 class Expectation:
-    """One entry.
+    """One entry."""
 
-    Attributes:
-        id: the test's id or a glob, as it is written.
-        expect: what is expected of it.
-        reason: why, in the user's words; may be empty.
-        issue: a link to more about it; may be empty.
-        devices: the device types that it holds on; empty for all.
-        torch: the versions of torch that it holds with, as in PEP 440; empty for all.
-        error: a regular expression that is found in the report of the expected failure; empty for any failure.
-    """
-
-    id: str
-    expect: Expect
-    reason: str = ""
-    issue: str = ""
-    devices: tuple[str, ...] = ()
-    torch: str = ""
-    error: str = ""
+    id: str  # the test's id or a glob, as it is written
+    expect: Expect  # what is expected of it
+    reason: str = ""  # why, in the user's words; may be empty
+    issue: str = ""  # a link to more about it; may be empty
+    devices: tuple[str, ...] = ()  # the device types that it holds on; empty for all
+    torch: str = ""  # the versions of torch that it holds with, as in PEP 440; empty for all
+    error: str = ""  # a regular expression that is found in the report of the expected failure; empty for any failure
 
     @cached_property
     def pattern(self) -> TestPattern:

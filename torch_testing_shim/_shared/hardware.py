@@ -41,18 +41,12 @@ class HardwareError(TypeError):
 
 @dataclass(frozen=True)
 class HardwareChoice(Generic[Item]):
-    """The result of a choice by hardware.
-
-    Attributes:
-        chosen: the items of classes that say one of the names that were asked for.
-        otherwise: the items of classes that say another.
-        unclassified: the items of classes that say nothing, and of no class.
-    """
+    """The result of a choice by hardware."""
 
     names: tuple[str, ...]
-    chosen: tuple[Item, ...]
-    otherwise: tuple[Item, ...]
-    unclassified: tuple[Item, ...]
+    chosen: tuple[Item, ...]  # the items of classes that say one of the names that were asked for
+    otherwise: tuple[Item, ...]  # the items of classes that say another
+    unclassified: tuple[Item, ...]  # the items of classes that say nothing, and of no class
 
     @property
     def left_out(self) -> tuple[Item, ...]:

@@ -52,52 +52,31 @@ class TestStatus(Enum):
 
 @dataclass(frozen=True)
 class RankRecord:
-    """The end of one rank of a test.
-
-    Attributes:
-        status: how it ended, in one word: "passed", "skipped", "failed", "errored", "died", "hung", ...
-        pid: its process id; 0 where it is not known.
-        started_at: when it was started, in seconds since the epoch.
-        seconds: from there to its end.
-        exit_code: its exit code; negative for the signal that ended it; None where it was not seen.
-        headline: the exception's type and first line, or the reason of a skip; empty where there is none.
-        output: the last lines that it printed; empty where the test passed.
-        host: the host that it ran on, where torchrun has started it; else empty.
-    """
+    """The end of one rank of a test."""
 
     rank: int
-    status: str
-    pid: int = 0
-    started_at: float = 0.0
-    seconds: float = 0.0
-    exit_code: int | None = None
-    headline: str = ""
-    output: str = ""
-    host: str = ""
+    status: str  # how it ended, in one word: "passed", "skipped", "failed", "errored", "died", "hung", ...
+    pid: int = 0  # its process id; 0 where it is not known
+    started_at: float = 0.0  # when it was started, in seconds since the epoch
+    seconds: float = 0.0  # from there to its end
+    exit_code: int | None = None  # its exit code; negative for the signal that ended it; None where it was not seen
+    headline: str = ""  # the exception's type and first line, or the reason of a skip; empty where there is none
+    output: str = ""  # the last lines that it printed; empty where the test passed
+    host: str = ""  # the host that it ran on, where torchrun has started it; else empty
 
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One finished test.
+    """One finished test."""
 
-    Attributes:
-        test: "Class.method" (a nested class is "Outer.Inner.method").
-        seconds: wall time, set-up and tear-down included.
-        reason: one line: the skip reason or the headline of the failure; empty for a pass.
-        detail: the whole report of a failure, as printed; empty otherwise.
-        started_at: when it started, in seconds since the epoch; 0 where that is not known.
-        ranks: its ranks, in their order; empty for a test without ranks.
-        notes: lines to report whatever the status, for example what the test has left behind.
-    """
-
-    test: str
+    test: str  # "Class.method" (a nested class is "Outer.Inner.method")
     status: TestStatus
-    seconds: float
-    reason: str = ""
-    detail: str = ""
-    started_at: float = 0.0
-    ranks: tuple[RankRecord, ...] = ()
-    notes: tuple[str, ...] = ()
+    seconds: float  # wall time, set-up and tear-down included
+    reason: str = ""  # one line: the skip reason or the headline of the failure; empty for a pass
+    detail: str = ""  # the whole report of a failure, as printed; empty otherwise
+    started_at: float = 0.0  # when it started, in seconds since the epoch; 0 where that is not known
+    ranks: tuple[RankRecord, ...] = ()  # its ranks, in their order; empty for a test without ranks
+    notes: tuple[str, ...] = ()  # lines to report whatever the status, for example what the test has left behind
 
 
 def record_of_end(entry: JournalEntry) -> dict[str, object]:
@@ -117,27 +96,16 @@ def record_of_end(entry: JournalEntry) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class JournalContents:
-    """The contents of a journal.
+    """The contents of a journal."""
 
-    Attributes:
-        planned: the tests that were to run, in order; empty where the process died before it knew.
-        entries: the tests that ended, in order of ending.
-        unfinished: the tests that started and never ended, in order of starting.
-        interrupted: of those, the ones that were interrupted, with where they stood.
-        is_finished: the process wrote its last line, so nothing is missing.
-        broken_lines: how many lines could not be read.
-        device: the device type that the tests run on; "" while the process has not said it.
-        left_out: how many tests `--hw-classification` has left out.
-    """
-
-    planned: tuple[str, ...] = ()
-    entries: tuple[JournalEntry, ...] = ()
-    unfinished: tuple[str, ...] = ()
-    is_finished: bool = False
-    broken_lines: int = 0
-    device: str = ""
-    interrupted: tuple[JournalEntry, ...] = ()
-    left_out: int = 0
+    planned: tuple[str, ...] = ()  # the tests that were to run, in order; empty where the process died before it knew
+    entries: tuple[JournalEntry, ...] = ()  # the tests that ended, in order of ending
+    unfinished: tuple[str, ...] = ()  # the tests that started and never ended, in order of starting
+    is_finished: bool = False  # the process wrote its last line, so nothing is missing
+    broken_lines: int = 0  # how many lines could not be read
+    device: str = ""  # the device type that the tests run on; "" while the process has not said it
+    interrupted: tuple[JournalEntry, ...] = ()  # the unfinished tests that were interrupted, with where they stood
+    left_out: int = 0  # how many tests `--hw-classification` has left out
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,13 @@ from torch_testing_shim._shared.records import read_record
 
 @dataclass(frozen=True)
 class JournalNews:
-    """The entries that a journal has got since the last look.
+    """The entries that a journal has got since the last look."""
 
-    Attributes:
-        entries: the tests that have ended since then, in order of ending.
-        ended: how many have ended in all.
-        planned: how many are to run in all.
-        now: the test that started last and has not ended; "" for none.
-        device: the device type that the tests run on; "" while the process has not said it.
-    """
-
-    entries: tuple[JournalEntry, ...] = ()
-    ended: int = 0
-    planned: int = 0
-    now: str = ""
-    device: str = ""
+    entries: tuple[JournalEntry, ...] = ()  # the tests that have ended since then, in order of ending
+    ended: int = 0  # how many have ended in all
+    planned: int = 0  # how many are to run in all
+    now: str = ""  # the test that started last and has not ended; "" for none
+    device: str = ""  # the device type that the tests run on; "" while the process has not said it
 
 
 @dataclass

@@ -17,22 +17,18 @@ _TAKEN_PREFIXES = ("TORCHELASTIC_", "GROUP_", "ROLE_")
 
 @dataclass(frozen=True)
 class Launch:
-    """How torchrun has started this process.
+    """How torchrun has started this process."""
 
-    Attributes:
-        rank, world_size: which process of how many.
-        local_world_size: processes on this host.
-        address, port: of the store; `has_store` says that torchrun runs it, else rank 0 has to.
-        part: the run of the runner that has started the file, "/", and the number of the file's process in it; empty
-            where torchrun has started the file itself.
-    """
-
+    #: Which process of how many.
     rank: int
     world_size: int
-    local_world_size: int
+    local_world_size: int  # processes on this host
+    #: Of the store; `has_store` says that torchrun runs it, else rank 0 has to.
     address: str
     port: int
     has_store: bool
+    #: The run of the runner that has started the file, "/", and the number of the file's process in it; empty where
+    #: torchrun has started the file itself.
     part: str = ""
 
 

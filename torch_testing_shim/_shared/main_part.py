@@ -19,21 +19,13 @@ RUNNERS = frozenset({RUN_TESTS, "main", "console_main"})
 
 @dataclass(frozen=True)
 class MainPart:
-    """The parts of a file that matter when it runs as a script.
+    """The parts of a file that matter when it runs as a script."""
 
-    Attributes:
-        uses_run_tests: it names `run_tests`.
-        runs_something: it asks for its `__name__`, or calls something at its top that runs tests.
-        has_tests: it defines functions or methods that are named as tests are.
-        has_functions_only: these are functions, which unittest does not know.
-        is_in_package: it has relative imports, so that it cannot be run as a script.
-    """
-
-    uses_run_tests: bool = True
-    runs_something: bool = True
-    has_tests: bool = False
-    has_functions_only: bool = False
-    is_in_package: bool = False
+    uses_run_tests: bool = True  # it names `run_tests`
+    runs_something: bool = True  # it asks for its `__name__`, or calls something at its top that runs tests
+    has_tests: bool = False  # it defines functions or methods that are named as tests are
+    has_functions_only: bool = False  # these are functions, which unittest does not know
+    is_in_package: bool = False  # it has relative imports, so that it cannot be run as a script
 
     @property
     def is_for_harness(self) -> bool:

@@ -25,23 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Option:
-    """The option of a command line that sets a setting.
+    """The option of a command line that sets a setting."""
 
-    Attributes:
-        spellings: its spellings, with blanks between.
-        help: its line in `--help`.
-        metavar: how `--help` shows its value; None for a flag.
-        bare: the value where the option stands without one, or None where it needs one.
-        in_files: test files have it.
-        in_runner: run_test.py has it.
-    """
-
-    spellings: str
-    help: str
-    metavar: str | None = None
-    bare: str | None = None
-    in_files: bool = True
-    in_runner: bool = True
+    spellings: str  # its spellings, with blanks between
+    help: str  # its line in `--help`
+    metavar: str | None = None  # how `--help` shows its value; None for a flag
+    bare: str | None = None  # the value where the option stands without one, or None where it needs one
+    in_files: bool = True  # test files have it
+    in_runner: bool = True  # run_test.py has it
 
     @property
     def names(self) -> list[str]:
@@ -50,25 +41,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Setting:
-    """One row.
+    """One row."""
 
-    Attributes:
-        variable: the variable of the environment.
-        read: reads its text; raises `values.Unusable` with what the text must be, or ValueError with a sentence.
-        default: the value where the variable is not set.
-        meaning: one phrase for docs/settings.md.
-        is_repeated: a rerun line repeats it, because it may change an outcome.
-        is_ours: the harness or a launcher sets it, and people do not.
-        option: the option that sets it, or None.
-    """
-
-    variable: str
+    variable: str  # the variable of the environment
+    #: Reads its text; raises `values.Unusable` with what the text must be, or ValueError with a sentence.
     read: Callable[[str], Any]
-    default: Any
-    meaning: str
-    is_repeated: bool = False
-    is_ours: bool = False
-    option: Option | None = None
+    default: Any  # the value where the variable is not set
+    meaning: str  # one phrase for docs/settings.md
+    is_repeated: bool = False  # a rerun line repeats it, because it may change an outcome
+    is_ours: bool = False  # the harness or a launcher sets it, and people do not
+    option: Option | None = None  # the option that sets it, or None
 
 
 def setting(variable: str, meaning: str, read: Callable[[str], T], default: T, **more: Any) -> T:

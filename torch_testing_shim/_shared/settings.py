@@ -112,24 +112,24 @@ def _kind(row: Setting, option: Option) -> dict[str, Any]:
     return {"type": read, "metavar": option.metavar, **bare}
 
 
-def asked_to_complete(environ: Mapping[str, str] | None = None) -> bool:
+def asked_to_complete() -> bool:
     """True where the shell has started this process to complete a command line (argcomplete's _ARGCOMPLETE)."""
-    return "_ARGCOMPLETE" in (os.environ if environ is None else environ)
+    return "_ARGCOMPLETE" in os.environ
 
 
-def runs_under_pytest(environ: Mapping[str, str] | None = None) -> bool:
+def runs_under_pytest() -> bool:
     """True while pytest runs a test, in this process or in one that has started it (PYTEST_CURRENT_TEST)."""
-    return "PYTEST_CURRENT_TEST" in (os.environ if environ is None else environ)
+    return "PYTEST_CURRENT_TEST" in os.environ
 
 
-def read_temporary_folder(environ: Mapping[str, str] | None = None) -> str | None:
+def read_temporary_folder() -> str | None:
     """`Settings.temporary_folder` alone, for the runner, which goes on where other settings are wrong."""
-    return (os.environ if environ is None else environ).get("TMPDIR") or None
+    return os.environ.get("TMPDIR") or None
 
 
-def read_cache_folder(environ: Mapping[str, str] | None = None) -> str | None:
+def read_cache_folder() -> str | None:
     """The folder of the user's caches: XDG_CACHE_HOME, or `.cache` in the home folder; None where neither is known."""
-    chosen = (os.environ if environ is None else environ).get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    chosen = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return chosen if os.path.isabs(chosen) else None
 
 
@@ -151,9 +151,9 @@ def read_github_actions(environ: Mapping[str, str] | None = None) -> GitHubActio
     return GitHubActions(env.get("GITHUB_WORKSPACE") or None, env.get("GITHUB_STEP_SUMMARY") or None)
 
 
-def read_launch(environ: Mapping[str, str] | None = None) -> Launch | None:
+def read_launch() -> Launch | None:
     """Read how torchrun has started this process; None where it has not."""
-    return launch_in(os.environ if environ is None else environ)
+    return launch_in(os.environ)
 
 
 def take_launch() -> None:

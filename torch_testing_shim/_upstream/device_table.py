@@ -29,19 +29,12 @@ class Way(enum.Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """Some calls that are answered in the same way.
+    """Some calls that are answered in the same way."""
 
-    Attributes:
-        owner: what has them, "torch.cuda".
-        calls: their names in the owner, with blanks between them; "nvtx.mark" for a submodule's.
-        way: how they come to their answer.
-        answer: the answer in words.
-    """
-
-    owner: str
-    calls: str
-    way: Way
-    answer: str
+    owner: str  # what has them, "torch.cuda"
+    calls: str  # their names in the owner, with blanks between them; "nvtx.mark" for a submodule's
+    way: Way  # how they come to their answer
+    answer: str  # the answer in words
 
     @property
     def names(self) -> tuple[str, ...]:

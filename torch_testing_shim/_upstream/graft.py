@@ -50,12 +50,16 @@ class GraftError(ImportError):
     """The installed torch is not as the graft expects; the message is one sentence."""
 
 
-def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Callable[[str], Any]:
+def served(
+    module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING, *, is_whole: bool = False
+) -> Callable[[str], Any]:
     """Returns the `__getattr__` of a face: it answers names that are computed when asked, and grafts torch's others.
 
     Args:
         module: the face's `__name__`.
         lazy: names that are ours besides those that the face binds -> a function that returns the value, each time.
+        is_whole: torch's module has been run as a whole. What it binds and lacks now, a test has deleted
+            (`RpcTest.test_function_not_on_callee` does).
     """
     _LAZY[module] = lazy
     face = sys.modules.get(module)
@@ -67,7 +71,11 @@ def served(module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING) -> Cal
             return lazy[name]()
         if name.startswith("__"):  # Python and its libraries ask these of any module
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        return grafted(module, name)
+        if not is_whole:
+            return grafted(module, name)
+        if name in bound_names(module):
+            raise AttributeError(f"module {module!r} has no attribute {name!r} now")
+        return _found_elsewhere(module, name)
 
     return __getattr__
 

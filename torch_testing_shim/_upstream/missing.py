@@ -35,15 +35,10 @@ class MissingNameError(NotImplementedError):
 
 @dataclass(eq=False)  # not frozen: a package may patch what it imports
 class MissingName:
-    """Stands in for one name.
+    """Stands in for one name."""
 
-    Attributes:
-        name: its full name, "torch.testing._internal.common_utils.some_name".
-        wanted_by: the file that imports it, for messages.
-    """
-
-    name: str
-    wanted_by: str
+    name: str  # its full name, "torch.testing._internal.common_utils.some_name"
+    wanted_by: str  # the file that imports it, for messages
 
     def _use(self, *_: object, **__: object) -> NoReturn:
         raise MissingNameError(f"the installed torch has no {self.name}, which {self.wanted_by} uses")

@@ -78,7 +78,7 @@ class _Loader(InspectLoader):
 
         with asking():
             super().exec_module(module)
-        vars(module).setdefault("__getattr__", served(module.__name__))
+        vars(module).setdefault("__getattr__", served(module.__name__, is_whole=True))
 
 
 @functools.cache

@@ -27,19 +27,12 @@ _OF_EVERY_MODULE = frozenset({"__annotations__", "__file__", "__name__"})
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a module's body. An import of several names counts as several statements.
+    """One statement of a module's body. An import of several names counts as several statements."""
 
-    Attributes:
-        binds: names to which it gives a value.
-        changes: names whose value it changes in place, as `table.update(...)` does.
-        uses: names of the module that it, or a function in it, looks up.
-        code: its compiled code, marshalled.
-    """
-
-    binds: tuple[str, ...]
-    changes: tuple[str, ...]
-    uses: tuple[str, ...]
-    code: bytes
+    binds: tuple[str, ...]  # names to which it gives a value
+    changes: tuple[str, ...]  # names whose value it changes in place, as `table.update(...)` does
+    uses: tuple[str, ...]  # names of the module that it, or a function in it, looks up
+    code: bytes  # its compiled code, marshalled
 
 
 def whole_code(source: str, path: str, package: str = "") -> CodeType:

@@ -27,19 +27,12 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Choice:
-    """One command and what it took.
+    """One command and what it took."""
 
-    Attributes:
-        what: in a few words.
-        files: how many files it chose.
-        seconds: the median of its times.
-        target: what it may take, in seconds.
-    """
-
-    what: str
-    files: int
-    seconds: float
-    target: float
+    what: str  # in a few words
+    files: int  # how many files it chose
+    seconds: float  # the median of its times
+    target: float  # what it may take, in seconds
 
     def __str__(self) -> str:
         verdict = "" if self.seconds < self.target else "  TOO SLOW"

@@ -15,23 +15,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Holdings:
-    """What one process holds.
+    """What one process holds."""
 
-    Attributes:
-        pid: its process id.
-        pss: proportional set size of its anonymous memory, in bytes.
-        private_dirty: memory that it alone has and has written to, in bytes.
-        descriptors: how many are open.
-        threads: how many run, those of C++ libraries included.
-        children: how many child processes it has, ended ones that wait to be reaped included.
-    """
-
-    pid: int
-    pss: int
-    private_dirty: int
-    descriptors: int
-    threads: int
-    children: int
+    pid: int  # its process id
+    anonymous: int  # memory of its own, written to or shared with the process that it was forked from, in bytes
+    pss: int  # proportional set size of that memory, in bytes
+    private_dirty: int  # memory that it alone has and has written to, in bytes
+    descriptors: int  # how many are open
+    threads: int  # how many run, those of C++ libraries included
+    children: int  # how many child processes it has, ended ones that wait to be reaped included
 
 
 def memory_of(pid: int) -> dict[str, int]:
@@ -67,6 +59,7 @@ def _holdings_of(pid: int) -> Holdings:
     tasks = os.listdir(f"/proc/{pid}/task")
     return Holdings(
         pid=pid,
+        anonymous=memory["Anonymous"],
         pss=memory["Pss_Anon"],
         private_dirty=memory["Private_Dirty"],
         descriptors=len(os.listdir(f"/proc/{pid}/fd")),

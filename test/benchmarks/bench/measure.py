@@ -30,17 +30,11 @@ _JOURNAL_NAME = "journal"
 
 @dataclass(frozen=True)
 class Run:
-    """One process.
+    """One process."""
 
-    Attributes:
-        seconds: wall time from its start to its exit.
-        problem: why that time does not count, in one line; empty where all tests passed on all ranks.
-        tail: the end of its output where there is a problem.
-    """
-
-    seconds: float
-    problem: str = ""
-    tail: str = ""
+    seconds: float  # wall time from its start to its exit
+    problem: str = ""  # why that time does not count, in one line; empty where all tests passed on all ranks
+    tail: str = ""  # the end of its output where there is a problem
 
 
 @dataclass(frozen=True)

@@ -21,21 +21,13 @@ _BYTES_PER_MIB = 1024.0 * 1024.0
 
 @dataclass(frozen=True)
 class IdleMemory:
-    """What the processes of one test hold while its ranks wait.
+    """What the processes of one test hold while its ranks wait."""
 
-    Attributes:
-        ranks: how many ranks there were.
-        rank_pss_mib: PSS of the mean rank, MiB.
-        rank_private_mib: what only that rank has, of the mean rank, MiB.
-        total_pss_mib: PSS of all processes together, those of the harness included, MiB.
-        problem: why there are no numbers, in one line; empty where there are.
-    """
-
-    ranks: int
-    rank_pss_mib: float = 0.0
-    rank_private_mib: float = 0.0
-    total_pss_mib: float = 0.0
-    problem: str = ""
+    ranks: int  # how many ranks there were
+    rank_pss_mib: float = 0.0  # PSS of the mean rank, MiB
+    rank_private_mib: float = 0.0  # what only that rank has, of the mean rank, MiB
+    total_pss_mib: float = 0.0  # PSS of all processes together, those of the harness included, MiB
+    problem: str = ""  # why there are no numbers, in one line; empty where there are
 
 
 def measure_idle(contender: Contender, ranks: int) -> IdleMemory:

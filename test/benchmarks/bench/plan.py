@@ -27,20 +27,14 @@ _UPSTREAM_HOMES = {
 
 @dataclass(frozen=True)
 class Contender:
-    """A harness.
+    """A harness."""
 
-    Attributes:
-        name: as on the command line and in the table.
-        title: what it is, for readers.
-        homes: where each harness name is imported from; empty for torch_testing_shim itself.
-        variables: of the environment of its processes.
-        preloads: it imports a case's `preload` first; the others see to lazy imports themselves, or pay for them.
-    """
-
-    name: str
-    title: str
+    name: str  # as on the command line and in the table
+    title: str  # what it is, for readers
+    #: Where each harness name is imported from; empty for torch_testing_shim itself.
     homes: dict[str, str] = field(default_factory=dict)
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)  # of the environment of its processes
+    #: It imports a case's `preload` first; the others see to lazy imports themselves, or pay for them.
     preloads: bool = False
 
 
@@ -60,29 +54,17 @@ _GROWING = ("floor", "ours", "reused")
 
 @dataclass(frozen=True)
 class Case:
-    """A test file, timed as a whole process.
+    """A test file, timed as a whole process."""
 
-    Attributes:
-        name: as in the table.
-        part: what `--parts` calls it.
-        source: the test file.
-        tests: how many tests it has.
-        ranks: on how many ranks each runs.
-        contenders: names of those that run it.
-        preload: what its bodies import lazily.
-        journaled: it writes a journal, from which its verdicts are read; that costs time.
-        variables: of the environment of its processes.
-    """
-
-    name: str
-    part: str
-    source: Path
-    tests: int
-    ranks: int
-    contenders: tuple[str, ...] = tuple(c.name for c in CONTENDERS)
-    preload: tuple[str, ...] = ()
-    journaled: bool = False
-    variables: dict[str, str] = field(default_factory=dict)
+    name: str  # as in the table
+    part: str  # what `--parts` calls it
+    source: Path  # the test file
+    tests: int  # how many tests it has
+    ranks: int  # on how many ranks each runs
+    contenders: tuple[str, ...] = tuple(c.name for c in CONTENDERS)  # names of those that run it
+    preload: tuple[str, ...] = ()  # what its bodies import lazily
+    journaled: bool = False  # it writes a journal, from which its verdicts are read; that costs time
+    variables: dict[str, str] = field(default_factory=dict)  # of the environment of its processes
 
 
 def _tiny(part: str, tests: int, ranks: int, contenders: tuple[str, ...]) -> Case:

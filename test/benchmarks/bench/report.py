@@ -14,15 +14,10 @@ from bench.plan import Case
 
 @dataclass(frozen=True)
 class CaseResult:
-    """All runs of one case.
+    """All runs of one case."""
 
-    Attributes:
-        case: what was run.
-        runs: for each contender's name, its runs in order.
-    """
-
-    case: Case
-    runs: dict[str, list[Run]]
+    case: Case  # what was run
+    runs: dict[str, list[Run]]  # for each contender's name, its runs in order
 
     def problem(self, contender: str) -> str:
         """Why `contender` has no time, in one line; empty where every run counts."""
@@ -44,19 +39,12 @@ def ratio(result: CaseResult, above: str, below: str) -> float | None:
 
 @dataclass(frozen=True)
 class Target:
-    """A number that the harness is to reach.
+    """A number that the harness is to reach."""
 
-    Attributes:
-        name: what it is about.
-        limit: the number.
-        at_most: it is an upper limit; otherwise a lower one.
-        value: what was measured; None where it was not.
-    """
-
-    name: str
-    limit: float
-    at_most: bool
-    value: float | None
+    name: str  # what it is about
+    limit: float  # the number
+    at_most: bool  # it is an upper limit; otherwise a lower one
+    value: float | None  # what was measured; None where it was not
 
     @property
     def verdict(self) -> str:

@@ -31,17 +31,11 @@ _CONFIGURES = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "EXPECTT
 
 @dataclass(frozen=True)
 class FileRun:
-    """What a file came to under one harness.
+    """What a file came to under one harness."""
 
-    Attributes:
-        outcomes: by "Class.test".
-        seconds: wall time of the process.
-        output: the end of what it printed.
-    """
-
-    outcomes: Mapping[str, str]
-    seconds: float
-    output: str
+    outcomes: Mapping[str, str]  # by "Class.test"
+    seconds: float  # wall time of the process
+    output: str  # the end of what it printed
 
 
 def sample_files() -> dict[str, Path]:

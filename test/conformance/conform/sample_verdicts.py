@@ -24,27 +24,18 @@ Outcomes = Mapping[str, str]
 
 @dataclass(frozen=True)
 class UpstreamError:
-    """A test of which PyTorch's harness says something wrong.
+    """A test of which PyTorch's harness says something wrong."""
 
-    Attributes:
-        says: the outcome that it comes to.
-        because: why that is wrong.
-    """
-
-    says: str
-    because: str
+    says: str  # the outcome that it comes to
+    because: str  # why that is wrong
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One test under both harnesses.
+    """One test under both harnesses."""
 
-    Attributes:
-        test: "file::Class.test".
-        upstream, ours: the outcomes.
-    """
-
-    test: str
+    test: str  # "file::Class.test"
+    #: The outcomes.
     upstream: str
     ours: str
 

@@ -29,19 +29,12 @@ _FOREVER = 3600
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong in rank 1.
+    """What goes wrong in rank 1."""
 
-    Attributes:
-        name: in one or two words.
-        happen: does it, in rank 1.
-        status: the `TestStatus` with which the test has to end, by its value.
-        reason: a regular expression that the entry's reason has to match.
-    """
-
-    name: str
-    happen: Callable[[], object]
-    status: str
-    reason: str = r"\A\Z"
+    name: str  # in one or two words
+    happen: Callable[[], object]  # does it, in rank 1
+    status: str  # the `TestStatus` with which the test has to end, by its value
+    reason: str = r"\A\Z"  # a regular expression that the entry's reason has to match
 
 
 def fault_of(number: int) -> Fault | None:

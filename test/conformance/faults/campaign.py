@@ -49,27 +49,16 @@ _TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Order:
-    """What one process is to do.
+    """What one process is to do."""
 
-    Attributes:
-        faults: run in this order.
-        package: the modules that hold them.
-        variables: of its environment.
-        path: folders to import from, before those of the project.
-        small_disk: its temporary folder is a disk of a few MiB.
-        untouched: a test after each fault finds everything in order.
-        reuse_ranks: in ranks that have run a test before.
-        patience: seconds after which it is given up where no test has come to its end.
-    """
-
-    faults: tuple[Fault, ...]
-    package: str
-    variables: dict[str, str]
-    path: tuple[str, ...] = ()
-    small_disk: bool = False
-    untouched: bool = True
-    reuse_ranks: bool = False
-    patience: float = _PATIENCE_SECONDS
+    faults: tuple[Fault, ...]  # run in this order
+    package: str  # the modules that hold them
+    variables: dict[str, str]  # of its environment
+    path: tuple[str, ...] = ()  # folders to import from, before those of the project
+    small_disk: bool = False  # its temporary folder is a disk of a few MiB
+    untouched: bool = True  # a test after each fault finds everything in order
+    reuse_ranks: bool = False  # in ranks that have run a test before
+    patience: float = _PATIENCE_SECONDS  # seconds after which it is given up where no test has come to its end
 
 
 def deadline_of(fault: Fault) -> float:

@@ -33,44 +33,27 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Expectation:
-    """What has to become of a fault.
+    """What has to become of a fault."""
 
-    Attributes:
-        ending: the verdict.
-        cause: regular expression that the first line of the report has to begin with: the guilty rank and the cause.
-        told: regular expressions that have to be found in the report, too.
-        is_hang: it goes on until the deadline.
-        is_deadlock: it would, but the harness can be certain of it and ends it earlier.
-        small_disk: the scratch folder has to lie on a disk of a few MiB.
-        needs: tells why it cannot be had on this machine; an empty text where it can.
-        ours_only: why it cannot be said in upstream's terms; empty where it can.
-    """
-
-    ending: Ending
+    ending: Ending  # the verdict
+    #: Regular expression that the first line of the report has to begin with: the guilty rank and the cause.
     cause: str = ""
-    told: tuple[str, ...] = ()
-    is_hang: bool = False
-    is_deadlock: bool = False
-    small_disk: bool = False
-    needs: Callable[[], str] = lambda: ""
-    ours_only: str = ""
+    told: tuple[str, ...] = ()  # regular expressions that have to be found in the report, too
+    is_hang: bool = False  # it goes on until the deadline
+    is_deadlock: bool = False  # it would, but the harness can be certain of it and ends it earlier
+    small_disk: bool = False  # the scratch folder has to lie on a disk of a few MiB
+    needs: Callable[[], str] = lambda: ""  # tells why it cannot be had on this machine; an empty text where it can
+    ours_only: str = ""  # why it cannot be said in upstream's terms; empty where it can
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A case of the catalogue.
+    """A case of the catalogue."""
 
-    Attributes:
-        theme: name of its module.
-        test: "Class.test_method"; no two faults have the same.
-        does: what happens in it, in one line.
-        expected: what has to become of it.
-    """
-
-    theme: str
-    test: str
-    does: str
-    expected: Expectation
+    theme: str  # name of its module
+    test: str  # "Class.test_method"; no two faults have the same
+    does: str  # what happens in it, in one line
+    expected: Expectation  # what has to become of it
 
     @property
     def name(self) -> str:

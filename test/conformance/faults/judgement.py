@@ -28,21 +28,13 @@ class Wrong(Enum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """A fault, what became of it, and what is wrong with that.
-
-    Attributes:
-        fault: the fault.
-        seen: what became of it; None where it cannot be had on this machine.
-        missing: why it cannot; empty where it can.
-        deadline_seconds: what its test may take.
-        wrongs: what is wrong, each with a few words.
-    """
+    """A fault, what became of it, and what is wrong with that."""
 
     fault: Fault
-    seen: Observation | None
-    missing: str = ""
-    deadline_seconds: float = 0.0
-    wrongs: tuple[tuple[Wrong, str], ...] = ()
+    seen: Observation | None  # what became of it; None where it cannot be had on this machine
+    missing: str = ""  # why it cannot; empty where it can
+    deadline_seconds: float = 0.0  # what its test may take
+    wrongs: tuple[tuple[Wrong, str], ...] = ()  # what is wrong, each with a few words
 
     @property
     def seconds(self) -> float | None:

@@ -33,28 +33,18 @@ _REPORT_CHARACTERS = 300_000
 
 @dataclass(frozen=True)
 class Observation:
-    """What became of one fault.
+    """What became of one fault."""
 
-    Attributes:
-        test: "Class.test_method".
-        ending: what the harness said.
-        report: its message, from the headline on; empty for a pass.
-        started: when the test was started, on the monotonic clock, in seconds. Of one that has run twice, in reused
-            ranks and in fresh ones, when the fault happened in those.
-        struck: when the fault happened; None where it did not.
-        ended: when the test was over, its clean-up included.
-        left: what was left of it then.
-        untouched: what the next test found wrong; empty where it passed or there was none.
-    """
-
-    test: str
-    ending: Ending
-    report: str = ""
+    test: str  # "Class.test_method"
+    ending: Ending  # what the harness said
+    report: str = ""  # its message, from the headline on; empty for a pass
+    #: When the test was started, on the monotonic clock, in seconds. Of one that has run twice, in reused ranks and in
+    #: fresh ones, when the fault happened in those.
     started: float = 0.0
-    struck: float | None = None
-    ended: float = 0.0
-    left: tuple[str, ...] = ()
-    untouched: str = ""
+    struck: float | None = None  # when the fault happened; None where it did not
+    ended: float = 0.0  # when the test was over, its clean-up included
+    left: tuple[str, ...] = ()  # what was left of it then
+    untouched: str = ""  # what the next test found wrong; empty where it passed or there was none
 
     @property
     def headline(self) -> str:

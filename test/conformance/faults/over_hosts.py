@@ -64,25 +64,16 @@ if __name__ == "__main__":
 
 @dataclass
 class _Run:
-    """What became of one run.
+    """What became of one run."""
 
-    Attributes:
-        entries: of the journal.
-        unfinished: the test that had begun and not ended, of which nobody told; empty where there is none.
-        ends: when the process of each rank had ended, on the monotonic clock.
-        exit_codes: of torchrun, by host.
-        outputs: by host.
-        strikes: when faults happened.
-        left: what was there when all had ended.
-    """
-
-    entries: list[JournalEntry] = field(default_factory=list)
-    unfinished: str = ""
+    entries: list[JournalEntry] = field(default_factory=list)  # of the journal
+    unfinished: str = ""  # the test that had begun and not ended, of which nobody told; empty where there is none
+    #: When the process of each rank had ended, on the monotonic clock.
     ends: dict[int, float] = field(default_factory=dict)
-    exit_codes: list[int | None] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    strikes: list[float] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    exit_codes: list[int | None] = field(default_factory=list)  # of torchrun, by host
+    outputs: list[str] = field(default_factory=list)  # by host
+    strikes: list[float] = field(default_factory=list)  # when faults happened
+    left: list[str] = field(default_factory=list)  # what was there when all had ended
 
 
 def deadline_over_hosts(fault: Fault) -> float:

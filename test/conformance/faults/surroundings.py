@@ -21,16 +21,11 @@ _CACHES = ("torchinductor_", "__pycache__")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is there now.
+    """What is there now."""
 
-    Attributes:
-        processes: those that come from this one, less those that the harness keeps.
-        files: paths in the folder of temporary files and in the current folder.
-        descriptors: what the descriptors of this process, and of the one that ranks are forked from, are open on.
-    """
-
-    processes: tuple[str, ...]
-    files: frozenset[str]
+    processes: tuple[str, ...]  # those that come from this one, less those that the harness keeps
+    files: frozenset[str]  # paths in the folder of temporary files and in the current folder
+    #: What the descriptors of this process, and of the one that ranks are forked from, are open on.
     descriptors: tuple[str, ...]
 
     @classmethod

@@ -23,25 +23,18 @@ _MARKS = ("__all__", "__test__", "__unittest")
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change of a source.
+    """One change of a source."""
 
-    Attributes:
-        module: the module's dotted name below the package.
-        function: the name of the function or class that the change lies in; "" at the top of the module.
-        line: number of the line, from 1.
-        start, end: what is replaced, in characters from the start of the source.
-        before, after: the text there, and what takes its place.
-        statement: the line, stripped.
-    """
-
-    module: str
-    function: str
-    line: int
+    module: str  # the module's dotted name below the package
+    function: str  # the name of the function or class that the change lies in; "" at the top of the module
+    line: int  # number of the line, from 1
+    #: What is replaced, in characters from the start of the source.
     start: int
     end: int
+    #: The text there, and what takes its place.
     before: str
     after: str
-    statement: str
+    statement: str  # the line, stripped
 
     @property
     def key(self) -> str:

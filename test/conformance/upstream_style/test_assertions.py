@@ -18,24 +18,6 @@ class AssertionsTest(TestCase):
         self.assertEqual(torch.tensor([1.0]), torch.tensor([1.0 + 1e-7]))
         self.assertEqual({"a": [torch.ones(1), 2]}, {"a": [torch.ones(1), 2]})
 
-    def test_not_close(self):
-        self.assertEqual(torch.tensor([1.0]), torch.tensor([1.1]))
-
-    def test_tolerance(self):
-        self.assertEqual(torch.tensor([1.0]), torch.tensor([1.1]), atol=0.2, rtol=0)
-
-    def test_dtype(self):
-        self.assertEqual(torch.ones(1), torch.ones(1, dtype=torch.float64))
-
-    def test_dtype_may_differ(self):
-        self.assertEqual(torch.ones(1), torch.ones(1, dtype=torch.float64), exact_dtype=False)
-
-    def test_nan(self):
-        self.assertEqual(float("nan"), float("nan"))
-
-    def test_number_and_tensor(self):
-        self.assertEqual(torch.tensor(2), 2)
-
     def test_not_equal(self):
         self.assertNotEqual(torch.ones(1), torch.ones(1))
 

@@ -1,4 +1,4 @@
-"""DTensorTestBase with with_comms, bare and with arguments; world_size as a property."""
+"""DTensorTestBase with with_comms, bare and with arguments; world_size as a property; operators too."""
 
 import torch
 import torch.distributed as dist
@@ -31,6 +31,14 @@ class DTensorCommsTest(DTensorTestBase):
         mesh = self.build_device_mesh()
         sharded = distribute_tensor(torch.arange(4.0), mesh, [Shard(0)])
         self.assertEqual(sharded.to_local(), torch.arange(4.0))
+
+    @with_comms
+    def test_operator(self):
+        self._test_op(self.build_device_mesh(), torch.add, torch.rand(4, 2), torch.rand(4, 2))
+
+    @with_comms
+    def test_wrong_operator(self):
+        self._test_op(self.build_device_mesh(), lambda x: x + isinstance(x, DTensor), torch.rand(4))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,20 @@
 """Collectives of the process group of threads: by wrapper, by base class, and across threads of autograd."""
 
-import operator
 import os
 import sys
 import threading
-from functools import reduce
 from unittest import SkipTest, skip
 
 import torch
 import torch.autograd
 import torch.distributed as dist
-from torch._C._distributed_c10d import ReduceOp
 from torch.distributed import _functional_collectives as funcol
 from torch.testing._internal.common_distributed import (
     MultiThreadedTestCase,
     skip_if_lt_x_gpu,
     spawn_threads_and_init_comms,
 )
-from torch.testing._internal.common_utils import TestCase, instantiate_parametrized_tests, parametrize, run_tests
+from torch.testing._internal.common_utils import TestCase, instantiate_parametrized_tests, run_tests
 from torch.testing._internal.distributed.multi_threaded_pg import (
     ProcessLocalGroup,
     ThreadLocalWorld,
@@ -29,6 +26,10 @@ DEFAULT_WORLD_SIZE = 4
 
 
 class ByWrapperTest(TestCase):
+    @spawn_threads_and_init_comms
+    def test_default_world(self):
+        self.assertEqual(dist.get_world_size(), 4)
+
     @spawn_threads_and_init_comms(world_size=4)
     def test_broadcast_object_list(self):
         values = [99] if dist.get_rank() == 0 else [None]
@@ -86,91 +87,11 @@ class ByBaseClassTest(MultiThreadedTestCase):
         super().tearDown()
         os.environ["TORCH_DIST_INIT_BARRIER"] = "0"
 
-    def test_all_gather(self):
-        tensors = [torch.zeros(2, 3) for _ in range(4)]
-        dist.all_gather(tensors, torch.full((2, 3), float(dist.get_rank())))
-        for rank, tensor in enumerate(tensors):
-            self.assertEqual(tensor, torch.full((2, 3), float(rank)))
-
-    def test_all_gather_into_one(self):
-        out = torch.empty(4)
-        dist.all_gather_into_tensor(out, torch.ones(1) * self.rank)
-        self.assertEqual(out, torch.arange(4.0))
-
-    def test_gather_and_scatter(self):
-        gathered = [torch.zeros(1) for _ in range(4)] if self.rank == 2 else None
-        dist.gather(torch.tensor([float(self.rank)]), gathered, dst=2)
-        if self.rank == 2:
-            self.assertEqual(torch.cat(gathered), torch.arange(4.0))
-        received = torch.zeros(1)
-        dist.scatter(received, [torch.tensor([10.0 + r]) for r in range(4)] if self.rank == 1 else None, src=1)
-        self.assertEqual(received.item(), 10 + self.rank)
-
-    @parametrize(
-        "op",
-        [ReduceOp.SUM, ReduceOp.AVG, ReduceOp.PRODUCT, ReduceOp.MIN, ReduceOp.MAX],
-        name_fn=lambda op: op.name if hasattr(op, "name") else str(op),
-    )
-    def test_all_reduce(self, op):
-        expected = {"SUM": 10.0, "AVG": 2.5, "PRODUCT": 24.0, "MIN": 1.0, "MAX": 4.0}[str(op).rpartition(".")[2]]
-        tensor = torch.full((2,), float(self.rank + 1))
-        dist.all_reduce(tensor, op=op)
-        self.assertEqual(tensor, torch.full((2,), expected))
-
-    @parametrize(
-        "op, fold", [(ReduceOp.BAND, operator.and_), (ReduceOp.BOR, operator.or_), (ReduceOp.BXOR, operator.xor)]
-    )
-    def test_bits(self, op, fold):
-        tensor = torch.tensor([self.rank + 1])
-        dist.all_reduce(tensor, op=op)
-        self.assertEqual(tensor.item(), reduce(fold, range(1, 5)))
-
     def test_all_reduce_coalesced(self):
         tensors = [torch.ones(2) * self.rank, torch.ones(3)]
         dist.all_reduce_coalesced(tensors)
         self.assertEqual(tensors[0], torch.full((2,), 6.0))
         self.assertEqual(tensors[1], torch.full((3,), 4.0))
-
-    def test_reduce_scatter(self):
-        out = torch.zeros(1)
-        dist.reduce_scatter(out, [torch.tensor([float(r)]) for r in range(4)])
-        self.assertEqual(out.item(), 4 * self.rank)
-        dist.reduce_scatter_tensor(out, torch.arange(4.0))
-        self.assertEqual(out.item(), 4 * self.rank)
-
-    def test_all_to_all(self):
-        outs = [torch.zeros(1) for _ in range(4)]
-        dist.all_to_all(outs, [torch.tensor([10.0 * self.rank + r]) for r in range(4)])
-        self.assertEqual(torch.cat(outs), torch.tensor([10.0 * r + self.rank for r in range(4)]))
-        out = torch.empty(4)
-        dist.all_to_all_single(out, torch.arange(4.0) + 10 * self.rank)
-        self.assertEqual(out, torch.tensor([10.0 * r + self.rank for r in range(4)]))
-
-    def test_uneven_all_to_all(self):
-        out = torch.empty(4 * (self.rank + 1))
-        dist.all_to_all_single(out, torch.arange(10.0), [self.rank + 1] * 4, [1, 2, 3, 4])
-        self.assertEqual(out[0].item(), sum(range(self.rank + 1)))
-
-    def test_objects(self):
-        found = [None] * 4
-        dist.all_gather_object(found, {"rank": self.rank})
-        self.assertEqual([each["rank"] for each in found], [0, 1, 2, 3])
-        outputs = [None]
-        dist.scatter_object_list(outputs, list("abcd") if self.rank == 0 else None)
-        self.assertEqual(outputs, ["abcd"[self.rank]])
-
-    def test_subgroups(self):
-        low, high = dist.new_group([0, 1]), dist.new_group([2, 3])
-        tensor = torch.ones(1) * self.rank
-        dist.all_reduce(tensor, group=low if self.rank < 2 else high)
-        self.assertEqual(tensor.item(), 1 if self.rank < 2 else 5)
-        self.assertEqual(dist.get_process_group_ranks(high), [2, 3])
-
-    def test_async(self):
-        tensor = torch.ones(1)
-        work = dist.all_reduce(tensor, async_op=True)
-        work.wait()
-        self.assertEqual(tensor.item(), 4)
 
     def test_functional(self):
         summed = funcol.all_reduce(torch.ones(2), "sum", list(range(4)))
@@ -226,10 +147,6 @@ class ByBaseClassTest(MultiThreadedTestCase):
         self.assertEqual(dist.get_backend(), "threaded")
         self.assertEqual(dist.get_world_size(), self.world_size)
         self.assertIn("torch", sys.modules)
-
-    def test_barriers(self):
-        for _ in range(3):
-            dist.barrier()
 
     def test_wrong_sum(self):
         tensor = torch.ones(1)

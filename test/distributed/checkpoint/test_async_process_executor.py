@@ -14,6 +14,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -62,6 +63,19 @@ class StrickenWriter(dcp.FileSystemWriter):
         if dist.get_rank() == STRICKEN:
             self.strike()
         return super().write_data(plan, planner)
+
+
+class PatientPlanner(dcp.DefaultSavePlanner):
+    """A planner that plans nothing before a file is there."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def create_local_plan(self):
+        while not self.path.exists():
+            time.sleep(0.01)
+        return super().create_local_plan()
 
 
 def disk_is_full():
@@ -114,8 +128,10 @@ class AsyncProcessTest(DTensorTestBase):
         folder = Path(self.temp_dir)
         state = self._state("first")
         with mock.patch.dict(os.environ, {"MASTER_ADDR": "localhost"}):  # this machine's name may have no address
-            future = start_save(state, checkpoint_id=folder / "first")
+            changed = folder / f"changed by {self.rank}"
+            future = start_save(state, checkpoint_id=folder / "first", planner=PatientPlanner(changed))
         state["weight"].to_local().zero_()  # training goes on, and what was to be saved must not change
+        changed.touch()  # nothing is written before, however long this process has waited for a core
         result = future.result(PATIENCE)
         with agreed_between_ranks():
             self.assertIsInstance(result, Metadata)

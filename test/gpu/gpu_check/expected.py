@@ -17,24 +17,16 @@ _DETAIL_CHARACTERS = 3000
 
 @dataclass(frozen=True)
 class Expected:
-    """What one test has to come to.
+    """What one test has to come to."""
 
-    Attributes:
-        test: "Class.method".
-        what: what it tries, for the table.
-        statuses: the statuses that are right.
-        reason: a regular expression that is found in its reason.
-        note: a regular expression that is found in one of its notes. Notes are what a test has left behind, and the
-            marks of a run; a test has no others.
-        within: how long it may take, in seconds.
-    """
-
-    test: str
-    what: str
-    statuses: tuple[TestStatus, ...] = (TestStatus.PASSED,)
-    reason: str = ""
+    test: str  # "Class.method"
+    what: str  # what it tries, for the table
+    statuses: tuple[TestStatus, ...] = (TestStatus.PASSED,)  # the statuses that are right
+    reason: str = ""  # a regular expression that is found in its reason
+    #: A regular expression that is found in one of its notes. Notes are what a test has left behind, and the marks of a
+    #: run; a test has no others.
     note: str = ""
-    within: float = WITHIN_SECONDS
+    within: float = WITHIN_SECONDS  # how long it may take, in seconds
 
     def __str__(self) -> str:
         status = " or ".join(status.value for status in self.statuses)

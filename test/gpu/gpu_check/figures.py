@@ -21,32 +21,20 @@ _RAN = re.compile(r"^Ran (?P<tests>\d+) tests? in (?P<seconds>[\d.]+)s$", re.MUL
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that runs the tests.
+    """Something that runs the tests."""
 
-    Attributes:
-        what: what it is, for the table.
-        script: the sample that runs them.
-        harness: the harness that the sample is to import, or "".
-        tests: how many it runs.
-    """
-
-    what: str
-    script: str
-    harness: str
-    tests: int
+    what: str  # what it is, for the table
+    script: str  # the sample that runs them
+    harness: str  # the harness that the sample is to import, or ""
+    tests: int  # how many it runs
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a test costs on a contender.
+    """What a test costs on a contender."""
 
-    Attributes:
-        seconds: that; None where it did not run.
-        problem: why not; empty where it ran.
-    """
-
-    seconds: float | None
-    problem: str = ""
+    seconds: float | None  # that; None where it did not run
+    problem: str = ""  # why not; empty where it ran
 
 
 OURS = Contender("a tiny test: here", "tiny.py", "torch_testing_shim", 5)

@@ -21,14 +21,10 @@ _EXPECTED = "no two hold a device at once"
 
 @dataclass(frozen=True)
 class Held:
-    """A device that a file has held.
+    """A device that a file has held."""
 
-    Attributes:
-        index: which one.
-        began, ended: when, in seconds since the epoch.
-    """
-
-    index: int
+    index: int  # which one
+    #: When, in seconds since the epoch.
     began: float
     ended: float
 

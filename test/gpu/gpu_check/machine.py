@@ -13,19 +13,12 @@ from gpu_check.sample_run import ROOT, SAMPLES, run_python
 
 @dataclass(frozen=True)
 class Machine:
-    """What torch says of the machine.
+    """What torch says of the machine."""
 
-    Attributes:
-        device: the accelerator's type, or "" where there is none.
-        count: how many of them there are.
-        name: what the first one calls itself.
-        torch: torch's version.
-    """
-
-    device: str
-    count: int
-    name: str
-    torch: str
+    device: str  # the accelerator's type, or "" where there is none
+    count: int  # how many of them there are
+    name: str  # what the first one calls itself
+    torch: str  # torch's version
 
     def lines(self) -> list[str]:
         """What the report says of it."""

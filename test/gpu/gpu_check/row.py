@@ -16,20 +16,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """Something that was tried, or was to be.
+    """Something that was tried, or was to be."""
 
-    Attributes:
-        what: what was tried.
-        expected: what had to be seen.
-        seen: what was seen; or why it could not be tried.
-        verdict: what that makes.
-        seconds: how long it took; None where that says nothing.
-        detail: the end of a failure's report, for people; empty elsewhere.
-    """
-
-    what: str
-    expected: str
-    seen: str
-    verdict: Verdict
-    seconds: float | None = None
-    detail: str = ""
+    what: str  # what was tried
+    expected: str  # what had to be seen
+    seen: str  # what was seen; or why it could not be tried
+    verdict: Verdict  # what that makes
+    seconds: float | None = None  # how long it took; None where that says nothing
+    detail: str = ""  # the end of a failure's report, for people; empty elsewhere

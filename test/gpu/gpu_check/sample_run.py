@@ -28,19 +28,12 @@ LIMIT_SECONDS = 150.0
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a command came to.
+    """What a command came to."""
 
-    Attributes:
-        exit_code: of its process; negative for a signal; None where it was given up.
-        output: stdout and stderr together.
-        entries: its journal's, by "Class.test".
-        seconds: wall time of the process.
-    """
-
-    exit_code: int | None
-    output: str
-    entries: Mapping[str, JournalEntry]
-    seconds: float
+    exit_code: int | None  # of its process; negative for a signal; None where it was given up
+    output: str  # stdout and stderr together
+    entries: Mapping[str, JournalEntry]  # its journal's, by "Class.test"
+    seconds: float  # wall time of the process
 
 
 def run_python(

@@ -14,18 +14,12 @@ from gpu_check.sample_run import SampleRun, run_python
 
 @dataclass(frozen=True)
 class Said:
-    """Something that a process has to print, or must not.
+    """Something that a process has to print, or must not."""
 
-    Attributes:
-        what: what that shows, for the table.
-        pattern: a regular expression.
-        is_there: it has to be found; else it must not be.
-        yes, no: what the table says where it is found, and where it is not.
-    """
-
-    what: str
-    pattern: str
-    is_there: bool
+    what: str  # what that shows, for the table
+    pattern: str  # a regular expression
+    is_there: bool  # it has to be found; else it must not be
+    #: What the table says where it is found, and where it is not.
     yes: str
     no: str
 
@@ -38,21 +32,13 @@ class Said:
 
 @dataclass(frozen=True)
 class SampleCheck:
-    """One command and all that it has to show.
+    """One command and all that it has to show."""
 
-    Attributes:
-        name: by which `--only` finds it.
-        arguments: what follows `python`.
-        expected: what its tests have to come to.
-        said: what it has to print.
-        variables: what its environment has besides.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    expected: tuple[Expected, ...]
-    said: tuple[Said, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    name: str  # by which `--only` finds it
+    arguments: tuple[str, ...]  # what follows `python`
+    expected: tuple[Expected, ...]  # what its tests have to come to
+    said: tuple[Said, ...] = ()  # what it has to print
+    variables: Mapping[str, str] = field(default_factory=dict)  # what its environment has besides
 
     def rows(self, _: Machine) -> list[Row]:
         """Runs the command."""

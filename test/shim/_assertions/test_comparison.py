@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import enum
 import math
 import sys
 import tempfile
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 
 from torch_testing_shim._assertions.comparison import ComparisonRules, differences, report
 from torch_testing_shim.common_utils import (
-    TEST_NUMPY,
     TestCase,
     instantiate_parametrized_tests,
     parametrize,
@@ -42,14 +39,6 @@ DTYPES = [
     torch.uint8,
     torch.bool,
 ]
-
-
-class Color(enum.Enum):
-    RED = 1
-
-
-class Number(enum.IntEnum):
-    ONE = 1
 
 
 def is_equal(actual: Any, expected: Any, **rules: Any) -> bool:
@@ -96,53 +85,34 @@ class AgreesWithTorchTest(TestCase):
 
 
 class LeavesTest(TestCase):
-    def test_numbers(self) -> None:
+    @suppress_warnings  # torch calls storages deprecated, and nested tensors a prototype
+    def test_values_of_one_kind_that_differ(self) -> None:
+        """`EqualityTableTest` has those of other kinds, and options."""
+        one, other = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
+        nested = torch.nested.nested_tensor([one, torch.ones(3)])
+        self.assertTrue(is_equal(nested, nested.clone()))
         for actual, expected in [
-            (1, 1.0),
-            (True, 1),
-            (1.0 + 1e-7, 1.0),
-            (1j, 1j),
-            (math.inf, math.inf),
-            (10**400, 10**400),
-        ]:
-            self.assertTrue(is_equal(actual, expected), (actual, expected))
-        for actual, expected in [
-            (1, 2),
+            (one.storage(), other.storage()),
+            (nested, torch.nested.nested_tensor([other, torch.ones(3)])),
+            (torch.tensor([3, 3]), 3),
+            (torch.tensor(2), True),
             (True, 2),
-            (1.0, 1.001),
-            (math.inf, -math.inf),
-            (10**17, 10**17 + 1),
-            (0, False + 1),
+            ({1}, {2}),
+            (object(), object()),
         ]:
             self.assertFalse(is_equal(actual, expected), (actual, expected))
 
-    def test_nan_equals_nan_only_where_wanted(self) -> None:
-        for value in (math.nan, torch.tensor([math.nan]), [math.nan]):
-            self.assertTrue(is_equal(value, value))
-            self.assertFalse(is_equal(value, value, equal_nan=False))
-
-    def test_tensor_and_number(self) -> None:
-        self.assertTrue(is_equal(torch.tensor(3), 3))
+    def test_numbers_at_the_ends(self) -> None:
+        self.assertTrue(is_equal(10**400, 10**400))
         self.assertTrue(is_equal(0.1, torch.tensor([0.1], dtype=torch.float16)))
-        self.assertFalse(is_equal(torch.tensor(3), 4))
-        self.assertFalse(is_equal(torch.tensor([3, 3]), 3))
-        self.assertFalse(is_equal(torch.tensor(2), True))
 
-    def test_tensor_and_sequence(self) -> None:
-        self.assertTrue(is_equal(torch.tensor([1.0, 2.0]), [1, 2]))
-        self.assertTrue(is_equal((1, 2), torch.tensor([1, 2])))
-        self.assertFalse(is_equal([torch.tensor([1, 2])], [[1, 2]]))  # inside, a list is a list, as upstream has it
-        self.assertFalse(is_equal(torch.tensor([1, 2]), [1.5, 2]))
-        self.assertFalse(is_equal(torch.tensor([1, 2]), [1]))
+    def test_inside_a_list_no_list_is_read_as_a_tensor(self) -> None:
+        self.assertFalse(is_equal([torch.tensor([1, 2])], [[1, 2]]))  # as upstream has it
 
     def test_a_sequence_that_is_no_tensor_is_a_wrong_comparison(self) -> None:
         (difference,) = differences(torch.tensor([1, 2]), ["a", "b"], ComparisonRules())
         self.assertIs(difference.error, ValueError)
         self.assertIn("a tensor of torch.int64 and a list cannot be compared", difference.message)
-
-    def test_a_member_of_an_enum_is_no_number_unless_it_is_an_int(self) -> None:
-        self.assertFalse(is_equal(Color.RED, 1) or is_equal(1, Color.RED) or is_equal(Color.RED, Number.ONE))
-        self.assertTrue(is_equal(Color.RED, Color.RED) and is_equal(Number.ONE, 1) and is_equal(1, Number.ONE))
 
     def test_none_is_only_none(self) -> None:
         self.assertTrue(is_equal(None, None))
@@ -152,60 +122,12 @@ class LeavesTest(TestCase):
                 (difference,) = differences(*pair, ComparisonRules())
                 self.assertIn(f"{pair[0]!r} is not {pair[1]!r}", difference.message)
 
-    def test_strings_sets_types_and_objects(self) -> None:
-        thing = object()
-        for value in ("a", b"a", {1, 2}, frozenset([1]), int, thing, torch.float32, torch.device("cpu")):
-            self.assertTrue(is_equal(value, value), value)
-        for actual, expected in [
-            ("a", "b"),
-            ({1}, {2}),
-            (int, float),
-            (object(), object()),
-            ("1", 1),
-            (torch.tensor(1), "a"),
-        ]:
-            self.assertFalse(is_equal(actual, expected), (actual, expected))
-
-    @suppress_warnings  # torch calls the one deprecated and the other a prototype
-    def test_storages_and_nested_tensors(self) -> None:
-        one, other = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
-        self.assertTrue(is_equal(one.storage(), one.clone().storage()))
-        self.assertFalse(is_equal(one.storage(), other.storage()))
-        nested = torch.nested.nested_tensor([one, torch.ones(3)])
-        self.assertTrue(is_equal(nested, nested.clone()))
-        self.assertFalse(is_equal(nested, torch.nested.nested_tensor([other, torch.ones(3)])))
-
-    def test_what_tensors_have_to_agree_in(self) -> None:
-        plain, wide = torch.ones(2, 3), torch.ones(2, 3, dtype=torch.float64)
-        strided, sparse = torch.ones(3, 2).t(), torch.ones(2, 3).to_sparse()
-        uncoalesced = torch.sparse_coo_tensor([[0, 1]], [1.0, 2.0], (2,))
-        for other, rule in [(wide, "dtype"), (strided, "stride"), (sparse, "layout")]:
-            self.assertFalse(is_equal(plain, other, **{"dtype": True, rule: True}), rule)
-            self.assertTrue(is_equal(plain, other, **{rule: False}), rule)
-        self.assertFalse(is_equal(uncoalesced, uncoalesced.coalesce(), is_coalesced=True))
-        self.assertTrue(is_equal(uncoalesced, uncoalesced.coalesce()))
-        self.assertFalse(is_equal(plain, torch.ones(6)))
-        self.assertFalse(is_equal(plain, plain.to("meta"), device=True))
-
     def test_tensors_of_unrelated_subclasses(self) -> None:
         class Marked(torch.Tensor):
             pass
 
         self.assertTrue(is_equal(torch.nn.Parameter(torch.ones(2)), torch.ones(2).as_subclass(Marked)))
         self.assertFalse(is_equal(torch.nn.Parameter(torch.ones(2)), torch.zeros(2).as_subclass(Marked)))
-
-    def test_numpy(self) -> None:
-        if not TEST_NUMPY:
-            self.skipTest("numpy is not installed")
-        import numpy
-
-        array = numpy.arange(4.0)
-        self.assertTrue(is_equal(array, torch.arange(4.0, dtype=torch.float64)))
-        self.assertTrue(is_equal(array[::-1], [3.0, 2.0, 1.0, 0.0]))
-        self.assertTrue(is_equal(numpy.float32(1.5), 1.5) and is_equal(numpy.bool_(True), True))
-        self.assertTrue(is_equal(numpy.array(["a", "b"]), ["a", "b"]))
-        self.assertFalse(is_equal(numpy.array(["a", "b"]), ["a", "c"]))
-        self.assertFalse(is_equal(array, torch.zeros(4, dtype=torch.float64)))
 
 
 class EqualityTableTest(TestCase):
@@ -227,12 +149,6 @@ class EqualityTableTest(TestCase):
 
 
 class ContainersTest(TestCase):
-    def test_sequences_and_mappings_of_different_types(self) -> None:
-        self.assertTrue(is_equal([1, (2, [3])], (1, [2, (3,)])))
-        self.assertTrue(is_equal({"a": 1, 2: 3}, collections.OrderedDict([(2, 3), ("a", 1)])))
-        self.assertTrue(is_equal(torch.nn.ParameterList([torch.ones(2)]), [torch.ones(2)]))
-        self.assertFalse(is_equal([1], {0: 1}))
-
     def test_every_difference_has_its_place(self) -> None:
         actual = {"a": [1, torch.zeros(2)], "b": {"c": None}, "d": "same"}
         expected = {"a": [2, torch.ones(2)], "b": {"c": 1}, "d": "same"}

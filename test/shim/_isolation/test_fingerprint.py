@@ -2,6 +2,7 @@
 
 import copyreg
 import logging
+import numbers
 import os
 import subprocess
 import sys
@@ -89,6 +90,7 @@ LEAVING.update(
         "helper_of_tests.new was added": lambda: setattr(HELPER, "new", 1),
         f"{__name__}.Base.attribute was changed": lambda: OfTests.attribute.append(2),
         f"{__name__}.OfTests.method was added": lambda: setattr(OfTests, "method", print),
+        "a class was registered with an abstract base class": lambda: numbers.Number.register(OfTests),
         "copyreg.dispatch_table was changed": lambda: copyreg.pickle(OfTests, repr),
         "logging._levelToName was changed": lambda: logging.addLevelName(logging.INFO, "of a test"),
         "torch.testing._comparison._DTYPE_PRECISIONS was changed": lambda: _comparison._DTYPE_PRECISIONS.update(

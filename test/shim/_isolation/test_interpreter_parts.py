@@ -2,12 +2,14 @@
 
 import asyncio
 import codecs
+import copyreg
 import decimal
 import faulthandler
 import gc
 import io
+import json
 import locale
-import logging
+import multiprocessing
 import os
 import random
 import signal
@@ -17,6 +19,7 @@ import tempfile
 import threading
 import tracemalloc
 import types
+import urllib.request
 import warnings
 from pathlib import Path
 
@@ -40,6 +43,24 @@ def import_from_a_new_folder(name):
         Path(folder, f"{name}.py").touch()
         sys.path.insert(0, folder)
         __import__(name)
+
+
+@CASES.changes(lambda: [json.dumps({"b": 1, "a": 2}), getattr(sys, "tracebacklimit", None)])
+def texts():
+    json._default_encoder.sort_keys = True
+    sys.tracebacklimit = 3
+
+
+@CASES.changes(lambda: [multiprocessing.current_process().name, threading.main_thread().name])
+def names():
+    multiprocessing.current_process().name = threading.main_thread().name = "of a test"
+
+
+@CASES.changes(lambda: [decimal.DefaultContext.prec, dict(copyreg._extension_registry), urllib.request._opener is None])
+def defaults():
+    decimal.DefaultContext.prec = 5
+    copyreg.add_extension("of a test", "name", 240)
+    urllib.request.install_opener(urllib.request.build_opener())
 
 
 @CASES.changes(lambda: codecs.lookup_error("strict").__name__)
@@ -229,33 +250,6 @@ def the_temporary_folder():
 def the_event_loop():
     KEPT.append(asyncio.new_event_loop())
     asyncio.set_event_loop(KEPT[-1])
-
-
-def settings_of_logging():
-    logger = logging.getLogger("torch.distributed")
-    handlers = [list(each.handlers) for each in (logging.root, logger)]
-    levels = [each.level for each in (logging.root, logger)]
-    new = logging.getLogger("of_a_test")
-    return handlers, levels, logger.disabled, logger.filters, logging.root.manager.disable, new.level, new.propagate
-
-
-@CASES.changes(settings_of_logging)
-def loggers():
-    logging.disable(logging.CRITICAL)
-    for name in (None, "torch.distributed", "of_a_test"):
-        logger = logging.getLogger(name)
-        logger.addHandler(logging.NullHandler())
-        logger.setLevel(logging.DEBUG)
-        logger.addFilter(print)
-        logger.disabled = True
-        logger.propagate = False
-
-
-@CASES.changes(lambda: [logging.getLoggerClass(), logging.getLogRecordFactory(), logging.raiseExceptions])
-def how_logging_works():
-    logging.setLoggerClass(type("Of", (logging.Logger,), {}))
-    logging.setLogRecordFactory(print)
-    logging.raiseExceptions = False
 
 
 @CASES.changes(lambda: [list(warnings.filters), warnings.showwarning, warnings.formatwarning])

@@ -9,11 +9,12 @@ from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from torch_testing_shim._isolation.rank_reset import RankReset
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reset_cases import Cases
+from reset_cases import Cases, forked
 
 CASES = Cases()
 #: Contexts that stay entered: some are left when they are collected.
@@ -211,14 +212,55 @@ def what_may_be_loaded():
     torch.serialization.add_safe_globals([TestCase])
 
 
-@CASES.changes(lambda: torch.fx.experimental._config.translation_validation)
-def configuration():
-    torch.fx.experimental._config.translation_validation = True
+@CASES.changes(torch._C._functorch.maybe_current_level)
+def level_of_vmap():
+    torch._C._functorch._vmap_increment_nesting(3, "error")
+
+
+@CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_included("Functionalize"))
+def functionalization():
+    torch._enable_functionalization(reapply_views=True)
+
+
+@CASES.changes(lambda: torch._C._dispatch_tls_is_dispatch_key_excluded("ADInplaceOrView"))
+def excluded_key():
+    torch._C._dispatch_tls_set_dispatch_key_excluded("ADInplaceOrView", True)
+
+
+@CASES.changes(torch.hub.get_dir)
+def folder_of_models():
+    torch.hub.set_dir("/of_a_test")
+
+
+@CASES.changes(torch.utils.data.get_worker_info)
+def worker():
+    torch.utils.data._utils.worker._worker_info = 1
+
+
+@CASES.changes(lambda: [torch.backends.opt_einsum.strategy, torch.backends.opt_einsum.enabled])
+def contractions():
+    torch.backends.opt_einsum.strategy = "greedy"
+    torch.backends.opt_einsum.enabled = None
+
+
+@CASES.changes(torch.backends.flags_frozen)
+def frozen_flags():
+    torch.backends.disable_global_flags()
+
+
+def name_the_device():
+    """Return what is said of a test that names the device which is for others' use."""
+    reset = RankReset.of_this_process()
+    torch.utils.rename_privateuse1_backend("of_a_test")
+    return reset.restore()
 
 
 class EachPart(TestCase):
     def test_is_put_back(self):
         self.assertEqual({}, CASES.run_forked())
+
+    def test_a_name_that_is_given_once_cannot_be(self):
+        self.assertEqual(["the name of the device privateuseone: could not be put back"], forked(name_the_device))
 
 
 if __name__ == "__main__":

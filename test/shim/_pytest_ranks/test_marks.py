@@ -37,6 +37,7 @@ class Marks(TestCase):
                 "ranks(..., threads=True, reuse=True): ranks that are threads are not reused",
             ),
             ((1,), {"timeout": 0}, "ranks(..., timeout=0): timeout must be a positive number of seconds"),
+            ((1,), {"timeout": float("inf")}, "ranks(..., timeout=inf): timeout must be a positive number of seconds"),
             ((1,), {"backend": 1}, "ranks(..., backend=1): backend must be the name of a process-group backend"),
             ((1,), {"devices": -1}, "ranks(..., devices=-1): devices must be a number of accelerators"),
             ((1,), {"threads": 1}, "ranks(..., threads=1): threads must be True or False"),

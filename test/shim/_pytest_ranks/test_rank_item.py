@@ -319,8 +319,8 @@ class Reuse(SharedRunTestCase):
     def test_a_verdict_that_differs_in_fresh_ranks_is_noted(self):
         self.assert_ended(self.shared, test_finds_it=("PASSED", ""))
         self.assert_said(
-            "\ntest_sample.py::test_finds_it: passed alone, failed after test_sample.py::test_hides: state was left "
-            "behind\n"
+            "\ntest_sample.py::test_finds_it: passed alone, failed after test_sample.py::test_hides and 1 before it: "
+            "state was left behind\n"
         )
 
     def test_one_that_is_expected_to_fail_has_fresh_ones(self):

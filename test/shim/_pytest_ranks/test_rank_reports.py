@@ -62,6 +62,25 @@ def test_fixture_that_is_not_there(no_such_fixture): pass
 def test_turned_into_a_failure(request, rank):
     request.node.leak = "leak found" if rank == 1 else ""
 
+def test_exception_turned_into_a_skip():
+    raise NotImplementedError("later")
+
+def test_exception_turned_into_a_skip_in_one(rank):
+    if rank == 1:
+        raise NotImplementedError("later")
+
+def test_exception_turned_into_an_expected_one():
+    raise LookupError("known")
+
+def test_exception_turned_into_a_pass():
+    raise InterruptedError
+
+def test_skip_turned_into_a_failure():
+    pytest.skip("idle")
+
+def test_pass_turned_into_a_skip(request):
+    request.node.was_in_vain = True
+
 def test_strict_mark_of_its_own(request):
     request.node.add_marker(pytest.mark.xfail(strict=True, reason="added"))
 
@@ -122,6 +141,20 @@ def pytest_runtest_makereport(item, call):
     report = made.get_result()
     if call.when == "call" and getattr(item, "leak", ""):
         report.outcome, report.longrepr = "failed", item.leak
+    if call.when != "call":
+        return
+    if report.skipped and "idle" in report.longreprtext:
+        report.outcome, report.longrepr = "failed", "nobody is idle here"
+    elif hasattr(item, "was_in_vain"):
+        report.outcome, report.longrepr = "skipped", (__file__, 1, "Skipped: in vain")
+    elif call.excinfo is None:
+        return
+    elif call.excinfo.errisinstance(NotImplementedError):
+        report.outcome, report.longrepr = "skipped", (__file__, 1, f"Skipped: not here: {call.excinfo.value}")
+    elif call.excinfo.errisinstance(LookupError):
+        report.outcome, report.wasxfail = "skipped", "a known bug"
+    elif call.excinfo.errisinstance(InterruptedError):
+        report.outcome = "passed"
 """
 
 
@@ -166,6 +199,16 @@ class Reports(SharedRunTestCase):
     def test_a_plugin_turns_a_pass_into_a_failure(self):
         self.ended(test_turned_into_a_failure=("FAILED", "rank 1 failed: leak found"))
 
+    def test_a_plugin_turns_an_exception_into_something_else(self):
+        self.ended(
+            test_exception_turned_into_a_skip_in_one=("FAILED", "ranks disagree: rank 1 skipped (not here: later)"),
+            test_exception_turned_into_an_expected_one=("XFAIL", "a known bug"),
+            test_exception_turned_into_a_pass=("PASSED", ""),
+        )
+
+    def test_a_plugin_turns_a_skip_into_a_failure(self):
+        self.ended(test_skip_turned_into_a_failure=("FAILED", "rank * failed: nobody is idle here"))
+
     def test_a_strict_mark_that_only_ranks_have(self):
         self.ended(
             test_strict_mark_of_its_own=("FAILED", "Failed: [XPASS(strict)] added"),
@@ -193,8 +236,9 @@ class Reports(SharedRunTestCase):
             test_subtests=("FAILED", "rank * failed in subtest (number=1): AssertionError: 1 == 1"),
         )
 
-    def test_methods_of_unittest_that_skip(self):
-        self.assertEqual(["by decorator", "inside"], sorted(said for _, said in self.shared.outcomes[""]))
+    def test_skips_of_methods_of_unittest_and_by_a_plugin(self):
+        expected = ["by decorator", "in vain", "inside", "not here: later"]
+        self.assertEqual(expected, sorted(said for _, said in self.shared.outcomes[""]))
 
     def test_methods_of_unittest_that_are_expected_to_fail(self):
         self.ended(

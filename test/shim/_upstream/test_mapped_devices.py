@@ -69,6 +69,11 @@ class OneProcess(TestCase):
         self.assertEqual({tensor.device for tensor in made}, {DEVICE})
         self.assertEqual(torch.ones(2).to(torch.int64).dtype, torch.int64)
         self.assertEqual(torch.ones(2).to(torch.ones(1, dtype=torch.int8)).dtype, torch.int8)
+        ones = torch.ones(2)
+        self.assertIs(ones, ones.cuda(1))
+        self.assertIs(ones, ones.to(1))
+        self.assertEqual((torch.float64, "torch.FloatTensor"), (ones.to("cuda", torch.float64).dtype, ones.type()))
+        self.assertEqual(torch.float64, ones.type("torch.cuda.DoubleTensor").dtype)
 
     def test_other_devices_are_themselves(self):
         self.assertEqual(torch.ones(2, device="meta").device.type, "meta")
@@ -103,6 +108,7 @@ class OneProcess(TestCase):
         torch.cuda.set_rng_state_all(states)
         self.assertEqual(forked, torch.rand(2, device="cuda"))
         self.assertEqual(torch.Generator("cuda:1").manual_seed(3).initial_seed(), 3)
+        self.assertEqual(8, len(torch.cuda.default_generators))
 
     def test_current_device(self):
         self.assertEqual((0, 0), (torch.cuda.current_device(), torch.accelerator.current_device_index()))
@@ -128,15 +134,25 @@ class OneProcess(TestCase):
             start.record()
             self.assertIs(stream, torch.accelerator.current_stream())
         self.assertIs(default, torch.cuda.current_stream())
+        inner = torch.cuda.Stream(device="cuda:1", priority=-1)
+        with stream:
+            with inner:
+                self.assertIs(inner, torch.cuda.current_stream())
+            self.assertIs(stream, torch.cuda.current_stream())
+        self.assertNotEqual(stream, inner)
         torch.ones(1, device="cuda").record_stream(stream)
-        end.record(stream)
+        with self.assertRaisesRegex(RuntimeError, "both events must be recorded"):
+            start.elapsed_time(end)
+        stream.record_event(end)
         self.assertGreater(start.elapsed_time(end), 0.0)
+        self.assertTrue(end.query() and stream.query())
 
     def test_accelerator(self):
         self.assertEqual((True, 8), (torch.accelerator.is_available(), torch.accelerator.device_count()))
         self.assertEqual(torch.accelerator.current_accelerator(), torch.device("cuda"))
         self.assertIs(torch.get_device_module(), torch.cuda)
         self.assertIs(torch.get_device_module("cuda"), torch.cuda)
+        self.assertIs(torch.get_device_module("mps"), torch.mps)
         for name in ("memory_allocated", "empty_cache"):
             if hasattr(torch.accelerator, name):  # torch 2.6 has neither
                 self.assertFalse(getattr(torch.accelerator, name)())
@@ -157,6 +173,8 @@ class OneProcess(TestCase):
             self.assertTrue(scaler.is_enabled())
         with torch.autocast("cuda", torch.bfloat16), torch.autocast("cuda"):
             self.assertEqual(torch.bfloat16, model(ones).dtype)
+            self.assertEqual(torch.bfloat16, torch.get_autocast_gpu_dtype())
+        self.assertFalse(torch.is_autocast_enabled())
 
     def test_files(self):
         stream = io.BytesIO()
@@ -170,6 +188,8 @@ class OneProcess(TestCase):
         made = torch.empty(2, pin_memory=True)
         self.assertEqual((False, True, True), (plain.is_pinned(), pinned[1:].is_pinned(), made.is_pinned()))
         self.assertIs(pinned, pinned.pin_memory())
+        self.assertEqual(plain, pinned)
+        self.assertFalse((made + 1).is_pinned())
         loaded = list(DataLoader(OnCuda(), num_workers=1, pin_memory=True))
         self.assertEqual([(2.0, True)] * 2, [(each.sum().item(), each.is_pinned()) for each in loaded])
 
@@ -179,6 +199,17 @@ class OneProcess(TestCase):
         with self.assertRaisesRegex(AttributeError, "'uuid' is not known of the device 'simulated cuda"):
             properties.uuid
         self.assertEqual((False, False), (has_triton(), bool(PLATFORM_SUPPORTS_FUSED_ATTENTION)))
+
+    def test_memory_and_the_runtime(self):
+        free, whole = torch.cuda.mem_get_info()
+        self.assertGreater(whole, free)
+        self.assertEqual(0, torch.cuda.memory_stats()["num_ooms"])
+        self.assertEqual("simulated cuda (cpu): no memory of its own", torch.cuda.memory_summary())
+        self.assertEqual(0, torch.cuda.cudart().cudaHostRegister(0, 8, 0))
+        with self.assertRaisesRegex(NotImplementedError, "torch.cuda.cudart...cudaMalloc: --map-device cuda=cpu"):
+            torch.cuda.cudart().cudaMalloc(8)
+        torch.cuda.set_sync_debug_mode("warn")
+        self.assertEqual(1, torch.cuda.get_sync_debug_mode())
 
     def test_refusals(self):
         for name in ("CUDAGraph", "graph", "utilization", "tunable.enable", "MemPool"):
@@ -214,10 +245,17 @@ class OneProcess(TestCase):
             self.assertEqual("meta", torch.ones(1).device.type)
 
     def test_other_threads(self):
-        made = []
-        thread = threading.Thread(target=lambda: made.append(torch.ones(1, device="cuda")))
-        thread.start()
-        thread.join()
+        made, seen = [], []
+        torch.cuda.set_device(2)
+        with torch.cuda.Stream():
+            for step in (
+                lambda: made.append(torch.ones(1, device="cuda")),
+                lambda: seen.append((torch.cuda.current_device(), torch.cuda.current_stream())),
+            ):
+                thread = threading.Thread(target=step)
+                thread.start()
+                thread.join()
+        self.assertEqual([(0, torch.cuda.default_stream())], seen)
         x = torch.ones(1, requires_grad=True)
         x.register_hook(lambda grad: made.append(torch.zeros(1, device="cuda")))
         (2 * x).sum().backward()

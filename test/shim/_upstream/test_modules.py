@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -56,6 +57,14 @@ class Modules(TestCase):
         self.assertIs(floating_and_complex_types_and, module.floating_and_complex_types_and)
         with self.assertRaisesRegex(AttributeError, "neither has torch's module of that name"):
             _ = module.no_such_name
+
+    def test_a_name_that_a_test_has_deleted_stays_away(self):
+        module = importlib.import_module("torch_testing_shim.logging_tensor")
+        with mock.patch.object(module, "LoggingTensor"):
+            del module.LoggingTensor
+            with self.assertRaisesRegex(AttributeError, "has no attribute 'LoggingTensor' now"):
+                _ = module.LoggingTensor
+        self.assertIn("class LoggingTensor", inspect.getsource(module.LoggingTensor))
 
 
 class Sources(TestCase):

@@ -6,14 +6,16 @@ sabotages of all files run in one process with its ranks, so each costs as much 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import pkgutil
 import sys
+import time
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,18 +43,13 @@ class Sabotage:
     """One way to break torch.
 
     The sabotage of an expected failure mends torch, or breaks it where it is mended: it must not fail then.
-
-    Attributes:
-        name: what is broken, in words joined by underscores.
-        test: the test that must notice, "Class.test_method", with the parameters in the name where it has some.
-        strike: makes the context in which torch is broken. The test runs in it, in each rank where it has ranks.
-        reason: regular expression, found in what the test says of its failure.
     """
 
-    name: str
-    test: str
+    name: str  # what is broken, in words joined by underscores
+    test: str  # the test that must notice, "Class.test_method", with the parameters in the name where it has some
+    #: Makes the context in which torch is broken. The test runs in it, in each rank where it has ranks.
     strike: Callable[[], AbstractContextManager[Any]]
-    reason: str
+    reason: str  # regular expression, found in what the test says of its failure
 
 
 def replaced(owner: Any, name: str, by: Callable[..., Any]) -> AbstractContextManager[Any]:
@@ -64,6 +61,25 @@ def replaced(owner: Any, name: str, by: Callable[..., Any]) -> AbstractContextMa
         return by(original, *args, **kwargs)
 
     return mock.patch.object(owner, name, call)
+
+
+@contextlib.contextmanager
+def staged_as_it_is(stager: type, writer: type, name: str) -> Iterator[None]:
+    """An asynchronous save gets its state's own tensors, and writes them once the test has set `name` to zero: a time
+    to sleep would be too short on a loaded machine."""
+    held: dict[str, Any] = {}
+
+    def stage(original: Any, stager: Any, state: Any, **_: Any) -> Any:
+        held.update(state)
+        return state
+
+    def write_late(original: Any, *args: Any, **kwargs: Any) -> Any:
+        while name in held and held[name].any():
+            time.sleep(0.01)
+        return original(*args, **kwargs)
+
+    with replaced(stager, "stage", stage), replaced(writer, "write_data", write_late):
+        yield
 
 
 def all_tables() -> dict[str, list[Sabotage]]:
@@ -128,7 +144,7 @@ def sabotaged_cases(module: str) -> dict[str, type[unittest.TestCase]]:
 
 
 def _with_unharmed(sabotages: list[Sabotage]) -> Iterator[Sabotage]:
-    yield Sabotage(UNHARMED, sabotages[0].test, nullcontext, "")
+    yield Sabotage(UNHARMED, sabotages[0].test, contextlib.nullcontext, "")
     yield from sabotages
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
 from torch.distributed.checkpoint import default_planner, filesystem, state_dict_loader, state_dict_saver, utils
 
-from checkpoint_sabotages.sabotage import Sabotage, replaced
+from checkpoint_sabotages.sabotage import Sabotage, replaced, staged_as_it_is
 
 
 def _save_with(**changed: Any) -> Any:
@@ -54,23 +51,9 @@ class _Never:
     """Nothing is an instance of it."""
 
 
-@contextlib.contextmanager
-def _stage_nothing() -> Iterator[None]:
-    """The save gets the tensors themselves, and reads them late."""
-
-    def write_late(original: Any, *args: Any, **kwargs: Any) -> Any:
-        time.sleep(0.3)
-        return original(*args, **kwargs)
-
-    if hasattr(state_dict_saver, "DefaultStager"):
-        stager, name = state_dict_saver.DefaultStager, "stage"
-    else:
-        stager, name = filesystem.FileSystemWriter, "stage"
-    with (
-        replaced(stager, name, lambda original, stager, state, **_: state),
-        replaced(filesystem.FileSystemWriter, "write_data", write_late),
-    ):
-        yield
+def _stage_nothing() -> AbstractContextManager[Any]:
+    stager = getattr(state_dict_saver, "DefaultStager", filesystem.FileSystemWriter)
+    return staged_as_it_is(stager, filesystem.FileSystemWriter, "plain")
 
 
 def _unknown_is_a_folder() -> AbstractContextManager[Any]:

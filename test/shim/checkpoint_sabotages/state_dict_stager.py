@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from unittest import mock
@@ -70,17 +71,25 @@ def _stage_as_the_blocking_stager(original: Any, stager: Any, state: Any) -> Any
     return staging.BlockingAsyncStager().stage(state)
 
 
-def _stage_late(original: Any, stager: Any, state: Any, **options: Any) -> Any:
-    time.sleep(0.5)
-    return original(stager, state, **options)
-
-
 @contextlib.contextmanager
 def _wait_for_nothing() -> Iterator[None]:
-    """Staging takes its time, and nobody waits for it."""
+    """What a thread stages is not done before somebody asks whether it is, and nobody waits for it."""
+    asked = threading.Event()
+
+    def done(original: Any, future: Any) -> bool:
+        answer = original(future)
+        asked.set()
+        return bool(answer)
+
+    def stage_late(original: Any, stager: Any, state: Any, **options: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            asked.wait()
+        return original(stager, state, **options)
+
     with (
+        replaced(Future, "done", done),
         _of_default_stager("synchronize_staging", lambda original, stager: None)(),
-        _of_default_stager("_stage", _stage_late)(),
+        _of_default_stager("_stage", stage_late)(),
     ):
         yield
 

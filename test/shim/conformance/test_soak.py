@@ -114,20 +114,24 @@ class Verdicts(TestCase):
 
 
 class Flatness(TestCase):
-    HELD = Holdings(pid=5, pss=100 << 20, private_dirty=40 << 20, descriptors=6, threads=1, children=1)
+    HELD = Holdings(
+        pid=5, anonymous=150 << 20, pss=100 << 20, private_dirty=40 << 20, descriptors=6, threads=1, children=1
+    )
 
-    def uneven(self, **a_test: float) -> list[str]:
+    def uneven(self, role: str = "controller", **a_test: float) -> list[str]:
         """What is not flat where numbers grow by so much a test, in 1,000 tests."""
         notes = []
         for number in range(0, 1000, 10):
             grown = {name: int(getattr(self.HELD, name) + number * growth) for name, growth in a_test.items()}
-            notes.append((number, {"controller": replace(self.HELD, **grown)}))
+            notes.append((number, {role: replace(self.HELD, **grown)}))
         return [growth.what for growth in growths(notes, 1000) if not growth.is_flat]
 
     def test_what_is_flat_and_what_is_not(self) -> None:
         self.assertEqual([], self.uneven())
         self.assertEqual([], self.uneven(pss=MEMORY_BYTES_A_TEST / 2))
         self.assertEqual(["pss", "private_dirty"], self.uneven(pss=4096, private_dirty=4096))
+        of_rank = self.uneven("rank 1", anonymous=4096, pss=4096, private_dirty=4096)
+        self.assertEqual(["anonymous"], of_rank)  # the others grow as it copies the zygote's pages
         for what in ("descriptors", "threads", "children", "pid"):
             self.assertEqual([what], self.uneven(**{what: 1 / 500}))
         self.assertEqual(["descriptors"], self.uneven(descriptors=-1 / 500))

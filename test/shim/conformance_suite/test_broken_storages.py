@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
-from torch_testing_shim.conformance import CheckpointConformance
+from torch_testing_shim.conformance import CheckpointConformance, Selection
+from torch_testing_shim.conformance._optimizers import OPTIMIZERS
 
 
 class LosesAShard(FileSystemWriter):
@@ -79,6 +80,7 @@ class OneCheck(CheckpointConformance):
 
 
 SAVES = OneCheck.test_saves
+TRIPS = OneCheck.test_round_trip_of_replicated, OneCheck.test_round_trip_of_ddp, OneCheck.test_round_trip_of_tp
 EVERY_KEY = OneCheck.test_keys
 OVER_OLD = OneCheck.test_a_save_over_an_old_checkpoint_that_fails
 for name in dir(OneCheck):
@@ -129,6 +131,25 @@ class Lenient(OneCheck):
         return None, DefaultLoadPlanner(allow_partial_load=True)
 
 
+class Spreads(OneCheck):
+    \"\"\"Spreads models its own way: one does not train whole, and one it cannot spread.\"\"\"
+
+    test_planners = None
+    test_round_trip_of_replicated, test_round_trip_of_ddp, test_round_trip_of_tp = TRIPS
+    selection = Selection(((2, 1),), OPTIMIZERS[:1])
+
+    def writer(self, path):
+        return FileSystemWriter(path)
+
+    def build(self, strategy, model, ranks):
+        if strategy.name == "TP":
+            raise NotImplementedError("this trainer has no TP")
+        for parameter in model.parameters():
+            parameter.register_hook(lambda gradient: dist.all_reduce(gradient) or gradient / ranks)
+        model.twin.requires_grad_(strategy.name != "DDP")
+        return model
+
+
 del OneCheck
 """
 
@@ -140,6 +161,8 @@ class BrokenStoragesTest(SampleTestCase):
         statuses = {name: entry.status for name, entry in run.entries.items()}
         wanted = {f"{name}.test_planners": TestStatus.FAILED for name in ("Loses", "Swaps", "Nothing")}
         wanted["Lenient.test_keys"] = wanted["Clashes.test_saves"] = TestStatus.FAILED
+        wanted["Spreads.test_round_trip_of_replicated"] = TestStatus.PASSED
+        wanted["Spreads.test_round_trip_of_ddp"] = wanted["Spreads.test_round_trip_of_tp"] = TestStatus.FAILED
         wanted["Early.test_a_save_over_an_old_checkpoint_that_fails"] = TestStatus.FAILED
         self.assertEqual(wanted, statuses, run.output)
         self.assertIn("keys: a key that was not saved is refused: WRONG: load: it loads absent", run.output)
@@ -152,6 +175,9 @@ class BrokenStoragesTest(SampleTestCase):
             run.output,
             r"that fails: fail rank 0 at its 3rd Path\.rename\(\): WRONG: load: MIXED: bias is old, table is old",
         )
+        self.assertIn("DDP: AdamW foreach, 2 -> 1: WRONG: train: optimizer.twin.bias.exp_avg is missing", run.output)
+        said = "TP: AdamW foreach, 2 -> 1: refuses: train: NotImplementedError: this trainer has no TP\n"
+        self.assertIn(said, run.output)
         self.assertIn("Nothing has to say what writes: def writer(self, path)", run.output)
 
 

@@ -35,21 +35,16 @@ _KEPT = 24
 
 @dataclass(frozen=True)
 class LeftState:
-    """Something that a test leaves in its rank.
+    """Something that a test leaves in its rank."""
 
-    Attributes:
-        name: in a few words.
-        leave: leaves it, in one rank; is given the test's instance.
-        see: what a later test sees of it, as something that `repr` tells apart. It changes nothing.
-        replaced: regular expression of the note where ranks have to be replaced; empty where it is put back.
-        everywhere: all ranks leave it, since they do it together.
-    """
-
-    name: str
-    leave: Callable[[Any], object]
+    name: str  # in a few words
+    leave: Callable[[Any], object]  # leaves it, in one rank; is given the test's instance
+    #: What a later test sees of it, as something that `repr` tells apart. It changes nothing.
     see: Callable[[Any], object]
-    replaced: str = ""
-    everywhere: bool = False
+    replaced: str = ""  # regular expression of the note where ranks have to be replaced; empty where it is put back
+    everywhere: bool = False  # all ranks leave it, since they do it together
+    #: No note on the test that leaves it may tell: what later tests come to in fresh ranks counts.
+    is_late: bool = False
 
     def test_names(self, index: int) -> tuple[str, str, str]:
         stem = f"test_{index:03}_{re.sub(r'[^a-z0-9]+', '_', self.name.lower())}"
@@ -71,7 +66,10 @@ class LeftStateTestCase(MultiProcessTestCase):
             cls.addClassCleanup(folder.cleanup)
             cls.addClassCleanup(os.environ.pop, RECORDS)
         names = [
-            (name, state.replaced) for index, state in enumerate(cls.states) for name in state.test_names(index)[:2]
+            (name, state.replaced)
+            for index, state in enumerate(cls.states)
+            for name in state.test_names(index)[:2]
+            if not state.is_late
         ]
         Path(os.environ[RECORDS], NOTES).write_text(
             json.dumps({f"{cls.__name__}.{name}": note for name, note in names})

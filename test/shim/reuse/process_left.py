@@ -1,5 +1,6 @@
 """What tests leave of the process, as the system sees it."""
 
+import ctypes
 import locale
 import os
 import resource
@@ -90,6 +91,17 @@ def send_blocked_signal() -> None:
     signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
 
 
+PRCTL = ctypes.CDLL(None).prctl
+#: Of prctl: to read and to set the signal that a process gets when its parent dies.
+READ_END, SET_END, NO_NEW_PRIVILEGES = 2, 1, 38
+
+
+def signal_at_the_parents_end() -> int:
+    number = ctypes.c_int()
+    PRCTL(READ_END, ctypes.byref(number), 0, 0, 0)
+    return number.value
+
+
 class ProcessLeft(LeftStateTestCase):
     states = (
         LeftState("umask", lambda _: os.umask(0o177), lambda _: umask()),
@@ -105,6 +117,11 @@ class ProcessLeft(LeftStateTestCase):
         LeftState("variable removed", lambda _: os.environ.pop("PATH"), lambda _: "PATH" in os.environ),
         LeftState("variable changed", lambda _: os.environ.update(HOME="/nowhere"), lambda _: os.environ.get("HOME")),
         LeftState("all variables removed", lambda _: os.environ.clear(), lambda _: "PATH" in os.environ),
+        LeftState(
+            "other object with the variables",
+            lambda _: setattr(os, "environ", {**os.environ, "LEFT_BY_A_TEST": "1"}),
+            lambda _: (type(os.environ).__name__, os.environ.get("LEFT_BY_A_TEST")),
+        ),
         LeftState("variable that only C sees", lambda _: change_variable_of_c(), lambda _: variable_of_c()),
         LeftState(
             "TMPDIR",
@@ -151,6 +168,15 @@ class ProcessLeft(LeftStateTestCase):
             "limit of descriptors",
             lambda _: limit_descriptors(),
             lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200,
+        ),
+        LeftState(
+            "signal at its parent's end", lambda _: PRCTL(SET_END, 0, 0, 0, 0), lambda _: signal_at_the_parents_end()
+        ),
+        LeftState(
+            "no new privileges",
+            lambda _: PRCTL(NO_NEW_PRIVILEGES, 1, 0, 0, 0),
+            lambda _: PRCTL(NO_NEW_PRIVILEGES + 1, 0, 0, 0, 0),
+            replaced="PR_NO_NEW_PRIVS",
         ),
         LeftState("priority", lambda _: os.nice(1), lambda _: os.getpriority(os.PRIO_PROCESS, 0)),
         LeftState(

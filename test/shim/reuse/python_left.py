@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import codecs
 import contextvars
 import copyreg
 import decimal
@@ -13,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import random
+import shutil
 import socket
 import sys
 import threading
@@ -173,6 +175,18 @@ class PythonLeft(LeftStateTestCase):
             "precision of decimals",
             lambda _: setattr(decimal.getcontext(), "prec", 3),
             lambda _: decimal.getcontext().prec,
+        ),
+        LeftState(
+            "handler of errors of codecs",
+            lambda _: codecs.register_error("strict", codecs.ignore_errors),
+            lambda _: codecs.lookup_error("strict") is codecs.strict_errors,
+        ),
+        LeftState(
+            "code of a function of the standard library",
+            lambda _: setattr(shutil.which, "__code__", fake.__code__),
+            lambda _: shutil.which("no such command"),
+            replaced="which was given other code",
+            is_late=True,
         ),
         LeftState("socket time-out", lambda _: socket.setdefaulttimeout(0.5), lambda _: socket.getdefaulttimeout()),
         LeftState("context variable", lambda _: CONTEXT.set("left"), lambda _: CONTEXT.get()),

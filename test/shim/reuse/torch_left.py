@@ -1,6 +1,7 @@
 """What tests leave of torch: settings, modes, hooks, caches, and functions that they patched and forgot."""
 
 import ctypes
+import datetime
 import sys
 from unittest import mock
 
@@ -68,6 +69,11 @@ def define_operator() -> None:
     library = torch.library.Library("left_by_a_test", "DEF")
     library.define("nothing(Tensor x) -> Tensor")
     keep(library)
+
+
+def stance() -> str:
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    return "default" if frames is None else frames._stance.stance
 
 
 TENSOR = torch.zeros(2)
@@ -184,6 +190,33 @@ class TorchLeft(LeftStateTestCase):
             "hooks of saved tensors",
             lambda _: enter(torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x + 1)),
             lambda _: (torch.ones(1, requires_grad=True) ** 2).grad_fn._saved_self.item(),
+        ),
+        LeftState(
+            "level of vmap",
+            lambda _: torch._C._functorch._vmap_increment_nesting(3, "error"),
+            lambda _: torch._C._functorch.maybe_current_level(),
+        ),
+        LeftState(
+            "functionalization",
+            lambda _: torch._enable_functionalization(reapply_views=True),
+            lambda _: torch._C._dispatch_tls_is_dispatch_key_included("Functionalize"),
+        ),
+        LeftState(
+            "stance of compilation",
+            lambda _: torch.compiler.set_stance("force_eager"),
+            lambda _: stance(),
+        ),
+        LeftState("folder of models", lambda _: torch.hub.set_dir("/left"), lambda _: torch.hub._hub_dir),
+        LeftState(
+            "fusion in scripts",
+            lambda _: torch._C._jit_override_can_fuse_on_cpu(not torch._C._jit_can_fuse_on_cpu()),
+            lambda _: torch._C._jit_can_fuse_on_cpu(),
+        ),
+        LeftState(
+            "timeout of process groups",
+            lambda _: setattr(dist.distributed_c10d, "default_pg_timeout", datetime.timedelta(1)),
+            lambda _: dist.distributed_c10d.default_pg_timeout,
+            replaced="default_pg_timeout",
         ),
         LeftState("function mode", lambda _: enter(Quiet()), lambda _: is_function_mode_on()),
         LeftState("dispatch mode", lambda _: enter(QuietDispatch()), lambda _: _get_current_dispatch_mode() is None),

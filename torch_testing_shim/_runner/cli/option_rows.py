@@ -42,19 +42,12 @@ def as_path(text: str) -> Path:
 
 @dataclass(frozen=True)
 class Argument:
-    """One option of the command line.
+    """One option of the command line."""
 
-    Attributes:
-        group: the group of `--help` that it stands in.
-        names: its spellings.
-        words: the keywords of `add_argument`.
-        rivals: options with the same word here exclude each other; "" for none.
-    """
-
-    group: str
-    names: tuple[str, ...]
-    words: Mapping[str, Any]
-    rivals: str = ""
+    group: str  # the group of `--help` that it stands in
+    names: tuple[str, ...]  # its spellings
+    words: Mapping[str, Any]  # the keywords of `add_argument`
+    rivals: str = ""  # options with the same word here exclude each other; "" for none
 
 
 def option(group: str, *names: str, default: Any = None, rivals: str = "", **words: Any) -> Any:

@@ -49,17 +49,11 @@ class Change:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Place and time of a run, as new entries name them.
+    """Place and time of a run, as new entries name them."""
 
-    Attributes:
-        date: the day, in ISO 8601.
-        torch: the version of torch; "" where it is not known.
-        device: the device type of a file whose process has reported none; "" where it is not known.
-    """
-
-    date: str
-    torch: str = ""
-    device: str = ""
+    date: str  # the day, in ISO 8601
+    torch: str = ""  # the version of torch; "" where it is not known
+    device: str = ""  # the device type of a file whose process has reported none; "" where it is not known
 
 
 def changes_after(

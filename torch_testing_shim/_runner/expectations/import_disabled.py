@@ -38,19 +38,13 @@ PLATFORMS = {"linux": ("linux",), "darwin": ("mac", "macos"), "win32": ("win", "
 
 @dataclass(frozen=True)
 class DisabledTest:
-    """One test of the list.
-
-    Attributes:
-        module: the module of the class, "__main__" where it is not named.
-        issue: the address of the issue.
-        platforms: the platforms on which it is disabled; empty for all.
-    """
+    """One test of the list."""
 
     method: str
-    module: str
+    module: str  # the module of the class, "__main__" where it is not named
     test_class: str
-    issue: str = ""
-    platforms: tuple[str, ...] = ()
+    issue: str = ""  # the address of the issue
+    platforms: tuple[str, ...] = ()  # the platforms on which it is disabled; empty for all
 
 
 def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str], files: Mapping[str, Path]) -> str:
@@ -162,16 +156,12 @@ MAKER = "instantiate_device_type_tests"
 
 @dataclass(frozen=True)
 class TestClasses:
-    """The classes of one file.
-
-    Attributes:
-        names: all of them.
-        generic: those that are made again for each device type: Class -> ClassCPU, ClassCUDA.
-    """
+    """The classes of one file."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    names: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()  # all of them
+    #: Those that are made again for each device type: Class -> ClassCPU, ClassCUDA.
     generic: frozenset[str] = frozenset()
 
 

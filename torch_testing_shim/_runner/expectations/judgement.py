@@ -29,15 +29,10 @@ FLAKY_RETRIES = 2
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges the tests of one file.
+    """Judges the tests of one file."""
 
-    Attributes:
-        expected: the entries about the file.
-        device: the device type where the file's process has reported none.
-    """
-
-    expected: FileExpectations = field(default_factory=FileExpectations)
-    device: str = ""
+    expected: FileExpectations = field(default_factory=FileExpectations)  # the entries about the file
+    device: str = ""  # the device type where the file's process has reported none
 
     def entry(self, entry: JournalEntry, device: str) -> JournalEntry:
         """Judge a test's entry."""

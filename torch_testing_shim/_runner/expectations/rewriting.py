@@ -27,17 +27,11 @@ LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 @dataclass(frozen=True)
 class _Block:
-    """One entry's part of the text.
+    """One entry's part of the text."""
 
-    Attributes:
-        comment: the comment lines right above the header.
-        content: from the header to the last line that is neither blank nor a comment.
-        rest: blank lines and comments up to the next entry's own comment.
-    """
-
-    comment: str
-    content: str
-    rest: str
+    comment: str  # the comment lines right above the header
+    content: str  # from the header to the last line that is neither blank nor a comment
+    rest: str  # blank lines and comments up to the next entry's own comment
 
 
 def check_rewritable(text: str, name: str) -> None:

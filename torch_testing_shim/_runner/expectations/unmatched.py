@@ -17,17 +17,11 @@ from ..result import FileResult
 
 @dataclass(frozen=True)
 class Listed:
-    """The tests that a run lists.
+    """The tests that a run lists."""
 
-    Attributes:
-        names: the names of all files that could have been selected.
-        whole: the names of those of which all tests were selected.
-        is_whole_tree: all tests of all files were selected.
-    """
-
-    names: tuple[str, ...] = ()
-    whole: frozenset[str] = frozenset()
-    is_whole_tree: bool = False
+    names: tuple[str, ...] = ()  # the names of all files that could have been selected
+    whole: frozenset[str] = frozenset()  # the names of those of which all tests were selected
+    is_whole_tree: bool = False  # all tests of all files were selected
 
     def files_of(self, entry: Expectation) -> list[str]:
         """The files that an entry's id names."""

@@ -29,34 +29,22 @@ VERSION = 1
 
 @dataclass(frozen=True, order=True)
 class TestTime:
-    """The duration of a test. Of two, the later is the greater.
-
-    Attributes:
-        at: when it started, in seconds since the epoch.
-        seconds: its wall time.
-        ranks: the number of its ranks; 0 for a test without ranks.
-    """
+    """The duration of a test. Of two, the later is the greater."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    at: float
-    seconds: float
-    ranks: int = 0
+    at: float  # when it started, in seconds since the epoch
+    seconds: float  # its wall time
+    ranks: int = 0  # the number of its ranks; 0 for a test without ranks
 
 
 @dataclass(frozen=True)
 class FileTime:
-    """The duration of a file.
+    """The duration of a file."""
 
-    Attributes:
-        at: when the last whole run started, in seconds since the epoch; 0 where there was none.
-        seconds: its wall time, or None where the file never ran as a whole.
-        tests: the file's tests by name, "Class.test".
-    """
-
-    at: float = 0.0
-    seconds: float | None = None
-    tests: Mapping[str, TestTime] = field(default_factory=dict)
+    at: float = 0.0  # when the last whole run started, in seconds since the epoch; 0 where there was none
+    seconds: float | None = None  # its wall time, or None where the file never ran as a whole
+    tests: Mapping[str, TestTime] = field(default_factory=dict)  # the file's tests by name, "Class.test"
 
     @property
     def ranks(self) -> int:

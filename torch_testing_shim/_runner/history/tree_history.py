@@ -128,19 +128,13 @@ def _checked(record: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class History:
-    """The history of the tree whose reports folder is `reports`.
-
-    Attributes:
-        failed: the tests that failed when they ran last.
-        unread: one sentence where these could not be read, and count as none; else "".
-        times: the content of the times file.
-    """
+    """The history of the tree whose reports folder is `reports`."""
 
     reports: Path
     times_path: Path
-    failed: tuple[str, ...] = ()
-    unread: str = ""
-    times: Times = field(default_factory=Times)
+    failed: tuple[str, ...] = ()  # the tests that failed when they ran last
+    unread: str = ""  # one sentence where these could not be read, and count as none; else ""
+    times: Times = field(default_factory=Times)  # the content of the times file
 
     @classmethod
     def read(cls, reports: Path, times_path: Path, *, needs_times: bool) -> tuple[History, list[str]]:

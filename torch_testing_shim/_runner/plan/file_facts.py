@@ -18,15 +18,10 @@ WORLD_SIZE = "world_size"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """Facts of one file.
+    """Facts of one file."""
 
-    Attributes:
-        imports_torch: it imports torch itself.
-        ranks: the ranks of its largest test.
-    """
-
-    imports_torch: bool = False
-    ranks: int = 1
+    imports_torch: bool = False  # it imports torch itself
+    ranks: int = 1  # the ranks of its largest test
 
 
 def read_facts(path: Path) -> FileFacts:

@@ -29,15 +29,10 @@ SUGGESTIONS, NEARNESS = 3, 0.7
 
 @dataclass(frozen=True)
 class Request:
-    """The files and the test that a request names.
+    """The files and the test that a request names."""
 
-    Attributes:
-        files: the names of the files, at least one.
-        test: `Class.test` or `Class`; empty for all tests of the files.
-    """
-
-    files: tuple[str, ...]
-    test: str = ""
+    files: tuple[str, ...]  # the names of the files, at least one
+    test: str = ""  # `Class.test` or `Class`; empty for all tests of the files
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,12 @@ from .request import Request
 
 @dataclass(frozen=True, order=True)
 class FileSelection:
-    """One test file that runs.
+    """One test file that runs."""
 
-    Attributes:
-        name: the file's name (see `tree`).
-        tests: the tests of it that were asked for, as `Class.test` or `Class`; empty for all of them.
-        excluded: the tests that are left out of these, named in the same way.
-    """
-
-    name: str
+    name: str  # the file's name (see `tree`)
+    #: The tests of it that were asked for, as `Class.test` or `Class`; empty for all of them.
     tests: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()  # the tests that are left out of these, named in the same way
 
     def without(self, excluded: Sequence[str]) -> FileSelection | None:
         """This selection less some tests of the file; None where it becomes empty."""

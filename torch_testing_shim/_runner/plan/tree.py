@@ -29,26 +29,18 @@ SKIPPED_FOLDERS = frozenset({REPORTS, "__pycache__"})
 
 @dataclass(frozen=True)
 class Tree:
-    """The folders of a run, each absolute, and resolved once.
+    """The folders of a run, each absolute, and resolved once."""
 
-    Attributes:
-        root: the project's folder: coverage is reported of files below it.
-        tests: the folder that names of test files start at.
-        reports: the folder for recorded times, failures of the last run, coverage data and, by default, JUnit XML.
-        package: folder put first on PYTHONPATH, so that test files import the torch_testing_shim that lies in it; None
-            where the package is installed.
-        upstream: the PATHs of `--upstream`, as given; empty where the tree's own files run.
-        patterns: globs over the names of the tree's own test files, of which one has to match.
-        excluded: globs over the paths of folders below the tests' folder that are passed over.
-    """
-
-    root: Path
-    tests: Path
-    reports: Path
+    root: Path  # the project's folder: coverage is reported of files below it
+    tests: Path  # the folder that names of test files start at
+    reports: Path  # the folder for recorded times, failures of the last run, coverage data and, by default, JUnit XML
+    #: Folder put first on PYTHONPATH, so that test files import the torch_testing_shim that lies in it; None where the
+    #: package is installed.
     package: Path | None = None
-    upstream: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()  # the PATHs of `--upstream`, as given; empty where the tree's own files run
+    #: Globs over the names of the tree's own test files, of which one has to match.
     patterns: tuple[str, ...] = DEFAULT_PATTERNS
-    excluded: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()  # globs over the paths of folders below the tests' folder that are passed over
 
     @classmethod
     def of_repository(cls, root: Path, tests: Path | None = None) -> Tree:

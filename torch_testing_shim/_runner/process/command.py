@@ -36,28 +36,22 @@ def own_interpreter() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FileCommand:
-    """A test file's command line, and what it sets in its environment.
+    """A test file's command line, and what it sets in its environment."""
 
-    Attributes:
-        name: the file's name (see `plan.tree`).
-        path: the file's path.
-        arguments: the words behind the path.
-        nodes: the words in the path's place where pytest runs a part of the file: "FILE::Class::test".
-        harness: None for `python FILE`; for `python -m torch_testing_shim OPTION ... FILE`, the options before FILE.
-        measured_by: the words that run the file under coverage.py; empty for a file that is not measured.
-        interpreter: the interpreter and its own options.
-        variables: names and values that the command sets in its environment, PYTHONPATH not among them.
-        package: folder put first on PYTHONPATH, or None to leave PYTHONPATH as it is (see `Tree`).
-    """
-
-    name: str
-    path: str
-    arguments: tuple[str, ...] = ()
+    name: str  # the file's name (see `plan.tree`)
+    path: str  # the file's path
+    arguments: tuple[str, ...] = ()  # the words behind the path
+    #: The words in the path's place where pytest runs a part of the file: "FILE::Class::test".
     nodes: tuple[str, ...] = field(default=(), kw_only=True)
+    #: None for `python FILE`; for `python -m torch_testing_shim OPTION ... FILE`, the options before FILE.
     harness: tuple[str, ...] | None = field(default=None, kw_only=True)
+    #: The words that run the file under coverage.py; empty for a file that is not measured.
     measured_by: tuple[str, ...] = field(default=(), kw_only=True)
+    #: The interpreter and its own options.
     interpreter: tuple[str, ...] = field(default_factory=own_interpreter, kw_only=True)
+    #: Names and values that the command sets in its environment, PYTHONPATH not among them.
     variables: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    #: Folder put first on PYTHONPATH, or None to leave PYTHONPATH as it is (see `Tree`).
     package: str | None = field(default=None, kw_only=True)
 
     @property

@@ -39,15 +39,10 @@ Waiting = Generator[None, None, None]
 
 @dataclass(frozen=True)
 class ProcessTree:
-    """The processes of one test file.
+    """The processes of one test file."""
 
-    Attributes:
-        session: process id of the file's own process, which leads a session.
-        mark: the value of MARK_VARIABLE in its environment.
-    """
-
-    session: int
-    mark: str
+    session: int  # process id of the file's own process, which leads a session
+    mark: str  # the value of MARK_VARIABLE in its environment
 
     def members(self) -> list[psutil.Process]:
         """The processes that live now, zombies left out."""

@@ -43,27 +43,16 @@ class RunKind(Enum):
 
 @dataclass(frozen=True)
 class RunOrder:
-    """The order for one process of a file.
+    """The order for one process of a file."""
 
-    Attributes:
-        kind: its purpose.
-        selection: the file and the tests that it runs.
-        number: 1-based repetition of the file (`--repeat`).
-        part: 1-based part of the file; 0 where the file is not split.
-        parts: the number of parts; 0 where the file is not split.
-        test: the test that runs again; "" for other kinds.
-        attempt: 1-based retry of that test; 0 for other kinds.
-        seconds_used: the duration of the processes that this one resumes, in seconds.
-    """
-
-    kind: RunKind
-    selection: FileSelection
-    number: int = 1
-    part: int = 0
-    parts: int = 0
-    test: str = ""
-    attempt: int = 0
-    seconds_used: float = 0.0
+    kind: RunKind  # its purpose
+    selection: FileSelection  # the file and the tests that it runs
+    number: int = 1  # 1-based repetition of the file (`--repeat`)
+    part: int = 0  # 1-based part of the file; 0 where the file is not split
+    parts: int = 0  # the number of parts; 0 where the file is not split
+    test: str = ""  # the test that runs again; "" for other kinds
+    attempt: int = 0  # 1-based retry of that test; 0 for other kinds
+    seconds_used: float = 0.0  # the duration of the processes that this one resumes, in seconds
 
     @property
     def is_first(self) -> bool:

@@ -49,19 +49,14 @@ LOOP_INTERVAL = 0.05
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The plan of a run.
+    """The plan of a run."""
 
-    Attributes:
-        files: the files that run, in order; each file once.
-        times: durations and ranks of earlier runs.
-        finish: gets a file's result before it is reported, to write a report about it, and returns it.
-    """
-
-    files: Sequence[FileSelection]
+    files: Sequence[FileSelection]  # the files that run, in order; each file once
     tree: Tree
     options: Options = field(default_factory=Options)
-    times: Times = field(default_factory=Times)
+    times: Times = field(default_factory=Times)  # durations and ranks of earlier runs
     judged: RunJudgement = field(default_factory=RunJudgement)
+    #: Gets a file's result before it is reported, to write a report about it, and returns it.
     finish: Callable[[FileResult], FileResult] = lambda result: result
 
 

@@ -30,15 +30,10 @@ SUFFIX = ".jsonl"
 
 @dataclass(frozen=True)
 class MergedRuns:
-    """Runs that belong together.
+    """Runs that belong together."""
 
-    Attributes:
-        runs: all that could be read, by group and shard.
-        problems: one sentence for each report that is missing, torn or too many.
-    """
-
-    runs: tuple[RecordedRun, ...]
-    problems: tuple[str, ...] = ()
+    runs: tuple[RecordedRun, ...]  # all that could be read, by group and shard
+    problems: tuple[str, ...] = ()  # one sentence for each report that is missing, torn or too many
 
     @property
     def exit_status(self) -> ExitStatus:

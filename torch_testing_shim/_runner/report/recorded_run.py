@@ -14,23 +14,14 @@ from ..result import FLAKY, FileResult, RunSummary
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Place and time of a run.
+    """Place and time of a run."""
 
-    Attributes:
-        started_at: its start, in seconds since the epoch.
-        seconds: its wall time.
-        exit_status: the exit status of run_test.py.
-        command: the command line, as a shell takes it.
-        machine: the machine in a few words.
-        shard: (index, count) of the shard, or None where the run was no shard.
-    """
-
-    started_at: float
-    seconds: float
-    exit_status: int
-    command: str = ""
-    machine: str = ""
-    shard: tuple[int, int] | None = None
+    started_at: float  # its start, in seconds since the epoch
+    seconds: float  # its wall time
+    exit_status: int  # the exit status of run_test.py
+    command: str = ""  # the command line, as a shell takes it
+    machine: str = ""  # the machine in a few words
+    shard: tuple[int, int] | None = None  # (index, count) of the shard, or None where the run was no shard
 
 
 @dataclass(frozen=True)
@@ -61,24 +52,17 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True)
 class TestRow:
-    """One test of a file, or the file itself.
-
-    Attributes:
-        file: the file's name.
-        label: its result, in one or two words: a status of the journal, "flaky", "interrupted", or a finding of the
-            runner ("crashed", "did not run").
-        entry: its first run, or an entry made of the runner's finding; `test` is "" for the file itself.
-        reruns: its later runs, in their order.
-        is_failure: the run is not green because of it.
-    """
+    """One test of a file, or the file itself."""
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    file: str
+    file: str  # the file's name
+    #: Its result, in one or two words: a status of the journal, "flaky", "interrupted", or a finding of the runner
+    #: ("crashed", "did not run").
     label: str
-    entry: JournalEntry
-    reruns: tuple[JournalEntry, ...] = ()
-    is_failure: bool = False
+    entry: JournalEntry  # its first run, or an entry made of the runner's finding; `test` is "" for the file itself
+    reruns: tuple[JournalEntry, ...] = ()  # its later runs, in their order
+    is_failure: bool = False  # the run is not green because of it
 
     @property
     def test(self) -> str:

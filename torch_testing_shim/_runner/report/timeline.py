@@ -61,19 +61,12 @@ class Tick:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A run.
+    """A run."""
 
-    Attributes:
-        name: the run's, "" for the only one.
-        lanes: its files, in the order in which they started.
-        ticks: the axis.
-        left_out: the parts that are not drawn, in words; empty where all are drawn.
-    """
-
-    name: str
-    lanes: tuple[Lane, ...]
-    ticks: tuple[Tick, ...]
-    left_out: str = ""
+    name: str  # the run's, "" for the only one
+    lanes: tuple[Lane, ...]  # its files, in the order in which they started
+    ticks: tuple[Tick, ...]  # the axis
+    left_out: str = ""  # the parts that are not drawn, in words; empty where all are drawn
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,13 @@ PREPARES = frozenset({"environ", "environb", "putenv", "unsetenv", "setrlimit", 
 
 @dataclass(frozen=True)
 class FileSource:
-    """The part of a file's source that matters to a warm run.
+    """The part of a file's source that matters to a warm run."""
 
-    Attributes:
-        imports: modules to import ahead, in the file's order; names imported from a module come as "module.name",
-            whether or not they are modules themselves.
-        names: the global and attribute names that its code uses.
-        prepares_imports: it changes the environment or the process before its last import from torch.
-    """
-
+    #: Modules to import ahead, in the file's order; names imported from a module come as "module.name", whether or not
+    #: they are modules themselves.
     imports: tuple[str, ...] = ()
-    names: frozenset[str] = frozenset()
-    prepares_imports: bool = False
+    names: frozenset[str] = frozenset()  # the global and attribute names that its code uses
+    prepares_imports: bool = False  # it changes the environment or the process before its last import from torch
 
 
 def read_source(text: bytes) -> FileSource:

@@ -23,9 +23,7 @@ ONE_PASSES, ONE_FAILS = "1 passed, 0 failed, 0 skipped", "0 passed, 1 failed, 0 
 
 
 class ConsoleTestCase(RunnerTestCase):
-    """Attributes:
-    folder: the folder that commands run in, outside of the sample tree.
-    """
+    """folder: the folder that commands run in, outside of the sample tree."""
 
     folder: Path
 

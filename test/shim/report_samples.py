@@ -97,6 +97,16 @@ STOPPED = FileResult(
 )
 
 
+#: Of one file, without times.
+PASSED = JournalEntry("A.test_one", TestStatus.PASSED, 0.25)
+FAILED = JournalEntry(
+    "A.test_two", TestStatus.FAILED, 0.5, "1 != 2", "Traceback ...\nAssertionError: [bold]1 != 2[/bold]"
+)
+SKIPPED = JournalEntry("B.test_three", TestStatus.SKIPPED, 0.0, "needs 2 gpus")
+CRASH = Failure("a/test_x", "B.test_four", "crashed", "ended with SIGKILL while this test ran", "last words")
+BROKEN = Failure("a/test_x", "", "error", "ended with exit status 3 although no test failed")
+
+
 def sample_run() -> RecordedRun:
     """Failed, crashed, flaky, skipped, interrupted; with ranks, reruns, and a file that did not run."""
     facts = RunFacts(BEGIN, 11.0, 130, "python run_test.py --retries 1", "Python 3.11.7, Linux x86_64, 2 cores", (1, 2))

@@ -48,18 +48,13 @@ def encode(number: int) -> bytes:
 
 
 class WarmSample:
-    """A running sample, with the methods of `subprocess.Popen` that tests use.
-
-    Attributes:
-        pid: its process id.
-        returncode: as Popen's.
-    """
+    """A running sample, with the methods of `subprocess.Popen` that tests use."""
 
     def __init__(self, output: int, status: int) -> None:
         self._output = output
         self._status = status
-        self.returncode: int | None = None
-        self.pid = self._number()
+        self.returncode: int | None = None  # as Popen's
+        self.pid = self._number()  # its process id
 
     def poll(self) -> int | None:
         return self._look(0.0)

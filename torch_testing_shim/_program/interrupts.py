@@ -23,11 +23,7 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP.
-
-    Attributes:
-        signal: which.
-    """
+    """SIGTERM or SIGHUP."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -18,11 +18,6 @@ UNEXPECTED_SUCCESS = "the test passed, though it is marked as an expected failur
 class TestLog:
     """The entries of a run.
 
-    Attributes:
-        planned: names of the tests that were to run.
-        entries: one per test that ended, in order.
-        interrupted: one per test that was interrupted, with where it stood.
-
     Raises:
         UsageError: from every method that adds something, where the journal cannot be written.
     """
@@ -32,9 +27,9 @@ class TestLog:
     def __init__(self, journal: Journal | None = None) -> None:
         devices = read_settings().device_map
         self._marks = (devices.mark,) if devices is not None else ()
-        self.planned: list[str] = []
-        self.entries: list[JournalEntry] = []
-        self.interrupted: list[JournalEntry] = []
+        self.planned: list[str] = []  # names of the tests that were to run
+        self.entries: list[JournalEntry] = []  # one per test that ended, in order
+        self.interrupted: list[JournalEntry] = []  # one per test that was interrupted, with where it stood
         self._journal = journal
 
     def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:

@@ -61,13 +61,10 @@ class PytestJournal:
     Args:
         log: takes the entries.
         names: the names of tests by pytest's own, where they are not `name_of_node`'s.
-
-    Attributes:
-        interrupt: the interrupt by which the user stopped the run, or None.
     """
 
     def __init__(self, log: TestLog, names: dict[str, str] | None = None) -> None:
-        self.interrupt: KeyboardInterrupt | None = None
+        self.interrupt: KeyboardInterrupt | None = None  # the interrupt by which the user stopped the run, or None
         self._log = log
         self._names = names if names is not None else {}
         self._item: Any = None  # pytest's, of the test that runs here
@@ -178,14 +175,10 @@ def _flags(options: ProgramOptions) -> list[str]:
 
 
 class _Selection:
-    """A pytest plugin that leaves out what unittest would not run, and what the user did not select.
-
-    Attributes:
-        names: the names of tests, by pytest's own.
-    """
+    """A pytest plugin that leaves out what unittest would not run, and what the user did not select."""
 
     def __init__(self, wanted: Sequence[str]) -> None:
-        self.names: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # the names of tests, by pytest's own
         self._wanted = frozenset(wanted)
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:

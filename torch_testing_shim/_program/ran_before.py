@@ -26,9 +26,6 @@ _CUT_SHORT = "torchrun restarted its processes while this test ran, and none of 
 class RanBefore:
     """The tests of a launch that have run, by name and by how often they ran.
 
-    Attributes:
-        before: what ran before a restart; in other ranks than 0, without details.
-
     Args:
         store: in the part that stays when the launcher restarts its processes.
     """
@@ -36,7 +33,7 @@ class RanBefore:
     def __init__(self, store: BoundedStore) -> None:
         self._store = store
         self._has_written = False
-        self.before: list[JournalEntry] = []
+        self.before: list[JournalEntry] = []  # what ran before a restart; in other ranks than 0, without details
         self._counts: Counter[str] | None = None
         self._beside = 0  # entries that are of no test: a class's tear-down
 

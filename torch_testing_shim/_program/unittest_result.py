@@ -54,11 +54,7 @@ class Fixtures:
 
 
 class JournalingResult(unittest.TextTestResult):
-    """unittest's text result; the entries go to `log`.
-
-    Attributes:
-        interrupted: the user stopped the run, so it was no success.
-    """
+    """unittest's text result; the entries go to `log`."""
 
     _cut_short: unittest.TestCase | None = None  # the test that the interrupt came in
     _where_cut_short = ""
@@ -73,7 +69,7 @@ class JournalingResult(unittest.TextTestResult):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._swallowed = swallowed
-        self.interrupted = False
+        self.interrupted = False  # the user stopped the run, so it was no success
         self._log = log
         self._fixtures = fixtures
         self._running: RunningTest | None = None

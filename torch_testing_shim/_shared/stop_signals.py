@@ -14,14 +14,10 @@ ONE_SECONDS = 0.5
 
 
 class StopSignals:
-    """The stop signals received so far.
-
-    Attributes:
-        first: the first signal; None before.
-    """
+    """The stop signals received so far."""
 
     def __init__(self) -> None:
-        self.first: signal.Signals | None = None
+        self.first: signal.Signals | None = None  # the first signal; None before
         self._first_at = 0.0
         self._terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
 

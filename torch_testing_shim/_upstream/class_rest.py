@@ -28,14 +28,11 @@ class TorchsRest:
 
     Args:
         older: name of the class that an older torch has instead.
-
-    Attributes:
-        name: name of the class that the installed torch has.
     """
 
     def __init__(self, older: str | None = None) -> None:
         self._older = older
-        self.name = ""
+        self.name = ""  # name of the class that the installed torch has
 
     def __set_name__(self, owner: type, name: str) -> None:
         text = _source_of(owner.__module__)

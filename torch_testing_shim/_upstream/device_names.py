@@ -16,17 +16,12 @@ from torch_testing_shim._upstream.type_slots import made_by_type, replace_method
 
 
 class DeviceNames:
-    """Translates names of devices in a run that maps one type to another.
-
-    Attributes:
-        devices: the map.
-        target: the other device, without an index.
-        tensor_types: the module that has the other device's `FloatTensor`.
-    """
+    """Translates names of devices in a run that maps one type to another."""
 
     def __init__(self, devices: DeviceMap) -> None:
-        self.devices = devices
-        self.target = torch.device(devices.target)
+        self.devices = devices  # the map
+        self.target = torch.device(devices.target)  # the other device, without an index
+        #: The module that has the other device's `FloatTensor`.
         self.tensor_types: Any = torch if devices.target == "cpu" else getattr(torch, devices.target)
         self._types = f"torch.{devices.source}."
 

@@ -13,7 +13,6 @@ from torch.testing._internal import common_utils
 from torch.testing._internal.common_distributed import (
     TIMEOUT_DEFAULT,
     MultiProcessTestCase,
-    captured_output,
     cleanup_temp_dir,
     create_device,
     create_tcp_store,
@@ -25,7 +24,6 @@ from torch.testing._internal.common_distributed import (
     requires_nccl_version,
     requires_ucc,
     retrieve_result_from_completion_queue,
-    simple_sparse_reduce_tests,
     skip_if_rocm_multiprocess,
     skip_if_win32,
     verify_ddp_error_logged,
@@ -56,20 +54,9 @@ class Halves(nn.Module):
 
 
 class HelpersTest(TestCase):
-    def test_store(self):
-        store = create_tcp_store(world_size=1)
-        store.set("key", "value")
-        self.assertEqual(store.get("key"), b"value")
-
     @retry_on_connect_failures
     def test_store_of_torchscript(self):
         self.assertIsNotNone(create_tcp_store(jit_class=False, use_libuv=False))
-
-    def test_captured(self):
-        with captured_output() as (out, err):
-            print("out")
-            print("err", file=sys.stderr)
-        self.assertEqual((out.getvalue(), err.getvalue()), ("out\n", "err\n"))
 
     def test_devices(self):
         self.assertEqual(set(init_multigpu_helper(2, "gloo")), {0, 1})
@@ -101,10 +88,6 @@ class HelpersTest(TestCase):
     @skip_but_pass_in_sandcastle("a bug")
     def test_skipped(self):
         self.fail("is skipped")
-
-    def test_sparse_sums(self):
-        inputs, outputs = simple_sparse_reduce_tests(0, 1)[0]
-        self.assertEqual(inputs[0].to_dense(), outputs[0].to_dense())
 
     def test_wrong_folder(self):
         self.assertIn("no_such_folder", os.listdir(os.getcwd()))

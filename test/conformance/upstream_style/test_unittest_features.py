@@ -120,30 +120,6 @@ class SetUpFailsTest(TestCase):
         self.fail("is not reached")
 
 
-class ClassFixtureFailsTest(TestCase):
-    @classmethod
-    def setUpClass(cls):
-        raise RuntimeError("in setUpClass")
-
-    def test_never_run(self):
-        self.fail("is not reached")
-
-
-class ClassFixtureSkipsTest(TestCase):
-    @classmethod
-    def setUpClass(cls):
-        raise unittest.SkipTest("all of them")
-
-    def test_never_run(self):
-        self.fail("is not reached")
-
-
-@unittest.skip("the whole class")
-class SkippedClassTest(TestCase):
-    def test_never_run(self):
-        self.fail("is not reached")
-
-
 class WithoutSuperTest(TestCase):
     """Sets up nothing of its base, as files do."""
 

@@ -1,4 +1,4 @@
-"""Names of devices among arguments. What replacing them in torch does, `test_upstream_mapped_devices` sees."""
+"""Names of devices among arguments. What replacing them in torch does, `test_mapped_devices` sees."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Backends of a run that maps devices. What the calls do then, `test_upstream_mapped_devices` sees with real ranks."""
+"""Backends of a run that maps devices. What the calls do then, `test_mapped_devices` sees with real ranks."""
 
 from torch_testing_shim._shared.device_map import DeviceMap
 from torch_testing_shim._upstream.distributed_calls import _wrap, mapped_backend

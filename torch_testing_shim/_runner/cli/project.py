@@ -23,13 +23,13 @@ def paths_among(requests: Iterable[str]) -> list[Path]:
     Raises:
         UsageError: the working folder is not there any more.
     """
-    return [_working_folder() / text for text in (one.partition("::")[0] for one in requests) if os.path.exists(text)]
+    return [working_folder() / text for text in (one.partition("::")[0] for one in requests) if os.path.exists(text)]
 
 
 def find_project(paths: Iterable[Path]) -> Path:
     """The folder of the nearest pyproject.toml, at or above the files and folders of a run, or else the working folder;
     where there is none, that folder itself."""
-    start = _common(paths) or _working_folder()
+    start = _common(paths) or working_folder()
     return next((folder for folder in (start, *start.parents) if (folder / FILE).is_file()), start)
 
 
@@ -69,7 +69,12 @@ def _common(paths: Iterable[Path]) -> Path | None:
     return Path(os.path.commonpath([one if one.is_dir() else one.parent for one in real])) if real else None
 
 
-def _working_folder() -> Path:
+def working_folder() -> Path:
+    """The folder that the user is in.
+
+    Raises:
+        UsageError: it is not there any more.
+    """
     try:
         return Path.cwd()
     except FileNotFoundError as error:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from ..cli.options import Options
+from ..cli.project import working_folder
 from ..history.failed_tests import read_failed_list, tests_by_file
 from ..history.times import Times
 from ..history.tree_history import History
-from ..usage_error import UsageError
 from .request import Place, Request, read_all
 from .selection import FileSelection, begin_at, bring_to_front, end_with, only_distributed, restrict, select
 from .sharding import take_shard
@@ -26,7 +25,8 @@ def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSe
     Raises:
         UsageError: a text names nothing.
     """
-    include, exclude, front, first, last, failed_from = _read_requests(options, tree.names, _place(tree.tests))
+    place = Place(test_folder=str(tree.tests.resolve()), working_folder=str(working_folder()))
+    include, exclude, front, first, last, failed_from = _read_requests(options, tree.names, place)
     selected = select(tree.names, include, exclude)
     if options.distributed is not None:
         selected = only_distributed(selected, wanted=options.distributed)
@@ -43,13 +43,6 @@ def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSe
     for request in last:
         selected = end_with(selected, request)
     return _ordered(_shard(selected, options, history.times), front, options, history.failed), notes
-
-
-def _place(test_folder: Path) -> Place:
-    try:
-        return Place(test_folder=str(test_folder.resolve()), working_folder=os.getcwd())
-    except FileNotFoundError as error:
-        raise UsageError("the folder that you are in is not there any more") from error
 
 
 def _read_requests(options: Options, names: Sequence[str], place: Place) -> list[list[Request]]:

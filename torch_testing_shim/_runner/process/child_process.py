@@ -12,17 +12,13 @@ from torch_testing_shim._shared.parent_death import die_with_this_process
 
 
 class ChildProcess:
-    """A child of this process that leads a session.
-
-    Attributes:
-        pid: its process id.
-        exit_code: None while it runs; then its exit status, or minus the number of the signal that ended it.
-        descriptor: becomes readable when it ends; None from then on, and on systems without such descriptors.
-    """
+    """A child of this process that leads a session."""
 
     def __init__(self, pid: int) -> None:
-        self.pid = pid
+        self.pid = pid  # its process id
+        #: None while it runs; then its exit status, or minus the number of the signal that ended it.
         self.exit_code: int | None = None
+        #: Becomes readable when it ends; None from then on, and on systems without such descriptors.
         self.descriptor = _open_process(pid)
 
     def has_ended(self) -> bool:

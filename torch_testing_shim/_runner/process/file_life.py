@@ -22,10 +22,6 @@ class FileLife:
     Args:
         parts: the number of parts that it runs in; 1 for a file that stays whole.
         seconds: recorded durations of its tests, by "Class.test".
-
-    Attributes:
-        has_started: one of its processes has started.
-        result: the file's result, judged; None before it has ended.
     """
 
     def __init__(
@@ -37,8 +33,8 @@ class FileLife:
         judge: Judge | None = None,
     ) -> None:
         self.selection = selection
-        self.has_started = False
-        self.result: FileResult | None = None
+        self.has_started = False  # one of its processes has started
+        self.result: FileResult | None = None  # the file's result, judged; None before it has ended
         self._options = options
         self._parts = parts
         self._seconds = seconds or {}

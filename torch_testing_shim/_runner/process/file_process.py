@@ -49,9 +49,6 @@ class FileProcess:
         shown: makes of each test's entry, once, the entry that the watcher sees.
         seconds: how long it may take; None for as long as it likes.
         is_warm: it is worth a warm interpreter.
-
-    Attributes:
-        ending: how it ended; None before.
     """
 
     def __init__(
@@ -65,7 +62,7 @@ class FileProcess:
         seconds: float | None = None,
         is_warm: bool = False,
     ) -> None:
-        self.ending: FileEnding | None = None
+        self.ending: FileEnding | None = None  # how it ended; None before
         self._child: ChildProcess | None = None
         self._command, self._folder, self._seconds, self._is_warm = command, folder, seconds, is_warm
         self._starter, self._watcher, self._shown = starter, watcher, shown

@@ -22,15 +22,13 @@ TAIL_BYTES, TAIL_LINES = 1 << 14, 60
 class OutputFile:
     """The file at `path`, made anew.
 
-    Attributes:
-        descriptor: for a process's standard output and error. Writes go to the end of the file.
-
     Raises:
         OSError: the file cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        #: For a process's standard output and error. Writes go to the end of the file.
         self.descriptor = os.open(path, flags, 0o600)
         self._seen = 0
         self._tail = b""

@@ -81,15 +81,11 @@ class StartRules:
     Args:
         options: the deadline, and whether the run goes on after a failure.
         seconds: how long each file is expected to take, by name.
-
-    Attributes:
-        has_failed: a file of the run has failed.
-        is_late: a file was not started because it would have ended after the deadline.
     """
 
     def __init__(self, options: Options, seconds: Mapping[str, float]) -> None:
-        self.has_failed = False
-        self.is_late = False
+        self.has_failed = False  # a file of the run has failed
+        self.is_late = False  # a file was not started because it would have ended after the deadline
         self._options = options
         self._seconds = seconds
         self._began = time.monotonic()

@@ -42,13 +42,10 @@ class Progress:
     Args:
         expected: files -> recorded durations, in seconds.
         jobs: the number of files that run at once.
-
-    Attributes:
-        processes: the running processes, oldest first.
     """
 
     def __init__(self, expected: Mapping[str, float], jobs: int = 1) -> None:
-        self.processes: list[RunningProcess] = []
+        self.processes: list[RunningProcess] = []  # the running processes, oldest first
         self._expected, self._jobs = dict(expected), jobs
         self._files: tuple[str, ...] = ()
         self._seen: dict[str, float] = {}
@@ -102,10 +99,6 @@ class RunningProcess:
         take_tests: gets the tests that have ended since it was last called.
         take_output: gets the output of the process.
         take_look: called now and then.
-
-    Attributes:
-        started: when it started, in seconds of the monotonic clock.
-        news: the latest news of its journal.
     """
 
     def __init__(
@@ -117,8 +110,8 @@ class RunningProcess:
         take_look: Callable[[], object] | None = None,
     ) -> None:
         self.file, self.part = file, part
-        self.started = time.monotonic()
-        self.news = JournalNews()
+        self.started = time.monotonic()  # when it started, in seconds of the monotonic clock
+        self.news = JournalNews()  # the latest news of its journal
         self._take_output, self._take_tests, self._take_look = take_output, take_tests, take_look
 
     @property

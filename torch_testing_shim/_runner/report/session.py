@@ -39,9 +39,6 @@ class RunReports:
         options: which reports are written and shown.
         expected: files -> recorded durations, in seconds; for the time left.
 
-    Attributes:
-        display: sees the progress of the run; a context manager around the run itself.
-
     Raises:
         UsageError: a report cannot be written.
     """
@@ -54,6 +51,7 @@ class RunReports:
         self._junit = JUnitReport(xml_folder) if options.save_xml is not None else None
         self._actions = read_github_actions()
         self._started_at, self._started = time.time(), time.monotonic()
+        #: Sees the progress of the run; a context manager around the run itself.
         self.display = self._display(tree, expected)
 
     def _display(self, tree: Tree, expected: Mapping[str, float]) -> Display:

@@ -70,18 +70,14 @@ class SpoiledInterpreter(WarmRefusal):
 
 
 class WarmInterpreter:
-    """A started interpreter; it may still be importing.
-
-    Attributes:
-        device_count: the accelerators that files will use, as torch finds them; None until it is ready.
-        is_usable: it has neither ended nor stopped answering.
-    """
+    """A started interpreter; it may still be importing."""
 
     def __init__(
         self, process: ChildProcess, requests: socket.socket, output: OutputFile, environment: Mapping[str, str]
     ):
+        #: The accelerators that files will use, as torch finds them; None until it is ready.
         self.device_count: int | None = None
-        self.is_usable = True
+        self.is_usable = True  # it has neither ended nor stopped answering
         self._process = process
         self._requests = requests
         self._output = output

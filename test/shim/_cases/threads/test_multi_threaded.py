@@ -222,15 +222,6 @@ class Documented(MultiThreadedTestCase):
         names = {self.global_store.get(f"rank {rank}") for rank in range(3)}
         self.assertEqual(3, len(names))
 
-    def test_on_one_rank(self):
-        self.assertEqualOnRank(self.rank, 1, rank=1)
-        self.assertNotEqualOnRank(self.rank, 1)
-        with self.assertRaises(AssertionError if self.rank == 2 else NeverRaised) as caught:
-            self.assertEqualOnRank(1, 2, rank=2)
-            if self.rank != 2:
-                raise NeverRaised
-        self.assertIsNotNone(caught.exception)
-
     def test_backward_runs_in_the_rank(self):
         seen = []
         value = torch.ones(1, requires_grad=True)
@@ -244,10 +235,6 @@ class Documented(MultiThreadedTestCase):
         helper.start()
         helper.join()
         self.assertEqual(3, total.item())
-
-
-class NeverRaised(Exception):
-    pass
 
 
 class Decorated(TestCase):

@@ -22,14 +22,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from properties import given
-
-PASSED = JournalEntry("A.test_one", TestStatus.PASSED, 0.25)
-FAILED = JournalEntry(
-    "A.test_two", TestStatus.FAILED, 0.5, "1 != 2", "Traceback ...\nAssertionError: [bold]1 != 2[/bold]"
-)
-SKIPPED = JournalEntry("B.test_three", TestStatus.SKIPPED, 0.0, "needs 2 gpus")
-CRASH = Failure("a/test_x", "B.test_four", "crashed", "ended with SIGKILL while this test ran", "last words")
-BROKEN = Failure("a/test_x", "", "error", "ended with exit status 3 although no test failed")
+from report_samples import BROKEN, CRASH, FAILED, PASSED, SKIPPED
 
 
 def file(*entries: JournalEntry, faults: tuple[Failure, ...] = (), **ending: object) -> FileResult:

@@ -23,17 +23,13 @@ _COLLECTIVES = """
 
 
 class QuartzLink(dist.ProcessGroup):
-    """A process group on the device. Its collectives are those of a group of the CPU, on the same memory.
-
-    Attributes:
-        host: that group.
-    """
+    """A process group on the device. Its collectives are those of a group of the CPU, on the same memory."""
 
     def __init__(self, store: Any, rank: int, size: int, timeout: timedelta) -> None:
         super().__init__(rank, size)
         kinds = dist.ProcessGroup.BackendType
         self._gloo = gloo = dist.ProcessGroupGloo(store, rank, size, timeout)
-        self.host = dist.ProcessGroup(store, rank, size)
+        self.host = dist.ProcessGroup(store, rank, size)  # the group of the CPU
         self.host._register_backend(torch.device("cpu"), kinds.GLOO, gloo)
         self._register_backend(torch.device("cpu"), kinds.GLOO, gloo)  # "cpu:gloo,quartz:quartzlink" makes this one
         self._register_backend(torch.device(NAME), kinds.CUSTOM, gloo)  # where torch keeps a group's name

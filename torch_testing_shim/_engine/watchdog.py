@@ -247,10 +247,10 @@ def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Ran
 
 
 def tail_of(path: Path, size: int = _TAIL_BYTES) -> str:
-    """Returns the end of a file, `size` bytes at most; empty where there is none."""
+    """Returns the end of a file, `size` bytes at most; empty where it cannot be read."""
     try:
         with open(path, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
             return stream.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
+    except OSError:  # also where a rank has forbidden itself descriptors
         return ""

@@ -40,8 +40,16 @@ _OFTEN = re.compile(
     r"|builtins|copyreg|logging|multiprocessing(\..+)?|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
     r"|ssl|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
-#: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
-_OWN_TABLES = frozenset({"sys.modules", "threading._active", "threading._limbo"})
+#: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started; and the ranks
+#: of test classes, in a process that is the test process and a rank at once (under torchrun).
+_OWN_TABLES = frozenset(
+    {
+        "sys.modules",
+        "threading._active",
+        "threading._limbo",
+        "torch_testing_shim._cases.class_ranks.PERSISTENT",
+    }
+)
 #: The others are compared in so many turns.
 _TURNS = 32
 #: Packages whose classes are looked into.

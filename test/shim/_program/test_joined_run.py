@@ -155,6 +155,8 @@ class Zombie(DTensorTestBase):
 """
 
 HANGING = """
+import resource
+
 RANK = int(os.environ["RANK"])
 
 class Body(DTensorTestBase):
@@ -178,6 +180,16 @@ class SetUpClass(Body):
         super().setUpClass()
         if RANK == 1:
             time.sleep(1000)
+
+class Descriptors(DTensorTestBase):
+    world_size = 2
+
+    @with_comms
+    def test_raises_without_any(self):
+        if self.rank == 1:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+            raise ValueError("boom")
+        dist.barrier()
 
 class Gone(DTensorTestBase):
     world_size = 2
@@ -271,12 +283,13 @@ class JoinedRunTest(JoinedSampleTestCase):
         )
         self.assertLess(found.seconds, 30.0)
 
-    def test_whatever_hangs_ends(self) -> None:
+    def test_whatever_hangs_ends_and_so_does_what_cannot_go_on(self) -> None:
         sample = self.write_sample(HANGING)
         ends = (
             ("Body", rf"rank 1 \({HOST}\) still ran at the deadline, in test_hangs \(test_sample.py:\d+\)"),
             ("SetUp", rf"rank 1 \({HOST}\) still ran at the deadline, in setUp \(test_sample.py:\d+\)"),
             ("SetUpClass", r"nothing was heard from rank 1"),
+            ("Descriptors", rf"rank 1 \({HOST}\) errored: ValueError: boom"),
         )
 
         def run_class(name: str) -> JoinedSample:

@@ -15,7 +15,7 @@ from torch_testing_shim._engine.job import RankJob
 from torch_testing_shim._engine.joined.ending import Patience, Standing, standing_now
 from torch_testing_shim._engine.joined.meeting import MEETING
 from torch_testing_shim._engine.joined.remains import write_word
-from torch_testing_shim._engine.joined.surroundings import leave_groups, limits_put_back, rank_surroundings
+from torch_testing_shim._engine.joined.surroundings import Limits, leave_groups, rank_surroundings
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.rank_main import exit_code_of_call, run_between_hooks
@@ -69,21 +69,25 @@ class OwnBody:
     ) -> None:
         self._world, self._test, self._job, self._class, self._call = world, test, job, test_class, call
         self._left: tuple[str, ...] = ()
+        self._limits = Limits()
         self._channel = _JoinedChannel(partial(write_word, job.folder, test.key), self._tell_bad, self._await_others)
 
     def run(self) -> Standing:
-        """Runs it, and returns how it ended."""
+        """Runs it, and returns how it ended. A process whose limits cannot be put back runs no other test."""
         job, test = self._job, self._test
         THIS_RANK.channel, THIS_RANK.has_run_body = self._channel, False
         test.end_stuck = self._stuck_outcome
         with rank_surroundings(job), self._meeting(), self._keeping():
-            with limits_put_back():
+            try:
                 code = self._run_job(job, self._channel)
+            finally:
+                self._limits.put_back()
             leave_groups(has_failed=bool(code))
+        leaves = not self._limits.put_back()
         test.end_stuck = None
         THIS_RANK.channel = None
         end = RankExit(job.rank, os.getpid(), code, time.monotonic())
-        return Standing(self._with_records(final_outcome(self._channel.sent, end)))
+        return Standing(self._with_records(final_outcome(self._channel.sent, end)), leaves)
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
@@ -95,7 +99,8 @@ class OwnBody:
         try:
             yield
         finally:
-            self._left = keeper.after_body()
+            if self._limits.put_back():
+                self._left = keeper.after_body()
             self._world.guard()  # which is put back, too
 
     def _run_job(self, job: RankJob, channel: _JoinedChannel) -> int:  # the name by which stacks are cut
@@ -115,6 +120,7 @@ class OwnBody:
             MEETING.end()
 
     def _tell_bad(self) -> None:
+        self._limits.put_back()  # a call of the store fails where no descriptor is allowed
         with suppress(RuntimeError):
             self._world.exchange.store.set(f"{self._test.key}/bad", "")
 

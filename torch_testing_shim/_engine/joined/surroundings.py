@@ -31,17 +31,20 @@ def leave_groups(*, has_failed: bool) -> None:
         gc.collect()  # an exception may hold a group's connections
 
 
-@contextmanager
-def limits_put_back() -> Iterator[None]:
-    """Puts back the limits of resources that the block changes: before all else, which they may forbid."""
-    limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
-    try:
-        yield
-    finally:
-        for number, limit in limits:
+class Limits:
+    """The limits of resources that this process has now."""
+
+    def __init__(self) -> None:
+        self._limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
+
+    def put_back(self) -> bool:
+        """Puts them back where a body has changed them: before all else, which they may forbid. Returns whether they
+        are as they were."""
+        for number, limit in self._limits:
             if resource.getrlimit(number) != limit:
-                with suppress(OSError, ValueError):  # a hard limit, which root alone may raise
+                with suppress(OSError, ValueError):  # a hard limit, which root alone may raise, and not everywhere
                     resource.setrlimit(number, limit)
+        return all(resource.getrlimit(number) == limit for number, limit in self._limits)
 
 
 @contextmanager
@@ -73,7 +76,8 @@ def _output_in(path: str) -> Iterator[None]:
     finally:
         _flush()
         for number, was in kept:
-            os.dup2(was, number)
+            with suppress(OSError):  # the body has forbidden itself descriptors, for good: the process leaves
+                os.dup2(was, number)
             os.close(was)
 
 

@@ -19,6 +19,7 @@ distributed_parts    the parts of torch.distributed's
 left_running         processes and threads that a test has left
 fingerprint          compares what is not put back
 replaced_attributes  attributes of libraries' modules and classes
+replaced_values      which changes of them are a test's
 dict_versions        whether a dictionary has been changed, at once
 library_functions    what functions of libraries have inside
 contents             values of the tests' own modules, and what they hold

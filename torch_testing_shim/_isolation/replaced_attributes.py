@@ -11,14 +11,10 @@ elsewhere in each rank.
 
 from __future__ import annotations
 
-import datetime
-import enum
 import os
 import re
 import sys
-import types
-import unittest.mock
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +23,18 @@ import torch
 from torch_testing_shim._isolation.dict_versions import ChangeWatch, Version, version_of
 from torch_testing_shim._isolation.library_functions import LibraryFunctions
 from torch_testing_shim._isolation.module_origins import is_of_library
+from torch_testing_shim._isolation.replaced_values import (
+    FLAGS,
+    are_equal,
+    counts,
+    is_changed_by_test,
+    is_of_tests,
+    is_wrapper_of_torch,
+    replaced_names,
+)
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-_ABSENT: Any = object()
 #: Modules that are compared after every test, as are the classes that they define.
 _OFTEN = re.compile(
     r"torch(\.(_tensor|accelerator|autograd|cuda|multiprocessing|random|serialization|storage|functional"
@@ -60,15 +64,6 @@ _LEFT_OUT = frozenset({"sympy", "mpmath"})
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
 _HEAP_TYPE = 1 << 9
-#: Types of values that count as flags.
-_FLAGS = (bool, int, float, str, bytes, type(None), enum.Enum, datetime.timedelta, torch.dtype, torch.device)
-#: Names of numbers that count what has been made or how often it has changed, as `RemovableHandle.next_id` does, or
-#: tell whether it has.
-_COUNTERS = re.compile(r"(next_?id|count(er)?|_epoch|cache_(hits|misses)|nth_graph|config_hash)\Z", re.IGNORECASE)
-#: By these, functions that torch puts around its own are known: for the profiler, and for torch.compile once dynamo is
-#: imported.
-_MARKS_OF_WRAPPERS = ("hooked", "_torchdynamo_disable")
-_FILE_OF_WRAPPERS = torch._compile.__file__
 #: Attributes that Python or torch sets as they are used.
 _SET_IN_USE = frozenset(
     {"__warningregistry__", "__abstractmethods__", "__doc__", "__annotations__", "_abc_impl", "__slotnames__"}
@@ -105,9 +100,9 @@ class _Owner:
     def replaced(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones."""
         self.seen = self.version.value
-        if _are_equal(self.now, self.known):
+        if are_equal(self.now, self.known):
             return
-        for attribute in (*_replaced(self.now, self.known), *self._added()):
+        for attribute in (*replaced_names(self.now, self.known), *self._added()):
             name = f"{self.name}.{attribute}"
             if attribute not in _SET_IN_USE and name not in _SET_IN_USE_THERE:
                 deed = "removed" if attribute not in self.now else "replaced" if attribute in self.known else "added"
@@ -119,8 +114,8 @@ class _Owner:
         """Yield new attributes that count: methods, which may hide inherited ones, and what a test has put there."""
         for attribute in self.now.keys() - self.known.keys():
             value = self.now[attribute]
-            is_method = self.is_class and _counts(value) and not isinstance(value, _FLAGS)
-            if (is_method and not _is_wrapper_of_torch(value)) or self.name == "builtins" or _is_of_tests(value):
+            is_method = self.is_class and counts(value) and not isinstance(value, FLAGS)
+            if (is_method and not is_wrapper_of_torch(value)) or self.name == "builtins" or is_of_tests(value):
                 yield attribute
 
 
@@ -142,10 +137,10 @@ class _Table:
         """Yield a sentence where an entry of a test's has been added, or one that counts has been replaced or removed,
         and take the present ones for the known ones."""
         self.seen = self.version.value
-        if _are_equal(self.now, self.known):
+        if are_equal(self.now, self.known):
             return
         before, self.known = self.known, self.now.copy()
-        if _differ(before, self.now) if isinstance(self.now, dict) else any(map(_is_of_tests, _new(before, self.now))):
+        if is_changed_by_test(before, self.now):
             yield f"{self.name} was changed"
 
 
@@ -254,79 +249,3 @@ def _is_class(value: Any) -> bool:
         return False
     module = value.__module__
     return isinstance(module, str) and module.partition(".")[0] in _WITH_CLASSES
-
-
-def _are_equal(now: Mapping[str, Any], known: dict[str, Any]) -> bool:
-    try:
-        return bool(now == known)
-    except Exception:  # values that were replaced may not be comparable, as tensors are
-        return False
-
-
-def _replaced(now: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in known.items():
-        found = now.get(name, _ABSENT)
-        if found is not value and _counts(value) and not _is_normal_use(name, value, found):
-            yield name
-
-
-def _counts(value: Any) -> bool:
-    kind = type(value)
-    parts = (types.ModuleType, type, staticmethod, classmethod, property, *_FLAGS)
-    return issubclass(kind, parts) or callable(value)
-
-
-def _is_wrapper_of_torch(value: Any) -> bool:
-    """Return whether torch has put a function around one of its own."""
-    if not issubclass(type(value), types.FunctionType) or not hasattr(value, "__wrapped__"):
-        return False
-    is_marked = any(getattr(value, mark, False) is True for mark in _MARKS_OF_WRAPPERS)
-    return is_marked or value.__code__.co_filename == _FILE_OF_WRAPPERS
-
-
-def _is_of_tests(value: Any) -> bool:
-    """Return whether a function or class is one of a test file or of a helper of its, or an object is of such a class
-    or a mock, or a tuple has one."""
-    kind = type(value)
-    if kind is tuple:
-        return any(map(_is_of_tests, value))
-    if issubclass(kind, unittest.mock.NonCallableMock):
-        return True
-    owner = value if issubclass(kind, (types.FunctionType, type)) else kind
-    module = sys.modules.get(owner.__module__) if isinstance(owner.__module__, str) else None
-    return module is not None and not is_of_library(module)
-
-
-def _new(before: Collection[Any], now: Collection[Any]) -> list[Any]:
-    known = set(map(id, before))
-    return [value for value in now if id(value) not in known]
-
-
-def _differ(before: Mapping[Any, Any], now: Mapping[Any, Any]) -> bool:
-    """Return whether a dictionary has been changed as tests do, and not as caches and counts are in use."""
-    changed = [key for key in before.keys() | now.keys() if before.get(key, _ABSENT) is not now.get(key, _ABSENT)]
-    return any(_is_of_tests((key, now.get(key))) or _is_other_entry(before.get(key), now.get(key)) for key in changed)
-
-
-def _is_other_entry(value: Any, now: Any) -> bool:
-    if issubclass(type(value), (types.FunctionType, type)):
-        return not (_is_wrapper_of_torch(now) and now.__wrapped__ is value)
-    return issubclass(type(value), (str, tuple)) and value != now
-
-
-def _is_normal_use(name: str, value: Any, found: Any) -> bool:
-    """Return whether a library may have set an attribute anew as it was used: an equal value, a number that counts, or
-    what it makes when it is first asked for it."""
-    if _is_wrapper_of_torch(found) and found.__wrapped__ is value:
-        return True
-    if value is None:
-        return found is not _ABSENT and (not _counts(found) or _is_count(name, found))
-    return _are_same_flag(found, value) or (type(value) is int and _is_count(name, found))
-
-
-def _is_count(name: str, found: Any) -> bool:
-    return type(found) is int and _COUNTERS.search(name) is not None
-
-
-def _are_same_flag(one: Any, other: Any) -> bool:
-    return issubclass(type(one), _FLAGS) and type(one) is type(other) and bool(one == other)

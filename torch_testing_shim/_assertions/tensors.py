@@ -15,9 +15,12 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 
 class TensorAssertions(unittest.TestCase):
-    """`assertEqual` for tensors and all that holds them."""
+    """`assertEqual` for tensors and all that holds them.
 
-    #: The least absolute and relative tolerances of this test's comparisons.
+    Attributes:
+        precision, rel_tol: the least absolute and relative tolerances of this test's comparisons.
+    """
+
     precision: float = 0.0
     rel_tol: float = 0.0
     #: The names by which upstream's own classes read these.

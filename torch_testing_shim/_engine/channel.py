@@ -33,18 +33,14 @@ _COMMON_ENDS: WeakSet[CommonEnd] = WeakSet()
 
 
 class ChannelWriter:
-    """The rank's end.
-
-    Attributes:
-        sent: the last outcome that was sent.
-        common_end: where the rank waits for the others once it is done; None where it does not.
-    """
+    """The rank's end."""
 
     def __init__(self, descriptor: int) -> None:
+        #: Where the rank waits for the others once it is done; None where it does not.
         self.common_end: CommonEnd | None = None
         self._descriptor = descriptor
         self._pid = os.getpid()
-        self.sent: RankOutcome | None = None
+        self.sent: RankOutcome | None = None  # the last outcome that was sent
 
     def send(self, outcome: RankOutcome) -> None:
         """Writes the outcome, blocking until the pipe has taken it. The last outcome that is sent counts. A process
@@ -82,16 +78,11 @@ class ChannelWriter:
 
 
 class ThisRank:
-    """This process's state for its test, where it is a rank.
-
-    Attributes:
-        channel: the pipe to the controller; None where the process is not a rank.
-        has_run_body: the test method has been called, and has returned None.
-    """
+    """This process's state for its test, where it is a rank."""
 
     def __init__(self) -> None:
-        self.channel: ChannelWriter | None = None
-        self.has_run_body = False
+        self.channel: ChannelWriter | None = None  # the pipe to the controller; None where the process is not a rank
+        self.has_run_body = False  # the test method has been called, and has returned None
 
 
 THIS_RANK = ThisRank()

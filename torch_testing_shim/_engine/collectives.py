@@ -25,21 +25,13 @@ INCOMPLETE = b"incomplete"
 
 @dataclass(frozen=True)
 class GroupHeader:
-    """The first line of the log of one process group.
+    """The first line of the log of one process group."""
 
-    Attributes:
-        name: torch's name of the group.
-        description: the user's.
-        generation: 1-based number among the groups of this name: a test may start its default group anew.
-        rank: the logging process's number in `torch.distributed`, which the test chooses.
-        members: these numbers of all ranks of the group, in the group's order.
-    """
-
-    name: str
-    description: str
-    generation: int
-    rank: int
-    members: tuple[int, ...]
+    name: str  # torch's name of the group
+    description: str  # the user's
+    generation: int  # 1-based number among the groups of this name: a test may start its default group anew
+    rank: int  # the logging process's number in `torch.distributed`, which the test chooses
+    members: tuple[int, ...]  # these numbers of all ranks of the group, in the group's order
 
     @property
     def key(self) -> tuple[str, int]:
@@ -64,21 +56,13 @@ class GroupHeader:
 
 @dataclass(frozen=True)
 class Entered:
-    """A collective as one rank entered it. Two ranks entered the same one if all but `shapes` is equal.
+    """A collective as one rank entered it. Two ranks entered the same one if all but `shapes` is equal."""
 
-    Attributes:
-        name: "all_reduce".
-        details: its reduction and its root; may be empty.
-        types: the types of its tensors.
-        shapes: their shapes, as people write them.
-        checksum: of the numbers of elements, where the collective needs the same ones on all ranks.
-    """
-
-    name: str
-    details: str = ""
-    types: str = ""
-    shapes: str = ""
-    checksum: str = ""
+    name: str  # "all_reduce"
+    details: str = ""  # its reduction and its root; may be empty
+    types: str = ""  # the types of its tensors
+    shapes: str = ""  # their shapes, as people write them
+    checksum: str = ""  # of the numbers of elements, where the collective needs the same ones on all ranks
 
     @property
     def agreed(self) -> tuple[str, ...]:
@@ -94,19 +78,12 @@ class Entered:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first collective of a group on which its ranks do not agree.
+    """The first collective of a group on which its ranks do not agree."""
 
-    Attributes:
-        title: the group, as people know it.
-        number: 1-based number among the group's collectives.
-        entered: the collective that each rank entered here.
-        absent: the ranks of the group that entered none.
-    """
-
-    title: str
-    number: int
-    entered: Mapping[int, Entered]
-    absent: tuple[int, ...] = ()
+    title: str  # the group, as people know it
+    number: int  # 1-based number among the group's collectives
+    entered: Mapping[int, Entered]  # the collective that each rank entered here
+    absent: tuple[int, ...] = ()  # the ranks of the group that entered none
 
     @property
     def is_mismatch(self) -> bool:

@@ -14,21 +14,13 @@ from torch_testing_shim._engine.collectives import group_title
 
 @dataclass(frozen=True)
 class Collective:
-    """A collective that a rank has entered.
+    """A collective that a rank has entered."""
 
-    Attributes:
-        group: its process group, as people know it.
-        number: its number in the group, by the recorder's count, which has more than one for some.
-        is_done: whether the rank is through with it.
-        created_ns: when the rank entered it, in nanoseconds of the wall clock.
-        timeout_seconds: the time after which it fails by itself.
-    """
-
-    group: str
-    number: int
-    is_done: bool
-    created_ns: int
-    timeout_seconds: float
+    group: str  # its process group, as people know it
+    number: int  # its number in the group, by the recorder's count, which has more than one for some
+    is_done: bool  # whether the rank is through with it
+    created_ns: int  # when the rank entered it, in nanoseconds of the wall clock
+    timeout_seconds: float  # the time after which it fails by itself
 
 
 def collectives_in(dump: str) -> tuple[Collective, ...]:

@@ -64,62 +64,38 @@ class RankStatus(Enum):
 
 @dataclass(frozen=True)
 class RankOutcome:
-    """How one rank ended, or one of its subtests.
+    """How one rank ended, or one of its subtests."""
 
-    Attributes:
-        rank: the rank.
-        status: how it ended.
-        ended_at: time of its end, in seconds of the machine's monotonic clock.
-        headline: the exception's type and first line ("ValueError: boom"); empty where there is none.
-        traceback: the formatted exception, harness frames left out; empty where there is none.
-        skip_reason: why it skipped; empty where it did not.
-        pid: its process id; 0 where it is not known.
-        host: the host that it runs on; empty where all ranks are the controller's.
-        exit_code: its exit code; negative for the signal that ended it; None where it was not seen.
-        output: the last lines of its output.
-        warnings: its Python warnings, "Category: message", in the order in which they came.
-        stacks: its Python stacks, taken before the harness ended it; empty where it ended by itself.
-        native_stacks: its native stacks, taken likewise, or why there are none; empty without py-spy.
-        wait: what its main thread waited for then (the value of a `Wait`); empty where it ended by itself.
-        collectives: its log of the collectives that it entered, as `read_log` returns it; None where nothing is known.
-        finished: whether it said how its test ended (`exit_code` tells what came after that).
-        follows_peer: whether its exception was a `PeerFailedError`.
-        wraps_lost_peer: whether its exception came from another, which said that a peer is gone.
-        expected: the reason by which a mark of pytest's expects the exception; None where none does.
-        subtest: the subtest that raised, as unittest names it ("[message] (i=1)"); empty for the test itself.
-        subtests: its failed subtests, in order, whatever became of the rank after them.
-        passed_subtests: its passed subtests, as unittest names them, where the rank came to the end of its test.
-        skipped_subtests: its skipped subtests, each with its reason, likewise.
-        is_over: the rank is reused, and has begun to put back what its test has changed: however its process ends from
-            now on, the outcome stays.
-        left: where the rank waits for another test, or has ended after `is_over`, sentences on what this one has left
-            in it; None where it does neither.
-    """
-
-    rank: int
-    status: RankStatus
-    ended_at: float = 0.0
-    headline: str = ""
-    traceback: str = ""
-    skip_reason: str = ""
-    pid: int = 0
-    host: str = ""
-    exit_code: int | None = None
-    output: str = ""
-    warnings: tuple[str, ...] = ()
-    stacks: str = ""
-    native_stacks: str = ""
-    wait: str = ""
+    rank: int  # the rank
+    status: RankStatus  # how it ended
+    ended_at: float = 0.0  # time of its end, in seconds of the machine's monotonic clock
+    headline: str = ""  # the exception's type and first line ("ValueError: boom"); empty where there is none
+    traceback: str = ""  # the formatted exception, harness frames left out; empty where there is none
+    skip_reason: str = ""  # why it skipped; empty where it did not
+    pid: int = 0  # its process id; 0 where it is not known
+    host: str = ""  # the host that it runs on; empty where all ranks are the controller's
+    exit_code: int | None = None  # its exit code; negative for the signal that ended it; None where it was not seen
+    output: str = ""  # the last lines of its output
+    warnings: tuple[str, ...] = ()  # its Python warnings, "Category: message", in the order in which they came
+    stacks: str = ""  # its Python stacks, taken before the harness ended it; empty where it ended by itself
+    native_stacks: str = ""  # its native stacks, taken likewise, or why there are none; empty without py-spy
+    wait: str = ""  # what its main thread waited for then (the value of a `Wait`); empty where it ended by itself
+    #: Its log of the collectives that it entered, as `read_log` returns it; None where nothing is known.
     collectives: str | None = None
-    finished: bool = False
-    follows_peer: bool = False
-    wraps_lost_peer: bool = False
-    expected: str | None = None
-    subtest: str = ""
-    subtests: tuple[RankOutcome, ...] = ()
+    finished: bool = False  # whether it said how its test ended (`exit_code` tells what came after that)
+    follows_peer: bool = False  # whether its exception was a `PeerFailedError`
+    wraps_lost_peer: bool = False  # whether its exception came from another, which said that a peer is gone
+    expected: str | None = None  # the reason by which a mark of pytest's expects the exception; None where none does
+    subtest: str = ""  # the subtest that raised, as unittest names it ("[message] (i=1)"); empty for the test itself
+    subtests: tuple[RankOutcome, ...] = ()  # its failed subtests, in order, whatever became of the rank after them
+    #: Its passed subtests, as unittest names them, where the rank came to the end of its test.
     passed_subtests: tuple[str, ...] = ()
-    skipped_subtests: tuple[tuple[str, str], ...] = ()
+    skipped_subtests: tuple[tuple[str, str], ...] = ()  # its skipped subtests, each with its reason, likewise
+    #: The rank is reused, and has begun to put back what its test has changed: however its process ends from now on,
+    #: the outcome stays.
     is_over: bool = False
+    #: Where the rank waits for another test, or has ended after `is_over`, sentences on what this one has left in it;
+    #: None where it does neither.
     left: tuple[str, ...] | None = None
 
     @property

@@ -67,10 +67,6 @@ class RankSteps:
         tell: called at once with the outcome of the first exception, and of a skip before it.
         tell_subtest: called at once with the outcome of a subtest that has failed.
         is_expected: the test is marked as an expected failure, so that it ends at the first subtest that fails.
-
-    Attributes:
-        subtests: outcomes of the subtests that have failed, in order.
-        error: the exception behind the outcome so far; None where there is none.
     """
 
     def __init__(
@@ -82,8 +78,8 @@ class RankSteps:
         tell_subtest: Callable[[RankOutcome], object] = lambda _: None,
         is_expected: bool = False,
     ) -> None:
-        self.subtests: list[RankOutcome] = []
-        self.error: BaseException | None = None
+        self.subtests: list[RankOutcome] = []  # outcomes of the subtests that have failed, in order
+        self.error: BaseException | None = None  # the exception behind the outcome so far; None where there is none
         self._rank = rank
         self._failure = failure
         self._tell = tell

@@ -15,17 +15,13 @@ _READ_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class RankWarning:
-    """One warning, as `warnings.warn` was asked for it.
+    """One warning, as `warnings.warn` was asked for it."""
 
-    Attributes:
-        module, category: where its class is found, by module and name.
-        message: its text.
-        file, line: where it was given.
-    """
-
+    #: Where its class is found, by module and name.
     module: str
     category: str
-    message: str
+    message: str  # its text
+    #: Where it was given.
     file: str
     line: int
 

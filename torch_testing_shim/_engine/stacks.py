@@ -73,18 +73,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Place:
-    """The place where a rank stands.
+    """The place where a rank stands."""
 
-    Attributes:
-        where: the line of the test, or of what it uses other than torch: "test_x.py:39".
-        name: the call into torch.distributed that it waits in ("barrier"), else the function that the line is in.
-            That call may be the harness's own, at a test's end.
-        is_waiting: whether it is inside torch.distributed.
-    """
-
-    where: str
+    where: str  # the line of the test, or of what it uses other than torch: "test_x.py:39"
+    #: The call into torch.distributed that it waits in ("barrier"), else the function that the line is in. That call
+    #: may be the harness's own, at a test's end.
     name: str
-    is_waiting: bool
+    is_waiting: bool  # whether it is inside torch.distributed
 
     def __str__(self) -> str:
         return f"in {self.name} ({self.where})"

@@ -41,17 +41,12 @@ _UNWIND_SECONDS, _END_SECONDS = 0.3, 0.7
 class ThreadRanks:
     """The ranks of one test, as threads, with `timeout` seconds from their start to the deadline. `start`, `join` and
     `close` are for the thread that runs the test.
-
-    Attributes:
-        rendezvous: where they meet.
-        threads: by rank; empty before `start`.
-        errors: the exceptions that ranks have ended with, by rank.
     """
 
     def __init__(self, world_size: int, timeout: float, *, stops_at_subtest: bool = False) -> None:
-        self.rendezvous = Rendezvous()
-        self.threads: list[threading.Thread] = []
-        self.errors: dict[int, BaseException] = {}
+        self.rendezvous = Rendezvous()  # where they meet
+        self.threads: list[threading.Thread] = []  # by rank; empty before `start`
+        self.errors: dict[int, BaseException] = {}  # the exceptions that ranks have ended with, by rank
         self._world_size = world_size
         self._timeout = timeout
         self._deadline = 0.0

@@ -27,30 +27,20 @@ class VerdictKind(Enum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict over a test.
+    """The verdict over a test."""
 
-    Attributes:
-        kind: passed, skipped, failed (an assertion) or error.
-        headline: one line: the cause and the guilty rank, or the reason of a skip; empty for a pass.
-        cause: the outcome that decided; None where no single rank did.
-    """
-
-    kind: VerdictKind
-    headline: str = ""
-    cause: RankOutcome | None = None
+    kind: VerdictKind  # passed, skipped, failed (an assertion) or error
+    headline: str = ""  # one line: the cause and the guilty rank, or the reason of a skip; empty for a pass
+    cause: RankOutcome | None = None  # the outcome that decided; None where no single rank did
 
 
 @dataclass(frozen=True)
 class ExitExpectation:
-    """The exit codes that a test expects of its ranks.
+    """The exit codes that a test expects of its ranks."""
 
-    Attributes:
-        code: the exit code that rank 0 has to end with (upstream's `special_return_code_checks`); None for any.
-        ignored: whether exit codes do not count at all (upstream's `skip_return_code_checks`).
-    """
-
+    #: The exit code that rank 0 has to end with (upstream's `special_return_code_checks`); None for any.
     code: int | None = None
-    ignored: bool = False
+    ignored: bool = False  # whether exit codes do not count at all (upstream's `skip_return_code_checks`)
 
     @property
     def allows_death(self) -> bool:

@@ -19,19 +19,12 @@ _ABSENT: Any = object()
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the state of this process.
+    """A part of the state of this process."""
 
-    Attributes:
-        name: how a sentence names it.
-        read: returns its value, which stays as it is whatever happens to the part.
-        restore: puts back a value that `read` has returned.
-        is_checked: it is read again after it has been put back.
-    """
-
-    name: str
-    read: Callable[[], Any]
-    restore: Callable[[Any], object]
-    is_checked: bool = True
+    name: str  # how a sentence names it
+    read: Callable[[], Any]  # returns its value, which stays as it is whatever happens to the part
+    restore: Callable[[Any], object]  # puts back a value that `read` has returned
+    is_checked: bool = True  # it is read again after it has been put back
 
 
 def put_back(part: Part, kept: Any) -> str | None:

@@ -28,15 +28,10 @@ _ROUNDS = 20
 
 @dataclass(frozen=True)
 class LeftRunning:
-    """The processes and threads that were there before a test.
+    """The processes and threads that were there before a test."""
 
-    Attributes:
-        children: ids of this process's children.
-        threads: Python's threads.
-    """
-
-    children: frozenset[int]
-    threads: frozenset[threading.Thread]
+    children: frozenset[int]  # ids of this process's children
+    threads: frozenset[threading.Thread]  # Python's threads
 
     @classmethod
     def now(cls) -> LeftRunning:

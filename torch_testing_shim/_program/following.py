@@ -39,19 +39,12 @@ _STATUS = "status"
 
 @dataclass(frozen=True)
 class Order:
-    """The order to start a test file.
+    """The order to start a test file."""
 
-    Attributes:
-        part: of the launch (`Launch.part`).
-        words: the command line behind the interpreter.
-        folder: the working folder.
-        variables: what the runner sets for the file.
-    """
-
-    part: str
-    words: Sequence[str]
-    folder: str
-    variables: Mapping[str, str]
+    part: str  # of the launch (`Launch.part`)
+    words: Sequence[str]  # the command line behind the interpreter
+    folder: str  # the working folder
+    variables: Mapping[str, str]  # what the runner sets for the file
 
 
 def give_order(launch: Launch) -> None:

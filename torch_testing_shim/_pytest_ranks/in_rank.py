@@ -28,23 +28,14 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 @dataclass(frozen=True)
 class World:
-    """What fixtures know of the ranks of the test that runs.
+    """What fixtures know of the ranks of the test that runs."""
 
-    Attributes:
-        rank: this rank.
-        world_size: how many there are.
-        rendezvous: path of the file that their process group meets in.
-        seconds: that they may take.
-        backend: of their process group, by the test's mark; None for that of the device.
-        shared_folder: a folder for all ranks; None where the test has asked for none.
-    """
-
-    rank: int
-    world_size: int
-    rendezvous: str
-    seconds: float
-    backend: str | None
-    shared_folder: str | None
+    rank: int  # this rank
+    world_size: int  # how many there are
+    rendezvous: str  # path of the file that their process group meets in
+    seconds: float  # that they may take
+    backend: str | None  # of their process group, by the test's mark; None for that of the device
+    shared_folder: str | None  # a folder for all ranks; None where the test has asked for none
 
 
 class SoFar(Protocol):
@@ -58,22 +49,14 @@ class SoFar(Protocol):
 
 
 class Here:
-    """pytest in this process.
-
-    Attributes:
-        session: the session whose tests run; None before one has been collected.
-        world: in a rank, its world.
-        reports: in a rank, how its test has gone so far.
-        kept: in a rank, objects of pytest's process that must not be finalized.
-        is_copy: the session is a copy for ranks, so that no test of it starts ranks.
-    """
+    """pytest in this process."""
 
     def __init__(self) -> None:
-        self.session: Any = None
-        self.world: World | None = None
-        self.reports: SoFar | None = None
-        self.kept: object = None
-        self.is_copy = False
+        self.session: Any = None  # the session whose tests run; None before one has been collected
+        self.world: World | None = None  # in a rank, its world
+        self.reports: SoFar | None = None  # in a rank, how its test has gone so far
+        self.kept: object = None  # in a rank, objects of pytest's process that must not be finalized
+        self.is_copy = False  # the session is a copy for ranks, so that no test of it starts ranks
 
 
 HERE = Here()

@@ -21,23 +21,14 @@ class MarkError(ValueError):
 
 @dataclass(frozen=True)
 class RanksMark:
-    """The mark of a test.
+    """The mark of a test."""
 
-    Attributes:
-        counts: the numbers of ranks that it runs on, one after the other.
-        backend: of its process group; None for that of its device.
-        timeout: seconds that each run may take; None for the run's own limit.
-        devices: how many accelerators it needs.
-        threads: whether its ranks are threads.
-        reuse: whether its ranks may be those of the test before; None leaves it to `--reuse-ranks`.
-    """
-
-    counts: tuple[int, ...]
-    backend: str | None = None
-    timeout: float | None = None
-    devices: int = 0
-    threads: bool = False
-    reuse: bool | None = None
+    counts: tuple[int, ...]  # the numbers of ranks that it runs on, one after the other
+    backend: str | None = None  # of its process group; None for that of its device
+    timeout: float | None = None  # seconds that each run may take; None for the run's own limit
+    devices: int = 0  # how many accelerators it needs
+    threads: bool = False  # whether its ranks are threads
+    reuse: bool | None = None  # whether its ranks may be those of the test before; None leaves it to `--reuse-ranks`
 
     def check_for_unittest(self) -> None:
         """Check that a method of a unittest class can have it: pytest parametrizes none, and sets none up in threads.

@@ -95,23 +95,14 @@ _WORDS = {VerdictKind.PASSED: "passed", VerdictKind.SKIPPED: "skipped"}
 
 @dataclass(frozen=True)
 class EndOfRanks:
-    """How the ranks of a test ended.
+    """How the ranks of a test ended."""
 
-    Attributes:
-        verdict: on all of them.
-        outcomes: theirs.
-        processes_left: how many processes they have left.
-        follows: the test that they had run before, by node id; empty where they were new.
-        printed: their output where it is shown although nothing is wrong.
-        warnings: their warnings, with the ranks that gave each.
-    """
-
-    verdict: Verdict
-    outcomes: tuple[RankOutcome, ...]
-    processes_left: int
-    follows: str
-    printed: str
-    warnings: Mapping[RankWarning, Sequence[int]]
+    verdict: Verdict  # on all of them
+    outcomes: tuple[RankOutcome, ...]  # theirs
+    processes_left: int  # how many processes they have left
+    follows: str  # the test that they had run before, by node id; empty where they were new
+    printed: str  # their output where it is shown although nothing is wrong
+    warnings: Mapping[RankWarning, Sequence[int]]  # their warnings, with the ranks that gave each
 
     @property
     def word(self) -> str:
@@ -126,13 +117,11 @@ class RankItem:
         item: pytest's item.
         mark: its mark.
         world_size: how many ranks run it.
-
-    Attributes:
-        is_expected: whether the exception that has decided the verdict is one that the test is marked to expect; None
-            where no exception did.
     """
 
     def __init__(self, item: Any, mark: RanksMark, world_size: int) -> None:
+        #: Whether the exception that has decided the verdict is one that the test is marked to expect; None where no
+        #: exception did.
         self.is_expected: bool | None = None
         self._item = item
         self._mark = mark

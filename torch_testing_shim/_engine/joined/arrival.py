@@ -26,15 +26,11 @@ ABSENT = "absent"
 
 
 class MissingRanksError(RuntimeError):
-    """Some processes did not come; the message is a sentence that says which.
-
-    Attributes:
-        ranks: these; empty where another process has said why one cannot come.
-    """
+    """Some processes did not come; the message is a sentence that says which."""
 
     def __init__(self, why: str, ranks: Sequence[int] = ()) -> None:
         super().__init__(f"torchrun's processes did not meet: {why}")
-        self.ranks = ranks
+        self.ranks = ranks  # these; empty where another process has said why one cannot come
 
     @classmethod
     def of(cls, ranks: Sequence[int], when: str) -> MissingRanksError:

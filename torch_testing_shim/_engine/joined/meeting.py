@@ -27,14 +27,10 @@ _QUIET_SECONDS = 1.0
 
 
 class Meeting:
-    """Where the process groups of the current test meet; nowhere, but for files, while `folder` is None.
-
-    Attributes:
-        folder: the scratch folder of the test.
-    """
+    """Where the process groups of the current test meet; nowhere, but for files, while `folder` is None."""
 
     def __init__(self) -> None:
-        self.folder: Path | None = None
+        self.folder: Path | None = None  # the scratch folder of the test
         self._connect: Callable[[], Store] | None = None
         self._connection: BoundedStore | None = None
         self._store: Store | None = None

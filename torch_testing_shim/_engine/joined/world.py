@@ -43,34 +43,23 @@ class Member:
 
 @dataclass
 class CurrentTest:
-    """The test that this process runs.
+    """The test that this process runs."""
 
-    Attributes:
-        name: "Class.method".
-        key: the prefix of its keys in the store.
-        deadline: when it, or the part of it that runs, is out of time, on the monotonic clock.
-        started_at: when it started, in seconds since the epoch.
-        began: when its ranks were ready, on the monotonic clock: the same moment on all hosts; before, when it started.
-        is_awaited: the main thread waits for the other ranks, for a limited time, so that nobody has to end it.
-        in_body: its ranks run its body, or have not told all how that ended.
-        came: this process has told the others that it is ready, or why it is not.
-        ranks: how many ranks run its body; 0 before that is known.
-        folders: that this process removes when all ranks have ended the test.
-        scratch: the scratch folder of this rank, beside those of its neighbours; None before its ranks are joined.
-        end_stuck: tells how this rank stands, where its main thread does not come back.
-    """
-
-    name: str
-    key: str
-    deadline: float
-    started_at: float
+    name: str  # "Class.method"
+    key: str  # the prefix of its keys in the store
+    deadline: float  # when it, or the part of it that runs, is out of time, on the monotonic clock
+    started_at: float  # when it started, in seconds since the epoch
+    #: When its ranks were ready, on the monotonic clock: the same moment on all hosts; before, when it started.
     began: float
+    #: The main thread waits for the other ranks, for a limited time, so that nobody has to end it.
     is_awaited: bool = False
-    in_body: bool = False
-    came: bool = False
-    ranks: int = 0
-    folders: list[str] = field(default_factory=list)
+    in_body: bool = False  # its ranks run its body, or have not told all how that ended
+    came: bool = False  # this process has told the others that it is ready, or why it is not
+    ranks: int = 0  # how many ranks run its body; 0 before that is known
+    folders: list[str] = field(default_factory=list)  # that this process removes when all ranks have ended the test
+    #: The scratch folder of this rank, beside those of its neighbours; None before its ranks are joined.
     scratch: Path | None = None
+    #: Tells how this rank stands, where its main thread does not come back.
     end_stuck: Callable[..., RankOutcome] | None = None
 
     def remove_folders(self) -> None:

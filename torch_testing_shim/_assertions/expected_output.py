@@ -24,7 +24,7 @@ class ExpectedOutput(expecttest.TestCase):
         ignore_comments: bool = False,
         ignore_empty_lines: bool = False,
     ) -> None:
-        """Fails unless `str(actual)`, without terminal colours, is `expect`, a string literal of the source.
+        """Fail unless `str(actual)`, without terminal colours, is `expect`, a string literal of the source.
 
         Args:
             skip: how many callers stand between this call and the literal.

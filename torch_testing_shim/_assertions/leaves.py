@@ -63,7 +63,7 @@ def differ(message: str) -> ErrorMeta:
 
 
 def compare_leaves(actual: Any, expected: Any, rules: ComparisonRules) -> None:
-    """Compare two values. Raises ErrorMeta where they differ (its type is AssertionError), or cannot be compared
+    """Compare two values. Raise ErrorMeta where they differ (its type is AssertionError), or cannot be compared
     (TypeError or ValueError)."""
     if _is_numeric(actual) and _is_numeric(expected):
         actual, expected = _local_shards(actual, expected)

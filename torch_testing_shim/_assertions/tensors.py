@@ -42,7 +42,7 @@ class TensorAssertions(unittest.TestCase):
         exact_stride: bool = False,
         exact_is_coalesced: bool = False,
     ) -> None:
-        """Fails unless `x` (actual) equals `y` (expected).
+        """Fail unless `x` (actual) equals `y` (expected).
 
         Tensors agree as `torch.testing.assert_close` has it, numbers within the tolerances of float32, sequences and
         mappings item by item, anything else by `==`. A tensor may be compared with a number (if it has one element),
@@ -93,7 +93,7 @@ class TensorAssertions(unittest.TestCase):
         rtol: float | None = None,
         **kwargs: Any,
     ) -> None:
-        """Fails if `assertEqual` would pass; takes the same arguments."""
+        """Fail if `assertEqual` would pass; it takes the same arguments."""
         try:
             self.assertEqual(x, y, atol=atol, rtol=rtol, **kwargs)
         except AssertionError:

@@ -196,14 +196,14 @@ class DTensorOpTestBase(MultiThreadedTestCase):
 
 
 def skip_unless_torch_gpu(method: TestFunction) -> TestFunction:
-    """Skips a test where there are not as many accelerators as `NUM_DEVICES` (upstream's name, torch 2.13)."""
+    """Skip a test where there are not as many accelerators as `NUM_DEVICES` (upstream's name, torch 2.13)."""
     return skip_if_lt_x_gpu(DTensorTestBase().world_size)(method)
 
 
 def with_comms(
     eager_init: TestFunction | bool = False, backend: str | None = None
 ) -> TestFunction | Callable[[TestFunction], TestFunction]:
-    """Runs a test method inside a process group (upstream's `with_comms`, torch 2.13).
+    """Run a test method inside a process group (upstream's `with_comms`, torch 2.13).
 
     Used bare (`@with_comms`) or with arguments (`@with_comms(eager_init=True, backend="gloo")`), which go to the test
     case's `init_pg`. Where its backend is not available, the test is skipped before any rank starts. After a

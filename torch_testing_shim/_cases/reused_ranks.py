@@ -36,7 +36,7 @@ def wants_reuse(cls: type) -> bool:
 def may_reuse(case: unittest.TestCase, method: str, obstacle: str | None) -> bool:
     """Return whether a test runs in reused ranks. Where it wants them and there is an `obstacle`, a line says so.
 
-    A test that is expected to fail has fresh ranks: in others it could fail for another reason, or pass. Raises as
+    A test that is expected to fail has fresh ranks: in others it could fail for another reason, or pass. Raise as
     `wants_reuse`.
     """
     cls = type(case)

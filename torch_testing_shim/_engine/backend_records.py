@@ -74,19 +74,19 @@ class FoundBackend:
 
 
 def backend_record(device_type: str) -> FoundBackend | None:
-    """Returns the record of an installed package about a device type; None where there is none. Errors are those of
+    """Return the record of an installed package about a device type; None where there is none. Errors are those of
     `load_records`, for a record of any device."""
     return installed_records().get(device_type)
 
 
 @functools.cache
 def installed_records() -> Mapping[str, FoundBackend]:
-    """Returns the records of installed packages, by device type. Errors are those of `load_records`."""
+    """Return the records of installed packages, by device type. Errors are those of `load_records`."""
     return load_records(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def load_records(points: Iterable[EntryPoint]) -> Mapping[str, FoundBackend]:
-    """Loads the records of entry points, by device type.
+    """Load the records of entry points, by device type.
 
     Raises:
         DeviceError: a record cannot be loaded or is not a `Backend`, or a device has two records.

@@ -43,7 +43,7 @@ class ChannelWriter:
         self.sent: RankOutcome | None = None  # the last outcome that was sent
 
     def send(self, outcome: RankOutcome) -> None:
-        """Writes the outcome, blocking until the pipe has taken it. The last outcome that is sent counts. A process
+        """Write the outcome, blocking until the pipe has taken it. The last outcome that is sent counts. A process
         that a test has forked from its rank sends nothing.
 
         Raises:
@@ -54,7 +54,7 @@ class ChannelWriter:
             self.sent = outcome
 
     def send_subtest(self, outcome: RankOutcome) -> None:
-        """Writes how a subtest ended, while its test goes on; otherwise as `send`."""
+        """Write how a subtest ended, while its test goes on; otherwise as `send`."""
         if os.getpid() == self._pid:
             self._write(outcome, _SUBTEST)
 
@@ -65,13 +65,13 @@ class ChannelWriter:
             line = line[os.write(self._descriptor, line) :]
 
     def close(self) -> None:
-        """Closes the rank's end, and lets go of the common end."""
+        """Close the rank's end, and let go of the common end."""
         if self.common_end is not None:
             self.common_end.close()
         os.close(self._descriptor)
 
     def await_others(self) -> None:
-        """Waits a moment for the ranks that are not done yet. Call it in a rank that has sent a pass or a skip and
+        """Wait a moment for the ranks that are not done yet. Call it in a rank that has sent a pass or a skip and
         still has its connections."""
         if self.common_end is not None:
             self.common_end.wait()
@@ -102,7 +102,7 @@ class ChannelReader:
         return self._descriptor
 
     def read(self) -> RankOutcome | None:
-        """Reads what has arrived. Returns the last outcome whose line is complete; None where there is no new one.
+        """Read what has arrived. Return the last outcome whose line is complete; None where there is no new one.
 
         Other lines are ignored: only the harness writes here on purpose, so they come from a test that writes to
         descriptors which are not its own.
@@ -129,7 +129,7 @@ class ChannelReader:
 
 
 def make_channel() -> tuple[ChannelReader, int]:
-    """Makes a pipe. Returns the controller's end, and the descriptor of the rank's end (close it once the rank has
+    """Make a pipe. Return the controller's end, and the descriptor of the rank's end (close it once the rank has
     it)."""
     read_end, write_end = os.pipe()
     return ChannelReader(read_end), write_end
@@ -158,7 +158,7 @@ class CommonEnd:
         _let_go_in_children()
 
     def wait(self) -> None:
-        """Waits for the others, once. In a process that the test has forked from its rank it returns at once."""
+        """Wait for the others, once. In a process that the test has forked from its rank it returns at once."""
         if not self._is_held or os.getpid() != self._pid:
             return
         self.let_go()
@@ -168,7 +168,7 @@ class CommonEnd:
         self._close_reader()
 
     def close(self) -> None:
-        """Ends the rank's part, without waiting."""
+        """End the rank's part, without waiting."""
         self.let_go()
         self._close_reader()
 
@@ -179,7 +179,7 @@ class CommonEnd:
             self._reader = -1
 
     def let_go(self) -> None:
-        """Closes this process's writing end."""
+        """Close this process's writing end."""
         if self._is_held:
             self._is_held = False
             with suppress(OSError):  # the test has closed what it did not open
@@ -188,7 +188,7 @@ class CommonEnd:
 
 @functools.cache
 def _let_go_in_children() -> None:
-    """Makes processes that tests fork from this rank let go of its common end, since they may outlive the test."""
+    """Make processes that tests fork from this rank let go of its common end, since they may outlive the test."""
     os.register_at_fork(after_in_child=_let_go_here)
 
 
@@ -198,7 +198,7 @@ def _let_go_here() -> None:
 
 
 def call_off_common_end(folder: ScratchFolder) -> None:
-    """Makes ranks that wait for the others leave at once; called by the controller."""
+    """Make ranks that wait for the others leave at once; called by the controller."""
     with suppress(OSError):  # no rank has come so far, or all have left
         descriptor = os.open(folder.common_end, os.O_WRONLY | os.O_NONBLOCK)
         os.write(descriptor, b".")

@@ -39,7 +39,7 @@ class _GroupLog:
     """The part of a rank's log for one process group: a header, then the group's last collectives."""
 
     def __init__(self, path: Path) -> None:
-        """Appends a part to the file, which is made if it does not exist. Raises OSError where there is no room for
+        """Append a part to the file, which is made if it does not exist. Raise OSError where there is no room for
         it."""
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -53,16 +53,16 @@ class _GroupLog:
         self.members: tuple[int, ...] = ()
 
     def begin(self, header: GroupHeader) -> None:
-        """Makes this part the log of a group."""
+        """Make this part the log of a group."""
         self.members = header.members
         self._bytes[:HEADER_BYTES] = header.to_line()
 
     def mark_incomplete(self) -> None:
-        """Marks the whole file as incomplete, so that nothing is concluded from it."""
+        """Mark the whole file as incomplete, so that nothing is concluded from it."""
         self._bytes[: len(INCOMPLETE)] = INCOMPLETE
 
     def close(self) -> None:
-        """Takes the file out of memory; what is written from now on is lost."""
+        """Take the file out of memory; what is written from now on is lost."""
         bytes_, self._bytes = self._bytes, memoryview(bytearray(len(_EMPTY_PART)))
         unmap(bytes_)
 
@@ -88,7 +88,7 @@ class _CollectiveLog:
         self._names = Counter[str]()
 
     def start(self, path: Path) -> None:
-        """Logs into this file from now on, and no longer into that of another test. Raises OSError where it cannot be
+        """Log into this file from now on, and no longer into that of another test. Raise OSError where it cannot be
         made."""
         self._path = None
         self._groups.clear()
@@ -99,7 +99,7 @@ class _CollectiveLog:
         self._path, self._pid = path, os.getpid()
 
     def note(self, operator: Operator, arguments: tuple[Any, ...]) -> None:
-        """Logs that this rank enters a collective. Processes that the rank has forked log nothing."""
+        """Log that this rank enters a collective. Processes that the rank has forked log nothing."""
         if self._path is None or self._pid != os.getpid():
             return
         group = dist.ProcessGroup.unbox(arguments[operator.group])
@@ -131,7 +131,7 @@ _LOG = _CollectiveLog()
 
 
 def start_logging(path: Path) -> None:
-    """Logs this process's collectives into the file, which is made (`ScratchFolder.collectives` of the rank); does
+    """Log this process's collectives into the file, which is made (`ScratchFolder.collectives` of the rank); does
     nothing where that is not possible."""
     with suppress(OSError):
         _watch_collectives()
@@ -139,7 +139,7 @@ def start_logging(path: Path) -> None:
 
 
 def warm_up_logging() -> None:
-    """Puts the kernels in place and does once what a rank does at its first collective. It leaves the kernels and a
+    """Put the kernels in place and do once what a rank does at its first collective. It leaves the kernels and a
     page of memory."""
     _watch_collectives()
     ones, group = torch.ones((2,), dtype=torch.float32, device="cpu"), dist.ProcessGroup(0, 1)  # type: ignore[call-arg]
@@ -156,7 +156,7 @@ def warm_up_logging() -> None:
 
 @functools.cache
 def _watch_collectives() -> object:
-    """Puts the kernels before torch's own, for as long as the process lives and for what is forked from it."""
+    """Put the kernels before torch's own, for as long as the process lives and for what is forked from it."""
     if not dist.is_available():
         return None
     library = torch.library.Library("c10d", "IMPL")  # type: ignore[no-untyped-call]
@@ -199,12 +199,12 @@ def _system_munmap() -> Callable[..., int]:
 
 
 def unmap(part: memoryview) -> None:
-    """Undoes `mapped`."""
+    """Undo `mapped`."""
     _system_munmap()(ctypes.addressof(ctypes.c_char.from_buffer(part)), len(part))
 
 
 def mapped(descriptor: int, start: int, size: int) -> memoryview:
-    """Maps a part of the file, shared with its readers, or raises OSError. Python's `mmap` would keep a descriptor of
+    """Map a part of the file, shared with its readers, or raise OSError. Python's `mmap` would keep a descriptor of
     its own."""
     address = _system_mmap()(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, descriptor, start)
     if address in (None, ctypes.c_void_p(-1).value):
@@ -250,7 +250,7 @@ OPERATORS = {
 
 
 def fields_of(operator: Operator, arguments: Sequence[Any], members: Sequence[int]) -> str:
-    """Formats a log entry: a checksum of what all ranks have alike, the name, details, types and shapes."""
+    """Format a log entry: a checksum of what all ranks have alike, the name, details, types and shapes."""
     shown = [] if operator.shown is None else _tensors(arguments[operator.shown])
     agreed = [] if operator.agreed is None else _tensors(arguments[operator.agreed])
     checksum = zlib.crc32(str([tensor.numel() for tensor in agreed]).encode())
@@ -267,7 +267,7 @@ def fields_of(operator: Operator, arguments: Sequence[Any], members: Sequence[in
 
 
 def _tensors(argument: Any) -> Sequence[torch.Tensor]:
-    """Returns the tensors of an argument, which is one, a list, or a list of lists."""
+    """Return the tensors of an argument, which is one, a list, or a list of lists."""
     if isinstance(argument, torch.Tensor):
         return [argument]
     is_flat = not argument or isinstance(argument[0], torch.Tensor)
@@ -275,7 +275,7 @@ def _tensors(argument: Any) -> Sequence[torch.Tensor]:
 
 
 def _reduction_of(operand: Any) -> list[str]:
-    """Returns the name of an operator's reduction; nothing on torch 2.6, which does not tell it."""
+    """Return the name of an operator's reduction; nothing on torch 2.6, which does not tell it."""
     return [_reductions()[operand.op()]] if hasattr(operand, "op") else []
 
 

@@ -33,7 +33,7 @@ def call_on_copies(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Calls an operator of `c10d`, or its kernel, on copies of tensors among its arguments, and returns what it returns
+    """Call an operator of `c10d`, or its kernel, on copies of tensors among its arguments, and return what it returns
     for the tensors themselves. `copy` returns None for a tensor that may stay."""
     copies: _Copies = []
 
@@ -53,7 +53,7 @@ def call_on_copies(
 
 
 def not_compiled(function: _Call) -> _Call:
-    """Keeps torch.compile away from a function that C++ calls in a thread whose Python is being compiled."""
+    """Keep torch.compile away from a function that C++ calls in a thread whose Python is being compiled."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
@@ -66,7 +66,7 @@ def not_compiled(function: _Call) -> _Call:
 
 
 def replace_kernels(kernels: Mapping[str, Callable[..., Any]], key: str) -> None:
-    """Puts kernels, by the names of their operators of `c10d`, in the place of torch's own for a dispatch key, for the
+    """Put kernels, by the names of their operators of `c10d`, in the place of torch's own for a dispatch key, for the
     rest of this process."""
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("c10d", "IMPL")
@@ -115,7 +115,7 @@ class CopyingWork(dist.Work):
 
 
 def cpu_backend(group: Any) -> Any:
-    """Returns the CPU's backend of a process group, which is given as operators are given it."""
+    """Return the CPU's backend of a process group, which is given as operators are given it."""
     return dist.ProcessGroup.unbox(group)._get_backend(torch.device("cpu"))
 
 

@@ -38,7 +38,7 @@ class GroupHeader:
         return self.name, self.generation
 
     def to_line(self) -> bytes:
-        """Formats the line.
+        """Format the line.
 
         Raises:
             ValueError: it is longer than `HEADER_BYTES`.
@@ -70,7 +70,7 @@ class Entered:
         return self.name, self.details, self.types, self.checksum
 
     def text(self, *, with_types: bool, with_details: bool) -> str:
-        """Describes it for people: "all_reduce of [3]", with types and details if asked."""
+        """Describe it for people: "all_reduce of [3]", with types and details if asked."""
         shapes = f"of {self.shapes}" if self.shapes else ""
         details = f"({self.details})" if self.details and with_details else ""
         return " ".join(filter(None, [self.name, details, shapes, self.types if with_types else ""]))
@@ -121,7 +121,7 @@ class Parting:
         return ", ".join(told)
 
     def lines(self, places: Mapping[int, Place]) -> str:
-        """Lists which rank did what, and where each stands now as far as that is known."""
+        """List which rank did what, and where each stands now as far as that is known."""
         who: dict[tuple[int, str], list[int]] = {}
         for number, (text, ranks) in enumerate(self.camps):
             for rank in ranks:
@@ -133,7 +133,7 @@ class Parting:
 
 
 def partings(logs: Mapping[int, str | None]) -> list[Parting]:
-    """Returns the first parting of each process group whose ranks parted, in the order of the groups.
+    """Return the first parting of each process group whose ranks parted, in the order of the groups.
 
     Args:
         logs: results of `read_log`, by rank; None for a rank of which nothing is known.
@@ -154,7 +154,7 @@ def partings(logs: Mapping[int, str | None]) -> list[Parting]:
 
 
 def read_log(path: Path) -> str | None:
-    """Reads a rank's log, group by group; None where the log is missing or incomplete."""
+    """Read a rank's log, group by group; None where the log is missing or incomplete."""
     try:
         text = path.read_bytes()
     except OSError:
@@ -166,7 +166,7 @@ def read_log(path: Path) -> str | None:
 
 
 def group_title(name: str, description: str) -> str:
-    """Returns a process group's name for people."""
+    """Return a process group's name for people."""
     if description == "default_pg":
         return "the default group"
     return f"group {name}" if description in ("", "undefined") else f"group {description}"
@@ -199,7 +199,7 @@ def _group_logs(text: str) -> Iterator[_GroupLog]:
 
 
 def _first_parting(title: str, logs: Mapping[int, _GroupLog], silent: Collection[int]) -> Parting | None:
-    """Returns the first collective on which ranks do not agree, as far as it has not been overwritten.
+    """Return the first collective on which ranks do not agree, as far as it has not been overwritten.
 
     Args:
         title: the group, for people.

@@ -40,7 +40,7 @@ class RankError(RuntimeError):
 
 
 def checked_world_size(value: object) -> int:
-    """Checks the number of ranks that a test class asks for.
+    """Check the number of ranks that a test class asks for.
 
     Raises:
         LaunchError: it is not an int.
@@ -82,7 +82,7 @@ class TestRanks:
         calls: Mapping[int, object] = MappingProxyType({}),
         reuses: bool = False,
     ) -> list[int]:
-        """Starts the ranks and returns their process ids.
+        """Start the ranks and return their process ids.
 
         Args:
             test_class: the class, which ranks look up by name in its module.
@@ -129,7 +129,7 @@ class TestRanks:
         return self._running.pids
 
     def _pack(self, rank: int, call: object) -> list[int]:
-        """Writes an object whose `run` a rank calls to the scratch folder. Returns the descriptors that it needs."""
+        """Write an object whose `run` a rank calls to the scratch folder. Return the descriptors that it needs."""
         try:
             text, descriptors = pack_call(call)
         except Exception as error:
@@ -140,7 +140,7 @@ class TestRanks:
     def join(
         self, expectation: ExitExpectation, at_deadline: Callable[[], object] = lambda: None
     ) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, or all can be kept. At the deadline, `at_deadline` is called and the ranks
+        """Wait until every rank has ended, or all can be kept. At the deadline, `at_deadline` is called and the ranks
         are ended by force."""
         ranks = self.running
         try:
@@ -188,13 +188,13 @@ class TestRanks:
         return self._running
 
     def printed(self) -> str:
-        """Returns the ranks' whole output, each line prefixed by rank."""
+        """Return the ranks' whole output, each line prefixed by rank."""
         paths = [(job.rank, job.folder.output(job.rank)) for job in self.running.jobs]
         texts = [(rank, path.read_text(errors="replace")) for rank, path in paths if path.exists()]
         return output_report([(rank, text) for rank, text in texts if text])
 
     def close(self) -> None:
-        """Ends the ranks that still run, and removes the scratch folder. It drops the ranks, since pytest or reference
+        """End the ranks that still run, and remove the scratch folder. It drops the ranks, since pytest or reference
         cycles may keep the test case alive."""
         if self._running is not None:
             if not self._running.are_kept:
@@ -204,7 +204,7 @@ class TestRanks:
 
 
 def raise_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation, processes_left: int = 0) -> None:
-    """Raises the verdict over the outcomes, one per rank, for unittest; returns where the test has passed. The report
+    """Raise the verdict over the outcomes, one per rank, for unittest; return where the test has passed. The report
     tells of the processes that the ranks left.
 
     Raises:

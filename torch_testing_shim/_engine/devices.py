@@ -38,7 +38,7 @@ class DeviceInUse:
         return self.type == "cpu"
 
     def index_of(self, rank: int) -> int:
-        """Returns the index of a rank's accelerator; where there are fewer than ranks, several ranks share one."""
+        """Return the index of a rank's accelerator; where there are fewer than ranks, several ranks share one."""
         return self.usable[rank % len(self.usable)]
 
     @property
@@ -55,12 +55,12 @@ class DeviceInUse:
         return self.may_be_shared and self.count < ranks
 
     def shortage(self, ranks: int) -> str | None:
-        """Says why `ranks` ranks have no room; None where they have."""
+        """Say why `ranks` ranks have no room; None where they have."""
         return None if self.has_room_for(ranks) else f"needs at least {ranks} accelerators, found {self.count}"
 
 
 def device_in_use(settings: Settings | None = None) -> DeviceInUse:
-    """Returns the device chosen by hand, or the accelerator that torch finds, or the CPU."""
+    """Return the device chosen by hand, or the accelerator that torch finds, or the CPU."""
     settings = settings or read_settings()
     chosen = settings.device
     accelerator = accelerator_type()
@@ -94,21 +94,21 @@ def _limited(device_type: str, count: int, settings: Settings) -> DeviceInUse:
 
 
 def accelerator_in_use() -> str | None:
-    """Returns the type of the accelerator that tests run on, or of its stand-in (--map-device); None without either."""
+    """Return the type of the accelerator that tests run on, or of its stand-in (--map-device); None without either."""
     device = device_in_use()
     return None if device.is_cpu and read_settings().device_map is None else device.type
 
 
 def checked_device(settings: Settings) -> DeviceInUse:
-    """Checks that tests can run on the device in use, and returns it."""
+    """Check that tests can run on the device in use, and return it."""
     device = device_in_use(settings)
     backend_record(device.type)
     return device
 
 
 def process_group_backend(device_type: str) -> str:
-    """Returns the process-group backend of a device type: the one in its package's record, else the one that is
-    registered with torch. Raises `DeviceError` where none is, or torch does not know the one in the record."""
+    """Return the process-group backend of a device type: the one in its package's record, else the one that is
+    registered with torch. Raise `DeviceError` where none is, or torch does not know the one in the record."""
     if (recorded := recorded_backend(device_type)) is not None:
         return recorded
     try:
@@ -118,7 +118,7 @@ def process_group_backend(device_type: str) -> str:
 
 
 def recorded_backend(device_type: str) -> str | None:
-    """Returns the process-group backend in the record of the device's package; None where it names none. Raises
+    """Return the process-group backend in the record of the device's package; None where it names none. Raises
     `DeviceError` where torch does not know it."""
     backend = backend_record(device_type)
     if backend is None or (name := backend.record.pg_backend) is None:
@@ -136,7 +136,7 @@ def declares(capability: str) -> bool:
 
 
 def device_hazard() -> str | None:
-    """Says why ranks that use the device in use must not be forked from any process; None where they may be."""
+    """Say why ranks that use the device in use must not be forked from any process; None where they may be."""
     device_type = device_in_use().type
     backend = backend_record(device_type)
     if backend is not None and backend.record.fork_safe is False:
@@ -145,7 +145,7 @@ def device_hazard() -> str | None:
 
 
 def fork_hazard() -> str | None:
-    """Says why ranks that use the device in use must not be forked from this process; None where they may be."""
+    """Say why ranks that use the device in use must not be forked from this process; None where they may be."""
     hazard, accelerator = device_hazard(), initialized_accelerator()
     if hazard is not None or accelerator is None:
         return hazard
@@ -155,12 +155,12 @@ def fork_hazard() -> str | None:
 
 
 def accelerator_count() -> int:
-    """Returns the number of accelerators that torch finds."""
+    """Return the number of accelerators that torch finds."""
     return 0 if accelerator_type() is None else DRIVER.ask(torch.accelerator.device_count)
 
 
 def rank_device(rank: int, device_type: str | None = None) -> torch.device:
-    """Returns the device of a rank's tensors: "cpu", or an accelerator with its index. Where there are fewer
+    """Return the device of a rank's tensors: "cpu", or an accelerator with its index. Where there are fewer
     accelerators than ranks, several ranks have the same one.
 
     Args:
@@ -178,7 +178,7 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
 
 
 def bind_rank(rank: int, device_type: str | None = None) -> torch.device:
-    """Makes a rank's accelerator the current one of this process or thread, and returns the rank's device, as
+    """Make a rank's accelerator the current one of this process or thread, and return the rank's device, as
     `rank_device` does."""
     device = rank_device(rank, device_type)
     if device.type != "cpu":

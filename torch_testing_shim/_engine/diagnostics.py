@@ -39,7 +39,7 @@ class Diagnostics:
 
 
 def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:
-    """Takes the diagnostics of the `asked` ranks, by rank; stuck ranks give them too. Native stacks, where they are
+    """Take the diagnostics of the `asked` ranks, by rank; stuck ranks give them too. Native stacks, where they are
     wanted, are of one rank for each place where ranks stand."""
     folder = ranks.jobs[0].folder
     for rank in asked:
@@ -54,7 +54,7 @@ def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: boo
 
 
 def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:
-    """Returns the stacks that ranks write, once all are complete, or as far as they are when the time is up."""
+    """Return the stacks that ranks write, once all are complete, or as far as they are when the time is up."""
     give_up = time.monotonic() + _STACKS_SECONDS
     while True:
         time.sleep(_POLL_SECONDS)
@@ -70,13 +70,13 @@ def _is_whole(stacks: str) -> bool:
 
 
 def _at_different_places(stacks: Mapping[int, str]) -> list[int]:
-    """Returns the lowest rank for each place where ranks stand."""
+    """Return the lowest rank for each place where ranks stand."""
     first = {main_thread(stacks[rank]): rank for rank in sorted(stacks, reverse=True)}
     return sorted(first.values())
 
 
 def native_stacks(pids: Mapping[int, int], seconds: float) -> dict[int, str]:
-    """Returns the output of `py-spy dump --native` by rank, or one line that says why there is none; empty without
+    """Return the output of `py-spy dump --native` by rank, or one line that says why there is none; empty without
     py-spy. It has `seconds` for all ranks together."""
     program = shutil.which("py-spy")
     if program is None:

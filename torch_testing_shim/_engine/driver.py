@@ -39,7 +39,7 @@ _UNNAMED = "privateuseone"
 
 
 def current_accelerator() -> torch.device | None:
-    """Returns the accelerator that this torch was built or extended for, which may be absent. Starts no driver."""
+    """Return the accelerator that this torch was built or extended for, which may be absent. Start no driver."""
     if _ANSWERS_BY_BUILD or torch.accelerator.current_accelerator is not _TORCHS:
         return torch.accelerator.current_accelerator()
     extension = torch._C._get_privateuse1_backend_name()
@@ -53,14 +53,14 @@ def current_accelerator() -> torch.device | None:
 
 
 def accelerator_type() -> str | None:
-    """Returns the type of the accelerator that this torch was built or extended for, whether or not there is one; None
+    """Return the type of the accelerator that this torch was built or extended for, whether or not there is one; None
     where the CPU stands for it (--map-device), which has no driver."""
     accelerator = current_accelerator()
     return accelerator.type if accelerator is not None and accelerator.type != "cpu" else None
 
 
 def initialized_accelerator() -> str | None:
-    """Returns the type of the accelerator whose driver runs in this process, so that a fork cannot use it; None if none
+    """Return the type of the accelerator whose driver runs in this process, so that a fork cannot use it; None if none
     does. A device module that does not say whether it is initialized counts as not initialized."""
     accelerator = accelerator_type()
     if accelerator is None:
@@ -70,7 +70,7 @@ def initialized_accelerator() -> str | None:
 
 
 def lost_accelerator() -> str | None:
-    """Returns the error of an accelerator that runs in this process and has stopped working; None where it works, or
+    """Return the error of an accelerator that runs in this process and has stopped working; None where it works, or
     none runs. After an error in its code it raises for good."""
     accelerator = initialized_accelerator()
     synchronize = getattr(getattr(torch, accelerator or "", None), "synchronize", None)
@@ -91,7 +91,7 @@ class Driver:
         self._lock = threading.RLock()  # ranks that are threads ask together
 
     def ask(self, question: Callable[..., _Answer], *arguments: object) -> _Answer:
-        """Returns the result of `question(*arguments)`, which is called once.
+        """Return the result of `question(*arguments)`, which is called once.
 
         Args:
             question: a function that a new interpreter can import by its module and name.
@@ -110,7 +110,7 @@ class Driver:
 
 
 def _asked_elsewhere(question: Callable[..., Any], arguments: tuple[object, ...]) -> Any:
-    """Returns the answer of another process."""
+    """Return the answer of another process."""
     start = _start_fork if hasattr(os, "fork") and lasting_thread_count() == 1 else _start_interpreter
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as answers:
@@ -152,7 +152,7 @@ def _start_interpreter(question: Callable[..., Any], arguments: tuple[object, ..
 
 
 def answer_in_new_interpreter(order: bytes, answers: int, parent_pid: int) -> None:
-    """Carries out an order of `Driver.ask` in an interpreter that was started for it.
+    """Carry out an order of `Driver.ask` in an interpreter that was started for it.
 
     Args:
         order: the accelerator's type, the question and its arguments, pickled.
@@ -168,7 +168,7 @@ def answer_in_new_interpreter(order: bytes, answers: int, parent_pid: int) -> No
 
 
 def _answer(question: Callable[..., Any], arguments: tuple[object, ...], answers: int) -> None:
-    """Asks in this process, and writes the answer to a descriptor."""
+    """Ask in this process, and write the answer to a descriptor."""
     DRIVER.may_start = True  # further questions of the function are asked here
     try:
         answer = ("answer", question(*arguments))

@@ -36,7 +36,7 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 def failure_report(
     verdict: Verdict, outcomes: Sequence[RankOutcome], *, full_traceback: bool = False, processes_left: int = 0
 ) -> str:
-    """Formats the whole report; its first line is the verdict's headline. `full_traceback` keeps the harness's own
+    """Format the whole report; its first line is the verdict's headline. `full_traceback` keeps the harness's own
     lines in stacks; `processes_left` is the number of processes that the ranks left."""
     cause = verdict.cause
     parted = _parted(cause, outcomes)
@@ -56,7 +56,7 @@ def failure_report(
 
 
 def output_report(outputs: Sequence[tuple[int, str]]) -> str:
-    """Formats ranks' output, given as pairs of rank and text, each line prefixed by its rank. Ranks that printed the
+    """Format ranks' output, given as pairs of rank and text, each line prefixed by its rank. Ranks that printed the
     same share one block."""
     blocks = []
     for text, ranks in _grouped(outputs):
@@ -66,13 +66,13 @@ def output_report(outputs: Sequence[tuple[int, str]]) -> str:
 
 
 def left_text(processes: int) -> str:
-    """Says how many processes the ranks left; empty where there are none."""
+    """Say how many processes the ranks left; empty where there are none."""
     what = "1 process, which was" if processes == 1 else f"{processes} processes, which were"
     return f"the ranks left {what} ended" if processes else ""
 
 
 def _exception(outcome: RankOutcome) -> tuple[str, str]:
-    """Returns a key that is equal for ranks that raised the same in the same subtest."""
+    """Return a key that is equal for ranks that raised the same in the same subtest."""
     return outcome.subtest, outcome.traceback or outcome.headline
 
 
@@ -81,7 +81,7 @@ def _whose(ranks: Iterable[int], subtest: str) -> str:
 
 
 def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Iterator[str]:
-    """Reports everything but the cause: exceptions in full, the rest in one line for each rank."""
+    """Report everything but the cause: exceptions in full, the rest in one line for each rank."""
     told = {_exception(cause)} if cause is not None else set()
     raised = [one for outcome in outcomes for one in outcome.raised if _exception(one) not in told]
     for (subtest, text), ranks in _grouped([(o.rank, _exception(o)) for o in raised if not o.is_collateral]):
@@ -98,13 +98,13 @@ def _others(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> Itera
 
 
 def _crash_after(outcome: RankOutcome) -> str:
-    """Says how a rank that raised then crashed, if it did. The harness's own signals are not a crash."""
+    """Say how a rank that raised then crashed, if it did. The harness's own signals are not a crash."""
     crashed = outcome.exit_code is not None and -outcome.exit_code not in _ENDING_SIGNALS and outcome.exit_code < 0
     return f"then died: {outcome.exit_text}" if crashed and outcome.status.is_exception else ""
 
 
 def _remark(outcome: RankOutcome, cause: RankOutcome | None) -> str:
-    """Says how a rank ended that raised nothing of its own and is not the cause, or whose subtest is the cause; may be
+    """Say how a rank ended that raised nothing of its own and is not the cause, or whose subtest is the cause; may be
     empty."""
     is_cause = cause is not None and outcome.rank == cause.rank and not cause.status.is_exception
     if is_cause or (outcome.status.is_exception and not outcome.follows_peer):
@@ -136,7 +136,7 @@ def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
 
 
 def _parted(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> str:
-    """Reports where the ranks parted. Where a rank has raised, ranks that did not come to a collective are no news."""
+    """Report where the ranks parted. Where a rank has raised, ranks that did not come to a collective are no news."""
     has_raised = cause is not None and cause.status.is_exception and not cause.is_collateral
     places = {o.rank: o.place for o in outcomes if o.place}
     found = partings({o.rank: o.collectives for o in outcomes})
@@ -151,7 +151,7 @@ def _outputs(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
 
 
 def _warnings(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
-    """Reports each kind of warning once, with how often all ranks together gave it."""
+    """Report each kind of warning once, with how often all ranks together gave it."""
     kinds = Counter(_one_line(warning) for outcome in outcomes for warning in outcome.warnings)
     lines = [f"{count:5} x {kind}" for kind, count in kinds.most_common(_WARNING_KINDS)]
     if len(kinds) > _WARNING_KINDS:
@@ -170,7 +170,7 @@ def _last_lines(output: str) -> str:
 
 
 def trimmed_stacks(text: str) -> str:
-    """Leaves out the stack lines of pytest and of the harness, its own thread, threads of which nothing is left, and
+    """Leave out the stack lines of pytest and of the harness, its own thread, threads of which nothing is left, and
     all below the rank's entry, which is what the controller was doing when the rank's process was forked from it."""
     kept: list[str] = []
     for is_stack, lines in groupby(text.splitlines(), key=lambda line: frame_in(line) is not None):
@@ -182,7 +182,7 @@ def trimmed_stacks(text: str) -> str:
 
 
 def _users_lines(stack: Iterable[str]) -> list[str]:
-    """Returns the lines of one thread's stack that are neither the harness's own nor pytest's, innermost first."""
+    """Return the lines of one thread's stack that are neither the harness's own nor pytest's, innermost first."""
     kept = []
     for line in stack:
         frame = frame_in(line)
@@ -198,7 +198,7 @@ def _users_lines(stack: Iterable[str]) -> list[str]:
 
 
 def _grouped(items: Sequence[tuple[int, _Told]]) -> list[tuple[_Told, list[int]]]:
-    """Groups items by their text, with the ranks of each, in the order of their first rank."""
+    """Group items by their text, with the ranks of each, in the order of their first rank."""
     groups: dict[_Told, list[int]] = {}
     for rank, text in items:
         groups.setdefault(text, []).append(rank)

@@ -24,7 +24,7 @@ class Collective:
 
 
 def collectives_in(dump: str) -> tuple[Collective, ...]:
-    """Reads the collectives in a dump of the Flight Recorder, in their order; none from an empty text."""
+    """Read the collectives in a dump of the Flight Recorder, in their order; none from an empty text."""
     entries = json.loads(dump).get("entries", []) if dump else []
     return tuple(
         Collective(

@@ -74,7 +74,7 @@ _Kernel = Callable[..., Any]
 
 @functools.cache
 def make_up_for_gloo() -> None:
-    """Makes collectives of CPU tensors do what gloo cannot, for the rest of this process."""
+    """Make collectives of CPU tensors do what gloo cannot, for the rest of this process."""
     for name in _REDUCING:
         if hasattr(dist, name):
             _multiply_before(name)
@@ -94,7 +94,7 @@ def _can_replace(name: str) -> bool:
 
 
 def _kernel(name: str, method: str, options: str) -> _Kernel:
-    """Makes a kernel that carries out an operator as torch does, by the group's own backend for the CPU.
+    """Make a kernel that carries out an operator as torch does, by the group's own backend for the CPU.
 
     Torch's own kernel, called from Python, would keep Python's lock while it waits for gloo's, whose holder may want
     Python's.
@@ -129,7 +129,7 @@ def _set_option(options: Any, name: str, value: Any) -> None:
 
 
 def _widened(kernel: _Kernel, *args: Any) -> Any:
-    """Calls a kernel on float32 copies of float8 tensors."""
+    """Call a kernel on float32 copies of float8 tensors."""
     return call_on_copies(kernel, _widen, args, {})
 
 
@@ -166,7 +166,7 @@ class _Exchange:
 
 
 def _multiply_before(name: str) -> None:
-    """Makes a function of torch.distributed multiply by itself where its reduction is PREMUL_SUM."""
+    """Make a function of torch.distributed multiply by itself where its reduction is PREMUL_SUM."""
     function = getattr(dist, name)
     signature = inspect.signature(function)
 

@@ -16,7 +16,7 @@ from torch_testing_shim._shared.stop_signals import StopSignals
 
 
 def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -> KeyboardInterrupt:
-    """Makes the report over all ranks the interrupt's message, whoever prints it: unittest, pytest or Python. There is
+    """Make the report over all ranks the interrupt's message, whoever prints it: unittest, pytest or Python. There is
     one outcome per rank, `INTERRUPTED` for those that still ran."""
     found = verdict(outcomes)
     if found.headline:
@@ -26,7 +26,7 @@ def with_report(interrupt: KeyboardInterrupt, outcomes: Sequence[RankOutcome]) -
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
-    """Keeps the block, which reports an interrupt, from being cut short by the same interrupt where it arrives twice.
+    """Keep the block, which reports an interrupt, from being cut short by the same interrupt where it arrives twice.
     Only needed where Ctrl-C is left to Python, as pytest and `python -m unittest` leave it."""
     usual = signal.default_int_handler
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:

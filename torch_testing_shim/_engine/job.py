@@ -144,7 +144,7 @@ class RankJob:
 
 
 def make_scratch_folder() -> ScratchFolder:
-    """Makes the private folder of one test. The next run removes folders of a killed one (see `owned_folders`).
+    """Make the private folder of one test. The next run removes folders of a killed one (see `owned_folders`).
 
     Raises:
         LaunchError: the temporary folder cannot be written.
@@ -164,12 +164,12 @@ def make_scratch_folder() -> ScratchFolder:
 
 
 def check_scratch_folder() -> None:
-    """Makes a scratch folder for nothing, so that a run that cannot have any ends before its first test."""
+    """Make a scratch folder for nothing, so that a run that cannot have any ends before its first test."""
     remove_scratch_folder(make_scratch_folder())
 
 
 def remove_scratch_folder(folder: ScratchFolder) -> None:
-    """Removes the folder and all in it, also what a test has made read-only."""
+    """Remove the folder and all in it, also what a test has made read-only."""
     remove_folder(folder.path)
 
 
@@ -200,7 +200,7 @@ class _Starting:
 
 
 def pack_call(process: Any) -> tuple[bytes, list[int]]:
-    """Pickles an object whose `run` a rank is to call, if it can be pickled. Returns the bytes and the descriptors that
+    """Pickle an object whose `run` a rank is to call, if it can be pickled. Return the bytes and the descriptors that
     it needs."""
     starting, text = _Starting(), io.BytesIO()
     context.set_spawning_popen(starting)  # type: ignore[arg-type]  # has what is asked of one

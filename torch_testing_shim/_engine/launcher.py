@@ -36,7 +36,7 @@ _RECORDED_LIBRARIES = "torch_testing_shim._isolation.recorded_libraries"
 
 
 def threads_per_rank(world_size: int) -> int | None:
-    """Returns the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
+    """Return the intra-op threads of each of `world_size` ranks here; None where the user has set them."""
     if read_settings().thread_caps_set:
         return None
     return max(1, core_count() // world_size)
@@ -56,11 +56,11 @@ class RankStarter:
         self.kept_descriptors: Callable[[], frozenset[int]] = frozenset
 
     def expect(self, module: str) -> None:
-        """Notes that the module of this name defines tests with ranks."""
+        """Note that the module of this name defines tests with ranks."""
         self._test_modules.add(module)
 
     def prepare(self) -> None:
-        """Forks the zygote once, if tests with ranks are expected and ranks are not to be spawned.
+        """Fork the zygote once, if tests with ranks are expected and ranks are not to be spawned.
 
         Call it when the test modules are loaded and no test has run yet, since a test may start threads.
         """
@@ -77,15 +77,15 @@ class RankStarter:
             self._start_zygote(self._test_modules)
 
     def renew(self) -> None:
-        """Has the next ranks forked from a new zygote, which has what this process has by then. A fork server has none
+        """Have the next ranks forked from a new zygote, which has what this process has by then. A fork server has none
         of it, and stays."""
         if self._zygote is not None and self._zygote.is_copy:
             self.close()
 
     def launch(self, jobs: Sequence[RankJob], *, reuses: bool = False) -> RunningRanks:
-        """Starts the ranks of one test, given their jobs in the order of ranks, after ending those of another that
-        still run. Where it `reuses` ranks, takes those of the test before if they were kept and suit, and starts ranks
-        that can be kept otherwise. Raises `LaunchError` where they cannot be started."""
+        """Start the ranks of one test, given their jobs in the order of ranks, after ending those of another that
+        still run. Where it `reuses` ranks, take those of the test before if they were kept and suit, and start ranks
+        that can be kept otherwise. Raise `LaunchError` where they cannot be started."""
         if reuses and (ranks := self._kept_for(jobs)) is not None:
             return ranks
         if self._ranks is not None:
@@ -116,13 +116,13 @@ class RankStarter:
         return frozenset(server.pid for server in found), descriptors.union(server.fileno() for server in found)
 
     def end_ranks(self) -> None:
-        """Ends the ranks that still run or are kept."""
+        """End the ranks that still run or are kept."""
         if self._ranks is not None:
             self._ranks.close()
             self._ranks = None
 
     def close(self) -> None:
-        """Ends the ranks that still run, and the zygote."""
+        """End the ranks that still run, and the zygote."""
         self.end_ranks()
         self._close_zygote()
 
@@ -131,7 +131,7 @@ class RankStarter:
         atexit.register(lambda: self.close() if os.getpid() == pid else None)
 
     def abandon(self) -> None:
-        """Ends ranks and zygote at whatever point the process is, as a signal handler has to."""
+        """End ranks and zygote at whatever point the process is, as a signal handler has to."""
         if self._ranks is not None:
             self._ranks.kill()
         self._close_zygote()
@@ -147,7 +147,7 @@ class RankStarter:
         return ranks
 
     def _kept_for(self, jobs: Sequence[RankJob]) -> RunningRanks | None:
-        """Starts the jobs in the ranks of the test before; None where these were not kept, do not suit or have
+        """Start the jobs in the ranks of the test before; None where these were not kept, do not suit or have
         ended."""
         with suppress(LaunchError):
             ranks = None if self._ranks is None else self._ranks.for_test(jobs)
@@ -158,7 +158,7 @@ class RankStarter:
         return RunningRanks(jobs, server, owns_server=owns_server, take_orders=self._reuses)
 
     def _forked(self, jobs: Sequence[RankJob]) -> RunningRanks:
-        """Forks ranks from the zygote, or from a fork server where there can be no zygote.
+        """Fork ranks from the zygote, or from a fork server where there can be no zygote.
 
         Raises:
             ForkRefusedError: they cannot be forked; the message says why not from a zygote.
@@ -191,7 +191,7 @@ class RankStarter:
             raise LaunchError(f"ranks cannot be started: {error}") from None
 
     def _zygote_with(self, module: str) -> RankServerClient:
-        """Returns the zygote or the fork server in its place; a new zygote where there is none, or where it was forked
+        """Return the zygote or the fork server in its place; a new zygote where there is none, or where it was forked
         before `module` was loaded."""
         zygote = self._zygote
         if zygote is not None and (not zygote.is_usable or not zygote.can_have(module)):
@@ -220,7 +220,7 @@ class RankStarter:
         return zygote
 
     def say(self, line: str) -> None:
-        """Says a line, once."""
+        """Say a line, once."""
         if line not in self._said:
             self._said.add(line)
             print(f"torch_testing_shim: {line}", file=sys.stderr, flush=True)

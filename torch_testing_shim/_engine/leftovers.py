@@ -31,7 +31,7 @@ _ROUNDS = 20
 
 
 def children_of_this_process() -> list[int]:
-    """Returns the ids of this process's children, including ended ones that have not been reaped."""
+    """Return the ids of this process's children, including ended ones that have not been reaped."""
     if sys.platform != "linux":
         return []
     try:
@@ -45,8 +45,8 @@ def children_of_this_process() -> list[int]:
 
 
 def end_group(leader: int) -> set[int]:
-    """Ends the processes in the group of a rank, its `leader`, except those that tidy up. The rank has ended and has
-    not been reaped, so that the group's id is certainly its own. Returns the processes that it ended, without helpers
+    """End the processes in the group of a rank, its `leader`, except those that tidy up. The rank has ended and has
+    not been reaped, so that the group's id is certainly its own. Return the processes that it ended, without helpers
     of libraries; they may take a moment to be gone."""
     ended: set[int] = set()
     _let_settle(leader)
@@ -67,7 +67,7 @@ def end_group(leader: int) -> set[int]:
 
 
 def _let_settle(leader: int) -> None:
-    """Waits until no member of the group has just been started: such a one may be about to become one that tidies
+    """Wait until no member of the group has just been started: such a one may be about to become one that tidies
     up."""
     ticks = [int(fields[19]) for _, fields in all_stats() if _is_living_member(fields, leader)]
     if ticks:
@@ -91,7 +91,7 @@ def is_of_a_test(pid: int) -> bool:
 
 
 def remove_segments(pids: Container[int]) -> None:
-    """Removes torch's shared memory ("file_system" sharing) that processes have left which have ended."""
+    """Remove torch's shared memory ("file_system" sharing) that processes have left which have ended."""
     with suppress(OSError):
         for name in os.listdir(_SHARED_MEMORY):
             found = _TORCH_SEGMENT.match(name)
@@ -100,7 +100,7 @@ def remove_segments(pids: Container[int]) -> None:
 
 
 def command_of(pid: int) -> bytes:
-    """Reads the command of a process; empty where there is none, as once a process begins to end."""
+    """Read the command of a process; empty where there is none, as once a process begins to end."""
     until = time.monotonic() + _JUST_STARTED_SECONDS
     with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
         # One that is just taking on its program has no command for a moment: its parent may go on before it has one.
@@ -121,14 +121,14 @@ def _listed(path: str) -> list[int]:
 
 
 def all_stats() -> Iterator[tuple[int, list[bytes]]]:
-    """Yields each process's id and its `stat_fields`."""
+    """Yield each process's id and its `stat_fields`."""
     for entry in os.listdir("/proc") if sys.platform == "linux" else ():
         if entry.isdigit() and (fields := stat_fields(entry)):
             yield int(entry), fields
 
 
 def stat_fields(process: int | str) -> list[bytes]:
-    """Reads the fields of /proc/<process>/stat from the state on: state, parent, group, ...; none where there is no
+    """Read the fields of /proc/<process>/stat from the state on: state, parent, group, ...; none where there is no
     such process, or thread ("<process>/task/<thread>")."""
     with suppress(OSError), open(f"/proc/{process}/stat", "rb") as stat:
         return stat.read().rpartition(b")")[2].split()

@@ -25,7 +25,7 @@ _SIOCGIFFLAGS, _IFREQ, _IFF_UP, _IFF_LOOPBACK = 0x8913, "16sH14x", 0x1, 0x8
 
 
 def listen_on_loopback(environment: Mapping[str, str]) -> None:
-    """Makes everything that this process, a rank, starts from now on listen on the loopback interface, unless the
+    """Make everything that this process, a rank, starts from now on listen on the loopback interface, unless the
     environment names another or a launcher has started the test process."""
     is_launched = _LAUNCHED in environment and environment.get(_MEETING_ADDRESS) not in _OF_ONE_MACHINE
     wanted = [] if is_launched else [name for name in _INTERFACE_VARIABLES if not environment.get(name)]
@@ -36,7 +36,7 @@ def listen_on_loopback(environment: Mapping[str, str]) -> None:
 
 @functools.cache
 def loopback_interface() -> str | None:
-    """Returns the name of the loopback interface, usually "lo"; None where none is up, or where the system is not
+    """Return the name of the loopback interface, usually "lo"; None where none is up, or where the system is not
     Linux."""
     if sys.platform != "linux":
         return None

@@ -23,7 +23,7 @@ _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 @functools.cache
 def module_question(module: str) -> str | None:
-    """Says in a clause what the loaded test module of this name, or an imported one in the same folder, asks; None
+    """Say in a clause what the loaded test module of this name, or an imported one in the same folder, asks; None
     where none asks."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
@@ -48,8 +48,8 @@ def _question_in_file(path: str) -> str | None:
 
 
 def question_in(source: str) -> str | None:
-    """Returns the expression by which a module's body, or a function that it calls, asks; None where there is none.
-    Raises SyntaxError where the source is not Python."""
+    """Return the expression by which a module's body, or a function that it calls, asks; None where there is none.
+    Raise SyntaxError where the source is not Python."""
     body = ast.parse(source).body
     functions = {node.name: node for node in body if isinstance(node, _Function)}
     imported = {alias.asname or alias.name for node in body for alias in _of_multiprocessing(node)}
@@ -69,7 +69,7 @@ def _of_multiprocessing(node: ast.stmt) -> list[ast.alias]:
 
 
 def _run_on_import(node: ast.AST) -> Iterator[ast.AST]:
-    """Yields the node and those in it, without bodies of functions, and without code that only the test process
+    """Yield the node and those in it, without bodies of functions, and without code that only the test process
     runs."""
     yield node
     if isinstance(node, (*_Function, ast.Lambda)):

@@ -55,7 +55,7 @@ def program_that_calls(function: Callable[..., object], *arguments: object, path
 
 
 def likeness() -> dict[str, Any]:
-    """Describes this process, in types that JSON has.
+    """Describe this process, in types that JSON has.
 
     Raises:
         RuntimeError: this process is itself a rank that imports its main module.
@@ -75,7 +75,7 @@ def likeness() -> dict[str, Any]:
 
 @contextmanager
 def _folder_that_is_there() -> Iterator[None]:
-    """Leaves the working folder for a while where a test has removed it: multiprocessing asks for its name, and no new
+    """Leave the working folder for a while where a test has removed it: multiprocessing asks for its name, and no new
     interpreter can import torch there (MKL). Ranks enter it later."""
     here = os.open(os.curdir, os.O_RDONLY)
     try:
@@ -88,7 +88,7 @@ def _folder_that_is_there() -> Iterator[None]:
 
 
 def become_alike(likeness: dict[str, Any]) -> None:
-    """Makes this new interpreter like the process that `likeness` describes."""
+    """Make this new interpreter like the process that `likeness` describes."""
     if likeness["rewrites_asserts"]:
         with suppress(Exception):  # private parts of pytest: where they have changed, failures say less
             config = importlib.import_module("_pytest.config").get_config()
@@ -105,7 +105,7 @@ def become_alike(likeness: dict[str, Any]) -> None:
 
 
 def become_child(parent: int, rank: int) -> None:
-    """Makes multiprocessing say whose child this process is, and its name, as it does in its own children and as
+    """Make multiprocessing say whose child this process is, and its name, as it does in its own children and as
     upstream's ranks have it. Test files ask for these to learn whether they run in a rank."""
     multiprocessing.current_process().name = f"process {rank}"
     if multiprocessing.parent_process() is None and hasattr(os, "pidfd_open"):
@@ -115,7 +115,7 @@ def become_child(parent: int, rank: int) -> None:
 
 
 def import_module(name: str, file: str | None) -> ModuleType:
-    """Returns the module of this name in the test process, imported by name or else from its file.
+    """Return the module of this name in the test process, imported by name or else from its file.
 
     Raises:
         ImportError: it cannot be imported.
@@ -136,7 +136,7 @@ def import_module(name: str, file: str | None) -> ModuleType:
 
 
 def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> NoReturn:
-    """Runs the supervisor in this process until the controller closes its end of the socket, whose other end is
+    """Run the supervisor in this process until the controller closes its end of the socket, whose other end is
     `orders`. Ranks are started by the command `interpreter` (see `interpreter_command`)."""
 
     def execute_rank(job: RankJob, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
@@ -153,7 +153,7 @@ def supervise(orders: int, controller_pid: int, interpreter: Sequence[str]) -> N
 
 
 def become_rank(job_json: str, descriptors: Sequence[int], supervisor_pid: int) -> NoReturn:
-    """Imports the test's main module in this interpreter, as multiprocessing does, and carries out the job."""
+    """Import the test's main module in this interpreter, as multiprocessing does, and carry out the job."""
     job = RankJob.from_json(job_json)
     become_child(job.controller_pid, job.rank)
     become_alike(json.loads(job.folder.preparation.read_text()))
@@ -168,7 +168,7 @@ def is_importing_main() -> bool:
 
 
 def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn:
-    """Becomes like the test process, as the file `order` says, and then a zygote, until the controller closes its end
+    """Become like the test process, as the file `order` says, and then a zygote, until the controller closes its end
     of the socket, whose other end is `orders`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
     signal_on_parent_death(controller_pid, signal.SIGKILL)
@@ -180,7 +180,7 @@ def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn
 
 
 def _prepare_for(job: RankJob) -> None:
-    """Imports the module of a rank's test, and has its class do what all ranks would do by `_prepare_server`. Raises
+    """Import the module of a rank's test, and has its class do what all ranks would do by `_prepare_server`. Raises
     OSError where this process must not be forked any more, since the module has started a driver."""
     with suppress(Exception, SystemExit):  # the rank will try again, and report it
         test_class = getattr(import_module(job.module, job.module_file), job.class_name, None)

@@ -140,12 +140,12 @@ class RankOutcome:
         return f"exit code {self.exit_code}"
 
     def to_json(self) -> str:
-        """Writes all but its subtests, each of which has a line of its own on the channel."""
+        """Write all but its subtests, each of which has a line of its own on the channel."""
         return json.dumps(vars(self) | {"status": self.status.value, "subtests": ()})
 
     @classmethod
     def from_json(cls, text: str) -> RankOutcome:
-        """Reads what `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
             ValueError: the text is something else.
@@ -171,7 +171,7 @@ def says_lost_peer(message: str) -> bool:
 
 
 def members_text(outcomes: Sequence[RankOutcome]) -> str:
-    """Formats the ranks of outcomes for people, host by host where hosts are known: "ranks 0, 1 (host1), rank 2
+    """Format the ranks of outcomes for people, host by host where hosts are known: "ranks 0, 1 (host1), rank 2
     (host2)"."""
     hosts = dict.fromkeys(outcome.host for outcome in outcomes)
     parts = {host: ranks_text([outcome.rank for outcome in outcomes if outcome.host == host]) for host in hosts}
@@ -179,7 +179,7 @@ def members_text(outcomes: Sequence[RankOutcome]) -> str:
 
 
 def ranks_text(ranks: Sequence[int]) -> str:
-    """Formats ranks for people: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
+    """Format ranks for people: "rank 1", "ranks 0, 2, 3", "ranks 0, 2-4"; runs of three or more are folded."""
     ranks = sorted(set(ranks))
     runs: list[list[int]] = []
     for rank in ranks:

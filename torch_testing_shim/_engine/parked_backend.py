@@ -60,7 +60,7 @@ class Agreement:
             os.close(file)
 
     def leave(self, use: int, sequence: int) -> None:
-        """Notes that this rank has left the group for the time `use`, after so many collectives."""
+        """Note that this rank has left the group for the time `use`, after so many collectives."""
         self._note(1, sequence)
         self._note(0, use)
 
@@ -72,7 +72,7 @@ class Agreement:
         return len(set(self._column(1))) == 1
 
     def answer(self, use: int) -> None:
-        """Notes that this rank wants the group for the time `use`."""
+        """Note that this rank wants the group for the time `use`."""
         self._note(2, use)
 
     def have_answered(self, use: int) -> bool:
@@ -85,7 +85,7 @@ class Agreement:
         return _NEVER in self._column(2)
 
     def refuse(self) -> None:
-        """Notes that this rank does not want the group any more. The agreement cannot be used after that. The others
+        """Note that this rank does not want the group any more. The agreement cannot be used after that. The others
         have opened the file: it can go."""
         self.answer(_NEVER)
         self._path.unlink(missing_ok=True)
@@ -113,7 +113,7 @@ class ParkedBackend:
         self.use, self.is_in_use, self.is_doubted = 1, True, False
 
     def leave(self) -> bool:
-        """Tells the others that this rank has left the group, and waits a moment for them. Returns whether the backend
+        """Tell the others that this rank has left the group, and wait a moment for them. Return whether the backend
         can be kept."""
         self.is_in_use = False
         is_changed = self.backend.options._timeout != self.wish.timeout
@@ -124,7 +124,7 @@ class ParkedBackend:
         return has_come and not self._agreement.is_refused() and self._agreement.is_quiet()
 
     def take(self, wish: Wish) -> bool:
-        """Asks the others whether all want it again for this wish. Returns whether it is in use again."""
+        """Ask the others whether all want it again for this wish. Return whether it is in use again."""
         if wish != self.wish:
             return False
         self.use += 1
@@ -134,12 +134,12 @@ class ParkedBackend:
         return self.is_in_use
 
     def refuse(self) -> None:
-        """Tells the others not to wait for this rank. Its connections close when nothing else holds the backend."""
+        """Tell the others not to wait for this rank. Its connections close when nothing else holds the backend."""
         self._agreement.refuse()
 
 
 def _await(is_done: Callable[[], bool], seconds: float) -> bool:
-    """Waits until something is so. Returns whether it came about in time."""
+    """Wait until something is so. Return whether it came about in time."""
     end, pause = time.monotonic() + seconds, _FIRST_PAUSE
     while not is_done():
         if time.monotonic() > end:

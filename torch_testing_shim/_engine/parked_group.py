@@ -87,7 +87,7 @@ class GroupParking:
         self._has_made = False  # a group, in this test: another one of the same test is new, as in a fresh rank
 
     def install(self) -> None:
-        """Replaces torch's functions. Where this torch has no gloo, or not these functions, nothing is parked."""
+        """Replace torch's functions. Where this torch has no gloo, or not these functions, nothing is parked."""
         if not dist.is_available() or not dist.is_gloo_available() or not hasattr(distributed_c10d, _HELPER):
             return
         make, destroy = getattr(distributed_c10d, _HELPER), distributed_c10d.destroy_process_group
@@ -116,7 +116,7 @@ class GroupParking:
         self._watch_pairs()
 
     def between_tests(self) -> None:
-        """Parks or destroys what the test has left in torch's books. All ranks call it after each test."""
+        """Park or destroy what the test has left in torch's books. All ranks call it after each test."""
         if not dist.is_available() or os.getpid() != self._pid:
             return
         if dist.is_initialized():
@@ -125,7 +125,7 @@ class GroupParking:
         self._has_made = False
 
     def close(self) -> None:
-        """Puts torch's functions back and closes the connections of the parked group."""
+        """Put torch's functions back and close the connections of the parked group."""
         for module, name, function in reversed(self._replaced):
             setattr(module, name, function)
         self._replaced.clear()
@@ -133,13 +133,13 @@ class GroupParking:
         self.drop()
 
     def drop(self) -> None:
-        """Gives the parked backend up; the other ranks are told."""
+        """Give the parked backend up; the other ranks are told."""
         if self._parked is not None:
             self._parked.refuse()
             self._parked = None
 
     def _backend(self, is_plain: bool, store: Any, rank: int, size: int, *, timeout: timedelta, **rest: Any) -> Any:
-        """Returns the parked backend where all ranks agree, else a new one. Ranks that doubt meet those that do not: a
+        """Return the parked backend where all ranks agree, else a new one. Ranks that doubt meet those that do not: a
         new backend has a store of its own in either case."""
         wish = Wish(rank, size, timeout, tuple(map(os.environ.get, _VARIABLES)))
         parked, is_first, self._has_made = self._parked, not self._has_made, True
@@ -161,7 +161,7 @@ class GroupParking:
 
     @contextmanager
     def _serving(self, arguments: Mapping[str, Any]) -> Iterator[None]:
-        """Serves the gloo backend of a group that torch makes in the block."""
+        """Serve the gloo backend of a group that torch makes in the block."""
         is_default = not arguments.get("global_ranks_in_group")
         if not is_default or os.getpid() != self._pid:
             yield
@@ -204,7 +204,7 @@ def _is_plain(arguments: Mapping[str, Any]) -> bool:
 
 
 def _meeting(store: Any, rank: int, folder: Path) -> str:
-    """Returns the name of the file that the ranks of a new backend meet in; the first of them chooses it."""
+    """Return the name of the file that the ranks of a new backend meet in; the first of them chooses it."""
     if rank == 0:
         descriptor, path = tempfile.mkstemp(dir=folder)
         os.close(descriptor)

@@ -44,7 +44,7 @@ class PersistentRanks(TestRanks):
     """
 
     def __init__(self, test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool = False) -> None:
-        """Starts the ranks; raises `LaunchError` where they cannot be started."""
+        """Start the ranks. Raise `LaunchError` where they cannot be started."""
         super().__init__()
         self.device = read_settings().device
         self._orders: list[int] = []
@@ -77,7 +77,7 @@ class PersistentRanks(TestRanks):
         return math.inf
 
     def order(self, method: str, timeout: float) -> None:
-        """Orders all ranks to run a test, which may take `timeout` seconds, and discards their earlier output."""
+        """Order all ranks to run a test, which may take `timeout` seconds, and discard their earlier output."""
         for rank, orders in enumerate(self._orders):
             for path in (self.scratch.output(rank), self.scratch.warnings(rank)):
                 if path.exists():
@@ -87,8 +87,8 @@ class PersistentRanks(TestRanks):
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has told how the test ended; at the deadline they are ended by force. Ends ranks that
-        cannot be kept, and removes the folders that ranks shared."""
+        """Wait until every rank has told how the test ended; at the deadline they are ended by force. End ranks that
+        cannot be kept, and remove the folders that ranks shared."""
         stall_seconds = read_settings().stall_seconds
         found = supervise(self.running, self._deadline, stall_seconds=stall_seconds)
         kind = verdict(found).kind
@@ -107,14 +107,14 @@ class PersistentRanks(TestRanks):
         return bool(self._orders) and not self.running.is_closed
 
     def end_ranks(self) -> None:
-        """Ends the ranks by force; their output stays."""
+        """End the ranks by force; their output stays."""
         while self._orders:
             os.close(self._orders.pop())
         if self._running is not None:
             self._running.close()
 
     def finish(self) -> None:
-        """Lets the ranks end by themselves, and removes the scratch folder. Raises `RankError` where one did not end
+        """Let the ranks end by themselves, and remove the scratch folder. Raise `RankError` where one did not end
         well."""
         try:
             if self.are_running:
@@ -126,7 +126,7 @@ class PersistentRanks(TestRanks):
             self.close()
 
     def close(self) -> None:
-        """Ends the ranks by force, and removes the scratch folder."""
+        """End the ranks by force, and remove the scratch folder."""
         self.end_ranks()
         super().close()
 
@@ -152,7 +152,7 @@ class TaskQueue:
         self._stream.close()
 
     def get(self) -> str | None:
-        """Waits for the next test. Returns its id, "module.Class.test_x", or None once the controller has closed its
+        """Wait for the next test. Return its id, "module.Class.test_x", or None once the controller has closed its
         end."""
         line = self._stream.readline()
         return f"{self._owner}.{line.strip()}" if line else None
@@ -169,7 +169,7 @@ class CompletionQueue:
         self._channel = channel
 
     def put(self, result: RankOutcome | BaseException | object) -> None:
-        """Tells how the latest test has ended: its outcome, or the exception that it raised (a skip's too). Anything
+        """Tell how the latest test has ended: its outcome, or the exception that it raised (a skip's too). Anything
         else means that it has passed (upstream puts the test's id)."""
         if isinstance(result, unittest.SkipTest):
             result = skip_outcome(self._rank, str(result))

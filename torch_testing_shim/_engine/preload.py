@@ -24,7 +24,7 @@ FOLLOWING_IMPORTS: dict[str, str] = {"numpy": "numpy.random"}
 
 
 def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> tuple[str, ...]:
-    """Returns the modules to import ahead for the names that the tests' code uses, and for the modules that are
+    """Return the modules to import ahead for the names that the tests' code uses, and for the modules that are
     imported already; each once, in a fixed order."""
     wanted = {LAZY_IMPORTS[name] for name in names if name in LAZY_IMPORTS}
     following = {follower for module, follower in FOLLOWING_IMPORTS.items() if module in imported}
@@ -32,19 +32,19 @@ def modules_to_preload(names: Iterable[str], imported: Container[str] = ()) -> t
 
 
 def names_in_module(module: ModuleType) -> set[str]:
-    """Returns the global and attribute names that the functions and classes defined in `module` use."""
+    """Return the global and attribute names that the functions and classes defined in `module` use."""
     seen: set[int] = set()
     own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
     return {name for value in own for code in _codes(value, seen) for name in code.co_names}
 
 
 def names_in_code(code: CodeType) -> set[str]:
-    """Returns the global and attribute names that a compiled file uses, in its functions and classes too."""
+    """Return the global and attribute names that a compiled file uses, in its functions and classes too."""
     return {name for one in _nested(code) for name in one.co_names}
 
 
 def _codes(value: object, seen: set[int]) -> Iterator[CodeType]:
-    """Yields the code of a function or a class, with nested code and what decorators wrapped; none of anything else.
+    """Yield the code of a function or a class, with nested code and what decorators wrapped; none of anything else.
     Classes in `seen`, by id, were visited: they may hold each other, as a `torch.autograd.Function` and its backward
     class do."""
     if isinstance(value, type):

@@ -46,25 +46,25 @@ _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def state_of_this_process() -> State:
-    """Reads the state, in types that JSON has; takes some hundred microseconds."""
+    """Read the state, in types that JSON has; takes some hundred microseconds."""
     return {name: part.read() for name, part in _PARTS.items()}
 
 
 def as_ranks_start(state: State) -> State:
-    """Returns the state in which ranks start that are forked from a process in `state`: they do not ignore signals that
+    """Return the state in which ranks start that are forked from a process in `state`: they do not ignore signals that
     end a process."""
     taken = {str(int(number)): False for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
     return {**state, "ignored_signals": {**state["ignored_signals"], **taken}}
 
 
 def environment_of(state: State | None) -> Mapping[str, str]:
-    """Returns the environment of a state, without the variable in which pytest names the running test."""
+    """Return the environment of a state, without the variable in which pytest names the running test."""
     environment = {} if state is None else state["environment"]
     return {name: value for name, value in environment.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 def changes_since(base: State | None, state: State) -> State:
-    """Returns the parts of `state` that differ from `base`; of a mapping the items, None for an item that is gone.
+    """Return the parts of `state` that differ from `base`; of a mapping the items, None for an item that is gone.
     Without a base it returns all parts, and the environment as a whole: the process that starts the rank may have
     variables that are gone here."""
     if base is None:
@@ -79,7 +79,7 @@ def _changed(before: Any, now: Any) -> Any:
 
 
 def take_on(changes: State) -> None:
-    """Applies the result of `changes_since` to this process, a rank that has not begun its test. Raises OSError where
+    """Apply the result of `changes_since` to this process, a rank that has not begun its test. Raise OSError where
     the system refuses a part of it."""
     for name, wanted in changes.items():
         if name == _WHOLE_ENVIRONMENT:
@@ -89,7 +89,7 @@ def take_on(changes: State) -> None:
 
 
 def put_environ_back() -> None:
-    """Makes `os.environ` the mapping again that it was when Python started; the variables are parts of the state."""
+    """Make `os.environ` the mapping again that it was when Python started; the variables are parts of the state."""
     os.environ = _ENVIRON  # noqa: B003 - the object, not the variables
 
 
@@ -97,7 +97,7 @@ def put_environ_back() -> None:
 
 
 def _working_folder() -> str | None:
-    """Returns the working folder; None where it has been removed and has no other name. It has one in /proc as long as
+    """Return the working folder; None where it has been removed and has no other name. It has one in /proc as long as
     this process works in it, which it does while its ranks start."""
     with suppress(OSError):
         return os.getcwd()
@@ -106,7 +106,7 @@ def _working_folder() -> str | None:
 
 
 def _texts(values: Iterable[object]) -> list[str]:
-    """Returns the strings among the values; a test may have put other objects into `sys.path`."""
+    """Return the strings among the values; a test may have put other objects into `sys.path`."""
     return [value for value in values if isinstance(value, str)]
 
 
@@ -122,14 +122,14 @@ def _described(entry: tuple[Any, ...]) -> _WarningFilter:
 
 
 def _determinism() -> list[bool]:
-    """Returns whether torch uses deterministic algorithms, only warns, and fills uninitialized memory."""
+    """Return whether torch uses deterministic algorithms, only warns, and fills uninitialized memory."""
     fills: bool = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     return [torch.are_deterministic_algorithms_enabled(), warns, fills]
 
 
 def _default_device() -> str | None:
-    """Reads torch's default device without `torch.get_default_device`, which starts a driver to learn the index."""
+    """Read torch's default device without `torch.get_default_device`, which starts a driver to learn the index."""
     context = getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
     return str(context.device) if context is not None else None
 
@@ -149,14 +149,14 @@ def _take_environment(wanted: Mapping[str, str | None]) -> None:
 
 
 def read_environment_again() -> None:
-    """Makes libraries read their environment variables again: they read them when they were loaded, before the test's
+    """Make libraries read their environment variables again: they read them when they were loaded, before the test's
     set-up or file has set any."""
     dist.set_debug_level_from_env()  # type: ignore[attr-defined]  # TORCH_DISTRIBUTED_DEBUG
     time.tzset()  # TZ
 
 
 def _take_threads(value: str | None) -> None:
-    """Sets torch's threads. Only for ranks: it may start the threads, and the zygote cannot fork beside threads."""
+    """Set torch's threads. Only for ranks: it may start the threads, and the zygote cannot fork beside threads."""
     if value is not None and value.isdecimal() and int(value):
         torch.set_num_threads(min(int(value), os.cpu_count() or 1))  # at most the cores, as MKL does
 
@@ -189,7 +189,7 @@ def _take_warning_filters(wanted: Iterable[_WarningFilter]) -> None:
 
 
 def _named(name: str) -> type[Warning] | None:
-    """Returns the category of this name; None where this process has not loaded its module."""
+    """Return the category of this name; None where this process has not loaded its module."""
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in path.split("."):

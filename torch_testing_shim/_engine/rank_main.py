@@ -45,7 +45,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 def run_rank(job: RankJob, descriptors: Sequence[int], parent_pid: int) -> NoReturn:
-    """Carries out the job in this process, and those that follow it, and ends the process.
+    """Carry out the job in this process, and those that follow it, and end the process.
 
     Args:
         job: the order.
@@ -74,7 +74,7 @@ class _RankProcess:
         self._keeper: Any = None
 
     def prepare(self, job: RankJob) -> None:
-        """Prepares the process for a test."""
+        """Prepare the process for a test."""
         if self._surroundings is not None:
             self._surroundings = TestSurroundings(job)
             return
@@ -86,7 +86,7 @@ class _RankProcess:
             self._keeper = _find_class(job)._rank_keeper(job)
 
     def tidy_up(self) -> tuple[str, ...]:
-        """Puts back what the test has changed. Returns a sentence for each thing that it has left nevertheless."""
+        """Put back what the test has changed. Return a sentence for each thing that it has left nevertheless."""
         try:
             left: tuple[str, ...] = self._keeper.after_test()
         except Exception as error:  # of the harness, or of something that the test has patched
@@ -98,7 +98,7 @@ class _RankProcess:
 
 
 def _run_jobs(job: RankJob, descriptors: Sequence[int], process: _RankProcess) -> int:
-    """Runs test after test, as long as they pass or skip and the controller sends others. Returns the exit code of the
+    """Run test after test, as long as they pass or skip and the controller sends others. Return the exit code of the
     process, which may be one that a test has forked."""
     pid = os.getpid()
     *descriptors, number = descriptors
@@ -120,7 +120,7 @@ def _run_jobs(job: RankJob, descriptors: Sequence[int], process: _RankProcess) -
 
 
 def _run_job(job: RankJob, descriptors: Sequence[int], process: _RankProcess) -> int:
-    """Runs the test and returns the exit code that it asks for."""
+    """Run the test and return the exit code that it asks for."""
     channel = THIS_RANK.channel = ChannelWriter(descriptors[0])
     THIS_RANK.has_run_body = False
 
@@ -134,7 +134,7 @@ def _run_job(job: RankJob, descriptors: Sequence[int], process: _RankProcess) ->
 
 
 def exit_code_of_call(job: RankJob, channel: ChannelWriter, call: Callable[[], object]) -> int:
-    """Runs a rank's test and tells how it ended. Returns the exit code that the test asks for."""
+    """Run a rank's test and tell how it ended. Return the exit code that the test asks for."""
     try:
         call()
         _tell_pass(job.rank, channel)
@@ -148,7 +148,7 @@ def exit_code_of_call(job: RankJob, channel: ChannelWriter, call: Callable[[], o
 
 
 def _call_of(job: RankJob, test_class: Any, descriptors: Sequence[int]) -> Callable[[], object]:
-    """Returns the rank's call: of the class's `_run`, or of an object that the class has prepared in its place."""
+    """Return the rank's call: of the class's `_run`, or of an object that the class has prepared in its place."""
     prepared = job.folder.call(job.rank)
     if prepared.exists():
         called: Callable[[], object] = unpack_call(prepared.read_bytes(), descriptors).run
@@ -158,7 +158,7 @@ def _call_of(job: RankJob, test_class: Any, descriptors: Sequence[int]) -> Calla
 
 
 def _tell_pass(rank: int, channel: ChannelWriter) -> None:
-    """Sends a pass where a class's own `_run`, which knows of no channel, has run the body."""
+    """Send a pass where a class's own `_run`, which knows of no channel, has run the body."""
     if channel.sent is None and THIS_RANK.has_run_body:
         channel.send(pass_outcome(rank))
 
@@ -173,7 +173,7 @@ def _exit_code_of(request: SystemExit, rank: int, channel: ChannelWriter) -> int
 
 
 def _find_class(job: RankJob) -> Any:
-    """Returns the test class, from the module that the zygote has or that this process imports."""
+    """Return the test class, from the module that the zygote has or that this process imports."""
     found: Any = import_module(job.module, job.module_file)
     for name in job.class_name.split("."):
         found = getattr(found, name)
@@ -181,7 +181,7 @@ def _find_class(job: RankJob) -> Any:
 
 
 def run_between_hooks(job: RankJob, channel: ChannelWriter, run: Callable[[], object]) -> None:
-    """Runs a rank's test between the hooks of the device in use. `run` raises where the test has not passed.
+    """Run a rank's test between the hooks of the device in use. `run` raises where the test has not passed.
 
     Raises:
         BackendHookError: `before_rank` raised, so that the test did not run; or `after_rank` did, and the test has not

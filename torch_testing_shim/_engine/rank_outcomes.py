@@ -35,7 +35,7 @@ _ORIGINS = 100
 
 
 def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """Returns the outcome of a rank whose test raised `error`, of which only the text is kept: it need not be
+    """Return the outcome of a rank whose test raised `error`, of which only the text is kept: it need not be
     picklable. `failure` is the exception type that means "an assertion did not hold" (`unittest`'s
     `failureException`)."""
     is_failure = isinstance(error, failure) or _is_pytests(error, "Failed")
@@ -57,7 +57,7 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
 
 
 def _origins(error: BaseException) -> list[BaseException]:
-    """Returns the causes and contexts of an exception, recursively; chains may be cycles."""
+    """Return the causes and contexts of an exception, recursively; chains may be cycles."""
     found: list[BaseException] = []
     wanted = [error.__cause__, error.__context__]
     while wanted and len(found) < _ORIGINS:
@@ -73,7 +73,7 @@ def _message_of(error: BaseException) -> str:
 
 
 def _headline_of(error: BaseException) -> str:
-    """Returns the exception's type and the first line of its message with text. Where the message holds a traceback, of
+    """Return the exception's type and the first line of its message with text. Where the message holds a traceback, of
     another process for example, the last line of that is added."""
     lines = [line for line in _message_of(error).splitlines() if line.strip()]
     name = type(error).__name__
@@ -88,7 +88,7 @@ def _headline_of(error: BaseException) -> str:
 
 
 def _origin_told(lines: Sequence[str]) -> str:
-    """Returns the exception at the end of the last traceback in the lines; empty where there is none."""
+    """Return the exception at the end of the last traceback in the lines; empty where there is none."""
     starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
     after = lines[starts[-1] + 1 :] if starts else []
     return next((line.strip() for line in after if not line[0].isspace()), "")
@@ -99,7 +99,7 @@ def _cut(line: str) -> str:
 
 
 def _text_of(error: BaseException) -> str:
-    """Formats an exception and its causes, without the harness's own frames unless they are wanted."""
+    """Format an exception and its causes, without the harness's own frames unless they are wanted."""
     try:
         settings = read_settings()
     except SettingsError:  # a test that changes the environment must not hide how it ended
@@ -130,19 +130,19 @@ def _user_stack(trace: TracebackType | None, showlocals: bool) -> traceback.Stac
 
 
 def skip_outcome(rank: int, reason: str) -> RankOutcome:
-    """Returns the outcome of a rank whose test skipped."""
+    """Return the outcome of a rank whose test skipped."""
     code = TEST_SKIPS["generic"].exit_code
     return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=_cut(reason), exit_code=code)
 
 
 def outcome_of_exit(rank: int, request: SystemExit) -> RankOutcome | None:
-    """Returns the outcome of a rank whose test exits with a code that means a skip; None for another code."""
+    """Return the outcome of a rank whose test exits with a code that means a skip; None for another code."""
     reason = skip_message(request.code)
     return None if reason is None else replace(skip_outcome(rank, reason), exit_code=exit_code_of(request))
 
 
 def pass_outcome(rank: int) -> RankOutcome:
-    """Returns the outcome of a rank whose test passed."""
+    """Return the outcome of a rank whose test passed."""
     return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)
 
 
@@ -179,14 +179,14 @@ TEST_SKIPS: dict[str, TestSkip] = {
 
 
 def skip_message(exit_code: object) -> str | None:
-    """Returns the reason that `exit_code` stands for; None where it does not mean a skip."""
+    """Return the reason that `exit_code` stands for; None where it does not mean a skip."""
     if not isinstance(exit_code, int):
         return None
     return next((skip.message for skip in TEST_SKIPS.values() if skip.exit_code == exit_code), None)
 
 
 def skip_reason_of(error: BaseException) -> str | None:
-    """Returns the reason of unittest's skip, `pytest.skip` or `pytest.xfail`; None for another exception."""
+    """Return the reason of unittest's skip, `pytest.skip` or `pytest.xfail`; None for another exception."""
     if isinstance(error, unittest.SkipTest):
         return str(error)
     if _is_pytests(error, "XFailed"):
@@ -195,13 +195,13 @@ def skip_reason_of(error: BaseException) -> str | None:
 
 
 def skip_reason_at_end(end: BaseException) -> str | None:
-    """Returns the reason likewise, and that of an exit with a code that means a skip."""
+    """Return the reason likewise, and that of an exit with a code that means a skip."""
     return skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
 
 
 @contextmanager
 def skips_as_known(is_pytests: bool) -> Iterator[None]:
-    """Converts a skip that leaves the block to the exception of whoever runs the test: `pytest.xfail` of a rank stays
+    """Convert a skip that leaves the block to the exception of whoever runs the test: `pytest.xfail` of a rank stays
     itself where that is pytest, and pytest's exceptions become unittest's elsewhere."""
     try:
         yield

@@ -39,7 +39,7 @@ _RECORDED, _FEW_RECORDED = "TORCH_FR_BUFFER_SIZE", "200"
 
 
 def prepare_process(job: RankJob, parent_pid: int) -> None:
-    """Makes this process a rank, before its first test. `parent_pid` is the process whose death ends it."""
+    """Make this process a rank, before its first test. `parent_pid` is the process whose death ends it."""
     os.setpgid(0, 0)  # so that processes of the test are ended with it, by group
     signal_on_parent_death(parent_pid, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
@@ -91,7 +91,7 @@ class TestSurroundings:
 
 
 def _redirect_output(job: RankJob) -> None:
-    """Redirects descriptors 1 and 2 to the rank's file, so that C++ prints there too, and makes `sys.stdout` and
+    """Redirect descriptors 1 and 2 to the rank's file, so that C++ prints there too, and make `sys.stdout` and
     `sys.stderr` anew: pytest replaces the controller's by files of its own."""
     null = os.open(os.devnull, os.O_RDONLY)
     output = os.open(job.folder.output(job.rank), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -105,7 +105,7 @@ def _redirect_output(job: RankJob) -> None:
 
 
 def _fill_standard_descriptors() -> None:
-    """Opens those of descriptors 0 to 2 that a test has closed: the next test's channel would get their numbers, and be
+    """Open those of descriptors 0 to 2 that a test has closed: the next test's channel would get their numbers, and be
     lost when these are redirected."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -113,7 +113,7 @@ def _fill_standard_descriptors() -> None:
 
 
 def _record_warnings(job: RankJob) -> IO[str]:
-    """Writes warnings to a file of their own: FSDP's tests give some hundred, and all ranks give the same."""
+    """Write warnings to a file of their own: FSDP's tests give some hundred, and all ranks give the same."""
     stream = open(job.folder.warnings(job.rank), "a", buffering=1)  # noqa: SIM115 - open until the test ends
     show = _own_showwarning()
 
@@ -136,5 +136,5 @@ def _record_warnings(job: RankJob) -> IO[str]:
 
 @functools.cache
 def _own_showwarning() -> Callable[..., Any]:
-    """Returns the function that showed warnings when this process became a rank."""
+    """Return the function that showed warnings when this process became a rank."""
     return warnings.showwarning

@@ -83,7 +83,7 @@ class RankServer:
         signal_on_parent_death(controller_pid, signal.SIGTERM)
 
     def run(self) -> None:
-        """Takes orders until the controller closes its end, then ends every rank."""
+        """Take orders until the controller closes its end, then end every rank."""
         while True:
             patience = max(0.0, min(self._tidying.values()) - time.monotonic()) if self._tidying else None
             ready, _, _ = select.select([self._orders.fileno(), self._wake], [], [], patience)
@@ -98,7 +98,7 @@ class RankServer:
                 return
 
     def _take_order(self) -> bool:
-        """Carries out one order; False when the controller is gone."""
+        """Carry out one order; False when the controller is gone."""
         try:
             message, descriptors, _, _ = socket.recv_fds(self._orders, ORDER_BYTES, MOST_DESCRIPTORS)
         except ConnectionError:
@@ -129,7 +129,7 @@ class RankServer:
         self._tell({"event": "started", "rank": job.rank, "pid": pid})
 
     def _fork(self, job: RankJob, descriptors: Sequence[int]) -> int:
-        """Forks a rank, without the server's signal handlers: a SIGTERM would make it end the other ranks."""
+        """Fork a rank, without the server's signal handlers: a SIGTERM would make it end the other ranks."""
         server_pid = os.getpid()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
@@ -154,7 +154,7 @@ class RankServer:
             os._exit(1)
 
     def _signal(self, pid: int, number: int, *, alone: bool) -> None:
-        """Signals a rank that has not been reaped, so that the id is certainly its own. SIGKILL is for the rank alone:
+        """Signal a rank that has not been reaped, so that the id is certainly its own. SIGKILL is for the rank alone:
         what it leaves is ended once it has ended, in the order that this takes."""
         if pid in self._ranks:
             signal_rank(pid, number, alone=alone or number == signal.SIGKILL)
@@ -188,7 +188,7 @@ class RankServer:
         return not children or any(pid not in self._ranks and pid not in ended for pid in children)
 
     def _end_orphans(self, patience: float) -> set[int]:
-        """Ends what ranks have left, in their groups and outside, once no rank runs; returns which processes. Those
+        """End what ranks have left, in their groups and outside, once no rank runs; return which processes. Those
         that tidy up have `patience` seconds."""
         ended: set[int] = set()
         give_up = time.monotonic() + _ORPHAN_SECONDS
@@ -207,7 +207,7 @@ class RankServer:
         return ended
 
     def _end_overdue(self) -> None:
-        """Kills processes that should have tidied up by now; `_reap` takes them away."""
+        """Kill processes that should have tidied up by now; `_reap` takes them away."""
         for pid, until in self._tidying.items():
             if time.monotonic() >= until:
                 with suppress(ProcessLookupError):
@@ -220,13 +220,13 @@ class RankServer:
             self._end()
 
     def _take_sigterm(self, *_: object) -> None:
-        """Ends all where the controller has ended. A SIGTERM to the whole process group, as `timeout` sends it, is left
+        """End all where the controller has ended. A SIGTERM to the whole process group, as `timeout` sends it, is left
         to the controller, which first wants to know where the ranks stand."""
         if os.getppid() != self._controller_pid:
             self._end()
 
     def _end(self) -> None:
-        """Ends the ranks, all that they have left, and this process."""
+        """End the ranks, all that they have left, and this process."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for pid in self._ranks:
             with suppress(ProcessLookupError):
@@ -255,7 +255,7 @@ def _close(descriptors: Sequence[int]) -> None:
 
 
 def _take_away(pid: int, until: float) -> None:
-    """Waits for a killed child. The kernel takes milliseconds, and where a device does not answer, for ever."""
+    """Wait for a killed child. The kernel takes milliseconds, and where a device does not answer, for ever."""
     with suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < until:
             time.sleep(0.001)
@@ -269,7 +269,7 @@ def _ended_child() -> int | None:
 
 
 def signal_rank(pid: int, number: int, *, alone: bool = False) -> None:
-    """Signals the rank `pid`, a child that has not been reaped yet, and unless `alone` the process group that it has
+    """Signal the rank `pid`, a child that has not been reaped yet, and unless `alone` the process group that it has
     made.
 
     A rank leads a process group, so that what its test starts is ended with it. A test may take its rank out of that

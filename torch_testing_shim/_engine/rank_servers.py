@@ -120,7 +120,7 @@ class RankServerClient:
         return self._orders.fileno()
 
     def start_rank(self, job: RankJob, channel: int) -> int:
-        """Has a rank started and returns its pid. `channel` is the rank's end; the caller still has to close it, and
+        """Have a rank started and return its pid. `channel` is the rank's end; the caller still has to close it, and
         the job's descriptors.
 
         Raises:
@@ -146,13 +146,13 @@ class RankServerClient:
             self._note_exit(event)
 
     def signal(self, pid: int, number: int, *, alone: bool = False) -> None:
-        """Signals the rank `pid`, and unless `alone` its process group; nothing happens where it has ended."""
+        """Signal the rank `pid`, and unless `alone` its process group; nothing happens where it has ended."""
         order = {"order": "signal", "pid": pid, "signal": int(number), "alone": alone}
         with suppress(OSError):
             self._orders.send(json.dumps(order).encode("ascii"))
 
     def read_exits(self) -> list[RankExit]:
-        """The ranks' ends that have been reported since the last call, without waiting. Raises `ForkRefusedError` where
+        """The ranks' ends that have been reported since the last call, without waiting. Raise `ForkRefusedError` where
         the server has died, and with it every rank."""
         self._orders.setblocking(False)
         try:
@@ -169,7 +169,7 @@ class RankServerClient:
         return exits
 
     def close(self) -> None:
-        """Ends the server, every rank and all that ranks have left, and waits for the server's end."""
+        """End the server, every rank and all that ranks have left, and wait for the server's end."""
         if self._orders.fileno() < 0:
             return
         self._orders.close()
@@ -199,7 +199,7 @@ class RankServerClient:
 
 
 def start_zygote(preload: Sequence[str] = ()) -> RankServerClient:
-    """Forks a zygote from this process. It imports the modules of `preload` ahead.
+    """Fork a zygote from this process. It imports the modules of `preload` ahead.
 
     Threads that their library ends before a fork (OpenBLAS does) are no hazard; those that live on across it are, since
     they may have held locks. So they are counted after the fork, when the first kind is gone.
@@ -236,7 +236,7 @@ def _check_threads(count: int) -> None:
 
 
 def start_fork_server(folder: ScratchFolder, preload: Sequence[str]) -> RankServerClient:
-    """Starts a fork server. It imports the modules of `preload` ahead, and may still do so when it is returned. The
+    """Start a fork server. It imports the modules of `preload` ahead, and may still do so when it is returned. The
     scratch folder, of the first test, lasts until its ranks have started.
 
     Raises:
@@ -250,8 +250,8 @@ def start_fork_server(folder: ScratchFolder, preload: Sequence[str]) -> RankServ
 
 
 def start_supervisor(folder: ScratchFolder) -> RankServerClient:
-    """Starts the supervisor of one test's ranks. Each test has a new one, since it hands on the environment and the
-    working folder that the test process has now. Raises as `start_fork_server`."""
+    """Start the supervisor of one test's ranks. Each test has a new one, since it hands on the environment and the
+    working folder that the test process has now. Raise as `start_fork_server`."""
     folder.preparation.write_text(json.dumps(likeness()))
     pid, orders = _start_interpreter(supervise, interpreter_command())
     return RankServerClient(pid, orders, "the process that started the ranks")
@@ -260,7 +260,7 @@ def start_supervisor(folder: ScratchFolder) -> RankServerClient:
 def _start_interpreter(
     server: Callable[..., object], argument: object, output: int | None = None
 ) -> tuple[int, socket.socket]:
-    """Starts a new interpreter that becomes a rank server. Returns its id and this process's end of the socket.
+    """Start a new interpreter that becomes a rank server. Return its id and this process's end of the socket.
     `server` runs in it, given its end of the socket, this process's id and `argument`; it prints to `output`, as
     `subprocess` takes it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -46,12 +46,12 @@ class _EndOfTest(Exception):
 
 
 def current_steps() -> RankSteps | None:
-    """Returns the steps of the rank that asks; None outside of a test's steps."""
+    """Return the steps of the rank that asks; None outside of a test's steps."""
     return _CURRENT.get()
 
 
 def end_after_failed_subtests() -> None:
-    """Ends a rank's test, as an exception does, where subtests of it have failed. The other ranks may be elsewhere, so
+    """End a rank's test, as an exception does, where subtests of it have failed. The other ranks may be elsewhere, so
     a clean-up that waits for them could wait in vain."""
     steps = current_steps()
     if steps is not None and steps.subtests:
@@ -92,7 +92,7 @@ class RankSteps:
         self._skipped: list[tuple[str, str]] = []
 
     def take(self, steps: Iterable[Callable[[], object]]) -> RankOutcome:
-        """Runs every step; they are asked for one by one. Returns the outcome of all so far: the first exception, else
+        """Run every step; they are asked for one by one. Return the outcome of all so far: the first exception, else
         a skip, else a pass.
 
         Raises:
@@ -120,7 +120,7 @@ class RankSteps:
 
     @contextmanager
     def subtest(self, message: object, parameters: Mapping[str, object], *, is_last: bool = False) -> Iterator[None]:
-        """Runs a subtest: an exception of the block is noted, and does not leave it. Message and parameters are as
+        """Run a subtest: an exception of the block is noted, and does not leave it. Message and parameters are as
         unittest's `subTest` takes them, or `NO_MESSAGE`. Where the subtest `is_last` and fails, the test ends with
         it."""
         self._parameters.append(parameters)
@@ -147,7 +147,7 @@ class RankSteps:
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """Notes the exception that a step raises, and the subtests that failed in it."""
+        """Note the exception that a step raises, and the subtests that failed in it."""
         try:
             with ends_forked_children():
                 yield
@@ -190,11 +190,11 @@ class RankSteps:
             self._tell_subtest(self.subtests[-1])
 
     def _skip_of_subtests(self) -> RankOutcome | None:
-        """Returns a skip where subtests skipped and none passed, as in unittest."""
+        """Return a skip where subtests skipped and none passed, as in unittest."""
         return skip_outcome(self._rank, self._skipped[0][1]) if self._skipped and not self._passed else None
 
     def _name_of_subtest(self, message: object) -> str:
-        """Formats a subtest's name as unittest does: "[message] (i=1, j=2)"."""
+        """Format a subtest's name as unittest does: "[message] (i=1, j=2)"."""
         known: dict[str, object] = {}
         for parameters in reversed(self._parameters):
             known = {**known, **{key: parameters[key] for key in parameters if key not in known}}
@@ -204,7 +204,7 @@ class RankSteps:
 
 
 def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
-    """Yields the cleanups that a test has added, last first. Ask for them one by one, since each may add more.
+    """Yield the cleanups that a test has added, last first. Ask for them one by one, since each may add more.
     unittest's own `doCleanups` loses exceptions where there is no result object."""
     while test_case._cleanups:
         function, args, kwargs = test_case._cleanups.pop()
@@ -213,7 +213,7 @@ def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
 
 @contextmanager
 def ends_forked_children() -> Iterator[None]:
-    """Ends a process that the block forks and that leaves the block, as Python ends one at the end of its script. Only
+    """End a process that the block forks and that leaves the block, as Python ends one at the end of its script. Only
     the process that entered the block runs the code after it, above all the clean-up."""
     pid = os.getpid()
     try:
@@ -238,7 +238,7 @@ def _end(error: BaseException | None) -> NoReturn:
 
 
 def flush_output() -> None:
-    """Flushes this process's streams, unless the test has closed or replaced them."""
+    """Flush this process's streams, unless the test has closed or replaced them."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()

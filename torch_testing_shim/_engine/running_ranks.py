@@ -72,7 +72,7 @@ class RunningRanks:
         self._tests_before = 0
 
     def start(self) -> None:
-        """Starts every rank, in the state that this process is in.
+        """Start every rank, in the state that this process is in.
 
         Raises:
             ForkRefusedError: the server cannot fork; what was started has been ended.
@@ -113,17 +113,17 @@ class RunningRanks:
         self._live.add(job.rank)
 
     def _order(self, job: RankJob, channel: int) -> None:
-        """Has a rank that was kept run another test."""
+        """Have a rank that was kept run another test."""
         text = replace(job, descriptors=()).to_json().encode("ascii")
         socket.send_fds(self._orders[job.rank], [text], [channel, *job.descriptors])
 
     def keep(self) -> None:
-        """Keeps the ranks, all of which wait for another test, and closes their channels."""
+        """Keep the ranks, all of which wait for another test, and close their channels."""
         self.are_kept = True
         self._close_readers()
 
     def let_end(self) -> None:
-        """Lets ranks that wait for another test end by themselves: killed with them, multiprocessing's resource tracker
+        """Let ranks that wait for another test end by themselves: killed with them, multiprocessing's resource tracker
         would not remove the segments of shared memory that their tests have left."""
         while self._orders:
             self._orders.pop().close()
@@ -132,7 +132,7 @@ class RunningRanks:
             self.await_end(rank, until)
 
     def for_test(self, jobs: Sequence[RankJob]) -> RunningRanks | None:
-        """Returns these ranks, which are kept, for another test, not started yet; None where one of them has ended, or
+        """Return these ranks, which are kept, for another test, not started yet; None where one of them has ended, or
         where the test needs others. They have then been handed over."""
         self.note_exits()
         if not self.are_kept or len(self._live) < len(self.jobs) or not self._suit(jobs):
@@ -176,7 +176,7 @@ class RunningRanks:
         return self._server.fileno()
 
     def note_exits(self) -> None:
-        """Adds the ranks that have ended to `ends`, without waiting.
+        """Add the ranks that have ended to `ends`, without waiting.
 
         Raises:
             LaunchError: the process that the ranks were started from has died, and the ranks with it.
@@ -193,7 +193,7 @@ class RunningRanks:
                 self._live.discard(end.rank)
 
     def await_end(self, rank: int, until: float) -> None:
-        """Waits until a rank has ended, or until `until`, on the monotonic clock."""
+        """Wait until a rank has ended, or until `until`, on the monotonic clock."""
         while rank in self._live:
             self.note_exits()
             seconds = until - time.monotonic()
@@ -202,19 +202,19 @@ class RunningRanks:
             select.select([self.exit_fileno()], [], [], seconds)
 
     def signal(self, rank: int, number: int, *, alone: bool = False) -> None:
-        """Signals a rank, and unless `alone` its process group; nothing happens where it has ended."""
+        """Signal a rank, and unless `alone` its process group; nothing happens where it has ended."""
         if rank in self._live:
             self._server.signal(self.pids[rank], number, alone=alone)
 
     def kill(self) -> None:
-        """Kills the ranks that still run, from whatever point the process has come to."""
+        """Kill the ranks that still run, from whatever point the process has come to."""
         for rank in tuple(self._live):
             self.signal(rank, signal.SIGKILL)
         if self._owns_server:
             self._server.close()
 
     def close(self) -> None:
-        """Kills the ranks that still run, waits for their end, and closes the channels."""
+        """Kill the ranks that still run, wait for their end, and close the channels."""
         self.is_closed = True
         if self.are_kept:
             with suppress(LaunchError):
@@ -240,7 +240,7 @@ class RunningRanks:
             self.readers.pop().close()
 
     def _await_orphans(self) -> None:
-        """Waits for ranks whose server has died: the kernel kills them, but does not tell when it has."""
+        """Wait for ranks whose server has died: the kernel kills them, but does not tell when it has."""
         give_up = time.monotonic() + _ORPHAN_SECONDS
         while time.monotonic() < give_up and any(os.path.exists(f"/proc/{self.pids[rank]}") for rank in self._live):
             time.sleep(0.01)
@@ -254,7 +254,7 @@ class RunningRanks:
 
 
 def too_few(error: OSError, started: int, wanted: int) -> str:
-    """Says that not all ranks could be started, and why."""
+    """Say that not all ranks could be started, and why."""
     return f"no more ranks could be started ({error.strerror}); {started} of {wanted} ranks were started"
 
 
@@ -275,7 +275,7 @@ class RankProcess:
 
     @property
     def exitcode(self) -> int | None:
-        """None while it runs; then its exit code, negative for a signal. Raises as `RunningRanks.note_exits`."""
+        """None while it runs; then its exit code, negative for a signal. Raise as `RunningRanks.note_exits`."""
         self._ranks.note_exits()
         return self._noted_exitcode
 
@@ -288,16 +288,16 @@ class RankProcess:
         return self.exitcode is None
 
     def join(self, timeout: float | None = None) -> None:
-        """Waits until it has ended, `timeout` seconds at most, and not beyond the test's deadline."""
+        """Wait until it has ended, `timeout` seconds at most, and not beyond the test's deadline."""
         until = self._deadline if timeout is None else min(self._deadline, time.monotonic() + timeout)
         self._ranks.await_end(self.rank, until)
 
     def terminate(self) -> None:
-        """Sends it SIGTERM, if it has not ended."""
+        """Send it SIGTERM, if it has not ended."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Sends it SIGKILL, if it has not ended."""
+        """Send it SIGKILL, if it has not ended."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:

@@ -48,7 +48,7 @@ class SelfReport:
 
 
 def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
-    """Asks the ranks for new reports, without waiting. A rank that cannot be asked gives none."""
+    """Ask the ranks for new reports, without waiting. A rank that cannot be asked gives none."""
     for rank in ranks:
         folder.report(rank).unlink(missing_ok=True)
         with suppress(OSError):  # the rank does not wait for questions yet, or has ended
@@ -56,7 +56,7 @@ def ask(folder: ScratchFolder, ranks: Iterable[int]) -> None:
 
 
 def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) -> dict[int, SelfReport]:
-    """Returns the reports that arrive within `seconds`, by rank."""
+    """Return the reports that arrive within `seconds`, by rank."""
     missing, found = set(ranks), {}
     give_up = time.monotonic() + seconds
     while missing:
@@ -71,7 +71,7 @@ def read_reports(folder: ScratchFolder, ranks: Iterable[int], seconds: float) ->
 
 
 def start_answering(folder: ScratchFolder, rank: int) -> Callable[[], None]:
-    """Starts the thread that answers `ask`. Returns a function that ends it."""
+    """Start the thread that answers `ask`. Return a function that ends it."""
     question, has_ended = folder.question(rank), _thread.allocate_lock()
     os.mkfifo(question, 0o600)
     has_ended.acquire()
@@ -116,7 +116,7 @@ def report_of_this_process() -> SelfReport:
 
 
 def _group_timeouts() -> list[float]:
-    """Returns the time-outs of the process groups in seconds; 0 for one that is not known."""
+    """Return the time-outs of the process groups in seconds; 0 for one that is not known."""
     groups: Mapping[dist.ProcessGroup, object] = dist.distributed_c10d._world.pg_map
     return [_timeout_of(group) for group in groups]
 
@@ -131,6 +131,6 @@ def _timeout_of(group: dist.ProcessGroup) -> float:
 
 
 def flight_dump() -> str:
-    """Dumps torch's Flight Recorder as JSON; empty where this torch has none, or no process group was made."""
+    """Dump torch's Flight Recorder as JSON; empty where this torch has none, or no process group was made."""
     dump = getattr(sys.modules.get("torch._C._distributed_c10d"), "_dump_fr_trace_json", None)
     return dump(True, False).decode() if dump is not None else ""

@@ -43,7 +43,7 @@ _NOT_OF_DEVICES = ("check_for_nan", "monitored_barrier_")
 
 
 def share_devices(ranks: int) -> None:
-    """Makes this process, a rank of a test with `ranks` ranks, share the device in use where there are fewer
+    """Make this process, a rank of a test with `ranks` ranks, share the device in use where there are fewer
     devices."""
     device = device_in_use()
     if not device.is_shared_by(ranks):
@@ -66,7 +66,7 @@ def share_devices(ranks: int) -> None:
 
 
 def gloo_backend(device_type: str, backend: str) -> str:
-    """Returns a process-group backend with gloo in place of the one for a device type.
+    """Return a process-group backend with gloo in place of the one for a device type.
 
     Args:
         device_type: "cuda".
@@ -81,7 +81,7 @@ def gloo_backend(device_type: str, backend: str) -> str:
 
 
 def _send_through_host(device_type: str, *, is_served: bool) -> None:
-    """Registers kernels for tensors of the device, for each operator that gloo does not serve on it."""
+    """Register kernels for tensors of the device, for each operator that gloo does not serve on it."""
     known = (name for name in torch._C._dispatch_get_all_op_names() if name.startswith("c10d::"))
     left_alone = {*_NOT_OF_DEVICES, *(_ON_DEVICES if is_served else ())}
     names = {name.removeprefix("c10d::") for name in known} - left_alone
@@ -90,7 +90,7 @@ def _send_through_host(device_type: str, *, is_served: bool) -> None:
 
 
 def _kernel(operator: Callable[..., Any], device_type: str) -> Callable[..., Any]:
-    """Makes a kernel that runs an operator on copies in the host's memory, and copies them back when it is done."""
+    """Make a kernel that runs an operator on copies in the host's memory, and copy them back when it is done."""
 
     def to_host(tensor: torch.Tensor) -> torch.Tensor | None:
         return tensor.detach().to("cpu") if tensor.device.type == device_type else None

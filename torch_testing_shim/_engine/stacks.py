@@ -39,11 +39,11 @@ class Frame:
 
     @classmethod
     def of(cls, frame: FrameType) -> Frame:
-        """Returns the line where a running frame stands."""
+        """Return the line where a running frame stands."""
         return cls(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
 
     def __str__(self) -> str:
-        """Formats it as faulthandler does."""
+        """Format it as faulthandler does."""
         return f'  File "{self.file}", line {self.line} in {self.function}'
 
     @property
@@ -86,7 +86,7 @@ class Place:
 
 
 def frames_of(innermost: FrameType | None) -> list[FrameType]:
-    """Returns a frame and its callers, innermost first."""
+    """Return a frame and its callers, innermost first."""
     found = []
     while innermost is not None:
         found.append(innermost)
@@ -95,7 +95,7 @@ def frames_of(innermost: FrameType | None) -> list[FrameType]:
 
 
 def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
-    """Formats the stacks of threads, each innermost first and the main thread's first, as faulthandler does; for a rank
+    """Format the stacks of threads, each innermost first and the main thread's first, as faulthandler does; for a rank
     that faulthandler cannot ask."""
     blocks = []
     for number, frames in reversed(list(enumerate(threads))):
@@ -105,13 +105,13 @@ def stacks_text(threads: Sequence[Sequence[Frame]]) -> str:
 
 
 def frame_in(line: str) -> Frame | None:
-    """Returns the frame that a line of faulthandler's tells; None for another line."""
+    """Return the frame that a line of faulthandler's tells; None for another line."""
     found = _FRAME.match(line)
     return None if found is None else Frame(found["file"], int(found["line"]), found["function"])
 
 
 def main_thread(text: str) -> tuple[Frame, ...]:
-    """Returns the frames of the main thread, innermost first; none where the text holds no stack. faulthandler writes
+    """Return the frames of the main thread, innermost first; none where the text holds no stack. faulthandler writes
     the oldest thread last."""
     frames: list[Frame] = []
     for line in text.splitlines():
@@ -123,7 +123,7 @@ def main_thread(text: str) -> tuple[Frame, ...]:
 
 
 def place_of(frames: Sequence[Frame]) -> Place | None:
-    """Returns where a thread with these frames, innermost first, stands; None where none is the user's or the harness's
+    """Return where a thread with these frames, innermost first, stands; None where none is the user's or the harness's
     call of a collective."""
     entry = next((depth for depth, frame in enumerate(frames) if frame.is_entry), len(frames))
     own = [frame for frame in frames[:entry] if frame.file != quick_store.__file__]  # torch asks it what it waits for

@@ -48,7 +48,7 @@ class StallWatch:
     """Looks at running ranks from time to time, and tells when they are certainly deadlocked."""
 
     def __init__(self, ranks: RunningRanks, stall_seconds: float, allowance: float) -> None:
-        """Looks at started ranks that may take `allowance` seconds, once they have stood still for `stall_seconds`; 0
+        """Look at started ranks that may take `allowance` seconds, once they have stood still for `stall_seconds`; 0
         for never."""
         self._ranks = ranks
         self._stall_seconds = stall_seconds
@@ -58,7 +58,7 @@ class StallWatch:
         self.next_look = time.monotonic() + stall_seconds / _LOOKS if stall_seconds else float("inf")
 
     def sees_deadlock(self, living: Iterable[int]) -> bool:
-        """Looks if it is time to. Returns whether all living ranks are certainly deadlocked."""
+        """Look if it is time to. Return whether all living ranks are certainly deadlocked."""
         now = time.monotonic()
         if now < self.next_look:
             return False
@@ -68,7 +68,7 @@ class StallWatch:
         return bool(self._seen) and self._seen == before
 
     def _look(self, now: float, living: Iterable[int]) -> dict[int, object]:
-        """Returns where all living ranks stand if they seem to be deadlocked; else nothing."""
+        """Return where all living ranks stand if they seem to be deadlocked; else nothing."""
         used = {rank: _cpu_seconds(self._ranks.pids[rank]) for rank in living}
         self._looks.append((now, used))
         past = [look for look in self._looks if look[0] <= now - self._stall_seconds]
@@ -88,7 +88,7 @@ class StallWatch:
 
 
 def standing(report: SelfReport) -> object:
-    """Returns the parts of a rank's report that stay the same while it does not go on."""
+    """Return the parts of a rank's report that stay the same while it does not go on."""
     return report.threads, collectives_in(report.flight)
 
 
@@ -100,7 +100,7 @@ def is_deadlocked(
     stall_seconds: float,
     allowance: float,
 ) -> bool:
-    """Returns whether ranks that use no CPU time are certainly deadlocked.
+    """Return whether ranks that use no CPU time are certainly deadlocked.
 
     Args:
         reports: the living ranks' reports, by rank; where one is missing, everything is uncertain.
@@ -148,7 +148,7 @@ def _is_idle(before: Mapping[int, float], after: Mapping[int, float], seconds: f
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Returns the CPU seconds that a process has used; infinite where the system does not tell."""
+    """Return the CPU seconds that a process has used; infinite where the system does not tell."""
     fields = stat_fields(pid)
     if not fields:
         return float("inf")

@@ -57,7 +57,7 @@ class ThreadRanks:
         self._others: set[threading.Thread] = set()  # threads that are none of the test's
 
     def start(self, body: Callable[[int], object]) -> None:
-        """Starts the ranks, each of which calls `body` with its number."""
+        """Start the ranks, each of which calls `body` with its number."""
         self._deadline = time.monotonic() + self._timeout
         self._others = set(threading.enumerate())
         for rank in range(self._world_size):
@@ -66,7 +66,7 @@ class ThreadRanks:
             thread.start()
 
     def join(self) -> tuple[RankOutcome, ...]:
-        """Waits until every rank has ended, or cannot end well any more. Returns their outcomes in the order of ranks.
+        """Wait until every rank has ended, or cannot end well any more. Return their outcomes in the order of ranks.
         Threads of ranks that have ended are joined, since upstream's are gone in `tearDown`.
 
         Raises:
@@ -83,7 +83,7 @@ class ThreadRanks:
         return self._all_outcomes(status)
 
     def _wait(self) -> RankStatus:
-        """Waits likewise. Returns the status of the ranks that still run."""
+        """Wait likewise. Return the status of the ranks that still run."""
         give_up, is_deadlocked = self._deadline, False
         while self._living() and not is_deadlocked and (now := time.monotonic()) < give_up:
             with self._changed:
@@ -98,13 +98,13 @@ class ThreadRanks:
         return RankStatus.HUNG if time.monotonic() >= self._deadline else RankStatus.STOPPED
 
     def _all_outcomes(self, status: RankStatus) -> tuple[RankOutcome, ...]:
-        """Returns the outcomes of all ranks, with `status` for those that still run."""
+        """Return the outcomes of all ranks, with `status` for those that still run."""
         stopped = {rank: self._stopped_outcome(rank, status) for rank in self._living()}
         outcomes = {**self._outcomes, **stopped}
         return tuple(replace(outcomes[rank], subtests=tuple(self._subtests[rank])) for rank in range(self._world_size))
 
     def close(self) -> None:
-        """Ends what still runs, as far as threads can be ended."""
+        """End what still runs, as far as threads can be ended."""
         self.rendezvous.end()
         self._wait_until(time.monotonic() + _UNWIND_SECONDS)
         for rank in self._living():
@@ -133,7 +133,7 @@ class ThreadRanks:
             self._changed.notify_all()
 
     def _leave(self, rank: int, outcome: RankOutcome) -> None:
-        """Tells the others at once that this rank will not come any more, whatever it still does."""
+        """Tell the others at once that this rank will not come any more, whatever it still does."""
         raised = f"raised {outcome.headline.partition(':')[0]}"
         self.rendezvous.leave(rank, raised if outcome.status.is_exception else _ending(outcome))
 
@@ -141,7 +141,7 @@ class ThreadRanks:
         return [rank for rank in range(len(self.threads)) if rank not in self._outcomes]
 
     def _wait_until(self, when: float) -> None:
-        """Waits until every rank has ended, or until `when`, on the monotonic clock."""
+        """Wait until every rank has ended, or until `when`, on the monotonic clock."""
         with self._changed:
             self._changed.wait_for(lambda: not self._living(), max(0.0, when - time.monotonic()))
 
@@ -163,7 +163,7 @@ class ThreadRanks:
 
 
 def _observed(rank: int, steps: RankSteps, body: Callable[[int], object]) -> RankOutcome:
-    """Calls the body and returns its outcome. `sys.exit` in a thread does not end the process, but counts as if it
+    """Call the body and return its outcome. `sys.exit` in a thread does not end the process, but counts as if it
     did."""
     try:
         return steps.take([lambda: body(rank)])
@@ -181,7 +181,7 @@ def _tell_to_end(thread: threading.Thread) -> None:
 
 
 def _stacks(thread: threading.Thread, innermost: FrameType) -> str:
-    """Formats a thread's frames as faulthandler does, without the harness's own frames at both ends."""
+    """Format a thread's frames as faulthandler does, without the harness's own frames at both ends."""
     frames = frames_of(innermost)
     waits = [depth for depth, frame in enumerate(frames) if frame.f_code.co_filename == thread_rendezvous.__file__]
     if waits:  # the caller of the rendezvous is the process group's method, which is the harness's too

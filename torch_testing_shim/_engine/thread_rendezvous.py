@@ -53,7 +53,7 @@ class _Meeting:
             self.over.set()
 
     def disagreement(self) -> str | None:
-        """Says which rank called what, where the ranks that have come called different things; None where not."""
+        """Say which rank called what, where the ranks that have come called different things; None where not."""
         if len({(call.name, call.compared) for call in self.calls.values()}) == 1:
             return None
         said: dict[str, list[int]] = {}
@@ -83,7 +83,7 @@ class Rendezvous:
         brought: Any,
         work: Callable[[list[Any]], object],
     ) -> Callable[[], None]:
-        """Comes to a group's meeting; does its work if this rank is the last. Returns a function that waits until the
+        """Comes to a group's meeting; does its work if this rank is the last. Return a function that waits until the
         work is done.
 
         Args:
@@ -121,7 +121,7 @@ class Rendezvous:
             raise meeting.error(rank)
 
     def leave(self, rank: int, how: str) -> None:
-        """Notes how a rank ended ("failed"): it comes to no more meetings. Ranks that wait for it now or later fail at
+        """Note how a rank ended ("failed"): it comes to no more meetings. Ranks that wait for it now or later fail at
         once."""
         with self._lock:
             self._left.setdefault(rank, how)
@@ -129,14 +129,14 @@ class Rendezvous:
                 self._look_for_trouble(meeting)
 
     def end(self) -> None:
-        """Ends every meeting, also future ones."""
+        """End every meeting, also future ones."""
         with self._lock:
             self._is_over = True
             for meeting in self._open.values():
                 self._look_for_trouble(meeting)
 
     def waits_for(self, thread: int | None) -> str:
-        """Says for which ranks the thread of this id waits; empty where it does not wait, or they have come."""
+        """Say for which ranks the thread of this id waits; empty where it does not wait, or they have come."""
         rank, meeting = self._waiting.get(thread or 0, (0, None))
         if meeting is None or meeting.is_full or meeting.over.is_set():
             return ""

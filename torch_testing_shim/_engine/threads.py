@@ -13,7 +13,7 @@ _LISTED_SECONDS = 0.02
 
 
 def thread_count() -> int:
-    """Counts the threads of this process, those of C++ libraries included; 1 where the system does not tell."""
+    """Count the threads of this process, those of C++ libraries included; 1 where the system does not tell."""
     try:
         return len(os.listdir("/proc/self/task"))
     except OSError:
@@ -21,12 +21,12 @@ def thread_count() -> int:
 
 
 def python_thread_count() -> int:
-    """Counts the threads that run Python, whoever has started them. All of these live on when the process forks."""
+    """Count the threads that run Python, whoever has started them. All of these live on when the process forks."""
     return len(sys._current_frames())
 
 
 def lasting_thread_count() -> int:
-    """Counts the threads that live on when this process forks. Some libraries end theirs before a fork (OpenBLAS does):
+    """Count the threads that live on when this process forks. Some libraries end theirs before a fork (OpenBLAS does):
     those are gone after this call, and start again when the library has work for them."""
     if thread_count() == 1 or python_thread_count() > 1:
         return thread_count()
@@ -38,7 +38,7 @@ def lasting_thread_count() -> int:
 
 
 def thread_count_after_fork() -> int:
-    """Counts the threads right after a fork; threads that ended for the fork do not count."""
+    """Count the threads right after a fork; threads that ended for the fork do not count."""
     give_up = time.monotonic() + _LISTED_SECONDS
     while (threads := thread_count()) > 1 and time.monotonic() < give_up:
         time.sleep(0.001)
@@ -46,7 +46,7 @@ def thread_count_after_fork() -> int:
 
 
 def fork_quietly() -> int:
-    """Forks without Python's warning of other threads (3.12 and later), for a caller that counts them itself."""
+    """Fork without Python's warning of other threads (3.12 and later), for a caller that counts them itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* is multi-threaded", DeprecationWarning)
         return os.fork()

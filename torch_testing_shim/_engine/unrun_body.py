@@ -21,7 +21,7 @@ class UnrunBodyError(TypeError):
 
 
 def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None) -> Callable[..., Any]:
-    """Wraps a test method to raise `UnrunBodyError` where it returns anything. A test that is expected to fail has not
+    """Wrap a test method to raise `UnrunBodyError` where it returns anything. A test that is expected to fail has not
     failed then: that is said on stderr, and it passes, which is an unexpected success. `case` is the test case whose
     `run` calls the method; None in a rank, where nothing is awaited."""
 
@@ -35,7 +35,7 @@ def checked_test(test: Callable[..., Any], case: unittest.TestCase | None = None
 
 
 def checked_step(function: Callable[..., Any]) -> Callable[..., None]:
-    """Wraps a function, a cleanup for example, to raise `UnrunBodyError` where its body has not run. It may return any
+    """Wrap a function, a cleanup for example, to raise `UnrunBodyError` where its body has not run. It may return any
     value."""
 
     def call(*args: Any, **kwargs: Any) -> None:
@@ -45,7 +45,7 @@ def checked_step(function: Callable[..., Any]) -> Callable[..., None]:
 
 
 def require_plain(*functions: Callable[..., Any]) -> None:
-    """Raises `UnrunBodyError` if one of the functions is a coroutine function or has a `yield`, so that its body does
+    """Raise `UnrunBodyError` if one of the functions is a coroutine function or has a `yield`, so that its body does
     not run when it is called."""
     for function in functions:
         if inspect.iscoroutinefunction(function):
@@ -61,8 +61,8 @@ def is_asyncio_case(case: unittest.TestCase | None) -> bool:
 
 
 def close_event_loop(case: unittest.TestCase) -> bool:
-    """Closes the event loop of an `IsolatedAsyncioTestCase` at its end, as its `run` does a little later, so that the
-    loop's descriptors and threads do not count as left by the test. Returns False where it has a loop that cannot be
+    """Close the event loop of an `IsolatedAsyncioTestCase` at its end, as its `run` does a little later, so that the
+    loop's descriptors and threads do not count as left by the test. Return False where it has a loop that cannot be
     closed (Python 3.10)."""
     runner = vars(case).get("_asyncioRunner")  # unittest's
     if runner is not None:

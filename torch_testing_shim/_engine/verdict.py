@@ -49,7 +49,7 @@ class ExitExpectation:
 
 
 def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = ExitExpectation()) -> Verdict:
-    """Folds the outcomes of all ranks of a test into one verdict; the first rule that fits decides.
+    """Fold the outcomes of all ranks of a test into one verdict; the first rule that fits decides.
 
     Args:
         outcomes: one per rank, at least one.
@@ -93,7 +93,7 @@ def _death_verdict(cause: RankOutcome, outcomes: Sequence[RankOutcome]) -> Verdi
 
 
 def _blaming(parting: Parting | None, found: Verdict, outcomes: Sequence[RankOutcome]) -> Verdict:
-    """Puts the ranks that parted from the others at the front of a verdict, if any did."""
+    """Put the ranks that parted from the others at the front of a verdict, if any did."""
     if parting is None:
         return found
     parted = parting.headline_by(lambda ranks: members_text([o for o in outcomes if o.rank in ranks]))
@@ -101,7 +101,7 @@ def _blaming(parting: Parting | None, found: Verdict, outcomes: Sequence[RankOut
 
 
 def _mismatch(outcomes: Sequence[RankOutcome]) -> Parting | None:
-    """Returns the first collective that ranks entered differently."""
+    """Return the first collective that ranks entered differently."""
     return next((parting for parting in _partings(outcomes) if parting.is_mismatch), None)
 
 
@@ -158,14 +158,14 @@ def _is_waiting(outcome: RankOutcome, unmatched: Collection[int]) -> bool:
 
 
 def _places(outcomes: Sequence[RankOutcome], before_one: str) -> str:
-    """Formats where ranks stand, to follow their names; `before_one` is put before a single place."""
+    """Format where ranks stand, to follow their names; `before_one` is put before a single place."""
     if not any(o.place for o in outcomes):
         return ""
     return f"{before_one}{outcomes[0].place}" if len({o.place for o in outcomes}) == 1 else f": {_standing(outcomes)}"
 
 
 def _standing(outcomes: Sequence[RankOutcome]) -> str:
-    """Formats ranks with where they stand: "rank 0 in recv (x.py:3), rank 1 in send (x.py:5)"."""
+    """Format ranks with where they stand: "rank 0 in recv (x.py:3), rank 1 in send (x.py:5)"."""
     groups: dict[Place | None, list[RankOutcome]] = {}
     for outcome in outcomes:
         groups.setdefault(outcome.place, []).append(outcome)
@@ -202,7 +202,7 @@ def _lost_peer_verdict(
 
 
 def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:
-    """Compares ranks that all passed or skipped."""
+    """Compare ranks that all passed or skipped."""
     for one in outcomes:
         for name, reason in one.skipped_subtests:
             if passed := [o for o in outcomes if name in o.passed_subtests]:

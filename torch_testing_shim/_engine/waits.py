@@ -37,7 +37,7 @@ class Wait(Enum):
 
 
 def wait_of(innermost: FrameType) -> Wait:
-    """Returns what a thread with this innermost frame waits for. The thread may go on meanwhile."""
+    """Return what a thread with this innermost frame waits for. The thread may go on meanwhile."""
     while innermost.f_code.co_filename == quick_store.__file__ and innermost.f_back is not None:
         innermost = innermost.f_back  # the store is asked by what waits
     file, function = innermost.f_code.co_filename, innermost.f_code.co_name
@@ -56,7 +56,7 @@ def wait_of(innermost: FrameType) -> Wait:
 
 
 def _waiting_object(frame: FrameType) -> object:
-    """Returns the `work` of `work.wait()` or `self.work.wait()`, where the frame is in such a call without a time-out.
+    """Return the `work` of `work.wait()` or `self.work.wait()`, where the frame is in such a call without a time-out.
     None where it is in another call, or where the object comes from elsewhere."""
     if "wait" not in frame.f_code.co_names:
         return None

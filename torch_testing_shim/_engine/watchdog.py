@@ -50,7 +50,7 @@ def supervise(
     *,
     at_deadline: Callable[[], object] = lambda: None,
 ) -> tuple[RankOutcome, ...]:
-    """Waits until every rank has ended, by itself or by force, or waits for another test. Returns their outcomes in the
+    """Wait until every rank has ended, by itself or by force, or wait for another test. Return their outcomes in the
     order of ranks.
 
     Args:
@@ -82,7 +82,7 @@ def supervise(
 def _wait(
     watch: _Watch, ranks: RunningRanks, deadline: float, expectation: ExitExpectation, stall_seconds: float
 ) -> RankStatus:
-    """Waits until every rank has ended or has to be ended. Returns the status of those that have to be."""
+    """Wait until every rank has ended or has to be ended. Return the status of those that have to be."""
     give_up, began = deadline, time.monotonic()
     stall = StallWatch(ranks, 0.0 if expectation.allows_death else stall_seconds, deadline - began)
     is_deadlocked = False
@@ -123,7 +123,7 @@ class _Watch:
         return any(self._final[rank].status is RankStatus.SKIPPED for rank in self._finished)
 
     def end_those_who_skipped(self) -> None:
-        """Ends ranks that skipped where others still run the test, which cannot pass any more."""
+        """End ranks that skipped where others still run the test, which cannot pass any more."""
         for rank in tuple(self._finished) if self.living else ():
             if self._final[rank].status is RankStatus.SKIPPED:
                 self._ranks.signal(rank, signal.SIGKILL)
@@ -144,7 +144,7 @@ class _Watch:
                 self._ranks.signal(rank, signal.SIGKILL)
 
     def wait(self, seconds: float) -> None:
-        """Waits until something happens, `seconds` at most, and takes note of it."""
+        """Wait until something happens, `seconds` at most, and take note of it."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._ranks.exit_fileno(), selectors.EVENT_READ)
             for rank in self.living:
@@ -164,12 +164,12 @@ class _Watch:
         self.living.difference_update(self._final)
 
     def wait_all(self, until: float) -> None:
-        """Waits until every rank has ended or the time has come."""
+        """Wait until every rank has ended or the time has come."""
         while self.living and (now := time.monotonic()) < until:
             self.wait(until - now)
 
     def end_the_rest(self, status: RankStatus) -> None:
-        """Asks the ranks that still run where they stand, ends them, and notes `status` for them. Messages that they
+        """Ask the ranks that still run where they stand, end them, and note `status` for them. Messages that they
         send from now on do not count, since they may come of that."""
         self.wait(0)
         ended_by_us, said = frozenset(self.living), dict(self._messages)
@@ -218,7 +218,7 @@ class _Watch:
 
 
 def final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
-    """Checks a rank's own message against how its process ended."""
+    """Check a rank's own message against how its process ended."""
     if message is None:
         return RankOutcome(end.rank, RankStatus.DIED, end.at, pid=end.pid, exit_code=end.exit_code)
     told = replace(message, pid=end.pid, exit_code=end.exit_code, finished=True)
@@ -231,7 +231,7 @@ def final_outcome(message: RankOutcome | None, end: RankExit) -> RankOutcome:
 
 
 def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[RankOutcome, ...]:
-    """Adds the ranks' output, warnings and collectives, unless all passed: then nobody asks for them."""
+    """Add the ranks' output, warnings and collectives, unless all passed: then nobody asks for them."""
     if all(outcome.status is RankStatus.PASSED for outcome in outcomes):
         return tuple(outcomes)
     folders = [job.folder for job in ranks.jobs]
@@ -247,7 +247,7 @@ def _with_records(ranks: RunningRanks, outcomes: list[RankOutcome]) -> tuple[Ran
 
 
 def tail_of(path: Path, size: int = _TAIL_BYTES) -> str:
-    """Returns the end of a file, `size` bytes at most; empty where it cannot be read."""
+    """Return the end of a file, `size` bytes at most; empty where it cannot be read."""
     try:
         with open(path, "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))

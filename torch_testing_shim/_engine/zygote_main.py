@@ -41,7 +41,7 @@ def serve(
     preload: Sequence[str],
     prepare: Callable[[RankJob], None] = lambda job: None,
 ) -> NoReturn:
-    """Runs the zygote in this process until the controller closes its end of the socket, whose other end is `orders`.
+    """Run the zygote in this process until the controller closes its end of the socket, whose other end is `orders`.
     Then it ends every rank and the process. The modules of `preload`, which tests import lazily, are imported once, and
     not by every rank. `prepare` makes the process ready for a rank to be forked; it raises OSError where it cannot
     be."""
@@ -63,7 +63,7 @@ def serve(
 
 
 def before_each_fork(prepare: Callable[[RankJob], None]) -> Callable[[RankJob], None]:
-    """Returns a function that prepares this process for a fork, and once many ranks have been forked collects its
+    """Return a function that prepares this process for a fork, and once many ranks have been forked collects its
     memory into huge pages."""
     numbers = itertools.count()
 
@@ -77,7 +77,7 @@ def before_each_fork(prepare: Callable[[RankJob], None]) -> Callable[[RankJob], 
 
 
 def warm_up() -> None:
-    """Does once what nearly every rank does first: compares two small tensors, opens a stream, puts the kernels in
+    """Do once what nearly every rank does first: compares two small tensors, opens a stream, puts the kernels in
     place that log collectives, and looks for the loopback interface.
 
     Python and torch fill caches at the first use of many things. A rank that finds them filled writes to fewer of the
@@ -97,7 +97,7 @@ def warm_up() -> None:
 
 
 def _remove_temporary_folders(modules: Iterable[str]) -> None:
-    """Removes the folders that modules have made for themselves (torch 2.6: torch.distributed.nn). Python removes them
+    """Remove the folders that modules have made for themselves (torch 2.6: torch.distributed.nn). Python removes them
     only where a process ends by itself."""
     for name in modules:
         for value in list(vars(sys.modules[name]).values()):

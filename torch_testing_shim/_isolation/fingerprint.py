@@ -163,7 +163,7 @@ def _differences(before: Fingerprint) -> Iterator[str]:
 
 
 def _passing_state() -> dict[str, Any]:
-    """Return the fields that hold what comes and goes."""
+    """Return the fields that hold what comes and go."""
     return {
         "patches": tuple(_active_patches()),
         "threads": frozenset(threading.enumerate()),

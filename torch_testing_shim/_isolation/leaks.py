@@ -86,7 +86,7 @@ def take_snapshot() -> Snapshot:
 
 def leaks_since(before: Snapshot, harness_pids: Collection[int], harness_descriptors: Collection[int]) -> list[str]:
     """Describe what is left since `before`, when the test started, in a few words each: without the harness's own
-    processes and descriptors, which stay. Takes long only where something is left."""
+    processes and descriptors, which stay. Take long only where something is left."""
     if take_snapshot() == before:
         return []
     gc.collect()  # things that only a cycle of references holds are not leaks

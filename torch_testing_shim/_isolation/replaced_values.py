@@ -74,7 +74,7 @@ def is_of_tests(value: Any) -> bool:
 
 
 def is_changed_by_test(before: Collection[Any], now: Collection[Any]) -> bool:
-    """Return whether a table (a dictionary, list or set) has been changed as tests do, and not as caches and counts
+    """Return whether a table (a dictionary, list or set) has been changed as tests do, and not as caches and count
     are in use."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = before.keys() | now.keys()

@@ -78,7 +78,7 @@ class _Overrides:
         self._state = self._torch._get_torch_function_state()
 
     def check_and_restore(self) -> None:
-        """Put the overrides back. Raises AssertionError where they have changed."""
+        """Put the overrides back. Raise AssertionError where they have changed."""
         modes, state = self._torch._len_torch_function_stack(), self._torch._get_torch_function_state()
         for _ in range(modes - self._modes):
             self._torch._pop_torch_function_stack()

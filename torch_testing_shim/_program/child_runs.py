@@ -46,13 +46,13 @@ class _Child:
         self._process.wait(seconds)
 
     def interrupt(self) -> None:
-        """Passes Ctrl-C on, once: another one later would end the process before it has reported."""
+        """Pass Ctrl-C on, once: another one later would end the process before it has reported."""
         if not self._is_interrupted and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
         self._is_interrupted = True
 
     def end(self) -> None:
-        """Ends the process, gently at first; nothing happens where it has ended."""
+        """End the process, gently at first; nothing happens where it has ended."""
         self.interrupt()
         try:
             self._process.wait(INTERRUPT_GRACE)
@@ -79,7 +79,7 @@ class _Child:
 def run_in_children(
     batches: Sequence[Sequence[str]], at_once: int, script: str, options: ProgramOptions, log: TestLog
 ) -> None:
-    """Runs each batch of tests in a process of its own.
+    """Run each batch of tests in a process of its own.
 
     Args:
         batches: names of tests.

@@ -55,7 +55,7 @@ _USAGE_ERRORS = (UsageError, SettingsError, TestListError, DeviceError, Hardware
 
 
 def run_tests(argv: list[str] | None = None) -> None:
-    """Runs the tests of the main module as the command line says, and ends the process (upstream: `run_tests`,
+    """Run the tests of the main module as the command line says, and end the process (upstream: `run_tests`,
     torch 2.13). `-h` lists the options.
 
     Args:
@@ -96,14 +96,14 @@ def run_tests(argv: list[str] | None = None) -> None:
 
 
 def _settle_last_collection() -> None:
-    """Skips Python's last collection, which takes as long as a small test; the memory goes with the process. Not where
+    """Skip Python's last collection, which takes as long as a small test; the memory goes with the process. Not where
     nanobind is loaded (triton's, from torch 2.15 on): it would list all that is not collected as leaked."""
     has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
     gc.unfreeze() if has_nanobind else gc.freeze()
 
 
 def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:
-    """Ends what the run was doing; returns the exit status."""
+    """End what the run was doing; return the exit status."""
     end_what_is_left()
     interrupts.ignore()
     how = f"ended by {interrupt.signal.name}" if isinstance(interrupt, Terminated) else "interrupted"
@@ -197,7 +197,7 @@ def _run_and_report(
 
 
 def _leave_out(names: Sequence[str], skipped: Mapping[str, str], log: TestLog) -> list[str]:
-    """Logs the tests that are skipped before anything of them is set up; returns the others."""
+    """Log the tests that are skipped before anything of them is set up; return the others."""
     for name in names:
         if name in skipped:
             log.start(name)
@@ -226,7 +226,7 @@ def _run_once(names: Sequence[str], options: ProgramOptions, script: str, log: T
 
 
 def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts: Interrupts) -> None:
-    """Runs tests in this process, by unittest's own runner.
+    """Run tests in this process, by unittest's own runner.
 
     Raises:
         KeyboardInterrupt: the user stopped the run; the summary of what ran has been printed.

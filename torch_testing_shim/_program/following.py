@@ -76,7 +76,7 @@ class _Launched:
         self.exchange = Exchange(self.store, launch.rank)
 
     def leave(self) -> None:
-        """Waits for the others, since torchrun ends all once one has ended with a failure."""
+        """Wait for the others, since torchrun ends all once one has ended with a failure."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         until = time.monotonic() + _LEAVE_SECONDS
         with suppress(StoreLostError):

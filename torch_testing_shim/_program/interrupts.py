@@ -36,7 +36,7 @@ def exit_status(interrupt: KeyboardInterrupt) -> int:
 
 
 def end_what_is_left() -> None:
-    """Ends the ranks that still run and removes the scratch folders that are still there."""
+    """End the ranks that still run and remove the scratch folders that are still there."""
     STARTER.close()
     remove_own_folders()
 
@@ -75,7 +75,7 @@ class Interrupts:
         self._replaced.clear()
 
     def ignore(self) -> None:
-        """Ignores further signals: little is left to do, and another one would cut it short."""
+        """Ignore further signals: little is left to do, and another one would cut it short."""
         for number in self._replaced:
             signal.signal(number, signal.SIG_IGN)
         self._replaced.clear()
@@ -90,7 +90,7 @@ class Interrupts:
         return interrupt
 
     def _before_fork(self) -> None:
-        """Restores the usual handlers, with which a child starts. Python forgets a signal that a child gets before its
+        """Restore the usual handlers, with which a child starts. Python forgets a signal that a child gets before its
         first step: a SIGTERM with a handler would be lost there, and its sender would wait for ever."""
         if self._can_replace():
             for number, usual in self._replaced.items():

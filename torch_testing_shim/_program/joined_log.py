@@ -43,7 +43,7 @@ class JoinedLog(TestLog):
         self._world.tell = self._tell
 
     def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:
-        """Records also what ran before a restart, as far as the journal here does not have it."""
+        """Record also what ran before a restart, as far as the journal here does not have it."""
         before = self._run.ran.before
         there = read_journal(self._journal.path) if before and self._journal is not None else JournalContents()
         if there.planned:

@@ -91,7 +91,7 @@ class JoinedRun:
         self.voice = voice
 
     def meet(self, names: Sequence[str], facts: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Meet the other processes. Returns what each tells, by rank; of rank 0, also what ran before a restart.
+        """Meet the other processes. Return what each tells, by rank; of rank 0, also what ran before a restart.
 
         Raises:
             UsageError: the store cannot be reached, or a process does not come.
@@ -178,7 +178,7 @@ class JoinedRun:
         return merged
 
     def _until_all_have_told(self) -> Callable[[], float]:
-        """Returns until when to wait for the statuses. Meanwhile this process answers for neighbours that have died."""
+        """Return until when to wait for the statuses. Meanwhile this process answers for neighbours that have died."""
         until, told = time.monotonic() + _JOIN_SECONDS, set[int]()
 
         def until_then() -> float:

@@ -10,7 +10,7 @@ from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 
 def check_reportable(path: Path) -> None:
-    """Makes sure, before any test has run, that a report can be written after them; folders that are missing are made.
+    """Make sure, before any test has run, that a report can be written after them; folders that are missing are made.
 
     Raises:
         UsageError: junitparser is not installed, or the file cannot be written.
@@ -27,7 +27,7 @@ def check_reportable(path: Path) -> None:
 
 
 def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -> None:
-    """Writes one test case per entry.
+    """Write one test case per entry.
 
     Raises:
         UsageError: the file cannot be written.

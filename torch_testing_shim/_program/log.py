@@ -33,26 +33,26 @@ class TestLog:
         self._journal = journal
 
     def plan(self, names: Sequence[str], device: str = "", left_out: int = 0) -> None:
-        """Records which tests are to run, on which device type, and how many the choice by hardware has left out."""
+        """Record which tests are to run, on which device type, and how many the choice by hardware has left out."""
         self.planned.extend(names)
         self._write(lambda journal: journal.plan(list(names), device, left_out))
 
     def left(self, names: Sequence[str]) -> Sequence[str]:
-        """Returns which tests of one repetition are to run: under torchrun, some may have run before a restart."""
+        """Return which tests of one repetition are to run: under torchrun, some may have run before a restart."""
         return names
 
     def start(self, name: str) -> None:
-        """Records the start of a test."""
+        """Record the start of a test."""
         self._write(lambda journal: journal.start(name))
 
     def end(self, entry: JournalEntry) -> None:
-        """Records a test that has ended."""
+        """Record a test that has ended."""
         entry = replace(entry, notes=tuple(dict.fromkeys((*self._marks, *entry.notes))))
         self.entries.append(entry)
         self._write(lambda journal: journal.end(entry))
 
     def interrupt(self, name: str, report: str, detail: str) -> None:
-        """Records where a test stood when the run was interrupted.
+        """Record where a test stood when the run was interrupted.
 
         Args:
             report: the report over its ranks; "" where there is none.
@@ -63,7 +63,7 @@ class TestLog:
         self._write(lambda journal: journal.interrupt(entry))
 
     def finish(self) -> None:
-        """Records the end of the run."""
+        """Record the end of the run."""
         self._write(lambda journal: journal.finish())
 
     def _write(self, write: Callable[[Journal], None]) -> None:

@@ -17,17 +17,17 @@ NOTES = "_torch_testing_shim_notes"
 
 
 def note(test: object, text: str) -> None:
-    """Notes one line."""
+    """Note one line."""
     setattr(test, NOTES, (*notes_of(test), text))
 
 
 def forget_notes(test: object) -> None:
-    """Drops the notes of a test that runs again."""
+    """Drop the notes of a test that runs again."""
     vars(test).pop(NOTES, None)
 
 
 def note_sharing(test: object, ranks: int) -> None:
-    """Marks a test whose ranks share devices."""
+    """Mark a test whose ranks share devices."""
     device = device_in_use()
     if device.is_shared_by(ranks):
         note(test, shared_mark(ranks, device.count, device.type))

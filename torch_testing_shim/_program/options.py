@@ -54,7 +54,7 @@ class ProgramOptions:
 
 
 def parse_arguments(arguments: Sequence[str], script: str) -> ProgramOptions:
-    """Reads a command line, without the program's name.
+    """Read a command line, without the program's name.
 
     Args:
         script: path of the test file.

@@ -152,7 +152,7 @@ def _last_error(text: str) -> str:
 
 
 def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, log: TestLog) -> None:
-    """Has pytest run tests of a file: `--use-pytest`.
+    """Have pytest run tests of a file: `--use-pytest`.
 
     Raises:
         KeyboardInterrupt: the user stopped the run.

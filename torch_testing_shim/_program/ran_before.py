@@ -38,14 +38,14 @@ class RanBefore:
         self._beside = 0  # entries that are of no test: a class's tear-down
 
     def start(self, test: str) -> None:
-        """Writes that a test starts; `test` is the key of its run (`key_of`)."""
+        """Write that a test starts; `test` is the key of its run (`key_of`)."""
         if not self._has_written:
             self._has_written = True
             self._set(_SOME, JournalEntry("", TestStatus.PASSED, 0.0))
         self._set(test, JournalEntry("", TestStatus.ERROR, 0.0, _CUT_SHORT))
 
     def end(self, test: str | None, entry: JournalEntry) -> None:
-        """Writes how a test ended; None for an entry that is of no test."""
+        """Write how a test ended; None for an entry that is of no test."""
         if test is None:
             self._beside += 1
         self._set(test or f"beside/{self._beside}", entry)
@@ -55,7 +55,7 @@ class RanBefore:
             self._store.set(f"ran/{key}", json.dumps(record_of_end(entry)))
 
     def read(self, names: Iterable[str]) -> list[list[str]]:
-        """In rank 0: reads what ran before a restart, of these tests. Returns it for the other ranks.
+        """In rank 0: reads what ran before a restart, of these tests. Return it for the other ranks.
 
         Raises:
             StoreLostError: the store does not answer.
@@ -76,7 +76,7 @@ class RanBefore:
             self.before = [JournalEntry(name, TestStatus(status), 0.0) for name, status in told]
 
     def left(self, names: Sequence[str]) -> list[str]:
-        """Returns the tests that are left of one repetition; each call is for the next one."""
+        """Return the tests that are left of one repetition; each call is for the next one."""
         if self._counts is None:
             self._counts = Counter(entry.test for entry in self.before)
         left = [name for name in names if not self._counts[name]]

@@ -78,7 +78,7 @@ class JournalingResult(unittest.TextTestResult):
         return super().wasSuccessful() and not self.interrupted
 
     def interrupt(self, interrupt: KeyboardInterrupt) -> None:
-        """Takes the interrupt that has ended the run, when it has left unittest; its message may be a report."""
+        """Take the interrupt that has ended the run, when it has left unittest; its message may be a report."""
         self.interrupted = True
         test = self._cut_short or unittest.TestCase()
         report = interrupt_report(interrupt)

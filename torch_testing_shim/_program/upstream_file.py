@@ -34,7 +34,7 @@ _PACKAGE_FOLDER = str(Path(__file__).parents[2])
 
 
 def become_file(main_names: dict[str, Any]) -> CodeType:
-    """Makes the process look as if `python FILE ARGUMENT ...` had been typed, with the redirect in place; or runs
+    """Make the process look as if `python FILE ARGUMENT ...` had been typed, with the redirect in place; or run
     pytest.
 
     Args:
@@ -65,7 +65,7 @@ def become_file(main_names: dict[str, Any]) -> CodeType:
 
 
 def serve_under_pytest(main_names: dict[str, Any] | None = None) -> None:
-    """Puts the redirect in place in a process of pytest's, and in those that multiprocessing starts from it."""
+    """Put the redirect in place in a process of pytest's, and in those that multiprocessing starts from it."""
     if not is_installed():
         names = vars(sys.modules["__main__"]) if main_names is None else main_names
         names["__spec__"] = importlib.util.find_spec(_AGAIN)

@@ -36,7 +36,7 @@ _USAGE_ERRORS = (UsageError, SettingsError, TestListError, DeviceError, LaunchEr
 
 
 def run_pytest(arguments: Sequence[str]) -> int:
-    """Runs pytest in this process.
+    """Run pytest in this process.
 
     Args:
         arguments: pytest's.
@@ -92,7 +92,7 @@ class RunJournal(PytestJournal):
         super().pytest_collectreport(report)
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        """Marks the tests on the skip list."""
+        """Mark the tests on the skip list."""
         names = {item: name_of_node(item.nodeid) for item in items}
         reasons = tests_to_skip(self._skip_list, list(names.values()), self._device)
         for item, name in names.items():
@@ -139,7 +139,7 @@ def pytest_configure(config: Any) -> None:
 
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leaves out tests as the options say."""
+    """Leave out tests as the options say."""
     try:
         matchers = [read_keyword(pattern) for pattern in config.getoption("matching")]
     except KeywordError as error:

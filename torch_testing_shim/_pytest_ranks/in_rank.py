@@ -130,7 +130,7 @@ def _is_pytests_own(plugin: object) -> bool:
 
 
 def _item(scratch: ScratchFolder, nodeid: str) -> Any:
-    """Return the item of this node id, of this process's session or of one that is made here. Raises LookupError where
+    """Return the item of this node id, of this process's session or of one that is made here. Raise LookupError where
     the latter has no such test."""
     if HERE.session is None:
         HERE.is_copy = True

@@ -39,7 +39,7 @@ SLOW_REASON = "test is slow; set PYTORCH_TEST_WITH_SLOW=1 to run it"
 
 
 def lazy_skip_if(condition_fn: Callable[[], bool], reason: str) -> Callable[[Item], Item]:
-    """Skips a test method where `condition_fn()` is true when it is about to run, a class where it is true now."""
+    """Skip a test method where `condition_fn()` is true when it is about to run, a class where it is true now."""
 
     def decorate(item: Item) -> Item:
         if isinstance(item, type):
@@ -50,24 +50,24 @@ def lazy_skip_if(condition_fn: Callable[[], bool], reason: str) -> Callable[[Ite
 
 
 def requires_cuda(test_item: Item) -> Item:
-    """Skips where there is no CUDA device."""
+    """Skip where there is no CUDA device."""
     return lazy_skip_if(lambda: not LAZY_FLAGS["TEST_CUDA"](), "needs a CUDA device")(test_item)
 
 
 def requires_accelerator(test_item: Item) -> Item:
-    """Skips where there is no accelerator (upstream's name, torch 2.15)."""
+    """Skip where there is no accelerator (upstream's name, torch 2.15)."""
     return lazy_skip_if(lambda: not LAZY_FLAGS["TEST_ACCELERATOR"](), "needs an accelerator")(test_item)
 
 
 def requires_multigpu(fn: Item) -> Item:
-    """Skips where there are fewer than two accelerators, and sets pytest's mark `multigpu` (upstream's name, torch
+    """Skip where there are fewer than two accelerators, and set pytest's mark `multigpu` (upstream's name, torch
     2.15, which counts CUDA devices alone)."""
     skipping = lazy_skip_if(lambda: not LAZY_FLAGS["TEST_MULTIACCELERATOR"](), "needs at least 2 accelerators")
     return _marked("multigpu", skipping(fn))
 
 
 def requires_nccl_version(version: tuple[int, ...], msg: str) -> Callable[[Item], Item]:
-    """Skips a test on CUDA where NCCL is missing or older than `version`; on other devices it runs (upstream's name,
+    """Skip a test on CUDA where NCCL is missing or older than `version`; on other devices it runs (upstream's name,
     torch 2.13).
 
     Args:
@@ -87,25 +87,25 @@ def requires_nccl_version(version: tuple[int, ...], msg: str) -> Callable[[Item]
 
 
 def requires_nccl_shrink() -> Callable[[Item], Item]:
-    """Skips a test on CUDA where NCCL cannot shrink a group, which came with 2.27 (upstream's name, torch 2.13)."""
+    """Skip a test on CUDA where NCCL cannot shrink a group, which came with 2.27 (upstream's name, torch 2.13)."""
     return requires_nccl_version((2, 27), "an older one cannot shrink a group")
 
 
 def requires_multicast_support() -> Callable[[Item], Item]:
-    """Skips where the device has no multicast memory (upstream's name, torch 2.13)."""
+    """Skip where the device has no multicast memory (upstream's name, torch 2.13)."""
     return skip_where(lambda _: None if has_multicast_memory() else "needs a device with multicast memory")
 
 
 def skipIfRocm(
     func: Item | None = None, *, msg: str = "test doesn't currently work on the ROCm stack"
 ) -> Item | Callable[[Item], Item]:
-    """Skips where torch was built for ROCm; used bare or with a message."""
+    """Skip where torch was built for ROCm; used bare or with a message."""
     decorate: Callable[[Item], Item] = lazy_skip_if(lambda: TEST_WITH_ROCM, f"skipIfRocm: {msg}")
     return decorate if func is None else decorate(func)
 
 
 def skip_if_rocm_multiprocess(func: Item) -> Item:
-    """Skips on ROCm (upstream's name, torch 2.13)."""
+    """Skip on ROCm (upstream's name, torch 2.13)."""
     return unittest.skipIf(TEST_WITH_ROCM, "does not run on ROCm")(func)
 
 
@@ -113,7 +113,7 @@ skip_if_rocm = skip_if_rocm_multiprocess  # the name of torch 2.4
 
 
 def skip_if_rocm_arch_multiprocess(arch: Sequence[str]) -> Callable[[Item], Item]:
-    """Skips on ROCm GPUs of the architectures given, "gfx90a" for example (upstream's name, torch 2.13)."""
+    """Skip on ROCm GPUs of the architectures given, "gfx90a" for example (upstream's name, torch 2.13)."""
 
     def condition(_: unittest.TestCase) -> str | None:
         return f"does not run on {rocm_arch()}" if TEST_WITH_ROCM and rocm_arch() in arch else None
@@ -122,7 +122,7 @@ def skip_if_rocm_arch_multiprocess(arch: Sequence[str]) -> Callable[[Item], Item
 
 
 def skip_if_rocm_ver_lessthan_multiprocess(version: Sequence[int] | None = None) -> Callable[[Item], Item]:
-    """Skips on a ROCm older than `version`, or on any where that is None (upstream's name, torch 2.13)."""
+    """Skip on a ROCm older than `version`, or on any where that is None (upstream's name, torch 2.13)."""
     found = tuple(int(part) for part in str(torch.version.hip).partition("-")[0].split(".")) if TEST_WITH_ROCM else ()
     is_too_old = TEST_WITH_ROCM and (version is None or found < tuple(version))
     wanted = "another platform" if version is None else f"ROCm {_dotted(version)}"
@@ -130,12 +130,12 @@ def skip_if_rocm_ver_lessthan_multiprocess(version: Sequence[int] | None = None)
 
 
 def skip_if_win32() -> Callable[[Item], Item]:
-    """Skips on Windows (upstream's `skip_if_win32`, torch 2.13)."""
+    """Skip on Windows (upstream's `skip_if_win32`, torch 2.13)."""
     return unittest.skipIf(IS_WINDOWS, "does not run on Windows")
 
 
 def import_transformers_or_skip() -> Callable[[Item], Item]:
-    """Skips where the package `transformers` is not installed (upstream's name, torch 2.13)."""
+    """Skip where the package `transformers` is not installed (upstream's name, torch 2.13)."""
 
     def condition(_: unittest.TestCase) -> str | None:
         found = importlib.util.find_spec("transformers")
@@ -145,7 +145,7 @@ def import_transformers_or_skip() -> Callable[[Item], Item]:
 
 
 def skipIfTorchDynamo(msg: str = "test doesn't currently work with dynamo") -> Callable[[Item], Item]:
-    """Skips where the suite runs compiled, which this harness never does. It takes a message, so it has to be
+    """Skip where the suite runs compiled, which this harness never does. It takes a message, so it has to be
     called."""
     if not isinstance(msg, str):
         raise TypeError("skipIfTorchDynamo takes a message: write @skipIfTorchDynamo() or @skipIfTorchDynamo('why')")
@@ -153,23 +153,23 @@ def skipIfTorchDynamo(msg: str = "test doesn't currently work with dynamo") -> C
 
 
 def skip_but_pass_in_sandcastle(reason: str) -> Callable[[Item], Item]:
-    """Skips. (This harness does not know Meta's sandcastle, where upstream lets such tests pass.)"""
+    """Skip. (This harness does not know Meta's sandcastle, where upstream lets such tests pass.)"""
     return skip_but_pass_in_sandcastle_if(True, reason)
 
 
 def skip_but_pass_in_sandcastle_if(condition: bool, reason: str) -> Callable[[Item], Item]:
-    """Skips where `condition` is true. (This harness does not know Meta's sandcastle, where upstream lets such tests
+    """Skip where `condition` is true. (This harness does not know Meta's sandcastle, where upstream lets such tests
     pass.)"""
     return unittest.skipIf(condition, reason)
 
 
 def skip_if_pytest(fn: Item) -> Item:
-    """Skips where pytest runs the tests."""
+    """Skip where pytest runs the tests."""
     return lazy_skip_if(runs_under_pytest, "does not work under pytest")(fn)
 
 
 def slowTest(fn: Item) -> Item:
-    """Marks a slow test: it runs only where PYTORCH_TEST_WITH_SLOW is set."""
+    """Mark a slow test: it runs only where PYTORCH_TEST_WITH_SLOW is set."""
     marked = lazy_skip_if(lambda: not as_assigned(settings_or_default()).with_slow, SLOW_REASON)(fn)
     setattr(marked, SLOW_MARK, True)
     return marked
@@ -181,7 +181,7 @@ def slowTestIf(condition: bool) -> Callable[[Item], Item]:
 
 
 def serialTest(condition: bool = True) -> Callable[[Item], Item]:
-    """Marks a test (pytest's mark `serial`) that must not run beside others, where `condition` is true.
+    """Mark a test (pytest's mark `serial`) that must not run beside others, where `condition` is true.
 
     Raises:
         TypeError: used without brackets.

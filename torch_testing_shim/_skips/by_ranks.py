@@ -36,7 +36,7 @@ def at_least_x_gpu(x: int) -> bool:
 
 
 def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Test]:
-    """Skips a test where fewer than `x` accelerators are found (upstream's `skip_if_lt_x_gpu`, torch 2.13).
+    """Skip a test where fewer than `x` accelerators are found (upstream's `skip_if_lt_x_gpu`, torch 2.13).
 
     Args:
         x: how many the test needs.
@@ -51,13 +51,13 @@ def skip_if_lt_x_gpu(x: int, *, allow_cpu: bool = False) -> Callable[[Test], Tes
 
 
 def skip_if_no_gpu(func: Test) -> Test:
-    """Skips a test where each rank cannot have an accelerator of its own (upstream's name, torch 2.13). With the CPU
+    """Skip a test where each rank cannot have an accelerator of its own (upstream's name, torch 2.13). With the CPU
     chosen by hand, its ranks count instead."""
     return skip_where(lambda test_case: _missing_accelerators(max(1, _world_size(test_case))))(func)
 
 
 def require_n_gpus_for_nccl_backend(n: int, backend: str) -> Callable[[Test], Test]:
-    """Skips a test of the backend "nccl" where fewer than `n` accelerators are found; a test of another backend runs
+    """Skip a test of the backend "nccl" where fewer than `n` accelerators are found; a test of another backend runs
     (upstream's name, torch 2.13)."""
     return skip_where(lambda _: _missing_accelerators(n) if backend == "nccl" else None)
 
@@ -77,12 +77,12 @@ def _missing_accelerators(wanted: int) -> str | None:
 
 
 def skip_if_small_worldsize(func: Test) -> Test:
-    """Skips a test that runs on fewer than 8 ranks, unless BACKEND is mpi (upstream's name, torch 2.13)."""
+    """Skip a test that runs on fewer than 8 ranks, unless BACKEND is mpi (upstream's name, torch 2.13)."""
     return _skip_by_world(lambda size: size < _SMALL_WORLD, "the world size is too small")(func)
 
 
 def skip_if_odd_worldsize(func: Test) -> Test:
-    """Skips a test that runs on an odd number of ranks, unless BACKEND is mpi (upstream's name, torch 2.13)."""
+    """Skip a test that runs on an odd number of ranks, unless BACKEND is mpi (upstream's name, torch 2.13)."""
     return _skip_by_world(lambda size: size % 2 == 1, "the world size is odd")(func)
 
 
@@ -125,29 +125,29 @@ def requires_ddp_rank(device: str) -> bool:
 
 
 def requires_gloo() -> Callable[[Test], Test]:
-    """Skips where torch was built without Gloo (upstream's `requires_gloo`, torch 2.13)."""
+    """Skip where torch was built without Gloo (upstream's `requires_gloo`, torch 2.13)."""
     return unittest.skipUnless(dist.is_gloo_available(), "torch was built without Gloo")
 
 
 def requires_nccl() -> Callable[[Test], Test]:
-    """Skips where torch was built without NCCL, or finds no accelerator to use it with (upstream's `requires_nccl`,
+    """Skip where torch was built without NCCL, or finds no accelerator to use it with (upstream's `requires_nccl`,
     torch 2.13, checks the build alone)."""
     is_built = unittest.skipUnless(dist.is_nccl_available(), "torch was built without NCCL")
     return lambda test: is_built(skip_if_lt_x_gpu(1)(test))
 
 
 def requires_ucc() -> Callable[[Test], Test]:
-    """Skips where torch was built without UCC (upstream's `requires_ucc`, torch 2.13)."""
+    """Skip where torch was built without UCC (upstream's `requires_ucc`, torch 2.13)."""
     return unittest.skipUnless(dist.is_ucc_available(), "torch was built without UCC")
 
 
 def requires_mpi() -> Callable[[Test], Test]:
-    """Skips where torch was built without MPI (upstream's `requires_mpi`, torch 2.13)."""
+    """Skip where torch was built without MPI (upstream's `requires_mpi`, torch 2.13)."""
     return unittest.skipUnless(dist.is_mpi_available(), "torch was built without MPI")
 
 
 def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> Callable[[Test], Test]:
-    """Skips where no process-group backend for an accelerator is available (upstream's name, torch 2.13).
+    """Skip where no process-group backend for an accelerator is available (upstream's name, torch 2.13).
 
     Args:
         backends: names of the backends that suffice; by default that of the accelerator in use, whatever it is.

@@ -155,7 +155,7 @@ _IN_RECORDS = {
 
 
 def requires_capabilities(*caps: str) -> Callable[[Test], Test]:
-    """Skips a test where its device lacks one of these, before any rank starts (upstream's name, torch 2.15).
+    """Skip a test where its device lacks one of these, before any rank starts (upstream's name, torch 2.15).
 
     Args:
         caps: `Capability.dtype.fp8` and the like, or names that a package's `_capabilities()` or record has.

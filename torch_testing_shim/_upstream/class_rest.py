@@ -44,7 +44,7 @@ class TorchsRest:
         self._owner = owner
 
     def leaves_to(self, ours: _Class) -> _Class:
-        """Decorates our class of the older name: where torch's stands for both, what ours writes is no rest.
+        """Decorate our class of the older name: where torch's stands for both, what ours writes is no rest.
 
         Placeholders of such names would be listed by `dir` for classes that cannot have them, and `getattr` would fail.
         """
@@ -76,12 +76,12 @@ class _Placeholder:
         return value if get is None else get(value, instance, owner)
 
     def _ours(self, owner: type) -> type | None:
-        """Returns the class of ours behind the holder that has the name, if there is one."""
+        """Return the class of ours behind the holder that has the name, if there is one."""
         classes = owner.__mro__
         return _written_here(classes[classes.index(self._holder) + 1 :], self._name)
 
     def _value(self, owner: type) -> Any:
-        """Returns the value of the name.
+        """Return the value of the name.
 
         Raises:
             AttributeError: torch's class does not have it, though its source looked so.
@@ -95,13 +95,13 @@ class _Placeholder:
 
 
 def _written_here(classes: Sequence[type], name: str) -> type | None:
-    """Returns the first of the classes that has the name, and not as a placeholder."""
+    """Return the first of the classes that has the name, and not as a placeholder."""
     have = (each for each in classes if name in vars(each))
     return next((each for each in have if not isinstance(vars(each)[name], _Placeholder)), None)
 
 
 def torchs_class(ours: type) -> Mapping[str, Any]:
-    """Returns the attributes of torch's own class for which a class of a face stands."""
+    """Return the attributes of torch's own class for which a class of a face stands."""
     rest: TorchsRest = vars(ours)["rest_is_torchs"]
     with locked():
         return graft_of(ours.__module__).made_aside(rest.name)

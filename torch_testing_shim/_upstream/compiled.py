@@ -25,7 +25,7 @@ from torch_testing_shim._upstream.statements import Statement, read_statements, 
 
 
 def module_code(below: str, source: Path) -> CodeType:
-    """Returns the code of `torch.testing._internal.<below>` as a whole.
+    """Return the code of `torch.testing._internal.<below>` as a whole.
 
     Raises:
         OSError, SyntaxError: its source cannot be read.
@@ -37,7 +37,7 @@ def module_code(below: str, source: Path) -> CodeType:
 
 
 def module_statements(below: str, source: Path) -> list[Statement]:
-    """Returns the statements of `torch.testing._internal.<below>`.
+    """Return the statements of `torch.testing._internal.<below>`.
 
     Raises:
         OSError, SyntaxError: its source cannot be read.
@@ -73,7 +73,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 @functools.cache
 def _code_stamp() -> tuple[str | int, ...]:
-    """Returns a stamp of the code that makes the files, in place of this package's version."""
+    """Return a stamp of the code that makes the files, in place of this package's version."""
     modules = (statements, rewriting, driver_questions)
     return tuple(part for module in modules for part in _stamp(Path(str(module.__file__))))
 

@@ -69,7 +69,7 @@ class DeviceCalls(_Streams):
         self._sync_debug_mode = 0
 
     def _lazy_init(self) -> None:
-        """Refuses: torch and its C++ call it before they use a real device, so some call is not in the table.
+        """Refuse: torch and its C++ call it before they use a real device, so some call is not in the table.
 
         Raises:
             NotImplementedError: always.
@@ -194,7 +194,7 @@ class _Runtime(SimpleNamespace):
 
 
 def _do_nothing(*_: object, **__: object) -> None:
-    """Does nothing."""
+    """Do nothing."""
 
 
 def _zero(*_: object, **__: object) -> int:

@@ -26,7 +26,7 @@ class DeviceNames:
         self._types = f"torch.{devices.source}."
 
     def renamed(self, value: Any) -> Any:
-        """Returns the other device for one that is given by its name or as a device; anything else unchanged."""
+        """Return the other device for one that is given by its name or as a device; anything else unchanged."""
         if isinstance(value, str):
             if value.partition(":")[0] == self.devices.source:
                 return self.devices.target
@@ -36,18 +36,18 @@ class DeviceNames:
         return value
 
     def device(self, value: Any) -> Any:
-        """Does the same for an argument that can only be a device, so that a number is one, too."""
+        """Do the same for an argument that can only be a device, so that a number is one, too."""
         is_number = isinstance(value, int) and not isinstance(value, bool)
         return self.target if is_number and value >= 0 else self.renamed(value)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Calls a function of torch with devices renamed among its arguments."""
+        """Call a function of torch with devices renamed among its arguments."""
         for name, value in kwargs.items():
             kwargs[name] = self.device(value) if name == "device" else self.renamed(value)
         return function(*map(self.renamed, args), **kwargs)
 
     def call_with_defaults(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Does the same where the function's own defaults may name a device."""
+        """Do the same where the function's own defaults may name a device."""
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         return self.call(function, *bound.args, **bound.kwargs)
@@ -79,7 +79,7 @@ class Replacement:
 
 
 def rename_devices(names: DeviceNames) -> None:
-    """Makes torch create the other device, and its generators, where the mapped type is named.
+    """Make torch create the other device, and its generators, where the mapped type is named.
 
     An index is kept where the other device is the CPU, which has none. So `torch.device("cuda:3").index` is 3, and the
     device equals that of a tensor on it.
@@ -105,7 +105,7 @@ def rename_devices(names: DeviceNames) -> None:
 
 
 def _with_index(value: Any, devices: DeviceMap) -> Any:
-    """Returns the name of the other device with the index that is given for the mapped one."""
+    """Return the name of the other device with the index that is given for the mapped one."""
     if not isinstance(value, str):
         return value
     device_type, colon, index = value.partition(":")
@@ -113,7 +113,7 @@ def _with_index(value: Any, devices: DeviceMap) -> Any:
 
 
 def _equal_with_any_index() -> dict[str, Callable[..., Any]]:
-    """Returns comparison methods of devices by which the CPU with an index equals the CPU."""
+    """Return comparison methods of devices by which the CPU with an index equals the CPU."""
     equal: Callable[..., Any] = torch.device.__eq__
     hash_of: Callable[..., int] = torch.device.__hash__
     same_hash = hash_of(torch.device("cpu"))

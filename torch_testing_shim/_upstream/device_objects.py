@@ -92,7 +92,7 @@ class TensorCalls:
         return self._type(tensor, self._names.renamed(dtype), *args, **kwargs)
 
     def record_stream(self, tensor: torch.Tensor, stream: torch.Stream) -> None:
-        """Does nothing: memory is freed when nobody holds it."""
+        """Do nothing: memory is freed when nobody holds it."""
 
     def pin_memory(self, tensor: torch.Tensor, device: Any = None) -> torch.Tensor:
         if not self._is_cpu:
@@ -104,7 +104,7 @@ class TensorCalls:
 
 
 def pinned_as_asked(function: Callable[..., Any], names: DeviceNames) -> Callable[..., Any]:
-    """Wraps a function of torch that makes tensors: devices are renamed, and the CPU's memory is marked as pinned where
+    """Wrap a function of torch that makes tensors: devices are renamed, and the CPU's memory is marked as pinned where
     that is asked for."""
 
     @functools.wraps(function)
@@ -117,7 +117,7 @@ def pinned_as_asked(function: Callable[..., Any], names: DeviceNames) -> Callabl
 
 
 def _marked(tensor: torch.Tensor) -> torch.Tensor:
-    """Marks a tensor's storage as pinned; torch keeps the storage's Python object with the storage."""
+    """Mark a tensor's storage as pinned; torch keeps the storage's Python object with the storage."""
     tensor.untyped_storage().is_simulated_pinned = True  # type: ignore[attr-defined]
     return tensor
 
@@ -127,7 +127,7 @@ def _is_marked(tensor: torch.Tensor) -> bool:
 
 
 def cast_on_target(names: DeviceNames) -> None:
-    """Makes autocast and gradient scaling for the mapped type work on the other, with the mapped type's default
+    """Make autocast and gradient scaling for the mapped type work on the other, with the mapped type's default
     dtype."""
     begin: Any = autocast.__init__
     default_dtype = torch.get_autocast_dtype
@@ -145,7 +145,7 @@ def cast_on_target(names: DeviceNames) -> None:
 
 
 def load_to_target(names: DeviceNames) -> None:
-    """Makes `torch.load` put storages of the mapped device onto the other."""
+    """Make `torch.load` put storages of the mapped device onto the other."""
     devices = names.devices
 
     def restored(storage: Any, location: str) -> Any:
@@ -158,7 +158,7 @@ def load_to_target(names: DeviceNames) -> None:
 
 
 def make_on_target(names: DeviceNames) -> None:
-    """Makes tensors that C++ makes on the mapped device by its name on the other: in TorchScript, or by operators that
+    """Make tensors that C++ makes on the mapped device by its name on the other: in TorchScript, or by operators that
     are called without torch's functions. All ways to make a tensor use these two operators."""
     make_library: Any = torch.library.Library  # untyped in torch
     library = make_library("aten", "IMPL")

@@ -23,7 +23,7 @@ _Change = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def patch_distributed_calls(devices: DeviceMap) -> None:
-    """Wraps the calls of the table."""
+    """Wrap the calls of the table."""
     of_source = dist.get_default_backend_for_device(devices.source)
     of_target = dist.get_default_backend_for_device(devices.target)
 
@@ -58,7 +58,7 @@ def _split_group(
     group_desc: str | None = None,
     **_: object,
 ) -> dist.ProcessGroup | None:
-    """Splits a group and returns this rank's part, as `torch.distributed.split_group`, which gloo lacks."""
+    """Split a group and return this rank's part, as `torch.distributed.split_group`, which gloo lacks."""
     ranks = dist.get_process_group_ranks(parent_pg or dist.group.WORLD)
     for part in split_ranks or []:
         if dist.get_rank() in (members := [ranks[index] for index in part]):
@@ -70,7 +70,7 @@ def _split_group(
 
 
 def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: Any) -> Any:
-    """Returns a process-group backend as `init_process_group` takes it, without the mapped device type.
+    """Return a process-group backend as `init_process_group` takes it, without the mapped device type.
 
     Args:
         devices: the map.
@@ -89,7 +89,7 @@ def mapped_backend(devices: DeviceMap, of_source: str, of_target: str, backend: 
 
 
 def _wrap(owners: list[Any], name: str, change: _Change) -> None:
-    """Replaces a function in all owners that have it."""
+    """Replace a function in all owners that have it."""
     original = getattr(owners[0], name)
     signature = inspect.signature(original)
 
@@ -106,7 +106,7 @@ def _wrap(owners: list[Any], name: str, change: _Change) -> None:
 
 
 def _run_unspread(kind: Any) -> None:
-    """Makes DataParallel run its module on the module's own device, as it does where there are no other devices."""
+    """Make DataParallel run its module on the module's own device, as it does where there are no other devices."""
     begin = kind.__init__
 
     @functools.wraps(begin)

@@ -41,7 +41,7 @@ QUESTIONS = frozenset(
 
 
 def rewritten(call: ast.Call) -> ast.Call:
-    """Routes a call through `ask` where it calls one of `QUESTIONS`."""
+    """Route a call through `ask` where it calls one of `QUESTIONS`."""
     if not isinstance(call.func, ast.Attribute) or (path := ast.unparse(call.func)) not in QUESTIONS:
         return call
     module = ast.parse(f"__import__({__name__!r}, None, None, ['ask']).ask", mode="eval").body
@@ -49,7 +49,7 @@ def rewritten(call: ast.Call) -> ast.Call:
 
 
 def ask(path: str, *arguments: Any, **named: Any) -> Any:
-    """Returns the result of the function at `path` for the arguments.
+    """Return the result of the function at `path` for the arguments.
 
     A replacement by a test or by the device map is called in this process, and so is a call with named arguments.
 
@@ -64,7 +64,7 @@ def ask(path: str, *arguments: Any, **named: Any) -> Any:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Makes calls of the functions of `QUESTIONS` ask as `ask` does in the block."""
+    """Make calls of the functions of `QUESTIONS` ask as `ask` does in the block."""
     with ExitStack() as replaced:
         for path in QUESTIONS if accelerator_type() is not None else ():
             if path.startswith("torch."):
@@ -111,7 +111,7 @@ def _asked(path: str, function: Callable[..., Any], *arguments: Any, **named: An
 
 
 def _answer(path: str, *arguments: Any) -> Any:
-    """Returns the library's own answer, whatever replaces the function; runs in the process that may ask."""
+    """Return the library's own answer, whatever replaces the function; runs in the process that may ask."""
     function = getattr(*_place(path))
     if isinstance(function, _Asking):
         function = function.function
@@ -119,7 +119,7 @@ def _answer(path: str, *arguments: Any) -> Any:
 
 
 def _properties(path: str, *arguments: Any) -> SimpleNamespace:
-    """Returns the properties of a device, as an object that can be pickled, which torch's own cannot."""
+    """Return the properties of a device, as an object that can be pickled, which torch's own cannot."""
     module = torch.get_device_module(path.split(".")[1])
     properties = module.get_device_properties(*arguments)
     names = [name for name in dir(properties) if not name.startswith("_")]

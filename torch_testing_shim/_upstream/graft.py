@@ -53,7 +53,7 @@ class GraftError(ImportError):
 def served(
     module: str, lazy: Mapping[str, Callable[[], Any]] = _NOTHING, *, is_whole: bool = False
 ) -> Callable[[str], Any]:
-    """Returns the `__getattr__` of a face: it answers names that are computed when asked, and grafts torch's others.
+    """Return the `__getattr__` of a face: it answers names that are computed when asked, and grafts torch's others.
 
     Args:
         module: the face's `__name__`.
@@ -98,12 +98,12 @@ def _is_there(face: ModuleType, name: str) -> bool:
 
 
 def stand_in_for_missing() -> None:
-    """Makes names that torch lacks too a `MissingName` from now on, so that test files for other versions load."""
+    """Make names that torch lacks too a `MissingName` from now on, so that test files for other versions load."""
     _FILES_MAY_LACK_NAMES.append(True)
 
 
 def assigned(module: str, name: str) -> Any:
-    """Returns the value of a face's name. For a name that the face answers when asked, it is the value that a test has
+    """Return the value of a face's name. For a name that the face answers when asked, it is the value that a test has
     assigned, or None where no test has."""
     value = vars(sys.modules[module]).get(name) if module in sys.modules else None
     graft = _GRAFTS.get(module)
@@ -112,18 +112,18 @@ def assigned(module: str, name: str) -> Any:
 
 
 def taken_names(module: str) -> set[str]:
-    """Returns the names that a face has taken over from torch's module so far."""
+    """Return the names that a face has taken over from torch's module so far."""
     return set(_GRAFTS[module].taken) if module in _GRAFTS else set()
 
 
 def ours_in(module: str) -> set[str]:
-    """Returns the names that are ours in a face: those that it binds, and those that it answers when asked."""
+    """Return the names that are ours in a face: those that it binds, and those that it answers when asked."""
     face = importlib.import_module(module)
     return {*vars(face), *_LAZY.get(module, ())} - taken_names(module)
 
 
 def bound_names(module: str) -> set[str]:
-    """Returns the names that the installed torch's module binds at its top level, given the module that serves it."""
+    """Return the names that the installed torch's module binds at its top level, given the module that serves it."""
     below = _below(module)
     source = source_file(below)
     return {name for each in module_statements(below, source) for name in each.binds} if source is not None else set()
@@ -131,7 +131,7 @@ def bound_names(module: str) -> set[str]:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Lets one thread at a time change faces."""
+    """Let one thread at a time change faces."""
     held = _LOCK.acquire(timeout=LOCK_SECONDS)
     try:
         yield
@@ -141,14 +141,14 @@ def locked() -> Iterator[None]:
 
 
 def graft_of(module: str) -> _Graft:
-    """Returns the graft of a face. Use it inside `locked`."""
+    """Return the graft of a face. Use it inside `locked`."""
     if module not in _GRAFTS:
         _GRAFTS[module] = _Graft(module)
     return _GRAFTS[module]
 
 
 def bring_along(module: str) -> None:
-    """Imports pytest for the module that imports it upstream where it is installed: others look for it in
+    """Import pytest for the module that imports it upstream where it is installed: others look for it in
     `sys.modules`."""
     if module == f"{SHIM}.common_utils":
         with suppress(ImportError):
@@ -160,7 +160,7 @@ def _below(module: str) -> str:
 
 
 def grafted(module: str, name: str) -> Any:
-    """Returns a name of torch's module for the face `module`.
+    """Return a name of torch's module for the face `module`.
 
     Raises:
         AttributeError: torch has no such name.
@@ -174,7 +174,7 @@ def grafted(module: str, name: str) -> Any:
 
 
 def _found_elsewhere(module: str, name: str) -> Any:
-    """Returns a submodule, a name that torch has moved elsewhere, or a stand-in.
+    """Return a submodule, a name that torch has moved elsewhere, or a stand-in.
 
     Raises:
         AttributeError: there is none.
@@ -211,7 +211,7 @@ class _Graft:
                 self._by_name.setdefault(name, []).append(number)
 
     def take(self, name: str) -> bool:
-        """Gives the face a name of torch's, with all that it needs. Returns False where torch does not have it, or
+        """Give the face a name of torch's, with all that it needs. Return False where torch does not have it, or
         where its definition is under way: a circular import, as it is upstream."""
         names = vars(sys.modules[self._module])
         for number in sorted(self._needed(name, names)):
@@ -223,7 +223,7 @@ class _Graft:
         return name in names
 
     def made_aside(self, class_name: str) -> Mapping[str, Any]:
-        """Returns the attributes of torch's class of this name, which the face defines itself. Its functions use the
+        """Return the attributes of torch's class of this name, which the face defines itself. Its functions use the
         names of the face."""
         if class_name not in self._aside:
             statement = self._statements[self._by_name[class_name][-1]]
@@ -234,7 +234,7 @@ class _Graft:
         return attributes
 
     def _needed(self, name: str, names: dict[str, Any]) -> set[int]:
-        """Returns the numbers of the statements for a name. Names that are ours get their value on the way."""
+        """Return the numbers of the statements for a name. Names that are ours get their value on the way."""
         needed: set[int] = set()
         todo = [name]
         known = set(todo)
@@ -271,7 +271,7 @@ class _Graft:
 
 @contextmanager
 def _without_command_line() -> Iterator[None]:
-    """Lets torch's module find no arguments: the command line is this harness's. Torch 2.6's would answer `-h` where a
+    """Let torch's module find no arguments: the command line is this harness's. Torch 2.6's would answer `-h` where a
     file imports `*`, and end the process."""
     arguments = sys.argv
     sys.argv = arguments[:1]
@@ -282,7 +282,7 @@ def _without_command_line() -> Iterator[None]:
 
 
 def _check_base(value: object, name: str, module: str) -> None:
-    """Checks that a test case of torch's is built on ours.
+    """Check that a test case of torch's is built on ours.
 
     Raises:
         GraftError: it is not, since torch has split or renamed the class for which ours stands.

@@ -43,7 +43,7 @@ _IMPORTED_LATE = ("torch.utils._triton", "torch.distributed.tensor")
 
 
 def install_device_map(devices: DeviceMap) -> None:
-    """Maps one device type to another for the rest of this process, and in processes that it forks.
+    """Map one device type to another for the rest of this process, and in processes that it forks.
 
     Raises:
         ValueError: torch does not know one of the device types; the message is one sentence.
@@ -64,7 +64,7 @@ def install_device_map(devices: DeviceMap) -> None:
 
 
 def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
-    """Returns the object that has a call of the table, and the call's name there; None where this torch lacks it.
+    """Return the object that has a call of the table, and the call's name there; None where this torch lacks it.
 
     Args:
         row: a row of the table.
@@ -82,7 +82,7 @@ def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
 
 
 def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
-    """Returns the calls of the table that this torch has and that are replaced, as (owner, name, answer)."""
+    """Return the calls of the table that this torch has and that are replaced, as (owner, name, answer)."""
     simulated, target = SimulatedDevices(names.devices), names.devices.target
     accelerator = AcceleratorCalls(simulated)
     own: dict[str, Any] = {
@@ -117,7 +117,7 @@ def _answer(row: Row, name: str, own: Any, original: Any, names: DeviceNames) ->
 
 
 def _stand_in(original: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes the replacement of a function, or of a class, which stays a class for `isinstance` and annotations."""
+    """Make the replacement of a function, or of a class, which stays a class for `isinstance` and annotations."""
     if isinstance(original, type):
         return type(original.__name__, (original,), {"__new__": lambda _, *args, **kwargs: call(*args, **kwargs)})
     return Replacement(original, call)
@@ -148,7 +148,7 @@ class _Refused:
 
 
 def _replace(answers: list[tuple[Any, str, Any]]) -> None:
-    """Replaces the calls in all modules of torch that have them by now."""
+    """Replace the calls in all modules of torch that have them by now."""
     replaced = {id(getattr(owner, name)): answer for owner, name, answer in answers if callable(getattr(owner, name))}
     find_builtin: Any = _find_builtin  # untyped in torch
     for owner, name, answer in answers:

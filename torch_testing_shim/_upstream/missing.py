@@ -53,7 +53,7 @@ class MissingName:
         return self  # a decorator's arguments, or a value that the file makes of it
 
     def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
-        """Makes a class inherit from a test case instead, so that its tests are found, and fail."""
+        """Make a class inherit from a test case instead, so that its tests are found, and fail."""
         return (self._base_class(),)
 
     def _failing(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +97,7 @@ class MissingName:
 
 
 def importing_file() -> str:
-    """Returns the file whose code asks for a name."""
+    """Return the file whose code asks for a name."""
     frame = _asking_frame()
     return frame.f_code.co_filename if frame is not None else "an unknown file"
 
@@ -108,7 +108,7 @@ def _is_loading(frame: FrameType) -> bool:
 
 
 def _asking_frame() -> FrameType | None:
-    """Returns the frame for which the import machinery, or this package's part of it, works."""
+    """Return the frame for which the import machinery, or this package's part of it, works."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
@@ -133,7 +133,7 @@ def is_prepared_for_absence() -> bool:
 
 @functools.cache
 def _guarded_lines(path: str) -> list[tuple[str, tuple[int, int]]]:
-    """Returns the exceptions that a file catches, with the first and last line of each guarded block."""
+    """Return the exceptions that a file catches, with the first and last line of each guarded block."""
     try:
         tree = ast.parse("".join(linecache.getlines(path)))
     except SyntaxError:  # no file
@@ -156,7 +156,7 @@ def _caught_by(node: ast.AST) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _names_in(node: ast.expr) -> list[str]:
-    """Returns the last parts of the names in an expression such as `module.Error` or `(Error, Other)`."""
+    """Return the last parts of the names in an expression such as `module.Error` or `(Error, Other)`."""
     if isinstance(node, ast.Tuple):
         return [name for each in node.elts for name in _names_in(each)]
     return [node.attr] if isinstance(node, ast.Attribute) else [node.id] if isinstance(node, ast.Name) else []

@@ -25,13 +25,13 @@ DYNAMO_CASES, SERVED_DYNAMO_CASES = "torch._dynamo.test_case", "_upstream.dynamo
 
 
 def install() -> None:
-    """Installs the finder as the last one, for modules that this package does not have."""
+    """Install the finder as the last one, for modules that this package does not have."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())
 
 
 def below(package: str) -> Callable[[str], ModuleType]:
-    """Returns the `__getattr__` of a package: it imports a module of torch's when it is asked for, since files rely on
+    """Return the `__getattr__` of a package: it imports a module of torch's when it is asked for, since files rely on
     others to have imported it."""
 
     def __getattr__(name: str) -> ModuleType:
@@ -89,7 +89,7 @@ def _folder() -> Path | None:
 
 
 def source_file(below: str) -> Path | None:
-    """Returns the file of `torch.testing._internal.<below>`, or of dynamo's test cases; None where torch has none."""
+    """Return the file of `torch.testing._internal.<below>`, or of dynamo's test cases; None where torch has none."""
     folder = _folder()
     if folder is None:
         return None
@@ -101,7 +101,7 @@ def source_file(below: str) -> Path | None:
 
 
 def home_of(name: str, besides: str) -> str | None:
-    """Returns the one module other than `besides` that defines `name` at its top level, to which torch has moved it.
+    """Return the one module other than `besides` that defines `name` at its top level, to which torch has moved it.
     None where there is none, or more than one."""
     folder = _folder()
     if folder is None:

@@ -26,7 +26,7 @@ _DYNAMO = "torch._dynamo"
 
 
 def install() -> None:
-    """Installs the finder as the first one. Modules of torch's harness that are already imported are served anew."""
+    """Install the finder as the first one. Modules of torch's harness that are already imported are served anew."""
     if is_installed():
         return
     sys.meta_path.insert(0, _Finder())
@@ -42,7 +42,7 @@ def is_installed() -> bool:
 
 
 def shim_module_of(name: str) -> str | None:
-    """Returns the module of this package that serves upstream's module `name`; None for none. Imports nothing."""
+    """Return the module of this package that serves upstream's module `name`; None for none. Import nothing."""
     below = below_upstream(name)
     is_served = below is not None and (has_face(name) or source_file(below) is not None)
     return f"{SHIM}.{below}".rstrip(".") if is_served else None
@@ -103,7 +103,7 @@ class _DynamoLoader(SourceFileLoader):
 
 
 def _answer_for_cases(dynamo: ModuleType) -> None:
-    """Makes dynamo import its test cases when a file asks for them. Test files find them there without importing them,
+    """Make dynamo import its test cases when a file asks for them. Test files find them there without importing them,
     since upstream's `common_distributed` does."""
 
     def __getattr__(name: str) -> ModuleType:

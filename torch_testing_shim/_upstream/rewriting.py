@@ -59,12 +59,12 @@ class Rewriting(ast.NodeTransformer):
 
 
 def _imported(module: str) -> ast.expr:
-    """Returns an expression that imports the module where it is used: nothing else may have imported it."""
+    """Return an expression that imports the module where it is used: nothing else may have imported it."""
     return ast.parse(f"__import__({module!r}, None, None, ['__name__'])", mode="eval").body
 
 
 def below_upstream(module: str) -> str | None:
-    """Returns the part of a module's name below `torch.testing._internal`, which has "" itself; None for others."""
+    """Return the part of a module's name below `torch.testing._internal`, which has "" itself; None for others."""
     return module[len(UPSTREAM) :].lstrip(".") if f"{module}.".startswith(f"{UPSTREAM}.") else None
 
 
@@ -76,7 +76,7 @@ def _renamed(module: str) -> str:
 
 
 def check_results(tree: ast.AST) -> None:
-    """Makes each function in the tree that `wraps` another check the other's result where it drops it."""
+    """Make each function in the tree that `wraps` another check the other's result where it drops it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             wrapped = {name for decorator in node.decorator_list if (name := _wrapped_by(decorator)) is not None}
@@ -86,7 +86,7 @@ def check_results(tree: ast.AST) -> None:
 
 
 def _wrapped_by(decorator: ast.expr) -> str | None:
-    """Returns the name in `wraps(name)`; None for another decorator."""
+    """Return the name in `wraps(name)`; None for another decorator."""
     match decorator:
         case ast.Call(func=ast.Name("wraps") | ast.Attribute(attr="wraps"), args=[ast.Name(name), *_]):
             return name

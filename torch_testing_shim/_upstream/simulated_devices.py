@@ -28,16 +28,16 @@ class SimulatedStream(torch.Stream):
         return super().__new__(cls, stream_id=number, device_index=0, device_type=0)  # the CPU's, of any index
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Ignores a device or a priority."""
+        """Ignore a device or a priority."""
 
     def wait_stream(self, stream: object) -> None:
-        """Does nothing: all work has run."""
+        """Do nothing: all work has run."""
 
     def wait_event(self, event: object) -> None:
-        """Does nothing: all work has run."""
+        """Do nothing: all work has run."""
 
     def synchronize(self) -> None:
-        """Does nothing: all work has run."""
+        """Do nothing: all work has run."""
 
     def query(self) -> bool:
         return True
@@ -65,16 +65,16 @@ class SimulatedEvent(torch.Event):
         return super().__new__(cls, device="cpu")
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Ignores a device or an option."""
+        """Ignore a device or an option."""
 
     def record(self, stream: object = None) -> None:
         self._at = time.perf_counter()
 
     def wait(self, stream: object = None) -> None:
-        """Does nothing: all work has run."""
+        """Do nothing: all work has run."""
 
     def synchronize(self) -> None:
-        """Does nothing: all work has run."""
+        """Do nothing: all work has run."""
 
     def query(self) -> bool:
         return True
@@ -127,7 +127,7 @@ class SimulatedDevices:
         return _DEFAULT_STREAM
 
     def index_of(self, device: Any) -> int:
-        """Returns the number of a device given as number, name or device; the current one's for None or no index.
+        """Return the number of a device given as number, name or device; the current one's for None or no index.
 
         Raises:
             RuntimeError: there is no such device.
@@ -144,7 +144,7 @@ class SimulatedDevices:
         return int(index)
 
     def choose(self, device: Any) -> int:
-        """Makes a device the current one; -1 changes nothing. Returns the number of the one before."""
+        """Make a device the current one; -1 changes nothing. Return the number of the one before."""
         before, index = self.index, self.index_of(device)
         if index >= 0:
             _OF_THREAD.index = index
@@ -152,7 +152,7 @@ class SimulatedDevices:
 
     @contextmanager
     def chosen(self, device: Any) -> Iterator[None]:
-        """Makes a device the current one in the block."""
+        """Make a device the current one in the block."""
         before = self.choose(device)
         try:
             yield
@@ -179,6 +179,6 @@ class DeviceProperties:
 
 
 def host_memory() -> tuple[int, int]:
-    """Returns the free and the total bytes of the host's memory."""
+    """Return the free and the total bytes of the host's memory."""
     page = os.sysconf("SC_PAGE_SIZE")
     return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")

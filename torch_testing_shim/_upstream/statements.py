@@ -36,7 +36,7 @@ class Statement:
 
 
 def whole_code(source: str, path: str, package: str = "") -> CodeType:
-    """Compiles the whole module, rewritten.
+    """Compile the whole module, rewritten.
 
     Args:
         source: the module's source.
@@ -52,7 +52,7 @@ def whole_code(source: str, path: str, package: str = "") -> CodeType:
 
 
 def read_statements(source: str, path: str) -> list[Statement]:
-    """Reads the statements of a module, rewritten. `path` is the path that tracebacks show.
+    """Read the statements of a module, rewritten. `path` is the path that tracebacks show.
 
     Raises:
         SyntaxError: the source is not Python.
@@ -77,7 +77,7 @@ def read_statements(source: str, path: str) -> list[Statement]:
 
 
 def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
-    """Yields the node; for an import, one node for each name; nothing for docstrings and `__future__` imports."""
+    """Yield the node; for an import, one node for each name; nothing for docstrings and `__future__` imports."""
     if isinstance(node, ast.ImportFrom) and node.module == "__future__":
         return
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
@@ -93,12 +93,12 @@ def _parts(node: ast.stmt) -> Iterator[ast.stmt]:
 
 
 def _bound(code: CodeType) -> set[str]:
-    """Returns the names that a module's code binds."""
+    """Return the names that a module's code binds."""
     return _operands(code, _BINDING)
 
 
 def _used(code: CodeType) -> set[str]:
-    """Returns the names of the module that its code looks up, also in functions and classes. The compiler has told them
+    """Return the names of the module that its code looks up, also in functions and classes. The compiler has told them
     from local names."""
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return _operands(code, _LOOKING_UP).union(*map(_used, inner))
@@ -109,7 +109,7 @@ def _operands(code: CodeType, operations: frozenset[str]) -> set[str]:
 
 
 def _changed(node: ast.AST) -> Iterator[str]:
-    """Yields names whose value a statement changes in place, or passes to a call whose result it drops."""
+    """Yield names whose value a statement changes in place, or pass to a call whose result it drops."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield from _roots([node.value.func] if isinstance(node.value.func, ast.Attribute) else [])
         yield from _roots(node.value.args)

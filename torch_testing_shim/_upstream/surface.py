@@ -30,7 +30,7 @@ class Owner(Enum):
 
 
 def surface_report(paths: Iterable[str]) -> str:
-    """Returns a line for each name that the files import: how many files do, its owner, the name; absent ones first.
+    """Return a line for each name that the files import: how many files do, its owner, the name; absent ones first.
 
     Args:
         paths: test files, and folders, whose Python files are all read.
@@ -49,7 +49,7 @@ def surface_report(paths: Iterable[str]) -> str:
 
 
 def owner_of(name: str) -> Owner:
-    """Returns the owner of a full name, which is that of a module or of a name in a module."""
+    """Return the owner of a full name, which is that of a module or of a name in a module."""
     if shim_module_of(name) is not None:
         return Owner.OURS if has_face(name) else Owner.TORCHS
     module, _, attribute = name.rpartition(".")
@@ -63,7 +63,7 @@ def owner_of(name: str) -> Owner:
 
 
 def imported_names(source: str) -> Iterator[str]:
-    """Yields the full names that `source` takes from `torch.testing._internal`: by `from ... import`, and as attributes
+    """Yield the full names that `source` takes from `torch.testing._internal`: by `from ... import`, and as attributes
     of modules that it imports whole. A module of which no attribute is used counts itself.
 
     Raises:

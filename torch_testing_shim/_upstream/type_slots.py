@@ -29,14 +29,14 @@ def _check_layout(kind: type) -> None:
 
 
 def made_by_type(kind: type) -> Callable[[type, tuple[Any, ...], Mapping[str, Any]], Any]:
-    """Returns the function that makes the objects of a type now, whatever replaces it later. It takes the type or a
+    """Return the function that makes the objects of a type now, whatever replaces it later. It takes the type or a
     subclass, and the arguments."""
     _check_layout(kind)
     return ctypes.PYFUNCTYPE(*[ctypes.py_object] * 4)(_slot(kind, "new").value)
 
 
 def replace_methods(kind: type, methods: Mapping[str, Callable[..., Any]]) -> None:
-    """Replaces special methods of a type for the rest of the process.
+    """Replace special methods of a type for the rest of the process.
 
     Args:
         kind: a type that is written in C.

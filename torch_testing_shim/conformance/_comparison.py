@@ -18,7 +18,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 def flat_state(state: object, name: str = "") -> dict[str, Any]:
-    """Return the leaves of nested dicts and lists under dotted names: {"model.weight": tensor}. An empty container is
+    """Return the leaves of nested dicts and list under dotted names: {"model.weight": tensor}. An empty container is
     a leaf."""
     if isinstance(state, Mapping) and state:
         items: Sequence[tuple[object, object]] = list(state.items())
@@ -33,7 +33,7 @@ def flat_state(state: object, name: str = "") -> dict[str, Any]:
 
 
 def check_state(actual: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
-    """Check this rank's part of each value. Calls no collective.
+    """Check this rank's part of each value. Call no collective.
 
     Args:
         actual: name -> tensor, DTensor, ShardedTensor or other value.

@@ -100,7 +100,7 @@ def _folder_across_hosts(world: JoinedWorld) -> str:
 
 
 def _broadcast_folder() -> tuple[str, bool]:
-    """Return a folder that rank 0 makes and sends to the others: threads of this process, or processes that are not the
+    """Return a folder that rank 0 makes and send to the others: threads of this process, or processes that are not the
     harness's."""
     is_first, is_thread = dist.get_rank() == 0, has_thread_ranks()
     folders = [tempfile.mkdtemp()] if is_first else [""]

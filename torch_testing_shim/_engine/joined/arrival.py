@@ -34,12 +34,12 @@ class MissingRanksError(RuntimeError):
 
     @classmethod
     def of(cls, ranks: Sequence[int], when: str) -> MissingRanksError:
-        """Returns the error that nothing was heard from these ranks, `when` ("within 5 s")."""
+        """Return the error that nothing was heard from these ranks, `when` ("within 5 s")."""
         return cls(f"nothing was heard from rank {', '.join(map(str, ranks))} {when}", ranks)
 
 
 def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
-    """Waits until all processes of this start have come, and returns the name of their run: no other start has it.
+    """Wait until all processes of this start have come, and return the name of their run: no other start has it.
 
     Args:
         exchange: in the part of the store that all starts share.
@@ -73,7 +73,7 @@ def arrive(exchange: Exchange, rank: int, size: int, seconds: float) -> str:
 
 
 def _missing(exchange: Exchange, run: str, rank: int, size: int) -> list[int]:
-    """Returns the ranks that have not come; rank 0 where it alone has not called this process."""
+    """Return the ranks that have not come; rank 0 where it alone has not called this process."""
     if not run:
         return unmarked(exchange, size) or [0]
     here = exchange.answers(f"{run}/here", range(size))
@@ -81,7 +81,7 @@ def _missing(exchange: Exchange, run: str, rank: int, size: int) -> list[int]:
 
 
 def unmarked(exchange: Exchange, size: int) -> list[int]:
-    """Returns the ranks of which no process of the launch has ever come.
+    """Return the ranks of which no process of the launch has ever come.
 
     Raises:
         StoreLostError: the store does not answer.

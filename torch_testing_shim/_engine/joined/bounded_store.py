@@ -29,12 +29,12 @@ class StoreLostError(RuntimeError):
     """The store does not answer; the message says why, where that is known."""
 
     def sentence(self, launch: Launch) -> str:
-        """Returns a sentence for people who have started the launch."""
+        """Return a sentence for people who have started the launch."""
         return f"the launcher's store at {launch.address}:{launch.port} cannot be reached: {self}"
 
 
 def seconds_for_call(left: float) -> float:
-    """Returns how long a call may take, in seconds, where this many are left to the deadline."""
+    """Return how long a call may take, in seconds, where this many are left to the deadline."""
     return min(max(left, _LEAST_SECONDS), _MOST_SECONDS)
 
 
@@ -97,7 +97,7 @@ class BoundedStore:
         self._prefix = ""
 
     def below(self, prefix: str) -> BoundedStore:
-        """Returns a client of the keys below a prefix, by the same connection: what loses one, loses both."""
+        """Return a client of the keys below a prefix, by the same connection: what loses one, loses both."""
         part = copy(self)
         part._prefix = f"{self._prefix}{prefix}/"
         return part
@@ -119,23 +119,23 @@ class BoundedStore:
         return bool(self.ask(lambda store: store.check(self._full(keys))))
 
     def get(self, keys: Sequence[str]) -> list[str]:
-        """Returns the values of keys that the store has."""
+        """Return the values of keys that the store has."""
         found = self.ask(lambda store: store.multi_get(self._full(keys)))
         return [value.decode() for value in found]
 
     def add(self, key: str) -> int:
-        """Counts: returns how often this was called for the key."""
+        """Count, and return how often this was called for the key."""
         return int(self.ask(lambda store: store.add(self._prefix + key, 1)))
 
     def settle(self, key: str, value: str) -> str:
-        """Returns the first value that anybody has settled for the key."""
+        """Return the first value that anybody has settled for the key."""
         return str(self.ask(lambda store: store.compare_set(self._prefix + key, "", value)).decode())
 
     def _full(self, keys: Sequence[str]) -> list[str]:
         return [self._prefix + key for key in keys]
 
     def ask(self, call: Callable[[Store], Any], seconds: float | None = None) -> Any:
-        """Calls `call` with the store, whatever part this is a client of, and returns its result.
+        """Call `call` with the store, whatever part this is a client of, and return its result.
 
         Args:
             seconds: how long it may take; by default, what `patience` says.
@@ -146,5 +146,5 @@ class BoundedStore:
         return self._connection.ask(call, seconds)
 
     def close(self) -> None:
-        """Lets go of the store once no call of it is left."""
+        """Let go of the store once no call of it is left."""
         self._connection.close()

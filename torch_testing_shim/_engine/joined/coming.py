@@ -17,7 +17,7 @@ _READY = "ready"
 
 
 def meet(world: JoinedWorld, test: CurrentTest, timeout: float) -> None:
-    """Waits until all processes have come to the body of the test, which may take `timeout` seconds.
+    """Wait until all processes have come to the body of the test, which may take `timeout` seconds.
 
     Raises:
         RankError: some do not run it: their set-up has skipped or failed.
@@ -37,7 +37,7 @@ def meet(world: JoinedWorld, test: CurrentTest, timeout: float) -> None:
 
 
 def come(world: JoinedWorld, test: CurrentTest, said: str) -> None:
-    """Says that this process has come to the body of the test, or why it does not; only the first time counts."""
+    """Say that this process has come to the body of the test, or why it does not; only the first time counts."""
     if not test.came:
         test.came = True
         with suppress(RuntimeError):  # a store that is lost is noticed by who waits

@@ -55,7 +55,7 @@ class Standing:
     is_gone: bool = False
 
     def to_json(self, began: float) -> str:
-        """Returns it for the store. Hosts have clocks of their own, so times count from `began`, when all were
+        """Return it for the store. Hosts have clocks of their own, so times count from `began`, when all were
         ready."""
         outcome = _later(self.outcome, -began)
         subtests = [subtest.to_json() for subtest in outcome.subtests]
@@ -80,7 +80,7 @@ class Standing:
 
 
 def _later(outcome: RankOutcome, seconds: float) -> RankOutcome:
-    """Returns an outcome whose times, and those of its subtests, are later by this."""
+    """Return an outcome whose times, and those of its subtests, are later by this."""
     subtests = tuple(replace(one, ended_at=one.ended_at + seconds) for one in outcome.subtests)
     return replace(outcome, ended_at=outcome.ended_at + seconds, subtests=subtests)
 
@@ -109,7 +109,7 @@ class Patience:
         return self._bad_since is not None
 
     def look(self) -> None:
-        """Looks whether a rank has ended badly; outside of the body, whether one leaves."""
+        """Look whether a rank has ended badly; outside of the body, whether one leaves."""
         now = time.monotonic()
         if self._bad_since is not None or now < self._look_at:
             return
@@ -126,14 +126,14 @@ class Patience:
         return self._bad_since is not None and time.monotonic() >= self._bad_since + seconds
 
     def until(self) -> float:
-        """Returns until when to wait, on the monotonic clock, as far as that is known now."""
+        """Return until when to wait, on the monotonic clock, as far as that is known now."""
         self.look()
         causes = (self._bad_since, self._world.terminated_at)
         return min([self.test.deadline + _LATE_SECONDS, *(at + self._grace for at in causes if at is not None)])
 
 
 def standing_now(rank: int, status: RankStatus) -> RankOutcome:
-    """Returns how this rank stands, with its stacks."""
+    """Return how this rank stands, with its stacks."""
     report = report_of_this_process()
     return RankOutcome(
         rank,
@@ -146,7 +146,7 @@ def standing_now(rank: int, status: RankStatus) -> RankOutcome:
 
 
 def post(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Standing, *, in_body: bool) -> None:
-    """Tells the others how a rank has ended, and where that is bad, that nobody needs to go on.
+    """Tell the others how a rank has ended, and where that is bad, that nobody needs to go on.
 
     Raises:
         StoreLostError: the store does not answer.
@@ -161,7 +161,7 @@ def post(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Standi
 
 
 def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Standing | None) -> list[Standing]:
-    """Waits for the outcomes of the test's ranks; a rank that is not heard from is `SILENT`. `own` is this rank's,
+    """Wait for the outcomes of the test's ranks; a rank that is not heard from is `SILENT`. `own` is this rank's,
     which counts also where the store is lost; None where it runs no part of the test."""
     ranks, question = range(test.ranks or world.size), "outcome" if test.ranks else "left"
     exchange.wait(f"{test.key}/{question}", Patience(world, test, exchange).until)
@@ -175,7 +175,7 @@ def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Stand
 
 
 def _unheard(world: JoinedWorld, exchange: Exchange, rank: int) -> Standing:
-    """Returns the standing of a rank that has told none. Without the store, not even neighbours hear from each other,
+    """Return the standing of a rank that has told none. Without the store, not even neighbours hear from each other,
     and one that ends has given up for that reason."""
     if rank in world.deaths and world.deaths[rank].ended_at < exchange.store.lost_at:
         return Standing(world.deaths[rank], leaves=True, is_gone=True)
@@ -195,7 +195,7 @@ def _settled(world: JoinedWorld, rank: int, told: Standing) -> Standing:
 def end_run(
     world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Standing | None, *, in_body: bool
 ) -> NoReturn:
-    """Ends this process after a test whose ranks cannot go on: gathers the outcomes, has the verdict told, and leaves
+    """End this process after a test whose ranks cannot go on: gather the outcomes, have the verdict told, and leave
     together with the others that live."""
     test.in_body = in_body
     if not in_body:
@@ -207,7 +207,7 @@ def end_run(
 
 
 def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Sequence[Standing]) -> NoReturn:
-    """Tells the verdict over these outcomes, unless another process does, and ends this process."""
+    """Tell the verdict over these outcomes, unless another process does, and end this process."""
     told = _agreed(test, exchange, told)
     outcomes = [one.outcome for one in told]
     gone = {one.outcome.rank for one in told if one.is_gone}
@@ -246,7 +246,7 @@ def _await_all(exchange: Exchange, keys: Sequence[str]) -> None:
 
 
 def _agreed(test: CurrentTest, exchange: Exchange, told: Sequence[Standing]) -> list[Standing]:
-    """Returns the outcomes that the first process has settled on, which may have heard from a rank that is gone now;
+    """Return the outcomes that the first process has settled on, which may have heard from a rank that is gone now;
     the given ones where the store is lost."""
     hosts = [one.outcome.host for one in told]
     text = json.dumps([one.to_json(test.began) for one in told])

@@ -40,7 +40,7 @@ class Exchange:
         self._rank = rank
 
     def answer(self, question: str, value: str, asked: int, rank: int | None = None, common: str = "") -> None:
-        """Answers in the name of `rank`, by default this process.
+        """Answer in the name of `rank`, by default this process.
 
         Args:
             asked: how many ranks are asked.
@@ -60,7 +60,7 @@ class Exchange:
             self.store.set(f"{question}/all", common if are_alike else "")
 
     def answers(self, question: str, ranks: Iterable[int], *, each: bool = False) -> dict[int, str]:
-        """Returns the answers that are there, by rank; none where the store is lost. Where all have it in common, this
+        """Return the answers that are there, by rank; none where the store is lost. Where all have it in common, this
         stands for an answer, unless `each` asks for the answers themselves."""
         ranks = list(ranks)
         keys = [f"{question}/{rank}" for rank in ranks]
@@ -78,8 +78,8 @@ class Exchange:
         return {rank: value.partition(_BY)[2] for rank, value in zip(ranks, values, strict=True)}
 
     def wait(self, question: str, until: Callable[[], float]) -> bool:
-        """Waits until all ranks have answered; `until` says until when, on the monotonic clock, and is asked again and
-        again. Returns whether they have; False where the store is lost."""
+        """Wait until all ranks have answered; `until` says until when, on the monotonic clock, and is asked again and
+        again. Return whether they have; False where the store is lost."""
         pause = _FIRST_LOOK
         try:
             while not self.store.has(f"{question}/all"):

@@ -27,7 +27,7 @@ class JoinedPersistentRanks(JoinedRanks):
         self._class, self._size, self._stops = test_class, world_size, stops_at_subtest
 
     def order(self, method: str, timeout: float) -> None:
-        """Notes the test to run, which may take `timeout` seconds."""
+        """Note the test to run, which may take `timeout` seconds."""
         orders = self.scratch.path / "orders"
         orders.mkdir(exist_ok=True)
         (orders / str(self._world.rank)).write_text(f"{method}\n")
@@ -43,13 +43,13 @@ class JoinedPersistentRanks(JoinedRanks):
         )
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
-        """Runs this process's part of the test, and returns the outcomes of all ranks."""
+        """Run this process's part of the test, and return the outcomes of all ranks."""
         return self.join(ExitExpectation())
 
     def end_ranks(self) -> None:
         """There is nothing to end: the processes go on to other tests."""
 
     def finish(self) -> None:
-        """Removes the scratch folder."""
+        """Remove the scratch folder."""
         self.are_running = False
         self.close()

@@ -66,7 +66,7 @@ class JoinedRanks(TestRanks):
         calls: Mapping[int, object] = MappingProxyType({}),
         reuses: bool = False,
     ) -> list[int]:
-        """Notes what to run; `join` runs it. Arguments and result are those of `TestRanks.start`. The processes are the
+        """Note what to run; `join` runs it. Arguments and result are those of `TestRanks.start`. The processes are the
         launcher's, so whether ranks may be reused does not matter.
 
         Raises:
@@ -121,7 +121,7 @@ class JoinedRanks(TestRanks):
     def join(
         self, expectation: ExitExpectation, at_deadline: Callable[[], object] = lambda: None
     ) -> tuple[RankOutcome, ...]:
-        """Runs this process's part of the test, and returns the outcomes of all ranks.
+        """Run this process's part of the test, and return the outcomes of all ranks.
 
         Raises:
             unittest.SkipTest: the test expects its ranks to end.

@@ -16,7 +16,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 def test_ranks() -> TestRanks:
-    """Returns the ranks of a test: this process and others where a launcher has started them, else new processes.
+    """Return the ranks of a test: this process and others where a launcher has started them, else new processes.
 
     Raises:
         LaunchError: a launcher has started this process, and nobody has joined its world.
@@ -30,7 +30,7 @@ def test_ranks() -> TestRanks:
 def persistent_ranks(
     test_class: type[unittest.TestCase], world_size: int, *, stops_at_subtest: bool
 ) -> PersistentRanks | JoinedPersistentRanks:
-    """Returns the ranks of a test class likewise."""
+    """Return the ranks of a test class likewise."""
     if JOINED.world is not None:
         return JoinedPersistentRanks(JOINED.world, test_class, world_size, stops_at_subtest=stops_at_subtest)
     _refuse_stray_launch()

@@ -37,7 +37,7 @@ class Meeting:
         self._prefix = ""
 
     def open(self, connect: Callable[[], Store]) -> None:
-        """Connects with the store.
+        """Connect with the store.
 
         Raises:
             StoreLostError: it cannot be reached.
@@ -46,7 +46,7 @@ class Meeting:
         self._connection.ask(_as_new)
 
     def begin(self, folder: Path, prefix: str) -> None:
-        """Lets groups meet in the store, below `prefix`, for files in the folder."""
+        """Let groups meet in the store, below `prefix`, for files in the folder."""
         _replace_file_store()
         self.folder, self._prefix, self._store = folder, prefix, None
 
@@ -54,7 +54,7 @@ class Meeting:
         self.folder = self._store = None
 
     def store_for(self, path: str) -> Store | None:
-        """Returns the part of the store that stands for a file; None for a file that is just a file."""
+        """Return the part of the store that stands for a file; None for a file that is just a file."""
         if self.folder is None or not Path(path).is_relative_to(self.folder):
             return None
         if self._store is None:
@@ -62,7 +62,7 @@ class Meeting:
         return PrefixStore(f"{self._prefix}/{Path(path).relative_to(self.folder)}", self._store)
 
     def _quiet_store(self) -> Store:
-        """Returns the store by the connection of the tests before, or by a new one where one of them has left a thread
+        """Return the store by the connection of the tests before, or by a new one where one of them has left a thread
         that waits in it: nobody else's call would get through."""
         assert self._connect is not None and self._connection is not None, "it is opened before tests begin"
         with suppress(StoreLostError):

@@ -73,7 +73,7 @@ class OwnBody:
         self._channel = _JoinedChannel(partial(write_word, job.folder, test.key), self._tell_bad, self._await_others)
 
     def run(self) -> Standing:
-        """Runs it, and returns how it ended. A process whose limits cannot be put back runs no other test."""
+        """Run it, and return how it ended. A process whose limits cannot be put back runs no other test."""
         job, test = self._job, self._test
         THIS_RANK.channel, THIS_RANK.has_run_body = self._channel, False
         test.end_stuck = self._stuck_outcome
@@ -125,7 +125,7 @@ class OwnBody:
             self._world.exchange.store.set(f"{self._test.key}/bad", "")
 
     def _await_others(self) -> None:
-        """Waits a moment for the ranks that are not done with their bodies yet."""
+        """Wait a moment for the ranks that are not done with their bodies yet."""
         test = self._test
         until, patience = time.monotonic() + _PATIENCE_SECONDS, Patience(self._world, test, self._world.exchange)
         with suppress(RuntimeError):
@@ -135,7 +135,7 @@ class OwnBody:
             )
 
     def _stuck_outcome(self, rank: int, status: RankStatus) -> RankOutcome:
-        """Returns how this rank stands, for the watch."""
+        """Return how this rank stands, for the watch."""
         said = self._channel.sent
         if said is None or not said.status.is_exception:
             said = replace(standing_now(rank, status), finished=said is not None)

@@ -19,7 +19,7 @@ from torch_testing_shim._shared.owned_folders import folders_of_dead
 
 
 def write_word(folder: ScratchFolder, key: str, said: RankOutcome | None, subtests: Sequence[RankOutcome]) -> None:
-    """Writes how far the rank of this process has come in the test of this key: `said` is the outcome of its body."""
+    """Write how far the rank of this process has come in the test of this key: `said` is the outcome of its body."""
     if said is not None or subtests:
         word = [key, said and said.to_json(), [one.to_json() for one in subtests]]
         with suppress(OSError):  # the disk is full, no descriptor is left, or the test has removed the folder
@@ -27,7 +27,7 @@ def write_word(folder: ScratchFolder, key: str, said: RankOutcome | None, subtes
 
 
 def with_remains(dead: RankOutcome, beside: Path, key: str) -> RankOutcome:
-    """Returns the outcome of a rank of this host that has died, with what it has left of the test.
+    """Return the outcome of a rank of this host that has died, with what it has left of the test.
 
     Args:
         dead: how its process ended.

@@ -23,7 +23,7 @@ _LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_AS)
 
 
 def leave_groups(*, has_failed: bool) -> None:
-    """Leaves the process groups that a body has left, so that those who wait in them learn of it."""
+    """Leave the process groups that a body has left, so that those who wait in them learn of it."""
     if dist.is_initialized():
         dist.destroy_process_group()
     dist.distributed_c10d._world.group_count = 0  # one that could not be made is counted, on this rank alone
@@ -38,7 +38,7 @@ class Limits:
         self._limits = [(number, resource.getrlimit(number)) for number in _LIMITS]
 
     def put_back(self) -> bool:
-        """Puts them back where a body has changed them: before all else, which they may forbid. Returns whether they
+        """Put them back where a body has changed them: before all else, which they may forbid. Return whether they
         are as they were."""
         for number, limit in self._limits:
             if resource.getrlimit(number) != limit:
@@ -49,7 +49,7 @@ class Limits:
 
 @contextmanager
 def rank_surroundings(job: RankJob) -> Iterator[None]:
-    """Lets the body run in a rank's surroundings: output in a file, a temporary folder of its own, a log of its
+    """Let the body run in a rank's surroundings: output in a file, a temporary folder of its own, a log of its
     collectives."""
     start_logging(job.folder.collectives(job.rank))
     DRIVER.may_start = True
@@ -64,7 +64,7 @@ def rank_surroundings(job: RankJob) -> Iterator[None]:
 
 @contextmanager
 def _output_in(path: str) -> Iterator[None]:
-    """Sends descriptors 1 and 2 to a file, as C++ prints there, too."""
+    """Send descriptors 1 and 2 to a file, as C++ prints there, too."""
     _flush()
     kept = [(number, os.dup(number)) for number in (1, 2)]
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -91,7 +91,7 @@ class Watch:
             )
 
     def _look_between_tests(self) -> None:
-        """Ends a process that does not come out of what it does between tests (a class's set-up), or whose run is
+        """End a process that does not come out of what it does between tests (a class's set-up), or whose run is
         over."""
         world, now = self._world, time.monotonic()
         try:
@@ -107,7 +107,7 @@ class Watch:
             os._exit(ExitStatus.FAILED)
 
     def _tell_deaths(self, test: CurrentTest) -> None:
-        """Answers for the neighbours that have died."""
+        """Answer for the neighbours that have died."""
         for dead in self._world.deaths.values():
             if (test.key, dead.rank) not in self._reported:
                 told = dead if test.scratch is None else with_remains(dead, test.scratch.parent, test.key)
@@ -136,7 +136,7 @@ def _descriptors(members: Sequence[Member]) -> dict[int, Member]:
 
 
 def _exit_code(pid: int) -> int | None:
-    """Returns the exit code of a process that has just ended, negative for a signal; None where its parent was faster
+    """Return the exit code of a process that has just ended, negative for a signal; None where its parent was faster
     in taking it."""
     with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
         status = int(file.read().rpartition(")")[2].split()[_EXIT_CODE_FIELD])

@@ -71,19 +71,19 @@ class BodyKeeper(Protocol):
     """Puts back what a body has changed in this process."""
 
     def before_body(self, test_class: type) -> None:
-        """Records the state that the body finds."""
+        """Record the state that the body finds."""
 
     def after_body(self) -> tuple[str, ...]:
-        """Puts it back. Returns a sentence for each thing that the body has left nevertheless."""
+        """Put it back. Return a sentence for each thing that the body has left nevertheless."""
 
 
 def key_of(name: str, number: int) -> str:
-    """Returns the prefix of the keys of a test's `number`-th run, from 1."""
+    """Return the prefix of the keys of a test's `number`-th run, from 1."""
     return f"test/{name}/{number}"
 
 
 def connect_with(launch: Launch, part: str) -> Store:
-    """Connects with the launcher's store, below a prefix for a part of what runs in the launch."""
+    """Connect with the launcher's store, below a prefix for a part of what runs in the launch."""
     return PrefixStore(_prefix(part), _connect(launch))
 
 
@@ -142,12 +142,12 @@ class JoinedWorld:
         self._is_ending = False
 
     def new_exchange(self) -> Exchange:
-        """Returns an exchange for one thread, below this run's own prefix, by the connection that all share."""
+        """Return an exchange for one thread, below this run's own prefix, by the connection that all share."""
         return Exchange(self.lasting.store.below(self._run), self.rank, self.size)
 
     def arrive(self, seconds: float) -> None:
-        """Connects with the launcher's store, as often as this process ever will, and waits for the other processes:
-        no call has to wait for a connection once a test runs. Raises as `arrival.arrive`, which see."""
+        """Connect with the launcher's store, as often as this process ever will, and wait for the other processes:
+        no call has to wait for a connection once a test runs. Raise as `arrival.arrive`, which see."""
         self.lasting.store.ask(lambda store: None, seconds)
         MEETING.open(lambda: _connect(self.launch))
         self._run = f"run/{arrive(self.lasting, self.rank, self.size, seconds)}"
@@ -183,11 +183,11 @@ class JoinedWorld:
         return [member for member in self.members if member.host == own and member.pid != os.getpid()]
 
     def have_run(self, names: Iterable[str]) -> None:
-        """Counts tests that have run before a restart."""
+        """Count tests that have run before a restart."""
         self._times.update(names)
 
     def begin(self, name: str, seconds: float) -> None:
-        """Begins a test, whose set-up may take `seconds`."""
+        """Begin a test, whose set-up may take `seconds`."""
         self._times[name] += 1
         now = time.monotonic()
         self.test = CurrentTest(name, key_of(name, self._times[name]), now + seconds, time.time(), now)
@@ -200,13 +200,13 @@ class JoinedWorld:
             return self._is_ending
 
     def end(self, seconds: float) -> None:
-        """Ends the test; the next one has to begin within `seconds`."""
+        """End the test; the next one has to begin within `seconds`."""
         self.idle_deadline = time.monotonic() + seconds
         self.test = None
         self.guard()
 
     def guard(self) -> None:
-        """Ends this process where not even the watch has, which needs the interpreter's lock: torch 2.6 may keep it for
+        """End this process where not even the watch has, which needs the interpreter's lock: torch 2.6 may keep it for
         ever while it destroys a process group."""
         until = self.idle_deadline if self.test is None else self.test.deadline
         if math.isfinite(until):

@@ -97,7 +97,7 @@ def _why(error: Exception) -> str:
 
 def read_failed(reports: Path) -> tuple[tuple[str, ...], str]:
     """Return the tests that failed when they ran last, as sorted lines (see `failed_tests`), and one sentence where
-    their record cannot be read, which then counts as empty."""
+    their record cannot be read, which then count as empty."""
     path = reports / FAILED
     try:
         return _checked(json.loads(path.read_text(encoding="utf-8"))), ""
@@ -138,7 +138,7 @@ class History:
 
     @classmethod
     def read(cls, reports: Path, times_path: Path, *, needs_times: bool) -> tuple[History, list[str]]:
-        """Read the history; return it and a sentence where the times file could not be read, which then counts as
+        """Read the history; return it and a sentence where the times file could not be read, which then count as
         empty."""
         times, note = read_times(times_path) if needs_times else (Times(), "")
         return cls(reports, times_path, *read_failed(reports), times), [note] if note else []

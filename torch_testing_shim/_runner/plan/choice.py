@@ -20,7 +20,7 @@ from .tree import Tree
 
 
 def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
-    """Return the files that a command line chooses, and notes for the user about the choice.
+    """Return the files that a command line chooses, and note for the user about the choice.
 
     Raises:
         UsageError: a text names nothing.

@@ -125,7 +125,7 @@ class TerminalReport:
         self._draw(at_once=True)
 
     def _tests_ended(self, process: RunningProcess, new: Sequence[JournalEntry]) -> None:
-        """Print the failures and notes, unless the output has just shown them."""
+        """Print the failures and note, unless the output has just shown them."""
         failures = sum(entry.status.is_failure for entry in new)
         self._progress.add_tests(len(new), failures)
         for entry in new if self._output is None else ():

@@ -126,7 +126,7 @@ class WarmInterpreter:
 
     @property
     def descriptor(self) -> int:
-        """Becomes readable when the interpreter has sent an event."""
+        """Become readable when the interpreter has sent an event."""
         return self._requests.fileno()
 
     @property
@@ -219,7 +219,7 @@ class WarmInterpreter:
                     self._answers[event["id"]] = event
 
     def _check(self, since: float) -> None:
-        """Raise WarmRefusal where the interpreter has ended, or takes too long."""
+        """Raise WarmRefusal where the interpreter has ended, or take too long."""
         if not self.is_usable:
             raise WarmRefusal(f"{_INTERPRETER} was given up")
         if self._process.has_ended():

@@ -95,7 +95,7 @@ class _Interpreter:
         self._ahead = Ahead()
 
     def serve(self) -> FileCommand:
-        """Take requests until the runner is gone. Returns in the forks alone: each its command."""
+        """Take requests until the runner is gone. Return in the forks alone: each its command."""
         self._tell({"event": "ready", "devices": _device_count()})
         while True:
             packet, descriptors = b"", list[int]()

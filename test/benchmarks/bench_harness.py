@@ -102,14 +102,14 @@ def _commit() -> str:
 
 
 def warm_up(options: Options) -> None:
-    """Runs each contender once, untimed, so that the first one timed is not the one that reads torch from the disk."""
+    """Run each contender once, untimed, so that the first one timed is not the one that reads torch from the disk."""
     case = Case("warm-up", "warm-up", TINY, tests=1, ranks=2)
     for contender in options.contenders:
         run_case(case, contender)
 
 
 def measure_case(case: Case, options: Options) -> CaseResult:
-    """Runs `case` on its contenders, in turns. A contender that failed once is not run again."""
+    """Run `case` on its contenders, in turns. A contender that failed once is not run again."""
     taking_part = [contender for contender in options.contenders if contender.name in case.contenders]
     result = CaseResult(case, {contender.name: [] for contender in taking_part})
     for repeat in range(options.repeats):

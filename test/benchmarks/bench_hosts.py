@@ -126,7 +126,7 @@ WAYS = {
 
 
 def timed(commands: Callable[[ExitStack, Path], list[list[str]]], tests: int) -> Timed:
-    """Runs the tiny tests by these commands, all at once."""
+    """Run the tiny tests by these commands, all at once."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-hosts-")))
         outer = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "COVERAGE_")  # a run that this benchmark may be part of
@@ -157,7 +157,7 @@ def folder_tail(folder: Path) -> str:
 
 
 def judged(names: Sequence[str]) -> list[Judgement]:
-    """Runs the faults of these names over two hosts, one after the other."""
+    """Run the faults of these names over two hosts, one after the other."""
     faults = {fault.name: expected_of_hosts(fault) for fault in (*catalogue(), *network_faults())}
     found = []
     for fault in [faults[name] for name in names]:

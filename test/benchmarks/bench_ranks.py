@@ -84,7 +84,7 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def measure(ranks: int, tests: int) -> Measured:
-    """Runs that many empty tests on that many ranks."""
+    """Run that many empty tests on that many ranks."""
     os.environ["RES_OPTIONS"] = "attempts:0"  # the store's server would look up the name of each rank, and wait for it
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     with tempfile.TemporaryDirectory(prefix="bench-ranks-") as name:
@@ -105,7 +105,7 @@ def measure(ranks: int, tests: int) -> Measured:
 
 
 def _ends(pids: Sequence[int]) -> list[int]:
-    """Waits for the processes, and returns their exit codes. As torchrun does, ends all once one has failed."""
+    """Wait for the processes, and return their exit codes. As torchrun does, end all once one has failed."""
     codes: dict[int, int] = {}
     while len(codes) < len(pids):
         pid, status = os.wait()
@@ -116,7 +116,7 @@ def _ends(pids: Sequence[int]) -> list[int]:
 
 
 def _start(rank: int, ranks: int, tests: int, port: int, folder: Path) -> int:
-    """Forks a rank and returns its process id."""
+    """Fork a rank and return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -155,7 +155,7 @@ def _variables(rank: int, ranks: int, port: int, folder: Path) -> dict[str, str]
 
 
 def _add_tests(ranks: int, tests: int, begin: Callable[[], None]) -> None:
-    """Adds empty tests, and one before them that begins to count, since the first test starts cold."""
+    """Add empty tests, and one before them that begins to count, since the first test starts cold."""
     Empty.world_size = ranks
     for each in range(tests + 1):
 

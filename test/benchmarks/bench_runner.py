@@ -100,7 +100,7 @@ def through_runner(*arguments: str) -> Callable[[Sizes], Run]:
 
 
 def timed(command: Sequence[str], tree: Path, variables: dict[str, str], expected: str) -> Run:
-    """Runs a command whose last line has to be `expected`, a regular expression."""
+    """Run a command whose last line has to be `expected`, a regular expression."""
     outer = ("TORCH_TESTING_SHIM_", "WORLD_SIZE", "COVERAGE_")  # a run that this benchmark may be part of
     environment = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     environment |= {**variables, "TMPDIR": str(tree)}

@@ -23,7 +23,7 @@ SIDES = {"ours": "torch_testing_shim.common_utils", "upstream": "torch.testing._
 
 
 def measure(side: str) -> None:
-    """Prints the outcomes of all pairs as JSON, in the order of `all_pairs`: two letters each, for both orders."""
+    """Print the outcomes of all pairs as JSON, in the order of `all_pairs`: two letters each, for both orders."""
     import importlib
 
     import torch.distributed as dist

@@ -107,7 +107,7 @@ def chosen_mutations(options: argparse.Namespace) -> list[Mutation]:
 
 
 def report(chosen: list[Mutation], survivors: list[Mutation]) -> int:
-    """Prints the mutations that were not noticed; returns the exit status."""
+    """Print the mutations that were not noticed; return the exit status."""
     equivalent = read_equivalent()
     unnoticed = [mutation for mutation in survivors if mutation.key not in equivalent]
     for mutation in survivors:

@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def soak(tests: int, source: Path = SOAK, *, reuse_ranks: bool = False, with_faults: bool = True) -> SoakResult:
-    """Runs the case and judges it.
+    """Run the case and judge it.
 
     Args:
         tests: how many tests.

@@ -30,7 +30,7 @@ class Soak(DTensorTestBase):
     world_size = int(os.environ["BENCH_RANKS"])
 
     def run(self, result=None):
-        """Measures between two tests, when no rank runs, and what only cycles of references hold is gone."""
+        """Measure between two tests, when no rank runs, and what only cycles of references hold is gone."""
         number = self.number
         if STARTER.kept[0] and number % _MEASURED_EVERY == 0:
             (zygote,) = STARTER.kept[0]

@@ -101,7 +101,7 @@ class SampleTestCase(TestCase):
         }
 
     def start(self, command: Sequence[str], **extra: str) -> subprocess.Popen | WarmSample:
-        """Starts python with the arguments, in a fork (see `warm_samples`) where nothing speaks against it."""
+        """Start python with the arguments, in a fork (see `warm_samples`) where nothing speaks against it."""
         environment = self.environment(**extra)
         if not self.is_cold and (server := sample_server(plain_environment())).can_start(command, environment):
             return server.start(command, self.folder, environment, self._mark)
@@ -131,19 +131,19 @@ class SampleTestCase(TestCase):
         return SampleRun(process.returncode, output, entries, time.monotonic() - began, interrupted, journal)
 
     def run_command(self, *command: str, **extra: str) -> SampleRun:
-        """Runs python with the arguments and waits for its end."""
+        """Run python with the arguments and wait for its end."""
         began = time.monotonic()
         return self.finish(self.start(command, **extra), began)
 
     def run_sample(self, body: str, *arguments: str, **extra: str) -> SampleRun:
-        """Runs a sample file, checks that nothing is left of it, and returns what it said."""
+        """Run a sample file, check that nothing is left of it, and return what it said."""
         run = self.run_command(str(self.write_sample(body)), *arguments, **extra)
         self.assert_nothing_left()
         return run
 
     def run_side_by_side(self, body: str, *shares: Sequence[str], **extra: str) -> SampleRun:
-        """Runs the tests of a sample that mostly wait: each share, names of tests, in a process of its own, all at
-        once. Checks that nothing is left, and returns all that they said; the exit status is the worst."""
+        """Run the tests of a sample that mostly wait: each share, names of tests, in a process of its own, all at
+        once. Check that nothing is left, and return all that they said; the exit status is the worst."""
         path = str(self.write_sample(body))
         journals = [self.folder / f"journal{number}" for number in range(len(shares))]
         began = time.monotonic()
@@ -158,7 +158,7 @@ class SampleTestCase(TestCase):
         return SampleRun(max(run.exit_code for run in runs), output, entries, time.monotonic() - began)
 
     def assert_status(self, run: SampleRun, test: str, status: TestStatus, reason: str = "") -> JournalEntry:
-        """Checks how a test of the sample ended, and that the regular expression `reason` is found in its reason."""
+        """Check how a test of the sample ended, and that the regular expression `reason` is found in its reason."""
         self.assertIn(test, run.entries, run.output)
         entry = run.entries[test]
         self.assertTrue(entry.status is status, f"{test} is {entry.status}, not {status}\n{run.output}")

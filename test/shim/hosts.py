@@ -98,11 +98,11 @@ class Hosts:
         return [*enter, 'hostname "$0"; exec "$@"', f"host{number + 1}", *words]
 
     def cut(self, number: int) -> None:
-        """Takes a host's cable away."""
+        """Take a host's cable away."""
         _ip("-n", self._names[number], "link", "set", "cable", "down")
 
     def slow_down(self, number: int, how: Sequence[str]) -> str:
-        """Slows a host's cable down, in both directions. Returns why the kernel cannot; an empty text where it can."""
+        """Slow a host's cable down, in both directions. Return why the kernel cannot; an empty text where it can."""
         for name, device in ((self._names[number], "cable"), (self._switch, f"port{number}")):
             words = ["tc", "-n", name, "qdisc", "add", "dev", device, "root", *how]
             done = subprocess.run(words, capture_output=True, text=True)

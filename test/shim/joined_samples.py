@@ -48,7 +48,7 @@ class JoinedSampleTestCase(SampleTestCase):
         store: TCPStore | Launch | None = None,
         **extra: str,
     ) -> JoinedSample:
-        """Runs one process for each command, in the order of ranks, and waits for their end.
+        """Run one process for each command, in the order of ranks, and wait for their end.
 
         Args:
             address: where rank 0 has the store; by default, `store`.

@@ -124,7 +124,7 @@ class ProcessTestCase(TestCase):
         variables: Mapping[str, str] | None = None,
         harness: Sequence[str] | None = None,
     ) -> ProcessRun:
-        """Runs `python PATH ARGUMENT ...` to its end, with `harness` by `python -m torch_testing_shim HARNESS ...`."""
+        """Run `python PATH ARGUMENT ...` to its end, with `harness` by `python -m torch_testing_shim HARNESS ...`."""
         process, listener = self.start(
             path, *arguments, is_warm=is_warm, seconds=seconds, variables=variables, harness=harness
         )

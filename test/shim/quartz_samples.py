@@ -42,7 +42,7 @@ class Package:
         self.site = site
 
     def install(self, record: str = "") -> None:
-        """Writes its entry points.
+        """Write its entry points.
 
         Args:
             record: a module that has another record of its device than the package's own; none by default.
@@ -77,7 +77,7 @@ class QuartzTestCase(SampleTestCase):
         return super().environment(**{**own, **extra})
 
     def add_run_test(self) -> None:
-        """Puts `run_test.py` into the folder of the samples, which are in `test/`."""
+        """Put `run_test.py` into the folder of the samples, which are in `test/`."""
         (self.folder / "test").mkdir()
         shutil.copy(ROOT / "run_test.py", self.folder)
 

@@ -133,14 +133,14 @@ class RunnerTestCase(TestCase):
         (self.tree / "mini_run.py").write_text(MINI_RUN)
 
     def write(self, name: str, text: str) -> Path:
-        """Writes test/<name>.py as it is."""
+        """Write test/<name>.py as it is."""
         path = self.tree / "test" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
         return path
 
     def sample(self, name: str, body: str) -> Path:
-        """Writes test/<name>.py with the class SampleTest, whose methods are `body`."""
+        """Write test/<name>.py with the class SampleTest, whose methods are `body`."""
         return self.write(name, SAMPLE.format(body=textwrap.indent(textwrap.dedent(body), "    ")))
 
     def environment(self, **changes: str) -> dict[str, str]:
@@ -156,7 +156,7 @@ class RunnerTestCase(TestCase):
     def run_test(
         self, *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Runs run_test.py to its end, from the tree's folder unless told otherwise."""
+        """Run run_test.py to its end, from the tree's folder unless told otherwise."""
         return subprocess.run(
             [sys.executable, str(self.tree / "run_test.py"), *arguments],
             cwd=cwd or self.tree,
@@ -168,7 +168,7 @@ class RunnerTestCase(TestCase):
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts run_test.py; it is killed when the test ends, if it still runs."""
+        """Start run_test.py; it is killed when the test ends, if it still runs."""
         process = subprocess.Popen(
             [sys.executable, str(self.tree / "run_test.py"), *arguments],
             cwd=self.tree,
@@ -185,7 +185,7 @@ class RunnerTestCase(TestCase):
         return process
 
     def wait_until(self, condition: Callable[[], object], what: str, *, seconds: float = RUN_TIMEOUT) -> None:
-        """Waits until `condition` holds; fails naming `what` where it does not come true in `seconds`."""
+        """Wait until `condition` holds; fail naming `what` where it does not come true in `seconds`."""
         deadline = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), deadline, f"never happened: {what}")

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def serve(orders: socket.socket, ahead: Ahead) -> list[str]:
-    """Start samples and report their exit statuses until the client is gone. Returns in the forks alone: the words
+    """Start samples and report their exit statuses until the client is gone. Return in the forks alone: the words
     behind `python`."""
     running = selectors.DefaultSelector()
     running.register(orders, selectors.EVENT_READ)

@@ -28,7 +28,7 @@ class Capabilities(TestCase):
             self.addCleanup(patch.stop)
 
     def record(self, *capabilities):
-        """Has a device "ruby" be in use until the test ends, whose package names these."""
+        """Have a device "ruby" be in use until the test ends, whose package names these."""
         found = FoundBackend(Backend("ruby", capabilities=frozenset(capabilities)), "torch-gems 1.0")
         self.find_accelerator("ruby")
         for patch in (
@@ -39,7 +39,7 @@ class Capabilities(TestCase):
             self.addCleanup(patch.stop)
 
     def find_accelerator(self, device_type):
-        """Has torch say until the test ends that its accelerator is of this type, whatever it was built for."""
+        """Have torch say until the test ends that its accelerator is of this type, whatever it was built for."""
         found = SimpleNamespace(type=device_type)
         patch = mock.patch.object(torch.accelerator, "current_accelerator", lambda *_, **__: found)
         patch.start()

@@ -27,7 +27,7 @@ class Flags(TestCase):
         self.addCleanup(patch.stop)
 
     def machine(self, accelerator=None, count=0, capability=(8, 0), cudnn=90100, has_flash=True):
-        """Has torch find these devices until the test ends, and nobody know the answers."""
+        """Have torch find these devices until the test ends, and nobody know the answers."""
         device = None if accelerator is None else torch.device(accelerator)
         self.patch(mock.patch.object(torch.accelerator, "current_accelerator", return_value=device))
         self.patch(mock.patch.object(flags, "_accelerators", return_value=count))

@@ -333,7 +333,7 @@ class SkipMarksTest(TestCase):
 
 class ImportTest(TestCase):
     def test_without_numpy_and_without_traces(self) -> None:
-        """Imports the face where numpy cannot be imported, in an empty folder, and compares something."""
+        """Import the face where numpy cannot be imported, in an empty folder, and compare something."""
         program = (
             "import sys; sys.modules['numpy'] = None\n"
             "import warnings; warnings.simplefilter('ignore')\n"

@@ -36,7 +36,7 @@ class Example(SampleTestCase):
         return super().environment(**{"PYTHONPATH": path, **extra})
 
     def run_as_owner(self, *command):
-        """Runs a command of the README in the example's folder; nothing is left of it."""
+        """Run a command of the README in the example's folder; nothing is left of it."""
         run = self.run_command(*command)
         self.assertEqual(0, run.exit_code, run.output)
         self.assert_nothing_left()

@@ -43,7 +43,7 @@ def check_workflow(path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def ci_run(root: Path) -> subprocess.CompletedProcess[str]:
-    """Asks the .ci/run of the checkout `root` for the command it would run."""
+    """Ask the .ci/run of the checkout `root` for the command it would run."""
     command = ["bash", str(root / ".ci" / "run"), "--print"]
     return subprocess.run(command, capture_output=True, text=True, timeout=30)
 

@@ -113,7 +113,7 @@ class SeveralMachinesTest(JoinedSampleTestCase):
     def run_until(
         self, hosts: Sequence[int], fault: Callable[[Sequence[Started]], object]
     ) -> tuple[JoinedSample, float]:
-        """Lets a fault happen while all ranks meet again and again. Returns the seconds from there to the end, too."""
+        """Let a fault happen while all ranks meet again and again. Return the seconds from there to the end, too."""
         at: list[float] = []
 
         def wait_and_fault(ranks: Sequence[Started]) -> None:

@@ -60,7 +60,7 @@ OTHERS = ("torchinductor_", "torchelastic_", "pytorch-errorfile-")
 
 class UnderTorchrunTest(SampleTestCase):
     def under_torchrun(self, number: int | None = None, **extra: str) -> SampleRun:
-        """Runs the sample, and where a signal is given, sends it to torchrun while the first test runs."""
+        """Run the sample, and where a signal is given, send it to torchrun while the first test runs."""
         words = [self.write_sample(AGENT, "agent.py"), "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
         words += ["--nproc-per-node=2", self.write_sample(SAMPLE)]
         agent, began = self.start([str(word) for word in words], **extra), time.monotonic()

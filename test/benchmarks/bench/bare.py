@@ -86,7 +86,7 @@ def parametrize(name: str, values: Iterable[Any]) -> Callable[[TestMethod], Test
 
 
 def instantiate_parametrized_tests(cls: type[DTensorTestBase]) -> None:
-    """Replaces each parametrized method by one method per value."""
+    """Replace each parametrized method by one method per value."""
     for method, body in list(vars(cls).items()):
         if not hasattr(body, "parameter"):
             continue
@@ -97,7 +97,7 @@ def instantiate_parametrized_tests(cls: type[DTensorTestBase]) -> None:
 
 
 def run_tests() -> None:
-    """Runs the tests of the main module and exits with 0 where every rank of each did."""
+    """Run the tests of the main module and exit with 0 where every rank of each did."""
     main = sys.modules["__main__"]
     classes = [c for c in vars(main).values() if isinstance(c, type) and issubclass(c, DTensorTestBase)]
     tests = [cls(name) for cls in classes for name in unittest.defaultTestLoader.getTestCaseNames(cls)]

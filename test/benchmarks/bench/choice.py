@@ -40,7 +40,7 @@ class Choice:
 
 
 def measure_choices(repeats: int = REPEATS) -> list[Choice]:
-    """Runs every command `repeats` times.
+    """Run every command `repeats` times.
 
     Raises:
         subprocess.CalledProcessError: a command failed.
@@ -81,7 +81,7 @@ def _measure(what: str, tree: Path, arguments: Sequence[str], target: float, rep
 
 
 def _generate(tree: Path) -> Path:
-    """Writes the files and a times file that knows three quarters of them; returns its path."""
+    """Write the files and a times file that knows three quarters of them; return its path."""
     shutil.copy(ROOT / "run_test.py", tree)
     (tree / "torch_testing_shim").symlink_to(ROOT / "torch_testing_shim")
     names = [f"distributed/part_{number % FOLDERS}/test_{number}" for number in range(FILES)]

@@ -33,7 +33,7 @@ def memory_of(pid: int) -> dict[str, int]:
 
 
 def note_holdings(path: Path, number: int, processes: Mapping[str, int]) -> None:
-    """Adds a line to the notes at `path`.
+    """Add a line to the notes at `path`.
 
     Args:
         path: the file.

@@ -62,7 +62,7 @@ class StartedCase:
 
 
 def run_case(case: Case, contender: Contender, limit_seconds: float = LIMIT_SECONDS) -> Run:
-    """Runs `case` on `contender`, to its end or to the limit."""
+    """Run `case` on `contender`, to its end or to the limit."""
     with started_case(case, contender) as started:
         if not ends_within(started.process, limit_seconds):
             return Run(limit_seconds, f"did not end within {limit_seconds:g} s", _tail(started.output))
@@ -74,7 +74,7 @@ def run_case(case: Case, contender: Contender, limit_seconds: float = LIMIT_SECO
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Waits on the process's descriptor: `Popen.wait(timeout)` polls, up to 50 ms apart, which is half a tiny test."""
+    """Wait on the process's descriptor: `Popen.wait(timeout)` polls, up to 50 ms apart, which is half a tiny test."""
     descriptor = os.pidfd_open(process.pid)
     try:
         return bool(select.select([descriptor], [], [], seconds)[0])
@@ -107,7 +107,7 @@ def find_problem(case: Case, status: int, output: str, finished: set[tuple[str, 
 
 @contextmanager
 def started_case(case: Case, contender: Contender) -> Iterator[StartedCase]:
-    """Starts the process; on leaving, ends whatever of it still runs and removes its files."""
+    """Start the process; on leaving, end whatever of it still runs and remove its files."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder_name:
         folder = Path(folder_name)
         script = folder / "case.py"

@@ -31,7 +31,7 @@ class IdleMemory:
 
 
 def measure_idle(contender: Contender, ranks: int) -> IdleMemory:
-    """Starts a test with `ranks` ranks, waits until all of them wait, and reads their memory."""
+    """Start a test with `ranks` ranks, wait until all of them wait, and read their memory."""
     case = Case(f"memory: {ranks} ranks", "memory", IDLE, tests=1, ranks=ranks)
     with started_case(case, contender) as started:
         pids = _wait_for_ranks(started, ranks)

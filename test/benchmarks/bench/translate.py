@@ -14,7 +14,7 @@ _SHIM = "torch_testing_shim"
 
 
 def rebase(source: str, homes: Mapping[str, str]) -> str:
-    """Returns `source` with the harness names imported from elsewhere, and nothing else changed.
+    """Return `source` with the harness names imported from elsewhere, and nothing else changed.
 
     Args:
         source: a test file that imports its harness from torch_testing_shim.
@@ -24,7 +24,7 @@ def rebase(source: str, homes: Mapping[str, str]) -> str:
 
 
 def translate(source: str, homes: Mapping[str, str], preload: tuple[str, ...] = ()) -> str:
-    """Returns `source` with the harness names imported from elsewhere and a sentinel at the end of every test.
+    """Return `source` with the harness names imported from elsewhere and a sentinel at the end of every test.
 
     Args:
         source: a test file that imports its harness from torch_testing_shim.

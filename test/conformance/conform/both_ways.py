@@ -48,7 +48,7 @@ def split_at_dashes(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def outcomes(arguments: Sequence[str]) -> Outcomes:
-    """Runs run_test.py and returns what it found."""
+    """Run run_test.py and return what it found."""
     with tempfile.TemporaryDirectory(prefix="both-ways-") as folder:
         report = Path(folder, "report.jsonl")
         command = [sys.executable, str(_ROOT / "run_test.py"), "--keep-going", "--json-lines", str(report), *arguments]

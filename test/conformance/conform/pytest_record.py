@@ -51,7 +51,7 @@ class Recorder:
 
 
 def record_file(journal: Path, file: Path) -> int:
-    """Runs `file` by pytest in this process, in the file's order, and returns pytest's exit status."""
+    """Run `file` by pytest in this process, in the file's order, and return pytest's exit status."""
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     return int(pytest.main([*options, str(file)], plugins=[Recorder(Journal(journal))]))
 

@@ -55,7 +55,7 @@ def read_record() -> dict[str, dict[str, str]]:
 
 
 def write_record(outcomes: Mapping[str, Mapping[str, str]]) -> None:
-    """Replaces the record of the files in `outcomes`; those of files that are no more go."""
+    """Replace the record of the files in `outcomes`; those of files that are no more go."""
     known: dict[str, Mapping[str, str]] = {**(read_record() if _RECORD.exists() else {}), **outcomes}
     there = sample_files()
     kept = {name: dict(of_file) for name, of_file in known.items() if name in there}
@@ -63,13 +63,13 @@ def write_record(outcomes: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def run_upstream(path: Path) -> FileRun:
-    """Runs a file under PyTorch's own harness, by unittest or by pytest, which keep a record."""
+    """Run a file under PyTorch's own harness, by unittest or by pytest, which keep a record."""
     recorder = "conform.pytest_record" if _is_for_pytest(path) else "conform.unittest_record"
     return _run(["-m", recorder, "{journal}", str(path)])
 
 
 def run_ours(path: Path) -> FileRun:
-    """Runs a file under the redirect, by the command that a user would type."""
+    """Run a file under the redirect, by the command that a user would type."""
     return _run(["-m", "torch_testing_shim", *(["--pytest"] if _is_for_pytest(path) else []), str(path)])
 
 
@@ -106,7 +106,7 @@ def clean_environment(**changes: str) -> dict[str, str]:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
-    """Waits for the process, and ends what is left of its session."""
+    """Wait for the process, and end what is left of its session."""
     try:
         process.wait(_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:

@@ -129,7 +129,7 @@ class RecordingResult(unittest.TextTestResult):
 
 
 def record_file(journal: Path, file: Path) -> None:
-    """Runs `file` in this process as its main module.
+    """Run `file` in this process as its main module.
 
     Raises:
         SystemExit: as the file does at its end.

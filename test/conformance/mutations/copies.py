@@ -70,12 +70,12 @@ class Copies:
         self._folder.cleanup()
 
     def run(self, mutation: Mutation) -> Outcome:
-        """Runs the module's test file with the mutation in place."""
+        """Run the module's test file with the mutation in place."""
         source = self._source(self._root, mutation.module).read_text("utf-8")
         return self._run(mutation.module, mutation.apply(source))
 
     def run_unchanged(self, module: str) -> Outcome:
-        """Runs the module's test file as it is."""
+        """Run the module's test file as it is."""
         return self._run(module, self._source(self._root, module).read_text("utf-8"))
 
     def _run(self, module: str, source: str) -> Outcome:

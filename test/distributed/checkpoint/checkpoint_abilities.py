@@ -15,14 +15,14 @@ __all__ = ["needs_argument", "needs_pinned_memory", "needs_staged_copies", "need
 
 
 def needs_argument(name, call=dcp.save):
-    """Skips a test where a function or class of torch lacks an argument."""
+    """Skip a test where a function or class of torch lacks an argument."""
     return unittest.skipUnless(
         name in inspect.signature(call).parameters, f"this torch's {call.__name__} has no {name}"
     )
 
 
 def needs_pinned_memory(test):
-    """Skips a test, in its ranks, where no memory can be pinned: torch pins it for an accelerator."""
+    """Skip a test, in its ranks, where no memory can be pinned: torch pins it for an accelerator."""
 
     @functools.wraps(test)
     def wrapper(self):

@@ -141,7 +141,7 @@ class FileSystemInRanksTest(DTensorTestBase):
         }
 
     def _save_async_twice(self, is_cached):
-        """Saves two states by one writer and zeroes each at once, loads both; returns where each was staged."""
+        """Save two states by one writer and zero each at once, load both; return where each was staged."""
         weight = torch.arange(4.0, device=self.device_type)
         writer = dcp.FileSystemWriter(self.temp_dir, cache_staged_state_dict=is_cached)
         memory, loaded = [], []

@@ -98,7 +98,7 @@ class FileSystemTest(TestCase):
             self.assert_state(state, self._load(folder, state))
 
     def _synced(self, **options):
-        """Saves, and returns for each synced file whether all of it had left the process."""
+        """Save, and return for each synced file whether all of it had left the process."""
         sizes = {}
 
         def fsync(descriptor):

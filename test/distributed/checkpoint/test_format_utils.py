@@ -51,7 +51,7 @@ def _names(state, path=()):
 
 class FormatTestCase:
     def assert_same(self, expected, actual):
-        """Checks that two states have the same leaves, bit for bit."""
+        """Check that two states have the same leaves, bit for bit."""
         expected_leaves, actual_leaves = dict(_names(expected)), dict(_names(actual))
         self.assertEqual(set(expected_leaves), set(actual_leaves))
         for name, leaf in expected_leaves.items():
@@ -144,7 +144,7 @@ class FormatUtilsInRanksTest(FormatTestCase, DTensorTestBase):
         return DTensor.from_local(local, mesh, [Shard(0)], shape=full.shape, stride=full.stride())
 
     def _on_first(self, call, *arguments):
-        """Calls in rank 0, and all wait for it."""
+        """Call in rank 0, and all wait for it."""
         with agreed_between_ranks():
             if self.rank == 0:
                 call(*arguments)

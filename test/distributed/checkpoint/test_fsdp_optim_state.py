@@ -31,7 +31,7 @@ from torch_testing_shim.distributed.sharded_comparison import local_shards, shar
 
 
 def _about(what):
-    """Puts in front of a failure what it is about, so that its first line says it."""
+    """Put in front of a failure what it is about, so that its first line says it."""
     return lambda message: f"{what}: {message}"
 
 

@@ -46,7 +46,7 @@ class NestedDictTest(TestCase):
         self.weight, self.bias = torch.arange(6.0).view(2, 3), torch.tensor([7, 8])
 
     def assert_flattened(self, nested, leaves, paths):
-        """Checks names, order, paths, and that leaves are the objects themselves."""
+        """Check names, order, paths, and that leaves are the objects themselves."""
         flat, mapping = _nested_dict.flatten_state_dict(nested)
         self.assertEqual(list(leaves), list(flat))
         for name, leaf in leaves.items():

@@ -30,7 +30,7 @@ class Machine:
 
 
 def ask_machine() -> Machine:
-    """Asks torch.
+    """Ask torch.
 
     Raises:
         RuntimeError: torch cannot be asked; the message is what it printed.

@@ -39,7 +39,7 @@ class SampleRun:
 def run_python(
     arguments: Sequence[str], variables: Mapping[str, str] | None = None, limit: float = LIMIT_SECONDS
 ) -> SampleRun:
-    """Runs `python ARGUMENT ...` in a folder of its own.
+    """Run `python ARGUMENT ...` in a folder of its own.
 
     Args:
         arguments: what follows `python`.
@@ -79,7 +79,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
-    """Waits for the process, and ends what is left of its session."""
+    """Wait for the process, and end what is left of its session."""
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:

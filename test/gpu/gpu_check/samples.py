@@ -41,7 +41,7 @@ class SampleCheck:
     variables: Mapping[str, str] = field(default_factory=dict)  # what its environment has besides
 
     def rows(self, _: Machine) -> list[Row]:
-        """Runs the command."""
+        """Run the command."""
         run = run_python(self.arguments, self.variables)
         rows = [row_of(expected, run.entries.get(expected.test), run.output) for expected in self.expected]
         return [*rows, *(said.row(run) for said in self.said)]

@@ -12,7 +12,7 @@ MODULE = torch.get_device_module(DEVICE)
 
 
 def not_here(reason):
-    """Says that something cannot be tried on this device."""
+    """Say that something cannot be tried on this device."""
     raise unittest.SkipTest(f"not here: {reason}")
 
 

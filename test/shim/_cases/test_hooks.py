@@ -505,7 +505,7 @@ class Hooks(SampleTestCase):
     """Each sample runs once, and every test of it is looked at."""
 
     def run_beside(self, hangs, body):
-        """Runs a sample; the test that waits for its deadline runs at the same time as the others."""
+        """Run a sample; the test that waits for its deadline runs at the same time as the others."""
         return self.run_side_by_side(body, [hangs], ["--exclude-test", hangs])
 
     def check(self, run, ends):

@@ -257,7 +257,7 @@ class Reuse(SampleTestCase):
         self.assertEqual(len(tests), len({pid_of(run, test) for test in tests}), tests)
 
     def check(self, run, start, status, reason="", *notes):
-        """Checks the one test whose name begins so; returns its name."""
+        """Check the one test whose name begins so; return its name."""
         (name,) = (name for name in run.entries if f".{start}" in name)
         entry = self.assert_status(run, name, status, reason)
         self.assertEqual(len(notes), len(entry.notes), entry.notes)

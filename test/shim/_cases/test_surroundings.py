@@ -36,7 +36,7 @@ def name(text):
 
 
 def forget_efa():
-    """Has `has_efa` ask again."""
+    """Have `has_efa` ask again."""
     if hasattr(name("has_efa"), "cache_clear"):
         name("has_efa").cache_clear()
     else:  # torch 2.6

@@ -241,7 +241,7 @@ class Asking(TestCase):
         self.calls = os.path.join(folder.name, "calls")
 
     def ask(self, asker):
-        """Asks twice; returns the pids of those that were asked."""
+        """Ask twice; returns the pids of those that were asked."""
         self.assertEqual("answer", asker.ask(count_calls, self.calls))
         self.assertEqual("answer", asker.ask(count_calls, self.calls))
         with open(self.calls) as calls:

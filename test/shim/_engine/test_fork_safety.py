@@ -62,7 +62,7 @@ class One(DTensorTestBase):
 
 class ForkSafety(SampleTestCase):
     def run_hazard(self, body: str, **extra: str):
-        """Runs the tests after `body`, and checks their outcomes.
+        """Run the tests after `body`, and check their outcomes.
 
         OMP_NUM_THREADS is as `extra` says, or not set.
         """
@@ -75,7 +75,7 @@ class ForkSafety(SampleTestCase):
         return run
 
     def run_alone(self, body: str):
-        """Runs one test on one rank, which imports torch where it is spawned."""
+        """Run one test on one rank, which imports torch where it is spawned."""
         with self.without_threads_variables():
             run = self.run_sample(f"{body}{WITHOUT_COLLECTIVES}    world_size = 1\n")
         self.assert_status(run, "One.test_passes", TestStatus.PASSED)

@@ -43,7 +43,7 @@ class LeftoversTestCase(TestCase):
         return leader
 
     def end_leader(self, leader):
-        """Ends it, and leaves it to be reaped."""
+        """End it, and leave it to be reaped."""
         leader.kill()
         os.waitid(os.P_PID, leader.pid, os.WEXITED | os.WNOWAIT)
 

@@ -53,7 +53,7 @@ class ParkedTestCase(MultiProcessTestCase):
         return f"{self.file_name}.{self.groups}"
 
     def init(self, **changes):
-        """Makes the default group of one test, and uses it. Returns its gloo backend."""
+        """Make the default group of one test, and use it. Return its gloo backend."""
         chosen = {"rank": self.rank, "world_size": RANKS, "init_method": f"file://{self.next_file()}", **changes}
         dist.init_process_group("gloo", **{name: value for name, value in chosen.items() if value is not None})
         backend = dist.group.WORLD._get_backend(CPU)
@@ -66,7 +66,7 @@ class ParkedTestCase(MultiProcessTestCase):
         self.assertEqual(sum(range(dist.get_world_size())), value.item())
 
     def assert_next(self, is_parked, last, **changes):
-        """Ends a test whose backend was `last`, and begins another. Returns the new backend."""
+        """End a test whose backend was `last`, and begin another. Return the new backend."""
         self.parked.between_tests()
         self.assertFalse(dist.is_initialized())
         backend = self.init(**changes)
@@ -75,7 +75,7 @@ class ParkedTestCase(MultiProcessTestCase):
 
 
 def seen():
-    """Returns what a test can see of its default group and torch's books."""
+    """Return what a test can see of its default group and torch's books."""
     group, world = dist.group.WORLD, distributed_c10d._world
     return {
         "names": (group.group_name, group.group_desc, group.bound_device_id, repr(group._device_types)),

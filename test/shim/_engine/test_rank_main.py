@@ -156,7 +156,7 @@ class Hooks(TestCase):
         self.channel = ChannelWriter(descriptor)
 
     def run_hooked(self, run, **hooks):
-        """Runs `run` between hooks; what they print is in `self.printed`."""
+        """Run `run` between hooks; what they print is in `self.printed`."""
         found = FoundBackend(Backend("ruby", **hooks), "torch-gems 1.0")
         self.printed = io.StringIO()
         with (

@@ -18,7 +18,7 @@ SUM = Call("sum", "of numbers")
 
 
 def run_threads(bodies):
-    """Runs the functions in threads of their own; what each returned or raised, in their order. A thread that hangs is
+    """Run the functions in threads of their own; what each returned or raised, in their order. A thread that hangs is
     an `AssertionError`."""
     results = [None] * len(bodies)
 

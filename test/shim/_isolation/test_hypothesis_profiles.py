@@ -37,7 +37,7 @@ assert finders() == []
 
 
 def examples_of(source, **environment):
-    """Runs the source and REPORT in a new interpreter: profile's examples, derandomized, and examples seen."""
+    """Run the source and REPORT in a new interpreter: profile's examples, derandomized, and examples seen."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTORCH_HYPOTHESIS_PROFILE")}
     done = subprocess.run(
         [sys.executable, "-c", source + REPORT],

@@ -105,7 +105,7 @@ class TimesTest(RunnerTestCase):
             self.sample(name, PASS)
 
     def times(self, name: str, **seconds: float) -> str:
-        """Writes a times file; returns its path."""
+        """Write a times file; return its path."""
         files = {file: {"seconds": time, "at": 1.0, "tests": {}} for file, time in seconds.items()}
         path = self.tree / name
         path.write_text(json.dumps({"version": 1, "files": files}))

@@ -45,7 +45,7 @@ class StopSignalsTest(TestCase):
 
 class LostTerminalTest(RunnerTestCase):
     def on_a_terminal_that_goes_away(self, *command: str) -> int:
-        """Starts a command on a terminal of its own, takes the terminal away while the test hangs, and returns the exit
+        """Start a command on a terminal of its own, take the terminal away while the test hangs, and return the exit
         status."""
         self.write("test_hangs", SAMPLE)
         pid, terminal = pty.fork()

@@ -74,7 +74,7 @@ def dies_later(test) -> None:
 
 
 def closes_its_channel(test) -> None:
-    """Closes all descriptors but the standard ones: what the harness hears of the rank by, too."""
+    """Close all descriptors but the standard ones: what the harness hears of the rank by, too."""
     os.closerange(3, 256)
 
 

@@ -19,7 +19,7 @@ KEPT: list[object] = []
 
 
 def keep(value: object) -> None:
-    """Keeps a value for good, where no table of Python's shows it."""
+    """Keep a value for good, where no table of Python's shows it."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 

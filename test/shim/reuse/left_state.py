@@ -80,7 +80,7 @@ class LeftStateTestCase(MultiProcessTestCase):
         self._spawn_processes()
 
     def record(self, test: str, seen: object) -> None:
-        """Says what this rank saw in a test, before it leaves anything."""
+        """Say what this rank saw in a test, before it leaves anything."""
         self._path(test).write_text(json.dumps([os.getpid(), repr(seen)]))
 
     def recorded(self, test: str) -> str:
@@ -97,7 +97,7 @@ class LeftStateTestCase(MultiProcessTestCase):
 
 
 def with_tests(cls: type[LeftStateTestCase]) -> type[LeftStateTestCase]:
-    """Adds the tests of the class's states. Even ones are left in rank 0, odd ones in rank 1."""
+    """Add the tests of the class's states. Even ones are left in rank 0, odd ones in rank 1."""
     for index, state in enumerate(cls.states):
         is_kept = QUICK not in os.environ or index % _KEPT == _KEPT - 1
         if state.replaced and not is_kept:

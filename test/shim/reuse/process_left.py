@@ -42,7 +42,7 @@ def children() -> int:
 
 
 def fork_apart() -> None:
-    """Leaves a child that has left the family and holds the rank's output open."""
+    """Leave a child that has left the family and holds the rank's output open."""
     if not os.fork():
         os.setsid()
         time.sleep(3600)

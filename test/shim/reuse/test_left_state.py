@@ -25,7 +25,7 @@ from left_state import NOTES, QUICK, RECORDS, outcome
 
 class LeftStateTest(SampleTestCase):
     def run_left(self, name: str) -> SampleRun:
-        """Runs a sample in reused ranks and checks that each of its tests came to what its name says."""
+        """Run a sample in reused ranks and check that each of its tests came to what its name says."""
         self.records = self.folder / "records"
         self.records.mkdir()
         variables = {
@@ -42,7 +42,7 @@ class LeftStateTest(SampleTestCase):
         return run
 
     def assert_notes(self, run: SampleRun, at_least: int) -> None:
-        """Checks that a note names what could not be put back, that there is none where it could, and that ranks were
+        """Check that a note names what could not be put back, that there is none where it could, and that ranks were
         replaced in the first case alone."""
         notes = json.loads((self.records / NOTES).read_text())
         tests = [test for test in run.entries if test.endswith("_2_finds_none")]

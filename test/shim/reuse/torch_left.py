@@ -87,7 +87,7 @@ def give_kernel() -> None:
 
 
 def keep(value: object) -> None:
-    """Keeps a value for good, where no table of Python's shows it, as a C extension may."""
+    """Keep a value for good, where no table of Python's shows it, as a C extension may."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 

@@ -33,7 +33,7 @@ class ConsoleTestCase(RunnerTestCase):
         self.folder.mkdir()
 
     def put(self, path: str, body: str = PASS) -> None:
-        """Writes a test file below the folder."""
+        """Write a test file below the folder."""
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_text(SAMPLE.format(body=body))
 

@@ -24,7 +24,7 @@ class ChildProcessTest(TestCase):
         return child
 
     def finish(self, child: ChildProcess) -> None:
-        """Ends a child that a failed test has left."""
+        """End a child that a failed test has left."""
         while not child.has_ended():
             child.signal(signal.SIGKILL)
 

@@ -46,7 +46,7 @@ def table_of(output: str) -> str:
 
 class DeathTest(RunnerTestCase):
     def run_sample(self, body: str) -> subprocess.CompletedProcess[str]:
-        """Runs one sample file, which has to fail without a word on standard error."""
+        """Run one sample file, which has to fail without a word on standard error."""
         self.sample("test_x", body)
         result = self.run_test()
         self.assertEqual((1, ""), (result.returncode, result.stderr))
@@ -153,7 +153,7 @@ def bytes_read() -> int:
 
 class StopTest(RunnerTestCase):
     def stop(self, number: signal.Signals, *arguments: str) -> tuple[int, str]:
-        """Starts two files, the first of which hangs, sends a signal, and returns exit status and output."""
+        """Start two files, the first of which hangs, send a signal, and return exit status and output."""
         self.sample("test_a", HANG)
         self.sample("test_b", "def test_a(self): pass")
         process = self.start(*arguments)

@@ -33,7 +33,7 @@ class ProcessTestCase(TestCase):
     """A test that starts processes; they are killed when it ends."""
 
     def start(self, script: str, *, mark: str = "", new_session: bool = True) -> subprocess.Popen[str]:
-        """Starts a Python process that carries `mark` and waits for the first line it prints."""
+        """Start a Python process that carries `mark` and wait for the first line it prints."""
         process = subprocess.Popen(
             [sys.executable, "-c", script],
             env={**os.environ, MARK_VARIABLE: mark, "PYTHONPATH": str(ROOT)},
@@ -49,7 +49,7 @@ class ProcessTestCase(TestCase):
 
 
 def end(tree: ProcessTree, grace: float) -> int:
-    """Ends a tree, looking at it as often as it likes; returns how many processes were ended."""
+    """End a tree, looking at it as often as it likes; return how many processes were ended."""
     ending = tree.end(grace)
     while True:
         try:

@@ -12,7 +12,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 
 def send(number: signal.Signals, pause: float = 0.0) -> None:
-    """Sends a signal to this process, after a pause; Python runs its handler before this returns."""
+    """Send a signal to this process, after a pause; Python runs its handler before this returns."""
     time.sleep(pause)
     os.kill(os.getpid(), number)
 

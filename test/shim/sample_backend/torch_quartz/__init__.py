@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Makes the device known to torch, which calls this when it is imported (entry point group "torch.backends")."""
+    """Make the device known to torch, which calls this when it is imported (entry point group "torch.backends")."""
     from torch_quartz import device, process_group, tensors
 
     device.register()

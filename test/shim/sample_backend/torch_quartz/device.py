@@ -38,11 +38,11 @@ class QuartzModule:
         return DRIVER.is_in_use
 
     def synchronize(self, device: Any = None) -> None:
-        """Returns at once: every operator has ended when it returns."""
+        """Return at once: every operator has ended when it returns."""
         DRIVER.use()
 
     def manual_seed(self, seed: int) -> None:
-        """Does nothing: the random numbers are the CPU's."""
+        """Do nothing: the random numbers are the CPU's."""
 
     manual_seed_all = manual_seed
 

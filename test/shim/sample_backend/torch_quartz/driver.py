@@ -32,7 +32,7 @@ class Driver:
         self._kept: list[int] = []
 
     def ask(self) -> None:
-        """Starts it, where it does not run yet.
+        """Start it, where it does not run yet.
 
         Raises:
             RuntimeError: it has run in the process that this one was forked from.
@@ -50,7 +50,7 @@ class Driver:
             os.register_at_fork(after_in_child=self._lose)
 
     def use(self) -> None:
-        """Starts it for more than a question; raises as `ask` does."""
+        """Start it for more than a question; raise as `ask` does."""
         self.ask()
         self.is_in_use = True
 
@@ -67,7 +67,7 @@ def _open_things() -> list[int]:
 
 
 def _start_thread() -> None:
-    """Starts a thread of the C library's that waits for good, and that gets no signal, as Python knows nothing of
+    """Start a thread of the C library's that waits for good, and that gets no signal, as Python knows nothing of
     it."""
     library = ctypes.CDLL(None)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

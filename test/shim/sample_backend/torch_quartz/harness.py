@@ -9,7 +9,7 @@ from torch_testing_shim.backends import Backend, rank_device
 
 
 def _take_device(rank: int, world_size: int) -> None:
-    """Makes a rank's device its current one: torch's Python device guard leaves this to the package."""
+    """Make a rank's device its current one: torch's Python device guard leaves this to the package."""
     torch.get_device_module(NAME).set_device(rank_device(rank))
     print(f"{NAME} {rank_device(rank).index} is taken by rank {rank} of {world_size}")
 

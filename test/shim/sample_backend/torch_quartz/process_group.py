@@ -39,7 +39,7 @@ class QuartzLink(dist.ProcessGroup):
         return BACKEND
 
     def barrier(self, opts: Any = None) -> Any:
-        """Waits for all ranks; `opts` names a device, which gloo has no use for."""
+        """Wait for all ranks; `opts` names a device, which gloo has no use for."""
         return self._gloo.barrier()
 
     def __repr__(self) -> str:

@@ -91,12 +91,12 @@ class _Call:
 
 
 def _take_memory(tensor: torch.Tensor, other: torch.Tensor) -> None:
-    """Has a tensor be the same as another one."""
+    """Have a tensor be the same as another one."""
     _become(tensor, other.untyped_storage(), other.storage_offset(), other.size(), other.stride())
 
 
 def _become(tensor: torch.Tensor, *place: Any) -> None:
-    """Has a tensor lie elsewhere, as the CPU's kernel can do for any device."""
+    """Have a tensor lie elsewhere, as the CPU's kernel can do for any device."""
     torch.ops.aten.set_.source_Storage_storage_offset.redispatch(_CPU_KERNELS, tensor, *place)
 
 

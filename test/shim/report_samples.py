@@ -27,7 +27,7 @@ ranks 0, 1, 3 lost their connection to rank 2
 
 
 def ranks(count: int, at: float, seconds: float, bad: int | None = None) -> tuple[RankRecord, ...]:
-    """Record of ranks that passed; or of one that failed and of others that lost it."""
+    """The record of ranks that passed; or of one that failed and of others that lost it."""
     if bad is None:
         return tuple(RankRecord(r, "passed", 100 + r, BEGIN + at + r / 100, seconds, 0) for r in range(count))
     records = []

@@ -44,16 +44,10 @@ _OFTEN = re.compile(
     r"|builtins|copyreg|logging|multiprocessing(\..+)?|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
     r"|ssl|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
-#: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started; and the ranks
-#: of test classes, in a process that is the test process and a rank at once (under torchrun).
-_OWN_TABLES = frozenset(
-    {
-        "sys.modules",
-        "threading._active",
-        "threading._limbo",
-        "torch_testing_shim._cases.class_ranks.PERSISTENT",
-    }
-)
+#: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
+_OWN_TABLES = frozenset({"sys.modules", "threading._active", "threading._limbo"})
+#: The harness's own modules, which have its own state in tables.
+_HARNESS = re.compile(r"torch_testing_shim\._")
 #: The others are compared in so many turns.
 _TURNS = 32
 #: Packages whose classes are looked into.
@@ -190,7 +184,7 @@ class LibraryAttributes:
             self._functions.record(owner.known)
         for name, value in owner.known.items():
             full_name = f"{owner.name}.{name}"
-            is_own = name.startswith("__") or full_name in _OWN_TABLES
+            is_own = name.startswith("__") or full_name in _OWN_TABLES or _HARNESS.match(module)
             if issubclass(type(value), (dict, list, set)) and not is_own and id(value) not in self._tables:
                 self._tables.add(id(value))
                 found.append(_Table(full_name, value))

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 
-from torch_testing_shim._cases.world import SHARE_OF_TIMEOUT
+from torch_testing_shim._cases.world import SHARE_OF_TIMEOUT, leave_group_at_end
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._pytest_ranks.in_rank import HERE, World
@@ -36,7 +36,10 @@ def rank_group(world: World, device: torch.device) -> Iterator[dist.ProcessGroup
     reports = HERE.reports
     if reports is not None and reports.has_skipped:
         return
-    if reports is not None and not reports.has_failed and THIS_RANK.channel is not None:
+    if reports is None or reports.has_failed:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        return
+    if THIS_RANK.channel is not None:
         THIS_RANK.channel.await_others()
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    leave_group_at_end()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-import torch.distributed as dist
 
+from torch_testing_shim._cases.world import leave_group_at_end
 from torch_testing_shim._engine.channel import THIS_RANK
 from torch_testing_shim._engine.job import RankJob, ScratchFolder
 from torch_testing_shim._engine.rank_steps import ends_forked_children
@@ -111,8 +111,7 @@ class PytestRank:
             channel.await_others()
         if outcome.exit_code:
             raise SystemExit(outcome.exit_code)
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        leave_group_at_end()
 
 
 def _run_protocol(item: Any, reports: RankReports) -> None:

@@ -44,7 +44,7 @@ def version_of(mapping: Any) -> Version:
     else. The caller keeps the mapping alive."""
     if type(mapping) is types.MappingProxyType:
         (mapping,) = gc.get_referents(mapping)
-    return _version(mapping) if type(mapping) is dict and _are_known() else _UNKNOWN
+    return _version(mapping) if type(mapping) is dict and versions_are_known() else _UNKNOWN
 
 
 def _version(mapping: dict[Any, Any]) -> Version:
@@ -52,7 +52,7 @@ def _version(mapping: dict[Any, Any]) -> Version:
 
 
 @functools.cache
-def _are_known() -> bool:
+def versions_are_known() -> bool:
     """Return whether the dictionaries of this Python have versions in their place."""
     if (object.__basicsize__, dict.__basicsize__) != (16, _SIZE):
         return False

@@ -2,11 +2,11 @@
 flags. Attributes that are new in a module count where they are of a test: a library imports and caches as it is used.
 The same holds for the tables that modules and classes have, of copiers, handlers or tolerances.
 
-Each module's and class's dictionary is copied once, and compared with its copy where its version has changed. Python
-3.14 has no versions: there all are compared, by Python's `==` of dictionaries, which looks at identities first. Still
-every value has to be fetched from memory: 98,000 take 10 ms of a rank's time, and the 23,000 that tests are known to
-patch 2.7 ms (torch 2.13, Python 3.11). So these are compared after every test, and the others in turns, which begin
-elsewhere in each rank.
+Each module's and class's dictionary is copied once, and compared with its copy after a test in which its version has
+changed. Python 3.14 has no versions. There Python's `==` of dictionaries compares them. It looks at identities first;
+still every value has to be fetched from memory: 98,000 take 10 ms of a rank's time, and the 23,000 that tests are known
+to patch 2.7 ms (torch 2.13, Python 3.11). So these are compared after every test, and the others in turns, which begin
+elsewhere in each rank. So are, with every Python, the insides of functions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._isolation.dict_versions import ChangeWatch, Version, version_of
+from torch_testing_shim._isolation.dict_versions import ChangeWatch, Version, version_of, versions_are_known
 from torch_testing_shim._isolation.library_functions import LibraryFunctions
 from torch_testing_shim._isolation.module_origins import is_of_library
 from torch_testing_shim._isolation.replaced_values import (
@@ -35,7 +35,7 @@ from torch_testing_shim._isolation.replaced_values import (
 
 __unittest = True  # unittest and pytest leave the frames of this module out of a report
 
-#: Modules that are compared after every test, as are the classes that they define.
+#: Modules that tests are known to patch. They and the classes that they define are compared after every test.
 _OFTEN = re.compile(
     r"torch(\.(_tensor|accelerator|autograd|cuda|multiprocessing|random|serialization|storage|functional"
     r"|utils|utils\.(_pytree|checkpoint|hooks|data)|optim(\..+)?|nn(\.(functional|init|parameter|parallel\..+))?"
@@ -44,16 +44,19 @@ _OFTEN = re.compile(
     r"|builtins|copyreg|logging|multiprocessing(\..+)?|numpy\.random|os|posixpath|random|shutil|signal|subprocess|sys|tempfile|threading|time"
     r"|ssl|warnings|json(\..+)?|pickle|socket|unittest(\.(case|mock))?"
 )
-#: Tables that `rank_reset` puts back, or that Python fills as modules are imported and threads started.
-_OWN_TABLES = frozenset({"sys.modules", "threading._active", "threading._limbo"})
+#: Tables that `rank_reset` puts back, or that Python fills as modules are imported and looked at, and threads started.
+_OWN_TABLES = frozenset(
+    {"sys.modules", "threading._active", "threading._limbo", "inspect.modulesbyfile", "inspect._filesbymodname"}
+)
 #: The harness's own modules, which have its own state in tables.
 _HARNESS = re.compile(r"torch_testing_shim\._")
 #: The others are compared in so many turns.
 _TURNS = 32
 #: Packages whose classes are looked into.
 _WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_names})
-#: Packages that torch computes shapes with: a third of all attributes, and no test patches them.
-_LEFT_OUT = frozenset({"sympy", "mpmath"})
+#: Packages that torch computes shapes with, a third of all attributes, and one that counts as it draws. No test patches
+#: them.
+_LEFT_OUT = frozenset({"sympy", "mpmath", "hypothesis"})
 #: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
@@ -64,6 +67,7 @@ _SET_IN_USE = frozenset(
 )
 #: Those of one module or class.
 _SET_IN_USE_THERE = frozenset({
+    "torch._dynamo.device_interface._device_initialized",
     "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
     "torch._custom_class_base._FakeScriptObject_cls",
     "torch._opaque_base._FakeScriptObject_cls",
@@ -195,9 +199,9 @@ class LibraryAttributes:
         self._tests = 0
 
     def adopt(self) -> None:
-        """Take the present attributes of those that are compared often for what was first seen, since a rank's
-        preparation, or a test's set-up, changes some."""
-        for _ in _replaced_in(self._often):
+        """Take the present attributes of those that are compared after every test for what was first seen, since a
+        rank's preparation, or a test's set-up, changes some."""
+        for _ in _replaced_in((*self._often, *self._seldom) if versions_are_known() else self._often):
             pass
 
     @property
@@ -214,11 +218,15 @@ class LibraryAttributes:
         """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once.
         It says so where an earlier test may have done it."""
         yield from _replaced_in(self._often)
-        earlier = min(self._tests, _TURNS - 1)  # since those of this turn were compared
-        for sentence in _replaced_in(self._seldom[self._turn :: _TURNS]):
-            yield f"{sentence}{_or_before(earlier)}"
-        for sentence in self._functions.replaced(slice(self._turn, None, _TURNS)):
-            yield f"{sentence}{_or_before(earlier)}"
+        turn = slice(self._turn, None, _TURNS)
+        doubt = _or_before(min(self._tests, _TURNS - 1))  # since those of this turn were compared
+        if versions_are_known():
+            yield from _replaced_in(self._seldom)
+        else:
+            for sentence in _replaced_in(self._seldom[turn]):
+                yield f"{sentence}{doubt}"
+        for sentence in self._functions.replaced(turn):
+            yield f"{sentence}{doubt}"
         self._turn = (self._turn + 1) % _TURNS
         self._tests += 1
 

@@ -65,7 +65,7 @@ class VersionTest(TestCase):
     def test_a_python_without_versions(self):
         for name, value in (("_SIZE", 56), ("_PLACE", 0), ("_PLACE", 16), ("_PLACE", 32)):
             with self.subTest(name, value=value), mock.patch.object(dict_versions, name, value):
-                self.assertFalse(dict_versions._are_known.__wrapped__())
+                self.assertFalse(dict_versions.versions_are_known.__wrapped__())
 
 
 class ChangeWatchTest(TestCase):

@@ -93,7 +93,6 @@ class Patience:
 
     Attributes:
         in_body: the time of waiting is that of the test's body.
-        saw_bad: a rank has ended badly, or contact with the store is lost.
     """
 
     def __init__(self, world: JoinedWorld, test: CurrentTest, exchange: Exchange, *, is_brief: bool = False) -> None:
@@ -104,9 +103,9 @@ class Patience:
         self._bad_since: float | None = None
         self._look_at = -math.inf
 
-    @property
-    def saw_bad(self) -> bool:
-        return self._bad_since is not None
+    def saw_bad_by(self, moment: float) -> bool:
+        """Whether a rank had ended badly, or the store was lost, at this moment on the monotonic clock."""
+        return self._bad_since is not None and self._bad_since < moment
 
     def look(self) -> None:
         """Look whether a rank has ended badly; outside of the body, whether one leaves."""

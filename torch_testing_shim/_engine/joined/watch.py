@@ -118,8 +118,11 @@ class Watch:
         now = time.monotonic()
         if now >= test.deadline:
             return RankStatus.HUNG
-        if self._world.terminated_at is not None and now >= self._world.terminated_at + _GRACE_SECONDS:
-            return RankStatus.STOPPED if self._world.deaths or patience.saw_bad else RankStatus.INTERRUPTED
+        terminated_at = self._world.terminated_at
+        if terminated_at is not None and now >= terminated_at + _GRACE_SECONDS:
+            # Ranks that were interrupted, too, tell that when the same grace is over, some a moment before this one.
+            is_consequence = self._world.deaths or patience.saw_bad_by(terminated_at + _GRACE_SECONDS / 2)
+            return RankStatus.STOPPED if is_consequence else RankStatus.INTERRUPTED
         return RankStatus.STOPPED if patience.has_waited(_GRACE_SECONDS) else None
 
     def _end(self, test: CurrentTest, patience: Patience, status: RankStatus) -> None:

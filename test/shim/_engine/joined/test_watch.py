@@ -54,11 +54,12 @@ class StuckTest(TestCase):
         self.watch = Watch.__new__(Watch)
         self.watch._world = self.world
 
-    def status(self) -> RankStatus | None:
+    def status(self, bad_for: float = 10.0) -> RankStatus | None:
+        """Return the status where a bad end, if there is one, is known for so many seconds."""
         patience = Patience(self.world, self.test, self.exchange)
         patience.look()
-        if patience.saw_bad:
-            patience._bad_since -= 10.0
+        if patience._bad_since is not None:
+            patience._bad_since -= bad_for
         return self.watch._status_if_stuck(self.test, patience)
 
     def test_a_rank_that_may_go_on_is_not_stuck(self) -> None:
@@ -73,6 +74,12 @@ class StuckTest(TestCase):
         self.assertIs(RankStatus.INTERRUPTED, self.status())
         self.world.deaths[1] = DIED
         self.assertIs(RankStatus.STOPPED, self.status())
+
+    def test_one_that_the_launcher_ends_was_interrupted_where_another_tells_the_same_a_moment_before(self) -> None:
+        self.world.terminated_at = time.monotonic() - 3.1
+        self.exchange.store.set("test/A.test/1/bad", "")
+        self.assertIs(RankStatus.INTERRUPTED, self.status(bad_for=0.1))
+        self.assertIs(RankStatus.STOPPED, self.status(bad_for=3.0))
 
     def test_one_whose_test_has_ended_badly_elsewhere_is_stopped(self) -> None:
         self.exchange.store.set("test/A.test/1/bad", "")

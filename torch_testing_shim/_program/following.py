@@ -84,10 +84,15 @@ class _Launched:
         self.exchange.wait("left", lambda: until)
 
 
-def lead() -> int:
-    """`--lead`: prints the name of the run once all have come, and tells the others the status that is read then."""
+def _own_launch() -> Launch:
     launch = read_launch()
     assert launch is not None, "torchrun has started the runner"
+    return launch
+
+
+def lead() -> int:
+    """`--lead`: print the name of the run once all have come, and tell the others the status that is read then."""
+    launch = _own_launch()
     try:
         launched = _Launched(launch)
         print(launched.run, flush=True)
@@ -101,9 +106,8 @@ def lead() -> int:
 
 
 def follow() -> int:
-    """`--follow`: starts what rank 0 starts, and returns its status."""
-    launch = read_launch()
-    assert launch is not None, "torchrun has started the runner"
+    """`--follow`: start what rank 0 starts, and return its status."""
+    launch = _own_launch()
     try:
         launched = _Launched(launch)
         number = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.distributed.checkpoint.api import CheckpointException, _wrap_exception
 
-from torch_testing_shim._engine.outcome import PeerFailedError, RankStatus
+from torch_testing_shim._engine.outcome import CollectiveMismatchError, PeerFailedError, RankStatus
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, skip_message, skip_outcome, skip_reason_of
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -97,6 +97,20 @@ class Exceptions(TestCase):
                 raise ValueError("the save has failed")  # noqa: B904 - its context is what is tested
         except ValueError as error:
             self.assertTrue(outcome_of_exception(1, error).wraps_lost_peer)
+
+    def test_an_exception_that_was_handled_when_the_peer_was_lost(self):
+        for lost in (RuntimeError("Connection closed by peer"), CollectiveMismatchError("ranks disagree")):
+            try:
+                try:
+                    raise ValueError("cause\nmore")
+                finally:
+                    raise lost
+            except RuntimeError as error:
+                self.assertEqual("ValueError: cause", outcome_of_exception(1, error).handled)
+                error.__suppress_context__ = True  # as `raise ... from None` sets it
+                self.assertEqual("", outcome_of_exception(1, error).handled)
+        self.assertEqual("", raised(RuntimeError("Connection closed by peer")).handled)
+        self.assertEqual("", raised(KeyError("own")).handled)
 
     def test_a_chain_may_be_a_cycle(self):
         first, second = ValueError("first"), KeyError("second")

@@ -15,9 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import SampleTestCase
 
 SAMPLE = """
-from torch_testing_shim.common_distributed import (
-    MultiProcContinuousTest, MultiThreadedTestCase, spawn_threads_and_init_comms
-)
+from torch_testing_shim.common_distributed import MultiProcContinuousTest, spawn_threads_and_init_comms
 
 class Steps:
     world_size = 2
@@ -96,11 +94,7 @@ class Steps:
         with self.subTest():
             pass
 
-class Processes(Steps, MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class Processes(Steps, Spawning):
     def test_13_is_killed_after_it(self):
         with self.subTest(i=1):
             self.assertNotEqual(self.rank, 1, "before its death")
@@ -112,10 +106,7 @@ class Kept(Steps, MultiProcContinuousTest):
     def backend_str(cls):
         return "gloo"
 
-class Threads(Steps, MultiThreadedTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(Steps, SpawningThreads): pass
 
 class Decorated(unittest.TestCase):
     @spawn_threads_and_init_comms(world_size=2)

@@ -57,13 +57,7 @@ class Passing(DTensorTestBase):
         dist.barrier()
         self.assertEqual(4, len(os.listdir(self.temp_dir)))
 
-class Two(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class Two(Spawning):
     def test_meets(self):
         store = FileStore(self.file_name, self.world_size)
         dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size)

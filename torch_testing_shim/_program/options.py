@@ -26,7 +26,8 @@ _REFUSED = {
 
 
 class UsageError(ValueError):
-    """The run cannot be done as it was asked for; the message is one sentence for each problem, one a line."""
+    """The run cannot be done as it was asked for; the message is one sentence for each problem, one a line. Every part
+    of the program raises it, and `run_tests` prints it and exits with 2."""
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,7 @@ def _environment() -> dict[str, str]:
 
 
 def refuse_under_torchrun(options: Options, launch: Launch) -> None:
-    """Refuse options that make no sense where the ranks of every test are processes that run already.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse options that make no sense where the ranks of every test are processes that run already."""
     given = {
         "-j": options.jobs > 1,
         "--shard": options.shard is not None,

@@ -53,9 +53,6 @@ def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str],
     Args:
         platforms: the platforms that count; empty for this machine's.
         files: the names of the test files that are here -> their paths.
-
-    Raises:
-        UsageError: the list cannot be read, or the file exists or cannot be written.
     """
     if path.exists():
         raise UsageError(f"--import-disabled-tests: {str(path)!r} is there already; name a new file")
@@ -80,11 +77,7 @@ def here(platform: str) -> tuple[str, ...]:
 
 
 def read_disabled(path: Path) -> list[DisabledTest]:
-    """Read a list.
-
-    Raises:
-        UsageError: it cannot be read, or is not a list of disabled tests.
-    """
+    """Read a list."""
     with refusal(f"read the list of disabled tests {str(path)!r}"):
         text = path.read_bytes()
     try:

@@ -66,9 +66,6 @@ def merge_times_files(sources: Sequence[Path], target: Path) -> list[str]:
 
     Returns:
         One-line notes, as `record_times` returns them.
-
-    Raises:
-        UsageError: a source is not there or cannot be read, and nothing has been written.
     """
     found = []
     for path in sources:

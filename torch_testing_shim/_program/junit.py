@@ -10,7 +10,7 @@ from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 
 def check_reportable(path: Path) -> None:
-    """Make sure, before any test has run, that a report can be written after them; folders that are missing are made."""
+    """Make sure, before any test has run, that a report can be written after them; missing folders are made."""
     try:
         import junitparser  # noqa: F401
     except ImportError:

@@ -38,7 +38,7 @@ TEXT_PATHS = {"save_xml"}
 
 
 def read_table(project: Path) -> dict[str, Any]:
-    """The values of the table in a project's pyproject.toml, by the fields of `Options`; none where there is no table."""
+    """The values of the table in a project's pyproject.toml, by the fields of `Options`; none without a table."""
     path = project / FILE
     table = _table_of(path)
     if not table:
@@ -84,7 +84,7 @@ def _table_of(path: Path) -> Mapping[str, Any]:
 
 
 def toml_of(text: str) -> Any:
-    """The tables of a TOML text, by Python's own reader or, in Python 3.10, which has none, by that of the extra `runner`.
+    """The tables of a TOML text, by Python's own reader or, in Python 3.10, which has none, by the extra `runner`.
 
     Raises:
         ValueError: it is not TOML; the message names the line.

@@ -76,6 +76,8 @@ def _table_of(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         table: object = toml_of(text).get("tool", {}).get(TABLE, {})
+    except UsageError:  # no reader is installed
+        raise
     except (ValueError, AttributeError) as error:
         raise UsageError(f"cannot read {str(path)!r}: {error}") from error
     if not isinstance(table, Mapping):

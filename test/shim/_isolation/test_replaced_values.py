@@ -99,11 +99,14 @@ class Owners(TestCase):
             self.assertFalse(is_of_tests(value), repr(value))
 
     def test_a_class_of_a_module_that_is_gone_or_has_no_name_is_of_no_test(self):
-        for module in ("not.imported", None):
+        for module in ("not.imported", None, []):
             self.assertFalse(is_of_tests(type("Found", (), {"__module__": module})))
 
     def test_wrappers(self):
+        of_profiler = functools.wraps(of_tests)(lambda: None)
+        of_profiler.hooked = True
         self.assertTrue(is_wrapper_of_torch(WRAPPER))
+        self.assertTrue(is_wrapper_of_torch(of_profiler))
         for value in (of_tests, functools.wraps(of_tests)(lambda: None), functools.cache(of_tests), 1):
             self.assertFalse(is_wrapper_of_torch(value), repr(value))
 

@@ -198,6 +198,18 @@ class Gone(DTensorTestBase):
             os._exit(0)  # so that torchrun would not end the others
 """
 
+LATE_COMERS = """
+from torch_testing_shim._program import joined_run
+
+joined_run._JOIN_SECONDS = 5.0
+if int(os.environ["RANK"]) < 2:
+    os._exit(0)  # so that torchrun would not end the others
+
+class Plain(TestCase):
+    def test_plain(self):
+        pass
+"""
+
 
 class JoinedRunTest(JoinedSampleTestCase):
     def test_all_ends_of_tests(self) -> None:
@@ -276,6 +288,12 @@ class JoinedRunTest(JoinedSampleTestCase):
             found.outputs,
         )
         self.assertLess(found.seconds, 30.0)
+
+    def test_the_lowest_rank_that_has_come_tells_that_rank_0_has_not(self) -> None:
+        found = self.run_joined([[self.write_sample(LATE_COMERS)]] * 4)
+        self.assertEqual([0, 0, 2, 2], found.exit_codes)
+        said = "torchrun's processes did not meet: nothing was heard from rank 0, 1 within 5 s\n"
+        self.assertEqual(["", "", said, ""], found.outputs)
 
     def test_whatever_hangs_ends_and_so_does_what_cannot_go_on(self) -> None:
         sample = self.write_sample(HANGING)

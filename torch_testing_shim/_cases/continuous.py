@@ -87,7 +87,7 @@ class MultiProcContinuousTest(RankTestCase):
     #: In a rank, runs the tests that are ordered.
     _work: Callable[[], None]
 
-    # What subclasses override.
+    # Overridden by subclasses.
 
     @classmethod
     def device_type(cls) -> str:

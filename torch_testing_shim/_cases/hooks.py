@@ -45,7 +45,7 @@ def takes(function: Callable[..., Any], *args: Any) -> bool:
 
 @dataclass(frozen=True)
 class RankCall:
-    """A call in a rank, with the arguments of `multiprocessing.Process`, in place of which a class may use it."""
+    """A call in a rank, with the arguments of `multiprocessing.Process`; a class may use it in place of that."""
 
     group: None = None
     target: Callable[..., Any] | None = None

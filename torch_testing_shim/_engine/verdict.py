@@ -124,7 +124,7 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
 
 
 def _silence_verdict(outcomes: Sequence[RankOutcome], silent: Sequence[RankOutcome]) -> Verdict:
-    """Names the ranks of which nothing was heard: their host is gone or cut off, or they stand still as a whole."""
+    """Names the ranks that were not heard any more: their host is gone or cut off, or they stand still as a whole."""
     others = [o for o in outcomes if o.status is not RankStatus.SILENT]
     headline = f"nothing was heard from {members_text(silent)}"
     return Verdict(VerdictKind.ERROR, f"{headline}, says {members_text(others)}" if others else headline, silent[0])

@@ -51,7 +51,7 @@ _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, sl
 
 
 class Summaries:
-    """Makes summaries, and keeps what they name: an identity is that of one value as long as it lives.
+    """Makes summaries, and keeps what they name: an identity belongs to one value as long as that lives.
 
     Tests of one class share most of what they hold: decorators, and what these close over. So a value is looked at once
     in each round, and has the same summary object as in the round before where it has not changed.

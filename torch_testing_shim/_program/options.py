@@ -43,7 +43,7 @@ class ProgramOptions:
     verbosity: int = 1  # 0 quiet, 1 normal, 2 a line per test
     failfast: bool = False
     buffer: bool = False
-    #: What the options set, here and in child processes (see `settings`), all else at its default.
+    #: Set by the options, here and in child processes (see `settings`); all else at its default.
     settings: Settings = DEFAULTS
     discover: bool = False
     repeat: int = 1

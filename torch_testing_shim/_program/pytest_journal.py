@@ -29,7 +29,7 @@ _PHASES = ("setup", "call", "teardown")
 
 def name_of_node(nodeid: str) -> str:
     """A test's name in the journal, from pytest's: of "test_x.py::Class::test_a[1.5]" it is "Class.test_a[1.5]", and
-    that of a fixture of the whole file for the file itself."""
+    a fixture of the whole file for the file itself."""
     words, bracket, parameters = nodeid.partition("::")[2].partition("[")
     return words.replace("::", ".") + bracket + parameters or _WHOLE_FILE
 

@@ -1,4 +1,4 @@
-"""What a launch has run, kept in torchrun's store, which outlives a restart (`--max-restarts`).
+"""The record of what a launch has run, in torchrun's store, which outlives a restart (`--max-restarts`).
 
 Rank 0 writes when a test starts and how it ended, over all ranks; where it is gone, the rank that reports in its place.
 After a restart rank 0 reads it and tells the others in the first agreement. A test that had started and has no end

@@ -108,7 +108,7 @@ class EndOfRanks:
 
 
 class RankItem:
-    """What a marked test does in pytest's process.
+    """Stands for pytest's set-up and call of a marked test in pytest's process.
 
     Args:
         item: pytest's item.

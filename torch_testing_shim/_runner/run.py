@@ -56,7 +56,7 @@ def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) 
 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> frozenset[str]:
-    """The names of the files of which all tests are selected."""
+    """The names of the files whose tests are all selected."""
     if options.keywords or options.hw_classification or options.file_arguments:
         return frozenset()
     return frozenset(file.name for file in selected if not (file.tests or file.excluded))

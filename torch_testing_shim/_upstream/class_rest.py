@@ -44,7 +44,7 @@ class TorchsRest:
         self._owner = owner
 
     def leaves_to(self, ours: _Class) -> _Class:
-        """Decorate our class of the older name: where torch's stands for both, what ours writes is no rest.
+        """Decorate our class of the older name: where torch's stands for both, what ours writes is left out.
 
         Placeholders of such names would be listed by `dir` for classes that cannot have them, and `getattr` would fail.
         """

@@ -1,4 +1,4 @@
-"""The runner under torchrun: that of rank 0 runs the files; the other processes follow it (`_program.following`)."""
+"""The runner under torchrun: rank 0 runs the files, and the other processes follow it (`_program.following`)."""
 
 from __future__ import annotations
 

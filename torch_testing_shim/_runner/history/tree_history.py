@@ -144,7 +144,7 @@ class History:
         """Add a run to the history; return a sentence about each file that could not be written.
 
         Args:
-            whole_files: the names of the files of which nothing was left out.
+            whole_files: the names of the files that ran as a whole.
         """
         problems = write_failed(self.reports, failures_known_after(self.failed, summary, whole_files))
         return [*problems, *record_times(self.times_path, times_of(summary, whole_files, time.time()))]

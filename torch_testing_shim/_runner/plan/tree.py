@@ -38,7 +38,7 @@ class Tree:
     #: package is installed.
     package: Path | None = None
     upstream: tuple[str, ...] = ()  # the PATHs of `--upstream`, as given; empty where the tree's own files run
-    #: Globs over the names of the tree's own test files, of which one has to match.
+    #: Globs over the names of the tree's own test files; one has to match.
     patterns: tuple[str, ...] = DEFAULT_PATTERNS
     excluded: tuple[str, ...] = ()  # globs over the paths of folders below the tests' folder that are passed over
 
@@ -91,7 +91,7 @@ def find_test_names(
     """The sorted names of all test files below `test_folder`. Hidden folders and virtual environments are passed over.
 
     Args:
-        patterns: globs over the files' own names, of which one has to match.
+        patterns: globs over the files' own names; one has to match.
         excluded: globs over the paths of folders, relative to `test_folder`, that are passed over.
     """
     if not test_folder.is_dir():

@@ -207,10 +207,10 @@ def _import_each(names: Iterable[str]) -> None:
 
 
 def _lasting_deed() -> str | None:
-    """What an import has done to this process that its forks would notice; None for nothing."""
+    """Describe the change that an import has made to this process and its forks would notice; None for none."""
     if thread_count() > 1 and lasting_thread_count() > 1:
         return "starts a thread"
-    # PyTorch's faulty_rpc_agent_test_fixture adds one, whereupon `rpc.init_rpc` refuses its own default.
+    # PyTorch's faulty_rpc_agent_test_fixture adds one; then `rpc.init_rpc` refuses its own default.
     if len(getattr(sys.modules.get("torch.distributed.rpc.backend_registry"), "BackendType", ())) > 1:
         return "registers a backend of RPC"
     return None

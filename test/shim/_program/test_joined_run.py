@@ -159,6 +159,7 @@ class Body(DTensorTestBase):
     @with_comms
     def test_hangs(self):
         if self.rank == 1:
+            subprocess.Popen(["sleep", "1000"], start_new_session=True)
             time.sleep(1000)
         dist.barrier()
 
@@ -316,6 +317,7 @@ class JoinedRunTest(JoinedSampleTestCase):
             if name == "SetUpClass":
                 self.assertRegex(found.outputs[1], r"did not come to its next test; it is in setUpClass")
             self.assertLess(found.seconds, SECONDS + LATE + 2.0, name)  # and what two processes take to start
+        self.assertEqual([], self.processes_of_sample())
 
     def test_processes_that_run_something_else_are_told_before_the_first_test(self) -> None:
         sample, other = self.write_sample(SAMPLE), self.write_sample(SAMPLE + "\n# changed", "test_other.py")

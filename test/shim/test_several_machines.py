@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +13,7 @@ import unittest
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness_samples import ROOT
+from harness_samples import ROOT, RUN_TIMEOUT, SampleTestCase
 from hosts import ENTER, LOSSY, NARROW, Hosts, reason_not_to_make
 from joined_samples import JoinedSample, JoinedSampleTestCase, Started
 
@@ -81,6 +84,32 @@ class Zombie(DTensorTestBase):
 
 sys.path.insert(0, os.environ["PORTED"])
 from test_fsdp_optim_state import FsdpOptimStateCheckpoint
+"""
+
+LINES = """
+class Line(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_all_reduce(self):
+        tensor = torch.ones(1)
+        dist.all_reduce(tensor)
+        self.assertEqual(torch.full((1,), 4.0), tensor)
+"""
+#: Stands in for Slurm's, which has the nodes of the allocation.
+SCONTROL = """
+test "$*" = "show hostnames host[1-2]" && printf 'host1\\nhost2\\n'
+"""
+#: Stands in for Slurm's: one task on each of two nodes, with what Slurm tells a task by its environment.
+SRUN = """
+test "$1 $2 $3 $4" = "--nodes 2 --ntasks-per-node 1" || exit 64
+shift 4
+export SLURM_NNODES=2 SLURM_NTASKS=2 SLURM_LOCALID=0
+SLURM_PROCID=0 SLURM_NODEID=0 {} "$@" & first=$!
+SLURM_PROCID=1 SLURM_NODEID=1 {} "$@" & second=$!
+wait $first; one=$?
+wait $second; other=$?
+exit $((one > other ? one : other))
 """
 
 
@@ -214,6 +243,72 @@ class SeveralMachinesTest(JoinedSampleTestCase):
         self.assertEqual("passed", entries["Zombie.test_then"].status.value, outputs)  # after a restart
         self.assertIn("torchrun has restarted its processes; before that: 2 passed, 1 error", "".join(outputs))
         self.assertIn("in all: 3 passed, 1 error", "".join(outputs))
+
+
+@unittest.skipIf(reason_not_to_make() is not None, str(reason_not_to_make()))
+class LaunchLinesTest(SampleTestCase):
+    """The lines of `docs/several-machines.md` for Slurm and Kubernetes, as they stand there. torchrun is torch's own;
+    Slurm's programs, pods and their name server are stand-ins on two hosts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hosts = Hosts(2)
+        self.hosts.__enter__()
+        self.addCleanup(self.hosts.__exit__, None, None, None)
+        self.page = (ROOT / "docs" / "several-machines.md").read_text()
+        self.known = self.folder / "hosts"
+        self.write_program("torchrun", f'exec {sys.executable} -m torch.distributed.run "$@"\n')
+        self.write_sample(LINES, "test_x.py")
+
+    def write_program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}")
+        path.chmod(0o755)
+
+    def on_host(self, number: int, name: str, words: Sequence[str] = ()) -> list[str]:
+        return self.hosts.command(number, words, name, self.known)
+
+    def check(self, commands: Sequence[Sequence[str]], hosts: Sequence[str], **extra: str) -> None:
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        started = [
+            subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment(PATH=path, **extra),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for command in commands
+        ]
+        outputs = [one.communicate(timeout=RUN_TIMEOUT)[0] for one in started]
+        self.assertEqual([0] * len(commands), [one.returncode for one in started], outputs)
+        (entry,) = read_journal(self.folder / "journal").entries
+        self.assertEqual("passed", entry.status.value, outputs)
+        self.assertEqual([name for name in hosts for _ in range(2)], [rank.host for rank in entry.ranks])
+
+    def test_the_line_for_slurm(self) -> None:
+        line = re.search(r"^srun(.*\\\n)*.*$", self.page, re.MULTILINE)
+        assert line is not None, "the page has it"
+        names = ("host1", "host2")
+        self.known.write_text("127.0.0.1 localhost\n10.77.0.1 host1\n10.77.0.2 host2\n")
+        self.write_program("scontrol", SCONTROL)
+        tasks = [shlex.join(self.on_host(number, name)) for number, name in enumerate(names)]
+        self.write_program("srun", SRUN.format(*tasks))
+        self.check([["sh", "-c", line[0]]], names, SLURM_NODELIST="host[1-2]", SLURM_JOB_ID="7")
+
+    def test_the_line_for_kubernetes(self) -> None:
+        line = re.search(r"^command: \[(.*)\]$", self.page, re.MULTILINE)
+        assert line is not None, "the page has it"
+        names = ("tests-0", "tests-1")
+        full = [
+            f"10.77.0.{number + 1} {name}.tests.default.svc.cluster.local {name}.tests {name}\n"
+            for number, name in enumerate(names)
+        ]
+        self.known.write_text("127.0.0.1 localhost\n" + "".join(full))
+        pods = [self.on_host(number, name, line[1].split(", ")) for number, name in enumerate(names)]
+        self.check(pods, names)
 
 
 if __name__ == "__main__":

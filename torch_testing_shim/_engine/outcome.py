@@ -26,6 +26,10 @@ _LOST_PEER = re.compile(
 )
 
 
+#: `json.dumps`, which a test may have replaced.
+_ENCODE = json.JSONEncoder().encode
+
+
 class PeerFailedError(AssertionError):
     """Raised in a rank whose own part is right, because another rank's is wrong; the message names that rank."""
 
@@ -141,7 +145,7 @@ class RankOutcome:
 
     def to_json(self) -> str:
         """Write all but its subtests, which have lines of their own on the channel."""
-        return json.dumps(vars(self) | {"status": self.status.value, "subtests": ()})
+        return _ENCODE(vars(self) | {"status": self.status.value, "subtests": ()})
 
     @classmethod
     def from_json(cls, text: str) -> RankOutcome:

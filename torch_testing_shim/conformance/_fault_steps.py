@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 from torch.distributed.checkpoint.storage import StorageWriter
 
+from torch_testing_shim._cases.world import leave_group_at_end
 from torch_testing_shim.conformance._checks import Check, Topic, Trial
 from torch_testing_shim.conformance._comparison import same_bits
 from torch_testing_shim.conformance._outcomes import (
@@ -234,10 +235,10 @@ class _Pair:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            return outcome_of("save", error)
-        finally:
             dist.destroy_process_group()
-            gc.collect()
+            gc.collect()  # the connections close, so that the other rank does not wait for this one
+            return outcome_of("save", error)
+        leave_group_at_end()
         return None
 
 

@@ -88,7 +88,7 @@ PYTEST_FIXTURE_OUTCOMES = {
 
 PASSING = """
     import os, signal
-    from torch_testing_shim.common_utils import *
+    from torch_testing_shim.common_utils import TestCase, instantiate_parametrized_tests, parametrize, run_tests
 
     class TestGood(TestCase):
         def test_a(self): pass

@@ -152,11 +152,7 @@ def _last_error(text: str) -> str:
 
 
 def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, log: TestLog) -> None:
-    """Have pytest run tests of a file: `--use-pytest`.
-
-    Raises:
-        KeyboardInterrupt: the user stopped the run.
-    """
+    """Have pytest run tests of a file: `--use-pytest`."""
     selection = _Selection(names)
     journal = PytestJournal(log, selection.names)
     pytest.main([*_flags(options), script], plugins=[selection, ReportDetails(), journal])

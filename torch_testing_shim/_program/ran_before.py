@@ -55,11 +55,7 @@ class RanBefore:
             self._store.set(f"ran/{key}", json.dumps(record_of_end(entry)))
 
     def read(self, names: Iterable[str]) -> list[list[str]]:
-        """In rank 0: reads what ran before a restart, of these tests. Return it for the other ranks.
-
-        Raises:
-            StoreLostError: the store does not answer.
-        """
+        """In rank 0: reads what ran before a restart, of these tests. Return it for the other ranks."""
         for name in dict.fromkeys(names if self._get(_SOME) is not None else ()):
             number = 1
             while (entry := self._get(key_of(name, number))) is not None:

@@ -81,11 +81,7 @@ class _Placeholder:
         return _written_here(classes[classes.index(self._holder) + 1 :], self._name)
 
     def _value(self, owner: type) -> Any:
-        """Return the value of the name.
-
-        Raises:
-            AttributeError: torch's class does not have it, though its source looked so.
-        """
+        """Return the value of the name."""
         found = self._ours(owner)
         if found is not None:
             return vars(found)[self._name]

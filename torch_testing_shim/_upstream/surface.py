@@ -64,11 +64,7 @@ def owner_of(name: str) -> Owner:
 
 def imported_names(source: str) -> Iterator[str]:
     """Yield the full names that `source` takes from `torch.testing._internal`: by `from ... import`, and as attributes
-    of modules that it imports whole. A module counts itself where none of its attributes is used.
-
-    Raises:
-        SyntaxError: it is not Python.
-    """
+    of modules that it imports whole. A module counts itself where none of its attributes is used."""
     tree = ast.parse(source)
     modules: dict[str, str] = {}  # name in the file -> module
     for node in ast.walk(tree):

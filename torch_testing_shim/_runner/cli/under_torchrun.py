@@ -23,11 +23,7 @@ _ABOVE = Path(__file__).parents[3]
 
 
 def run_under_torchrun(launch: Launch, act: Callable[[], int]) -> int:
-    """In rank 0, call `act` and tell the others its status; in another rank, become a process that follows.
-
-    Raises:
-        SystemExit: `act` raised it.
-    """
+    """In rank 0, call `act` and tell the others its status; in another rank, become a process that follows."""
     if launch.rank:
         command = _command("--follow")
         os.execve(command[0], command, _environment())

@@ -124,16 +124,12 @@ def _id_in(file: str, held: TestClasses, test: DisabledTest) -> str:
     dotted = file.replace("/", ".")
     if test.module not in ("__main__", "") and not f".{dotted}".endswith(f".{test.module.removeprefix('test.')}"):
         return ""
-    generic = test.test_class in held.generic
-    made = any(test.test_class.startswith(name) and _is_device(test.test_class, name) for name in held.generic)
-    if not (generic or made or any(name.startswith(test.test_class) for name in held.names)):
+    wanted, generic = test.test_class, test.test_class in held.generic
+    made = any(wanted.startswith(name) and wanted[len(name) :].lower() in DEVICES for name in held.generic)
+    if not (generic or made or any(name.startswith(wanted) for name in held.names)):
         return ""
     suffixes = f"{{,{','.join(f'_{device}' for device in DEVICES)}}}{{,{','.join(f'_{one}' for one in DTYPES)}}}"
-    return f"{file}::{test.test_class}*.{escaped(test.method)}{suffixes if generic or made else ''}"
-
-
-def _is_device(name: str, generic: str) -> bool:
-    return name[len(generic) :].lower() in DEVICES
+    return f"{file}::{wanted}*.{escaped(test.method)}{suffixes if generic or made else ''}"
 
 
 def _source(path: Path) -> str:

@@ -171,7 +171,7 @@ class _Interpreter:
         if spoiling := [name for name in imports if name in avoid]:
             raise Refusal(avoid[spoiling[0]])
         self._ahead.import_for(imports, source.names)
-        if (hazard := _fork_hazard()) is not None:
+        if (hazard := _ask_devices("fork_hazard")) is not None:  # the files' device cannot be used in a fork
             raise Refusal(hazard)
         threads = lasting_thread_count()
         if threads > 1:
@@ -224,12 +224,6 @@ def _modules_in(folder: str) -> set[str]:
             for entry in entries
             if entry.name.endswith(".py") or os.path.exists(os.path.join(entry.path, "__init__.py"))
         }
-
-
-def _fork_hazard() -> str | None:
-    """The reason why the files' device cannot be used in a fork of this interpreter; None where it can."""
-    hazard: str | None = _ask_devices("fork_hazard")
-    return hazard
 
 
 def _device_count() -> int:

@@ -29,7 +29,7 @@ from bench.options import as_count, as_json_file
 from bench.table import aligned, number
 from torch._C._distributed_c10d import TCPStore
 
-from torch_testing_shim._engine.joined.bounded_store import BoundedStore
+from torch_testing_shim._engine.joined.bounded_store import StoreKeys
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase
@@ -179,15 +179,15 @@ class _Asked:
             self._count(name)
 
     def _count(self, name: str) -> None:
-        method = getattr(BoundedStore, name)
+        method = getattr(StoreKeys, name)
 
-        def counting(store: BoundedStore, *words: Any, **options: Any) -> Any:
-            found = method(store, *words, **options)
+        def counting(keys: StoreKeys, *words: Any, **options: Any) -> Any:
+            found = method(keys, *words, **options)
             self._counts[0] += 1
             self._counts[1] += len(str(words)) + len(str(found))
             return found
 
-        setattr(BoundedStore, name, counting)
+        setattr(StoreKeys, name, counting)
 
     def begin(self) -> None:
         self._before = self._now

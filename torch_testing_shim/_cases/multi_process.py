@@ -116,7 +116,7 @@ class MultiProcessTestCase(AwaitedRanks):
         self.processes = []
 
     def _current_test_name(self) -> str:
-        return self.id().rpartition(".")[2]
+        return self._testMethodName
 
     def _spawn_processes(self) -> None:
         """Start the ranks, in the fastest way that is safe here.

@@ -28,13 +28,20 @@ def module_question(module: str) -> str | None:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return None
-    own = os.path.abspath(file)
-    files = {os.path.abspath(each) for one in list(sys.modules.values()) if (each := getattr(one, "__file__", None))}
+    own = _absolute(file)
+    files = {_absolute(each) for one in list(sys.modules.values()) if (each := getattr(one, "__file__", None))}
     beside = {each for each in files if each.endswith(".py") and os.path.dirname(each) == os.path.dirname(own)}
     for each in [own, *sorted(beside - {own})]:
         if (asked := _question_in_file(each)) is not None:
             return f"{os.path.basename(each)} asks while it is imported whether it is in a rank: {asked}"
     return None
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # the test has removed the working folder
+        return path
 
 
 @functools.cache

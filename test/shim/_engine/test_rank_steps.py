@@ -118,6 +118,11 @@ class Steps:
         with self.subTest():
             pass
 
+def passes(self):
+    pass
+
+setattr(Steps, "test_12.5 has dots\\nand lines", passes)
+
 class Processes(Steps, Spawning):
     def test_13_is_killed_after_it(self):
         with self.subTest(i=1):
@@ -228,6 +233,7 @@ class Subtests(SampleTestCase):
         self.assertRegex(entry.detail, r'File ".*test_sample.*", line \d+, in test_09_replaces_functions\n')
         self.assert_status(run, f"{kind}.test_11_skips_after_it", TestStatus.FAILED, IN_SUBTEST.format(1))
         self.assert_status(run, f"{kind}.test_12_passes", TestStatus.PASSED)
+        self.assert_status(run, f"{kind}.test_12.5 has dots\nand lines", TestStatus.PASSED)
         if with_hang:
             hung = self.assert_status(
                 run, f"{kind}.test_10_hangs_after_it", TestStatus.FAILED, r"^rank 1 failed in subtest \(i=1\): "
@@ -270,7 +276,7 @@ class Subtests(SampleTestCase):
         run = self.run_command("-m", "pytest", "-q", "-rfExX", "-p", "no:cacheprovider", str(path), "-k", chosen)
         self.assertRegex(run.output, r"rank [01] failed in subtest \(i=2\)")
         self.assertEqual(
-            "19 failed, 6 passed, 3 skipped, 18 deselected, 3 xfailed", re.search(r"\d+ failed.*xfailed", run.output)[0]
+            "19 failed, 9 passed, 3 skipped, 18 deselected, 3 xfailed", re.search(r"\d+ failed.*xfailed", run.output)[0]
         )
 
 

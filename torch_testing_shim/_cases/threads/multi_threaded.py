@@ -139,7 +139,7 @@ class MultiThreadedTestCase(RankTestCase):
 
     @property
     def _current_test_name(self) -> str:
-        return self.id().rpartition(".")[2]
+        return self._testMethodName
 
     def setUp(self) -> None:
         super().setUp()

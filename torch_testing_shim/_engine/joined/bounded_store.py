@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from torch._C._distributed_c10d import Store
 
 from torch_testing_shim._shared.launch import Launch
 
+_Found = TypeVar("_Found")
 #: How long a call, or a connection, may take while processes still connect, in seconds. torch's server of the store
 #: does one thing after another, and looks up the name of each client: each query that a name server loses takes 5 s.
 CALM_SECONDS = 120.0
@@ -84,6 +85,35 @@ class _Connection:
                 answer.put(error)
 
 
+class StoreKeys:
+    """The keys of a store below a prefix, in the thread that its connection belongs to."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store, self._prefix = store, prefix
+
+    def set(self, key: str, value: str) -> None:
+        self._store.set(self._prefix + key, value)
+
+    def has(self, *names: str) -> bool:
+        """Whether the store has all these keys."""
+        return bool(self._store.check(self._full(names)))
+
+    def get(self, names: Sequence[str]) -> list[str]:
+        """Return the values of keys that the store has."""
+        return [value.decode() for value in self._store.multi_get(self._full(names))]
+
+    def add(self, key: str) -> int:
+        """Count, and return how often this was called for the key."""
+        return int(self._store.add(self._prefix + key, 1))
+
+    def settle(self, key: str, value: str) -> str:
+        """Return the first value that anybody has settled for the key."""
+        return str(self._store.compare_set(self._prefix + key, "", value).decode())
+
+    def _full(self, names: Sequence[str]) -> list[str]:
+        return [self._prefix + name for name in names]
+
+
 class BoundedStore:
     """A client of a store. Once a call has failed, all fail: the connection is not in a known state any more.
 
@@ -112,27 +142,29 @@ class BoundedStore:
         return self.lost_at < math.inf
 
     def set(self, key: str, value: str) -> None:
-        self.ask(lambda store: store.set(self._prefix + key, value))
+        self.call(lambda keys: keys.set(key, value))
 
-    def has(self, *keys: str) -> bool:
+    def has(self, *names: str) -> bool:
         """Whether the store has all these keys."""
-        return bool(self.ask(lambda store: store.check(self._full(keys))))
+        return self.call(lambda keys: keys.has(*names))
 
-    def get(self, keys: Sequence[str]) -> list[str]:
+    def get(self, names: Sequence[str]) -> list[str]:
         """Return the values of keys that the store has."""
-        found = self.ask(lambda store: store.multi_get(self._full(keys)))
-        return [value.decode() for value in found]
+        return self.call(lambda keys: keys.get(names))
 
     def add(self, key: str) -> int:
         """Count, and return how often this was called for the key."""
-        return int(self.ask(lambda store: store.add(self._prefix + key, 1)))
+        return self.call(lambda keys: keys.add(key))
 
     def settle(self, key: str, value: str) -> str:
         """Return the first value that anybody has settled for the key."""
-        return str(self.ask(lambda store: store.compare_set(self._prefix + key, "", value)).decode())
+        return self.call(lambda keys: keys.settle(key, value))
 
-    def _full(self, keys: Sequence[str]) -> list[str]:
-        return [self._prefix + key for key in keys]
+    def call(self, steps: Callable[[StoreKeys], _Found]) -> _Found:
+        """Call `steps` with the keys of this part, and return its result: several calls of the store, of which nobody
+        else's comes in between, for the time of one. Raise as `ask`."""
+        found: _Found = self.ask(lambda store: steps(StoreKeys(store, self._prefix)))
+        return found
 
     def ask(self, call: Callable[[Store], Any], seconds: float | None = None) -> Any:
         """Call `call` with the store, whatever part this is a client of, and return its result.

@@ -68,7 +68,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a sample left."""
+    """The traces of a sample's run."""
 
     exit_code: int  # of its process; negative for a signal
     output: str  # stdout and stderr together

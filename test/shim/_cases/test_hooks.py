@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase
 
-#: What is not here -> why. Whoever asks for it gets Python's own AttributeError.
+#: Names that are not here -> why. Whoever asks for it gets Python's own AttributeError.
 ABSENT = {
     "Event": "what a controller asks a rank for, and no rank listens: `_event_listener` is refused",
     "task_queues": "ranks are ordered by `setUp` alone",

@@ -1,4 +1,4 @@
-"""What a rank says of an exception; what means a skip: exit codes, and what unittest and pytest raise."""
+"""A rank's words for an exception; the signs of a skip: exit codes, and what unittest and pytest raise."""
 
 import re
 import subprocess

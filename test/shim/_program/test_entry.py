@@ -60,7 +60,7 @@ MIXED = """
         def tearDownClass(cls): raise RuntimeError("no tear-down")
 """
 
-#: What becomes of it, in whatever process the tests run.
+#: Its outcomes, in whatever process the tests run.
 MIXED_OUTCOMES = {
     "TestA.test_error": ("error", "ValueError: boom"),
     "TestA.test_fail": ("failed", "AssertionError: at item [1]: Scalars are not equal!"),

@@ -5,7 +5,7 @@ take on the changes that `setUp`, `setUpClass` or a fixture of pytest made to th
 
     controller --changes_since(base, state), as JSON--> the test's scratch folder --> each rank: take_on(changes)
 
-The base is the state in which a rank starts by itself: for a forked rank, that of the zygote when it was forked. Asking
+The base is the state in which a rank starts by itself: for a forked rank, the zygote's state when it was forked. Asking
 a rank for its own state would cost it copies of some hundred pages of memory.
 
 Python objects are not transferred: a rank has its modules' globals and class attributes as their import left them.

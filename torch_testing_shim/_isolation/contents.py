@@ -94,7 +94,7 @@ class _Read:
 
 
 class Summaries:
-    """Makes summaries, and keeps what they name: an identity is that of one value as long as it lives.
+    """Makes summaries, and keeps what they name: an identity belongs to one value as long as that lives.
 
     Tests of one class share most of what they hold: decorators, and what these close over. So a value is looked at once
     in each round, and has the same summary object as in the round before where it has not changed.

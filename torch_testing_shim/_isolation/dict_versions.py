@@ -32,7 +32,7 @@ class Version(Protocol):
 class _Unknown:
     @property
     def value(self) -> object:
-        """What equals no value that was read before."""
+        """A value that differs from each that was read before."""
         return object()
 
 

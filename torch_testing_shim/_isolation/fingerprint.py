@@ -45,7 +45,7 @@ _NONE: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a process had before its first test."""
+    """The state of a process before its first test."""
 
     library: LibraryAttributes
     tests: TestAttributes

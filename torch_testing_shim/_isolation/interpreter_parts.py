@@ -1,6 +1,6 @@
 """Parts of Python's own state that a reused rank puts back after each test, beside those of `_engine.process_state`.
 
-Handlers of `atexit` are no part: a rank ends without them, and they cannot be listed.
+Handlers of `atexit` are not among them: a rank ends without calling them, and they cannot be listed.
 """
 
 from __future__ import annotations

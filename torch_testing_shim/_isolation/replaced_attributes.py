@@ -58,7 +58,7 @@ _WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_nam
 #: Packages that torch computes shapes with, a third of all attributes, and one that counts as it draws. No test patches
 #: them.
 _LEFT_OUT = frozenset({"sympy", "mpmath", "hypothesis"})
-#: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
+#: The type of torch.FloatTensor and the like; each has all methods of a tensor once more.
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
 _HEAP_TYPE = 1 << 9

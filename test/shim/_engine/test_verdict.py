@@ -175,6 +175,16 @@ class VerdictTable(TestCase):
         headline = f"ranks 0, 1 still ran at the deadline, {place}; rank 2 waited {place}"
         self.check(self.with_logs(hung, None, None, None), VerdictKind.ERROR, headline, cause=0)
 
+    def test_where_all_waited_until_the_deadline_a_rank_that_entered_something_else_leads(self):
+        waiting = [still_running(rank, RankStatus.HUNG, stacks=WAITING) for rank in range(3)]
+        entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")
+        headline = "ranks 0-2 still ran at the deadline, in barrier (test_x.py:39)"
+        self.check(self.with_logs(waiting, *entered), VerdictKind.ERROR, f"{self.SEVEN}{headline}", cause=0)
+        self.check(self.with_logs(waiting, *["barrier"] * 3), VerdictKind.ERROR, headline, cause=0)
+        waiting[0] = still_running(0, RankStatus.HUNG, stacks=SLEEPING)
+        found = verdict(self.with_logs(waiting, *entered))
+        self.assertTrue(found.headline.startswith("rank 0 still ran at the deadline, in test_a"), found.headline)
+
     def test_an_assertion_is_a_failure_and_another_exception_an_error(self):
         failed = raised(1, "AssertionError: 1 != 2", status=RankStatus.FAILED)
         self.check([passed(0), failed], VerdictKind.FAILED, "rank 1 failed: AssertionError: 1 != 2", cause=1)

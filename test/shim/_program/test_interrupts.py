@@ -51,14 +51,9 @@ class Hangs(MultiProcContinuousTest):
         time.sleep(3600)
 """
 HANGING_THREADS = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase
 
-class Hangs(MultiThreadedTestCase):
+class Hangs(SpawningThreads):
     world_size = 4
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
 
     def test_a_passes(self):
         pass

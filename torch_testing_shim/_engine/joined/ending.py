@@ -21,6 +21,7 @@ from torch_testing_shim._engine.controller import RankError, raise_verdict
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.exchange import Exchange
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
+from torch_testing_shim._engine.leftovers import end_children
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.self_report import report_of_this_process
 from torch_testing_shim._engine.stacks import stacks_text
@@ -227,6 +228,7 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
             exchange.store.set(OVER, "")
             exchange.store.set(f"{test.key}/gone/{world.rank}", "")
             _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
+        end_children()  # nobody else would: they may have left the group that torchrun ends, or resist
         test.remove_folders()
         if test.scratch is not None and world.deaths:
             remove_stale(str(test.scratch.parent))

@@ -71,6 +71,7 @@ _SET_IN_USE_THERE = frozenset({
     "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
     "torch._custom_class_base._FakeScriptObject_cls",
     "torch._opaque_base._FakeScriptObject_cls",
+    "torch.onnx._internal.onnxruntime._SUPPORT_ONNXRT",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
     *(
@@ -203,6 +204,10 @@ class LibraryAttributes:
         rank's preparation, or a test's set-up, changes some."""
         for _ in _replaced_in((*self._often, *self._seldom) if versions_are_known() else self._often):
             pass
+
+    def forget(self) -> None:
+        """Let go of all that is recorded; nothing can be asked afterwards."""
+        vars(self).clear()
 
     @property
     def has_imported(self) -> bool:

@@ -116,7 +116,7 @@ class MultiProcessTestCase(AwaitedRanks):
         self.processes = []
 
     def _current_test_name(self) -> str:
-        return self.id().rpartition(".")[2]
+        return self._testMethodName
 
     def _spawn_processes(self) -> None:
         """Start the ranks, in the fastest way that is safe here.
@@ -210,7 +210,11 @@ class MultiProcessTestCase(AwaitedRanks):
         steps = self._steps(
             self.rank, test_name, lambda found: channel.send(found) if found.status.is_exception else None
         )
-        outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
+        try:
+            outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
+        except SystemExit:
+            THIS_RANK.has_run_body = False  # nor have all steps ended well: a cleanup's `sys.exit(0)` was a pass
+            raise
         if not outcome.status.is_exception:  # an exception was sent at once: cleanups after it may be slow, or crash
             channel.send(outcome)
         else:

@@ -66,7 +66,7 @@ class RunningRanks:
         self._takes_orders = take_orders
         self._lasting_folder: Path | None = None
         self._orders: list[socket.socket] = []
-        self._state = server.state  # in which the ranks are when they take on that of this process
+        self._state = server.state  # the ranks are in it when they take on the state of this process
         self.are_kept = False
         self.follows = ""
         self._tests_before = 0
@@ -118,7 +118,7 @@ class RunningRanks:
         socket.send_fds(self._orders[job.rank], [text], [channel, *job.descriptors])
 
     def keep(self) -> None:
-        """Keep the ranks, all of which wait for another test, and close their channels."""
+        """Keep the ranks, which all wait for another test, and close their channels."""
         self.are_kept = True
         self._close_readers()
 

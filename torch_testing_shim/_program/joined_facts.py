@@ -20,11 +20,7 @@ _DIGITS = 12
 
 
 def refuse_options(options: ProgramOptions) -> None:
-    """Refuse what a launcher's process cannot do.
-
-    Raises:
-        UsageError: the options ask for processes of their own, for pytest, or for an end that others do not come to.
-    """
+    """Refuse what a launcher's process cannot do."""
     given = {
         "--subprocess": options.subprocess,
         "--run-parallel": options.run_parallel > 1,

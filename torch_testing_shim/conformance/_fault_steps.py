@@ -47,7 +47,7 @@ _SEEDS = {"old": 70, "new": 80}
 _NO_SUCH_STEP = "the save has no such step"
 #: Whether there is an old checkpoint -> where the save goes.
 _PLACES = {False: "in a new folder", True: "over an old checkpoint"}
-#: What the survivor of a pair reads where the other was not killed.
+#: Read by the survivor of a pair where the other was not killed.
 _WAS_NOT_KILLED = "was not killed"
 
 
@@ -121,7 +121,7 @@ def _save_old(storage: Storage, path: str) -> None:
 
 
 def _save_under(fault: Fault, storage: Storage, path: str) -> None:
-    """Save the new state on two ranks, of which one is struck. A save that fails is as it should be.
+    """Save the new state on two ranks and strike one of them. A save that fails is as it should be.
 
     Raises:
         NotHereError: the fault has not fired.

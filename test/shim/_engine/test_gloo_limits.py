@@ -131,6 +131,18 @@ class GlooLimits(DTensorContinuousTestBase):
         )
         self.assertEqual(3.0, all_reduce(torch.ones(1), "sum", dist.group.WORLD).item())
 
+    @needs_reductions
+    def test_works_are_torchs_own_where_nothing_is_copied(self):
+        """C++ waits more than once for a work of several tensors, and asks one for its list of tensors."""
+        from torch.distributed._functional_collectives import all_reduce_coalesced
+
+        summed = all_reduce_coalesced([torch.ones(1), torch.ones(2)], "sum", dist.group.WORLD)
+        self.assertEqual([[3.0], [3.0, 3.0]], [each.tolist() for each in summed])
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+        model._register_builtin_comm_hook(dist.BuiltinCommHookType.FP16_COMPRESS)
+        model(torch.full((1, 2), float(self.rank))).sum().backward()
+        self.assertEqual([[1.0, 1.0]], model.module.weight.grad.tolist())
+
     def test_many_after_another(self):
         sizes = [[1, 0, 2], [2, 2, 0], [3, 1, 1]]
         for _ in range(100):

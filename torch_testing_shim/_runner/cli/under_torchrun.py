@@ -1,4 +1,4 @@
-"""The runner under torchrun: that of rank 0 runs the files; the other processes follow it (`_program.following`)."""
+"""The runner under torchrun: rank 0 runs the files, and the other processes follow it (`_program.following`)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ _ABOVE = Path(__file__).parents[3]
 
 
 def run_under_torchrun(launch: Launch, act: Callable[[], int]) -> int:
-    """In rank 0, call `act` and tell the others its status; in another rank, become a process that follows.
-
-    Raises:
-        SystemExit: `act` raised it.
-    """
+    """In rank 0, call `act` and tell the others its status; in another rank, become a process that follows."""
     if launch.rank:
         command = _command("--follow")
         os.execve(command[0], command, _environment())
@@ -61,11 +57,7 @@ def _environment() -> dict[str, str]:
 
 
 def refuse_under_torchrun(options: Options, launch: Launch) -> None:
-    """Refuse options that make no sense where the ranks of every test are processes that run already.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse options that make no sense where the ranks of every test are processes that run already."""
     given = {
         "-j": options.jobs > 1,
         "--shard": options.shard is not None,

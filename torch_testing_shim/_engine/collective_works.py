@@ -50,7 +50,7 @@ def call_on_copies(
 
     args, kwargs = pytree.tree_map(to_copy, (args, kwargs))
     result = operator(*args, **kwargs)
-    # Torch's own work where there is nothing to copy back: C++ asks for its list of tensors, and waits for it repeatedly.
+    # Torch's own work where nothing is copied back: C++ asks for its list of tensors, and may wait for it twice.
     return pytree.tree_map(to_own, result) if copies else result
 
 

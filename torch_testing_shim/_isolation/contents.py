@@ -23,6 +23,7 @@ import types
 import unittest.mock
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -58,14 +59,37 @@ class _Look:
     read: Callable[[Any], Any]  # returns the values that a value holds, or else what tells apart two states of it
     holds: bool = True
     is_limited: bool = False  # to containers of `_VALUES`
+    is_large: bool = False  # of larger ones
     is_fixed: bool = False  # a value stays as it is
 
-    def is_same(self, now: Any, before: Any) -> bool:
-        """Return whether a value in which `now` was read is as it was when `before` was."""
-        if not self.holds:
-            return bool(now == before)
-        if len(now) != len(before):
+
+class _Read:
+    """What was read in values of one type."""
+
+    def __init__(self, look: _Look) -> None:
+        self._look = look
+        self._values: list[Any] = []
+        self._types: list[type] = []
+        self._before: list[Any] = []
+
+    def add(self, value: Any, read: Any) -> None:
+        self._values.append(value)
+        self._types.append(type(value))
+        self._before.append(read)
+
+    def is_same(self) -> bool:
+        """Return whether the same would be read now; False where that is not certain."""
+        values, before = self._values, self._before
+        if self._look.is_large or list(map(type, values)) != self._types:
             return False
+        if self._look.is_limited and max(map(len, values)) > _VALUES:
+            return False
+        now = list(map(self._look.read, values))
+        if not self._look.holds:
+            return now == before
+        if list(map(len, now)) != list(map(len, before)):
+            return False
+        now, before = list(chain.from_iterable(now)), list(chain.from_iterable(before))
         return all(map(operator.is_, now, before)) or all(map(_are_same, now, before))
 
 
@@ -81,20 +105,17 @@ class Summaries:
         self._looks: dict[tuple[type, bool], _Look] = {}
         self._found: dict[tuple[int, int], Any] = {}  # of this round, by identity and depth
         self._before: dict[tuple[int, int], Any] = {}
-        #: What was read in this round in values that may change, by identity.
-        self._read: dict[int, tuple[Any, _Look, Any]] = {}
+        self._read: dict[_Look, _Read] = {}  # in this round, in values that may change
+        self._looked: set[int] = set()  # at these
 
     def begin_round(self) -> None:
         """Look at each value again from now on."""
-        self._before, self._found, self._read = self._found, {}, {}
+        self._before, self._found, self._read, self._looked = self._found, {}, {}, set()
 
     def are_as_found(self) -> bool:
         """Return whether nothing has changed in the values of this round, without making their summaries again. False
         where that is not certain."""
-        return all(
-            self._look_at(value) is look and look.is_same(look.read(value), before)
-            for value, look, before in self._read.values()
-        )
+        return all(read.is_same() for read in self._read.values())
 
     def of_attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the summary of each attribute of a module or class."""
@@ -118,8 +139,9 @@ class Summaries:
     def _content(self, value: Any, depth: int) -> Any:
         look = self._look_at(value)
         read = look.read(value)
-        if not look.is_fixed:
-            self._read.setdefault(id(value), (value, look, read))
+        if not look.is_fixed and id(value) not in self._looked:
+            self._looked.add(id(value))
+            self._read.setdefault(look, _Read(look)).add(value, read)
         return tuple([self.of(each, depth) for each in read]) if look.holds else read
 
     def _look_at(self, value: Any) -> _Look:
@@ -155,9 +177,9 @@ def _look_for(kind: type, *, is_large: bool) -> _Look:
         return _Look(lambda value: frozenset(map(id, value)), holds=False, is_limited=True)
     if _has_own_state(kind):
         slots = copyreg._slotnames(kind)  # type: ignore[attr-defined]
-        return _Look(lambda value: [getattr(value, name, None) for name in ("__dict__", *slots)])
+        return _Look(lambda value: [getattr(value, name, None) for name in ("__dict__", *slots)], is_large=is_large)
     content = _content_of_opaque(kind)
-    return _Look(content or _nothing, holds=False, is_fixed=content is None and not is_large)
+    return _Look(content or _nothing, holds=False, is_large=is_large, is_fixed=content is None and not is_large)
 
 
 def _has_own_state(kind: type) -> bool:

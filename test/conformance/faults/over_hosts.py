@@ -63,7 +63,7 @@ if __name__ == "__main__":
 
 @dataclass
 class _Run:
-    """What became of one run."""
+    """The result of one run."""
 
     entries: list[JournalEntry] = field(default_factory=list)  # of the journal
     unfinished: str = ""  # the test that had begun and not ended, of which nobody told; empty where there is none
@@ -192,7 +192,7 @@ def _left(folder: Path, agents: Sequence[int]) -> list[str]:
 
 
 def _observed(run: _Run, faults: Sequence[Fault]) -> list[Observation]:
-    """What became of the faults whose tests have ended; of the first, at least."""
+    """The results of the faults whose tests have ended; the first's, at least."""
     told = _told_elsewhere(run.outputs[1])
     tail = "\n".join(output[-_TAIL_CHARACTERS:] for output in run.outputs)
     by_test = {entry.test: entry for entry in run.entries}

@@ -63,7 +63,7 @@ class VerdictTable(TestCase):
         said = "nothing was heard from rank 2 (host2), says ranks 0, 1 (host1)"
         self.check([*lost, silent], VerdictKind.ERROR, said, 2)
         self.check([silent], VerdictKind.ERROR, "nothing was heard from rank 2 (host2)", 2)
-        # What a rank has raised by itself comes first, and so does a death that a neighbour has seen.
+        # An error that a rank has raised by itself comes first, and so does a death that a neighbour has seen.
         self.check(
             [on("host1", raised(0, "ValueError: boom")), lost[1], silent],
             VerdictKind.ERROR,

@@ -131,6 +131,9 @@ def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
     for text, ranks in _grouped([(o.rank, o.stacks) for o in outcomes if o.stacks]):
         yield f"stacks of {ranks_text(ranks)} when stopped:\n{fold_repeated_frames(text.rstrip())}"
 
+    for text, ranks in _grouped([(o.rank, o.handled_traceback) for o in outcomes if o.handled_traceback]):
+        yield f"{ranks_text(ranks)} {'was' if len(ranks) == 1 else 'were'} still handling this when stopped:\n{text}"
+
     for text, ranks in _grouped([(o.rank, o.native_stacks) for o in outcomes if o.native_stacks]):
         yield f"native stacks of {ranks_text(ranks)}:\n{text}"
 

@@ -83,6 +83,9 @@ class RankOutcome:
     warnings: tuple[str, ...] = ()  # its Python warnings, "Category: message", in the order in which they came
     stacks: str = ""  # its Python stacks, taken before the harness ended it; empty where it ended by itself
     native_stacks: str = ""  # its native stacks, taken likewise, or why there are none; empty without py-spy
+    #: Headline and traceback of the exception that its main thread was handling then; empty where there was none.
+    handled: str = ""
+    handled_traceback: str = ""
     wait: str = ""  # what its main thread waited for then (the value of a `Wait`); empty where it ended by itself
     #: Its log of the collectives that it entered, as `read_log` returns it; None where nothing is known.
     collectives: str | None = None

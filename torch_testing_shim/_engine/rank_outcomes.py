@@ -56,6 +56,17 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
     )
 
 
+def handled_by(thread: int | None) -> tuple[str, str]:
+    """Return headline and traceback of the exception that a thread, given by its ident, is handling, as in a `finally`
+    that waits; both empty where there is none."""
+    found: object = sys._current_exceptions().get(thread or 0)
+    error = found[1] if isinstance(found, tuple) else found  # before Python 3.12, what `sys.exc_info` returns
+    if not isinstance(error, Exception):
+        return "", ""
+    told = outcome_of_exception(0, error)
+    return told.headline, told.traceback
+
+
 def _origins(error: BaseException) -> list[BaseException]:
     """Return the causes and contexts of an exception, recursively; chains may be cycles."""
     found: list[BaseException] = []

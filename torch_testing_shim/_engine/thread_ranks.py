@@ -22,7 +22,7 @@ import torch
 from torch_testing_shim._engine import thread_rendezvous
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
-from torch_testing_shim._engine.rank_outcomes import outcome_of_exception
+from torch_testing_shim._engine.rank_outcomes import handled_by, outcome_of_exception
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.stacks import Frame, frames_of
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
@@ -160,7 +160,9 @@ class ThreadRanks:
         stacks = _stacks(thread, frame) if frame is not None else ""
         awaited = self.rendezvous.waits_for(thread.ident)
         told = f"waiting for {awaited}\n{stacks}" if awaited else stacks
-        return RankOutcome(rank, status, monotonic(), pid=os.getpid(), stacks=told)
+        outcome = RankOutcome(rank, status, monotonic(), pid=os.getpid(), stacks=told)
+        handled, handled_traceback = handled_by(thread.ident)
+        return replace(outcome, handled=handled, handled_traceback=handled_traceback)
 
 
 def _observed(rank: int, steps: RankSteps, body: Callable[[int], object]) -> RankOutcome:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from torch_testing_shim._engine.collectives import Parting, partings
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, members_text
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, members_text, says_lost_peer
 from torch_testing_shim._engine.stacks import Place
 from torch_testing_shim._engine.waits import Wait
 
@@ -67,12 +67,12 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
         return _silence_verdict(outcomes, silent)
     hung = [o for o in by_time if o.status.is_hang]
     if hung:
-        return _hang_verdict(outcomes, hung)
+        return _after_exception(_hang_verdict(outcomes, hung), outcomes)
     if expectation.allows_death and not raised:
         return _expected_exit_verdict(outcomes, expectation)
     lost = [o for o in by_time if o.is_collateral]
     if lost or raised:
-        return _lost_peer_verdict(outcomes, lost, raised)
+        return _after_exception(_lost_peer_verdict(outcomes, lost, raised), outcomes)
     stopped = [o for o in by_time if o.status is RankStatus.STOPPED]
     if stopped:
         return Verdict(VerdictKind.ERROR, f"{_rank(stopped[0])} was stopped before it had finished", stopped[0])
@@ -98,6 +98,15 @@ def _blaming(parting: Parting | None, found: Verdict, outcomes: Sequence[RankOut
         return found
     parted = parting.headline_by(lambda ranks: members_text([o for o in outcomes if o.rank in ranks]))
     return replace(found, headline=f"{parted}; {found.headline}")
+
+
+def _after_exception(found: Verdict, outcomes: Sequence[RankOutcome]) -> Verdict:
+    """Put an exception that a rank was still handling at the front of a verdict, if there was one: where a `finally`
+    waits for other ranks, it is why they parted."""
+    handling = (o for o in outcomes if o.handled and not says_lost_peer(o.handled))
+    if (one := next(handling, None)) is None:
+        return found
+    return replace(found, headline=f"{_rank(one)} was still handling {one.handled}; {found.headline}", cause=one)
 
 
 def _mismatch(outcomes: Sequence[RankOutcome]) -> Parting | None:

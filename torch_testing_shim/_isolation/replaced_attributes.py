@@ -72,6 +72,7 @@ _SET_IN_USE_THERE = frozenset({
     "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
     "torch._custom_class_base._FakeScriptObject_cls",
     "torch._opaque_base._FakeScriptObject_cls",
+    "torch.onnx._internal.onnxruntime._SUPPORT_ONNXRT",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
     *(
@@ -230,6 +231,10 @@ class LibraryAttributes:
         for watched in (self._often, self._seldom) if versions_are_known() else (self._often,):
             for _ in watched.replaced():
                 pass
+
+    def forget(self) -> None:
+        """Let go of all that is recorded; nothing can be asked afterwards."""
+        vars(self).clear()
 
     @property
     def has_imported(self) -> bool:

@@ -90,6 +90,10 @@ class Z(TestCase):
 """
 
 
+#: The classes that pytest and the runner run; `python FILE` runs all.
+SOME = "ADTensor or Threads or Z"
+
+
 class AllClasses(QuartzTestCase):
     def setUp(self):
         super().setUp()
@@ -114,7 +118,7 @@ class AllClasses(QuartzTestCase):
 
     def test_pytest(self):
         self.write_sample(ALL_CLASSES)
-        options = ("-q", "-W", "error:This process:DeprecationWarning", "-k", "ADTensor or Threads or Z")  # of a fork
+        options = ("-q", "-W", "error:This process:DeprecationWarning", "-k", SOME)  # of a fork
         run = self.run_command("-m", "pytest", *options, "test_sample.py")
         self.check(run, starts=3)
         self.assertIn("6 passed", run.output)
@@ -122,9 +126,9 @@ class AllClasses(QuartzTestCase):
     def test_run_test_warm(self):  # cold it is the command of `test_python_file`
         self.add_run_test()
         self.write_sample(ALL_CLASSES, "test/test_sample.py")
-        run = self.run_command("run_test.py", "test_sample")
-        self.check(run)
-        self.assertIn("13 passed, 0 failed", run.output)
+        run = self.run_command("run_test.py", "test_sample", "-k", SOME)
+        self.check(run, starts=3)
+        self.assertIn("6 passed, 0 failed", run.output)
 
 
 #: CUDA's driver less the devices: notes the processes in which it is started.

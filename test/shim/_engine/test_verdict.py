@@ -257,6 +257,14 @@ class VerdictTable(TestCase):
         outcomes = [still_running(rank, RankStatus.DEADLOCKED, 9.0 - rank, WAITING) for rank in range(2)]
         self.check(outcomes, VerdictKind.ERROR, "deadlock: ranks 0, 1 in barrier (test_x.py:39)", cause=0)
 
+    def test_an_exception_that_is_still_handled_leads(self):
+        waits = [still_running(rank, RankStatus.DEADLOCKED, stacks=WAITING) for rank in range(3)]
+        waits[1] = replace(waits[1], handled=GLOO_LOST)
+        deadlock = "deadlock: ranks 0-2 in barrier (test_x.py:39)"
+        self.check(waits, VerdictKind.ERROR, deadlock, cause=0)
+        waits[2] = replace(waits[2], handled="KeyError: 'x'")
+        self.check(waits, VerdictKind.ERROR, f"rank 2 was still handling KeyError: 'x'; {deadlock}", cause=2)
+
     def test_a_hang_names_who_hung_and_who_had_ended(self):
         outcomes = [passed(0), still_running(1, RankStatus.HUNG), still_running(2, RankStatus.HUNG)]
         headline = "ranks 1, 2 still ran at the deadline; rank 0 had ended"

@@ -191,7 +191,10 @@ class Gone(DTensorTestBase):
 
     @with_comms
     def test_passes(self):
-        pass
+        try:  # its nanobind lists what is left at the end (torch 2.15)
+            import triton._C.libtriton
+        except ImportError:
+            pass
 
     @classmethod
     def tearDownClass(cls):

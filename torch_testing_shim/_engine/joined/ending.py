@@ -141,6 +141,8 @@ def standing_now(rank: int, status: RankStatus) -> RankOutcome:
         time.monotonic(),
         pid=os.getpid(),
         stacks=stacks_text(report.threads),
+        handled=report.handled[0],
+        handled_traceback=report.handled[1],
         wait=report.waits[0].value if report.waits else "",
     )
 

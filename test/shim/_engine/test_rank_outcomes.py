@@ -128,7 +128,7 @@ import pytest
 from torch_testing_shim.common_distributed import MultiProcContinuousTest, spawn_threads_and_init_comms
 
 class Ends:
-    world_size = 2
+    world_size = RANKS
 
     def test_import(self):
         pytest.importorskip("nonexistent_module")
@@ -196,7 +196,7 @@ class PytestsOutcomes(SampleTestCase):
         self.assert_status(run, "SkipsTheStart.test_skip", TestStatus.SKIPPED, "^no group here$")
 
     def test_spawned_ranks(self):
-        run = self.run_sample(SAMPLE, "Processes.test_skip", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(SAMPLE, "Processes.test_skip", RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assert_status(run, "Processes.test_skip", TestStatus.SKIPPED, "^not here$")
 
     def test_under_pytest(self):

@@ -36,8 +36,8 @@ from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.persistent_ranks import CompletionQueue, TaskQueue, full_name, method_in
 from torch_testing_shim._engine.rank_outcomes import skip_outcome, skip_reason_at_end
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.torch_state import set_rng_seed

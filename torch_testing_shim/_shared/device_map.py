@@ -30,6 +30,15 @@ class DeviceMap:
         """The mark of each result of such a run, so that nobody takes it for a result of the real device."""
         return f"{MAPPED}{self.source} was {self.target}"
 
+    def check(self, index: int | None) -> None:
+        """Raise what a driver does for the index of a device that is not there.
+
+        Raises:
+            RuntimeError: the index is too high.
+        """
+        if index is not None and index >= self.count:
+            raise RuntimeError(f"invalid device ordinal: {self.source} {index} of {self.count} simulated devices")
+
 
 def shared_mark(ranks: int, count: int, device_type: str) -> str:
     """The mark of a test whose ranks shared `count` devices."""

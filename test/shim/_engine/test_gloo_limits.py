@@ -89,6 +89,17 @@ class GlooLimits(DTensorContinuousTestBase):
         self.assertEqual(1.5 * self.rank, part.item())
         self.assertEqual([0.0, 1.0, 2.0], whole.tolist())
 
+    @needs_reductions
+    def test_shapes_and_averages(self):
+        whole, part = torch.empty(RANKS, 2), torch.empty(2)
+        dist.all_gather_into_tensor(whole, torch.full((2,), float(self.rank)))
+        self.assertEqual([[0.0] * 2, [1.0] * 2, [2.0] * 2], whole.tolist())
+        dist.reduce_scatter_tensor(part, whole)
+        self.assertEqual([3.0 * self.rank] * 2, part.tolist())
+        counts = torch.tensor([1 + 3 * self.rank])
+        dist.all_reduce(counts, dist.ReduceOp.AVG)
+        self.assertEqual([4], counts.tolist())
+
     def test_messages_to_itself(self):
         for is_received_first in (False, True):
             got, sent = torch.empty(2), torch.full((2,), 7.0)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch_testing_shim._shared.exit_status import ExitStatus
-from torch_testing_shim._shared.launch import PART_VARIABLE, Launch
+from torch_testing_shim._shared.launch import PART_VARIABLE, Launch, refusal_of
 from torch_testing_shim._shared.main_part import PACKAGE
 from torch_testing_shim._shared.python_command import interpreter_flags
 from torch_testing_shim._shared.settings import changed_environment
@@ -64,9 +64,8 @@ def refuse_under_torchrun(options: Options, launch: Launch) -> None:
         "--coverage": options.coverage,
         "--expectations": options.expectations is not None,  # the others do not get the list of what is skipped
     }
-    for name, is_given in given.items():
-        if is_given:
-            raise UsageError(f"{name} cannot be combined with torchrun, whose processes are the ranks of every test")
+    if refusal := refusal_of(given):
+        raise UsageError(refusal)
     wanted = options.settings.world_size
     if wanted not in (None, launch.world_size):
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unittest
 
 from torch_testing_shim._engine.joined.joined_ranks import JoinedRanks
@@ -30,7 +31,7 @@ class JoinedPersistentRanks(JoinedRanks):
         """Note the test to run, which may take `timeout` seconds."""
         orders = self.scratch.path / "orders"
         orders.mkdir(exist_ok=True)
-        (orders / str(self._world.rank)).write_text(f"{method}\n")
+        (orders / str(self._world.rank)).write_text(f"{json.dumps(method)}\n")
         arguments = {"orders": str(orders), "world_size": self._size}
         self.start(
             self._class,

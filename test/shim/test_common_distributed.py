@@ -1,5 +1,7 @@
 """What upstream's `MultiProcessTestCase` documents, over real ranks; `test_fault_catalogue` has verdicts."""
 
+import re
+
 from harness_samples import SampleTestCase
 
 from torch_testing_shim._shared.journal import TestStatus
@@ -200,13 +202,31 @@ class Documented(SampleTestCase):
                         pass
                 return Inner
 
-            Inner = make()
-            """
+            LOST = [make()]
+            Found = make()
+
+            class Twice(DTensorTestBase):
+                def test_first(self):
+                    self.assertNotEqual(self.rank, 1, "of the first")
+
+            First = Twice
+
+            class Twice(DTensorTestBase):
+                def test_first(self):
+                    pass
+
+            def load_tests(loader, tests, pattern):
+                return unittest.TestSuite([*tests, LOST[0]("test_local_class")])
+            """,
+            WORLD_SIZE="2",
         )
         reason = r"no rank was started: setUp has to end with self\._spawn_processes\(\)"
         self.assert_status(run, "NotStarted.test_nothing_was_started", TestStatus.ERROR, reason)
-        self.assertIn("is defined in a function, where ranks cannot find it by name", run.output)
-        self.assertNotIn("Traceback", run.output)
+        lost = r"LaunchError: ranks cannot find make\.<locals>\.Inner: no name in __main__ leads to it"
+        self.assertEqual(1, len(re.findall(lost, run.output)), "another is found as `Found`")
+        self.assertEqual(1, run.output.count("rank 1 failed: AssertionError"), "its name leads to another class now")
+        self.assertIn("Ran 5 tests", run.output)
+        self.assertIn("FAILED (failures=1, errors=2)", run.output)
 
     def test_unusable_temporary_folder(self):
         body = """

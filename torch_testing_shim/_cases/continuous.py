@@ -34,10 +34,10 @@ from torch_testing_shim._engine.controller import raise_verdict
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, recorded_backend
 from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.persistent_ranks import CompletionQueue, TaskQueue
+from torch_testing_shim._engine.persistent_ranks import CompletionQueue, TaskQueue, full_name, method_in
 from torch_testing_shim._engine.rank_outcomes import skip_outcome, skip_reason_at_end
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.torch_state import set_rng_seed
@@ -87,7 +87,7 @@ class MultiProcContinuousTest(RankTestCase):
     #: In a rank, runs the tests that are ordered.
     _work: Callable[[], None]
 
-    # What subclasses override.
+    # Overridden by subclasses.
 
     @classmethod
     def device_type(cls) -> str:
@@ -158,12 +158,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _get_world_size(cls, device_type: str) -> int:
-        """Return the number of ranks.
-
-        Raises:
-            unittest.SkipTest: it is less than 1.
-            LaunchError: it is not an int.
-        """
+        """Return the number of ranks."""
         return ranks_wanted(cls)
 
     @classmethod
@@ -174,11 +169,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _spawn_processes(cls, world_size: int) -> None:
-        """Start the ranks.
-
-        Raises:
-            LaunchError: they cannot be started.
-        """
+        """Start the ranks."""
         ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
         cls.processes = ranks.processes
 
@@ -199,11 +190,7 @@ class MultiProcContinuousTest(RankTestCase):
         return types.MethodType(in_its_role, self)
 
     def _join(self) -> None:
-        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
-
-        Raises:
-            LaunchError: no rank was started.
-        """
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does."""
         self._require_set_up()
         ranks = PERSISTENT[type(self)]
         outcomes = ranks.outcomes()
@@ -256,7 +243,7 @@ class MultiProcContinuousTest(RankTestCase):
         assert channel is not None, "tests are run in ranks"
         is_own = cls.timeout is not MultiProcContinuousTest.timeout
         cls.timeout = min(cls.timeout, group_timeout(test_name)) if is_own else group_timeout(test_name)
-        with TaskQueue(os.path.join(orders, str(rank)), f"{cls.__module__}.{cls.__qualname__}") as tasks:
+        with TaskQueue(os.path.join(orders, str(rank)), full_name(cls)) as tasks:
             queue = CompletionQueue(rank, channel)
             cls._work = functools.partial(cls._worker_loop, rank, world_size, file_name, tasks, queue)
             is_hook = inspect.ismethod(cls.run_rank) and takes(cls.run_rank, rank, world_size, file_name)
@@ -272,11 +259,7 @@ class MultiProcContinuousTest(RankTestCase):
         completion_queue: CompletionQueue,
     ) -> None:
         """Set up the process group and run the tests that come from `task_queue`. Subclasses override it to do more
-        around all tests of a rank.
-
-        Raises:
-            SystemExit: a test failed or called for it: the rank ends, so that its peers notice.
-        """
+        around all tests of a rank."""
         cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, rdvz_file
         reason = cls._reason_not_to_start()
         for test_id in task_queue:
@@ -302,13 +285,13 @@ class MultiProcContinuousTest(RankTestCase):
         """Run a test and return its outcome. A `SystemExit` that does not mean a skip passes through."""
         if reason_to_skip is not None:
             return skip_outcome(cls.rank, reason_to_skip)
-        steps = cls._steps(cls.rank, test_id.rpartition(".")[2])
+        steps = cls._steps(cls.rank, method_in(test_id, cls))
         return steps.take([functools.partial(cls._run_test_given_id, test_id)])
 
     @classmethod
     def _run_test_given_id(cls, test_id: str, **kwargs: Any) -> None:
         """Run the test of this id on a new instance, with its cleanups. `kwargs` go to the test method."""
-        name = test_id.rpartition(".")[2]
+        name = method_in(test_id, cls)
         self = cls(name)
         set_rng_seed()
         steps = current_steps()

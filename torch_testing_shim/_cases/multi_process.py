@@ -25,8 +25,8 @@ from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.joined.launched_ranks import test_ranks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import cleanup_steps
-from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing
@@ -116,7 +116,7 @@ class MultiProcessTestCase(AwaitedRanks):
         self.processes = []
 
     def _current_test_name(self) -> str:
-        return self.id().rpartition(".")[2]
+        return self._testMethodName
 
     def _spawn_processes(self) -> None:
         """Start the ranks, in the fastest way that is safe here.
@@ -210,7 +210,11 @@ class MultiProcessTestCase(AwaitedRanks):
         steps = self._steps(
             self.rank, test_name, lambda found: channel.send(found) if found.status.is_exception else None
         )
-        outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
+        try:
+            outcome = steps.take(itertools.chain([checked_test(test)], cleanup_steps(self)))
+        except SystemExit:
+            THIS_RANK.has_run_body = False  # nor have all steps ended well: a cleanup's `sys.exit(0)` was a pass
+            raise
         if not outcome.status.is_exception:  # an exception was sent at once: cleanups after it may be slow, or crash
             channel.send(outcome)
         else:

@@ -11,6 +11,7 @@ import functools
 import os
 import select
 from contextlib import suppress
+from os import getpid, write  # the functions themselves: a test may have replaced `os`'s
 from weakref import WeakSet
 
 from torch_testing_shim._engine.job import ScratchFolder
@@ -39,7 +40,7 @@ class ChannelWriter:
         #: Where the rank waits for the others once it is done; None where it does not.
         self.common_end: CommonEnd | None = None
         self._descriptor = descriptor
-        self._pid = os.getpid()
+        self._pid = getpid()
         self.sent: RankOutcome | None = None  # the last outcome that was sent
 
     def send(self, outcome: RankOutcome) -> None:
@@ -49,20 +50,20 @@ class ChannelWriter:
         Raises:
             OSError: the pipe is closed.
         """
-        if os.getpid() == self._pid:
+        if getpid() == self._pid:
             self._write(outcome)
             self.sent = outcome
 
     def send_subtest(self, outcome: RankOutcome) -> None:
         """Write how a subtest ended, while its test goes on; otherwise as `send`."""
-        if os.getpid() == self._pid:
+        if getpid() == self._pid:
             self._write(outcome, _SUBTEST)
 
     def _write(self, outcome: RankOutcome, mark: bytes = b"") -> None:
         # The first newline ends a line that a test may have begun.
         line = b"\n" + mark + outcome.to_json().encode("ascii") + b"\n"
         while line:
-            line = line[os.write(self._descriptor, line) :]
+            line = line[write(self._descriptor, line) :]
 
     def close(self) -> None:
         """Close the rank's end, and let go of the common end."""
@@ -150,7 +151,7 @@ class CommonEnd:
     def __init__(self, folder: ScratchFolder) -> None:
         with suppress(FileExistsError):
             os.mkfifo(folder.common_end, 0o600)
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._reader = os.open(folder.common_end, os.O_RDONLY | os.O_NONBLOCK)
         self._writer = os.open(folder.common_end, os.O_WRONLY | os.O_NONBLOCK)
         self._is_held = True
@@ -159,7 +160,7 @@ class CommonEnd:
 
     def wait(self) -> None:
         """Wait for the others, once. In a process that the test has forked from its rank it returns at once."""
-        if not self._is_held or os.getpid() != self._pid:
+        if not self._is_held or getpid() != self._pid:
             return
         self.let_go()
         poll = select.poll()
@@ -201,5 +202,5 @@ def call_off_common_end(folder: ScratchFolder) -> None:
     """Make ranks that wait for the others leave at once; called by the controller."""
     with suppress(OSError):  # no rank has come so far, or all have left
         descriptor = os.open(folder.common_end, os.O_WRONLY | os.O_NONBLOCK)
-        os.write(descriptor, b".")
+        write(descriptor, b".")
         os.close(descriptor)

@@ -50,7 +50,7 @@ def call_on_copies(
 
     args, kwargs = pytree.tree_map(to_copy, (args, kwargs))
     result = operator(*args, **kwargs)
-    # Torch's own work where nothing is copied back: C++ asks for its list of tensors, and may wait for it twice.
+    # Where nothing is copied back, the work is torch's own: C++ asks it for its tensors, and waits for it repeatedly.
     return pytree.tree_map(to_own, result) if copies else result
 
 

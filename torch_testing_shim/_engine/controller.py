@@ -7,6 +7,7 @@ import sys
 import time
 import unittest
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +17,8 @@ from torch_testing_shim._engine.failure_text import failure_report, output_repor
 from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, pack_call, remove_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.running_ranks import RankProcess, RunningRanks
+from torch_testing_shim._engine.rank_process import RankProcess
+from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.settings import read_settings
@@ -37,6 +39,24 @@ class RankError(RuntimeError):
 
     __module__ = "torch_testing_shim"
     is_report = True
+
+
+def _name_in_module(test_class: type) -> str:
+    """Return the name that leads to a class in its module: its own, unless another class has taken that since or the
+    module knows it by another one.
+
+    Raises:
+        LaunchError: no name leads to it.
+    """
+    name = test_class.__qualname__
+    module = sys.modules.get(test_class.__module__)
+    with suppress(AttributeError):
+        if module is None or operator.attrgetter(name)(module) is test_class:
+            return name
+    for other, value in vars(module).items():
+        if value is test_class:
+            return other
+    raise LaunchError(f"ranks cannot find {name}: no name in {test_class.__module__} leads to it")
 
 
 def checked_world_size(value: object) -> int:
@@ -85,7 +105,7 @@ class TestRanks:
         """Start the ranks and return their process ids.
 
         Args:
-            test_class: the class, which ranks look up by name in its module.
+            test_class: the class, which ranks look up in its module, by the name that leads to it there.
             timeout: seconds from the start of the last rank to the deadline. The harness's own imports before that do
                 not count.
             pipes: by rank, the descriptor of the rank's end of the pipe that the class's `_run` is given; empty for no
@@ -99,9 +119,7 @@ class TestRanks:
         """
         if self._running is not None:
             raise LaunchError("the ranks have been started already: setUp calls _spawn_processes twice")
-        name, module = test_class.__qualname__, test_class.__module__
-        if "<locals>" in name:
-            raise LaunchError(f"{name} is defined in a function, where ranks cannot find it by name")
+        name, module = _name_in_module(test_class), test_class.__module__
         descriptors = [pipes[rank : rank + 1] for rank in range(world_size)]
         for rank, call in calls.items():
             descriptors[rank] = self._pack(rank, call)

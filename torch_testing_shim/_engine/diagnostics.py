@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch_testing_shim._engine.rank_preparation import STACKS_SIGNAL
 from torch_testing_shim._engine.running_ranks import RunningRanks
-from torch_testing_shim._engine.self_report import ask, read_reports
+from torch_testing_shim._engine.self_report import SelfReport, ask, read_reports
 from torch_testing_shim._engine.stacks import ENTRY, main_thread, stacks_text
 from torch_testing_shim._engine.waits import Wait
 
@@ -36,6 +36,7 @@ class Diagnostics:
     stacks: str = ""  # of Python
     native_stacks: str = ""  # or why there are none
     wait: Wait = Wait.UNKNOWN  # of its main thread
+    handled: tuple[str, str] = ("", "")  # headline and traceback of the exception that its main thread is handling
 
 
 def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: bool) -> dict[int, Diagnostics]:
@@ -49,8 +50,12 @@ def take_diagnostics(ranks: RunningRanks, asked: Collection[int], *, native: boo
     reports = read_reports(folder, asked, _REPORT_SECONDS)
     stacks.update({rank: stacks_text(reports[rank].threads) for rank in reports if not stacks[rank]})
     natives = native_stacks({r: ranks.pids[r] for r in _at_different_places(stacks)}, _NATIVE_SECONDS) if native else {}
-    waits = {rank: report.waits[0] for rank, report in reports.items() if report.waits}
-    return {rank: Diagnostics(stacks[rank], natives.get(rank, ""), waits.get(rank, Wait.UNKNOWN)) for rank in asked}
+    none = SelfReport(threads=())
+    return {rank: _diagnostics(stacks[rank], natives.get(rank, ""), reports.get(rank, none)) for rank in asked}
+
+
+def _diagnostics(stacks: str, native_stacks: str, report: SelfReport) -> Diagnostics:
+    return Diagnostics(stacks, native_stacks, report.waits[0] if report.waits else Wait.UNKNOWN, report.handled)
 
 
 def _wait_for_stacks(paths: dict[int, Path]) -> dict[int, str]:

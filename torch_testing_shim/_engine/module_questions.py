@@ -28,13 +28,20 @@ def module_question(module: str) -> str | None:
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return None
-    own = os.path.abspath(file)
-    files = {os.path.abspath(each) for one in list(sys.modules.values()) if (each := getattr(one, "__file__", None))}
+    own = _absolute(file)
+    files = {_absolute(each) for one in list(sys.modules.values()) if (each := getattr(one, "__file__", None))}
     beside = {each for each in files if each.endswith(".py") and os.path.dirname(each) == os.path.dirname(own)}
     for each in [own, *sorted(beside - {own})]:
         if (asked := _question_in_file(each)) is not None:
             return f"{os.path.basename(each)} asks while it is imported whether it is in a rank: {asked}"
     return None
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:  # the test has removed the working folder
+        return path
 
 
 @functools.cache
@@ -96,7 +103,7 @@ def _is_main(test: ast.expr) -> bool:
 
 
 def _compares_main(node: ast.Compare) -> bool:
-    """Whether the node compares a module's name with that of the main module."""
+    """Whether the node compares a module's name with the main module's."""
     sides = [node.left, *node.comparators]
     names = any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides)
     return names and any(isinstance(side, ast.Constant) and side.value == "__main__" for side in sides)

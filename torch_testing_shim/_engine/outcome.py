@@ -26,6 +26,10 @@ _LOST_PEER = re.compile(
 )
 
 
+#: `json.dumps`, which a test may have replaced.
+_ENCODE = json.JSONEncoder().encode
+
+
 class PeerFailedError(AssertionError):
     """Raised in a rank whose own part is right, because another rank's is wrong; the message names that rank."""
 
@@ -45,7 +49,7 @@ class RankStatus(Enum):
     HUNG = "hung"  # still running at the deadline
     DEADLOCKED = "deadlocked"  # it and all that still ran certainly waited for each other, before the deadline
     INTERRUPTED = "interrupted"  # still running when the user stopped the run
-    SILENT = "silent"  # a process of a launcher's, of which nothing was heard any more
+    SILENT = "silent"  # a process of a launcher's that was not heard any more
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
@@ -79,6 +83,9 @@ class RankOutcome:
     warnings: tuple[str, ...] = ()  # its Python warnings, "Category: message", in the order in which they came
     stacks: str = ""  # its Python stacks, taken before the harness ended it; empty where it ended by itself
     native_stacks: str = ""  # its native stacks, taken likewise, or why there are none; empty without py-spy
+    #: Headline and traceback of the exception that its main thread was handling then; empty where there was none.
+    handled: str = ""
+    handled_traceback: str = ""
     wait: str = ""  # what its main thread waited for then (the value of a `Wait`); empty where it ended by itself
     #: Its log of the collectives that it entered, as `read_log` returns it; None where nothing is known.
     collectives: str | None = None
@@ -140,8 +147,8 @@ class RankOutcome:
         return f"exit code {self.exit_code}"
 
     def to_json(self) -> str:
-        """Write all but its subtests, each of which has a line of its own on the channel."""
-        return json.dumps(vars(self) | {"status": self.status.value, "subtests": ()})
+        """Write all but its subtests, which have lines of their own on the channel."""
+        return _ENCODE(vars(self) | {"status": self.status.value, "subtests": ()})
 
     @classmethod
     def from_json(cls, text: str) -> RankOutcome:

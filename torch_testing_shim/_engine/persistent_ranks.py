@@ -9,6 +9,7 @@ since nobody knows in which collective the others stand.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -83,7 +84,7 @@ class PersistentRanks(TestRanks):
                 if path.exists():
                     os.truncate(path, 0)
             self.running.readers[rank].subtests.clear()
-            os.write(orders, f"{method}\n".encode())
+            os.write(orders, f"{json.dumps(method)}\n".encode())
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
@@ -137,6 +138,16 @@ def _check_ends(bad: list[RankOutcome]) -> None:
         raise RankError(f"{ranks_text([o.rank for o in bad])} {how} after the last test of the class\n{bad[0].output}")
 
 
+def full_name(test_class: type) -> str:
+    return f"{test_class.__module__}.{test_class.__qualname__}"
+
+
+def method_in(test_id: str, test_class: type) -> str:
+    """Return the name of the test's method in an id of `TaskQueue`; it may have dots of its own."""
+    owner = f"{full_name(test_class)}."
+    return test_id.removeprefix(owner) if test_id.startswith(owner) else test_id.rpartition(".")[2]
+
+
 class TaskQueue:
     """In a rank: the tests of the class `owner`, given by its full name, that it is ordered to run through the FIFO
     `orders`."""
@@ -155,7 +166,7 @@ class TaskQueue:
         """Wait for the next test. Return its id, "module.Class.test_x", or None once the controller has closed its
         end."""
         line = self._stream.readline()
-        return f"{self._owner}.{line.strip()}" if line else None
+        return f"{self._owner}.{json.loads(line)}" if line else None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.get, None)

@@ -6,12 +6,12 @@ A skip is an exception of unittest's or pytest's, or one of upstream's exit code
 from __future__ import annotations
 
 import sys
-import time
 import traceback
 import unittest
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from time import monotonic  # the function itself: a test may have replaced `time`'s
 from types import TracebackType
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ _ORIGINS = 100
 
 
 def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """Return the outcome of a rank whose test raised `error`, of which only the text is kept: it need not be
+    """Return the outcome of a rank whose test raised `error`. Only its text is kept: it need not be
     picklable. `failure` is the exception type that means "an assertion did not hold" (`unittest`'s
     `failureException`)."""
     is_failure = isinstance(error, failure) or _is_pytests(error, "Failed")
@@ -47,13 +47,24 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
     return RankOutcome(
         rank,
         status,
-        time.monotonic(),
+        monotonic(),
         headline=_headline_of(error),
         traceback=text,
         exit_code=TEST_ERROR_EXIT_CODE,
         follows_peer=isinstance(error, PeerFailedError),
         wraps_lost_peer=any(says_lost_peer(_message_of(origin)[:_TRACEBACK_CHARACTERS]) for origin in _origins(error)),
     )
+
+
+def handled_by(thread: int | None) -> tuple[str, str]:
+    """Return headline and traceback of the exception that a thread, given by its ident, is handling, as in a `finally`
+    that waits; both empty where there is none."""
+    found: object = sys._current_exceptions().get(thread or 0)
+    error = found[1] if isinstance(found, tuple) else found  # before Python 3.12, what `sys.exc_info` returns
+    if not isinstance(error, Exception):
+        return "", ""
+    told = outcome_of_exception(0, error)
+    return told.headline, told.traceback
 
 
 def _origins(error: BaseException) -> list[BaseException]:
@@ -69,7 +80,19 @@ def _origins(error: BaseException) -> list[BaseException]:
 
 
 def _message_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception_only(type(error), error)).strip()
+    try:
+        return "".join(traceback.format_exception_only(type(error), error)).strip()
+    except Exception:
+        return _bare_message(error)
+
+
+def _bare_message(error: BaseException) -> str:
+    """Return the exception's type and text where `traceback` cannot format it: a method of the exception raises, or the
+    test has replaced a function that `traceback` needs (`open`, `linecache`) and still has."""
+    try:
+        return f"{type(error).__name__}: {error}".rstrip(": ")
+    except Exception:
+        return f"{type(error).__name__}: <exception str() failed>"
 
 
 def _headline_of(error: BaseException) -> str:
@@ -107,7 +130,19 @@ def _text_of(error: BaseException) -> str:
     try:
         return _format(error, settings, settings.showlocals)
     except Exception:  # before Python 3.11, a variable whose repr raises
-        return _format(error, settings, False)
+        with suppress(Exception):
+            return _format(error, settings, False)
+        return _bare_text(error)
+
+
+def _bare_text(error: BaseException) -> str:
+    """Format an exception with its frames, without source, where `traceback` cannot format it."""
+    frames = [
+        f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}'
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if "__unittest" not in frame.f_globals
+    ]
+    return "\n".join([f"{_TRACEBACK}:", *frames, _bare_message(error)])
 
 
 def _format(error: BaseException, settings: Settings, showlocals: bool) -> str:
@@ -132,7 +167,7 @@ def _user_stack(trace: TracebackType | None, showlocals: bool) -> traceback.Stac
 def skip_outcome(rank: int, reason: str) -> RankOutcome:
     """Return the outcome of a rank whose test skipped."""
     code = TEST_SKIPS["generic"].exit_code
-    return RankOutcome(rank, RankStatus.SKIPPED, time.monotonic(), skip_reason=_cut(reason), exit_code=code)
+    return RankOutcome(rank, RankStatus.SKIPPED, monotonic(), skip_reason=_cut(reason), exit_code=code)
 
 
 def outcome_of_exit(rank: int, request: SystemExit) -> RankOutcome | None:
@@ -143,7 +178,7 @@ def outcome_of_exit(rank: int, request: SystemExit) -> RankOutcome | None:
 
 def pass_outcome(rank: int) -> RankOutcome:
     """Return the outcome of a rank whose test passed."""
-    return RankOutcome(rank, RankStatus.PASSED, time.monotonic(), exit_code=0)
+    return RankOutcome(rank, RankStatus.PASSED, monotonic(), exit_code=0)
 
 
 #: Prefix of the reason of a skip that was `pytest.xfail`.
@@ -195,7 +230,7 @@ def skip_reason_of(error: BaseException) -> str | None:
 
 
 def skip_reason_at_end(end: BaseException) -> str | None:
-    """Return the reason likewise, and that of an exit with a code that means a skip."""
+    """Return the reason likewise, also for an exit with a code that means a skip."""
     return skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from os import getpid  # the function itself: a test may have replaced `os`'s
 from typing import Any, NoReturn
 
 from torch_testing_shim._engine.outcome import RankOutcome
@@ -198,9 +199,16 @@ class RankSteps:
         known: dict[str, object] = {}
         for parameters in reversed(self._parameters):
             known = {**known, **{key: parameters[key] for key in parameters if key not in known}}
-        shown = ", ".join(f"{key}={value!r}" for key, value in known.items())
-        parts = ([] if message is NO_MESSAGE else [f"[{message}]"]) + ([f"({shown})"] if shown else [])
+        shown = ", ".join(f"{key}={_shown(value, repr)}" for key, value in known.items())
+        parts = ([] if message is NO_MESSAGE else [f"[{_shown(message, str)}]"]) + ([f"({shown})"] if shown else [])
         return " ".join(parts)[:_NAME_CHARACTERS] or "(<subtest>)"
+
+
+def _shown(value: object, show: Callable[[object], str]) -> str:
+    try:
+        return show(value)
+    except Exception:  # a name must not decide how a subtest ends
+        return f"<unprintable {type(value).__name__}>"
 
 
 def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
@@ -215,14 +223,14 @@ def cleanup_steps(test_case: Any) -> Iterator[Callable[[], object]]:
 def ends_forked_children() -> Iterator[None]:
     """End a process that the block forks and that leaves the block, as Python ends one at the end of its script. Only
     the process that entered the block runs the code after it, above all the clean-up."""
-    pid = os.getpid()
+    pid = getpid()
     try:
         yield
     except BaseException as error:
-        if os.getpid() != pid:
+        if getpid() != pid:
             _end(error)
         raise
-    if os.getpid() != pid:
+    if getpid() != pid:
         _end(None)
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import torch.distributed as dist
 
 from torch_testing_shim._engine.job import ScratchFolder
+from torch_testing_shim._engine.rank_outcomes import handled_by
 from torch_testing_shim._engine.stacks import Frame, frames_of
 from torch_testing_shim._engine.waits import Wait, wait_of
 
@@ -39,6 +40,7 @@ class SelfReport:
 
     threads: tuple[tuple[Frame, ...], ...]  # frames of its Python threads, innermost first; the main thread is first
     waits: tuple[Wait, ...] = ()  # what each of these threads waits for
+    handled: tuple[str, str] = ("", "")  # headline and traceback of the exception that the main thread is handling
     #: Every time-out that may end its waits, in seconds: of its process groups and of the calls of torch.distributed
     #: that it is in.
     timeouts: tuple[float, ...] = ()
@@ -108,6 +110,7 @@ def report_of_this_process() -> SelfReport:
     return SelfReport(
         threads=tuple(tuple(map(Frame.of, thread)) for thread in threads),
         waits=tuple(wait_of(thread[0]) for thread in threads),
+        handled=handled_by(main),
         timeouts=(*(timeout.total_seconds() for timeout in timeouts), *_group_timeouts()),
         world_sizes=tuple(world_sizes),
         flight=flight_dump(),

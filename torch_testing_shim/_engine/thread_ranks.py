@@ -11,10 +11,10 @@ import functools
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import takewhile
+from time import monotonic  # the function itself: a test may have replaced `time`'s
 from types import FrameType
 
 import torch
@@ -22,6 +22,7 @@ import torch
 from torch_testing_shim._engine import thread_rendezvous
 from torch_testing_shim._engine.interruption import one_interrupt, with_report
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, ranks_text
+from torch_testing_shim._engine.rank_outcomes import handled_by, outcome_of_exception
 from torch_testing_shim._engine.rank_steps import STOPS_AT_SUBTEST, RankSteps
 from torch_testing_shim._engine.stacks import Frame, frames_of
 from torch_testing_shim._engine.thread_rendezvous import Rendezvous
@@ -58,7 +59,7 @@ class ThreadRanks:
 
     def start(self, body: Callable[[int], object]) -> None:
         """Start the ranks, each of which calls `body` with its number."""
-        self._deadline = time.monotonic() + self._timeout
+        self._deadline = monotonic() + self._timeout
         self._others = set(threading.enumerate())
         for rank in range(self._world_size):
             thread = threading.Thread(target=self._run, args=(rank, body), name=f"rank {rank}", daemon=True)
@@ -85,17 +86,17 @@ class ThreadRanks:
     def _wait(self) -> RankStatus:
         """Wait likewise. Return the status of the ranks that still run."""
         give_up, is_deadlocked = self._deadline, False
-        while self._living() and not is_deadlocked and (now := time.monotonic()) < give_up:
+        while self._living() and not is_deadlocked and (now := monotonic()) < give_up:
             with self._changed:
                 self._changed.wait(min(_LOOK_SECONDS, give_up - now))
             if any(outcome.status.is_bad for outcome in tuple(self._outcomes.values())):
-                give_up = min(give_up, time.monotonic() + _GRACE_SECONDS)
+                give_up = min(give_up, monotonic() + _GRACE_SECONDS)
                 self._wait_until(give_up)
             else:
                 is_deadlocked = self._is_deadlocked()
         if is_deadlocked:
             return RankStatus.DEADLOCKED
-        return RankStatus.HUNG if time.monotonic() >= self._deadline else RankStatus.STOPPED
+        return RankStatus.HUNG if monotonic() >= self._deadline else RankStatus.STOPPED
 
     def _all_outcomes(self, status: RankStatus) -> tuple[RankOutcome, ...]:
         """Return the outcomes of all ranks, with `status` for those that still run."""
@@ -106,10 +107,10 @@ class ThreadRanks:
     def close(self) -> None:
         """End what still runs, as far as threads can be ended."""
         self.rendezvous.end()
-        self._wait_until(time.monotonic() + _UNWIND_SECONDS)
+        self._wait_until(monotonic() + _UNWIND_SECONDS)
         for rank in self._living():
             _tell_to_end(self.threads[rank])
-        self._wait_until(time.monotonic() + _END_SECONDS)
+        self._wait_until(monotonic() + _END_SECONDS)
         if living := self._living():
             whose = f"the thread{'s' if len(living) > 1 else ''} of {ranks_text(living)}"
             print(f"torch_testing_shim: {whose} did not end and could not be waited for", file=sys.stderr, flush=True)
@@ -143,7 +144,7 @@ class ThreadRanks:
     def _wait_until(self, when: float) -> None:
         """Wait until every rank has ended, or until `when`, on the monotonic clock."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._living(), max(0.0, when - time.monotonic()))
+            self._changed.wait_for(lambda: not self._living(), max(0.0, when - monotonic()))
 
     def _is_deadlocked(self) -> bool:
         """Whether a deadlock is certain: each living rank waits for others, and the test has started no thread that
@@ -159,7 +160,9 @@ class ThreadRanks:
         stacks = _stacks(thread, frame) if frame is not None else ""
         awaited = self.rendezvous.waits_for(thread.ident)
         told = f"waiting for {awaited}\n{stacks}" if awaited else stacks
-        return RankOutcome(rank, status, time.monotonic(), pid=os.getpid(), stacks=told)
+        outcome = RankOutcome(rank, status, monotonic(), pid=os.getpid(), stacks=told)
+        handled, handled_traceback = handled_by(thread.ident)
+        return replace(outcome, handled=handled, handled_traceback=handled_traceback)
 
 
 def _observed(rank: int, steps: RankSteps, body: Callable[[int], object]) -> RankOutcome:
@@ -168,7 +171,9 @@ def _observed(rank: int, steps: RankSteps, body: Callable[[int], object]) -> Ran
     try:
         return steps.take([lambda: body(rank)])
     except SystemExit as request:
-        return RankOutcome(rank, RankStatus.DIED, time.monotonic(), pid=os.getpid(), exit_code=exit_code_of(request))
+        return RankOutcome(rank, RankStatus.DIED, monotonic(), pid=os.getpid(), exit_code=exit_code_of(request))
+    except BaseException as error:  # of the harness: a rank without an outcome would be waited for until the deadline
+        return outcome_of_exception(rank, error)
 
 
 def _ending(outcome: RankOutcome) -> str:

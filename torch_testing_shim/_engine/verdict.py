@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from torch_testing_shim._engine.collectives import Parting, partings
-from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, members_text
+from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, members_text, says_lost_peer
 from torch_testing_shim._engine.stacks import Place
 from torch_testing_shim._engine.waits import Wait
 
@@ -67,12 +67,12 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
         return _silence_verdict(outcomes, silent)
     hung = [o for o in by_time if o.status.is_hang]
     if hung:
-        return _hang_verdict(outcomes, hung)
+        return _after_exception(_hang_verdict(outcomes, hung), outcomes)
     if expectation.allows_death and not raised:
         return _expected_exit_verdict(outcomes, expectation)
     lost = [o for o in by_time if o.is_collateral]
     if lost or raised:
-        return _lost_peer_verdict(outcomes, lost, raised)
+        return _after_exception(_lost_peer_verdict(outcomes, lost, raised), outcomes)
     stopped = [o for o in by_time if o.status is RankStatus.STOPPED]
     if stopped:
         return Verdict(VerdictKind.ERROR, f"{_rank(stopped[0])} was stopped before it had finished", stopped[0])
@@ -100,6 +100,15 @@ def _blaming(parting: Parting | None, found: Verdict, outcomes: Sequence[RankOut
     return replace(found, headline=f"{parted}; {found.headline}")
 
 
+def _after_exception(found: Verdict, outcomes: Sequence[RankOutcome]) -> Verdict:
+    """Put an exception that a rank was still handling at the front of a verdict, if there was one: where a `finally`
+    waits for other ranks, it is why they parted."""
+    handling = (o for o in outcomes if o.handled and not says_lost_peer(o.handled))
+    if (one := next(handling, None)) is None:
+        return found
+    return replace(found, headline=f"{_rank(one)} was still handling {one.handled}; {found.headline}", cause=one)
+
+
 def _mismatch(outcomes: Sequence[RankOutcome]) -> Parting | None:
     """Return the first collective that ranks entered differently."""
     return next((parting for parting in _partings(outcomes) if parting.is_mismatch), None)
@@ -124,14 +133,15 @@ def _expected_exit_verdict(outcomes: Sequence[RankOutcome], expectation: ExitExp
 
 
 def _silence_verdict(outcomes: Sequence[RankOutcome], silent: Sequence[RankOutcome]) -> Verdict:
-    """Names the ranks of which nothing was heard: their host is gone or cut off, or they stand still as a whole."""
+    """Names the ranks that were not heard any more: their host is gone or cut off, or they stand still as a whole."""
     others = [o for o in outcomes if o.status is not RankStatus.SILENT]
     headline = f"nothing was heard from {members_text(silent)}"
     return Verdict(VerdictKind.ERROR, f"{headline}, says {members_text(others)}" if others else headline, silent[0])
 
 
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
-    """Names the ranks that others waited for first; where all waited, all of them."""
+    """Names the ranks that others waited for first; where all waited, all of them, after the ones that
+    entered another collective."""
     by_rank = sorted(hung, key=lambda outcome: outcome.rank)
     unmatched = {rank for parting in _partings(outcomes) for rank in parting.entered}
     waiting = [o for o in by_rank if _is_waiting(o, unmatched)]
@@ -147,7 +157,10 @@ def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) 
     ended = [o for o in outcomes if not o.status.is_hang]
     if ended:
         parts.append(f"{members_text(ended)} had ended")
-    return Verdict(VerdictKind.ERROR, "; ".join(parts), leading[0])
+    found = Verdict(VerdictKind.ERROR, "; ".join(parts), leading[0])
+    # gloo may not notice that ranks bring other data, and a test that starts late has no time left for the group's own
+    is_blind = not awaited and hung[0].status is RankStatus.HUNG
+    return _blaming(_mismatch(outcomes), found, outcomes) if is_blind else found
 
 
 def _is_waiting(outcome: RankOutcome, unmatched: Collection[int]) -> bool:

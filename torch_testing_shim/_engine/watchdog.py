@@ -203,6 +203,8 @@ class _Watch:
             stacks=told.stacks,
             native_stacks=told.native_stacks,
             wait=told.wait.value,
+            handled=told.handled[0],
+            handled_traceback=told.handled[1],
             finished=said is not None,
         )
 

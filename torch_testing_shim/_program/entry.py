@@ -37,7 +37,7 @@ from torch_testing_shim._program.options import (
     take_journal,
 )
 from torch_testing_shim._program.selection import load, select, test_name, tests_to_skip
-from torch_testing_shim._program.unittest_result import Fixtures, JournalingResult
+from torch_testing_shim._program.unittest_result import ExitOutsideTests, Fixtures, JournalingResult
 from torch_testing_shim._program.voice import Voice
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
@@ -243,6 +243,8 @@ def _run_here(names: Set[str], options: ProgramOptions, log: TestLog, interrupts
         except KeyboardInterrupt as interrupt:
             result.interrupt(interrupt)
             stopped_by.append(interrupt)
+        except SystemExit:  # of a class's or module's set-up: unittest lets it end the program, with its exit status
+            result.addError(ExitOutsideTests(), sys.exc_info())
 
     unittest.TextTestRunner(
         verbosity=options.verbosity,

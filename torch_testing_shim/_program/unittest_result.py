@@ -53,6 +53,19 @@ class Fixtures:
         return self._by_text.get(text, Fixture(text))
 
 
+class ExitOutsideTests(unittest.TestCase):
+    """Stands for a test where `sys.exit` was called outside of one, which ends the run."""
+
+    def id(self) -> str:
+        return "sys.exit"
+
+    def __str__(self) -> str:
+        return "sys.exit outside of a test"
+
+    def runTest(self) -> None:  # unittest makes no instance without; a docstring would be shown as the test's
+        pass
+
+
 class JournalingResult(unittest.TextTestResult):
     """unittest's text result; the entries go to `log`."""
 

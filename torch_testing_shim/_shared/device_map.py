@@ -16,7 +16,7 @@ SIMULATED_DEVICES = 8
 
 @dataclass(frozen=True)
 class DeviceMap:
-    """A mapped device type: tests ask for `source`, "cuda", of which they count `count`, and get `target`, "cpu"."""
+    """A mapped device type: tests ask for `source`, "cuda", count `count` of it, and get `target`, "cpu"."""
 
     source: str
     target: str
@@ -49,7 +49,7 @@ def parse_device_map(text: str) -> DeviceMap:
     """Read "cuda=cpu".
 
     Raises:
-        ValueError: it is no such text; the message is one sentence.
+        ValueError: it is other text; the message is one sentence.
     """
     source, equals, target = text.partition("=")
     if not equals or not source.isidentifier() or not target.isidentifier():

@@ -1,6 +1,6 @@
 """Fold the frames of a recursion in the text of a traceback or a stack.
 
-Python folds a line that repeats, but not two functions that call each other, of which a report has thousands of lines.
+Python folds a line that repeats, but not two functions that call each other, which fill thousands of lines of a report.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ def _folded(blocks: Sequence[_Block]) -> Iterator[str]:
 
 def _cycle_at(blocks: Sequence[_Block], start: int) -> tuple[int, int]:
     """Return the length of the shortest cycle that can be folded there, and how often it repeats; else 1 and 1."""
+    if blocks[start].indent is None:  # no frame: a message of 100,000 lines took seconds
+        return 1, 1
     for period in range(1, min(_LONGEST_CYCLE, len(blocks) - start) + 1):
         end = start
         while end + period < len(blocks) and blocks[end].is_same_frame(blocks[end + period]):

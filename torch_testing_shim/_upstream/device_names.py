@@ -91,7 +91,7 @@ def rename_devices(names: DeviceNames) -> None:
     """Make torch create the other device, and its generators, where the mapped type is named.
 
     An index is kept where the other device is the CPU, which has none. So `torch.device("cuda:3").index` is 3, and the
-    device equals that of a tensor on it.
+    device equals the device of a tensor on it.
     """
     devices, target = names.devices, names.target
     make_device, make_generator = made_by_type(torch.device), made_by_type(torch.Generator)

@@ -25,7 +25,7 @@ _LIBRARIES: list[Any] = []
 
 
 class TorchCalls:
-    """Functions of `torch` by their names; `random_fork_rng` is that of `torch.random`."""
+    """Functions of `torch` by their names; `random_fork_rng` is `torch.random.fork_rng`."""
 
     Stream, Event = SimulatedStream, SimulatedEvent
 

@@ -31,7 +31,6 @@ from faults.forking_torchrun import OUTPUT, PIDS
 from faults.observe import Observation
 from faults.roles import HOSTS, PARTS, in_catalogue_ranks
 from faults.surroundings import kill_marked, marked_processes
-from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim._shared.owned_folders import remove_stale
@@ -115,14 +114,13 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
         (folder / name).mkdir()
     sample = folder / "work" / "sample.py"
     sample.write_text(_SAMPLE.format(theme=faults[0].theme))
-    mark = uuid.uuid4().hex
     agents = [
         server.start(
             [str(_FAULTS / "forking_torchrun.py"), *_torchrun(hosts, number), str(sample), "-v"]
             + [fault.test for fault in faults],
             folder / "work",
             _environment(folder, faults[0]) | hosts.environment(number) | {OUTPUT: str(folder / f"output{number}")},
-            mark,
+            uuid.uuid4().hex,
         )
         for number in range(len(hosts))
     ]
@@ -130,9 +128,9 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
     try:
         _wait(agents, folder / "pids", run)
         run.exit_codes = [agent.poll() for agent in agents]
-        run.left = _left(mark, folder / "tmp", [agent.pid for agent in agents])
+        run.left = _left(folder, [agent.pid for agent in agents])
     finally:
-        kill_marked(mark, variable=MARK_VARIABLE)
+        kill_marked(str(folder / "times"), variable=FAULT_TIMES)
     for number, agent in enumerate(agents):
         path = folder / f"output{number}"
         early = agent.communicate(timeout=_GONE_SECONDS)[0]  # of the agent, before it has opened its file
@@ -182,14 +180,14 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def _left(mark: str, temporary: Path, agents: Sequence[int]) -> list[str]:
-    """What is left. A rank that is stopped outlives the others by torchrun's 30 s, and leaves its folder to whoever
-    comes next on its host."""
+def _left(folder: Path, agents: Sequence[int]) -> list[str]:
+    """What is left. The programs that ranks start have the ranks' environment, less the sample server's mark. A rank
+    that is stopped outlives the others by torchrun's 30 s, and leaves its folder to whoever comes next on its host."""
     give_up = time.monotonic() + _GONE_SECONDS
-    while (found := marked_processes(mark, agents, MARK_VARIABLE)) and time.monotonic() < give_up:
+    while (found := marked_processes(str(folder / "times"), agents, FAULT_TIMES)) and time.monotonic() < give_up:
         time.sleep(0.05)
-    remove_stale(str(temporary))
-    files = [path.name for path in temporary.iterdir() if not path.name.startswith(_OTHERS)]
+    remove_stale(str(folder / "tmp"))
+    files = [path.name for path in (folder / "tmp").iterdir() if not path.name.startswith(_OTHERS)]
     return [*(f"process {pid}" for pid in found), *(f"file {name}" for name in files)]
 
 

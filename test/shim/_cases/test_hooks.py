@@ -69,14 +69,7 @@ def _annotated(cls):
 PROCESSES = """
 from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 
-class Base(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
-class Pipes(Base):
+class Pipes(Spawning):
     # a rank's own arguments, and a talk with the controller
     def _spawn_processes(self):
         process = torch.multiprocessing.get_context("spawn").Process
@@ -111,14 +104,14 @@ class Pipes(Base):
             self.assertEqual(torch.multiprocessing.current_process().name, f"process {self.rank}")
             self.assertIsNotNone(torch.multiprocessing.parent_process())
 
-class Unpicklable(Base):
+class Unpicklable(Spawning):
     def _start_processes(self, proc):
         super()._start_processes(lambda *a, args, **k: proc(*a, args=(lambda: None, *args), **k))
 
     def test_is_told(self):
         pass
 
-class ExitCodes(Base):
+class ExitCodes(Spawning):
     def _check_return_codes(self, fn, elapsed_time):
         assert 0 < elapsed_time < 60 and fn.__name__ == self._testMethodName
         self.assertEqual([p.exitcode for p in self.processes], [-6, 0])
@@ -131,7 +124,7 @@ class ExitCodes(Base):
     def test_otherwise(self):
         self.assertTrue(self.rank, "rank 0 alone fails")
 
-class OlderExitCodes(Base):
+class OlderExitCodes(Spawning):
     def _check_return_codes(self, elapsed_time):
         if self.processes[0].exitcode in [skip.exit_code for skip in TEST_SKIPS.values()]:
             super()._check_return_codes(elapsed_time)
@@ -148,7 +141,7 @@ class OlderExitCodes(Base):
 
 TIMEOUT_OVERRIDE["test_hangs"] = 3  # seconds; no other test here reaches its deadline
 
-class Hang(Base):
+class Hang(Spawning):
     def _check_return_codes(self, fn, elapsed_time):
         pass
 
@@ -160,7 +153,7 @@ class Hang(Base):
         if self.rank == 1:
             time.sleep(600)
 
-class NoErrors(Base):
+class NoErrors(Spawning):
     def _check_no_test_errors(self, elapsed_time):
         super()._check_no_test_errors(elapsed_time)
         raise RuntimeError(f"asked, {[p.exitcode for p in self.processes]}")
@@ -172,7 +165,7 @@ class NoErrors(Base):
     def test_any(self):
         os._exit(self.rank)
 
-class OwnWay(Base):
+class OwnWay(Spawning):
     # a way to run tests that knows nothing of this harness, and judges by exit codes
     def run_test(self, test_name, parent_pipe):
         getattr(self, test_name)()
@@ -194,7 +187,7 @@ class OwnJoin(OwnWay):
     def _check_return_codes(self, process):
         self.assertEqual(process.exitcode, 0)
 
-class OwnRole(Base):
+class OwnRole(Spawning):
     def join_or_run(self, fn):
         inner = super().join_or_run(fn)
         def both(*args):
@@ -206,7 +199,7 @@ class OwnRole(Base):
     def test_is_seen(self):
         self.assertEqual(self.seen, "test_is_seen")
 
-class Terminated(Base):
+class Terminated(Spawning):
     def _join_processes(self, fn):
         self.processes[1].terminate()
         super()._join_processes(fn)
@@ -214,7 +207,7 @@ class Terminated(Base):
     def test_is_ended(self):
         time.sleep(600)
 
-class StartsByItself(Base):
+class StartsByItself(Spawning):
     def _start_processes(self, proc):
         for rank in range(self.world_size):
             process = proc(target=type(self)._run, args=(rank, self._current_test_name(), self.file_name, None))
@@ -223,7 +216,7 @@ class StartsByItself(Base):
     def test_is_told(self):
         pass
 
-class Listens(Base):
+class Listens(Spawning):
     @staticmethod
     def _event_listener(parent_pipe, signal_pipe, rank):
         pass
@@ -271,18 +264,11 @@ ENDS_OF_PROCESSES = {
 }
 
 THREADS = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase, TIMEOUT_OVERRIDE
+from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 
 TIMEOUT_OVERRIDE["test_hangs"] = 2  # seconds
 
-class Base(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
-
-class Judges(Base):
+class Judges(SpawningThreads):
     @classmethod
     def _check_return_codes(cls, failed_ranks, timeout, fn):
         assert timeout > 0 and fn.__name__.startswith("test_")
@@ -300,7 +286,7 @@ class Judges(Base):
         if self.rank == 1:
             time.sleep(600)
 
-class Joins(Base):
+class Joins(SpawningThreads):
     @classmethod
     def _join_threads(cls, threads, fn):
         for thread in threads:
@@ -318,7 +304,7 @@ class Joins(Base):
     def test_fails(self):
         self.assertEqual(self.rank, 0)
 
-class Runs(Base):
+class Runs(SpawningThreads):
     @classmethod
     def _run(cls, test_name, rank, world_size, **kwargs):
         cls.ran = True
@@ -331,7 +317,7 @@ class Runs(Base):
     def test_any(self):
         self.assertTrue(self.seen and self.ran)
 
-class OwnThreads(Base):
+class OwnThreads(SpawningThreads):
     def _spawn_threads(self):
         import threading
         self.threads = [threading.Thread(target=lambda: None)]

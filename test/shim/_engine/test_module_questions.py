@@ -1,9 +1,12 @@
 """Test modules that ask, while they are imported, whether they are in a rank."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
+from unittest import mock
 
-from torch_testing_shim._engine.module_questions import question_in
+from torch_testing_shim._engine.module_questions import module_question, question_in
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
 
@@ -49,6 +52,14 @@ class Questions(TestCase):
         for source in DOES_NOT:
             with self.subTest(source):
                 self.assertIsNone(question_in(source))
+
+    def test_the_working_folder_is_gone(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder)
+        os.rmdir(folder)
+        with mock.patch.object(sys.modules["__main__"], "__file__", "relative.py"):
+            self.assertIsNone(module_question.__wrapped__("__main__"))
 
 
 class InRanks(SampleTestCase):

@@ -124,12 +124,7 @@ class OfClass:
     def test_a(self):
         check(self)
 
-class AtClass(OfClass, MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+class AtClass(OfClass, Spawning): pass
 
 class InSetUp(MultiProcessTestCase):
     world_size = 1

@@ -125,9 +125,7 @@ class Exceptions(TestCase):
 
 SAMPLE = """
 import pytest
-from torch_testing_shim.common_distributed import (
-    MultiProcContinuousTest, MultiThreadedTestCase, spawn_threads_and_init_comms
-)
+from torch_testing_shim.common_distributed import MultiProcContinuousTest, spawn_threads_and_init_comms
 
 class Ends:
     world_size = 2
@@ -155,20 +153,14 @@ class Ends:
         if self.rank == 1:
             pytest.skip("not for me")
 
-class Processes(Ends, MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+class Processes(Ends, Spawning): pass
 
 class Kept(Ends, MultiProcContinuousTest):
     @classmethod
     def backend_str(cls):
         return "gloo"
 
-class Threads(Ends, MultiThreadedTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(Ends, SpawningThreads): pass
 
 class SkipsTheStart(Kept):
     @classmethod

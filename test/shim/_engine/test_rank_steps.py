@@ -18,6 +18,14 @@ SAMPLE = """
 from torch_testing_shim.common_distributed import (
     MultiProcContinuousTest, MultiThreadedTestCase, spawn_threads_and_init_comms
 )
+from unittest import mock
+
+class Unprintable(Exception):
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+    def __getattr__(self, name):
+        raise RuntimeError("no attribute")
 
 class Steps:
     world_size = 2
@@ -82,6 +90,20 @@ class Steps:
             self.fail("before the exit")
         sys.exit(TEST_SKIPS["generic"].exit_code)
 
+    def test_09_exits_in_a_cleanup(self):
+        if self.rank == 1:
+            self.addCleanup(sys.exit, 0)
+
+    def test_09_replaces_functions(self):
+        if self.rank == 1:
+            for name in ("os.getpid", "os.write", "time.monotonic", "json.dumps", "linecache.getlines"):
+                replaced = mock.patch(name, side_effect=RuntimeError(f"{name} is not there"))
+                replaced.start()
+                self.addCleanup(replaced.stop)
+            with self.subTest(value=Unprintable()):
+                pass
+            raise Unprintable("while they are replaced")
+
     def test_10_hangs_after_it(self):
         with self.subTest(i=1):
             self.assertNotEqual(self.rank, 1, "before the hang")
@@ -96,11 +118,12 @@ class Steps:
         with self.subTest():
             pass
 
-class Processes(Steps, MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+def passes(self):
+    pass
 
+setattr(Steps, "test_12.5 has dots\\nand lines", passes)
+
+class Processes(Steps, Spawning):
     def test_13_is_killed_after_it(self):
         with self.subTest(i=1):
             self.assertNotEqual(self.rank, 1, "before its death")
@@ -112,10 +135,7 @@ class Kept(Steps, MultiProcContinuousTest):
     def backend_str(cls):
         return "gloo"
 
-class Threads(Steps, MultiThreadedTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(Steps, SpawningThreads): pass
 
 class Decorated(unittest.TestCase):
     @spawn_threads_and_init_comms(world_size=2)
@@ -206,8 +226,14 @@ class Subtests(SampleTestCase):
         )
         self.assertIn("rank 0 passed", entry.detail)
         self.assert_status(run, f"{kind}.test_09_exits_after_it", TestStatus.FAILED, IN_SUBTEST.format(1))
+        exits = r"^rank 1 .*died: exit code 0, without finishing its test$"
+        self.assert_status(run, f"{kind}.test_09_exits_in_a_cleanup", TestStatus.ERROR, exits)
+        raised = "^rank 1 errored: Unprintable: while they are replaced$"
+        entry = self.assert_status(run, f"{kind}.test_09_replaces_functions", TestStatus.ERROR, raised)
+        self.assertRegex(entry.detail, r'File ".*test_sample.*", line \d+, in test_09_replaces_functions\n')
         self.assert_status(run, f"{kind}.test_11_skips_after_it", TestStatus.FAILED, IN_SUBTEST.format(1))
         self.assert_status(run, f"{kind}.test_12_passes", TestStatus.PASSED)
+        self.assert_status(run, f"{kind}.test_12.5 has dots\nand lines", TestStatus.PASSED)
         if with_hang:
             hung = self.assert_status(
                 run, f"{kind}.test_10_hangs_after_it", TestStatus.FAILED, r"^rank 1 failed in subtest \(i=1\): "
@@ -250,7 +276,7 @@ class Subtests(SampleTestCase):
         run = self.run_command("-m", "pytest", "-q", "-rfExX", "-p", "no:cacheprovider", str(path), "-k", chosen)
         self.assertRegex(run.output, r"rank [01] failed in subtest \(i=2\)")
         self.assertEqual(
-            "19 failed, 6 passed, 3 skipped, 12 deselected, 3 xfailed", re.search(r"\d+ failed.*xfailed", run.output)[0]
+            "19 failed, 9 passed, 3 skipped, 18 deselected, 3 xfailed", re.search(r"\d+ failed.*xfailed", run.output)[0]
         )
 
 

@@ -175,6 +175,16 @@ class VerdictTable(TestCase):
         headline = f"ranks 0, 1 still ran at the deadline, {place}; rank 2 waited {place}"
         self.check(self.with_logs(hung, None, None, None), VerdictKind.ERROR, headline, cause=0)
 
+    def test_where_all_waited_until_the_deadline_a_rank_that_entered_something_else_leads(self):
+        waiting = [still_running(rank, RankStatus.HUNG, stacks=WAITING) for rank in range(3)]
+        entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")
+        headline = "ranks 0-2 still ran at the deadline, in barrier (test_x.py:39)"
+        self.check(self.with_logs(waiting, *entered), VerdictKind.ERROR, f"{self.SEVEN}{headline}", cause=0)
+        self.check(self.with_logs(waiting, *["barrier"] * 3), VerdictKind.ERROR, headline, cause=0)
+        waiting[0] = still_running(0, RankStatus.HUNG, stacks=SLEEPING)
+        found = verdict(self.with_logs(waiting, *entered))
+        self.assertTrue(found.headline.startswith("rank 0 still ran at the deadline, in test_a"), found.headline)
+
     def test_an_assertion_is_a_failure_and_another_exception_an_error(self):
         failed = raised(1, "AssertionError: 1 != 2", status=RankStatus.FAILED)
         self.check([passed(0), failed], VerdictKind.FAILED, "rank 1 failed: AssertionError: 1 != 2", cause=1)
@@ -246,6 +256,14 @@ class VerdictTable(TestCase):
     def test_a_deadlock(self):
         outcomes = [still_running(rank, RankStatus.DEADLOCKED, 9.0 - rank, WAITING) for rank in range(2)]
         self.check(outcomes, VerdictKind.ERROR, "deadlock: ranks 0, 1 in barrier (test_x.py:39)", cause=0)
+
+    def test_an_exception_that_is_still_handled_leads(self):
+        waits = [still_running(rank, RankStatus.DEADLOCKED, stacks=WAITING) for rank in range(3)]
+        waits[1] = replace(waits[1], handled=GLOO_LOST)
+        deadlock = "deadlock: ranks 0-2 in barrier (test_x.py:39)"
+        self.check(waits, VerdictKind.ERROR, deadlock, cause=0)
+        waits[2] = replace(waits[2], handled="KeyError: 'x'")
+        self.check(waits, VerdictKind.ERROR, f"rank 2 was still handling KeyError: 'x'; {deadlock}", cause=2)
 
     def test_a_hang_names_who_hung_and_who_had_ended(self):
         outcomes = [passed(0), still_running(1, RankStatus.HUNG), still_running(2, RankStatus.HUNG)]

@@ -88,7 +88,7 @@ PYTEST_FIXTURE_OUTCOMES = {
 
 PASSING = """
     import os, signal
-    from torch_testing_shim.common_utils import *
+    from torch_testing_shim.common_utils import TestCase, instantiate_parametrized_tests, parametrize, run_tests
 
     class TestGood(TestCase):
         def test_a(self): pass
@@ -166,6 +166,23 @@ class MixedTest(ProgramTestCase):
     def test_by_pytest(self) -> None:
         run = self.run_it(PYTEST_FIXTURE_OUTCOMES, "--use-pytest", "-v")
         self.assertNotIn("torch_testing_shim/_", run.output)
+
+
+class ExitTest(ProgramTestCase):
+    sample = """
+        import sys
+        from torch_testing_shim.common_utils import *
+
+        class TestExits(TestCase):
+            @classmethod
+            def setUpClass(cls): sys.exit(0)
+            def test_fails(self): self.fail()
+    """
+
+    def test_an_exit_outside_of_tests_is_no_pass(self) -> None:
+        run = self.run_file()
+        self.assertEqual(1, run.exit_code, run.output)
+        self.assertIn("ERROR: sys.exit outside of a test\n--", run.output)
 
 
 class SelectionAndStatusTest(ProgramTestCase):

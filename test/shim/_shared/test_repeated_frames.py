@@ -4,9 +4,11 @@ import builtins
 import sys
 import traceback
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import strategies as st
 
+from torch_testing_shim._shared import repeated_frames
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -17,7 +19,6 @@ from harness_samples import SampleTestCase
 from properties import given
 
 SAMPLE = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase
 
 def there(n):
     back(n)
@@ -33,23 +34,11 @@ class OneProcess(TestCase):
         with self.subTest(way="back"):
             back(0)
 
-class Ranks(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class Ranks(Spawning):
     def test_recurses(self):
         there(0)
 
-class Threads(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
-
+class Threads(SpawningThreads):
     def test_recurses(self):
         there(0)
 """
@@ -134,6 +123,11 @@ RecursionError: too deep
     def test_equal_lines_that_are_no_frames_stay(self):
         text = "same\n" * 50 + "    same\n" * 50
         self.assertEqual(text, fold_repeated_frames(text))
+
+    def test_lines_of_a_message_are_not_compared(self):
+        text = "\n".join(f"line {number}" for number in range(100))
+        with mock.patch.object(repeated_frames._Block, "is_same_frame", side_effect=AssertionError("100,000 take 3 s")):
+            self.assertEqual(text, fold_repeated_frames(text))
 
     @given(st.lists(st.tuples(st.lists(st.sampled_from("fgh"), min_size=1, max_size=4), st.integers(1, 9)), max_size=6))
     def test_no_frame_is_lost(self, cycles):

@@ -1,8 +1,8 @@
 """Tests that leave state in a rank, and tests that would notice: three for each thing that a test can leave.
 
-    test_007_umask_1_leaves_it      passes, and leaves it in one rank
-    test_007_umask_2_finds_none     passes only where the first left nothing, and leaves it once more
-    test_007_umask_3_relies_on_it   passes only where the second left something: it has to fail
+    test_007_priority_1_leaves_it      passes, and leaves it in one rank
+    test_007_priority_2_finds_none     passes only where the first left nothing, and leaves it once more
+    test_007_priority_3_relies_on_it   passes only where the second left something: it has to fail
 
 With fresh ranks and with reused ones the outcomes have to be the same, which `outcome` gives by the test's name. Where
 LEFT_STATE_QUICK is set, most of the tests that cost new ranks are left out: those that fail, and of states for which
@@ -30,7 +30,7 @@ RECORDS = "LEFT_STATE_RECORDS"
 NOTES = "notes.json"
 QUICK = "LEFT_STATE_QUICK"
 #: One in so many is not left out.
-_KEPT = 24
+_KEPT = 12
 
 
 @dataclass(frozen=True)

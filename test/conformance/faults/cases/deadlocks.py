@@ -42,6 +42,24 @@ class Deadlocks(Faulty, DTensorTestBase):
         else:
             dist.all_reduce(torch.ones(3))
 
+    @ends(
+        Ending.ERROR,
+        r"rank 1 was still handling ValueError: the cause; deadlock: ranks 0, 2 in all_reduce \(",
+        "rank 1 was still handling this when stopped:\nTraceback",
+        deadlock=True,
+    )
+    @with_comms
+    def test_raises_and_waits(self):
+        """Rank 1 raises, and waits for the others in a `finally`."""
+        self.meet()
+        self.strike()
+        try:
+            if self.is_guilty:
+                raise ValueError("the cause")
+            dist.all_reduce(torch.ones(3))
+        finally:
+            dist.barrier()
+
     @ends(Ending.ERROR, r"deadlock: ", "rank 1 entered broadcast", deadlock=True)
     @with_comms
     def test_different_order(self):

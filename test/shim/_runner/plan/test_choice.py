@@ -98,11 +98,6 @@ run_test.py: note: --xdoctest-command means nothing here and is ignored
         link.symlink_to(self.tree, target_is_directory=True)
         self.assertEqual(["test_c"], self.listed(str(link / "test" / "test_c.py")))
 
-    def test_a_shard_of_a_run(self) -> None:
-        result = self.run_test("--shard", "2", "3")
-        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
-        self.assertRegex(result.stdout, r"\Adistributed/test_a  1 passed  \d")
-
     def test_names_that_lead_out_or_break_lines(self) -> None:
         (self.tree / "test_outside.py").write_text("raise AssertionError('must never run')")
         for name in ("../test_outside", "distributed/../../test_outside.py", "test_c\n", "", "test_c::no name"):

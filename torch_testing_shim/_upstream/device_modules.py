@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch.distributed.fsdp import _init_utils as fsdp_init
+from torch.distributed.fsdp._flat_param import FlatParamHandle
 from torch.distributed.nn import functional
 from torch.nn.parallel import DistributedDataParallel, _functions as parallel
 
@@ -21,11 +23,22 @@ _Tensors = tuple[torch.Tensor, ...]
 
 
 def run_on_simulated_devices() -> None:
-    """Replace what `torch.nn.parallel` and `SyncBatchNorm` do to tensors, for the rest of this process."""
+    """Replace what `torch.nn.parallel` and `SyncBatchNorm` do to tensors, and what DDP and FSDP refuse on the CPU, for
+    the rest of this process."""
     for kind, apply in ((parallel.Scatter, _scattered), (parallel.Gather, _gathered), (parallel.Broadcast, _copied)):
         setattr(kind, "apply", staticmethod(apply))  # noqa: B010 - mypy knows no such assignment
-    # It refuses modules of the CPU that have a SyncBatchNorm.
+    # It refuses modules of the CPU that have a SyncBatchNorm, and a hook's bfloat16 without NCCL.
     DistributedDataParallel._passing_sync_batchnorm_handle = lambda *_: None  # type: ignore[method-assign]
+    check: Any = DistributedDataParallel._check_comm_hook  # untyped in torch
+    DistributedDataParallel._check_comm_hook = functools.wraps(check)(  # type: ignore[method-assign]
+        lambda self, hook: None if hook.__name__.startswith("bf16_compress_") else check(self, hook)
+    )
+    # FSDP1 refuses to synchronise modules of the CPU, and frees what it has brought to the CPU, as a copy.
+    setattr(fsdp_init, "_check_module_states_for_sync_module_states", lambda _: None)  # noqa: B010
+    bring: Any = FlatParamHandle.flat_param_to
+    FlatParamHandle.flat_param_to = functools.wraps(bring)(  # type: ignore[method-assign]
+        lambda self, *args, **kwargs: bring(self, *args, **{**kwargs, "copy": True})
+    )
     forward = torch.nn.SyncBatchNorm.forward
     torch.nn.SyncBatchNorm.forward = functools.wraps(forward)(  # type: ignore[method-assign]
         lambda self, input: _normalized(self, forward, input)

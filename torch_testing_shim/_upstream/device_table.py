@@ -273,7 +273,12 @@ TABLE: tuple[Row, ...] = (
         "refused: DTensor shares the state of a cuda generator out, which the CPU's has not",
     ),
     Row(_DISTRIBUTED, "_coalescing_manager", Way.DISTRIBUTED, "without its device"),
-    Row(_DISTRIBUTED, "fsdp.FullyShardedDataParallel", Way.DISTRIBUTED, "`device_id` is the other device"),
+    Row(
+        _DISTRIBUTED,
+        "fsdp.FullyShardedDataParallel",
+        Way.DISTRIBUTED,
+        "`device_id` is the other device; what it brings to the CPU is a copy",
+    ),
     Row(
         "torch.nn.parallel",
         "DistributedDataParallel",

@@ -24,6 +24,7 @@ from torch.jit._builtins import _find_builtin, _register_builtin
 
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._shared.device_map import DeviceMap
+from torch_testing_shim._upstream.attention_shards import shard_attention
 from torch_testing_shim._upstream.device_calls import AcceleratorCalls, DeviceCalls
 from torch_testing_shim._upstream.device_modules import run_on_simulated_devices
 from torch_testing_shim._upstream.device_names import DeviceNames, Replacement, rename_devices
@@ -66,6 +67,7 @@ def install_device_map(devices: DeviceMap) -> None:
     _replace(_answers(names))
     rename_devices(names)
     run_on_simulated_devices()
+    shard_attention()
     _name_missing_calls(devices)
 
 

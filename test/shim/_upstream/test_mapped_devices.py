@@ -24,7 +24,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel, fully_shard
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.distributed.fsdp import (
+    CPUOffload, FullStateDictConfig, FullyShardedDataParallel, StateDictType, fully_shard,
+)
 from torch.distributed.tensor import Shard, distribute_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._triton import has_triton
@@ -348,6 +351,14 @@ class Ranks(DTensorTestBase):
             self.assertEqual(mesh.device_type, "cpu")
             sharded = distribute_tensor(torch.arange(4.0).cuda(), mesh, [Shard(0)])
             self.assertEqual(sharded.full_tensor(), torch.arange(4.0))
+        heads = torch.ones(1, 2, 4, 4, device="cuda").cumsum(2)
+        sharded = distribute_tensor(heads, mesh, [Shard(1)]).requires_grad_()
+        attended = nn.functional.scaled_dot_product_attention(sharded, sharded, sharded, is_causal=True)
+        self.assertEqual(
+            nn.functional.scaled_dot_product_attention(heads, heads, heads, is_causal=True), attended.full_tensor()
+        )
+        attended.sum().backward()
+        self.assertEqual([Shard(1)], list(sharded.grad.placements))
 
     @skip_if_lt_x_gpu(2)
     @with_comms
@@ -364,6 +375,13 @@ class Ranks(DTensorTestBase):
         for model in models:
             model(ones).sum().backward()
             self.assertTrue(all(p.grad is not None for p in model.parameters()))
+        model = nn.parallel.DistributedDataParallel(nn.Linear(4, 4).cuda(), device_ids=[self.rank])
+        model.register_comm_hook(None, bf16_compress_hook)
+        model(ones).sum().backward()
+        sharded = FullyShardedDataParallel(nn.Linear(4, 4).cuda(), sync_module_states=True)
+        kept_on_host = FullStateDictConfig(offload_to_cpu=True)
+        with FullyShardedDataParallel.state_dict_type(sharded, StateDictType.FULL_STATE_DICT, kept_on_host):
+            self.assertEqual((4, 4), sharded.state_dict()["weight"].shape)
 
     @with_comms
     def test_what_gloo_cannot(self):

@@ -35,7 +35,7 @@ from torch_testing_shim._cases.world import (
 from torch_testing_shim._engine.controller import RankError as RankError, RankFailure as RankFailure
 from torch_testing_shim._engine.devices import process_group_backend
 from torch_testing_shim._engine.rank_outcomes import TEST_SKIPS as TEST_SKIPS, TestSkip as TestSkip
-from torch_testing_shim._engine.running_ranks import RankProcess as RankProcess
+from torch_testing_shim._engine.rank_process import RankProcess as RankProcess
 from torch_testing_shim._skips.by_machine import (
     import_transformers_or_skip as import_transformers_or_skip,
     requires_multicast_support as requires_multicast_support,

@@ -42,7 +42,7 @@ def agreed(process_group: dist.ProcessGroup) -> Callable[..., AbstractContextMan
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)  # before pytest captures output
 def pytest_load_initial_conftests(early_config: Any, parser: Any) -> Iterator[None]:
-    """Add the option after the conftests, one of which may have it. Under torchrun, join the other processes."""
+    """Add the option unless a conftest has it. Under torchrun, join the other processes."""
     if (launch := read_launch()) is not None:
         from torch_testing_shim._pytest_ranks.joined_session import JoinedSession
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from bench.measure import run_case
 from bench.memory import IdleMemory, measure_idle
+from bench.options import as_count, as_json_file
 from bench.plan import CONTENDERS, PARTS, TINY, Case, Contender, select_cases
 from bench.report import CaseResult, as_data, check_targets
 from bench.reset import measure_reset
@@ -65,15 +66,11 @@ def parse_options(arguments: list[str] | None) -> Options:
     names = [contender.name for contender in CONTENDERS]
     parser.add_argument("--contenders", nargs="+", choices=names, default=names, help="default: all")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
-    parser.add_argument("--repeats", type=int, help="runs of each case on each contender (default 3, quick 1)")
+    parser.add_argument("--repeats", type=as_count, help="runs of each case on each contender (default 3, quick 1)")
     parser.add_argument("--quick", action="store_true", help="fewer tests and ranks; measures no target")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
+    parser.add_argument("--json", type=as_json_file, metavar="PATH", help="write all numbers there")
     chosen = parser.parse_args(arguments)
     repeats = chosen.repeats if chosen.repeats is not None else (1 if chosen.quick else 3)
-    if repeats < 1:
-        parser.error(f"--repeats is {repeats}; it must be at least 1")
-    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
-        parser.error(f"--json: there is no folder {chosen.json.absolute().parent}")
     contenders = tuple(contender for contender in CONTENDERS if contender.name in chosen.contenders)
     return Options(contenders, tuple(chosen.parts), repeats, chosen.quick, chosen.json)
 

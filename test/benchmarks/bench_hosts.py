@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from bench.options import as_count, as_json_file
 from bench.plan import TINY
 from bench.table import aligned, number
 from bench_harness import describe_machine
@@ -88,14 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default 3)")
+    parser.add_argument("--repeats", type=as_count, default=3, help="runs of each way (default 3)")
     parser.add_argument("--quick", action="store_true", help="two tests, once, and one fault")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
+    parser.add_argument("--json", type=as_json_file, metavar="PATH", help="write all numbers there")
     options = parser.parse_args(arguments)
-    if options.repeats < 1:
-        parser.error(f"--repeats is {options.repeats}; it must be at least 1")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
     if why_not := reason_not_to_make():
         parser.error(why_not)
     return options

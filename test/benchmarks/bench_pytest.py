@@ -23,6 +23,7 @@ from pathlib import Path
 
 from bench import sentinel
 from bench.measure import Run, run_case
+from bench.options import as_count, as_json_file
 from bench.plan import CONTENDERS, TINY, Case
 from bench.table import aligned, number
 from bench_harness import describe_machine
@@ -104,15 +105,10 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [way.name for way in WAYS]
     parser.add_argument("--ways", nargs="+", choices=names, default=names, metavar="WAY", help=f"of {', '.join(names)}")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default 3)")
+    parser.add_argument("--repeats", type=as_count, default=3, help="runs of each way (default 3)")
     parser.add_argument("--quick", action="store_true", help="two tests on two ranks, once; measures no target")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    options = parser.parse_args(arguments)
-    if options.repeats < 1:
-        parser.error(f"--repeats is {options.repeats}; it must be at least 1")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
-    return options
+    parser.add_argument("--json", type=as_json_file, metavar="PATH", help="write all numbers there")
+    return parser.parse_args(arguments)
 
 
 def table(ways: Sequence[Way], runs: dict[str, list[Run]], ratios: dict[str, dict[str, float | None]]) -> str:

@@ -25,10 +25,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bench.options import as_count, as_json_file
 from bench.table import aligned, number
 from torch._C._distributed_c10d import TCPStore
 
-from torch_testing_shim._engine.joined.bounded_store import BoundedStore
+from torch_testing_shim._engine.joined.bounded_store import StoreKeys
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import run_tests
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase
@@ -72,15 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ranks", nargs="+", type=int, default=[4, 16, 64, 128], metavar="N", help="numbers of ranks")
-    parser.add_argument("--tests", type=int, default=20, help="tests of each run (default 20)")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    options = parser.parse_args(arguments)
-    if min(*options.ranks, options.tests) < 1:
-        parser.error("--ranks and --tests must be at least 1")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
-    return options
+    parser.add_argument(
+        "--ranks", nargs="+", type=as_count, default=[4, 16, 64, 128], metavar="N", help="numbers of ranks"
+    )
+    parser.add_argument("--tests", type=as_count, default=20, help="tests of each run (default 20)")
+    parser.add_argument("--json", type=as_json_file, metavar="PATH", help="write all numbers there")
+    return parser.parse_args(arguments)
 
 
 def measure(ranks: int, tests: int) -> Measured:
@@ -181,15 +179,15 @@ class _Asked:
             self._count(name)
 
     def _count(self, name: str) -> None:
-        method = getattr(BoundedStore, name)
+        method = getattr(StoreKeys, name)
 
-        def counting(store: BoundedStore, *words: Any, **options: Any) -> Any:
-            found = method(store, *words, **options)
+        def counting(keys: StoreKeys, *words: Any, **options: Any) -> Any:
+            found = method(keys, *words, **options)
             self._counts[0] += 1
             self._counts[1] += len(str(words)) + len(str(found))
             return found
 
-        setattr(BoundedStore, name, counting)
+        setattr(StoreKeys, name, counting)
 
     def begin(self) -> None:
         self._before = self._now

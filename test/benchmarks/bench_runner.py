@@ -29,6 +29,7 @@ from typing import Any
 
 from bench.choice import measure_choices
 from bench.measure import Run, run_case
+from bench.options import as_count, as_json_file
 from bench.plan import CONTENDERS, TINY, Case
 from bench.table import aligned, number
 from bench_harness import describe_machine
@@ -170,16 +171,11 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [way.name for way in WAYS]
     parser.add_argument("--ways", nargs="+", choices=names, default=names, metavar="WAY", help=f"of {', '.join(names)}")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each way (default 3)")
-    parser.add_argument("--upstream-files", type=int, default=1, help="files on upstream's harness (default 1)")
+    parser.add_argument("--repeats", type=as_count, default=3, help="runs of each way (default 3)")
+    parser.add_argument("--upstream-files", type=as_count, default=1, help="files on upstream's harness (default 1)")
     parser.add_argument("--quick", action="store_true", help="few small files, once; measures no target")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write all numbers there")
-    options = parser.parse_args(arguments)
-    if options.repeats < 1 or options.upstream_files < 1:
-        parser.error("--repeats and --upstream-files must be at least 1")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
-    return options
+    parser.add_argument("--json", type=as_json_file, metavar="PATH", help="write all numbers there")
+    return parser.parse_args(arguments)
 
 
 def median(runs: dict[str, list[Run]], name: str) -> float | None:
@@ -204,7 +200,7 @@ def table(ways: Sequence[Way], runs: dict[str, list[Run]]) -> str:
 
 
 def target_lines(ratios: dict[str, float | None], *, measures: bool) -> list[str]:
-    """What was to be reached, and whether it was."""
+    """The aims, and whether they were reached."""
     lines = []
     for (above, below), least in TARGETS.items():
         found = ratios[f"{above} / {below}"]

@@ -39,10 +39,28 @@ SAMPLE_HEAD = """
 import os, signal, subprocess, sys, time, unittest
 import torch
 import torch.distributed as dist
-from torch_testing_shim.common_distributed import MultiProcessTestCase, TEST_SKIPS, skip_if_lt_x_gpu
+from torch_testing_shim.common_distributed import (
+    MultiProcessTestCase, MultiThreadedTestCase, TEST_SKIPS, skip_if_lt_x_gpu
+)
 from torch_testing_shim.common_utils import TestCase, instantiate_parametrized_tests, parametrize, run_tests, subtest
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 from torch_testing_shim.distributed.checkpoint_utils import with_temp_dir
+
+RANKS = int(os.environ.get("RANKS", "2"))  # 1 where ranks are spawned and one shows it: each imports torch
+
+class Spawning(MultiProcessTestCase):
+    world_size = RANKS
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_processes()
+
+class SpawningThreads(MultiThreadedTestCase):
+    world_size = 2
+
+    def setUp(self):
+        super().setUp()
+        self._spawn_threads()
 """
 SAMPLE_TAIL = """
 if __name__ == "__main__":
@@ -52,7 +70,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a sample left."""
+    """The traces of a sample's run."""
 
     exit_code: int  # of its process; negative for a signal
     output: str  # stdout and stderr together

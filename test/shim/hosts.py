@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 #: Python code by which a process enters the host that its environment names.
@@ -23,7 +25,7 @@ with open(os.environ["HOST_NAMESPACE"]) as _namespace:
 assert _system.unshare(0x04000000) == 0, "CLONE_NEWUTS"
 socket.sethostname(os.environ["HOST_NAME"])
 """
-#: What `slow_down` adds to a cable, as the words of `tc`: 1 Mbit/s, or 50 ms and a lost packet in a hundred.
+#: Delays that `slow_down` adds to a cable, as the words of `tc`: 1 Mbit/s, or 50 ms and a lost packet in a hundred.
 NARROW = ("tbf", "rate", "1mbit", "burst", "32kbit", "latency", "400ms")
 LOSSY = ("netem", "delay", "50ms", "loss", "1%")
 
@@ -92,10 +94,16 @@ class Hosts:
             "GLOO_SOCKET_IFNAME": "cable",
         }
 
-    def command(self, number: int, words: Sequence[str]) -> list[str]:
-        """The words that run a command on a host."""
+    def command(self, number: int, words: Sequence[str], name: str = "", known: Path | None = None) -> list[str]:
+        """The words that run a command on a host.
+
+        Args:
+            name: the host's name, if not `host1` and so on.
+            known: the file that the command finds at /etc/hosts; by default this machine's.
+        """
         enter = ["ip", "netns", "exec", self._names[number], "unshare", "--uts", "sh", "-c"]
-        return [*enter, 'hostname "$0"; exec "$@"', f"host{number + 1}", *words]
+        mount = f"mount --bind {shlex.quote(str(known))} /etc/hosts && " if known else ""  # ip unshares mounts
+        return [*enter, f'{mount}hostname "$0" && exec "$@"', name or f"host{number + 1}", *words]
 
     def cut(self, number: int) -> None:
         """Take a host's cable away."""

@@ -20,12 +20,32 @@ from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim._shared.launch import Launch
 
+#: torchrun, whose processes are forks of its agent: a new interpreter for each takes much longer.
+AGENT = """
+import runpy
+from dataclasses import replace
+from torch.distributed.launcher.api import elastic_launch
+from torch.distributed.run import config_from_args, parse_args
+
+def work(script, words):
+    os.setsid()  # as torchrun starts its processes, which have none of its handlers either
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    sys.argv = [script, *words]
+    runpy.run_path(script, run_name="__main__")
+
+options = parse_args(sys.argv[1:])
+config, _, _ = config_from_args(options)
+elastic_launch(replace(config, start_method="fork"), work)(options.training_script, options.training_script_args)
+sys.exit()
+"""
 Started = subprocess.Popen | WarmSample
 
 
 @dataclass(frozen=True)
 class JoinedSample:
-    """What a joined sample left: exit codes and outputs by rank, the entries of the journal, wall time in seconds."""
+    """The traces of a joined sample: exit codes and outputs by rank, the entries of the journal, wall time."""
 
     exit_codes: list[int]
     outputs: list[str]

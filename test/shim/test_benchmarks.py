@@ -93,7 +93,7 @@ class CommandTest(TestCase):
 
     def test_wrong_usage(self) -> None:
         for arguments, message in (
-            (["--repeats", "0"], "--repeats is 0; it must be at least 1"),
+            (["--repeats", "0"], "--repeats: '0' is not a whole number from 1"),
             (["--contenders", "nobody"], "invalid choice: 'nobody'"),
             (["--json", "/no/such/folder/x.json"], "--json: there is no folder /no/such/folder"),
         ):
@@ -119,7 +119,7 @@ class PytestTest(TestCase):
         self.assertRegex(result.stdout, r"(?m)^ours / floor: [0-9.]+ \(at most 1\.25\): not measured$")
 
     def test_wrong_usage(self) -> None:
-        check_refused(self, bench_pytest.main, ["--repeats", "0"], "--repeats is 0; it must be at least 1")
+        check_refused(self, bench_pytest.main, ["--repeats", "0"], "--repeats: '0' is not a whole number from 1")
 
     def test_a_test_that_no_rank_has_finished_has_no_time(self) -> None:
         ended = mock.patch.object(bench_pytest, "timed", return_value=Run(1.0))
@@ -156,7 +156,7 @@ class FailingContenderTest(TestCase):
 class FloorTest(TestCase):
     """The floor pays for nothing that a case does not need: a floor that is too high would flatter every contender."""
 
-    #: What a case imports itself comes after the check that nobody else has.
+    #: A case's own imports come after the check that nobody else has.
     body = """
         import sys
         self.assertNotIn("torch.distributed.tensor", sys.modules)

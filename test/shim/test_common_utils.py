@@ -155,29 +155,6 @@ at item ['w']: The values for attribute 'shape' do not match: torch.Size([2]) !=
         self.assertTrue(all(__file__ in line for line in files), report)
 
 
-class DTensorTest(TestCase):
-    def test_dtensors_are_compared_by_value(self) -> None:
-        import torch.distributed as dist
-        from torch.distributed.tensor import DTensor, Replicate, Shard
-
-        with tempfile.TemporaryDirectory() as folder:
-            dist.init_process_group("gloo", rank=0, world_size=1, init_method=f"file://{folder}/rendezvous")
-            self.addCleanup(dist.destroy_process_group)
-            mesh = dist.init_device_mesh("cpu", (1,))
-            make = DTensor.from_local
-            one, same = make(torch.ones(2), mesh, [Shard(0)]), make(torch.ones(2), mesh, [Shard(0)])
-            other, replicated = make(torch.zeros(2), mesh, [Shard(0)]), make(torch.ones(2), mesh, [Replicate()])
-            other_replicated = make(torch.zeros(2), mesh, [Replicate()])
-            self.assertEqual({"w": one}, {"w": same})
-            self.assertIn(
-                "at item ['w']: Tensor-likes", failure(lambda case: case.assertEqual({"w": one}, {"w": other}))
-            )
-            self.assertEqual(one, replicated)
-            self.assertIn("not close", failure(lambda case: case.assertEqual(one, other_replicated)))
-            with self.assertRaisesRegex(TypeError, "a DTensor and a plain tensor cannot be compared"):
-                self.assertEqual(one, torch.ones(2))
-
-
 class OtherAssertionsTest(TestCase):
     def test_inline_text(self) -> None:
         self.assertExpectedInline("\x1b[31mred\x1b[0m", """red""")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,9 +13,9 @@ import unittest
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness_samples import ROOT
+from harness_samples import ROOT, RUN_TIMEOUT, SampleTestCase
 from hosts import ENTER, LOSSY, NARROW, Hosts, reason_not_to_make
-from joined_samples import JoinedSample, JoinedSampleTestCase, Started
+from joined_samples import AGENT, JoinedSample, JoinedSampleTestCase, Started
 
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim.common_utils import run_tests
@@ -81,6 +84,32 @@ class Zombie(DTensorTestBase):
 
 sys.path.insert(0, os.environ["PORTED"])
 from test_fsdp_optim_state import FsdpOptimStateCheckpoint
+"""
+
+LINES = """
+class Line(DTensorTestBase):
+    world_size = 4
+
+    @with_comms
+    def test_all_reduce(self):
+        tensor = torch.ones(1)
+        dist.all_reduce(tensor)
+        self.assertEqual(torch.full((1,), 4.0), tensor)
+"""
+#: Stands in for Slurm's, which has the nodes of the allocation.
+SCONTROL = """
+test "$*" = "show hostnames host[1-2]" && printf 'host1\\nhost2\\n'
+"""
+#: Stands in for Slurm's: one task on each of two nodes, with what Slurm tells a task by its environment.
+SRUN = """
+test "$1 $2 $3 $4" = "--nodes 2 --ntasks-per-node 1" || exit 64
+shift 4
+export SLURM_NNODES=2 SLURM_NTASKS=2 SLURM_LOCALID=0
+SLURM_PROCID=0 SLURM_NODEID=0 {} "$@" & first=$!
+SLURM_PROCID=1 SLURM_NODEID=1 {} "$@" & second=$!
+wait $first; one=$?
+wait $second; other=$?
+exit $((one > other ? one : other))
 """
 
 
@@ -171,49 +200,88 @@ class SeveralMachinesTest(JoinedSampleTestCase):
             self.assertEqual([-signal.SIGKILL if rank in dead else 1 for rank in range(4)], found.exit_codes)
             self.assertLess(seconds, LATE)
 
-    def test_torchrun_starts_them(self) -> None:
-        sample = self.write_sample(UNDER_TORCHRUN)
-        (self.folder / "shared").mkdir()
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--max-restarts=1", "--rdzv-id=x"]
-        torchrun += ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.hosts.address(0)}:29511"]
-        agents = [
+
+@unittest.skipIf(reason_not_to_make() is not None, str(reason_not_to_make()))
+class LaunchLinesTest(SampleTestCase):
+    """The lines of `docs/several-machines.md` for Slurm and Kubernetes, as they stand there. Slurm's programs, pods and
+    their name server are stand-ins on two hosts. torchrun is torch's own; in the second line its workers are forks."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.hosts = Hosts(2)
+        self.hosts.__enter__()
+        self.addCleanup(self.hosts.__exit__, None, None, None)
+        self.page = (ROOT / "docs" / "several-machines.md").read_text()
+        self.known = self.folder / "hosts"
+
+    def write_program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}")
+        path.chmod(0o755)
+
+    def on_host(self, number: int, name: str, words: Sequence[str] = ()) -> list[str]:
+        return self.hosts.command(number, words, name, self.known)
+
+    def run_all(self, commands: Sequence[Sequence[str]], **extra: str) -> tuple[list[int], list[str]]:
+        """Run commands at once. Return their exit codes and outputs."""
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        started = [
             subprocess.Popen(
-                self.hosts.command(
-                    number,
-                    [
-                        *torchrun,
-                        f"--rdzv-conf=is_host={number == 0}",
-                        f"--local-addr={self.hosts.address(number)}",
-                        f"--nproc-per-node={number + 1}",
-                        *(str(sample), "-v", "FsdpOptimStateCheckpoint", "Zombie"),
-                    ],
-                ),
+                command,
                 cwd=self.folder,
-                env=self.environment(
-                    GLOO_SOCKET_IFNAME="cable",
-                    PYTHONPATH=str(ROOT),
-                    PORTED=str(ROOT / "test" / "distributed" / "checkpoint"),
-                    TORCH_TESTING_SHIM_SHARED_DIR=str(self.folder / "shared"),
-                ),
+                env=self.environment(PATH=path, **extra),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            for number in (0, 1)
+            for command in commands
         ]
-        outputs = [agent.communicate(timeout=240)[0] for agent in agents]
+        outputs = [one.communicate(timeout=RUN_TIMEOUT)[0] for one in started]
+        return [one.returncode for one in started], outputs
+
+    def test_the_line_for_slurm_with_a_ported_test_and_a_restart(self) -> None:
+        line = re.search(r"^srun(.*\\\n)*.*$", self.page, re.MULTILINE)
+        assert line is not None, "the page has it"
+        names = ("host1", "host2")
+        self.known.write_text("127.0.0.1 localhost\n10.77.0.1 host1\n10.77.0.2 host2\n")
+        self.write_sample(UNDER_TORCHRUN, "test_x.py")
+        self.write_program("torchrun", f'exec {sys.executable} -m torch.distributed.run --max-restarts=1 "$@"\n')
+        self.write_program("scontrol", SCONTROL)
+        self.write_program("srun", SRUN.format(*(shlex.join(self.on_host(*each)) for each in enumerate(names))))
+        (self.folder / "shared").mkdir()
+        codes, (output,) = self.run_all(
+            [["sh", "-c", line[0]]],
+            SLURM_NODELIST="host[1-2]",
+            SLURM_JOB_ID="7",
+            PORTED=str(ROOT / "test" / "distributed" / "checkpoint"),
+            TORCH_TESTING_SHIM_SHARED_DIR=str(self.folder / "shared"),
+        )
         entries = {entry.test: entry for entry in read_journal(self.folder / "journal").entries}
-        self.assertEqual([1, 1], [agent.returncode for agent in agents], outputs)
+        self.assertEqual([1], codes, output)
         ported = [entry for name, entry in entries.items() if name.startswith("FsdpOptimStateCheckpoint.")]
-        self.assertEqual(["passed"] * 2, [entry.status.value for entry in ported], outputs[0])
-        self.assertEqual(["host1", "host2", "host2"], [rank.host for rank in ported[0].ranks])
+        self.assertEqual(["passed"] * 2, [entry.status.value for entry in ported], output)
+        self.assertEqual(["host1", "host1", "host2", "host2"], [rank.host for rank in ported[0].ranks])
         self.assertEqual([], list((self.folder / "shared").iterdir()))
         self.assertRegex(entries["Zombie.test_killed"].reason, r"^rank 2 \(host2\) \(pid \d+\) died: ")
-        self.assertIn("ERROR: Zombie.test_killed", outputs[0])
-        self.assertNotIn("ERROR: Zombie.test_killed", outputs[1])
-        self.assertEqual("passed", entries["Zombie.test_then"].status.value, outputs)  # after a restart
-        self.assertIn("torchrun has restarted its processes; before that: 2 passed, 1 error", "".join(outputs))
-        self.assertIn("in all: 3 passed, 1 error", "".join(outputs))
+        self.assertEqual(1, output.count("ERROR: Zombie.test_killed"), output)
+        self.assertEqual("passed", entries["Zombie.test_then"].status.value, output)  # after a restart
+        self.assertIn("torchrun has restarted its processes; before that: 2 passed, 1 error", output)
+        self.assertIn("in all: 3 passed, 1 error", output)
+
+    def test_the_line_for_kubernetes(self) -> None:
+        line = re.search(r"^command: \[(.*)\]$", self.page, re.MULTILINE)
+        assert line is not None, "the page has it"
+        names = ("tests-0", "tests-1")
+        service = "10.77.0.{} {name}.tests.default.svc.cluster.local {name}.tests {name}\n"
+        self.known.write_text("".join(service.format(number + 1, name=name) for number, name in enumerate(names)))
+        self.write_sample(LINES, "test_x.py")
+        self.write_program("torchrun", f'exec {sys.executable} {self.write_sample(AGENT, "agent.py")} "$@"\n')
+        codes, outputs = self.run_all([self.on_host(*each, line[1].split(", ")) for each in enumerate(names)])
+        self.assertEqual([0, 0], codes, outputs)
+        (entry,) = read_journal(self.folder / "journal").entries
+        self.assertEqual("passed", entry.status.value, outputs)
+        self.assertEqual(["tests-0", "tests-0", "tests-1", "tests-1"], [rank.host for rank in entry.ranks])
 
 
 if __name__ == "__main__":

@@ -10,29 +10,11 @@ import signal
 import time
 
 from harness_samples import SampleRun, SampleTestCase, wait_until
+from joined_samples import AGENT
 
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
-AGENT = """
-import runpy
-from dataclasses import replace
-from torch.distributed.launcher.api import elastic_launch
-from torch.distributed.run import config_from_args, parse_args
-
-def work(script):
-    os.setsid()  # as torchrun starts its processes, which have none of its handlers either
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-    sys.argv = [script]
-    runpy.run_path(script, run_name="__main__")
-
-options = parse_args(sys.argv[1:])
-config, _, _ = config_from_args(options)
-elastic_launch(replace(config, start_method="fork"), work)(options.training_script)
-sys.exit()
-"""
 SAMPLE = """
 if os.environ.get("BREAKS") == os.environ["RANK"]:
     time.sleep(2)  # until the others wait for it

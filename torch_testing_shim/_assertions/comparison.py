@@ -21,7 +21,7 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 
 #: How many places a report names before it only counts them.
 PLACES_LISTED = 10
-#: What is compared item by item, and key by key.
+#: The types that are compared item by item, and key by key.
 _SEQUENCES = (Sequence, torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ParameterList, torch._C.ScriptList)
 _MAPPINGS = (Mapping, torch.nn.ModuleDict, torch.nn.ParameterDict, torch._C.ScriptDict)
 

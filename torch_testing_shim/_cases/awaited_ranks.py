@@ -58,11 +58,7 @@ class AwaitedRanks(RankTestCase):
 
     def _join_processes(self, fn: Callable[..., Any]) -> None:
         """Wait for the ranks and raise their verdict, as `raise_verdict` does. A test that does not pass in ranks which
-        have run another one runs again in fresh ones.
-
-        Raises:
-            LaunchError: no rank was started.
-        """
+        have run another one runs again in fresh ones."""
         follows = self._ranks.follows if self._is_set_up else ""
         try:
             self._wait(fn)

@@ -148,11 +148,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         return super().doCleanups()
 
     def _check_leaks(self, before: Snapshot) -> None:
-        """Report what a test that has passed so far leaves in this process.
-
-        Raises:
-            LeakError: it leaves something, and leaks are failures in this run.
-        """
+        """Report what a test that has passed so far leaves in this process."""
         if not self._passes or not close_event_loop(self) or JOINED.world is not None:  # a rank may keep what it likes
             return
         if found := leaks_since(before, *STARTER.kept):

@@ -48,11 +48,7 @@ class RankTestCase(TestCase):
             setattr(self, name, getattr(self, self._wrapper)(method))
 
     def _require_set_up(self) -> None:
-        """Check that a subclass's `setUp` has called the harness's.
-
-        Raises:
-            LaunchError: it has not, so ranks cannot be started.
-        """
+        """Check that a subclass's `setUp` has called the harness's."""
         if not self._is_set_up:
             raise self._no_rank("")
 
@@ -66,11 +62,7 @@ class RankTestCase(TestCase):
         return LaunchError(f"no rank was started: setUp has to {missing}")
 
     def _skip_by_conditions(self, name: str) -> None:
-        """Skip the test where a decorator of its method says that it cannot run here.
-
-        Raises:
-            unittest.SkipTest: one does.
-        """
+        """Skip the test where a decorator of its method says that it cannot run here."""
         if (reason := skip_reason(self, getattr(type(self), name))) is not None:
             raise unittest.SkipTest(reason)
 

@@ -51,9 +51,6 @@ def start_ranks_of(cls: Any, world_size: int, *, stops_at_subtest: bool = False)
         cls: the class.
         world_size: number of ranks, at least 1.
         stops_at_subtest: tests end at the first subtest that fails.
-
-    Raises:
-        LaunchError: they cannot be started.
     """
     _end_all()
     _end_all_at_exit()

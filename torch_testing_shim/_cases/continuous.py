@@ -36,8 +36,8 @@ from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.persistent_ranks import CompletionQueue, TaskQueue, full_name, method_in
 from torch_testing_shim._engine.rank_outcomes import skip_outcome, skip_reason_at_end
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import cleanup_steps, current_steps
-from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._isolation.torch_state import set_rng_seed
@@ -87,7 +87,7 @@ class MultiProcContinuousTest(RankTestCase):
     #: In a rank, runs the tests that are ordered.
     _work: Callable[[], None]
 
-    # What subclasses override.
+    # Overridden by subclasses.
 
     @classmethod
     def device_type(cls) -> str:
@@ -158,12 +158,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _get_world_size(cls, device_type: str) -> int:
-        """Return the number of ranks.
-
-        Raises:
-            unittest.SkipTest: it is less than 1.
-            LaunchError: it is not an int.
-        """
+        """Return the number of ranks."""
         return ranks_wanted(cls)
 
     @classmethod
@@ -174,11 +169,7 @@ class MultiProcContinuousTest(RankTestCase):
 
     @classmethod
     def _spawn_processes(cls, world_size: int) -> None:
-        """Start the ranks.
-
-        Raises:
-            LaunchError: they cannot be started.
-        """
+        """Start the ranks."""
         ranks = start_ranks_of(cls, world_size, stops_at_subtest=cls._ends_at_subtest)
         cls.processes = ranks.processes
 
@@ -199,11 +190,7 @@ class MultiProcContinuousTest(RankTestCase):
         return types.MethodType(in_its_role, self)
 
     def _join(self) -> None:
-        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
-
-        Raises:
-            LaunchError: no rank was started.
-        """
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does."""
         self._require_set_up()
         ranks = PERSISTENT[type(self)]
         outcomes = ranks.outcomes()
@@ -272,11 +259,7 @@ class MultiProcContinuousTest(RankTestCase):
         completion_queue: CompletionQueue,
     ) -> None:
         """Set up the process group and run the tests that come from `task_queue`. Subclasses override it to do more
-        around all tests of a rank.
-
-        Raises:
-            SystemExit: a test failed or called for it: the rank ends, so that its peers notice.
-        """
+        around all tests of a rank."""
         cls.rank, cls.world_size, cls.rdvz_file = rank, world_size, rdvz_file
         reason = cls._reason_not_to_start()
         for test_id in task_queue:

@@ -45,7 +45,7 @@ def _dynamo_dist_per_rank_init(
     Args:
         rank: this rank; it is bound to its accelerator, where there is one.
         world_size: number of ranks.
-        backend: of the process group; by default that of the device in use.
+        backend: of the process group; by default the backend of the device in use.
         init_pg: set a process group up, and take it down.
         fake_pg: use the fake process group, which sends nothing and needs no other ranks.
 

@@ -45,7 +45,7 @@ def takes(function: Callable[..., Any], *args: Any) -> bool:
 
 @dataclass(frozen=True)
 class RankCall:
-    """A call in a rank, with the arguments of `multiprocessing.Process`, in place of which a class may use it."""
+    """A call in a rank, with the arguments of `multiprocessing.Process`; a class may use it in place of that."""
 
     group: None = None
     target: Callable[..., Any] | None = None
@@ -59,11 +59,7 @@ class RankCall:
             self.target(*self.args, **self.kwargs)
 
     def start(self) -> NoReturn:
-        """Refuse: the harness starts all ranks at once.
-
-        Raises:
-            LaunchError: always.
-        """
+        """Refuse: the harness starts all ranks at once."""
         owner = getattr(getattr(self.target, "__self__", None), "__name__", "the class")
         raise LaunchError(
             f"no rank was started: {owner} overrides _start_processes and calls start() by itself; "
@@ -90,11 +86,7 @@ def calls_of_its_own(
 
 
 def make_pipes(count: int) -> list[tuple[Connection, Connection]]:
-    """Make a pipe for each rank: the controller's end, and the rank's.
-
-    Raises:
-        LaunchError: the system has no more descriptors to give.
-    """
+    """Make a pipe for each rank: the controller's end, and the rank's."""
     pipes: list[tuple[Connection, Connection]] = []
     try:
         for _ in range(count):

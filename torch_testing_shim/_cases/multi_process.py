@@ -25,8 +25,8 @@ from torch_testing_shim._engine.controller import checked_world_size
 from torch_testing_shim._engine.job import LaunchError, RankJob
 from torch_testing_shim._engine.joined.launched_ranks import test_ranks
 from torch_testing_shim._engine.rank_outcomes import TEST_ERROR_EXIT_CODE
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.rank_steps import cleanup_steps
-from torch_testing_shim._engine.running_ranks import RankProcess
 from torch_testing_shim._engine.unrun_body import checked_test
 from torch_testing_shim._isolation.torch_state import set_rng_seed
 from torch_testing_shim._program.notes import note_sharing

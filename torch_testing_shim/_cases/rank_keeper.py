@@ -1,4 +1,4 @@
-"""What a rank that runs test after test does after each."""
+"""Put a rank back after each of the tests that it runs."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ Starting ranks:
 
     launcher              chooses between zygote, fork server and supervisor, and says why
     running_ranks         the started ranks of a test, which can be asked, signalled and ended
+    rank_process          one of them as its test's code sees it, with multiprocessing's names
     rank_servers          the zygote, the fork server and the supervisor, as the controller starts and holds them
     rank_server           the parent of ranks: starts them, reports their ends, ends what they leave
     leftovers             processes that outlive the rank that started them

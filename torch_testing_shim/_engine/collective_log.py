@@ -88,7 +88,7 @@ class _CollectiveLog:
         self._names = Counter[str]()
 
     def start(self, path: Path) -> None:
-        """Log into this file from now on, and no longer into that of another test. Raise OSError where it cannot be
+        """Log into this file from now on, and no longer into another test's. Raise OSError where it cannot be
         made."""
         self._path = None
         self._groups.clear()

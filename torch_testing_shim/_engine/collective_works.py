@@ -49,7 +49,9 @@ def call_on_copies(
         return next((own for own, made in copies if made is value), value)
 
     args, kwargs = pytree.tree_map(to_copy, (args, kwargs))
-    return pytree.tree_map(to_own, operator(*args, **kwargs))
+    result = operator(*args, **kwargs)
+    # Where nothing is copied back, the work is torch's own: C++ asks it for its tensors, and waits for it repeatedly.
+    return pytree.tree_map(to_own, result) if copies else result
 
 
 def not_compiled(function: _Call) -> _Call:

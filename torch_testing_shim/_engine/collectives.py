@@ -136,7 +136,7 @@ def partings(logs: Mapping[int, str | None]) -> list[Parting]:
     """Return the first parting of each process group whose ranks parted, in the order of the groups.
 
     Args:
-        logs: results of `read_log`, by rank; None for a rank of which nothing is known.
+        logs: results of `read_log`, by rank; None for a rank without a log.
     """
     groups: dict[tuple[str, int], dict[int, _GroupLog]] = {}
     ranks: dict[int, int] = {}  # number in torch.distributed -> rank

@@ -17,7 +17,8 @@ from torch_testing_shim._engine.failure_text import failure_report, output_repor
 from torch_testing_shim._engine.job import LaunchError, RankJob, make_scratch_folder, pack_call, remove_scratch_folder
 from torch_testing_shim._engine.launcher import STARTER, threads_per_rank
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.running_ranks import RankProcess, RunningRanks
+from torch_testing_shim._engine.rank_process import RankProcess
+from torch_testing_shim._engine.running_ranks import RunningRanks
 from torch_testing_shim._engine.verdict import ExitExpectation, VerdictKind, verdict
 from torch_testing_shim._engine.watchdog import supervise
 from torch_testing_shim._shared.settings import read_settings

@@ -165,7 +165,7 @@ def rank_device(rank: int, device_type: str | None = None) -> torch.device:
 
     Args:
         rank: the rank.
-        device_type: the type that the test names, with or without an index; by default that of the device in use.
+        device_type: the type that the test names, with or without an index; by default the type of the device in use.
             `DeviceError` is raised for one that is not in use here.
     """
     device = device_in_use()

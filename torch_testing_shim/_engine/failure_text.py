@@ -139,7 +139,7 @@ def _stacks(outcomes: Sequence[RankOutcome]) -> Iterator[str]:
 
 
 def _parted(cause: RankOutcome | None, outcomes: Sequence[RankOutcome]) -> str:
-    """Report where the ranks parted. Where a rank has raised, ranks that did not come to a collective are no news."""
+    """Report where the ranks parted. Where a rank has raised, ranks that missed a collective are not named."""
     has_raised = cause is not None and cause.status.is_exception and not cause.is_collateral
     places = {o.rank: o.place for o in outcomes if o.place}
     found = partings({o.rank: o.collectives for o in outcomes})
@@ -173,7 +173,7 @@ def _last_lines(output: str) -> str:
 
 
 def trimmed_stacks(text: str) -> str:
-    """Leave out the stack lines of pytest and of the harness, its own thread, threads of which nothing is left, and
+    """Leave out the stack lines of pytest and of the harness, its own thread, threads without a line left, and
     all below the rank's entry, which is what the controller was doing when the rank's process was forked from it."""
     kept: list[str] = []
     for is_stack, lines in groupby(text.splitlines(), key=lambda line: frame_in(line) is not None):

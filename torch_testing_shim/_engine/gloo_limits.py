@@ -7,6 +7,8 @@ CPU.
 | float8 | the same collective in float32, which holds every float8; not reductions with torch 2.6 |
 | a sum of values that are multiplied before (PREMUL_SUM) | a multiplication, and then a plain sum |
 | `isend` and `irecv` within one rank | a queue in the rank |
+| a gathered or scattered tensor of another shape with as many elements | the same memory as one row |
+| an average of integers | an average of float64, cut off |
 
 Kernels take the place of gloo's own in torch's dispatcher, so that functional collectives and C++ use them, too.
 """
@@ -66,6 +68,8 @@ _OPTIONS = {
     "asyncOp": "asyncOp",
     "timeout": "timeout",
 }
+#: Those of them whose tensors need only have the right number of elements.
+_OF_ANY_SHAPE = frozenset({"_allgather_base_", "_reduce_scatter_base_"})
 #: The tag of messages that are part of a collective; no test uses it.
 _EXCHANGE_TAG = 2**30
 
@@ -102,9 +106,11 @@ def _kernel(name: str, method: str, options: str) -> _Kernel:
     schema = getattr(torch.ops.c10d, name).default._schema
     arguments = [(argument.name, argument.default_value) for argument in schema.arguments]
     first = [argument for argument, _ in arguments].index("process_group")
+    is_base = name in _OF_ANY_SHAPE
 
     def call(*args: Any) -> Any:
         values = [*args, *(default for _, default in arguments[len(args) :])]  # torch leaves out defaults
+        tensors = [value.view(-1) if _is_in_one_row(value) else value for value in values[:first]] if is_base else args
         given = getattr(distributed_c10d, options)()
         others = []
         for (argument, _), value in zip(arguments[first + 1 :], values[first + 1 :], strict=True):
@@ -112,7 +118,7 @@ def _kernel(name: str, method: str, options: str) -> _Kernel:
                 _set_option(given, _OPTIONS[argument], value)
             elif argument != "sparse_indices":
                 others.append(value)
-        work = getattr(cpu_backend(values[first]), method)(*values[:first], *others, given).boxed()
+        work = getattr(cpu_backend(values[first]), method)(*tensors[:first], *others, given).boxed()
         return (values[0], work) if len(schema.returns) > 1 else work
 
     return call
@@ -128,13 +134,24 @@ def _set_option(options: Any, name: str, value: Any) -> None:
     setattr(options, name, value)
 
 
+def _is_in_one_row(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_contiguous()
+
+
 def _widened(kernel: _Kernel, *args: Any) -> Any:
-    """Call a kernel on float32 copies of float8 tensors."""
-    return call_on_copies(kernel, _widen, args, {})
+    """Call a kernel on float32 copies of float8 tensors, and on float64 copies of integers that it averages."""
+    is_average = any(isinstance(arg, torch.ScriptObject) and _is_average(arg) for arg in args)
+    return call_on_copies(kernel, functools.partial(_widen, is_average=is_average), args, {})
 
 
-def _widen(tensor: torch.Tensor) -> torch.Tensor | None:
-    return tensor.float() if tensor.dtype in _WIDENED else None
+def _is_average(argument: torch.ScriptObject) -> bool:
+    return hasattr(argument, "op") and argument.op() == dist.ReduceOp.AVG.value
+
+
+def _widen(tensor: torch.Tensor, is_average: bool) -> torch.Tensor | None:
+    if tensor.dtype in _WIDENED:
+        return tensor.float()
+    return tensor.double() if is_average and not (tensor.is_floating_point() or tensor.is_complex()) else None
 
 
 class _Exchange:

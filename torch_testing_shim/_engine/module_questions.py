@@ -103,7 +103,7 @@ def _is_main(test: ast.expr) -> bool:
 
 
 def _compares_main(node: ast.Compare) -> bool:
-    """Whether the node compares a module's name with that of the main module."""
+    """Whether the node compares a module's name with the main module's."""
     sides = [node.left, *node.comparators]
     names = any(isinstance(side, ast.Name) and side.id == "__name__" for side in sides)
     return names and any(isinstance(side, ast.Constant) and side.value == "__main__" for side in sides)

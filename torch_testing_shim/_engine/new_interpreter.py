@@ -31,6 +31,9 @@ from torch_testing_shim._engine.rank_server import RankServer
 from torch_testing_shim._shared.parent_death import signal_on_parent_death
 from torch_testing_shim._shared.python_command import interpreter_flags
 
+#: How many objects more than otherwise are made before Python looks for garbage while modules are imported, which make
+#: none: looking again and again takes a seventh of the import of torch.
+_SELDOM = 1000
 _REWRITER = "_pytest.assertion.rewrite"
 _PACKAGE_HOME = str(Path(__file__).parents[2])
 
@@ -85,6 +88,20 @@ def _folder_that_is_there() -> Iterator[None]:
     finally:
         os.fchdir(here)
         os.close(here)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Look for garbage seldom while the block imports modules, unless one of them sets how often itself. Later
+    collections leave their objects out, as in a zygote."""
+    before = gc.get_threshold()
+    gc.set_threshold(seldom := before[0] * _SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        if gc.get_threshold()[0] == seldom:
+            gc.set_threshold(*before)
+        gc.freeze()
 
 
 def become_alike(likeness: dict[str, Any]) -> None:
@@ -156,8 +173,9 @@ def become_rank(job_json: str, descriptors: Sequence[int], supervisor_pid: int) 
     """Import the test's main module in this interpreter, as multiprocessing does, and carry out the job."""
     job = RankJob.from_json(job_json)
     become_child(job.controller_pid, job.rank)
-    become_alike(json.loads(job.folder.preparation.read_text()))
-    from torch_testing_shim._engine.rank_main import run_rank  # here, since it imports torch
+    with _seldom_collecting():
+        become_alike(json.loads(job.folder.preparation.read_text()))
+        from torch_testing_shim._engine.rank_main import run_rank  # here, since it imports torch
 
     run_rank(job, descriptors, supervisor_pid)
 
@@ -173,8 +191,9 @@ def become_fork_server(orders: int, controller_pid: int, order: str) -> NoReturn
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller handles the terminal's Ctrl-C
     signal_on_parent_death(controller_pid, signal.SIGKILL)
     likeness = json.loads(Path(order).read_text())
-    become_alike(likeness)
-    from torch_testing_shim._engine.zygote_main import serve  # here, since it imports torch
+    with _seldom_collecting():
+        become_alike(likeness)
+        from torch_testing_shim._engine.zygote_main import serve  # here, since it imports torch
 
     serve(socket.socket(fileno=orders), controller_pid, likeness["preload"], _prepare_for)
 

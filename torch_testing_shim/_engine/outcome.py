@@ -53,7 +53,7 @@ class RankStatus(Enum):
     HUNG = "hung"  # still running at the deadline
     DEADLOCKED = "deadlocked"  # it and all that still ran certainly waited for each other, before the deadline
     INTERRUPTED = "interrupted"  # still running when the user stopped the run
-    SILENT = "silent"  # a process of a launcher's, of which nothing was heard any more
+    SILENT = "silent"  # a process of a launcher's that was not heard any more
     STOPPED = "stopped"  # ended by the harness, after another rank had ended badly
 
     @property
@@ -152,7 +152,7 @@ class RankOutcome:
         return f"exit code {self.exit_code}"
 
     def to_json(self) -> str:
-        """Write all but its subtests, each of which has a line of its own on the channel."""
+        """Write all but its subtests, which have lines of their own on the channel."""
         return _ENCODE(vars(self) | {"status": self.status.value, "subtests": ()})
 
     @classmethod

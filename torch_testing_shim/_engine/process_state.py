@@ -5,7 +5,7 @@ take on the changes that `setUp`, `setUpClass` or a fixture of pytest made to th
 
     controller --changes_since(base, state), as JSON--> the test's scratch folder --> each rank: take_on(changes)
 
-The base is the state in which a rank starts by itself: for a forked rank, that of the zygote when it was forked. Asking
+The base is the state in which a rank starts by itself: for a forked rank, the zygote's state when it was forked. Asking
 a rank for its own state would cost it copies of some hundred pages of memory.
 
 Python objects are not transferred: a rank has its modules' globals and class attributes as their import left them.
@@ -43,6 +43,11 @@ _WHOLE_ENVIRONMENT = "whole_environment"
 _ENVIRON = os.environ
 _LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+_SIGNAL_NAMES = {number: str(int(number)) for number in _SIGNALS}
+#: Returns a signal's handler, as `signal.getsignal` does, but a plain number where it is none of Python's: making that
+#: an enum's member takes ten times as long, for each of 62 signals, several times a test.
+handler_of: Callable[[int], Any] = importlib.import_module("_signal").getsignal
+_IGNORES = int(signal.SIG_IGN)
 
 
 def state_of_this_process() -> State:
@@ -222,7 +227,7 @@ _PARTS = {
     ),
     "umask": _Part(_umask, os.umask),
     "ignored_signals": _Part(
-        lambda: {str(int(number)): signal.getsignal(number) is signal.SIG_IGN for number in _SIGNALS},
+        lambda: {name: handler_of(number) is _IGNORES for number, name in _SIGNAL_NAMES.items()},
         _take_ignored_signals,
     ),
     "limits": _Part(  # of resources: soft and hard ones

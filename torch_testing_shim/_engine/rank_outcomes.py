@@ -41,7 +41,7 @@ _ORIGINS = 100
 
 
 def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseException] = AssertionError) -> RankOutcome:
-    """Return the outcome of a rank whose test raised `error`, of which only the text is kept: it need not be
+    """Return the outcome of a rank whose test raised `error`. Only its text is kept: it need not be
     picklable. `failure` is the exception type that means "an assertion did not hold" (`unittest`'s
     `failureException`)."""
     is_failure = isinstance(error, failure) or _is_pytests(error, "Failed")
@@ -249,7 +249,7 @@ def skip_reason_of(error: BaseException) -> str | None:
 
 
 def skip_reason_at_end(end: BaseException) -> str | None:
-    """Return the reason likewise, and that of an exit with a code that means a skip."""
+    """Return the reason likewise, also for an exit with a code that means a skip."""
     return skip_message(end.code) if isinstance(end, SystemExit) else skip_reason_of(end)
 
 

@@ -201,7 +201,7 @@ class RankServerClient:
 def start_zygote(preload: Sequence[str] = ()) -> RankServerClient:
     """Fork a zygote from this process. It imports the modules of `preload` ahead.
 
-    Threads that their library ends before a fork (OpenBLAS does) are no hazard; those that live on across it are, since
+    Threads that their library ends before a fork (OpenBLAS does) do no harm; those that live on across it may, since
     they may have held locks. So they are counted after the fork, when the first kind is gone.
 
     Raises:

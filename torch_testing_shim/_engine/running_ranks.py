@@ -1,4 +1,4 @@
-"""The started ranks of a test, which can be asked and signalled, and one of them with multiprocessing's names."""
+"""The started ranks of a test, which can be asked and signalled."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RunningRanks:
         self._takes_orders = take_orders
         self._lasting_folder: Path | None = None
         self._orders: list[socket.socket] = []
-        self._state = server.state  # in which the ranks are when they take on that of this process
+        self._state = server.state  # the ranks are in it when they take on the state of this process
         self.are_kept = False
         self.follows = ""
         self._tests_before = 0
@@ -118,7 +118,7 @@ class RunningRanks:
         socket.send_fds(self._orders[job.rank], [text], [channel, *job.descriptors])
 
     def keep(self) -> None:
-        """Keep the ranks, all of which wait for another test, and close their channels."""
+        """Keep the ranks, which all wait for another test, and close their channels."""
         self.are_kept = True
         self._close_readers()
 
@@ -256,56 +256,3 @@ class RunningRanks:
 def too_few(error: OSError, started: int, wanted: int) -> str:
     """Say that not all ranks could be started, and why."""
     return f"no more ranks could be started ({error.strerror}); {started} of {wanted} ranks were started"
-
-
-class RankProcess:
-    """A started rank's process as its test's code in the controller sees it: the names are multiprocessing's. The
-    deadline is when the test is out of time, on the monotonic clock, in seconds."""
-
-    def __init__(self, ranks: RunningRanks, rank: int, deadline: float) -> None:
-        self.rank = rank
-        self.name = f"process {rank}"  # upstream's
-        self.pid = ranks.pids[rank]
-        self._ranks = ranks
-        self._deadline = deadline
-
-    @property
-    def ident(self) -> int:
-        return self.pid
-
-    @property
-    def exitcode(self) -> int | None:
-        """None while it runs; then its exit code, negative for a signal. Raise as `RunningRanks.note_exits`."""
-        self._ranks.note_exits()
-        return self._noted_exitcode
-
-    @property
-    def _noted_exitcode(self) -> int | None:
-        end = self._ranks.ends.get(self.rank)
-        return None if end is None else end.exit_code
-
-    def is_alive(self) -> bool:
-        return self.exitcode is None
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, `timeout` seconds at most, and not beyond the test's deadline."""
-        until = self._deadline if timeout is None else min(self._deadline, time.monotonic() + timeout)
-        self._ranks.await_end(self.rank, until)
-
-    def terminate(self) -> None:
-        """Send it SIGTERM, if it has not ended."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send it SIGKILL, if it has not ended."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int) -> None:
-        if not self._ranks.are_kept:  # for other tests: upstream's `tearDown` ends what a test has left
-            self._ranks.signal(self.rank, number, alone=True)
-
-    def close(self) -> None:
-        """There is nothing to let go of: the test does it."""
-
-    def __repr__(self) -> str:
-        return f"<RankProcess {self.name!r} pid={self.pid} exitcode={self._noted_exitcode}>"

@@ -20,7 +20,7 @@ _TORCH = f"{Path(torch.__file__).parent}/"
 _DISTRIBUTED = f"{_TORCH}distributed/"
 #: pytest's own frames, between the harness and a test.
 _PYTEST = ("/_pytest/", "/pluggy/")
-#: Wrappers around torch's collectives, and around functions that torch has renamed; they are no calls of the test's.
+#: Wrappers around torch's collectives, and around functions that torch has renamed; they are not the test's own calls.
 _DISTRIBUTED_LOGGING, _DEPRECATION = f"{_DISTRIBUTED}c10d_logger.py", "/typing_extensions.py"
 #: The function of the harness that enters a rank. The frames below it show what the controller was doing when the
 #: rank's process was forked from it.

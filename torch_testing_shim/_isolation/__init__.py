@@ -3,7 +3,7 @@
 torch_state          settings of torch that are put back when a test ends, and the seed that every test starts with
 hypothesis_profiles  how many examples a property-based test tries
 leaks                what a test leaves in the test process
-library_descriptors  descriptors that gloo, libuv or an accelerator's driver keeps for good, which are no leaks
+library_descriptors  descriptors that gloo, libuv or an accelerator's driver keeps for good; they are not leaks
 
 Between two tests of a reused rank:
 

@@ -21,7 +21,9 @@ import sys
 import threading
 import types
 import unittest.mock
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -50,8 +52,49 @@ _OF_COMPILE = re.compile(r"___|__(import|compiled_fn|resume_at|builtins_dict|sta
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None), range, slice})
 
 
+@dataclass(frozen=True)
+class _Look:
+    """How values of one type are looked at."""
+
+    read: Callable[[Any], Any]  # returns the values that a value holds, or else what tells apart two states of it
+    holds: bool = True
+    is_limited: bool = False  # to containers of `_VALUES`
+    is_large: bool = False  # of larger ones
+    is_fixed: bool = False  # a value stays as it is
+
+
+class _Read:
+    """Contents of values of one type."""
+
+    def __init__(self, look: _Look) -> None:
+        self._look = look
+        self._values: list[Any] = []
+        self._types: list[type] = []
+        self._before: list[Any] = []
+
+    def add(self, value: Any, read: Any) -> None:
+        self._values.append(value)
+        self._types.append(type(value))
+        self._before.append(read)
+
+    def is_same(self) -> bool:
+        """Return whether the same would be read now; False where that is not certain."""
+        values, before = self._values, self._before
+        if self._look.is_large or list(map(type, values)) != self._types:
+            return False
+        if self._look.is_limited and max(map(len, values)) > _VALUES:
+            return False
+        now = list(map(self._look.read, values))
+        if not self._look.holds:
+            return now == before
+        if list(map(len, now)) != list(map(len, before)):
+            return False
+        now, before = list(chain.from_iterable(now)), list(chain.from_iterable(before))
+        return all(map(operator.is_, now, before)) or all(map(_are_same, now, before))
+
+
 class Summaries:
-    """Makes summaries, and keeps what they name: an identity is that of one value as long as it lives.
+    """Makes summaries, and keeps what they name: an identity belongs to one value as long as that lives.
 
     Tests of one class share most of what they hold: decorators, and what these close over. So a value is looked at once
     in each round, and has the same summary object as in the round before where it has not changed.
@@ -59,13 +102,20 @@ class Summaries:
 
     def __init__(self) -> None:
         self._kept: dict[int, Any] = {}
-        self._types: dict[type, bool] = {}
+        self._looks: dict[tuple[type, bool], _Look] = {}
         self._found: dict[tuple[int, int], Any] = {}  # of this round, by identity and depth
         self._before: dict[tuple[int, int], Any] = {}
+        self._read: dict[_Look, _Read] = {}  # in this round, in values that may change
+        self._looked: set[int] = set()  # at these
 
     def begin_round(self) -> None:
         """Look at each value again from now on."""
-        self._before, self._found = self._found, {}
+        self._before, self._found, self._read, self._looked = self._found, {}, {}, set()
+
+    def are_as_found(self) -> bool:
+        """Return whether nothing has changed in the values of this round, without making their summaries again. False
+        where that is not certain."""
+        return all(read.is_same() for read in self._read.values())
 
     def of_attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the summary of each attribute of a module or class."""
@@ -74,80 +124,107 @@ class Summaries:
 
     def of(self, value: Any, depth: int = _DEPTH) -> Any:
         """Return the summary of a value."""
-        kind = type(value)
-        if kind in _ATOMS:
+        if type(value) in _ATOMS:
             return value
         number = id(value)
         if (known := self._found.get((number, depth))) is not None:
             return known
         self._kept.setdefault(number, value)
-        content = self._content(value, kind, depth - 1) if depth else None
+        content = self._content(value, depth - 1) if depth else None
         found = number if content is None else (number, content)
         before = self._before.get((number, depth))
         self._found[number, depth] = found = before if before == found else found
         return found
 
-    def _content(self, value: Any, kind: type, depth: int) -> Any:
-        if issubclass(kind, torch.Tensor):
-            return _content_of_tensor(value)
-        if issubclass(kind, types.FunctionType):
-            cells = [_content_of_cell(cell) for cell in value.__closure__ or ()]
-            return self._many((value.__code__, value.__dict__, value.__defaults__, value.__kwdefaults__, *cells), depth)
-        if issubclass(kind, (staticmethod, classmethod)):
-            return self.of(value.__func__, depth)
-        if issubclass(kind, functools.partial):
-            return self._many((value.func, value.args, value.keywords), depth)
-        if issubclass(kind, (types.MethodType, types.BuiltinFunctionType)):
-            return self.of(value.__self__, depth)
-        if issubclass(kind, Mapping) and len(value) <= _VALUES:
-            return self._many([each for item in value.items() for each in item], depth)
-        if issubclass(kind, Sequence) and len(value) <= _VALUES:
-            return self._many(value, depth)
-        if issubclass(kind, Set) and len(value) <= _VALUES:
-            return frozenset(map(id, value))
-        if self._has_own_state(kind):
-            slots = [getattr(value, name, None) for name in copyreg._slotnames(kind)]  # type: ignore[attr-defined]
-            return self._many((getattr(value, "__dict__", None), *slots), depth)
-        return _opaque_content(value, kind)
+    def _content(self, value: Any, depth: int) -> Any:
+        look = self._look_at(value)
+        read = look.read(value)
+        if not look.is_fixed and id(value) not in self._looked:
+            self._looked.add(id(value))
+            self._read.setdefault(look, _Read(look)).add(value, read)
+        return tuple([self.of(each, depth) for each in read]) if look.holds else read
 
-    def _many(self, values: Sequence[Any], depth: int) -> tuple[Any, ...]:
-        return tuple([self.of(each, depth) for each in values])
+    def _look_at(self, value: Any) -> _Look:
+        look = self._look_of(type(value))
+        return self._look_of(type(value), is_large=True) if look.is_limited and len(value) > _VALUES else look
 
-    def _has_own_state(self, kind: type) -> bool:
-        if kind not in self._types:
-            is_of_tests = not is_of_library(sys.modules.get(kind.__module__))
-            self._types[kind] = (is_of_tests or issubclass(kind, _LOOKED_INTO)) and not issubclass(kind, type)
-        return self._types[kind]
+    def _look_of(self, kind: type, *, is_large: bool = False) -> _Look:
+        if (look := self._looks.get((kind, is_large))) is None:
+            look = self._looks[kind, is_large] = _look_for(kind, is_large=is_large)
+        return look
 
 
-def _opaque_content(value: Any, kind: type) -> Any:
-    """Return what tells apart two states of an object that has no attributes; None where nothing does."""
+def _are_same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and type(one) in _ATOMS and one == other)
+
+
+def _look_for(kind: type, *, is_large: bool) -> _Look:
+    if issubclass(kind, torch.Tensor):
+        return _Look(_content_of_tensor, holds=False)
+    if issubclass(kind, types.FunctionType):
+        return _Look(_parts_of_function)
+    if issubclass(kind, (staticmethod, classmethod)):
+        return _Look(lambda value: (value.__func__,), is_fixed=True)
+    if issubclass(kind, functools.partial):
+        return _Look(lambda value: (value.func, value.args, value.keywords))
+    if issubclass(kind, (types.MethodType, types.BuiltinFunctionType)):
+        return _Look(lambda value: (value.__self__,), is_fixed=True)
+    if not is_large and issubclass(kind, Mapping):
+        return _Look(lambda value: [each for item in value.items() for each in item], is_limited=True)
+    if not is_large and issubclass(kind, Sequence):
+        return _Look(tuple, is_limited=True, is_fixed=kind is tuple)
+    if not is_large and issubclass(kind, Set):
+        return _Look(lambda value: frozenset(map(id, value)), holds=False, is_limited=True)
+    if _has_own_state(kind):
+        slots = copyreg._slotnames(kind)  # type: ignore[attr-defined]
+        return _Look(lambda value: [getattr(value, name, None) for name in ("__dict__", *slots)], is_large=is_large)
+    content = _content_of_opaque(kind)
+    return _Look(content or _nothing, holds=False, is_large=is_large, is_fixed=content is None and not is_large)
+
+
+def _has_own_state(kind: type) -> bool:
+    is_of_tests = not is_of_library(sys.modules.get(kind.__module__))
+    return (is_of_tests or issubclass(kind, _LOOKED_INTO)) and not issubclass(kind, type)
+
+
+def _parts_of_function(value: types.FunctionType) -> list[Any]:
+    cells = [_content_of_cell(cell) for cell in value.__closure__ or ()]
+    return [value.__code__, value.__dict__, value.__defaults__, value.__kwdefaults__, *cells]
+
+
+def _nothing(value: Any) -> None:
+    """Return what is known of a value that shows no state."""
+
+
+def _content_of_opaque(kind: type) -> Callable[[Any], Any] | None:
+    """Return the function that returns what tells apart two states of an object of a type whose objects have no
+    attributes; None where nothing does."""
     if issubclass(kind, bytearray | itertools.count):
-        return repr(value)
+        return repr
     if issubclass(kind, functools._lru_cache_wrapper):
-        return value.cache_info().currsize
+        return lambda value: value.cache_info().currsize
     if issubclass(kind, random.Random):
-        return hash(value.getstate())
+        return lambda value: hash(value.getstate())
     if issubclass(kind, torch.Generator):
-        return value.get_state().numpy().tobytes() if value.device.type == "cpu" else None
+        return lambda value: value.get_state().numpy().tobytes() if value.device.type == "cpu" else None
     if issubclass(kind, io.StringIO | io.BytesIO):
-        return None if value.closed else value.getvalue()
+        return lambda value: None if value.closed else value.getvalue()
     if issubclass(kind, queue.SimpleQueue):
-        return value.qsize()
+        return lambda value: value.qsize()
     if issubclass(kind, types.GeneratorType):
-        return None if value.gi_frame is None else value.gi_frame.f_lasti
+        return lambda value: None if value.gi_frame is None else value.gi_frame.f_lasti
     if kind.__module__ == "builtins" and issubclass(kind, Iterator):
-        return operator.length_hint(value)
-    return _content_of_numpy(value, kind)
+        return operator.length_hint
+    return _content_of_numpy(kind)
 
 
-def _content_of_numpy(value: Any, kind: type) -> Any:
+def _content_of_numpy(kind: type) -> Callable[[Any], Any] | None:
     numpy = sys.modules.get("numpy")
-    if numpy is None:
-        return None
-    if issubclass(kind, numpy.ndarray):
-        return value.tobytes() if value.nbytes <= _BYTES and not value.dtype.hasobject else None
-    return repr(value.bit_generator.state) if issubclass(kind, numpy.random.Generator) else None
+    if numpy is not None and issubclass(kind, numpy.ndarray):
+        return lambda value: value.tobytes() if value.nbytes <= _BYTES and not value.dtype.hasobject else None
+    if numpy is not None and issubclass(kind, numpy.random.Generator):
+        return lambda value: repr(value.bit_generator.state)
+    return None
 
 
 def _content_of_tensor(value: torch.Tensor) -> tuple[Any, ...]:

@@ -32,11 +32,12 @@ class Version(Protocol):
 class _Unknown:
     @property
     def value(self) -> object:
-        """What equals no value that was read before."""
+        """A value that differs from each that was read before."""
         return object()
 
 
-_UNKNOWN = _Unknown()
+#: The version of anything that has none: it always differs.
+UNKNOWN: Version = _Unknown()
 
 
 def version_of(mapping: Any) -> Version:
@@ -44,7 +45,7 @@ def version_of(mapping: Any) -> Version:
     else. The caller keeps the mapping alive."""
     if type(mapping) is types.MappingProxyType:
         (mapping,) = gc.get_referents(mapping)
-    return _version(mapping) if type(mapping) is dict and versions_are_known() else _UNKNOWN
+    return _version(mapping) if type(mapping) is dict and versions_are_known() else UNKNOWN
 
 
 def _version(mapping: dict[Any, Any]) -> Version:
@@ -72,7 +73,7 @@ class ChangeWatch:
 
     def __init__(self) -> None:
         self._mapping: Mapping[Any, Any] | None = None
-        self._version: Version = _UNKNOWN
+        self._version: Version = UNKNOWN
         self._seen: object = None
 
     def note(self, mapping: Mapping[Any, Any]) -> None:

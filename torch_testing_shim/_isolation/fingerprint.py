@@ -27,6 +27,7 @@ import torch
 
 from torch_testing_shim._engine.driver import initialized_accelerator
 from torch_testing_shim._isolation.contents import Summaries
+from torch_testing_shim._isolation.dict_versions import version_of
 from torch_testing_shim._isolation.leaks import is_torchs_thread
 from torch_testing_shim._isolation.library_descriptors import descriptor_targets
 from torch_testing_shim._isolation.module_origins import is_of_library
@@ -44,7 +45,7 @@ _NONE: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a process had before its first test."""
+    """The state of a process before its first test."""
 
     library: LibraryAttributes
     tests: TestAttributes
@@ -72,20 +73,29 @@ class TestAttributes:
             for each in found.__mro__:
                 if not is_of_library(sys.modules.get(each.__module__)):
                     self._add_class(each)
+        self._versions = [version_of(vars(owner)) for owner in self._owners.values()]
         self._known = self._now()
 
     def _add_class(self, found: type) -> None:
         self._owners[f"{found.__module__}.{found.__qualname__}"] = found
 
     def _now(self) -> dict[str, dict[str, Any]]:
+        self._own_state = self._state_of_owners()
         self._summaries.begin_round()
         return {name: self._summary(owner) for name, owner in self._owners.items()}
+
+    def _state_of_owners(self) -> list[object]:
+        """Return what stays the same as long as each owner has the same attributes, and the same bases."""
+        bases = [id(getattr(owner, "__bases__", None)) for owner in self._owners.values()]
+        return [*bases, *(version.value for version in self._versions)]
 
     def _summary(self, owner: Any) -> dict[str, Any]:
         return self._summaries.of_attributes({**vars(owner), "__bases__": getattr(owner, "__bases__", ())})
 
     def changed(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has changed."""
+        if self._state_of_owners() == self._own_state and self._summaries.are_as_found():
+            return
         now = self._now()
         if now == self._known:
             return

@@ -1,6 +1,6 @@
 """Parts of Python's own state that a reused rank puts back after each test, beside those of `_engine.process_state`.
 
-Handlers of `atexit` are no part: a rank ends without them, and they cannot be listed.
+Handlers of `atexit` are not among them: a rank ends without calling them, and they cannot be listed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from torch_testing_shim._engine.process_state import handler_of
 from torch_testing_shim._isolation.dict_versions import ChangeWatch
 from torch_testing_shim._isolation.hypothesis_profiles import load_profile
 from torch_testing_shim._isolation.kept_parts import Part, attributes, module_global
@@ -133,18 +134,18 @@ def _caught_below_python() -> frozenset[int]:
     with suppress(OSError), open("/proc/self/status", "rb") as status:
         mask = next((int(line.split()[1], 16) for line in status if line.startswith(b"SigCgt:")), 0)
         caught = (number for number in _SIGNALS if mask >> (number - 1) & 1)
-        return frozenset(number for number in caught if not callable(signal.getsignal(number)))
+        return frozenset(number for number in caught if not callable(handler_of(number)))
     return frozenset()
 
 
 def _handlers() -> tuple[Mapping[int, Any], frozenset[int], int]:
     signal.set_wakeup_fd(wakeup := signal.set_wakeup_fd(-1))
-    return {number: signal.getsignal(number) for number in _SIGNALS}, _caught_below_python(), wakeup
+    return {number: handler_of(number) for number in _SIGNALS}, _caught_below_python(), wakeup
 
 
 def _restore_handlers(kept: tuple[Mapping[int, Any], frozenset[int], int]) -> None:
     for number, handler in kept[0].items():
-        if signal.getsignal(number) is not handler:
+        if handler_of(number) is not handler:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
     signal.set_wakeup_fd(kept[2])
 

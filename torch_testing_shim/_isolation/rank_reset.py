@@ -2,7 +2,7 @@
 
     the rank starts --> RankReset.of_this_process() --> test --> restore() --> test --> restore() ...
 
-The state is that of a fresh rank before its first test: the controller's changes since then have to be applied again
+The state is a fresh rank's before its first test: the controller's changes since then have to be applied again
 after each `restore`, and so have the things that each test has of its own (its folders, output, descriptors, seeds).
 State that cannot be put back is compared by `fingerprint`.
 """

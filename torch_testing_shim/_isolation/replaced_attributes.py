@@ -11,6 +11,7 @@ elsewhere in each rank. So are, with every Python, the insides of functions.
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 
 import torch
 
-from torch_testing_shim._isolation.dict_versions import ChangeWatch, Version, version_of, versions_are_known
+from torch_testing_shim._isolation.dict_versions import UNKNOWN, ChangeWatch, Version, version_of, versions_are_known
 from torch_testing_shim._isolation.library_functions import LibraryFunctions
 from torch_testing_shim._isolation.module_origins import is_of_library
 from torch_testing_shim._isolation.replaced_values import (
@@ -57,7 +58,7 @@ _WITH_CLASSES = frozenset({"torch", "torch_testing_shim", *sys.stdlib_module_nam
 #: Packages that torch computes shapes with, a third of all attributes, and one that counts as it draws. No test patches
 #: them.
 _LEFT_OUT = frozenset({"sympy", "mpmath", "hypothesis"})
-#: The type of torch.FloatTensor and the like, each of which has all methods of a tensor once more.
+#: The type of torch.FloatTensor and the like; each has all methods of a tensor once more.
 _LEGACY_TENSOR_TYPE = type(torch.FloatTensor)
 #: The flag of types that Python code may change: those that C code has not fixed when it was compiled.
 _HEAP_TYPE = 1 << 9
@@ -71,6 +72,7 @@ _SET_IN_USE_THERE = frozenset({
     "torch._higher_order_ops.invoke_leaf_function._leaf_function_module_retriever",
     "torch._custom_class_base._FakeScriptObject_cls",
     "torch._opaque_base._FakeScriptObject_cls",
+    "torch.onnx._internal.onnxruntime._SUPPORT_ONNXRT",
     "torch.autograd.profiler._cupti_monitor_checked",
     "torch.autograd.profiler._cupti_monitor_module",
     *(
@@ -80,26 +82,20 @@ _SET_IN_USE_THERE = frozenset({
 })  # fmt: skip
 
 
-@dataclass
+_value = operator.attrgetter("value")
+
+
+@dataclass(frozen=True)
 class _Owner:
-    """A module or class, its attributes now, and a copy of them; `seen` is the version when they were compared."""
+    """A module or class, its attributes now, and a copy of them."""
 
     name: str
     is_class: bool
     now: Mapping[str, Any]
     known: dict[str, Any]
-    version: Version = field(init=False)
-    seen: object = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.version = version_of(self.now)
-        self.seen = self.version.value
 
     def replaced(self) -> Iterator[str]:
         """Yield a sentence for each attribute that has been replaced, and take the present ones for the known ones."""
-        self.seen = self.version.value
-        if are_equal(self.now, self.known):
-            return
         for attribute in (*replaced_names(self.now, self.known), *self._added()):
             name = f"{self.name}.{attribute}"
             if attribute not in _SET_IN_USE and name not in _SET_IN_USE_THERE:
@@ -119,27 +115,59 @@ class _Owner:
 
 @dataclass
 class _Table:
-    """A dictionary, list or set that a module or class has, its content, and a copy of it; `seen` as in `_Owner`."""
+    """A dictionary, list or set that a module or class has, its content, and a copy of it."""
 
     name: str
     now: Any
     known: Any = field(init=False)
-    version: Version = field(init=False)
-    seen: object = field(init=False)
 
     def __post_init__(self) -> None:
-        self.known, self.version = self.now.copy(), version_of(self.now)
-        self.seen = self.version.value
+        self.known = self.now.copy()
 
     def replaced(self) -> Iterator[str]:
         """Yield a sentence where an entry of a test's has been added, or one that counts has been replaced or removed,
         and take the present ones for the known ones."""
-        self.seen = self.version.value
-        if are_equal(self.now, self.known):
-            return
         before, self.known = self.known, self.now.copy()
         if is_changed_by_test(before, self.now):
             yield f"{self.name} was changed"
+
+
+class _Watched:
+    """Modules, classes and tables, and the versions that their dictionaries had when they were compared."""
+
+    def __init__(self) -> None:
+        self._each: list[_Owner | _Table] = []
+        self._versions: list[Version] = []
+        self._seen: list[object] = []
+        self._without: list[_Owner | _Table] = []  # those without a version
+
+    def __len__(self) -> int:
+        return len(self._each) + len(self._without)
+
+    def add(self, each: _Owner | _Table) -> None:
+        version = version_of(each.now)
+        if version is UNKNOWN:
+            self._without.append(each)
+            return
+        self._each.append(each)
+        self._versions.append(version)
+        self._seen.append(version.value)
+
+    def replaced(self, turn: slice = slice(None)) -> Iterator[str]:
+        """Yield a sentence for each thing that has been replaced, once; of those without a version, look at the ones of
+        a turn."""
+        now, seen = list(map(_value, self._versions)), self._seen
+        if now != seen:
+            self._seen = now
+            found = [each for each, one, other in zip(self._each, now, seen, strict=True) if one != other]
+            yield from _replaced_in(found)
+        yield from _replaced_in(self._without[turn])
+
+
+def _replaced_in(found: Iterable[_Owner | _Table]) -> Iterator[str]:
+    for each in found:
+        if not are_equal(each.now, each.known):
+            yield from each.replaced()
 
 
 class LibraryAttributes:
@@ -150,8 +178,7 @@ class LibraryAttributes:
         self._others: set[str] = set()
         self._classes: set[type] = set()
         self._tables: set[int] = set()
-        self._often: list[_Owner | _Table] = []
-        self._seldom: list[_Owner | _Table] = []
+        self._often, self._seldom = _Watched(), _Watched()
         self._functions = LibraryFunctions()
         self._turn = 0
         self._modules = ChangeWatch()
@@ -183,7 +210,7 @@ class LibraryAttributes:
 
     def _record(self, owner: _Owner, module: str) -> None:
         found = self._often if _OFTEN.fullmatch(module) else self._seldom
-        found.append(owner)
+        found.add(owner)
         if found is self._often:
             self._functions.record(owner.known)
         for name, value in owner.known.items():
@@ -191,7 +218,7 @@ class LibraryAttributes:
             is_own = name.startswith("__") or full_name in _OWN_TABLES or _HARNESS.match(module)
             if issubclass(type(value), (dict, list, set)) and not is_own and id(value) not in self._tables:
                 self._tables.add(id(value))
-                found.append(_Table(full_name, value))
+                found.add(_Table(full_name, value))
 
     def begin(self) -> None:
         """Begin the turns where this process does: looking at an attribute copies its page."""
@@ -201,8 +228,13 @@ class LibraryAttributes:
     def adopt(self) -> None:
         """Take the present attributes of those that are compared after every test for what was first seen, since a
         rank's preparation, or a test's set-up, changes some."""
-        for _ in _replaced_in((*self._often, *self._seldom) if versions_are_known() else self._often):
-            pass
+        for watched in (self._often, self._seldom) if versions_are_known() else (self._often,):
+            for _ in watched.replaced():
+                pass
+
+    def forget(self) -> None:
+        """Let go of all that is recorded; nothing can be asked afterwards."""
+        vars(self).clear()
 
     @property
     def has_imported(self) -> bool:
@@ -217,13 +249,13 @@ class LibraryAttributes:
     def replaced(self) -> Iterator[str]:
         """After a test, yield a sentence for each attribute that has been replaced and is compared in this turn, once.
         It says so where an earlier test may have done it."""
-        yield from _replaced_in(self._often)
+        yield from self._often.replaced()
         turn = slice(self._turn, None, _TURNS)
         doubt = _or_before(min(self._tests, _TURNS - 1))  # since those of this turn were compared
         if versions_are_known():
-            yield from _replaced_in(self._seldom)
+            yield from self._seldom.replaced()
         else:
-            for sentence in _replaced_in(self._seldom[turn]):
+            for sentence in self._seldom.replaced(turn):
                 yield f"{sentence}{doubt}"
         for sentence in self._functions.replaced(turn):
             yield f"{sentence}{doubt}"
@@ -235,12 +267,6 @@ def _or_before(tests: int) -> str:
     if not tests:
         return ""
     return ", by this test or " + ("the one before it" if tests == 1 else f"one of the {tests} before it")
-
-
-def _replaced_in(owners: Iterable[_Owner | _Table]) -> Iterator[str]:
-    for owner in owners:
-        if owner.version.value != owner.seen:
-            yield from owner.replaced()
 
 
 def _is_class(value: Any) -> bool:

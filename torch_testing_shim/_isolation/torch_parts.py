@@ -34,12 +34,13 @@ _GLOBAL_HOOKS = (
     "_global_forward_hooks_always_called", "_global_forward_hooks_with_kwargs", "_global_is_full_backward_hook",
 )  # fmt: skip
 _TOP_SAVED_HOOKS: Any = getattr(_C._autograd, "_top_saved_tensors_default_hooks", None)
+#: The sets of dispatch keys seen so far, by their numbers, which torch 2.6 cannot make into sets.
+_KEY_SETS: dict[int, Any] = {}
 
 
 def torch_parts() -> list[Part]:
     """Return the parts, in the order in which they are put back."""
-    # torch 2.6 cannot make a set again: then the keys are said to be left
-    keys = _Guards(lambda *numbers: _C._ForceDispatchKeyGuard(*map(_C.DispatchKeySet.from_raw_repr, numbers)))
+    keys = _Guards(lambda *numbers: _C._ForceDispatchKeyGuard(*map(_KEY_SETS.__getitem__, numbers)))
     return [
         Part("torch.set_num_threads", torch.get_num_threads, torch.set_num_threads),
         Part("torch.set_num_interop_threads", torch.get_num_interop_threads, torch.set_num_interop_threads),
@@ -102,9 +103,11 @@ class _Guards:
         self._guards.append(guard)
 
 
-def _dispatch_keys() -> tuple[int, int]:
-    """Return the sets of keys that this thread includes and excludes, beside those of what is called."""
-    return _C._dispatch_tls_local_include_set().raw_repr(), _C._dispatch_tls_local_exclude_set().raw_repr()
+def _dispatch_keys() -> tuple[int, ...]:
+    """Return the numbers of the sets of keys that this thread includes and excludes, beside those of what is called."""
+    sets = _C._dispatch_tls_local_include_set(), _C._dispatch_tls_local_exclude_set()
+    _KEY_SETS.update((keys.raw_repr(), keys) for keys in sets)
+    return tuple(keys.raw_repr() for keys in sets)
 
 
 def _leave_levels(kept: int) -> None:

@@ -1,4 +1,4 @@
-"""What `python test_x.py` does.
+"""Run a test file: `python test_x.py`.
 
     entry             `run_tests`: options, choice of tests, the run, its report, the exit status
     options           the command line as one frozen `ProgramOptions`, and the variables that it sets

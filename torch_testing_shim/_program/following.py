@@ -48,11 +48,7 @@ class Order:
 
 
 def give_order(launch: Launch) -> None:
-    """In a test file of rank 0 that the runner has started: has the other processes start it, too.
-
-    Raises:
-        StoreLostError: the store cannot be reached.
-    """
+    """In a test file of rank 0 that the runner has started: has the other processes start it, too."""
     kept = {row.variable for row in SETTINGS.values() if row.is_ours} | {"TMPDIR", "WORLD_SIZE"}
     variables = {name: text for name, text in as_variables(read_settings()).items() if name not in kept}
     variables |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}

@@ -12,6 +12,7 @@ from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim._engine.joined.world import Member
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus, members_text
 from torch_testing_shim._program.options import ProgramOptions, UsageError
+from torch_testing_shim._shared.launch import refusal_of
 from torch_testing_shim._shared.settings import Settings
 
 _PACKAGE = Path(__file__).parents[1]
@@ -20,20 +21,15 @@ _DIGITS = 12
 
 
 def refuse_options(options: ProgramOptions) -> None:
-    """Refuse what a launcher's process cannot do.
-
-    Raises:
-        UsageError: the options ask for processes of their own, for pytest, or for an end that others do not come to.
-    """
+    """Refuse what a launcher's process cannot do."""
     given = {
         "--subprocess": options.subprocess,
         "--run-parallel": options.run_parallel > 1,
         "--use-pytest": options.use_pytest,
         "--failfast": options.failfast,  # a process would stop alone where its tear-down fails
     }
-    for name, is_given in given.items():
-        if is_given:
-            raise UsageError(f"{name} cannot be combined with torchrun, whose processes are the ranks of every test")
+    if refusal := refusal_of(given):
+        raise UsageError(refusal)
 
 
 def facts_of(names: Sequence[str], files: Iterable[str], settings: Settings, device: DeviceInUse) -> dict[str, str]:

@@ -55,9 +55,6 @@ def joined_run(launch: Launch, names: Sequence[str], facts: Mapping[str, str], v
         names: the tests that are to run.
         facts: what all processes have to have in common.
         voice: this process's streams; those of ranks other than 0 are silent.
-
-    Raises:
-        UsageError: the store cannot be reached, a process does not come, or the processes do not run the same.
     """
     world = JoinedWorld(launch)
     run = JoinedRun(world, voice)
@@ -91,11 +88,7 @@ class JoinedRun:
         self.voice = voice
 
     def meet(self, names: Sequence[str], facts: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Meet the other processes. Return what each tells, by rank; of rank 0, also what ran before a restart.
-
-        Raises:
-            UsageError: the store cannot be reached, or a process does not come.
-        """
+        """Meet the other processes. Return what each tells, by rank; of rank 0, also what ran before a restart."""
         world = self.world
         try:
             told = self._all_told(names, facts)

@@ -10,11 +10,7 @@ from torch_testing_shim._shared.journal import JournalEntry, TestStatus
 
 
 def check_reportable(path: Path) -> None:
-    """Make sure, before any test has run, that a report can be written after them; folders that are missing are made.
-
-    Raises:
-        UsageError: junitparser is not installed, or the file cannot be written.
-    """
+    """Make sure, before any test has run, that a report can be written after them; missing folders are made."""
     try:
         import junitparser  # noqa: F401
     except ImportError:
@@ -27,11 +23,7 @@ def check_reportable(path: Path) -> None:
 
 
 def write_report(entries: Sequence[JournalEntry], suite_name: str, path: Path) -> None:
-    """Write one test case per entry.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Write one test case per entry."""
     try:
         from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
     except ImportError:

@@ -110,7 +110,7 @@ def headline(error: BaseException) -> str:
     return f"{name}: {said}" if said else name
 
 
-#: The gravest first. A test of which some subtests passed and others skipped has passed.
+#: The gravest first. A test has passed where some of its subtests passed and others skipped.
 BY_GRAVITY = (
     TestStatus.ERROR,
     TestStatus.FAILED,

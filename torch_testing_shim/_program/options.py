@@ -26,7 +26,8 @@ _REFUSED = {
 
 
 class UsageError(ValueError):
-    """The run cannot be done as it was asked for; the message is one sentence for each problem, one a line."""
+    """The run cannot be done as it was asked for; the message is one sentence for each problem, one a line. Every part
+    of the program raises it, and `run_tests` prints it and exits with 2."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ProgramOptions:
     verbosity: int = 1  # 0 quiet, 1 normal, 2 a line per test
     failfast: bool = False
     buffer: bool = False
-    #: What the options set, here and in child processes (see `settings`), all else at its default.
+    #: Set by the options, here and in child processes (see `settings`); all else at its default.
     settings: Settings = DEFAULTS
     discover: bool = False
     repeat: int = 1

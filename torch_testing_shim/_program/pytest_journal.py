@@ -29,7 +29,7 @@ _PHASES = ("setup", "call", "teardown")
 
 def name_of_node(nodeid: str) -> str:
     """A test's name in the journal, from pytest's: of "test_x.py::Class::test_a[1.5]" it is "Class.test_a[1.5]", and
-    that of a fixture of the whole file for the file itself."""
+    a fixture of the whole file for the file itself."""
     words, bracket, parameters = nodeid.partition("::")[2].partition("[")
     return words.replace("::", ".") + bracket + parameters or _WHOLE_FILE
 
@@ -152,11 +152,7 @@ def _last_error(text: str) -> str:
 
 
 def run_with_pytest(names: Sequence[str], script: str, options: ProgramOptions, log: TestLog) -> None:
-    """Have pytest run tests of a file: `--use-pytest`.
-
-    Raises:
-        KeyboardInterrupt: the user stopped the run.
-    """
+    """Have pytest run tests of a file: `--use-pytest`."""
     selection = _Selection(names)
     journal = PytestJournal(log, selection.names)
     pytest.main([*_flags(options), script], plugins=[selection, ReportDetails(), journal])

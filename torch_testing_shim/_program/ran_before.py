@@ -1,4 +1,4 @@
-"""What a launch has run, kept in torchrun's store, which outlives a restart (`--max-restarts`).
+"""The record of what a launch has run, in torchrun's store, which outlives a restart (`--max-restarts`).
 
 Rank 0 writes when a test starts and how it ended, over all ranks; where it is gone, the rank that reports in its place.
 After a restart rank 0 reads it and tells the others in the first agreement. A test that had started and has no end
@@ -55,11 +55,7 @@ class RanBefore:
             self._store.set(f"ran/{key}", json.dumps(record_of_end(entry)))
 
     def read(self, names: Iterable[str]) -> list[list[str]]:
-        """In rank 0: reads what ran before a restart, of these tests. Return it for the other ranks.
-
-        Raises:
-            StoreLostError: the store does not answer.
-        """
+        """In rank 0: reads what ran before a restart, of these tests. Return it for the other ranks."""
         for name in dict.fromkeys(names if self._get(_SOME) is not None else ()):
             number = 1
             while (entry := self._get(key_of(name, number))) is not None:

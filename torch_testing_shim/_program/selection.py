@@ -89,9 +89,6 @@ def select(
         names: "Class" or "Class.method", also with the module in front.
         patterns: `-k`'s, which see "module.Class.method"; see `keyword_expression`.
         excluded: names, as above.
-
-    Raises:
-        UsageError: a name is neither a test's nor a class's, or a pattern cannot be read.
     """
     wanted = [_without_module(name, tests) for name in names]
     unwanted = [_without_module(name, tests) for name in excluded]
@@ -110,9 +107,6 @@ def tests_to_skip(path: Path | None, names: Sequence[str], device: str) -> dict[
 
     Args:
         path: the skip list (see `_shared.expectations`); None where there is none.
-
-    Raises:
-        UsageError: it cannot be read.
     """
     if path is None:
         return {}

@@ -1,4 +1,4 @@
-"""Standard output and error of a process of which several run alike: one of them speaks, the others are silent."""
+"""Standard output and error where several processes run alike: one of them speaks, the others are silent."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 @dataclass(frozen=True)
 class World:
-    """What fixtures know of the ranks of the test that runs."""
+    """The ranks of the test that runs, as fixtures know them."""
 
     rank: int  # this rank
     world_size: int  # how many there are
     rendezvous: str  # path of the file that their process group meets in
     seconds: float  # that they may take
-    backend: str | None  # of their process group, by the test's mark; None for that of the device
+    backend: str | None  # of their process group, by the test's mark; None for the device's own
     shared_folder: str | None  # a folder for all ranks; None where the test has asked for none
 
 

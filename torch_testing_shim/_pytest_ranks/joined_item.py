@@ -35,7 +35,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 class JoinedItem(RankItem):
-    """What a marked test does in place of pytest's set-up and call."""
+    """Stands for pytest's set-up and call of a marked test."""
 
     def _run(self) -> None:
         item, world, ranks = self._item, JOINED.world, test_ranks()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from torch_testing_shim._program.voice import Voice
-from torch_testing_shim._shared.launch import Launch
+from torch_testing_shim._shared.launch import Launch, refusal_of
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
@@ -32,11 +32,8 @@ class JoinedSession:
             self._voice.fall_silent()
 
     def pytest_configure(self, config: Any) -> None:
-        for name, option in _REFUSED.items():
-            if config.getoption(option, None):
-                raise pytest.UsageError(
-                    f"{name} cannot be combined with torchrun, whose processes are the ranks of every test"
-                )
+        if refusal := refusal_of({name: config.getoption(option, None) for name, option in _REFUSED.items()}):
+            raise pytest.UsageError(refusal)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed:

@@ -24,7 +24,7 @@ class RanksMark:
     """The mark of a test."""
 
     counts: tuple[int, ...]  # the numbers of ranks that it runs on, one after the other
-    backend: str | None = None  # of its process group; None for that of its device
+    backend: str | None = None  # of its process group; None for its device's own
     timeout: float | None = None  # seconds that each run may take; None for the run's own limit
     devices: int = 0  # how many accelerators it needs
     threads: bool = False  # whether its ranks are threads

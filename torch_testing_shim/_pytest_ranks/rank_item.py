@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gc
 import math
-import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,8 +32,7 @@ from torch_testing_shim._pytest_ranks.rank_reports import UNEXPECTED_PASS
 from torch_testing_shim._pytest_ranks.session_copy import write_session
 from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
 from torch_testing_shim._pytest_ranks.warnings_summary import pass_on_warnings, warnings_of
-from torch_testing_shim._shared.python_command import pytest_arguments
-from torch_testing_shim._shared.rerun_command import repro_on_failure, settings_as_assignments
+from torch_testing_shim._shared.rerun_command import repro_on_failure, rerun_line
 from torch_testing_shim._shared.settings import read_settings
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -111,7 +108,7 @@ class EndOfRanks:
 
 
 class RankItem:
-    """What a marked test does in pytest's process.
+    """Stands for pytest's set-up and call of a marked test in pytest's process.
 
     Args:
         item: pytest's item.
@@ -236,11 +233,4 @@ class RankItem:
 
 def rerun_command(item: Any) -> str | None:
     """The command that runs a test again."""
-    settings = read_settings()
-    if not settings.print_repro:
-        return None
-    inside = os.path.relpath(item.path)
-    shown = str(item.path) if inside.startswith(os.pardir) else inside
-    node = "::".join([shown, *item.nodeid.split("::", 1)[1:]])
-    words = ["python", *pytest_arguments(settings), node]
-    return " ".join([*settings_as_assignments(settings), *map(shlex.quote, words)])
+    return rerun_line(str(item.path), item.nodeid.split("::")[1:], read_settings(), is_pytests=True)

@@ -39,7 +39,7 @@ class RankReports:
         rank: the rank.
         channel: told at once of the first exception, since what comes after it may be slow, or crash.
         warnings: the file of the rank's warnings.
-        is_copy: the rank's session is not that of pytest's process.
+        is_copy: the rank's session is a copy, not the one of pytest's process.
     """
 
     def __init__(self, rank: int, channel: ChannelWriter, warnings: Path, *, is_copy: bool) -> None:

@@ -33,7 +33,7 @@ def shared_values(session: Any) -> dict[str, object]:
 
 
 class Image:
-    """What the zygote has of pytest's session."""
+    """The part of pytest's session that the zygote has."""
 
     def __init__(self) -> None:
         self._session: Any = None

@@ -22,7 +22,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 
 class ThreadItem:
-    """What such a test does in place of pytest's set-up and call; as `RankItem`."""
+    """Stands for pytest's set-up and call of such a test, as `RankItem` does."""
 
     is_expected = None
 

@@ -28,11 +28,7 @@ from .usage_error import UsageError, extra_for
 
 
 def run(selected: Sequence[FileSelection], options: Options, tree: Tree, history: History, stop: StopRequest) -> int:
-    """Run the files in order, with their reports, and bring the history up to date; return the exit status.
-
-    Raises:
-        UsageError: the run cannot get something that it needs.
-    """
+    """Run the files in order, with their reports, and bring the history up to date; return the exit status."""
     judged = _judgement(selected, options, tree)
     if options.write_failed is not None:
         begin_failed_list(options.write_failed)
@@ -60,7 +56,7 @@ def _judgement(selected: Sequence[FileSelection], options: Options, tree: Tree) 
 
 
 def _whole_files(selected: Iterable[FileSelection], options: Options) -> frozenset[str]:
-    """The names of the files of which all tests are selected."""
+    """The names of the files whose tests are all selected."""
     if options.keywords or options.hw_classification or options.file_arguments:
         return frozenset()
     return frozenset(file.name for file in selected if not (file.tests or file.excluded))
@@ -84,11 +80,7 @@ def _note(program: str, line: str) -> None:
 
 @contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """A private folder for outputs and journals, removed at the end, or by the next run where this one is killed.
-
-    Raises:
-        UsageError: there is no place for temporary files: TMPDIR names none, or the disk is full.
-    """
+    """A private folder for outputs and journals, removed at the end, or by the next run where this one is killed."""
     try:
         folder = make_folder(read_temporary_folder())
     except OSError as error:

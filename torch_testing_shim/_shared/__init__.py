@@ -1,4 +1,4 @@
-"""What the program, the engine and the runner share. Standard library only.
+"""Shared by the program, the engine and the runner. Standard library only.
 
 Settings:
 

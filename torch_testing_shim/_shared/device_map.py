@@ -16,7 +16,7 @@ SIMULATED_DEVICES = 8
 
 @dataclass(frozen=True)
 class DeviceMap:
-    """A mapped device type: tests ask for `source`, "cuda", of which they count `count`, and get `target`, "cpu"."""
+    """A mapped device type: tests ask for `source`, "cuda", count `count` of it, and get `target`, "cpu"."""
 
     source: str
     target: str
@@ -30,6 +30,15 @@ class DeviceMap:
         """The mark of each result of such a run, so that nobody takes it for a result of the real device."""
         return f"{MAPPED}{self.source} was {self.target}"
 
+    def check(self, index: int | None) -> None:
+        """Raise what a driver does for the index of a device that is not there.
+
+        Raises:
+            RuntimeError: the index is too high.
+        """
+        if index is not None and index >= self.count:
+            raise RuntimeError(f"invalid device ordinal: {self.source} {index} of {self.count} simulated devices")
+
 
 def shared_mark(ranks: int, count: int, device_type: str) -> str:
     """The mark of a test whose ranks shared `count` devices."""
@@ -40,7 +49,7 @@ def parse_device_map(text: str) -> DeviceMap:
     """Read "cuda=cpu".
 
     Raises:
-        ValueError: it is no such text; the message is one sentence.
+        ValueError: it is other text; the message is one sentence.
     """
     source, equals, target = text.partition("=")
     if not equals or not source.isidentifier() or not target.isidentifier():

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from enum import IntEnum
 
-#: What a C long holds; the exit code of a larger number is 255.
+#: The range of a C long; the exit code of a larger number is 255.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 
 

@@ -84,11 +84,7 @@ def get_hw_classification(test_case_cls: type) -> HardwareClassification | None:
 def choose_by_hardware(
     items: Iterable[Item], names: Collection[str], class_of: Callable[[Item], type | None]
 ) -> HardwareChoice[Item]:
-    """Sort items by what their classes say: `names` are names of members of `HardwareClassification`.
-
-    Raises:
-        HardwareError: a class says something else than one of the members.
-    """
+    """Sort items by what their classes say: `names` are names of members of `HardwareClassification`."""
     chosen: list[Item] = []
     otherwise: list[Item] = []
     unclassified: list[Item] = []

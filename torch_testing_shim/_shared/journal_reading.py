@@ -163,7 +163,7 @@ class JournalReader:
 
 
 def read_journal(path: str | os.PathLike[str]) -> JournalContents:
-    """Read a journal, also a torn one. A file that is not there is an empty journal. Lines that are no journal lines
+    """Read a journal, also a torn one. A file that is not there is an empty journal. Other lines
     are counted in `broken_lines`, and the others still count."""
     with closing(JournalReader(path)) as reader:
         reader.read_to_end()

@@ -47,6 +47,12 @@ def launch_in(env: Mapping[str, str]) -> Launch | None:
     )
 
 
+def refusal_of(options: Mapping[str, object]) -> str | None:
+    """Return the sentence that refuses the first of these options that is given; None where none is."""
+    given = next((name for name, value in options.items() if value), None)
+    return given and f"{given} cannot be combined with torchrun, whose processes are the ranks of every test"
+
+
 def is_of_launch(variable: str) -> bool:
     """Return whether a variable is the launch's own, and missing in ranks that no launcher has started."""
     return variable in _TAKEN or variable.startswith(_TAKEN_PREFIXES)

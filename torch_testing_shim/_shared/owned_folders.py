@@ -37,9 +37,6 @@ def make_folder(place: str | None) -> Path:
 
     Args:
         place: the folder to make it in; None for the system's temporary folder.
-
-    Raises:
-        OSError: it cannot be made.
     """
     where = os.path.abspath(place or tempfile.gettempdir())  # a test may leave the working folder
     _remove_stale_once(where)

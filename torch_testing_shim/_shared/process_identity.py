@@ -44,7 +44,7 @@ def pid_in(stamp: str) -> int:
 
 
 def _parts(stamp: str) -> tuple[str, str, str]:
-    """Place, process id and start time; empty texts in what is no stamp."""
+    """Place, process id and start time; empty texts where the text is not a stamp."""
     place, _, process = stamp.rpartition(" of ")
     pid, _, started = process.partition(" started at ")
     return place, pid, started

@@ -1,6 +1,6 @@
 """Fold the frames of a recursion in the text of a traceback or a stack.
 
-Python folds a line that repeats, but not two functions that call each other, of which a report has thousands of lines.
+Python folds a line that repeats, but not two functions that call each other, which fill thousands of lines of a report.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch_testing_shim._shared.python_command import interpreter_arguments, pytest_arguments
 from torch_testing_shim._shared.settings import Settings, as_variables
@@ -19,17 +19,24 @@ RERUN_HEADING = "To run this test again:"
 
 
 def repro_command(test_class: type, method_name: str, settings: Settings, *, is_pytests: bool = False) -> str | None:
-    """The command that runs one test again, by pytest where the test `is_pytests`, with the same settings; None where
-    no command can, or the user wants none. The path is relative where the test file lies below the working folder."""
-    if "<locals>" in test_class.__qualname__ or not settings.print_repro:
+    """The command that runs one method of a test class again, as `rerun_line` gives it; None also where no command
+    can."""
+    if "<locals>" in test_class.__qualname__:
         return None
     try:
         path = os.path.abspath(inspect.getfile(test_class))
     except (OSError, TypeError):
         return None
+    return rerun_line(path, [*test_class.__qualname__.split("."), method_name], settings, is_pytests=is_pytests)
+
+
+def rerun_line(path: str, names: Sequence[str], settings: Settings, *, is_pytests: bool) -> str | None:
+    """The command that runs one test of the file at `path` again, by pytest where the test `is_pytests`, with the same
+    settings; None where the user wants none. The path is relative where the file lies below the working folder."""
+    if not settings.print_repro:
+        return None
     inside = _relative(path)
     shown = path if inside.startswith(os.pardir) else inside
-    names = [*test_class.__qualname__.split("."), method_name]
     if is_pytests:
         arguments = ["python", *pytest_arguments(settings), "::".join([shown, *names])]
     else:

@@ -1,4 +1,4 @@
-"""Settings from the environment, of which this is the one reader, and from command lines. `setting_rows` has the table.
+"""The one reader of settings, from the environment and from command lines. `setting_rows` has the table.
 
 Nothing else in the package reads test configuration from `os.environ`. Settings are read where they are needed and
 passed on; a test may change the environment and read them again. Two variables are not here
@@ -157,7 +157,7 @@ def read_launch() -> Launch | None:
 
 
 def take_launch() -> None:
-    """Take the launch's variables away: a test file that a test starts is no rank of this launch, and a process group
+    """Take the launch's variables away: a test file that a test starts is not one of its ranks, and a process group
     that a test makes by `env://` does not look for torchrun's store."""
     for name in [name for name in os.environ if is_of_launch(name)]:
         del os.environ[name]

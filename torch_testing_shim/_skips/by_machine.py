@@ -1,8 +1,8 @@
 """Decorators that skip a test by the machine, the build of torch or the run.
 
 `common_utils` and `common_distributed` pass them on. A condition is checked when the test is about to run (see
-`conditions`); `lazy_skip_if` checks that of a class when it is decorated. Each keeps the name, signature and meaning of
-upstream's decorator (torch 2.13).
+`conditions`); `lazy_skip_if` checks a class's condition when it is decorated. Each keeps the name,
+signature and meaning of upstream's decorator (torch 2.13).
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def requires_multigpu(fn: Item) -> Item:
 
 
 def requires_nccl_version(version: tuple[int, ...], msg: str) -> Callable[[Item], Item]:
-    """Skip a test on CUDA where NCCL is missing or older than `version`; on other devices it runs (upstream's name,
-    torch 2.13).
+    """Skip a test on CUDA, also a mapped one, where NCCL is missing or older than `version`; on other devices it runs
+    (upstream's name, torch 2.13).
 
     Args:
         version: the oldest that suffices, in the form of `torch.cuda.nccl.version()`: (2, 27).
@@ -76,7 +76,8 @@ def requires_nccl_version(version: tuple[int, ...], msg: str) -> Callable[[Item]
     """
 
     def condition(_: unittest.TestCase) -> str | None:
-        if device_in_use().type != "cuda":
+        devices = settings_or_default().device_map
+        if (devices.source if devices else device_in_use().type) != "cuda":
             return None
         if not dist.is_nccl_available():
             return "torch was built without NCCL"

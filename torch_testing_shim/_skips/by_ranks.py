@@ -150,7 +150,7 @@ def requires_accelerator_dist_backend(backends: Sequence[str] | None = None) -> 
     """Skip where no process-group backend for an accelerator is available (upstream's name, torch 2.13).
 
     Args:
-        backends: names of the backends that suffice; by default that of the accelerator in use, whatever it is.
+        backends: names of the backends that suffice; by default the backend of the accelerator in use.
     """
 
     def condition(_: unittest.TestCase) -> str | None:

@@ -20,6 +20,8 @@ Devices that are mapped to others (`--map-device cuda=cpu`):
     device_calls        answers of `torch.cuda` and `torch.accelerator`
     simulated_devices   indices, streams, events and properties
     device_objects      answers of tensors, casts and files
+    device_modules      modules that torch runs on several devices alone
+    attention_shards    attention of DTensors by the CPU's kernel
     device_names        names of devices among arguments, and `torch.device` itself
     type_slots          replaces special methods of types that are written in C
     distributed_calls   changes the arguments of torch.distributed's calls

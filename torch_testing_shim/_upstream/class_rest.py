@@ -44,7 +44,7 @@ class TorchsRest:
         self._owner = owner
 
     def leaves_to(self, ours: _Class) -> _Class:
-        """Decorate our class of the older name: where torch's stands for both, what ours writes is no rest.
+        """Decorate our class of the older name: where torch's stands for both, what ours writes is left out.
 
         Placeholders of such names would be listed by `dir` for classes that cannot have them, and `getattr` would fail.
         """
@@ -81,11 +81,7 @@ class _Placeholder:
         return _written_here(classes[classes.index(self._holder) + 1 :], self._name)
 
     def _value(self, owner: type) -> Any:
-        """Return the value of the name.
-
-        Raises:
-            AttributeError: torch's class does not have it, though its source looked so.
-        """
+        """Return the value of the name."""
         found = self._ours(owner)
         if found is not None:
             return vars(found)[self._name]

@@ -25,11 +25,7 @@ from torch_testing_shim._upstream.statements import Statement, read_statements, 
 
 
 def module_code(below: str, source: Path) -> CodeType:
-    """Return the code of `torch.testing._internal.<below>` as a whole.
-
-    Raises:
-        OSError, SyntaxError: its source cannot be read.
-    """
+    """Return the code of `torch.testing._internal.<below>` as a whole."""
     package = DYNAMO_CASES.rpartition(".")[0] if below == SERVED_DYNAMO_CASES else ""
     kept = _kept(below, "whole", source, lambda text: marshal.dumps(whole_code(text, str(source), package)))
     code: CodeType = marshal.loads(kept)
@@ -37,11 +33,7 @@ def module_code(below: str, source: Path) -> CodeType:
 
 
 def module_statements(below: str, source: Path) -> list[Statement]:
-    """Return the statements of `torch.testing._internal.<below>`.
-
-    Raises:
-        OSError, SyntaxError: its source cannot be read.
-    """
+    """Return the statements of `torch.testing._internal.<below>`."""
 
     def make(text: str) -> bytes:
         return marshal.dumps([(s.binds, s.changes, s.uses, s.code) for s in read_statements(text, str(source))])

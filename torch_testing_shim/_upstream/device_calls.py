@@ -29,15 +29,10 @@ class _Streams:
     def __init__(self, simulated: SimulatedDevices) -> None:
         self._simulated = simulated
         self._map = simulated.map
+        self.current_stream, self.set_stream = simulated.current_stream, simulated.set_stream
 
     def device_count(self) -> int:
         return self._map.count
-
-    def current_stream(self, device: Any = None) -> torch.Stream:
-        return self._simulated.stream
-
-    def set_stream(self, stream: torch.Stream | None) -> None:
-        self._simulated.stream = stream
 
     def memory_stats(self, device: Any = None) -> Counter[str]:
         return Counter()
@@ -62,6 +57,7 @@ class DeviceCalls(_Streams):
         self.default_generators = (self._generator,) * self._map.count
         self.device = self.device_of = self._DeviceGuard = simulated.chosen
         self._exchange_device = self._maybe_exchange_device = simulated.choose
+        self.default_stream = simulated.default_stream
         self.mem_get_info = self.get_memory_info
         self.host_memory_stats = self.memory_stats
         self.amp_custom_fwd = functools.partial(torch.amp.custom_fwd, device_type=target)
@@ -88,9 +84,6 @@ class DeviceCalls(_Streams):
         return nullcontext() if stream is None else stream
 
     StreamContext = stream
-
-    def default_stream(self, device: Any = None) -> torch.Stream:
-        return self._simulated.default_stream
 
     def initial_seed(self, device: Any = None) -> int:
         return int(self._random.initial_seed())

@@ -26,19 +26,28 @@ class DeviceNames:
         self._types = f"torch.{devices.source}."
 
     def renamed(self, value: Any) -> Any:
-        """Return the other device for one that is given by its name or as a device; anything else unchanged."""
+        """Return the other device for one that is given by its name or as a device; anything else unchanged.
+
+        Raises:
+            RuntimeError: there are not so many simulated devices.
+        """
         if isinstance(value, str):
-            if value.partition(":")[0] == self.devices.source:
+            name, _, index = value.partition(":")
+            if name == self.devices.source:
+                self.devices.check(int(index) if index.isdecimal() else None)
                 return self.devices.target
             return f"torch.{value.removeprefix(self._types)}" if value.startswith(self._types) else value
         if isinstance(value, torch.device) and value.index is not None and value.type == self.target.type:
+            self.devices.check(value.index)
             return self.target
         return value
 
     def device(self, value: Any) -> Any:
         """Do the same for an argument that can only be a device, so that a number is one, too."""
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        return self.target if is_number and value >= 0 else self.renamed(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            self.devices.check(value)
+            return self.target
+        return self.renamed(value)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function of torch with devices renamed among its arguments."""
@@ -82,7 +91,7 @@ def rename_devices(names: DeviceNames) -> None:
     """Make torch create the other device, and its generators, where the mapped type is named.
 
     An index is kept where the other device is the CPU, which has none. So `torch.device("cuda:3").index` is 3, and the
-    device equals that of a tensor on it.
+    device equals the device of a tensor on it.
     """
     devices, target = names.devices, names.target
     make_device, make_generator = made_by_type(torch.device), made_by_type(torch.Generator)

@@ -15,27 +15,32 @@ from typing import Any, cast
 
 import torch
 from torch.amp import GradScaler, autocast
+from torch.autograd.profiler import profile
 
 from torch_testing_shim._upstream.device_names import DeviceNames, Replacement
-from torch_testing_shim._upstream.simulated_devices import SimulatedEvent, SimulatedStream
+from torch_testing_shim._upstream.simulated_devices import SimulatedDevices, SimulatedEvent, SimulatedStream
 
 #: The registrations last as long as these live.
 _LIBRARIES: list[Any] = []
 
 
 class TorchCalls:
-    """Functions of `torch` by their names; `random_fork_rng` is that of `torch.random`."""
+    """Functions of `torch` by their names; `random_fork_rng` is `torch.random.fork_rng`."""
 
     Stream, Event = SimulatedStream, SimulatedEvent
 
-    def __init__(self, names: DeviceNames, current_stream: Callable[..., torch.Stream]) -> None:
+    def __init__(self, names: DeviceNames, simulated: SimulatedDevices) -> None:
         self._names = names
-        self._C__dynamo_utils_get_current_stream = current_stream  # compiled code of torch 2.15 asks it
+        self._C__dynamo_utils_get_current_stream = simulated.current_stream  # compiled code of torch 2.15 asks it
+        self._utils__get_device_index = self.cuda__utils__get_device_index = lambda device, *_, **__: (
+            simulated.index_of(device)
+        )
+        self.accelerator__utils__get_device_index = self._utils__get_device_index
         self._target = names.devices.target
         self._module = torch.get_device_module
         self._fork_rng = torch.random.fork_rng
         self._is_enabled = torch.is_autocast_enabled
-        self._dtype_of = torch.get_autocast_dtype
+        self._dtype_of, self._set_dtype = torch.get_autocast_dtype, torch.set_autocast_dtype
         parse_to = torch._C._nn._parse_to
 
         def parse_to_target(*args: Any, **kwargs: Any) -> Any:
@@ -54,13 +59,20 @@ class TorchCalls:
         return self._is_enabled(self._names.renamed(device_type) or self._target)
 
     def get_autocast_dtype(self, device_type: str) -> torch.dtype:
+        if device_type == self._names.devices.source and not self._is_enabled(self._target):
+            return self._dtype_of(device_type)  # what a cast without a dtype would take
         return self._dtype_of(self._names.renamed(device_type))
 
+    def set_autocast_dtype(self, device_type: str, dtype: torch.dtype) -> None:
+        self._set_dtype(device_type, dtype)
+        if device_type == self._names.devices.source and self._is_enabled(self._target):
+            self._set_dtype(self._target, dtype)
+
     def get_autocast_gpu_dtype(self) -> torch.dtype:
-        return self._dtype_of(self._target)
+        return self.get_autocast_dtype(self._names.devices.source)
 
     def set_autocast_gpu_dtype(self, dtype: torch.dtype) -> None:
-        torch.set_autocast_dtype(self._target, dtype)
+        self.set_autocast_dtype(self._names.devices.source, dtype)
 
     def random_fork_rng(
         self, devices: Any = None, enabled: bool = True, device_type: str | None = None, **_: object
@@ -142,6 +154,19 @@ def cast_on_target(names: DeviceNames) -> None:
     autocast.__init__ = begin_on_target  # type: ignore[method-assign]
     scale: Any = GradScaler.__init__
     GradScaler.__init__ = Replacement(scale, functools.partial(names.call_with_defaults, scale))  # type: ignore
+
+
+def profile_target(names: DeviceNames) -> None:
+    """Make a profile of the mapped device that of the CPU: torch's builds for the CPU warn of each event, or refuse."""
+    begin: Any = profile.__init__
+
+    @functools.wraps(begin)
+    def begin_on_target(self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("use_device") == names.devices.source:
+            kwargs |= {"use_device": None, "use_cpu": True}
+        begin(self, *args, **kwargs)
+
+    profile.__init__ = begin_on_target  # type: ignore[method-assign]
 
 
 def load_to_target(names: DeviceNames) -> None:

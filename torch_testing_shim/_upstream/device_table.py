@@ -139,7 +139,8 @@ TABLE: tuple[Row, ...] = (
         " clock_rate current_blas_handle current_solver_handle device_memory_used export_dot export_graph_data"
         " get_per_process_memory_fraction get_stream_from_external graph graph_pool_handle list_gpu_processes"
         " make_graphed_callables memory_usage power_draw set_per_process_memory_fraction temperature use_mem_pool"
-        " utilization gds.GdsFile gds.gds_deregister_buffer gds.gds_register_buffer"
+        " utilization memory._dump_snapshot memory._record_memory_history memory._set_allocator_settings"
+        " memory._snapshot gds.GdsFile gds.gds_deregister_buffer gds.gds_register_buffer"
         " graph_annotations.clear_kernel_annotations graph_annotations.get_kernel_annotations"
         " graph_annotations.mark_kernels graph_annotations.dump_kernel_py_stacks"
         " graph_annotations.get_kernel_py_stacks graphs.register_graph_capture_end_hook"
@@ -188,19 +189,25 @@ TABLE: tuple[Row, ...] = (
         " scalar_tensor set_default_device sparse_bsc_tensor sparse_bsr_tensor sparse_compressed_tensor"
         " sparse_coo_tensor sparse_csc_tensor sparse_csr_tensor tensor tril_indices triu_indices zeros zeros_like"
         " fft.fftfreq fft.rfftfreq nested.nested_tensor nested.as_nested_tensor"
-        " set_autocast_dtype set_autocast_enabled is_autocast_available",
+        " set_autocast_enabled is_autocast_available",
         Way.MAPPED,
         "on the other device",
     ),
     Row(
         "torch",
-        "is_autocast_enabled get_autocast_dtype get_autocast_gpu_dtype set_autocast_gpu_dtype",
+        "is_autocast_enabled get_autocast_dtype set_autocast_dtype get_autocast_gpu_dtype set_autocast_gpu_dtype",
         Way.OWN,
-        "the other device's",
+        "the other device's while it casts; before, cuda's dtype, float16",
     ),
     Row("torch", "autocast GradScaler", Way.TORCH, "as torch.cuda.amp's"),
     Row("torch", "amp.custom_fwd amp.custom_bwd amp.is_autocast_available", Way.MAPPED, "the other device's"),
     Row("torch", "_C._nn._parse_to", Way.OWN, "the other device, where `torch.nn.Module.to` is given a device"),
+    Row(
+        "torch",
+        "_utils._get_device_index cuda._utils._get_device_index accelerator._utils._get_device_index",
+        Way.OWN,
+        "the number of a device, by which torch.nn.parallel knows it",
+    ),
     Row("torch", "random.fork_rng", Way.OWN, "keeps the other device's generator"),
     Row(
         "torch",
@@ -266,9 +273,35 @@ TABLE: tuple[Row, ...] = (
         "refused: DTensor shares the state of a cuda generator out, which the CPU's has not",
     ),
     Row(_DISTRIBUTED, "_coalescing_manager", Way.DISTRIBUTED, "without its device"),
-    Row(_DISTRIBUTED, "fsdp.FullyShardedDataParallel", Way.DISTRIBUTED, "`device_id` is the other device"),
-    Row("torch.nn.parallel", "DistributedDataParallel", Way.DISTRIBUTED, "without `device_ids` and `output_device`"),
-    Row("torch.nn.parallel", "DataParallel", Way.DISTRIBUTED, "the module itself, on the one device that there is"),
+    Row(
+        _DISTRIBUTED,
+        "fsdp.FullyShardedDataParallel",
+        Way.DISTRIBUTED,
+        "`device_id` is the other device; what it brings to the CPU is a copy",
+    ),
+    Row(
+        "torch.nn.parallel",
+        "DistributedDataParallel",
+        Way.DISTRIBUTED,
+        "without `output_device` and a list of one `device_ids`",
+    ),
+    Row(
+        "torch.nn.parallel",
+        "DataParallel data_parallel replicate scatter gather parallel_apply",
+        Way.TORCH,
+        "torch's own: parts and copies lie on the other device, each for a simulated one",
+    ),
+    Row("torch.nn", "SyncBatchNorm", Way.DISTRIBUTED, "sums of all ranks' batches by torch.distributed"),
+    Row(
+        _DISTRIBUTED,
+        "ProcessGroupNCCL",
+        Way.DISTRIBUTED,
+        "a ProcessGroupGloo; its `Options` take every attribute, and say nothing",
+    ),
+    Row(
+        "torch.autograd.profiler", "profile", Way.DISTRIBUTED, "the CPU's profile also where cuda's alone is asked for"
+    ),
+    Row("torch.autograd.profiler", "emit_nvtx", Way.REFUSED, _UNKNOWN),
 )
 
 

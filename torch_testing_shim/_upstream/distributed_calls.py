@@ -7,13 +7,15 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.distributed.nn import functional as distributed_functional
+from torch.nn.parallel import DistributedDataParallel
 
 from torch_testing_shim._engine.gloo_limits import make_up_for_gloo
 from torch_testing_shim._shared.device_map import DeviceMap
@@ -39,15 +41,32 @@ def patch_distributed_calls(devices: DeviceMap) -> None:
     _wrap([dist, distributed_c10d], "barrier", lambda _: {"device_ids": None})
     _wrap([device_mesh, dist], "init_device_mesh", change_mesh)
     _wrap([device_mesh.DeviceMesh], "__init__", change_mesh)
-    _wrap([DistributedDataParallel], "__init__", lambda _: {"device_ids": None, "output_device": None})
+    _wrap([DistributedDataParallel], "__init__", _without_device)
     _wrap([FullyShardedDataParallel], "__init__", lambda _: {"device_id": torch.device(devices.target)})
-    _run_unspread(DataParallel)
     _answer_availability(of_source)
     if of_target == "gloo":
         _wrap([distributed_c10d, dist], "_coalescing_manager", lambda _: {"device": None})
         for owner in (dist, distributed_c10d):
             setattr(owner, "split_group", _split_group)  # noqa: B010 - mypy knows no such name there
         make_up_for_gloo()
+        # Derivatives that torch has for some backends alone.
+        distributed_functional.dist = _With(dist, get_backend=lambda *_, **__: of_source)  # type: ignore
+
+
+def _without_device(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the one device of a rank; several are a mistake, which torch tells."""
+    is_mistake = len(arguments.get("device_ids") or ()) > 1
+    return {} if is_mistake else {"device_ids": None, "output_device": None}
+
+
+class _With:
+    """Stands for a module with other answers of some functions."""
+
+    def __init__(self, module: object, **answers: object) -> None:
+        self.__dict__.update(answers, _module=module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
 
 
 def _split_group(
@@ -105,18 +124,6 @@ def _wrap(owners: list[Any], name: str, change: _Change) -> None:
             setattr(owner, name, changed)
 
 
-def _run_unspread(kind: Any) -> None:
-    """Make DataParallel run its module on the module's own device, as it does where there are no other devices."""
-    begin = kind.__init__
-
-    @functools.wraps(begin)
-    def begin_unspread(self: Any, *args: Any, **kwargs: Any) -> None:
-        begin(self, *args, **kwargs)
-        self.device_ids = []
-
-    kind.__init__ = begin_unspread
-
-
 def _answer_availability(backend_of_source: str) -> None:
     is_available = dist.is_backend_available
 
@@ -129,4 +136,22 @@ def _answer_availability(backend_of_source: str) -> None:
             setattr(owner, f"is_{backend_of_source}_available", lambda: True)
     group_class = f"ProcessGroup{backend_of_source.upper()}"
     if not hasattr(distributed_c10d, group_class):  # torch asks whether a group is one, as when it compiles
-        setattr(distributed_c10d, group_class, type(group_class, (), {}))
+        made = type(group_class, (), {"__new__": _new_gloo_group, "Options": _Options})
+        for owner in (dist, distributed_c10d, torch._C._distributed_c10d):
+            setattr(owner, group_class, made)
+
+
+class _Options(SimpleNamespace):
+    """Options of the mapped type's backend, as a test sets them. Gloo knows none of them."""
+
+    def __init__(self, *_: object, **given: object) -> None:
+        defaults = {"config": SimpleNamespace(), "is_high_priority_stream": False}
+        super().__init__(**{**defaults, "_timeout": distributed_c10d.default_pg_timeout, **given})
+
+
+def _new_gloo_group(
+    _: type, store: Any, rank: int, size: int, options: Any = None, timeout: timedelta | None = None
+) -> Any:
+    """Make a group as the mapped type's backend is made without `init_process_group`."""
+    timeout = timeout or getattr(options, "_timeout", None)
+    return dist.ProcessGroupGloo(store, rank, size, timeout or distributed_c10d.default_pg_timeout)

@@ -51,11 +51,7 @@ def rewritten(call: ast.Call) -> ast.Call:
 def ask(path: str, *arguments: Any, **named: Any) -> Any:
     """Return the result of the function at `path` for the arguments.
 
-    A replacement by a test or by the device map is called in this process, and so is a call with named arguments.
-
-    Raises:
-        DeviceError: the driver cannot be asked.
-    """
+    A replacement by a test or by the device map is called in this process, and so is a call with named arguments."""
     function = getattr(*_place(path))
     if not _is_librarys(function, path):
         return function(*arguments, **named)

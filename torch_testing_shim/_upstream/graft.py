@@ -174,11 +174,7 @@ def grafted(module: str, name: str) -> Any:
 
 
 def _found_elsewhere(module: str, name: str) -> Any:
-    """Return a submodule, a name that torch has moved elsewhere, or a stand-in.
-
-    Raises:
-        AttributeError: there is none.
-    """
+    """Return a submodule, a name that torch has moved elsewhere, or a stand-in."""
     below = _below(module)
     if source_file(f"{below}.{name}".lstrip(".")) is not None:
         return importlib.import_module(f"{module}.{name}")

@@ -7,6 +7,7 @@ every thread, in C++ that calls Python, under `DisableTorchFunction` and in comp
 * Functions that take a device have its name among their arguments replaced.
 * `device_calls` answers `torch.cuda` and `torch.accelerator`, and `device_objects` methods of tensors.
 * `distributed_calls` does the same for process groups, meshes and wrappers that take a device's name.
+* `device_modules` runs what torch's modules do on several devices.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from torch.jit._builtins import _find_builtin, _register_builtin
 
 from torch_testing_shim._engine.driver import DRIVER
 from torch_testing_shim._shared.device_map import DeviceMap
+from torch_testing_shim._upstream.attention_shards import shard_attention
 from torch_testing_shim._upstream.device_calls import AcceleratorCalls, DeviceCalls
+from torch_testing_shim._upstream.device_modules import run_on_simulated_devices
 from torch_testing_shim._upstream.device_names import DeviceNames, Replacement, rename_devices
 from torch_testing_shim._upstream.device_objects import (
     TensorCalls,
@@ -32,6 +35,7 @@ from torch_testing_shim._upstream.device_objects import (
     load_to_target,
     make_on_target,
     pinned_as_asked,
+    profile_target,
 )
 from torch_testing_shim._upstream.device_table import TABLE, Row, Way
 from torch_testing_shim._upstream.distributed_calls import patch_distributed_calls
@@ -57,10 +61,31 @@ def install_device_map(devices: DeviceMap) -> None:
     names = DeviceNames(devices)
     patch_distributed_calls(devices)
     cast_on_target(names)
+    profile_target(names)
     load_to_target(names)
     make_on_target(names)
     _replace(_answers(names))
     rename_devices(names)
+    run_on_simulated_devices()
+    shard_attention()
+    _name_missing_calls(devices)
+
+
+def _name_missing_calls(devices: DeviceMap) -> None:
+    """Make a build of torch that lacks C functions for the device say so where one is asked for.
+
+    It has no caching allocator, which a compilation with CUDA graphs asks for, and leaves them out on the CPU.
+    """
+
+    def missing(module: str, name: str) -> Any:
+        if name == "_cuda_cudaCachingAllocator_is_enabled":
+            return lambda: True
+        is_known = name.startswith(f"_{devices.source}_") or "nccl" in name.lower()
+        note = f": --map-device {devices} does not know this call" if is_known else ""
+        raise AttributeError(f"module {module!r} has no attribute {name!r}{note}")
+
+    for module in (torch._C, torch._C._distributed_c10d):
+        module.__getattr__ = functools.partial(missing, module.__name__)  # type: ignore[method-assign]
 
 
 def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
@@ -84,11 +109,10 @@ def found_call(row: Row, name: str, source: str) -> tuple[Any, str] | None:
 def _answers(names: DeviceNames) -> list[tuple[Any, str, Any]]:
     """Return the calls of the table that this torch has and that are replaced, as (owner, name, answer)."""
     simulated, target = SimulatedDevices(names.devices), names.devices.target
-    accelerator = AcceleratorCalls(simulated)
     own: dict[str, Any] = {
         "torch.cuda": DeviceCalls(simulated),
-        "torch.accelerator": accelerator,
-        "torch": TorchCalls(names, accelerator.current_stream),
+        "torch.accelerator": AcceleratorCalls(simulated),
+        "torch": TorchCalls(names, simulated),
         "torch.Tensor": TensorCalls(names),
         "torch.cpu": DeviceCalls(simulated),
     }

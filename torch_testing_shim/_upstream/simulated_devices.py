@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import threading
@@ -23,12 +24,34 @@ _STREAM_NUMBERS = itertools.count(1)
 class SimulatedStream(torch.Stream):
     """A stream that orders nothing: work that is put into it has run when the call returns."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> SimulatedStream:
-        number = kwargs.get("stream_id", next(_STREAM_NUMBERS))
-        return super().__new__(cls, stream_id=number, device_index=0, device_type=0)  # the CPU's, of any index
+    def __new__(
+        cls,
+        device: Any = None,
+        priority: int = 0,
+        *,
+        stream_id: int | None = None,
+        device_index: int | None = None,
+        **_: object,
+    ) -> SimulatedStream:
+        index = device if isinstance(device, int) or device is None else torch.device(device).index
+        index = next((each for each in (device_index, index) if each is not None), None)
+        return super().__new__(
+            cls,
+            stream_id=next(_STREAM_NUMBERS) if stream_id is None else stream_id,
+            device_index=_OF_THREAD.index if index is None else index,
+            device_type=0,  # the CPU's
+        )
 
-    def __init__(self, *_: object, **__: object) -> None:
-        """Ignore a device or a priority."""
+    def __init__(self, device: Any = None, priority: int = 0, **_: object) -> None:
+        self.priority = priority
+
+    @property
+    def cuda_stream(self) -> int:
+        return self.stream_id
+
+    @staticmethod
+    def priority_range() -> tuple[int, int]:
+        return 0, -1
 
     def wait_stream(self, stream: object) -> None:
         """Do nothing: all work has run."""
@@ -48,12 +71,14 @@ class SimulatedStream(torch.Stream):
         return event
 
     def __enter__(self) -> SimulatedStream:
-        _OF_THREAD.before.append(_OF_THREAD.stream)
-        _OF_THREAD.stream = self
+        _OF_THREAD.before.append((_OF_THREAD.index, _OF_THREAD.stream(self.device_index)))
+        _OF_THREAD.use(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _OF_THREAD.stream = _OF_THREAD.before.pop()
+        index, stream = _OF_THREAD.before.pop()
+        _OF_THREAD.use(stream)
+        _OF_THREAD.index = index
 
 
 class SimulatedEvent(torch.Event):
@@ -95,11 +120,24 @@ class _OfThread(threading.local):
 
     def __init__(self) -> None:
         self.index = 0
-        self.stream: torch.Stream = _DEFAULT_STREAM
-        self.before: list[torch.Stream] = []
+        self.streams: dict[int, torch.Stream] = {}
+        self.before: list[tuple[int, torch.Stream]] = []
+
+    def stream(self, index: int) -> torch.Stream:
+        """Return the current stream of a device."""
+        return self.streams.get(index) or _default_stream(index)
+
+    def use(self, stream: torch.Stream) -> None:
+        """Make a stream that of its device, and the device the current one."""
+        self.index = stream.device_index
+        self.streams[self.index] = stream
 
 
-_DEFAULT_STREAM = SimulatedStream(stream_id=0)
+@functools.cache
+def _default_stream(index: int) -> SimulatedStream:
+    return SimulatedStream(stream_id=0, device_index=index)
+
+
 _OF_THREAD = _OfThread()
 
 
@@ -113,18 +151,15 @@ class SimulatedDevices:
     def index(self) -> int:
         return _OF_THREAD.index
 
-    @property
-    def stream(self) -> torch.Stream:
-        return _OF_THREAD.stream
+    def current_stream(self, device: Any = None) -> torch.Stream:
+        return _OF_THREAD.stream(self.index_of(device))
 
-    @stream.setter
-    def stream(self, stream: torch.Stream | None) -> None:
+    def default_stream(self, device: Any = None) -> torch.Stream:
+        return _default_stream(self.index_of(device))
+
+    def set_stream(self, stream: torch.Stream | None) -> None:
         if stream is not None:
-            _OF_THREAD.stream = stream
-
-    @property
-    def default_stream(self) -> torch.Stream:
-        return _DEFAULT_STREAM
+            _OF_THREAD.use(stream)
 
     def index_of(self, device: Any) -> int:
         """Return the number of a device given as number, name or device; the current one's for None or no index.
@@ -137,10 +172,7 @@ class SimulatedDevices:
         index = device.index if isinstance(device, torch.device) else device
         if index is None:
             return self.index
-        if index >= self.map.count:
-            raise RuntimeError(
-                f"invalid device ordinal: {self.map.source} {index} of {self.map.count} simulated devices"
-            )
+        self.map.check(index)
         return int(index)
 
     def choose(self, device: Any) -> int:

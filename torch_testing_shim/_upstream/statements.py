@@ -42,9 +42,6 @@ def whole_code(source: str, path: str, package: str = "") -> CodeType:
         source: the module's source.
         path: the path that tracebacks show.
         package: the module's package where relative imports keep it; "" where this package takes its place.
-
-    Raises:
-        SyntaxError: the source is not Python.
     """
     tree = Rewriting(package).visit(ast.parse(source, path))
     check_results(tree)
@@ -52,11 +49,7 @@ def whole_code(source: str, path: str, package: str = "") -> CodeType:
 
 
 def read_statements(source: str, path: str) -> list[Statement]:
-    """Read the statements of a module, rewritten. `path` is the path that tracebacks show.
-
-    Raises:
-        SyntaxError: the source is not Python.
-    """
+    """Read the statements of a module, rewritten. `path` is the path that tracebacks show."""
     tree = ast.parse(source, path)
     late = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     has_late_annotations = any(alias.name == "annotations" for node in late for alias in node.names)

@@ -49,7 +49,7 @@ def surface_report(paths: Iterable[str]) -> str:
 
 
 def owner_of(name: str) -> Owner:
-    """Return the owner of a full name, which is that of a module or of a name in a module."""
+    """Return the owner of a full name: of a module, or of a name in a module."""
     if shim_module_of(name) is not None:
         return Owner.OURS if has_face(name) else Owner.TORCHS
     module, _, attribute = name.rpartition(".")
@@ -64,11 +64,7 @@ def owner_of(name: str) -> Owner:
 
 def imported_names(source: str) -> Iterator[str]:
     """Yield the full names that `source` takes from `torch.testing._internal`: by `from ... import`, and as attributes
-    of modules that it imports whole. A module of which no attribute is used counts itself.
-
-    Raises:
-        SyntaxError: it is not Python.
-    """
+    of modules that it imports whole. A module counts itself where none of its attributes is used."""
     tree = ast.parse(source)
     modules: dict[str, str] = {}  # name in the file -> module
     for node in ast.walk(tree):

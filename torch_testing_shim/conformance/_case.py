@@ -37,7 +37,7 @@ from torch_testing_shim.conformance._verdict import lost_rows, verdict_text
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
 
-#: What a storage is put through, in the order of the report.
+#: The checks of a storage, in the order of the report.
 CHECKS: tuple[Topic, ...] = (
     *(round_trip_check(strategy) for strategy in STRATEGIES),
     VALUES,

@@ -55,7 +55,7 @@ class Options:
 
 
 def main(main_names: dict[str, Any]) -> int:
-    """Run the suite and return the exit status: that of the tests, or 2 where the command line is wrong.
+    """Run the suite and return the exit status: the one of the tests, or 2 where the command line is wrong.
 
     Args:
         main_names: the names of the main module, which becomes the test file.

@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore
 from torch.distributed.checkpoint.storage import StorageWriter
 
+from torch_testing_shim._cases.world import leave_group_at_end
 from torch_testing_shim.conformance._checks import Check, Topic, Trial
 from torch_testing_shim.conformance._comparison import same_bits
 from torch_testing_shim.conformance._outcomes import (
@@ -46,7 +47,7 @@ _SEEDS = {"old": 70, "new": 80}
 _NO_SUCH_STEP = "the save has no such step"
 #: Whether there is an old checkpoint -> where the save goes.
 _PLACES = {False: "in a new folder", True: "over an old checkpoint"}
-#: What the survivor of a pair reads where the other was not killed.
+#: Read by the survivor of a pair where the other was not killed.
 _WAS_NOT_KILLED = "was not killed"
 
 
@@ -120,7 +121,7 @@ def _save_old(storage: Storage, path: str) -> None:
 
 
 def _save_under(fault: Fault, storage: Storage, path: str) -> None:
-    """Save the new state on two ranks, of which one is struck. A save that fails is as it should be.
+    """Save the new state on two ranks and strike one of them. A save that fails is as it should be.
 
     Raises:
         NotHereError: the fault has not fired.
@@ -234,10 +235,10 @@ class _Pair:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            return outcome_of("save", error)
-        finally:
             dist.destroy_process_group()
-            gc.collect()
+            gc.collect()  # the connections close, so that the other rank does not wait for this one
+            return outcome_of("save", error)
+        leave_group_at_end()
         return None
 
 

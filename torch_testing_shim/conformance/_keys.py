@@ -1,4 +1,4 @@
-"""What a load makes of keys: fewer than were saved, more, other names; and of a tensor of another shape."""
+"""Loads with fewer keys than were saved, more keys, other names, or a tensor of another shape."""
 
 from __future__ import annotations
 

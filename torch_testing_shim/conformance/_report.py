@@ -18,7 +18,7 @@ _STRUCK = [check.name for check in (*FAILURES, *DEATHS)]
 
 @dataclass(frozen=True)
 class Subject:
-    """What was tested, and where.
+    """The subject of a report: the storage, and the machine.
 
     Attributes:
         title: names of the writer and the reader.

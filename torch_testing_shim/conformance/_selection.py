@@ -37,6 +37,6 @@ class Selection:
 
 
 DEFAULT = Selection(((4, 2), (2, 4), (4, 3), (3, 1), (1, 2), (4, 4)))
-#: What the table of round trips shows.
+#: The selection of the table of round trips.
 TABLE = Selection(((4, 4), (4, 2), (4, 3), (2, 4), (3, 1), (1, 2)), takes_all=True)
 THOROUGH = Selection(tuple(itertools.product(_WORLD_SIZES, _WORLD_SIZES)), takes_all=True, drawn_examples=500)

@@ -40,7 +40,7 @@ def rank_mesh(device_type: str, ranks: int) -> DeviceMesh:
 
 
 def placed(whole: torch.Tensor, mesh: DeviceMesh, placement: Placement, *, is_view: bool = False) -> DTensor:
-    """Return a DTensor on a one-dimensional mesh, of which each rank takes its part from its own copy of the whole.
+    """Return a DTensor on a one-dimensional mesh; each rank takes its part from its own copy of the whole.
 
     Args:
         whole: the unsharded tensor, in memory.

@@ -23,7 +23,7 @@ __unittest = True  # unittest and pytest leave this file's frames out of traceba
 
 @dataclass(frozen=True)
 class Storage:
-    """What a test case says of its storage; the fields are its methods and attributes of the same names."""
+    """The storage of a test case; the fields are its methods and attributes of the same names."""
 
     writer: Callable[[str], StorageWriter]
     reader: Callable[[str], StorageReader]

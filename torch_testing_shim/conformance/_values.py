@@ -51,7 +51,7 @@ _OTHER_VALUES = {
     "nested": {"deep": {"name": "layer", "sizes": [8, 5]}},
     "empty": {},
 }
-#: What a load has to replace.
+#: Values that a load has to replace.
 _OTHER_TARGETS = {
     "text": "",
     "number": 0,

@@ -1,5 +1,6 @@
 """The parts of the benchmark, one line each. `bench_harness.py` beside this folder is the command.
 
+options        the types of options that several benchmarks have
 plan           what is measured: cases, contenders, and which contender runs which case
 translate      the source of a case, re-based on a contender's harness
 bare           the floor: the harness names that a case needs, over a bare fork loop

@@ -26,13 +26,15 @@ _SOME_RANKS = re.compile(rf"{_RANKS}(?:, {_RANKS})*")
 #: How a process ended is not known where torchrun was faster to read it.
 _DIED = re.compile(r"died: (killed by SIG\w+|exit code \d+)")
 #: A rank that no Python runs in any more cannot say that it hangs.
-_CANNOT_TELL = ("test_native_code_with_the_lock", "test_stops_itself", "test_becomes_another_program")
-#: Why some faults are no faults there, or nobody can tell of them.
+_CANNOT_TELL = ("test_native_code_with_the_lock", "test_stops_itself")
+#: Why some faults are no faults there, or nobody can tell of them; by method, or by class and method.
 _NOT_HERE = {
     "test_all_ranks_crash": "all ranks die at once: torchrun alone tells it",
     "test_other_shape_to_gather": "all ranks die at once: torchrun alone tells it",
     "test_different_root": "a broadcast of gloo's over four ranks ends, also where one names another root",
     "test_kills_its_parent": "its parent is torchrun",
+    "test_leaves_its_process_group": "torchrun's workers lead a session, and cannot leave their group",
+    "Resists.test_becomes_another_program": "an agent that forks takes such a worker for ended, and waits for it",
     "test_left_out_by_its_class": "a class that judges exit codes by itself is skipped",
     "test_hang_that_its_class_accepts": "a class that judges exit codes by itself is skipped",
 }
@@ -67,8 +69,8 @@ def _members(ranks: str) -> list[int]:
 def expected_of_hosts(fault: Fault) -> Fault:
     """Returns the fault with what has to be made of it over hosts. A deadlock is told at the deadline."""
     expected, method = fault.expected, fault.test.rpartition(".")[2]
-    if method in _NOT_HERE:
-        return replace(fault, expected=replace(expected, needs=lambda: _NOT_HERE[method]))
+    if why_not := _NOT_HERE.get(method) or _NOT_HERE.get(fault.test):
+        return replace(fault, expected=replace(expected, needs=lambda: why_not))
     if expected.small_disk:
         return replace(fault, expected=replace(expected, needs=lambda: "no small disk is mounted over hosts"))
     cause, *told = (_DIED.sub(r"died: (\1|an unknown exit status)", text) for text in (expected.cause, *expected.told))

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase
 
-#: What is not here -> why. Whoever asks for it gets Python's own AttributeError.
+#: Names that are not here -> why. Whoever asks for it gets Python's own AttributeError.
 ABSENT = {
     "Event": "what a controller asks a rank for, and no rank listens: `_event_listener` is refused",
     "task_queues": "ranks are ordered by `setUp` alone",
@@ -69,14 +69,7 @@ def _annotated(cls):
 PROCESSES = """
 from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 
-class Base(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
-class Pipes(Base):
+class Pipes(Spawning):
     # a rank's own arguments, and a talk with the controller
     def _spawn_processes(self):
         process = torch.multiprocessing.get_context("spawn").Process
@@ -99,7 +92,7 @@ class Pipes(Base):
 
     def test_talk(self):
         if self.rank == self.MAIN_PROCESS_RANK:
-            self.assertEqual([end.recv() for end in self.ends], ["ready 0", "ready 1"])
+            self.assertEqual([end.recv() for end in self.ends], ["ready 0", "ready 1"][:RANKS])
             for end in self.ends:
                 end.send("go")
             self.processes[0].join(60)
@@ -111,14 +104,14 @@ class Pipes(Base):
             self.assertEqual(torch.multiprocessing.current_process().name, f"process {self.rank}")
             self.assertIsNotNone(torch.multiprocessing.parent_process())
 
-class Unpicklable(Base):
+class Unpicklable(Spawning):
     def _start_processes(self, proc):
         super()._start_processes(lambda *a, args, **k: proc(*a, args=(lambda: None, *args), **k))
 
     def test_is_told(self):
         pass
 
-class ExitCodes(Base):
+class ExitCodes(Spawning):
     def _check_return_codes(self, fn, elapsed_time):
         assert 0 < elapsed_time < 60 and fn.__name__ == self._testMethodName
         self.assertEqual([p.exitcode for p in self.processes], [-6, 0])
@@ -131,7 +124,7 @@ class ExitCodes(Base):
     def test_otherwise(self):
         self.assertTrue(self.rank, "rank 0 alone fails")
 
-class OlderExitCodes(Base):
+class OlderExitCodes(Spawning):
     def _check_return_codes(self, elapsed_time):
         if self.processes[0].exitcode in [skip.exit_code for skip in TEST_SKIPS.values()]:
             super()._check_return_codes(elapsed_time)
@@ -148,7 +141,7 @@ class OlderExitCodes(Base):
 
 TIMEOUT_OVERRIDE["test_hangs"] = 3  # seconds; no other test here reaches its deadline
 
-class Hang(Base):
+class Hang(Spawning):
     def _check_return_codes(self, fn, elapsed_time):
         pass
 
@@ -160,7 +153,7 @@ class Hang(Base):
         if self.rank == 1:
             time.sleep(600)
 
-class NoErrors(Base):
+class NoErrors(Spawning):
     def _check_no_test_errors(self, elapsed_time):
         super()._check_no_test_errors(elapsed_time)
         raise RuntimeError(f"asked, {[p.exitcode for p in self.processes]}")
@@ -172,7 +165,7 @@ class NoErrors(Base):
     def test_any(self):
         os._exit(self.rank)
 
-class OwnWay(Base):
+class OwnWay(Spawning):
     # a way to run tests that knows nothing of this harness, and judges by exit codes
     def run_test(self, test_name, parent_pipe):
         getattr(self, test_name)()
@@ -194,7 +187,7 @@ class OwnJoin(OwnWay):
     def _check_return_codes(self, process):
         self.assertEqual(process.exitcode, 0)
 
-class OwnRole(Base):
+class OwnRole(Spawning):
     def join_or_run(self, fn):
         inner = super().join_or_run(fn)
         def both(*args):
@@ -206,7 +199,7 @@ class OwnRole(Base):
     def test_is_seen(self):
         self.assertEqual(self.seen, "test_is_seen")
 
-class Terminated(Base):
+class Terminated(Spawning):
     def _join_processes(self, fn):
         self.processes[1].terminate()
         super()._join_processes(fn)
@@ -214,7 +207,7 @@ class Terminated(Base):
     def test_is_ended(self):
         time.sleep(600)
 
-class StartsByItself(Base):
+class StartsByItself(Spawning):
     def _start_processes(self, proc):
         for rank in range(self.world_size):
             process = proc(target=type(self)._run, args=(rank, self._current_test_name(), self.file_name, None))
@@ -223,7 +216,7 @@ class StartsByItself(Base):
     def test_is_told(self):
         pass
 
-class Listens(Base):
+class Listens(Spawning):
     @staticmethod
     def _event_listener(parent_pipe, signal_pipe, rank):
         pass
@@ -271,18 +264,11 @@ ENDS_OF_PROCESSES = {
 }
 
 THREADS = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase, TIMEOUT_OVERRIDE
+from torch_testing_shim.common_distributed import TIMEOUT_OVERRIDE
 
 TIMEOUT_OVERRIDE["test_hangs"] = 2  # seconds
 
-class Base(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
-
-class Judges(Base):
+class Judges(SpawningThreads):
     @classmethod
     def _check_return_codes(cls, failed_ranks, timeout, fn):
         assert timeout > 0 and fn.__name__.startswith("test_")
@@ -300,7 +286,7 @@ class Judges(Base):
         if self.rank == 1:
             time.sleep(600)
 
-class Joins(Base):
+class Joins(SpawningThreads):
     @classmethod
     def _join_threads(cls, threads, fn):
         for thread in threads:
@@ -318,7 +304,7 @@ class Joins(Base):
     def test_fails(self):
         self.assertEqual(self.rank, 0)
 
-class Runs(Base):
+class Runs(SpawningThreads):
     @classmethod
     def _run(cls, test_name, rank, world_size, **kwargs):
         cls.ran = True
@@ -331,7 +317,7 @@ class Runs(Base):
     def test_any(self):
         self.assertTrue(self.seen and self.ran)
 
-class OwnThreads(Base):
+class OwnThreads(SpawningThreads):
     def _spawn_threads(self):
         import threading
         self.threads = [threading.Thread(target=lambda: None)]
@@ -490,14 +476,14 @@ class Started(MultiProcContinousTest):
         super().run_rank(rank, world_size, rdvz_file)
 
     def test_group(self):
-        self.assertEqual((dist.get_rank(), 3), (self.rank, dist.get_world_size()))
-        self.assertEqual(self.around, (self.rank, 3))
+        self.assertEqual((dist.get_rank(), 2), (self.rank, dist.get_world_size()))
+        self.assertEqual(self.around, (self.rank, 2))
 
-    def test_rank_2_fails(self):
-        self.assertNotEqual(2, self.rank)
+    def test_rank_1_fails(self):
+        self.assertNotEqual(1, self.rank)
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(Started.run_rank, nprocs=3, args=(3, "a file of its own"))
+    torch.multiprocessing.spawn(Started.run_rank, nprocs=2, args=(2, "a file of its own"))
 """
 
 
@@ -524,7 +510,7 @@ class Hooks(SampleTestCase):
 
     def test_of_spawned_processes(self):
         chosen = "Pipes.test_talk"  # one, since each rank imports torch
-        run = self.run_sample(PROCESSES, chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(PROCESSES, chosen, RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.check(run, {chosen: ENDS_OF_PROCESSES[chosen]})
 
     def test_of_threads(self):
@@ -538,7 +524,7 @@ class Hooks(SampleTestCase):
         path.write_text(STARTS_PROCESSES)
         run = self.run_command(str(path))
         self.assert_status(run, "Started.test_group", TestStatus.PASSED)
-        self.assert_status(run, "Started.test_rank_2_fails", TestStatus.FAILED, "rank 2 failed")
+        self.assert_status(run, "Started.test_rank_1_fails", TestStatus.FAILED, "rank 1 failed")
         self.assertEqual((1, 2), (run.exit_code, len(run.entries)), run.output)
 
     def test_a_suite_that_stops_is_no_success(self):

@@ -156,7 +156,7 @@ class More(Pair):
 
 
 CHOICES = """
-from torch_testing_shim.common_distributed import MultiProcContinuousTest, MultiThreadedTestCase
+from torch_testing_shim.common_distributed import MultiProcContinuousTest
 
 class Alone(DTensorTestBase):
     world_size = 1
@@ -208,13 +208,9 @@ class Pipes(Chosen):
         assert parent_pipe.recv() == f"{test_name} {rank}"
         super()._run(rank, test_name, file_name, parent_pipe, **kwargs)
 
-class Threads(MultiThreadedTestCase):
+class Threads(SpawningThreads):
     reuse_ranks = True
     world_size = 1
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
 
     def test_1(self):
         pass

@@ -14,12 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import SampleTestCase
 
 IN_A_RANK = """
-    class Lenient(MultiProcessTestCase):
-        world_size = 2
+    class Lenient(Spawning):
         _ignore_not_implemented_error = True
-        def setUp(self):
-            super().setUp()
-            self._spawn_processes()
         def test_not_there(self):
             raise NotImplementedError("no such operator")
 """

@@ -68,13 +68,7 @@ class KeepConnections(SampleTestCase):
             """
             import weakref
 
-            class Ends(MultiProcessTestCase):
-                world_size = 2
-
-                def setUp(self):
-                    super().setUp()
-                    self._spawn_processes()
-
+            class Ends(Spawning):
                 def test_group(self):
                     store = dist.FileStore(self.file_name, self.world_size)
                     dist.init_process_group("gloo", store=store, rank=self.rank, world_size=self.world_size)

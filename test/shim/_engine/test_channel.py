@@ -128,13 +128,7 @@ SAMPLE = """
 import socket
 HELD = []
 
-class Connected(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class Connected(Spawning):
     def connect(self):
         path = os.path.join(os.environ["TMPDIR"], "socket")
         with socket.socket(socket.AF_UNIX) as server:
@@ -186,10 +180,8 @@ class Connected(MultiProcessTestCase):
         else:
             os._exit(0)
 
-class RightAfterItsStart(MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+class RightAfterItsStart(Spawning):
+    world_size = 4
 
 for number in range(10):
     def test(self):

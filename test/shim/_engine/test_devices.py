@@ -286,13 +286,7 @@ import socket
 socket.gethostname = lambda host="host" + os.environ["RANK"]: host
 from torch_testing_shim._engine.devices import bind_rank, device_in_use
 
-class Counted(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class Counted(Spawning):
     @skip_if_lt_x_gpu(2)
     def test_two(self):
         self.assertEqual((2, 2, (0,)), (device_in_use().count, device_in_use().hosts, device_in_use().usable))

@@ -35,7 +35,7 @@ import numpy
 import torch_quartz.driver
 from torch_testing_shim import common_cuda, common_device_type, common_utils
 from torch_testing_shim._cases.dynamo import DynamoDistributedMultiProcTestCase
-from torch_testing_shim.common_distributed import DistributedTestBase, MultiProcContinuousTest, MultiThreadedTestCase
+from torch_testing_shim.common_distributed import DistributedTestBase, MultiProcContinuousTest
 from torch_testing_shim.common_fsdp import FSDPTest, FSDPTestContinuous
 from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTestBase
 from torch_testing_shim.distributed._tensor import common_dtensor
@@ -72,18 +72,9 @@ class AFSDP(Body, FSDPTest): pass
 class AFSDPContinuous(Body, FSDPTestContinuous): pass
 class AShardedTensor(Body, ShardedTensorTestBase): pass
 
-class AMultiProcess(Body, MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+class AMultiProcess(Body, Spawning): pass
 
-class Threads(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
-
+class Threads(SpawningThreads):
     @skip_if_lt_x_gpu(2)
     def test_threads(self):  # torch's barrier would start the driver, as the device in use is to synchronize
         dist.all_reduce(torch.ones(1))
@@ -97,6 +88,10 @@ class Z(TestCase):
         driver = torch_quartz.driver.DRIVER
         self.assertEqual((False, False), (driver.is_started, driver.is_lost))
 """
+
+
+#: The classes that pytest and the runner run; `python FILE` runs all.
+SOME = "ADTensor or Threads or Z"
 
 
 class AllClasses(QuartzTestCase):
@@ -123,7 +118,7 @@ class AllClasses(QuartzTestCase):
 
     def test_pytest(self):
         self.write_sample(ALL_CLASSES)
-        options = ("-q", "-W", "error:This process:DeprecationWarning", "-k", "ADTensor or Threads or Z")  # of a fork
+        options = ("-q", "-W", "error:This process:DeprecationWarning", "-k", SOME)  # of a fork
         run = self.run_command("-m", "pytest", *options, "test_sample.py")
         self.check(run, starts=3)
         self.assertIn("6 passed", run.output)
@@ -131,9 +126,9 @@ class AllClasses(QuartzTestCase):
     def test_run_test_warm(self):  # cold it is the command of `test_python_file`
         self.add_run_test()
         self.write_sample(ALL_CLASSES, "test/test_sample.py")
-        run = self.run_command("run_test.py", "test_sample")
-        self.check(run)
-        self.assertIn("13 passed, 0 failed", run.output)
+        run = self.run_command("run_test.py", "test_sample", "-k", SOME)
+        self.check(run, starts=3)
+        self.assertIn("6 passed, 0 failed", run.output)
 
 
 #: CUDA's driver less the devices: notes the processes in which it is started.
@@ -175,7 +170,7 @@ int cuGetProcAddress_v2(const char *name, void **found, int version, unsigned lo
 WITHOUT_DEVICES = """
 import numpy
 from torch_testing_shim import common_cuda, common_utils
-from torch_testing_shim.common_distributed import MultiThreadedTestCase, requires_multicast_support
+from torch_testing_shim.common_distributed import requires_multicast_support
 from torch_testing_shim.common_methods_invocations import op_db
 
 numpy.ones((300, 300)) @ numpy.ones((300, 300))
@@ -199,13 +194,7 @@ class Ranks(DTensorTestBase):
     def test_capability(self):
         pass
 
-class Threads(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
-
+class Threads(SpawningThreads):
     def test_body(self):
         with common_utils.freeze_rng_state():
             common_utils.set_rng_seed(3)
@@ -232,7 +221,7 @@ class Cuda(SampleTestCase):
 
 
 class Asking(TestCase):
-    """What is asked is no driver here: who asks does not depend on what."""
+    """The question is not about a driver here: who is asked does not depend on it."""
 
     def setUp(self):
         super().setUp()

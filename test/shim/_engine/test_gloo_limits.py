@@ -1,4 +1,4 @@
-"""What gloo cannot and other backends can, with real ranks: made of what gloo can."""
+"""Collectives that gloo lacks and other backends have, with real ranks: made of those that gloo has."""
 
 import unittest
 
@@ -36,7 +36,7 @@ class GlooLimits(DTensorContinuousTestBase):
     device_type = "cpu"
 
     def sent(self, sizes, dtype=torch.float32):
-        """What this rank sends each and gets of each, of sizes[from][to] elements."""
+        """The tensors that this rank sends each and gets of each, of sizes[from][to] elements."""
         mine = [torch.full((size,), float(self.rank)).to(dtype) for size in sizes[self.rank]]
         return mine, [torch.empty(sizes[peer][self.rank], dtype=dtype) for peer in range(RANKS)]
 
@@ -89,6 +89,17 @@ class GlooLimits(DTensorContinuousTestBase):
         self.assertEqual(1.5 * self.rank, part.item())
         self.assertEqual([0.0, 1.0, 2.0], whole.tolist())
 
+    @needs_reductions
+    def test_shapes_and_averages(self):
+        whole, part = torch.empty(RANKS, 2), torch.empty(2)
+        dist.all_gather_into_tensor(whole, torch.full((2,), float(self.rank)))
+        self.assertEqual([[0.0] * 2, [1.0] * 2, [2.0] * 2], whole.tolist())
+        dist.reduce_scatter_tensor(part, whole)
+        self.assertEqual([3.0 * self.rank] * 2, part.tolist())
+        counts = torch.tensor([1 + 3 * self.rank])
+        dist.all_reduce(counts, dist.ReduceOp.AVG)
+        self.assertEqual([4], counts.tolist())
+
     def test_messages_to_itself(self):
         for is_received_first in (False, True):
             got, sent = torch.empty(2), torch.full((2,), 7.0)
@@ -130,6 +141,18 @@ class GlooLimits(DTensorContinuousTestBase):
             [0.0, 1.0, 2.0], all_gather_tensor(torch.tensor([float(self.rank)]), 0, dist.group.WORLD).tolist()
         )
         self.assertEqual(3.0, all_reduce(torch.ones(1), "sum", dist.group.WORLD).item())
+
+    @needs_reductions
+    def test_works_are_torchs_own_where_nothing_is_copied(self):
+        """C++ waits more than once for a work of several tensors, and asks one for its list of tensors."""
+        from torch.distributed._functional_collectives import all_reduce_coalesced
+
+        summed = all_reduce_coalesced([torch.ones(1), torch.ones(2)], "sum", dist.group.WORLD)
+        self.assertEqual([[3.0], [3.0, 3.0]], [each.tolist() for each in summed])
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+        model._register_builtin_comm_hook(dist.BuiltinCommHookType.FP16_COMPRESS)
+        model(torch.full((1, 2), float(self.rank))).sum().backward()
+        self.assertEqual([[1.0, 1.0]], model.module.weight.grad.tolist())
 
     def test_many_after_another(self):
         sizes = [[1, 0, 2], [2, 2, 0], [3, 1, 1]]

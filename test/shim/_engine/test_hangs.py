@@ -16,12 +16,8 @@ from harness_samples import SampleTestCase
 GROUP = """
 from datetime import timedelta
 
-class Base(MultiProcessTestCase):
+class Base(Spawning):
     world_size = 3
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
 
     def start_group(self, **kwargs):
         dist.init_process_group(

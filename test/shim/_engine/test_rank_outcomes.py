@@ -1,4 +1,4 @@
-"""What a rank says of an exception; what means a skip: exit codes, and what unittest and pytest raise."""
+"""A rank's words for an exception; the signs of a skip: exit codes, and what unittest and pytest raise."""
 
 import re
 import subprocess
@@ -139,12 +139,10 @@ class Exceptions(TestCase):
 
 SAMPLE = """
 import pytest
-from torch_testing_shim.common_distributed import (
-    MultiProcContinuousTest, MultiThreadedTestCase, spawn_threads_and_init_comms
-)
+from torch_testing_shim.common_distributed import MultiProcContinuousTest, spawn_threads_and_init_comms
 
 class Ends:
-    world_size = 2
+    world_size = RANKS
 
     def test_import(self):
         pytest.importorskip("nonexistent_module")
@@ -169,20 +167,14 @@ class Ends:
         if self.rank == 1:
             pytest.skip("not for me")
 
-class Processes(Ends, MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+class Processes(Ends, Spawning): pass
 
 class Kept(Ends, MultiProcContinuousTest):
     @classmethod
     def backend_str(cls):
         return "gloo"
 
-class Threads(Ends, MultiThreadedTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(Ends, SpawningThreads): pass
 
 class SkipsTheStart(Kept):
     @classmethod
@@ -218,7 +210,7 @@ class PytestsOutcomes(SampleTestCase):
         self.assert_status(run, "SkipsTheStart.test_skip", TestStatus.SKIPPED, "^no group here$")
 
     def test_spawned_ranks(self):
-        run = self.run_sample(SAMPLE, "Processes.test_skip", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(SAMPLE, "Processes.test_skip", RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assert_status(run, "Processes.test_skip", TestStatus.SKIPPED, "^not here$")
 
     def test_under_pytest(self):

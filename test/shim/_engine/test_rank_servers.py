@@ -7,6 +7,7 @@
 * The supervisor's spawned ranks are like the test process: its arguments, folder and environment, its main module.
 """
 
+import gc
 import importlib.util
 import os
 import re
@@ -36,6 +37,8 @@ from harness_samples import SAMPLE_HEAD, SampleTestCase, wait_until
 
 #: Runs its tests without asking for its __name__, as old test files do, and has changed what a rank might see.
 SAMPLE = """
+import gc
+
 os.environ["AT_IMPORT"] = "1"
 
 class Spawned(DTensorTestBase):
@@ -54,6 +57,7 @@ class Spawned(DTensorTestBase):
         self.assertEqual("-v", sys.argv[1])
         self.assertIs(type(self), sys.modules["__main__"].Spawned)
         self.assertEqual(1, sys.flags.dont_write_bytecode)
+        self.assertEqual(os.environ["THRESHOLD"], str(gc.get_threshold()))
 
 run_tests()
 """
@@ -134,7 +138,8 @@ class LikeTheTestProcess(SampleTestCase):
     def test_a_file_that_does_not_ask_for_its_name(self):
         path = self.write_sample(SAMPLE)
         path.write_text(path.read_text().partition('if __name__ == "__main__"')[0])
-        run = self.run_command("-B", str(path), "-v", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        usual = {"THRESHOLD": str(gc.get_threshold()), "TORCH_TESTING_SHIM_START_METHOD": "spawn"}
+        run = self.run_command("-B", str(path), "-v", **usual)
         self.assertEqual(0, run.exit_code, run.output)
         self.assert_status(run, "Spawned.test_like_the_test_process", TestStatus.PASSED)
         self.assertEqual(1, run.output.count("Ran 1 test in"), run.output)
@@ -142,7 +147,7 @@ class LikeTheTestProcess(SampleTestCase):
 
 
 class Rank:
-    """What the forked ranks do."""
+    """The work of the forked ranks."""
 
     @classmethod
     def _run(cls, rank, method, file_name, pipe, **kwargs):

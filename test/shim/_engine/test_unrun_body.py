@@ -17,9 +17,7 @@ from harness_samples import SampleTestCase
 
 SAMPLE = """
 import asyncio
-from torch_testing_shim.common_distributed import (
-    MultiProcContinuousTest, MultiThreadedTestCase, spawn_threads_and_init_comms
-)
+from torch_testing_shim.common_distributed import MultiProcContinuousTest, spawn_threads_and_init_comms
 from torch_testing_shim.common_utils import skipIfTorchDynamo
 from torch_testing_shim.distributed._shard.sharded_tensor import ShardedTensorTestBase
 from torch_testing_shim.distributed._shard.sharded_tensor import with_comms as with_sharded_comms
@@ -61,10 +59,7 @@ class Bodies:
         self.addCleanup(lambda: "a value")
         self.assertTrue(False)
 
-class Processes(Bodies, MultiProcessTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
+class Processes(Bodies, Spawning): pass
 
 class Spawned(Processes):  # of the other kinds, one is enough: each rank imports torch
     world_size = 1
@@ -74,10 +69,7 @@ class Kept(Bodies, MultiProcContinuousTest):
     def backend_str(cls):
         return "gloo"
 
-class Threads(Bodies, MultiThreadedTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(Bodies, SpawningThreads): pass
 
 class Here(Bodies, TestCase):
     rank = 0

@@ -63,7 +63,7 @@ class VerdictTable(TestCase):
         said = "nothing was heard from rank 2 (host2), says ranks 0, 1 (host1)"
         self.check([*lost, silent], VerdictKind.ERROR, said, 2)
         self.check([silent], VerdictKind.ERROR, "nothing was heard from rank 2 (host2)", 2)
-        # What a rank has raised by itself comes first, and so does a death that a neighbour has seen.
+        # An error that a rank has raised by itself comes first, and so does a death that a neighbour has seen.
         self.check(
             [on("host1", raised(0, "ValueError: boom")), lost[1], silent],
             VerdictKind.ERROR,
@@ -174,6 +174,16 @@ class VerdictTable(TestCase):
         self.check(self.with_logs(hung, "barrier", None, "barrier"), VerdictKind.ERROR, headline, cause=1)
         headline = f"ranks 0, 1 still ran at the deadline, {place}; rank 2 waited {place}"
         self.check(self.with_logs(hung, None, None, None), VerdictKind.ERROR, headline, cause=0)
+
+    def test_where_all_waited_until_the_deadline_a_rank_that_entered_something_else_leads(self):
+        waiting = [still_running(rank, RankStatus.HUNG, stacks=WAITING) for rank in range(3)]
+        entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")
+        headline = "ranks 0-2 still ran at the deadline, in barrier (test_x.py:39)"
+        self.check(self.with_logs(waiting, *entered), VerdictKind.ERROR, f"{self.SEVEN}{headline}", cause=0)
+        self.check(self.with_logs(waiting, *["barrier"] * 3), VerdictKind.ERROR, headline, cause=0)
+        waiting[0] = still_running(0, RankStatus.HUNG, stacks=SLEEPING)
+        found = verdict(self.with_logs(waiting, *entered))
+        self.assertTrue(found.headline.startswith("rank 0 still ran at the deadline, in test_a"), found.headline)
 
     def test_an_assertion_is_a_failure_and_another_exception_an_error(self):
         failed = raised(1, "AssertionError: 1 != 2", status=RankStatus.FAILED)

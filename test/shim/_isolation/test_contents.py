@@ -113,7 +113,9 @@ class Summary(TestCase):
                 before = summaries.of(value)
                 summaries.begin_round()
                 self.assertEqual(before, summaries.of(value))
+                self.assertTrue(summaries.are_as_found())
                 change()
+                self.assertFalse(summaries.are_as_found())
                 summaries.begin_round()
                 self.assertNotEqual(before, summaries.of(value))
 
@@ -123,6 +125,16 @@ class Summary(TestCase):
         before = summaries.of(value)
         summaries.begin_round()
         self.assertEqual(before, summaries.of(value))
+        self.assertTrue(summaries.are_as_found())
+
+    def test_a_container_that_grows_beyond_those_that_are_looked_into(self):
+        value, summaries = list(range(1000)), Summaries()
+        summaries.of(value)
+        value.append(1000)
+        self.assertFalse(summaries.are_as_found())
+        summaries.begin_round()
+        summaries.of(value)
+        self.assertFalse(summaries.are_as_found())  # it is not known what it holds
 
     def test_looks_once_in_a_round_at_a_value_that_many_share(self):
         shared, summaries = Counted(a=[1]), Summaries()

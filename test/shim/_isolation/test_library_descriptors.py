@@ -29,17 +29,11 @@ from quartz_samples import SAMPLE, QuartzTestCase
 TESTS = """
 import socket, warnings
 import torch_quartz.driver
-from torch_testing_shim.common_distributed import MultiThreadedTestCase
 
 warnings.simplefilter("ignore", ResourceWarning)
 kept = []
 
-class Threads(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(SpawningThreads): pass
 
 class ThreadsAsk(Threads):
     def test_barrier(self):

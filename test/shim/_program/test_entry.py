@@ -60,7 +60,7 @@ MIXED = """
         def tearDownClass(cls): raise RuntimeError("no tear-down")
 """
 
-#: What becomes of it, in whatever process the tests run.
+#: Its outcomes, in whatever process the tests run.
 MIXED_OUTCOMES = {
     "TestA.test_error": ("error", "ValueError: boom"),
     "TestA.test_fail": ("failed", "AssertionError: at item [1]: Scalars are not equal!"),
@@ -88,7 +88,7 @@ PYTEST_FIXTURE_OUTCOMES = {
 
 PASSING = """
     import os, signal
-    from torch_testing_shim.common_utils import *
+    from torch_testing_shim.common_utils import TestCase, instantiate_parametrized_tests, parametrize, run_tests
 
     class TestGood(TestCase):
         def test_a(self): pass

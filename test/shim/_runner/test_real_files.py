@@ -98,15 +98,6 @@ class RealRunTestsTest(RunnerTestCase):
         self.assertIn("stopped while test_x::HangTest.test_hangs ran\n", output)
         self.assertEqual("0 passed, 0 failed, 0 skipped", last_line(output))
 
-    def test_the_second_ctrl_c_ends_the_ranks_at_once(self) -> None:
-        process = self.start_hanging()
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=RUN_TIMEOUT)
-        self.assertNothingLeft()
-        self.assertEqual(130, process.returncode, output)
-        self.assertNotIn("Traceback", output)
-
     def test_ranks_die_with_a_killed_runner_and_the_next_run_removes_its_folder(self) -> None:
         process = self.start_hanging()
         process.kill()

@@ -19,7 +19,6 @@ from harness_samples import SampleTestCase
 from properties import given
 
 SAMPLE = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase
 
 def there(n):
     back(n)
@@ -35,23 +34,11 @@ class OneProcess(TestCase):
         with self.subTest(way="back"):
             back(0)
 
-class Ranks(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class Ranks(Spawning):
     def test_recurses(self):
         there(0)
 
-class Threads(MultiThreadedTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
-
+class Threads(SpawningThreads):
     def test_recurses(self):
         there(0)
 """

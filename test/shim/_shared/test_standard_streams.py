@@ -13,12 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import ROOT, RUN_TIMEOUT, SampleTestCase
 
 SAMPLE = """
-class Ranks(MultiProcessTestCase):
+class Ranks(Spawning):
     world_size = 1
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
 
     def test_it(self):
         print("something")

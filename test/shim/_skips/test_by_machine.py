@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch_testing_shim import common_distributed
 from torch_testing_shim._engine.devices import DeviceInUse
 from torch_testing_shim._engine.driver import DRIVER
+from torch_testing_shim._shared.device_map import DeviceMap
 from torch_testing_shim._skips import by_machine, capabilities
 from torch_testing_shim.common_distributed import (
     import_transformers_or_skip,
@@ -58,6 +59,9 @@ class Skips(TestCase):
             self.assertEqual("needs NCCL 2.99, found 2.26.5: for the test", self.run_decorated(new, GPU))
             self.assertIsNone(self.run_decorated(requires_nccl_version((2, 26), ""), GPU))
             self.assertRegex(self.run_decorated(requires_nccl_shrink(), GPU), "^needs NCCL 2.27, found")
+            mapped = mock.Mock(device_map=DeviceMap("cuda", "cpu"))
+            with mock.patch.object(by_machine, "settings_or_default", lambda: mapped):
+                self.assertEqual("needs NCCL 2.99, found 2.26.5: for the test", self.run_decorated(new))
 
     def test_by_platform(self):
         self.assertEqual("needs a device with multicast memory", self.run_decorated(requires_multicast_support()))

@@ -19,8 +19,8 @@ from harness_samples import ROOT, SampleTestCase
 NAMED = {f"{row.owner}.{name}" for row in TABLE for name in row.names}
 #: Arguments of torch's functions that say where something is to be.
 DEVICE_ARGUMENTS = {"device", "device_type", "map_location"}
-#: A row's only call, which not every torch has: 2.6 does not.
-NEW = {"torch.accelerator.Graph"}
+#: A row's only call, which not every torch has: 2.6, and builds for the CPU.
+NEW = {"torch.accelerator.Graph", "torch.distributed.ProcessGroupNCCL"}
 #: What a device stands for among the arguments of an operator, and no tensor is made there.
 OF_DEVICES = {"eq", "ne"}
 

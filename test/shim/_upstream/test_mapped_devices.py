@@ -24,7 +24,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import CPUOffload, FullyShardedDataParallel, fully_shard
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.distributed.fsdp import (
+    CPUOffload, FullStateDictConfig, FullyShardedDataParallel, StateDictType, fully_shard,
+)
 from torch.distributed.tensor import Shard, distribute_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._triton import has_triton
@@ -140,6 +143,11 @@ class OneProcess(TestCase):
                 self.assertIs(inner, torch.cuda.current_stream())
             self.assertIs(stream, torch.cuda.current_stream())
         self.assertNotEqual(stream, inner)
+        with inner:
+            self.assertEqual((1, inner.device), (torch.cuda.current_device(), torch.device("cuda:1")))
+        self.assertEqual((0, default), (torch.cuda.current_device(), torch.cuda.current_stream()))
+        self.assertEqual((-1, 0), (inner.priority, torch.cuda.Stream.priority_range()[0]))
+        self.assertEqual(stream.cuda_stream, stream.stream_id)
         torch.ones(1, device="cuda").record_stream(stream)
         with self.assertRaisesRegex(RuntimeError, "both events must be recorded"):
             start.elapsed_time(end)
@@ -175,6 +183,7 @@ class OneProcess(TestCase):
             self.assertEqual(torch.bfloat16, model(ones).dtype)
             self.assertEqual(torch.bfloat16, torch.get_autocast_gpu_dtype())
         self.assertFalse(torch.is_autocast_enabled())
+        self.assertEqual(torch.float16, torch.get_autocast_dtype("cuda"))
 
     def test_files(self):
         stream = io.BytesIO()
@@ -212,7 +221,7 @@ class OneProcess(TestCase):
         self.assertEqual(1, torch.cuda.get_sync_debug_mode())
 
     def test_refusals(self):
-        for name in ("CUDAGraph", "graph", "utilization", "tunable.enable", "MemPool"):
+        for name in ("CUDAGraph", "graph", "utilization", "tunable.enable", "MemPool", "memory._snapshot"):
             call = functools.reduce(getattr, name.split("."), torch.cuda)
             sentence = f"^torch.cuda.{name}: --map-device cuda=cpu does not know this call$"
             with self.assertRaisesRegex(NotImplementedError, sentence):
@@ -220,6 +229,25 @@ class OneProcess(TestCase):
         self.assertFalse(isinstance(1, torch.cuda.CUDAGraph))
         with self.assertRaisesRegex(NotImplementedError, "know a call in 'torch.cuda._lazy_init..  # unknown'"):
             torch.cuda._lazy_init()  # unknown
+        with self.assertRaisesRegex(RuntimeError, "cuda 8 of 8 simulated devices"):
+            torch.ones(1, device="cuda:8")
+        with self.assertRaisesRegex(AttributeError, "'_dump_nccl_trace': --map-device cuda=cpu does not know this"):
+            torch._C._distributed_c10d._dump_nccl_trace()  # which no build for the CPU has
+        self.assertTrue(torch._C._cuda_cudaCachingAllocator_is_enabled())
+
+    def test_profiles(self):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            torch.ones(1, device="cuda")
+        self.assertIn("aten::ones", [event.key for event in profile.key_averages()])
+
+    def test_modules_on_several_devices(self):
+        model, ones = nn.Linear(2, 2).cuda(), torch.ones(4, 2, device="cuda")
+        self.assertEqual([2, 2], [len(part) for part in nn.parallel.scatter(ones, [0, 1])])
+        spread = nn.DataParallel(model, device_ids=[0, 1])(ones)
+        self.assertEqual(model(ones), spread)
+        self.assertEqual(spread, nn.parallel.data_parallel(model, ones, [0, 1, 2]))
+        spread.sum().backward()
+        self.assertEqual(torch.full((2, 2), 4.0), model.weight.grad)
 
     def test_by_other_ways(self):
         with torch._C.DisableTorchFunction():
@@ -255,7 +283,7 @@ class OneProcess(TestCase):
                 thread = threading.Thread(target=step)
                 thread.start()
                 thread.join()
-        self.assertEqual([(0, torch.cuda.default_stream())], seen)
+        self.assertEqual([(0, torch.cuda.default_stream(0))], seen)
         x = torch.ones(1, requires_grad=True)
         x.register_hook(lambda grad: made.append(torch.zeros(1, device="cuda")))
         (2 * x).sum().backward()
@@ -323,6 +351,14 @@ class Ranks(DTensorTestBase):
             self.assertEqual(mesh.device_type, "cpu")
             sharded = distribute_tensor(torch.arange(4.0).cuda(), mesh, [Shard(0)])
             self.assertEqual(sharded.full_tensor(), torch.arange(4.0))
+        heads = torch.ones(1, 2, 4, 4, device="cuda").cumsum(2)
+        sharded = distribute_tensor(heads, mesh, [Shard(1)]).requires_grad_()
+        attended = nn.functional.scaled_dot_product_attention(sharded, sharded, sharded, is_causal=True)
+        self.assertEqual(
+            nn.functional.scaled_dot_product_attention(heads, heads, heads, is_causal=True), attended.full_tensor()
+        )
+        attended.sum().backward()
+        self.assertEqual([Shard(1)], list(sharded.grad.placements))
 
     @skip_if_lt_x_gpu(2)
     @with_comms
@@ -339,6 +375,13 @@ class Ranks(DTensorTestBase):
         for model in models:
             model(ones).sum().backward()
             self.assertTrue(all(p.grad is not None for p in model.parameters()))
+        model = nn.parallel.DistributedDataParallel(nn.Linear(4, 4).cuda(), device_ids=[self.rank])
+        model.register_comm_hook(None, bf16_compress_hook)
+        model(ones).sum().backward()
+        sharded = FullyShardedDataParallel(nn.Linear(4, 4).cuda(), sync_module_states=True)
+        kept_on_host = FullStateDictConfig(offload_to_cpu=True)
+        with FullyShardedDataParallel.state_dict_type(sharded, StateDictType.FULL_STATE_DICT, kept_on_host):
+            self.assertEqual((4, 4), sharded.state_dict()["weight"].shape)
 
     @with_comms
     def test_what_gloo_cannot(self):
@@ -353,6 +396,32 @@ class Ranks(DTensorTestBase):
         with dist.distributed_c10d._coalescing_manager(device=torch.device("cuda")):
             dist.all_gather_into_tensor(whole, torch.full((1,), float(self.rank), device="cuda"))
         self.assertEqual([0.0, 1.0], whole.tolist())
+
+    @with_comms
+    def test_backend(self):
+        store, options = dist.FileStore(f"{self.file_name}-made", 2), dist.ProcessGroupNCCL.Options()
+        made = dist.ProcessGroupNCCL(store, self.rank, 2, options)
+        total = torch.full((2,), 1 + 2 * self.rank, device="cuda")
+        made.allreduce(total).wait()
+        self.assertEqual([4, 4], total.tolist())
+        ones = torch.ones(1, device="cuda", requires_grad=True)
+        dist.nn.functional._all_gather_base(torch.empty(2, device="cuda"), ones).sum().backward()
+        self.assertEqual([2.0], ones.grad.tolist())
+        with self.assertRaisesRegex(ValueError, "contain a single element"):
+            nn.parallel.DistributedDataParallel(nn.Linear(1, 1).cuda(), device_ids=[0, 1])
+
+    @with_comms
+    def test_synchronized_batch_norm(self):
+        whole = torch.linspace(0, 1, 24, device="cuda").cos().view(6, 2, 2).requires_grad_()
+        mine = whole.detach()[3 * self.rank : 3 * self.rank + 3].clone().requires_grad_()
+        plain = nn.BatchNorm1d(2).cuda()
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(2))).cuda()
+        model = nn.parallel.DistributedDataParallel(model, device_ids=[self.rank])
+        for module, batch in ((model, mine), (plain, whole)):
+            (module(batch).square() * batch.detach()).sum().backward()
+        self.assertEqual(whole.grad[3 * self.rank : 3 * self.rank + 3], mine.grad)
+        for name in ("running_mean", "running_var"):
+            self.assertEqual(getattr(plain, name), getattr(model.module[0], name))
 
     @skip_if_lt_x_gpu(9)
     def test_needs_too_many(self):

@@ -3,12 +3,17 @@
 import sys
 from pathlib import Path
 
+from torch.distributed.checkpoint.utils import _DistWrapper
+
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase
+
+#: Torch 2.6 cannot save in a group without rank 0, which makes two saves at once "torch's own" failure.
+SAVES_IN_ANY_GROUP = hasattr(_DistWrapper(None, False, 0), "global_coordinator_rank")
 
 BROKEN = """
 from contextlib import contextmanager
@@ -160,14 +165,17 @@ class BrokenStoragesTest(SampleTestCase):
         self.assertEqual(1, run.exit_code, run.output)
         statuses = {name: entry.status for name, entry in run.entries.items()}
         wanted = {f"{name}.test_planners": TestStatus.FAILED for name in ("Loses", "Swaps", "Nothing")}
-        wanted["Lenient.test_keys"] = wanted["Clashes.test_saves"] = TestStatus.FAILED
+        wanted["Lenient.test_keys"] = TestStatus.FAILED
+        wanted["Clashes.test_saves"] = TestStatus.FAILED if SAVES_IN_ANY_GROUP else TestStatus.PASSED
         wanted["Spreads.test_round_trip_of_replicated"] = TestStatus.PASSED
         wanted["Spreads.test_round_trip_of_ddp"] = wanted["Spreads.test_round_trip_of_tp"] = TestStatus.FAILED
         wanted["Early.test_a_save_over_an_old_checkpoint_that_fails"] = TestStatus.FAILED
         self.assertEqual(wanted, statuses, run.output)
         self.assertIn("keys: a key that was not saved is refused: WRONG: load: it loads absent", run.output)
-        self.assertIn("1 of 3 rows are not as they should be", run.entries["Clashes.test_saves"].reason)
-        self.assertRegex(run.output, r"saves: two at once, by two halves of the ranks: (refuses: save|WRONG: load): ")
+        if SAVES_IN_ANY_GROUP:
+            self.assertIn("1 of 3 rows are not as they should be", run.entries["Clashes.test_saves"].reason)
+            two_at_once = r"saves: two at once, by two halves of the ranks: (refuses: save|WRONG: load): "
+            self.assertRegex(run.output, two_at_once)
         self.assertIn("of 4 rows are not as they should be", run.entries["Loses.test_planners"].reason)
         self.assertRegex(run.output, r"loaded by torch's planner: refuses: load: KeyError")
         self.assertRegex(run.output, r"WRONG: load: twin in its shard: \d+ of \d+ elements differ")

@@ -80,15 +80,15 @@ class Saves(SampleTestCase):
             line.removeprefix("row of ").rsplit(": ok: ", 1) for line in run.output.splitlines() if ": ok: " in line
         )
         for place, before, mixed in (
-            ("in a new folder", "refuses: AssertionError", 0),
-            ("over an old checkpoint", "old", 2),
+            ("in a new folder", "^refuses: (AssertionError|FileNotFoundError)$", 0),  # the latter with torch 2.6
+            ("over an old checkpoint", "^old$", 2),
         ):
             for end, strike in ((" that fails", "fail"), (", whose rank dies", "kill")):
                 head = f"a save {place}{end}: {strike} rank"
                 ages = {name.removeprefix(head): age for name, age in rows.items() if name.startswith(head)}
                 with self.subTest(head):
-                    self.assertEqual(before, ages[" 0 at its 1st StorageWriter.set_up_storage_writer()"])
-                    self.assertEqual(before, ages[" 1 at its 2nd collective"])
+                    self.assertRegex(ages[" 0 at its 1st StorageWriter.set_up_storage_writer()"], before)
+                    self.assertRegex(ages[" 1 at its 2nd collective"], before)
                     self.assertEqual("new", ages[" 0 at the end of its 1st StorageWriter.finish()"])
                     self.assertRegex(ages[" 1 at its 3rd write"], "^refuses: ")
                     self.assertEqual(26 - mixed, len(ages))  # and two renames that torch does not have

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import SampleTestCase
 
 IN_RANKS = """
-from torch_testing_shim.common_distributed import MultiProcContinuousTest, MultiThreadedTestCase
+from torch_testing_shim.common_distributed import MultiProcContinuousTest
 from torch_testing_shim.common_distributed import spawn_threads_and_init_comms
 
 class Bodies:
@@ -61,12 +61,8 @@ class Kept(Bodies, MultiProcContinuousTest):
     def test_zero_earlier_ones_are_gone(self):
         self.assertFalse(os.path.exists(os.path.join(os.path.dirname(self.rdvz_file), "shared")))
 
-class Threads(Bodies, MultiThreadedTestCase):
+class Threads(Bodies, SpawningThreads):
     file_name = "the test's own.txt"
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
 
 class DecoratedThreads(TestCase):
     _share = Bodies._share
@@ -76,13 +72,7 @@ class DecoratedThreads(TestCase):
     def test_folder(self):
         self._share()
 
-class WithoutGroup(MultiProcessTestCase):
-    world_size = 2
-
-    def setUp(self):
-        super().setUp()
-        self._spawn_processes()
-
+class WithoutGroup(Spawning):
     def _own(self):
         open(os.path.join(self.temp_dir, f"from {self.rank}"), "w").close()
         dist.init_process_group("gloo", rank=self.rank, world_size=2, init_method=f"file://{self.file_name}")

@@ -1,16 +1,15 @@
-"""What tests leave of process groups, and of what torch keeps with them: messages, keys, names, meshes, tables."""
+"""State that tests leave in process groups, and in what torch keeps there: messages, keys, names, meshes, tables."""
 
 import ctypes
 import datetime
 import os
-import sys
 
 import torch
 import torch.distributed as dist
 import torch.distributed.distributed_c10d as c10d
 from left_state import LeftState, LeftStateTestCase, with_tests
-from torch.distributed.device_mesh import _mesh_resources, init_device_mesh
-from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from torch_testing_shim.common_utils import run_tests
 
@@ -61,7 +60,7 @@ def time_out(test: LeftStateTestCase) -> object:
 
 
 def message(test: LeftStateTestCase) -> float:
-    """What rank 0 gets from rank 1, who sends it now."""
+    """The value that rank 0 gets from rank 1, who sends it now."""
     start(test)
     tensor = torch.zeros(1)
     if test.rank == 0:
@@ -102,11 +101,6 @@ def mesh(test: LeftStateTestCase) -> object:
     return init_device_mesh("cpu", (test.world_size,))
 
 
-def sharded_sum(test: LeftStateTestCase) -> float:
-    """A sum by DTensor on a mesh of the test's own."""
-    return distribute_tensor(torch.ones(4), mesh(test), [Shard(0)]).sum().full_tensor().item()
-
-
 def register_strategy(test: LeftStateTestCase) -> None:
     del test
     propagator = DTensor._op_dispatcher.sharding_propagator
@@ -116,21 +110,6 @@ def register_strategy(test: LeftStateTestCase) -> None:
 def has_strategy() -> bool:
     propagator = DTensor._op_dispatcher.sharding_propagator
     return torch.ops.aten.special_i0.default in propagator.op_strategy_funcs
-
-
-def set_tracker() -> None:
-    sys.modules["torch.distributed.tensor._random"]._rng_tracker = object()
-
-
-def tracker() -> bool:
-    return sys.modules["torch.distributed.tensor._random"]._rng_tracker is None
-
-
-def begin_coalescing(test: LeftStateTestCase) -> None:
-    group = started(test)
-    context = dist._coalescing_manager(group=group)
-    context.__enter__()
-    keep(context)
 
 
 def destroy_without_books(test: LeftStateTestCase) -> None:
@@ -219,23 +198,14 @@ class GroupsLeft(LeftStateTestCase):
         LeftState("message that nobody received", send_in_vain, message, everywhere=True),
         LeftState("collective of one rank", reduce_alone, total, everywhere=True),
         LeftState("collective that nobody waited for", reduce_without_waiting, total, everywhere=True),
-        LeftState("coalescing", begin_coalescing, lambda _: len(c10d._world.pg_coalesce_state), everywhere=True),
         LeftState("group destroyed", destroy_without_books, lambda test: total(test), everywhere=True),
-        LeftState(
-            "mesh entered",
-            lambda test: mesh(test).__enter__(),
-            lambda _: len(_mesh_resources.mesh_stack),
-            everywhere=True,
-        ),
         LeftState(
             "mesh kept", lambda test: KEPT.append(mesh(test)), lambda _: len(KEPT), replaced="KEPT", everywhere=True
         ),
         LeftState(
             "group kept", lambda test: KEPT.append(started(test)), lambda _: len(KEPT), replaced="KEPT", everywhere=True
         ),
-        LeftState("tables of DTensor", lambda test: sharded_sum(test), sharded_sum, everywhere=True),
         LeftState("strategy of DTensor", register_strategy, lambda _: has_strategy()),
-        LeftState("generator of DTensor", lambda _: set_tracker(), lambda _: tracker()),
         LeftState("variable of rendezvous", lambda _: os.environ.update(RANK="7"), lambda _: os.environ.get("RANK")),
     )
     if hasattr(torch.cpu.Stream, "record_event"):  # torch 2.6 has no fully_shard on the CPU

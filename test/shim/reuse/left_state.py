@@ -1,8 +1,8 @@
 """Tests that leave state in a rank, and tests that would notice: three for each thing that a test can leave.
 
-    test_007_umask_1_leaves_it      passes, and leaves it in one rank
-    test_007_umask_2_finds_none     passes only where the first left nothing, and leaves it once more
-    test_007_umask_3_relies_on_it   passes only where the second left something: it has to fail
+    test_007_priority_1_leaves_it      passes, and leaves it in one rank
+    test_007_priority_2_finds_none     passes only where the first left nothing, and leaves it once more
+    test_007_priority_3_relies_on_it   passes only where the second left something: it has to fail
 
 With fresh ranks and with reused ones the outcomes have to be the same, which `outcome` gives by the test's name. Where
 LEFT_STATE_QUICK is set, most of the tests that cost new ranks are left out: those that fail, and of states for which
@@ -30,7 +30,7 @@ RECORDS = "LEFT_STATE_RECORDS"
 NOTES = "notes.json"
 QUICK = "LEFT_STATE_QUICK"
 #: One in so many is not left out.
-_KEPT = 24
+_KEPT = 12
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class LeftState:
 
     name: str  # in a few words
     leave: Callable[[Any], object]  # leaves it, in one rank; is given the test's instance
-    #: What a later test sees of it, as something that `repr` tells apart. It changes nothing.
+    #: Returns the trace that a later test sees, as something that `repr` tells apart. It changes nothing.
     see: Callable[[Any], object]
     replaced: str = ""  # regular expression of the note where ranks have to be replaced; empty where it is put back
     everywhere: bool = False  # all ranks leave it, since they do it together
@@ -84,7 +84,7 @@ class LeftStateTestCase(MultiProcessTestCase):
         self._path(test).write_text(json.dumps([os.getpid(), repr(seen)]))
 
     def recorded(self, test: str) -> str:
-        """What this rank saw in an earlier test."""
+        """The value that this rank saw in an earlier test."""
         return str(json.loads(self._path(test).read_text())[1])
 
     def meet(self) -> None:
@@ -139,5 +139,5 @@ _OUTCOMES = {"_3_relies_on_it": "failed", "_fails": "failed", "_errs": "error", 
 
 
 def outcome(test: str) -> str:
-    """What a test of these comes to, by its name."""
+    """The outcome of a test of these, by its name."""
     return next((status for end, status in _OUTCOMES.items() if test.endswith(end)), "passed")

@@ -1,9 +1,7 @@
-"""What tests leave of the process, as the system sees it."""
+"""State that tests leave in the process, as the system sees it."""
 
 import ctypes
-import locale
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -54,11 +52,6 @@ def redirect_output() -> None:
     os.close(null)
 
 
-def limit_descriptors() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
-
-
 def change_variable_of_c() -> None:
     """Changes what children and C libraries see, not `os.environ`."""
     os.putenv("LEFT_BY_A_TEST", "1")
@@ -86,41 +79,16 @@ class Unreachable:
         self.act()
 
 
-def send_blocked_signal() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-
-
 PRCTL = ctypes.CDLL(None).prctl
-#: Of prctl: to read and to set the signal that a process gets when its parent dies.
-READ_END, SET_END, NO_NEW_PRIVILEGES = 2, 1, 38
-
-
-def signal_at_the_parents_end() -> int:
-    number = ctypes.c_int()
-    PRCTL(READ_END, ctypes.byref(number), 0, 0, 0)
-    return number.value
+NO_NEW_PRIVILEGES = 38  # of prctl
 
 
 class ProcessLeft(LeftStateTestCase):
     states = (
-        LeftState("umask", lambda _: os.umask(0o177), lambda _: umask()),
-        LeftState("working folder", lambda _: os.chdir("/"), lambda _: os.getcwd()),
         LeftState(
             "working folder that is removed",
             lambda _: (os.chdir(tempfile.mkdtemp()), os.rmdir(os.getcwd())),
             lambda _: os.path.exists("/proc/self/cwd/."),
-        ),
-        LeftState(
-            "variable", lambda _: os.environ.update(LEFT_BY_A_TEST="1"), lambda _: os.environ.get("LEFT_BY_A_TEST")
-        ),
-        LeftState("variable removed", lambda _: os.environ.pop("PATH"), lambda _: "PATH" in os.environ),
-        LeftState("variable changed", lambda _: os.environ.update(HOME="/nowhere"), lambda _: os.environ.get("HOME")),
-        LeftState("all variables removed", lambda _: os.environ.clear(), lambda _: "PATH" in os.environ),
-        LeftState(
-            "other object with the variables",
-            lambda _: setattr(os, "environ", {**os.environ, "LEFT_BY_A_TEST": "1"}),
-            lambda _: (type(os.environ).__name__, os.environ.get("LEFT_BY_A_TEST")),
         ),
         LeftState("variable that only C sees", lambda _: change_variable_of_c(), lambda _: variable_of_c()),
         LeftState(
@@ -134,16 +102,6 @@ class ProcessLeft(LeftStateTestCase):
             lambda test: any(f"of-{test.rank}-" in name for name in os.listdir(tempfile.gettempdir())),
         ),
         LeftState(
-            "tempfile tempdir",
-            lambda _: setattr(tempfile, "tempdir", "/"),
-            lambda _: tempfile.gettempdir() == os.environ["TMPDIR"],
-        ),
-        LeftState(
-            "signal handler",
-            lambda _: signal.signal(signal.SIGUSR1, lambda *_: None),
-            lambda _: signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL,
-        ),
-        LeftState(
             "signal ignored",
             lambda _: signal.signal(signal.SIGTERM, signal.SIG_IGN),
             lambda _: signal.getsignal(signal.SIGTERM),
@@ -154,23 +112,9 @@ class ProcessLeft(LeftStateTestCase):
             lambda _: signal.getsignal(signal.SIGINT) is signal.default_int_handler,
         ),
         LeftState(
-            "signals blocked",
-            lambda _: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM}),
-            lambda _: sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
-        ),
-        LeftState("alarm", lambda _: signal.alarm(600), lambda _: signal.getitimer(signal.ITIMER_REAL)[0] > 0),
-        LeftState(
             "timer of processor time",
             lambda _: signal.setitimer(signal.ITIMER_PROF, 600),
             lambda _: signal.getitimer(signal.ITIMER_PROF)[0] > 0,
-        ),
-        LeftState(
-            "limit of descriptors",
-            lambda _: limit_descriptors(),
-            lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 200,
-        ),
-        LeftState(
-            "signal at its parent's end", lambda _: PRCTL(SET_END, 0, 0, 0, 0), lambda _: signal_at_the_parents_end()
         ),
         LeftState(
             "no new privileges",
@@ -179,16 +123,6 @@ class ProcessLeft(LeftStateTestCase):
             replaced="PR_NO_NEW_PRIVS",
         ),
         LeftState("priority", lambda _: os.nice(1), lambda _: os.getpriority(os.PRIO_PROCESS, 0)),
-        LeftState(
-            "locale",
-            lambda _: locale.setlocale(locale.LC_ALL, "C"),
-            lambda _: locale.setlocale(locale.LC_CTYPE),
-        ),
-        LeftState(
-            "time zone",
-            lambda _: (os.environ.update(TZ="Asia/Tokyo"), time.tzset()),
-            lambda _: time.tzname,
-        ),
         LeftState("child", lambda _: start_child(False), lambda _: children()),
         LeftState("child in a session of its own", lambda _: start_child(True), lambda _: children()),
         LeftState("ended child", lambda _: start_zombie(), lambda _: children()),
@@ -215,12 +149,6 @@ class ProcessLeft(LeftStateTestCase):
         LeftState("sys stdout closed", lambda _: sys.stdout.close(), lambda _: sys.stdout.closed),
         LeftState("sys stderr replaced", lambda _: setattr(sys, "stderr", None), lambda _: sys.stderr is None),
         LeftState("input", lambda _: os.close(0), lambda _: os.path.exists("/proc/self/fd/0")),
-        LeftState("pending signal", lambda _: send_blocked_signal(), lambda _: sorted(signal.sigpending())),
-        LeftState(
-            "scheduler",
-            lambda _: os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0)),
-            lambda _: os.sched_getscheduler(0),
-        ),
         LeftState(
             "finalizer that changes the umask", lambda _: Unreachable(lambda: os.umask(0o177)), lambda _: umask()
         ),

@@ -55,11 +55,7 @@ def _operator_of(op: Any) -> Any:
 
 
 def _reduced(tensors: Tensors, op: Any) -> torch.Tensor:
-    """Reduce the tensors, on the device of the first.
-
-    Raises:
-        NotImplementedError: the operator is not known here.
-    """
+    """Reduce the tensors, on the device of the first."""
     reduction = _REDUCTIONS.get(_operator_of(op))
     if reduction is None:
         raise NotImplementedError(f"threaded ranks cannot reduce by {_operator_of(op)}")

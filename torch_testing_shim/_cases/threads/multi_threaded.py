@@ -173,11 +173,7 @@ class MultiThreadedTestCase(RankTestCase):
 
     @classmethod
     def _join_threads(cls, threads: list[threading.Thread], fn: Callable[..., Any]) -> None:
-        """Wait for the ranks and raise their verdict, as `raise_verdict` does.
-
-        Raises:
-            LaunchError: other threads were started.
-        """
+        """Wait for the ranks and raise their verdict, as `raise_verdict` does."""
         run = cls._run_of_threads
         if run is None or not {*threads} <= {*run.threads}:
             raise LaunchError(

@@ -91,11 +91,7 @@ def after_thread_ranks(callback: Callable[..., object], *args: Any, **kwargs: An
 
 
 def rendezvous_of_this_world() -> Rendezvous:
-    """Return where the threads of the current world meet.
-
-    Raises:
-        RuntimeError: the current world is the process's, not each thread's.
-    """
+    """Return where the threads of the current world meet."""
     world: Any = c10d._world
     if not isinstance(world, ThreadLocalWorld):
         raise RuntimeError("the threaded backend is for tests whose ranks are threads (MultiThreadedTestCase)")

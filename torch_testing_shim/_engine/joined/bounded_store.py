@@ -10,19 +10,24 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from torch._C._distributed_c10d import Store
 
 from torch_testing_shim._shared.launch import Launch
 
+_Found = TypeVar("_Found")
 #: How long a call, or a connection, may take while processes still connect, in seconds. torch's server of the store
 #: does one thing after another, and looks up the name of each client: each query that a name server loses takes 5 s.
 CALM_SECONDS = 120.0
 #: How long a call may take where a deadline is near, and where it is far, in seconds: some round trips over a slow and
 #: lossy link, and two queries that the name server has lost.
 _LEAST_SECONDS, _MOST_SECONDS = 3.0, 12.0
+#: A call's time is counted in parts of this length, in seconds. Where 64 ranks began on two cores, one did not run for
+#: so long that an answer which had come was taken for none; a part that ends late counts as one all the same.
+_PART_SECONDS = 0.5
 
 
 class StoreLostError(RuntimeError):
@@ -57,7 +62,7 @@ class _Connection:
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._orders.put((call, answer))
         try:
-            found = answer.get(timeout=seconds)
+            found = _wait_for(answer, seconds)
         except queue.Empty:
             self.lost_at = min(self.lost_at, time.monotonic())
             raise StoreLostError(f"the store did not answer within {seconds:.0f} s") from None
@@ -82,6 +87,44 @@ class _Connection:
                 answer.put(call(store))
             except Exception as error:
                 answer.put(error)
+
+
+def _wait_for(answer: queue.SimpleQueue[Any], seconds: float) -> Any:
+    """Return the answer; raise `queue.Empty` where it does not come in time."""
+    parts = math.ceil(seconds / _PART_SECONDS)
+    for _ in range(parts):
+        with suppress(queue.Empty):
+            return answer.get(timeout=seconds / parts)
+    raise queue.Empty
+
+
+class StoreKeys:
+    """The keys of a store below a prefix, in the thread that its connection belongs to."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store, self._prefix = store, prefix
+
+    def set(self, key: str, value: str) -> None:
+        self._store.set(self._prefix + key, value)
+
+    def has(self, *names: str) -> bool:
+        """Whether the store has all these keys."""
+        return bool(self._store.check(self._full(names)))
+
+    def get(self, names: Sequence[str]) -> list[str]:
+        """Return the values of keys that the store has."""
+        return [value.decode() for value in self._store.multi_get(self._full(names))]
+
+    def add(self, key: str) -> int:
+        """Count, and return how often this was called for the key."""
+        return int(self._store.add(self._prefix + key, 1))
+
+    def settle(self, key: str, value: str) -> str:
+        """Return the first value that anybody has settled for the key."""
+        return str(self._store.compare_set(self._prefix + key, "", value).decode())
+
+    def _full(self, names: Sequence[str]) -> list[str]:
+        return [self._prefix + name for name in names]
 
 
 class BoundedStore:
@@ -112,27 +155,29 @@ class BoundedStore:
         return self.lost_at < math.inf
 
     def set(self, key: str, value: str) -> None:
-        self.ask(lambda store: store.set(self._prefix + key, value))
+        self.call(lambda keys: keys.set(key, value))
 
-    def has(self, *keys: str) -> bool:
+    def has(self, *names: str) -> bool:
         """Whether the store has all these keys."""
-        return bool(self.ask(lambda store: store.check(self._full(keys))))
+        return self.call(lambda keys: keys.has(*names))
 
-    def get(self, keys: Sequence[str]) -> list[str]:
+    def get(self, names: Sequence[str]) -> list[str]:
         """Return the values of keys that the store has."""
-        found = self.ask(lambda store: store.multi_get(self._full(keys)))
-        return [value.decode() for value in found]
+        return self.call(lambda keys: keys.get(names))
 
     def add(self, key: str) -> int:
         """Count, and return how often this was called for the key."""
-        return int(self.ask(lambda store: store.add(self._prefix + key, 1)))
+        return self.call(lambda keys: keys.add(key))
 
     def settle(self, key: str, value: str) -> str:
         """Return the first value that anybody has settled for the key."""
-        return str(self.ask(lambda store: store.compare_set(self._prefix + key, "", value)).decode())
+        return self.call(lambda keys: keys.settle(key, value))
 
-    def _full(self, keys: Sequence[str]) -> list[str]:
-        return [self._prefix + key for key in keys]
+    def call(self, steps: Callable[[StoreKeys], _Found]) -> _Found:
+        """Call `steps` with the keys of this part, and return its result: several calls of the store, of which nobody
+        else's comes in between, for the time of one. Raise as `ask`."""
+        found: _Found = self.ask(lambda store: steps(StoreKeys(store, self._prefix)))
+        return found
 
     def ask(self, call: Callable[[Store], Any], seconds: float | None = None) -> Any:
         """Call `call` with the store, whatever part this is a client of, and return its result.

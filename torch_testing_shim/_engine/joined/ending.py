@@ -21,6 +21,7 @@ from torch_testing_shim._engine.controller import RankError, raise_verdict
 from torch_testing_shim._engine.joined.bounded_store import StoreLostError
 from torch_testing_shim._engine.joined.exchange import Exchange
 from torch_testing_shim._engine.joined.world import CurrentTest, JoinedWorld
+from torch_testing_shim._engine.leftovers import end_children
 from torch_testing_shim._engine.outcome import RankOutcome, RankStatus
 from torch_testing_shim._engine.self_report import report_of_this_process
 from torch_testing_shim._engine.stacks import stacks_text
@@ -168,7 +169,8 @@ def gather(world: JoinedWorld, test: CurrentTest, exchange: Exchange, own: Stand
     exchange.wait(f"{test.key}/{question}", Patience(world, test, exchange).until)
     is_reporter = world.rank == 0  # its records have the times of each rank
     answers = exchange.answers(f"{test.key}/{question}", ranks, each=is_reporter)
-    told = {rank: Standing.from_json(text, test.began) for rank, text in answers.items()}
+    read = {text: Standing.from_json(text, test.began) for text in set(answers.values())}  # one, where all are alike
+    told = {rank: read[text] for rank, text in answers.items()}
     if own is not None:
         told.setdefault(world.rank, own)
     found = [told.get(rank) or _unheard(world, exchange, rank) for rank in ranks]
@@ -228,6 +230,7 @@ def leave(world: JoinedWorld, test: CurrentTest, exchange: Exchange, told: Seque
             exchange.store.set(OVER, "")
             exchange.store.set(f"{test.key}/gone/{world.rank}", "")
             _await_all(exchange, [f"{test.key}/gone/{rank}" for rank in living])
+        end_children()  # nobody else would: they may have left the group that torchrun ends, or resist
         test.remove_folders()
         if test.scratch is not None and world.deaths:
             remove_stale(str(test.scratch.parent))

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
-from torch_testing_shim._engine.joined.bounded_store import BoundedStore, StoreLostError
+from torch_testing_shim._engine.joined.bounded_store import BoundedStore, StoreKeys, StoreLostError
 
 #: How often answers are looked for, in seconds: at first, at last, and how much less often for each rank that does. A
 #: look costs the store some 10 us.
 _FIRST_LOOK, _LAST_LOOK, _FOR_EACH_RANK = 0.0005, 0.02, 0.0002
+#: How long to look for an answer at a time, in seconds. No other thread's call comes in between.
+_LOOKING_SECONDS = 0.1
 #: Separates the number of the process that has answered from the answer.
 _BY = ":"
 #: The length of the hash of what answers have in common.
@@ -49,45 +52,65 @@ class Exchange:
         Raises:
             StoreLostError: the store does not answer.
         """
-        own = f"{self._rank}{_BY}{value}"
-        if self.store.settle(f"{question}/{self._rank if rank is None else rank}", own) != own:
-            return
-        alike = f"{question}/alike/{hashlib.sha256(common.encode()).hexdigest()[:_DIGITS]}"
-        if common:
-            self.store.add(alike)
-        if self.store.add(f"{question}/count") == asked:
-            are_alike = bool(common) and self.store.add(alike) == asked + 1
-            self.store.set(f"{question}/all", common if are_alike else "")
+        own, rank = f"{self._rank}{_BY}{value}", self._rank if rank is None else rank
+        self.store.call(lambda keys: _answer(keys, question, rank, own, asked, common))
 
     def answers(self, question: str, ranks: Iterable[int], *, each: bool = False) -> dict[int, str]:
         """Return the answers that are there, by rank; none where the store is lost. Where all have it in common, this
         stands for an answer, unless `each` asks for the answers themselves."""
         ranks = list(ranks)
-        keys = [f"{question}/{rank}" for rank in ranks]
-        try:
-            is_complete = self.store.has(f"{question}/all")
-            if is_complete and not each and (common := self.store.get([f"{question}/all"])[0]):
-                return dict.fromkeys(ranks, common)
-            if not is_complete:
-                there = [self.store.has(key) for key in keys]
-                ranks = [rank for rank, is_there in zip(ranks, there, strict=True) if is_there]
-                keys = [key for key, is_there in zip(keys, there, strict=True) if is_there]
-            values = self.store.get(keys) if keys else []
-        except StoreLostError:
-            return {}
-        return {rank: value.partition(_BY)[2] for rank, value in zip(ranks, values, strict=True)}
+        with suppress(StoreLostError):
+            return self.store.call(lambda keys: _answers(keys, question, ranks, each=each))
+        return {}
 
     def wait(self, question: str, until: Callable[[], float]) -> bool:
         """Wait until all ranks have answered; `until` says until when, on the monotonic clock, and is asked again and
         again. Return whether they have; False where the store is lost."""
-        pause = _FIRST_LOOK
-        try:
-            while not self.store.has(f"{question}/all"):
-                left = until() - time.monotonic()
-                if left <= 0:
+        pauses = _pauses(self._last_look)
+        with suppress(StoreLostError):
+            while True:
+                end = until()
+                stop = min(end, time.monotonic() + _LOOKING_SECONDS)
+                if self.store.call(lambda keys, stop=stop: _is_there(keys, f"{question}/all", pauses, stop)):  # type: ignore[misc]
+                    return True
+                if time.monotonic() >= end:
                     return False
-                time.sleep(min(pause, left))
-                pause = min(2 * pause, self._last_look)
-        except StoreLostError:
+        return False
+
+
+def _answer(keys: StoreKeys, question: str, rank: int, own: str, asked: int, common: str) -> None:
+    if keys.settle(f"{question}/{rank}", own) != own:
+        return
+    alike = f"{question}/alike/{hashlib.sha256(common.encode()).hexdigest()[:_DIGITS]}"
+    if common:
+        keys.add(alike)
+    if keys.add(f"{question}/count") == asked:
+        are_alike = bool(common) and keys.add(alike) == asked + 1
+        keys.set(f"{question}/all", common if are_alike else "")
+
+
+def _answers(keys: StoreKeys, question: str, ranks: Sequence[int], *, each: bool) -> dict[int, str]:
+    is_complete = keys.has(f"{question}/all")
+    if is_complete and not each and (common := keys.get([f"{question}/all"])[0]):
+        return dict.fromkeys(ranks, common)
+    there = [rank for rank in ranks if is_complete or keys.has(f"{question}/{rank}")]
+    values = keys.get([f"{question}/{rank}" for rank in there]) if there else []
+    return {rank: value.partition(_BY)[2] for rank, value in zip(there, values, strict=True)}
+
+
+def _pauses(last: float) -> Iterator[float]:
+    """Yield how long to wait for the next look, in seconds."""
+    pause = _FIRST_LOOK
+    while True:
+        yield pause
+        pause = min(2 * pause, last)
+
+
+def _is_there(keys: StoreKeys, name: str, pauses: Iterator[float], stop: float) -> bool:
+    """Look for a key until it is there, or until a time on the monotonic clock; look once in any case."""
+    while not keys.has(name):
+        left = stop - time.monotonic()
+        if left <= 0:
             return False
-        return True
+        time.sleep(min(next(pauses), left))
+    return True

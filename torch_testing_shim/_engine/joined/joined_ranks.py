@@ -24,7 +24,7 @@ from torch_testing_shim._engine.joined.ending import gather, leave, post
 from torch_testing_shim._engine.joined.own_body import OwnBody
 from torch_testing_shim._engine.joined.world import JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome
-from torch_testing_shim._engine.running_ranks import RankProcess
+from torch_testing_shim._engine.rank_process import RankProcess
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._shared.settings import read_settings
 

@@ -29,11 +29,7 @@ class CommandLine:
 
 
 def parse_options(arguments: Sequence[str]) -> Options:
-    """Read a command line of `run_test.py` without the table of a project.
-
-    Raises:
-        SystemExit: with 2 after a message where the arguments are wrong, with 0 after `--help`.
-    """
+    """Read a command line of `run_test.py` without the table of a project."""
     return make_options(read_command_line(arguments), {})
 
 

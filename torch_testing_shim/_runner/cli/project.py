@@ -18,11 +18,7 @@ from .project_table import FILE
 
 
 def paths_among(requests: Iterable[str]) -> list[Path]:
-    """The files and folders that requests name by a path from the working folder.
-
-    Raises:
-        UsageError: the working folder is not there any more.
-    """
+    """The files and folders that requests name by a path from the working folder."""
     return [working_folder() / text for text in (one.partition("::")[0] for one in requests) if os.path.exists(text)]
 
 
@@ -70,11 +66,7 @@ def _common(paths: Iterable[Path]) -> Path | None:
 
 
 def working_folder() -> Path:
-    """The folder that the user is in.
-
-    Raises:
-        UsageError: it is not there any more.
-    """
+    """The folder that the user is in."""
     try:
         return Path.cwd()
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ import argparse
 import difflib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,7 @@ TEXT_PATHS = {"save_xml"}
 
 
 def read_table(project: Path) -> dict[str, Any]:
-    """The values of the table in a project's pyproject.toml, by the fields of `Options`; none where there is no table.
-
-    Raises:
-        UsageError: the file cannot be read, or a key or a value in the table is wrong.
-    """
+    """The values of the table in a project's pyproject.toml, by the fields of `Options`; none without a table."""
     path = project / FILE
     table = _table_of(path)
     if not table:
@@ -78,9 +74,10 @@ def _table_of(path: Path) -> Mapping[str, Any]:
         text = path.read_text(encoding="utf-8")
     if TABLE not in text:
         return {}
-    read = _toml_reader()
     try:
-        table: object = read(text).get("tool", {}).get(TABLE, {})
+        table: object = toml_of(text).get("tool", {}).get(TABLE, {})
+    except UsageError:  # no reader is installed
+        raise
     except (ValueError, AttributeError) as error:
         raise UsageError(f"cannot read {str(path)!r}: {error}") from error
     if not isinstance(table, Mapping):
@@ -88,18 +85,19 @@ def _table_of(path: Path) -> Mapping[str, Any]:
     return table
 
 
-def _toml_reader() -> Callable[[str], Mapping[str, Any]]:
-    """Python's own reader; in Python 3.10, which has none, the one of the extra `runner`."""
+def toml_of(text: str) -> Any:
+    """The tables of a TOML text, by Python's own reader or, in Python 3.10, which has none, by the extra `runner`.
+
+    Raises:
+        ValueError: it is not TOML; the message names the line.
+    """
     try:
         import tomllib
     except ModuleNotFoundError:
-        pass
-    else:
-        reader: Callable[[str], Mapping[str, Any]] = tomllib.loads
-        return reader
-    with extra_for(f"reading {FILE} needs"):
-        import tomlkit
-    return lambda text: tomlkit.parse(text).unwrap()
+        with extra_for(f"reading {FILE} needs"):
+            import tomlkit
+        return tomlkit.parse(text).unwrap()
+    return tomllib.loads(text)
 
 
 def _value(action: argparse.Action, value: object) -> object:

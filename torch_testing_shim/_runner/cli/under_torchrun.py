@@ -1,4 +1,4 @@
-"""The runner under torchrun: that of rank 0 runs the files; the other processes follow it (`_program.following`)."""
+"""The runner under torchrun: rank 0 runs the files, and the other processes follow it (`_program.following`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from torch_testing_shim._shared.exit_status import ExitStatus
-from torch_testing_shim._shared.launch import PART_VARIABLE, Launch
+from torch_testing_shim._shared.launch import PART_VARIABLE, Launch, refusal_of
 from torch_testing_shim._shared.main_part import PACKAGE
 from torch_testing_shim._shared.python_command import interpreter_flags
 from torch_testing_shim._shared.settings import changed_environment
@@ -23,11 +23,7 @@ _ABOVE = Path(__file__).parents[3]
 
 
 def run_under_torchrun(launch: Launch, act: Callable[[], int]) -> int:
-    """In rank 0, call `act` and tell the others its status; in another rank, become a process that follows.
-
-    Raises:
-        SystemExit: `act` raised it.
-    """
+    """In rank 0, call `act` and tell the others its status; in another rank, become a process that follows."""
     if launch.rank:
         command = _command("--follow")
         os.execve(command[0], command, _environment())
@@ -61,20 +57,15 @@ def _environment() -> dict[str, str]:
 
 
 def refuse_under_torchrun(options: Options, launch: Launch) -> None:
-    """Refuse options that make no sense where the ranks of every test are processes that run already.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Refuse options that make no sense where the ranks of every test are processes that run already."""
     given = {
         "-j": options.jobs > 1,
         "--shard": options.shard is not None,
         "--coverage": options.coverage,
         "--expectations": options.expectations is not None,  # the others do not get the list of what is skipped
     }
-    for name, is_given in given.items():
-        if is_given:
-            raise UsageError(f"{name} cannot be combined with torchrun, whose processes are the ranks of every test")
+    if refusal := refusal_of(given):
+        raise UsageError(refusal)
     wanted = options.settings.world_size
     if wanted not in (None, launch.world_size):
         raise UsageError(

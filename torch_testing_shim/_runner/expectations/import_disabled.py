@@ -53,9 +53,6 @@ def import_disabled_tests(json_path: Path, path: Path, platforms: Sequence[str],
     Args:
         platforms: the platforms that count; empty for this machine's.
         files: the names of the test files that are here -> their paths.
-
-    Raises:
-        UsageError: the list cannot be read, or the file exists or cannot be written.
     """
     if path.exists():
         raise UsageError(f"--import-disabled-tests: {str(path)!r} is there already; name a new file")
@@ -80,11 +77,7 @@ def here(platform: str) -> tuple[str, ...]:
 
 
 def read_disabled(path: Path) -> list[DisabledTest]:
-    """Read a list.
-
-    Raises:
-        UsageError: it cannot be read, or is not a list of disabled tests.
-    """
+    """Read a list."""
     with refusal(f"read the list of disabled tests {str(path)!r}"):
         text = path.read_bytes()
     try:
@@ -131,16 +124,12 @@ def _id_in(file: str, held: TestClasses, test: DisabledTest) -> str:
     dotted = file.replace("/", ".")
     if test.module not in ("__main__", "") and not f".{dotted}".endswith(f".{test.module.removeprefix('test.')}"):
         return ""
-    generic = test.test_class in held.generic
-    made = any(test.test_class.startswith(name) and _is_device(test.test_class, name) for name in held.generic)
-    if not (generic or made or any(name.startswith(test.test_class) for name in held.names)):
+    wanted, generic = test.test_class, test.test_class in held.generic
+    made = any(wanted.startswith(name) and wanted[len(name) :].lower() in DEVICES for name in held.generic)
+    if not (generic or made or any(name.startswith(wanted) for name in held.names)):
         return ""
     suffixes = f"{{,{','.join(f'_{device}' for device in DEVICES)}}}{{,{','.join(f'_{one}' for one in DTYPES)}}}"
-    return f"{file}::{test.test_class}*.{escaped(test.method)}{suffixes if generic or made else ''}"
-
-
-def _is_device(name: str, generic: str) -> bool:
-    return name[len(generic) :].lower() in DEVICES
+    return f"{file}::{wanted}*.{escaped(test.method)}{suffixes if generic or made else ''}"
 
 
 def _source(path: Path) -> str:

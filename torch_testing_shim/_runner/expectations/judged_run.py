@@ -32,11 +32,7 @@ def what_is_listed(tree: Tree, selected: Sequence[FileSelection], whole_files: f
 
 
 class JudgedRun(RunJudgement):
-    """The expectations of a run with `--expectations`.
-
-    Raises:
-        UsageError: the file cannot be read, has mistakes, or cannot be updated where that is asked for.
-    """
+    """The expectations of a run with `--expectations`."""
 
     def __init__(self, options: Options, listed: Listed) -> None:
         assert options.expectations is not None

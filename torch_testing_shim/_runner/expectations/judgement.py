@@ -109,9 +109,6 @@ class RunJudgement:
 
         Args:
             folder: the folder for skip lists, one for each file.
-
-        Raises:
-            UsageError: the skip list cannot be written.
         """
         return {}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from packaging.version import Version
 from torch_testing_shim._shared.expectation_ids import read_id
 from torch_testing_shim._shared.expectations import Expect, Expectation
 
+from ..cli.project_table import toml_of
 from ..usage_error import UsageError, refusal
 
 KEYS = ("id", "expect", "reason", "issue", "when", "error")
@@ -25,11 +25,7 @@ MOST_TOLD = 20
 
 
 def read_text(path: Path) -> str:
-    """A file's text, its line ends as they are.
-
-    Raises:
-        UsageError: it cannot be read, or is not text.
-    """
+    """A file's text, its line ends as they are."""
     with refusal(f"read the expectations {str(path)!r}"):
         text = path.read_bytes()
     try:
@@ -38,29 +34,11 @@ def read_text(path: Path) -> str:
         raise UsageError(f"the expectations {str(path)!r} are not UTF-8 text") from None
 
 
-def toml_of(text: str) -> Any:
-    """The tables of a TOML text.
-
-    Raises:
-        ValueError: it is not TOML; the message names the line.
-    """
-    if sys.version_info >= (3, 11):  # Python's own reader is many times faster than one that keeps comments
-        import tomllib
-
-        return tomllib.loads(text)
-    import tomlkit
-
-    return tomlkit.parse(text).unwrap()
-
-
 def parse_expectations(text: str, name: str) -> tuple[Expectation, ...]:
     """The entries of a file, in its order.
 
     Args:
         name: the file, as messages name it.
-
-    Raises:
-        UsageError: there are mistakes; the message has one line for each, with the entry's id.
     """
     try:
         tables = toml_of(text)

@@ -17,9 +17,10 @@ from tomlkit.items import AoT, String
 
 from torch_testing_shim._shared.expectations import Expectation
 
+from ..cli.project_table import toml_of
 from ..usage_error import UsageError
 from .changes import Change
-from .reading import parse_expectations, toml_of
+from .reading import parse_expectations
 
 HEADER = re.compile(r"[ \t]*\[\[[ \t]*test[ \t]*\]\]")
 LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -35,11 +36,7 @@ class _Block:
 
 
 def check_rewritable(text: str, name: str) -> None:
-    """Check that the text can be taken apart.
-
-    Raises:
-        UsageError: an entry does not stand under a `[[test]]` header of its own.
-    """
+    """Check that the text can be taken apart."""
     _, blocks = _apart(text)
     ids = [row["id"] for row in toml_of(text).get("test", [])] if text.strip() else []
     try:
@@ -51,11 +48,7 @@ def check_rewritable(text: str, name: str) -> None:
 
 
 def rewritten(text: str, entries: Sequence[Expectation], changes: Sequence[Change], name: str) -> str:
-    """Return the text, which has the `entries`, with the changes made; messages name the file by `name`.
-
-    Raises:
-        UsageError: the changed text does not have the intended entries.
-    """
+    """Return the text, which has the `entries`, with the changes made; messages name the file by `name`."""
     head, blocks = _apart(text)
     by_old = {change.old: change.new for change in changes if change.old is not None}
     parts, meant = [head], []

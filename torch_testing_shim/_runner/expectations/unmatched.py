@@ -20,7 +20,7 @@ class Listed:
     """The tests that a run lists."""
 
     names: tuple[str, ...] = ()  # the names of all files that could have been selected
-    whole: frozenset[str] = frozenset()  # the names of those of which all tests were selected
+    whole: frozenset[str] = frozenset()  # the names of those whose tests were all selected
     is_whole_tree: bool = False  # all tests of all files were selected
 
     def files_of(self, entry: Expectation) -> list[str]:

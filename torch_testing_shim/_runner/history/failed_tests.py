@@ -68,11 +68,7 @@ def _is_settled(line: str, ran: dict[str, list[FileResult]], whole_files: Collec
 
 
 def read_failed_list(path: Path) -> tuple[str, ...]:
-    """Read a list, less its empty lines.
-
-    Raises:
-        UsageError: the file cannot be read.
-    """
+    """Read a list, less its empty lines."""
     with refusal(f"read --failed-from {str(path)!r}"):
         text = path.read_text(encoding="utf-8")
     return tuple(line.strip() for line in text.splitlines() if line.strip())
@@ -80,11 +76,7 @@ def read_failed_list(path: Path) -> tuple[str, ...]:
 
 def begin_failed_list(path: Path) -> None:
     """Check before a run that its list can be written, and remove an old one: a run that is killed must leave no list,
-    since an empty one would say that nothing failed.
-
-    Raises:
-        UsageError: the list cannot be written.
-    """
+    since an empty one would say that nothing failed."""
     with _refusal_to_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, [])
@@ -92,11 +84,7 @@ def begin_failed_list(path: Path) -> None:
 
 
 def write_failed_list(path: Path, lines: Sequence[str]) -> None:
-    """Write a list; an empty one where nothing failed.
-
-    Raises:
-        UsageError: the list cannot be written.
-    """
+    """Write a list; an empty one where nothing failed."""
     with _refusal_to_write(path):
         write_whole(path, (f"{line}\n" for line in lines))
 

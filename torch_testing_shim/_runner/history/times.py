@@ -100,7 +100,7 @@ def times_of(summary: RunSummary, whole: Collection[str], now: float) -> Times:
     """Return the durations of a run.
 
     Args:
-        whole: the names of the files of which all tests were selected.
+        whole: the names of the files whose tests were all selected.
         now: the present, in seconds since the epoch, for a file without a start time.
     """
     return Times({file.file: _file_time(file, file.file in whole, now) for file in summary.files})

@@ -66,9 +66,6 @@ def merge_times_files(sources: Sequence[Path], target: Path) -> list[str]:
 
     Returns:
         One-line notes, as `record_times` returns them.
-
-    Raises:
-        UsageError: a source is not there or cannot be read, and nothing has been written.
     """
     found = []
     for path in sources:
@@ -147,7 +144,7 @@ class History:
         """Add a run to the history; return a sentence about each file that could not be written.
 
         Args:
-            whole_files: the names of the files of which nothing was left out.
+            whole_files: the names of the files that ran as a whole.
         """
         problems = write_failed(self.reports, failures_known_after(self.failed, summary, whole_files))
         return [*problems, *record_times(self.times_path, times_of(summary, whole_files, time.time()))]

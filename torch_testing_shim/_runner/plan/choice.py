@@ -20,11 +20,7 @@ from .tree import Tree
 
 
 def choose(options: Options, tree: Tree, history: History) -> tuple[tuple[FileSelection, ...], list[str]]:
-    """Return the files that a command line chooses, and note for the user about the choice.
-
-    Raises:
-        UsageError: a text names nothing.
-    """
+    """Return the files that a command line chooses, and note for the user about the choice."""
     place = Place(test_folder=str(tree.tests.resolve()), working_folder=str(working_folder()))
     include, exclude, front, first, last, failed_from = _read_requests(options, tree.names, place)
     selected = select(tree.names, include, exclude)

@@ -52,11 +52,7 @@ class Place:
 
 
 def read_all(texts: Iterable[str], names: Sequence[str], place: Place) -> list[Request]:
-    """Read each of `texts` as a request for some of the files `names`.
-
-    Raises:
-        UsageError: some of them name nothing; the message has one line for each.
-    """
+    """Read each of `texts` as a request for some of the files `names`."""
     requests, problems = [], []
     for text in texts:
         try:
@@ -69,11 +65,7 @@ def read_all(texts: Iterable[str], names: Sequence[str], place: Place) -> list[R
 
 
 def read_request(text: str, names: Sequence[str], place: Place) -> Request:
-    """Read `text` as a request for some of the files `names`.
-
-    Raises:
-        UsageError: it names nothing; the message is one line and suggests the nearest names.
-    """
+    """Read `text` as a request for some of the files `names`."""
     pattern, separator, rest = text.partition("::")
     test = dotted(rest)
     if not pattern or (separator and not is_name(test)):

@@ -93,20 +93,12 @@ def _meet(one: str, other: str) -> bool:
 
 
 def begin_at(selected: Sequence[FileSelection], first: Request) -> tuple[FileSelection, ...]:
-    """The files from the first that `first` names on (upstream: `--first`).
-
-    Raises:
-        UsageError: none of them is selected.
-    """
+    """The files from the first that `first` names on (upstream: `--first`)."""
     return tuple(selected[_positions(selected, first, "--first")[0] :])
 
 
 def end_with(selected: Sequence[FileSelection], last: Request) -> tuple[FileSelection, ...]:
-    """The files up to the last that `last` names, which is among them (upstream: `--last`).
-
-    Raises:
-        UsageError: none of them is selected.
-    """
+    """The files up to the last that `last` names, which is among them (upstream: `--last`)."""
     return tuple(selected[: _positions(selected, last, "--last")[-1] + 1])
 
 

@@ -38,7 +38,7 @@ class Tree:
     #: package is installed.
     package: Path | None = None
     upstream: tuple[str, ...] = ()  # the PATHs of `--upstream`, as given; empty where the tree's own files run
-    #: Globs over the names of the tree's own test files, of which one has to match.
+    #: Globs over the names of the tree's own test files; one has to match.
     patterns: tuple[str, ...] = DEFAULT_PATTERNS
     excluded: tuple[str, ...] = ()  # globs over the paths of folders below the tests' folder that are passed over
 
@@ -50,11 +50,7 @@ class Tree:
         return cls(root, tests, tests / REPORTS, package)
 
     def with_upstream(self, paths: Sequence[str]) -> Tree:
-        """This tree with the test files at `paths` in place of its own; the tree itself where there are no paths.
-
-        Raises:
-            UsageError: one of the paths is not there.
-        """
+        """This tree with the test files at `paths` in place of its own; the tree itself where there are no paths."""
         if not paths:
             return self
         for path in paths:
@@ -66,11 +62,7 @@ class Tree:
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """The sorted names of all test files.
-
-        Raises:
-            UsageError: a folder cannot be read, or a test file's name cannot be printed on one line.
-        """
+        """The sorted names of all test files."""
         if self.upstream:
             return tuple(sorted(set(self._upstream_names())))
         return find_test_names(self.tests, self.patterns, self.excluded)
@@ -99,11 +91,8 @@ def find_test_names(
     """The sorted names of all test files below `test_folder`. Hidden folders and virtual environments are passed over.
 
     Args:
-        patterns: globs over the files' own names, of which one has to match.
+        patterns: globs over the files' own names; one has to match.
         excluded: globs over the paths of folders, relative to `test_folder`, that are passed over.
-
-    Raises:
-        UsageError: the folder or one below it cannot be read, or a test file's name cannot be printed on one line.
     """
     if not test_folder.is_dir():
         raise UsageError(f"there is no test folder at {str(test_folder)!r}")

@@ -57,9 +57,6 @@ def start_child(
     Args:
         output: the descriptor that it prints to.
         pass_fds: further descriptors that it inherits.
-
-    Raises:
-        OSError: it cannot be started.
     """
     process = subprocess.Popen(
         arguments,

@@ -91,20 +91,12 @@ class FileCommand:
 
 
 def write_command(path: Path, command: FileCommand, environment: Mapping[str, str]) -> None:
-    """Write a command and the whole environment of its process, for the warm interpreter.
-
-    Raises:
-        OSError: `path` cannot be written.
-    """
+    """Write a command and the whole environment of its process, for the warm interpreter."""
     path.write_text(json.dumps({"command": asdict(command), "environment": dict(environment)}), encoding="ascii")
 
 
 def read_command(path: str) -> tuple[FileCommand, dict[str, str]]:
-    """Read what `write_command` has written.
-
-    Raises:
-        OSError: `path` cannot be read.
-    """
+    """Read what `write_command` has written."""
     with open(path, encoding="ascii") as stream:
         content = json.load(stream)
     fields: dict[str, Any] = content["command"]

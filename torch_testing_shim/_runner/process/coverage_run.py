@@ -23,11 +23,7 @@ def coverage_arguments(reports: Path) -> tuple[str, ...]:
 
 
 def begin_coverage(reports: Path) -> None:
-    """Make the folder for the data of a run and remove the data of the last run.
-
-    Raises:
-        UsageError: coverage.py is not installed or too old, or the folder cannot be written.
-    """
+    """Make the folder for the data of a run and remove the data of the last run."""
     _coverage()
     data = _data_file(reports)
     with refusal(f"write coverage data to {str(data.parent)!r}"):

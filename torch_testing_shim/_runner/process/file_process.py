@@ -94,9 +94,6 @@ class FileProcess:
 
         Args:
             is_to_stop: the user wants the run to stop.
-
-        Raises:
-            UsageError: the folder cannot be made, or the process cannot be started.
         """
         self._is_to_stop = is_to_stop
         try:

@@ -67,15 +67,11 @@ def fold_runs(runs: Sequence[FinishedRun], *, flaky_fails: bool = False) -> File
         faults=tuple(fault for result in results for fault in result.faults),
         interrupted=tuple(entry for result in results for entry in result.interrupted),
         is_refusal=any(result.is_refusal for result in results),
-        reruns=tuple(rerun_entry(run) for run in runs if _is_rerun(run)),
+        reruns=tuple(rerun_entry(run) for run in runs if run.order.kind is RunKind.RETRY and not run.ending.is_stopped),
         flaky_fails=flaky_fails,
         device=next((result.device for result in results if result.device), ""),
         left_out=max(result.left_out for result in results),
     )
-
-
-def _is_rerun(run: FinishedRun) -> bool:
-    return run.order.kind is RunKind.RETRY and not run.ending.is_stopped
 
 
 def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
@@ -85,7 +81,9 @@ def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
     taken_over = {
         test
         for other in first
-        if other.order.kind is RunKind.RESUME and _is_same_part(other, run) and other is not run
+        if other.order.kind is RunKind.RESUME
+        and other is not run
+        and (other.order.number, other.order.part) == (run.order.number, run.order.part)
         for test in other.order.selection.tests
     }
     faults = [fault for fault in result.faults if fault.label != DID_NOT_RUN or fault.test not in taken_over]
@@ -96,10 +94,6 @@ def _of_one(run: FinishedRun, first: Sequence[FinishedRun]) -> FileResult:
         lost = (test for test in run.order.selection.tests if test not in planned)
         faults += [Failure(result.file, test, DID_NOT_RUN, reason) for test in lost]
     return replace(result, faults=tuple(faults))
-
-
-def _is_same_part(one: FinishedRun, other: FinishedRun) -> bool:
-    return (one.order.number, one.order.part) == (other.order.number, other.order.part)
 
 
 def _together(first: Sequence[FileEnding], every: Sequence[FileEnding]) -> FileEnding:

@@ -155,7 +155,8 @@ def never_started(journal: JournalContents) -> tuple[str, ...]:
 def rerun_entry(run: FinishedRun) -> JournalEntry:
     """The result of running a test again, as one entry of that test."""
     test, journal, ending = run.order.test, run.journal, run.ending
-    own = [entry for entry in journal.entries if entry.test == test or _is_fixture(test)]
+    is_fixture = test.rpartition(".")[2] in CLASS_FIXTURES | MODULE_FIXTURES
+    own = [entry for entry in journal.entries if entry.test == test or is_fixture]
     failed = [entry for entry in journal.entries if entry.status.is_failure]
     if failed:
         worst = next((entry for entry in failed if entry.test == test), failed[0])
@@ -177,10 +178,6 @@ def _error(test: str, ending: FileEnding, reason: str) -> JournalEntry:
     return JournalEntry(
         test, TestStatus.ERROR, ending.seconds, reason, ending.output_tail, started_at=ending.started_at
     )
-
-
-def _is_fixture(test: str) -> bool:
-    return test.rpartition(".")[2] in CLASS_FIXTURES | MODULE_FIXTURES
 
 
 def what_to_run(test: str) -> tuple[str, ...]:

@@ -75,9 +75,6 @@ class Starter:
             output: the descriptor that it prints to.
             folder: its private folder.
             is_warm: it is worth a warm interpreter.
-
-        Raises:
-            UsageError: it cannot be started in either way.
         """
         environment = environment_of(command)
         if is_warm and not self._is_cold:

@@ -27,11 +27,7 @@ class ReportFiles:
     json_lines: Path | None = None
 
     def check(self) -> None:
-        """Make the folders that are missing, and remove the reports of an earlier run.
-
-        Raises:
-            UsageError: a report cannot be written, or its library is not installed.
-        """
+        """Make the folders that are missing, and remove the reports of an earlier run."""
         for path in (self.html, self.trace, self.json_lines):
             if path is not None:
                 _check(path)

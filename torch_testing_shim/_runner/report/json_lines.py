@@ -84,17 +84,14 @@ def _file_records(result: FileResult) -> Iterator[dict[str, Any]]:
     labels = {row.test: row.label for row in rows_of(result)}
     for place, (attempt, entry) in enumerate(attempts):
         label = outcomes[place] if attempt == 0 else labels.get(entry.test, entry.status.value)
-        yield {"record": "test", **where, "attempt": attempt, **_test_fields(entry), "result": label}
+        fields = {**vars(entry), "status": entry.status.value, "ranks": len(entry.ranks)}
+        yield {"record": "test", **where, "attempt": attempt, **fields, "result": label}
         for rank in entry.ranks:
             yield {"record": "rank", **where, "test": entry.test, "attempt": attempt, **asdict(rank)}
     for fault in result.faults:
         yield {"record": "fault", **asdict(fault)}
     for entry in result.interrupted:
         yield {"record": "interrupted", **where, "test": entry.test, "reason": entry.reason, "detail": entry.detail}
-
-
-def _test_fields(entry: JournalEntry) -> dict[str, Any]:
-    return {**vars(entry), "status": entry.status.value, "ranks": len(entry.ranks)}
 
 
 def read_json_lines(lines: Iterable[str | bytes]) -> RecordedRun:

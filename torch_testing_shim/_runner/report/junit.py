@@ -43,11 +43,7 @@ NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 @dataclass(frozen=True)
 class JUnitReport:
-    """Writes reports below `folder`.
-
-    Raises:
-        UsageError: reports cannot be written there.
-    """
+    """Writes reports below `folder`."""
 
     folder: Path
 

@@ -123,11 +123,7 @@ def _contradiction(run: RecordedRun) -> str:
 
 def merge_reports(folders: Sequence[Path], page: Path | None, program: str) -> int:
     """Merge the reports below each of `folders`, one for each group of shards, and write the HTML page where that is
-    wanted; return the exit status: the verdict over all runs.
-
-    Raises:
-        UsageError: the page cannot be written.
-    """
+    wanted; return the exit status: the verdict over all runs."""
     files = ReportFiles(html=page)
     files.check()
     merged = read_groups(folders)

@@ -38,9 +38,6 @@ class RunReports:
     Args:
         options: which reports are written and shown.
         expected: files -> recorded durations, in seconds; for the time left.
-
-    Raises:
-        UsageError: a report cannot be written.
     """
 
     def __init__(self, options: Options, tree: Tree, expected: Mapping[str, float]) -> None:

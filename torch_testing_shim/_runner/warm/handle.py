@@ -95,9 +95,6 @@ class WarmInterpreter:
             environment: the environment of the files that will run in it; PER_FILE is left out.
             folder: for a folder of the interpreter's own, with its output and what modules make on import.
             preload: modules that it imports before it is ready.
-
-        Raises:
-            WarmRefusal: this system cannot have one, or it cannot be started.
         """
         if sys.platform != "linux":
             raise WarmRefusal(f"fork is not safe on {sys.platform}")
@@ -140,11 +137,7 @@ class WarmInterpreter:
         return sorted(name for name in names if environment.get(name) != self._environment.get(name))
 
     def make_ready(self) -> Iterator[None]:
-        """Yield until the interpreter is ready.
-
-        Raises:
-            WarmRefusal: it cannot be used.
-        """
+        """Yield until the interpreter is ready."""
         yield from self._wait(lambda: self.device_count is not None, self._started)
 
     def launch(

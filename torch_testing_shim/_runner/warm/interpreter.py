@@ -171,7 +171,7 @@ class _Interpreter:
         if spoiling := [name for name in imports if name in avoid]:
             raise Refusal(avoid[spoiling[0]])
         self._ahead.import_for(imports, source.names)
-        if (hazard := _fork_hazard()) is not None:
+        if (hazard := _ask_devices("fork_hazard")) is not None:  # the files' device cannot be used in a fork
             raise Refusal(hazard)
         threads = lasting_thread_count()
         if threads > 1:
@@ -207,10 +207,10 @@ def _import_each(names: Iterable[str]) -> None:
 
 
 def _lasting_deed() -> str | None:
-    """What an import has done to this process that its forks would notice; None for nothing."""
+    """Describe the change that an import has made to this process and its forks would notice; None for none."""
     if thread_count() > 1 and lasting_thread_count() > 1:
         return "starts a thread"
-    # PyTorch's faulty_rpc_agent_test_fixture adds one, whereupon `rpc.init_rpc` refuses its own default.
+    # PyTorch's faulty_rpc_agent_test_fixture adds one; then `rpc.init_rpc` refuses its own default.
     if len(getattr(sys.modules.get("torch.distributed.rpc.backend_registry"), "BackendType", ())) > 1:
         return "registers a backend of RPC"
     return None
@@ -224,12 +224,6 @@ def _modules_in(folder: str) -> set[str]:
             for entry in entries
             if entry.name.endswith(".py") or os.path.exists(os.path.join(entry.path, "__init__.py"))
         }
-
-
-def _fork_hazard() -> str | None:
-    """The reason why the files' device cannot be used in a fork of this interpreter; None where it can."""
-    hazard: str | None = _ask_devices("fork_hazard")
-    return hazard
 
 
 def _device_count() -> int:

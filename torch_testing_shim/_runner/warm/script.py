@@ -69,12 +69,7 @@ def run_script(command: FileCommand) -> NoReturn:
 
 
 def run_main(main: Callable[[], object]) -> NoReturn:
-    """The same for code that `main` runs as `__main__`.
-
-    Raises:
-        SystemExit: at its end, its own or after its exception was reported.
-        KeyboardInterrupt: it was interrupted, which has been reported.
-    """
+    """The same for code that `main` runs as `__main__`."""
     _keep_folders()
     libraries, modules, finalizers = _shared_libraries(), set(sys.modules), _finalizers()
     failure: BaseException | None = None

@@ -25,12 +25,8 @@ from harness_samples import SampleTestCase
 DEADLINE = 120
 
 ENDINGS = """
-from torch_testing_shim.common_distributed import MultiThreadedTestCase
-
-class Threads(MultiThreadedTestCase):
-    def setUp(self):
-        super().setUp()
-        self._spawn_threads()
+class Threads(SpawningThreads):
+    world_size = 4
 
 class Bad(Threads):
     def test_alone_fails_while_others_wait(self):
@@ -188,7 +184,7 @@ class VerdictTable(SampleTestCase):
 
 
 class Documented(MultiThreadedTestCase):
-    """What a test reaches, in its main thread and in its ranks."""
+    """Names that a test reaches, in its main thread and in its ranks."""
 
     world_size = 3
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -77,6 +78,12 @@ class BoundedStoreTest(TestCase):
             store.set("a", "1")
         self.assertLess(time.monotonic() - began, 5.0)
         self.assertLessEqual(began, store.lost_at)
+
+    def test_a_process_that_does_not_run_for_a_while_has_not_lost_the_store(self) -> None:
+        sleep_with_the_lock = ctypes.PyDLL(None).usleep  # no other thread of this process runs meanwhile
+        store = self.store(HashStore)
+        self.assertEqual(0, store.ask(lambda _: sleep_with_the_lock(1_500_000), 1.0))
+        self.assertFalse(store.is_lost)
 
     def test_a_store_that_cannot_be_reached_is_lost(self) -> None:
         def refuse() -> HashStore:

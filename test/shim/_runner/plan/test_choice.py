@@ -1,4 +1,4 @@
-"""What a command line chooses, and what that costs: the real command on sample trees, mostly with --list."""
+"""The files that a command line chooses, and the time that takes: the real command on trees, mostly with --list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
 
 PASS = "def test_a(self): pass"
 
-#: What may be loaded neither by --list nor, for torch, by any run.
+#: Modules that --list may not load; torch may not be loaded by any run.
 LOADED_MODULES = """
 import runpy, sys
 sys.argv = ["run_test.py", *sys.argv[1:]]
@@ -97,11 +97,6 @@ run_test.py: note: --xdoctest-command means nothing here and is ignored
         link = self.tree.parent / "link"
         link.symlink_to(self.tree, target_is_directory=True)
         self.assertEqual(["test_c"], self.listed(str(link / "test" / "test_c.py")))
-
-    def test_a_shard_of_a_run(self) -> None:
-        result = self.run_test("--shard", "2", "3")
-        self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (result.returncode, last_line(result.stdout)))
-        self.assertRegex(result.stdout, r"\Adistributed/test_a  1 passed  \d")
 
     def test_names_that_lead_out_or_break_lines(self) -> None:
         (self.tree / "test_outside.py").write_text("raise AssertionError('must never run')")

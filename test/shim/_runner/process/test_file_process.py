@@ -9,22 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
-from torch_testing_shim._runner.process import file_process
-from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.stop_signals import ONE_SECONDS
 from torch_testing_shim.common_utils import run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from process_samples import ProcessTestCase
 from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
-
-#: How long a line of a journal is to be, in bytes: what else a process reads is little beside 100 of them.
-LINE_BYTES = 100_000
 
 #: A test that hangs, with two helpers that hang too: one in a group of its own, as ranks are, one in another session.
 HANG = """
@@ -40,7 +32,7 @@ def test_c_never(self): pass
 
 
 def table_of(output: str) -> str:
-    """What follows the line of the last file, where the table and the last line are."""
+    """The lines after the last file's: the table and the last line."""
     return re.split(r"^test_\w+  .*\ds\n", output, flags=re.MULTILINE)[-1].strip("\n")
 
 
@@ -90,13 +82,6 @@ ERROR  test_x  ModuleNotFoundError: No module named 'nothing_of_this_name'
         self.assertEqual(1, result.returncode)
         self.assertIn("NO TESTS  test_x  wrote no journal: does it end in `run_tests()`", result.stdout)
 
-    def test_what_a_passing_file_leaves_running_is_ended_and_told(self) -> None:
-        self.sample("test_x", "def test_a(self): subprocess.Popen(['sleep', '300'], start_new_session=True)")
-        result = self.run_test()
-        self.assertEqual(0, result.returncode)
-        self.assertIn("test_x left processes running, which were ended: 1\n", result.stdout)
-        self.assertNothingLeft()
-
     def test_temporary_files_of_a_killed_file_are_removed(self) -> None:
         self.run_sample(
             """
@@ -110,45 +95,6 @@ ERROR  test_x  ModuleNotFoundError: No module named 'nothing_of_this_name'
     def test_a_file_reads_nothing_from_the_users_terminal(self) -> None:
         self.sample("test_x", "def test_a(self): self.assertEqual('', sys.stdin.read())")
         self.assertEqual(0, self.run_test().returncode)
-
-
-class JournalTest(ProcessTestCase):
-    def test_each_line_is_read_and_shown_once(self) -> None:
-        """The process is looked at in between: a reader that began anew each time would read 50 times as much."""
-        path = self.write(
-            f"""
-            import time
-            from torch_testing_shim._shared.journal import Journal, JournalEntry, TestStatus
-            from torch_testing_shim._shared.settings import read_settings
-            journal = Journal(read_settings().journal)
-            for number in range(100):
-                journal.end(JournalEntry(f"A.test_{{number}}", TestStatus.FAILED, 0.0, "why", "x" * {LINE_BYTES}))
-                time.sleep(0.005)
-            """
-        )
-        shown: list[str] = []
-
-        def show(entry: JournalEntry, device: str) -> JournalEntry:
-            shown.append(entry.test)
-            return replace(entry, reason="as shown")
-
-        read_before = bytes_read()
-        with mock.patch.object(file_process, "LOOK_INTERVAL", 0.0):
-            process, listener = self.start(path, shown=show)
-            run = self.finish(process, listener)
-        read = bytes_read() - read_before
-        tests = [f"A.test_{number}" for number in range(100)]
-        self.assertEqual(tests, shown)
-        self.assertEqual(tests, [entry.test for entry in run.journal.entries])
-        told = [entry for news in listener.news for entry in news.entries]
-        self.assertEqual(["as shown"] * 100, [entry.reason for entry in told])
-        self.assertGreater(len(listener.news), 10)
-        self.assertLess(read, 2 * 100 * LINE_BYTES)
-
-
-def bytes_read() -> int:
-    """How many bytes this process has read from anywhere."""
-    return int(re.findall(r"rchar: (\d+)", Path("/proc/self/io").read_text())[0])
 
 
 class StopTest(RunnerTestCase):
@@ -188,20 +134,6 @@ class StopTest(RunnerTestCase):
         command = ["nohup", sys.executable, str(self.tree / "run_test.py")]
         done = subprocess.run(command, cwd=self.tree, env=self.environment(), capture_output=True, text=True)
         self.assertEqual((0, "1 passed, 0 failed, 0 skipped"), (done.returncode, last_line(done.stdout)))
-
-    def test_a_file_that_ignores_every_polite_signal_is_killed(self) -> None:
-        ignore = "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]"
-        self.sample("test_a", f"def test_a(self): {ignore}; open('started', 'w').close(); time.sleep(300)")
-        process = self.start()
-        self.wait_until((self.tree / "started").exists, "the test started")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=RUN_TIMEOUT)
-        self.assertNothingLeft()
-        self.assertEqual(130, process.returncode)
-        self.assertIn("stopped while test_a::SampleTest.test_a ran", output)
-        self.assertRegex(
-            output, r'File ".*test_a.py", line \d+ in test_a'
-        )  # asked for, since it did not tell by itself
 
     def test_a_second_ctrl_c_ends_at_once_without_a_report(self) -> None:
         ignore = "signal.signal(signal.SIGINT, lambda *_: open('interrupted', 'w').close())"

@@ -277,7 +277,7 @@ TABLE: tuple[Row, ...] = (
         _DISTRIBUTED,
         "fsdp.FullyShardedDataParallel",
         Way.DISTRIBUTED,
-        "`device_id` is the other device; what it brings to the CPU is a copy",
+        "with the other `device_id`; copies what it offloads",
     ),
     Row(
         "torch.nn.parallel",

@@ -135,10 +135,10 @@ def _answer_availability(backend_of_source: str) -> None:
         if hasattr(owner, f"is_{backend_of_source}_available"):
             setattr(owner, f"is_{backend_of_source}_available", lambda: True)
     group_class = f"ProcessGroup{backend_of_source.upper()}"
-    if not hasattr(distributed_c10d, group_class):  # torch asks whether a group is one, as when it compiles
-        made = type(group_class, (), {"__new__": _new_gloo_group, "Options": _Options})
-        for owner in (dist, distributed_c10d, torch._C._distributed_c10d):
-            setattr(owner, group_class, made)
+    # Torch asks whether a group is one, also where its build has none, as when it compiles.
+    made = type(group_class, (), {"__new__": _new_gloo_group, "Options": _Options, "NCCLConfig": SimpleNamespace})
+    for owner in (dist, distributed_c10d, torch._C._distributed_c10d):
+        setattr(owner, group_class, made)
 
 
 class _Options(SimpleNamespace):

@@ -231,8 +231,8 @@ class OneProcess(TestCase):
             torch.cuda._lazy_init()  # unknown
         with self.assertRaisesRegex(RuntimeError, "cuda 8 of 8 simulated devices"):
             torch.ones(1, device="cuda:8")
-        with self.assertRaisesRegex(AttributeError, "'_dump_nccl_trace': --map-device cuda=cpu does not know this"):
-            torch._C._distributed_c10d._dump_nccl_trace()  # which no build for the CPU has
+        with self.assertRaisesRegex(AttributeError, "'_cuda_of_no_build': --map-device cuda=cpu does not know this"):
+            torch._C._cuda_of_no_build()
         self.assertTrue(torch._C._cuda_cudaCachingAllocator_is_enabled())
 
     def test_profiles(self):

@@ -200,7 +200,7 @@ def table(ways: Sequence[Way], runs: dict[str, list[Run]]) -> str:
 
 
 def target_lines(ratios: dict[str, float | None], *, measures: bool) -> list[str]:
-    """What was to be reached, and whether it was."""
+    """The aims, and whether they were reached."""
     lines = []
     for (above, below), least in TARGETS.items():
         found = ratios[f"{above} / {below}"]

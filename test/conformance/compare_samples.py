@@ -134,7 +134,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
 
 
 def known_differences(files: Mapping[str, object]) -> dict[str, UpstreamError]:
-    """What is known of upstream in some files."""
+    """Facts about upstream in some files."""
     return {test: error for test, error in KNOWN.items() if test.partition("::")[0] in files}
 
 
@@ -174,7 +174,7 @@ def summary(ours: Mapping[str, FileRun], pairs: Sequence[Pair]) -> str:
 def as_data(
     pairs: Sequence[Pair], upstream: Mapping[str, FileRun], ours: Mapping[str, FileRun], wrongs: Sequence[str]
 ) -> dict[str, object]:
-    """What `--json` writes."""
+    """The file of `--json`."""
     sides = (("upstream", upstream), ("ours", ours))
     return {
         "seconds": {side: {name: round(run.seconds, 2) for name, run in runs.items()} for side, runs in sides},

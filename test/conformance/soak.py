@@ -38,14 +38,14 @@ SOAK = Path(__file__).with_name("soak_cases.py")
 _RANKS = 4
 #: A run needs two measurements after its warm-up, which are ten tests apart.
 _FEWEST_TESTS = 40
-#: What a test may take on average before the run is given up, in seconds; a tenth of it is usual.
+#: Seconds that a test may take on average before the run is given up; a tenth is usual.
 _SECONDS_A_TEST = 5.0
 _BYTES_PER_MIB = 1024.0 * 1024.0
 
 
 @dataclass(frozen=True)
 class SoakResult:
-    """What a soak showed."""
+    """The findings of a soak."""
 
     tests: int  # how many tests there were
     seconds: float  # wall time
@@ -92,7 +92,7 @@ def soak(tests: int, source: Path = SOAK, *, reuse_ranks: bool = False, with_fau
 
 
 def _judged(started: StartedCase, tests: int, seconds: float, *, with_faults: bool) -> SoakResult:
-    """What is to be said of a case that has ended, while its files are still there."""
+    """Findings about a case that has ended, while its files are still there."""
     status = started.process.wait()
     journal = read_journal(started.journal)
     wanted = int(with_faults)

@@ -1,4 +1,4 @@
-"""What PyTorch's own distributed tests import, with torch 2.13's signatures.
+"""Names that PyTorch's own distributed tests import, with torch 2.13's signatures.
 
 The table holds what the tests of PyTorch 2.4's test/distributed import of `torch.testing._internal`: module -> name ->
 the parameters of a function, or of a class's constructor, in torch 2.13. None stands for what has no signature of its

@@ -4,7 +4,7 @@ from torch_testing_shim._engine.collectives import Entered, GroupHeader
 
 
 def log_of(rank, world_size, *entered, first=1, name="0", description="default_pg", generation=1, members=None):
-    """What `read_log` gives of a rank that has entered these with one group; without any, of one that entered nothing.
+    """The result of `read_log` for a rank that has entered these with one group, or nothing at all.
 
     Args:
         entered: `Entered`, or a text for one that has no more than a name and shapes: "all_reduce [3]".

@@ -49,7 +49,7 @@ def result(
     device: str = "cpu",
     is_stopped: bool = False,
 ) -> FileResult:
-    """What a file came to before any judgement."""
+    """The result of a file before any judgement."""
     ending = FileEnding(file, 0, is_stopped=is_stopped)
     return FileResult(ending, ends, faults, reruns=reruns, device=device)
 

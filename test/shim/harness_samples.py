@@ -46,8 +46,10 @@ from torch_testing_shim.common_utils import TestCase, instantiate_parametrized_t
 from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 from torch_testing_shim.distributed.checkpoint_utils import with_temp_dir
 
+RANKS = int(os.environ.get("RANKS", "2"))  # 1 where ranks are spawned and one shows it: each imports torch
+
 class Spawning(MultiProcessTestCase):
-    world_size = 2
+    world_size = RANKS
 
     def setUp(self):
         super().setUp()
@@ -68,7 +70,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a sample left."""
+    """The traces of a sample's run."""
 
     exit_code: int  # of its process; negative for a signal
     output: str  # stdout and stderr together

@@ -25,7 +25,7 @@ with open(os.environ["HOST_NAMESPACE"]) as _namespace:
 assert _system.unshare(0x04000000) == 0, "CLONE_NEWUTS"
 socket.sethostname(os.environ["HOST_NAME"])
 """
-#: What `slow_down` adds to a cable, as the words of `tc`: 1 Mbit/s, or 50 ms and a lost packet in a hundred.
+#: Delays that `slow_down` adds to a cable, as the words of `tc`: 1 Mbit/s, or 50 ms and a lost packet in a hundred.
 NARROW = ("tbf", "rate", "1mbit", "burst", "32kbit", "latency", "400ms")
 LOSSY = ("netem", "delay", "50ms", "loss", "1%")
 

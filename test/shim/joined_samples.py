@@ -45,7 +45,7 @@ Started = subprocess.Popen | WarmSample
 
 @dataclass(frozen=True)
 class JoinedSample:
-    """What a joined sample left: exit codes and outputs by rank, the entries of the journal, wall time in seconds."""
+    """The traces of a joined sample: exit codes and outputs by rank, the entries of the journal, wall time."""
 
     exit_codes: list[int]
     outputs: list[str]

@@ -43,7 +43,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class ProcessRun:
-    """What a process left."""
+    """The traces of a process."""
 
     ending: FileEnding
     output: str
@@ -61,7 +61,7 @@ class ProcessTestCase(TestCase):
         said: the lines that the starter has said.
     """
 
-    #: What the warm interpreter of a test imports: nothing, unless torch is what the test is about.
+    #: Modules that the warm interpreter of a test imports: none, unless the test is about torch.
     preload: Sequence[str] = ()
 
     def setUp(self) -> None:

@@ -19,7 +19,7 @@ FOREVER = 3600
 
 
 class Ranks:
-    """What the ranks do, by method name. Each says when it may be asked: a process group that is being made may not be,
+    """The work of the ranks, by method name. Each says when it may be asked: a process group may not while it is made,
     for the signal that asks for stacks comes between its connections."""
 
     @classmethod

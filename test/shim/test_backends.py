@@ -1,5 +1,5 @@
-"""What a package tells of its device, as tests ask for it. Records are simulated here; test_sample_backend.py has a
-package that brings one."""
+"""Records by which a package describes its device, as tests ask for them. They are simulated here;
+test_sample_backend.py has a package that brings one."""
 
 from types import SimpleNamespace
 from unittest import mock

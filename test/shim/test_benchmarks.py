@@ -156,7 +156,7 @@ class FailingContenderTest(TestCase):
 class FloorTest(TestCase):
     """The floor pays for nothing that a case does not need: a floor that is too high would flatter every contender."""
 
-    #: What a case imports itself comes after the check that nobody else has.
+    #: A case's own imports come after the check that nobody else has.
     body = """
         import sys
         self.assertNotIn("torch.distributed.tensor", sys.modules)

@@ -1,4 +1,4 @@
-"""What upstream's `MultiProcessTestCase` documents, over real ranks; `test_fault_catalogue` has verdicts."""
+"""Documented behaviour of upstream's `MultiProcessTestCase`, over real ranks; `test_fault_catalogue` has verdicts."""
 
 import re
 

@@ -235,7 +235,7 @@ class Patches(TwoRanks):
 
 
 class Alone(TestCase):
-    """What needs no ranks."""
+    """Names that need no ranks."""
 
     def test_world_size_is_the_machines(self):
         self.assertEqual(common_fsdp.DEVICE_COUNT, FSDPTest().world_size)

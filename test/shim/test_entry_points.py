@@ -70,7 +70,7 @@ class EntryPoints(SampleTestCase):
         self.sample = self.write_sample(SAMPLE)
 
     def check_report(self, output):
-        """What a person sees of a failure is the same everywhere."""
+        """Check that people see the same of a failure everywhere."""
         self.assertRegex(output, r"rank 1 failed: AssertionError: Scalars are not equal!")
         self.assertRegex(output, r"rank 1 \(pid \d+\) died: killed by SIGKILL, without finishing its test")
         self.assert_nothing_left()

@@ -21,7 +21,7 @@ import make  # noqa: E402
 
 SH_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: What builds the site of docs/, and fails on a broken link.
+#: The command that builds the site of docs/, and fails on a broken link.
 SITE_COMMAND = "mkdocs build --strict"
 
 

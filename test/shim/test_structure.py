@@ -73,7 +73,7 @@ LAYERS = [
 ]
 #: Public packages of our own.
 PUBLIC_PACKAGES = ["faults", "conformance"]
-#: What the warm interpreter itself runs, in which torch is imported.
+#: Modules that the warm interpreter itself runs, in which torch is imported.
 IN_WARM_INTERPRETER = ["interpreter", "script", "source"]
 
 IMPORT_ALL_OF_RUNNER = f"""

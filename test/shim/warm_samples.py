@@ -39,7 +39,7 @@ ORDER_BYTES = 1 << 17
 NUMBER_BYTES = 4
 #: Variables that Python, the loader of libraries, or an import reads: a fork cannot have others than the server.
 READ_AT_START = ("PYTHON", "LD_", "GLIBC_", "OMP_", "MKL_", "OPENBLAS_", "CUDA_", "QUARTZ_", "TORCH_", "PYTORCH_")
-#: What is read when it is needed: CUDA's driver is not started in the server.
+#: Variables that are read when they are needed: CUDA's driver is not started in the server.
 READ_LATER = ("TORCH_TESTING_SHIM_", "CUDA_VISIBLE_DEVICES")
 
 

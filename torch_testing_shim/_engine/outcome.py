@@ -34,6 +34,10 @@ class PeerFailedError(AssertionError):
     """Raised in a rank whose own part is right, because another rank's is wrong; the message names that rank."""
 
 
+class CollectiveMismatchError(RuntimeError):
+    """The ranks of a group called different collectives; the message says which rank called which."""
+
+
 class LostPeerError(RuntimeError):
     """Raised in a rank that is a thread and waits for another that has ended and will never come."""
 
@@ -83,9 +87,10 @@ class RankOutcome:
     warnings: tuple[str, ...] = ()  # its Python warnings, "Category: message", in the order in which they came
     stacks: str = ""  # its Python stacks, taken before the harness ended it; empty where it ended by itself
     native_stacks: str = ""  # its native stacks, taken likewise, or why there are none; empty without py-spy
-    #: Headline and traceback of the exception that its main thread was handling then; empty where there was none.
+    #: Headline of the exception that its main thread was handling then, or when it lost its peer; empty where there was
+    #: none.
     handled: str = ""
-    handled_traceback: str = ""
+    handled_traceback: str = ""  # of that, where `traceback` has it not
     wait: str = ""  # what its main thread waited for then (the value of a `Wait`); empty where it ended by itself
     #: Its log of the collectives that it entered, as `read_log` returns it; None where nothing is known.
     collectives: str | None = None

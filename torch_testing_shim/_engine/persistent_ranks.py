@@ -84,7 +84,7 @@ class PersistentRanks(TestRanks):
                 if path.exists():
                     os.truncate(path, 0)
             self.running.readers[rank].subtests.clear()
-            os.write(orders, f"{json.dumps(method)}\n".encode())
+            os.write(orders, order_line(method).encode())
         self._deadline = time.monotonic() + timeout
 
     def outcomes(self) -> tuple[RankOutcome, ...]:
@@ -140,6 +140,11 @@ def _check_ends(bad: list[RankOutcome]) -> None:
 
 def full_name(test_class: type) -> str:
     return f"{test_class.__module__}.{test_class.__qualname__}"
+
+
+def order_line(method: str) -> str:
+    """Return the line by which a `TaskQueue` learns of a test method, whose name may have lines itself."""
+    return f"{json.dumps(method)}\n"
 
 
 def method_in(test_id: str, test_class: type) -> str:

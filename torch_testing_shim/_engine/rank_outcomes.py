@@ -15,7 +15,13 @@ from time import monotonic  # the function itself: a test may have replaced `tim
 from types import TracebackType
 from typing import NamedTuple
 
-from torch_testing_shim._engine.outcome import PeerFailedError, RankOutcome, RankStatus, says_lost_peer
+from torch_testing_shim._engine.outcome import (
+    CollectiveMismatchError,
+    PeerFailedError,
+    RankOutcome,
+    RankStatus,
+    says_lost_peer,
+)
 from torch_testing_shim._shared.exit_status import exit_code_of
 from torch_testing_shim._shared.repeated_frames import fold_repeated_frames
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_settings
@@ -44,11 +50,14 @@ def outcome_of_exception(rank: int, error: BaseException, failure: type[BaseExce
     if len(text) > _TRACEBACK_CHARACTERS:
         half = _TRACEBACK_CHARACTERS // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    headline = _headline_of(error)
+    parted = says_lost_peer(headline) or isinstance(error, CollectiveMismatchError)
     return RankOutcome(
         rank,
         status,
         monotonic(),
-        headline=_headline_of(error),
+        headline=headline,
+        handled=_handled_before(error) if parted else "",
         traceback=text,
         exit_code=TEST_ERROR_EXIT_CODE,
         follows_peer=isinstance(error, PeerFailedError),
@@ -65,6 +74,16 @@ def handled_by(thread: int | None) -> tuple[str, str]:
         return "", ""
     told = outcome_of_exception(0, error)
     return told.headline, told.traceback
+
+
+def _handled_before(error: BaseException) -> str:
+    """Return the headline of the exception during whose handling a rank lost its peer, as in a `finally` that waits."""
+    last, seen = error, 0
+    while last.__context__ is not None and not last.__suppress_context__ and seen < _ORIGINS:
+        last, seen = last.__context__, seen + 1
+        if not says_lost_peer(_message_of(last)):
+            return _headline_of(last)
+    return ""
 
 
 def _origins(error: BaseException) -> list[BaseException]:

@@ -11,13 +11,9 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch_testing_shim._engine.outcome import LostPeerError, ranks_text
+from torch_testing_shim._engine.outcome import CollectiveMismatchError, LostPeerError, ranks_text
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
-
-
-class CollectiveMismatchError(RuntimeError):
-    """The ranks of a group called different collectives; the message says which rank called which."""
 
 
 @dataclass(frozen=True)

@@ -61,18 +61,21 @@ def verdict(outcomes: Sequence[RankOutcome], expectation: ExitExpectation = Exit
     raised = [o for o in by_time if o.status.is_exception and not o.is_collateral]
     first = next((o for o in by_time if _is_cause(o, expectation)), None)
     if first is not None:
-        return _death_verdict(first, outcomes) if first.status is RankStatus.DIED else _exception_verdict(first)
+        if first.status is RankStatus.DIED:
+            return _death_verdict(first, outcomes)
+        likewise = [o for o in outcomes if o.status.is_exception and o.headline == first.headline]
+        return _after_exception(_exception_verdict(first), likewise)
     silent = [o for o in by_time if o.status is RankStatus.SILENT]
     if silent:
         return _silence_verdict(outcomes, silent)
     hung = [o for o in by_time if o.status.is_hang]
     if hung:
-        return _after_exception(_hang_verdict(outcomes, hung), outcomes)
+        return _hang_verdict(outcomes, hung)
     if expectation.allows_death and not raised:
         return _expected_exit_verdict(outcomes, expectation)
     lost = [o for o in by_time if o.is_collateral]
     if lost or raised:
-        return _after_exception(_lost_peer_verdict(outcomes, lost, raised), outcomes)
+        return _lost_peer_verdict(outcomes, lost, raised)
     stopped = [o for o in by_time if o.status is RankStatus.STOPPED]
     if stopped:
         return Verdict(VerdictKind.ERROR, f"{_rank(stopped[0])} was stopped before it had finished", stopped[0])
@@ -100,10 +103,10 @@ def _blaming(parting: Parting | None, found: Verdict, outcomes: Sequence[RankOut
     return replace(found, headline=f"{parted}; {found.headline}")
 
 
-def _after_exception(found: Verdict, outcomes: Sequence[RankOutcome]) -> Verdict:
-    """Put an exception that a rank was still handling at the front of a verdict, if there was one: where a `finally`
-    waits for other ranks, it is why they parted."""
-    handling = (o for o in outcomes if o.handled and not says_lost_peer(o.handled))
+def _after_exception(found: Verdict, suspects: Sequence[RankOutcome]) -> Verdict:
+    """Put an exception that one of the ranks was still handling at the front of a verdict, if there was one: where a
+    `finally` waits for other ranks, it is why they parted. A rank that only waits for another is no suspect."""
+    handling = (o for o in suspects if o.handled and not says_lost_peer(o.handled))
     if (one := next(handling, None)) is None:
         return found
     return replace(found, headline=f"{_rank(one)} was still handling {one.handled}; {found.headline}", cause=one)
@@ -160,7 +163,9 @@ def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) 
     found = Verdict(VerdictKind.ERROR, "; ".join(parts), leading[0])
     # gloo may not notice that ranks bring other data, and a test that starts late has no time left for the group's own
     is_blind = not awaited and hung[0].status is RankStatus.HUNG
-    return _blaming(_mismatch(outcomes), found, outcomes) if is_blind else found
+    # nor does a deadlock at one place tell who entered what
+    is_mute = not awaited and len({o.place for o in leading}) == 1
+    return _after_exception(_blaming(_mismatch(outcomes), found, outcomes) if is_blind or is_mute else found, leading)
 
 
 def _is_waiting(outcome: RankOutcome, unmatched: Collection[int]) -> bool:
@@ -204,14 +209,14 @@ def _lost_peer_verdict(
         return Verdict(VerdictKind.ERROR, headline, skipped[0])
     noticed = _exception_verdict((*wrapping, *lost)[0])
     if (mismatch := _mismatch(outcomes)) is not None:
-        return _blaming(mismatch, noticed, outcomes)
+        return _after_exception(_blaming(mismatch, noticed, outcomes), outcomes)
     awaited = [o for o in outcomes if o.status is RankStatus.STOPPED]
     if wrapping and not (lost and awaited):
         return noticed
     if awaited:
         headline = f"{waiting} waited in vain for {members_text(awaited)}: {lost[0].headline}"
-        return Verdict(VerdictKind.ERROR, headline, awaited[0])
-    return _blaming(next(iter(_partings(outcomes)), None), noticed, outcomes)
+        return _after_exception(Verdict(VerdictKind.ERROR, headline, awaited[0]), awaited)
+    return _after_exception(_blaming(next(iter(_partings(outcomes)), None), noticed, outcomes), outcomes)
 
 
 def _peaceful_verdict(outcomes: Sequence[RankOutcome]) -> Verdict:

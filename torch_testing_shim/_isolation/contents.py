@@ -64,7 +64,7 @@ class _Look:
 
 
 class _Read:
-    """What was read in values of one type."""
+    """Contents of values of one type."""
 
     def __init__(self, look: _Look) -> None:
         self._look = look

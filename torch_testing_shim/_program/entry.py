@@ -8,7 +8,6 @@ Whichever way the tests run, each leaves one entry in the `TestLog`, and the exi
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import shlex
 import sys
@@ -42,6 +41,7 @@ from torch_testing_shim._program.voice import Voice
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.hardware import HardwareChoice, HardwareError, choose_by_hardware
 from torch_testing_shim._shared.journal import JournalEntry, TestStatus
+from torch_testing_shim._shared.last_collection import settle_last_collection
 from torch_testing_shim._shared.launch import Launch
 from torch_testing_shim._shared.python_command import pytest_arguments
 from torch_testing_shim._shared.settings import Settings, SettingsError, read_launch, read_settings
@@ -91,15 +91,8 @@ def run_tests(argv: list[str] | None = None) -> None:
         if launch is not None:  # torchrun ends the others once one has ended, and all have the same status to tell
             interrupts.ignore()
     sys.stdout.flush()
-    _settle_last_collection()
+    settle_last_collection()
     raise SystemExit(status)
-
-
-def _settle_last_collection() -> None:
-    """Skip Python's last collection, which takes as long as a small test; the memory goes with the process. Not where
-    nanobind is loaded (triton's, from torch 2.15 on): it would list all that is not collected as leaked."""
-    has_nanobind = any(kind.__name__.startswith("nb_type") for kind in type.__subclasses__(type))
-    gc.unfreeze() if has_nanobind else gc.freeze()
 
 
 def _interrupted(interrupt: KeyboardInterrupt, interrupts: Interrupts) -> int:

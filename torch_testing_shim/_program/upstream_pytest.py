@@ -26,6 +26,7 @@ from torch_testing_shim._program.upstream_file import serve_under_pytest
 from torch_testing_shim._shared.exit_status import ExitStatus
 from torch_testing_shim._shared.journal import Journal
 from torch_testing_shim._shared.keyword_expression import KeywordError, read_keyword
+from torch_testing_shim._shared.last_collection import settle_last_collection
 from torch_testing_shim._shared.settings import SettingsError, read_settings
 from torch_testing_shim._shared.stack_request import answer_stack_requests
 from torch_testing_shim._shared.standard_streams import open_standard_streams
@@ -65,7 +66,7 @@ def run_pytest(arguments: Sequence[str]) -> int:
         if status == pytest.ExitCode.INTERRUPTED:
             end_what_is_left()
     sys.stdout.flush()
-    gc.freeze()  # what is still there goes with the process
+    settle_last_collection()
     return status
 
 

@@ -32,6 +32,7 @@ from torch_testing_shim._pytest_ranks.rank_reports import UNEXPECTED_PASS
 from torch_testing_shim._pytest_ranks.session_copy import write_session
 from torch_testing_shim._pytest_ranks.shared_fixtures import Image, set_up_shared
 from torch_testing_shim._pytest_ranks.warnings_summary import pass_on_warnings, warnings_of
+from torch_testing_shim._shared.last_collection import settle_last_collection
 from torch_testing_shim._shared.rerun_command import repro_on_failure, rerun_line
 from torch_testing_shim._shared.settings import read_settings
 
@@ -54,7 +55,7 @@ def start_session(session: Any) -> None:
 def _leave_little_to_collect() -> None:
     """Collect garbage once, and leave out all of torch where pytest collects five times at its end."""
     gc.collect()
-    gc.freeze()
+    settle_last_collection()
 
 
 def leave_module() -> None:

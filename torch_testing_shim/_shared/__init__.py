@@ -33,6 +33,7 @@ Processes:
     exit_status         exit codes in words
     stop_signals        the signals by which people and machines stop a run
     stack_request       a signal has a process print the Python stacks of its threads
+    last_collection     Python's last collections, when a process ends
     standard_streams    opens the streams that a process was started without
     cores               the number of cores that this process may use
     parent_death        a signal from the kernel when the parent dies

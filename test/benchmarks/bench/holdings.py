@@ -1,4 +1,4 @@
-"""What processes hold at one moment: memory, descriptors, threads, children. Taken by a process of itself and its kin.
+"""Holdings of processes at one moment: memory, descriptors, threads, children. A process takes its own and its kin's.
 
 Memory is what was written to, as PSS, and what of it is private: RSS would count what the zygote shares with the
 controller twice, and the PSS of mapped files falls and rises with every other process on the machine that runs torch.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Holdings:
-    """What one process holds."""
+    """The holdings of one process."""
 
     pid: int  # its process id
     anonymous: int  # memory of its own, written to or shared with the process that it was forked from, in bytes
@@ -46,7 +46,7 @@ def note_holdings(path: Path, number: int, processes: Mapping[str, int]) -> None
 
 
 def read_notes(path: Path) -> list[tuple[int, dict[str, Holdings]]]:
-    """What `note_holdings` wrote: test numbers, each with the holdings by role."""
+    """The notes of `note_holdings`: test numbers, each with the holdings by role."""
     notes = []
     for line in path.read_text().splitlines():
         fields = json.loads(line)

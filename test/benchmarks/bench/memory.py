@@ -21,7 +21,7 @@ _BYTES_PER_MIB = 1024.0 * 1024.0
 
 @dataclass(frozen=True)
 class IdleMemory:
-    """What the processes of one test hold while its ranks wait."""
+    """The holdings of one test's processes while its ranks wait."""
 
     ranks: int  # how many ranks there were
     rank_pss_mib: float = 0.0  # PSS of the mean rank, MiB

@@ -1,4 +1,4 @@
-"""What is measured: the cases, the contenders, and which contender runs which case."""
+"""The cases and contenders to measure, and which contender runs which case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reused rank does after each test: it puts back its state and compares its fingerprint. In its own process:
+"""The work of a reused rank after each test: it puts back its state and compares its fingerprint. In its own process:
 
 python -m bench.reset
 """

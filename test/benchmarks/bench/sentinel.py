@@ -1,4 +1,4 @@
-"""What a rank leaves behind to prove that it came to the end of a test's body.
+"""Proof that a rank came to the end of a test's body.
 
 A harness can report a test as passed whose ranks never ran it, and then be very fast. So each rank makes one file
 per test, as the last thing that the body does, and the benchmark counts them.

@@ -1,4 +1,4 @@
-"""What the comparisons with upstream and the soak are made of.
+"""The parts of the comparisons with upstream and of the soak.
 
 sample_files      runs a file in PyTorch's style under both harnesses
 unittest_record   in the process of such a file: records outcomes of unittest; pytest_record: of pytest

@@ -1,4 +1,4 @@
-"""What a case's process has left when it has ended: processes, temporary files, segments of shared memory."""
+"""Leftovers of a case's process that has ended: processes, temporary files, segments of shared memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARED_MEMORY = "/dev/shm"
 
 
 def leftovers(started: StartedCase) -> list[str]:
-    """What is left of a case that has ended, a line each. A segment is known by the run's name in its own."""
+    """The leftovers of a case that has ended, a line each. A segment is known by the run's name in its own."""
     give_up = time.monotonic() + _PATIENCE_SECONDS
     while (processes := list(_processes(started))) and time.monotonic() < give_up:
         time.sleep(0.05)

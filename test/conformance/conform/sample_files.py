@@ -21,17 +21,17 @@ _CONFORMANCE = Path(__file__).resolve().parents[1]
 _ROOT = _CONFORMANCE.parents[1]
 #: The sample files. The suite's discovery passes over what is below test/conformance.
 FOLDER = _CONFORMANCE / "upstream_style"
-#: What each test comes to under the redirect: {file: {test: outcome}}.
+#: The outcome of each test under the redirect: {file: {test: outcome}}.
 _RECORD = FOLDER / "outcomes.json"
 #: A file that takes longer is given up, in seconds; the longest takes two minutes upstream on a loaded machine.
 _PATIENCE_SECONDS = 600.0
-#: What would make an outcome depend on who runs the file.
+#: Variables that would make an outcome depend on who runs the file.
 _CONFIGURES = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "EXPECTTEST_", "WORLD_SIZE", "BACKEND", "CI")
 
 
 @dataclass(frozen=True)
 class FileRun:
-    """What a file came to under one harness."""
+    """The result of a file under one harness."""
 
     outcomes: Mapping[str, str]  # by "Class.test"
     seconds: float  # wall time of the process

@@ -52,7 +52,7 @@ class Pair:
 
 
 def verdict(outcome: str) -> str:
-    """What is compared of an outcome."""
+    """The part of an outcome that is compared."""
     return "not passed" if outcome in (TestStatus.FAILED.value, TestStatus.ERROR.value, NO_VERDICT) else outcome
 
 

@@ -29,7 +29,7 @@ _FOREVER = 3600
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong in rank 1."""
+    """Faults of rank 1."""
 
     name: str  # in one or two words
     happen: Callable[[], object]  # does it, in rank 1

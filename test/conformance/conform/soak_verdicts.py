@@ -19,7 +19,7 @@ def wrong_verdicts(
     sentinels: Path,
     faults: Callable[[int], Fault | None] = fault_of,
 ) -> list[str]:
-    """What is wrong with the verdicts, a line each.
+    """Mistakes in the verdicts, a line each.
 
     Args:
         journal: the run's.

@@ -49,7 +49,7 @@ _TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Order:
-    """What one process is to do."""
+    """The work of one process."""
 
     faults: tuple[Fault, ...]  # run in this order
     package: str  # the modules that hold them
@@ -129,7 +129,7 @@ def _run_order(order: Order) -> list[Observation]:
 
 
 def _run_process(order: Order, faults: Sequence[Fault], folder: Path) -> tuple[list[Observation], str]:
-    """What became of the faults before the process ended, and the tail of what it printed."""
+    """The faults' results before the process ended, and the tail of its output."""
     for name in ("tmp", "times", "work"):
         (folder / name).mkdir()
     mark = uuid.uuid4().hex

@@ -15,7 +15,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Ending(Enum):
-    """What a harness says of a test."""
+    """The verdict of a harness on a test."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -33,7 +33,7 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Expectation:
-    """What has to become of a fault."""
+    """The result that a fault has to have."""
 
     ending: Ending  # the verdict
     #: Regular expression that the first line of the report has to begin with: the guilty rank and the cause.

@@ -1,4 +1,4 @@
-"""What the cases of the catalogue share, whichever harness runs them."""
+"""Base of all cases of the catalogue, whichever harness runs them."""
 
 from __future__ import annotations
 

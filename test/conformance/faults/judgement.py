@@ -1,4 +1,4 @@
-"""What is wrong with what became of a fault: pure."""
+"""Judges a fault's result: pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT_SECONDS = 2.0
 
 
 class Wrong(Enum):
-    """What a harness may do wrong."""
+    """Mistakes that a harness may make."""
 
     VERDICT = "wrong verdicts"
     CAUSE = "wrong causes"

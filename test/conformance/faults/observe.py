@@ -33,7 +33,7 @@ _REPORT_CHARACTERS = 300_000
 
 @dataclass(frozen=True)
 class Observation:
-    """What became of one fault."""
+    """The result of one fault."""
 
     test: str  # "Class.test_method"
     ending: Ending  # what the harness said

@@ -30,7 +30,8 @@ from faults.faulty import FAULT_TIMES, RANKS_VARIABLE, strikes
 from faults.forking_torchrun import OUTPUT, PIDS
 from faults.observe import Observation
 from faults.roles import HOSTS, PARTS, in_catalogue_ranks
-from faults.surroundings import kill_marked, marked_processes
+from faults.surroundings import MARK, kill_marked, marked_processes
+from torch_testing_shim._runner.process.command import MARK_VARIABLE
 from torch_testing_shim._shared.journal import JournalEntry
 from torch_testing_shim._shared.journal_reading import read_journal
 from torch_testing_shim._shared.owned_folders import remove_stale
@@ -52,6 +53,8 @@ _GONE_SECONDS = 2.0
 #: Files that torch keeps, and torchrun.
 _OTHERS = ("torchinductor_", "torchelastic_")
 _TAIL_CHARACTERS = 3000
+#: The variables that mark the forks of the sample server, and the programs that these start.
+_MARKS = (MARK_VARIABLE, MARK)
 _SAMPLE = """
 from torch_testing_shim.common_utils import run_tests
 from faults.cases.{theme} import *
@@ -63,7 +66,7 @@ if __name__ == "__main__":
 
 @dataclass
 class _Run:
-    """What became of one run."""
+    """The result of one run."""
 
     entries: list[JournalEntry] = field(default_factory=list)  # of the journal
     unfinished: str = ""  # the test that had begun and not ended, of which nobody told; empty where there is none
@@ -114,13 +117,16 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
         (folder / name).mkdir()
     sample = folder / "work" / "sample.py"
     sample.write_text(_SAMPLE.format(theme=faults[0].theme))
+    mark = uuid.uuid4().hex
     agents = [
         server.start(
             [str(_FAULTS / "forking_torchrun.py"), *_torchrun(hosts, number), str(sample), "-v"]
             + [fault.test for fault in faults],
             folder / "work",
-            _environment(folder, faults[0]) | hosts.environment(number) | {OUTPUT: str(folder / f"output{number}")},
-            uuid.uuid4().hex,
+            _environment(folder, faults[0])
+            | hosts.environment(number)
+            | {OUTPUT: str(folder / f"output{number}"), MARK: mark},
+            mark,
         )
         for number in range(len(hosts))
     ]
@@ -128,9 +134,10 @@ def _run(server: SampleServer, hosts: Hosts, folder: Path, faults: Sequence[Faul
     try:
         _wait(agents, folder / "pids", run)
         run.exit_codes = [agent.poll() for agent in agents]
-        run.left = _left(folder, [agent.pid for agent in agents])
+        run.left = _left(mark, folder / "tmp", [agent.pid for agent in agents])
     finally:
-        kill_marked(str(folder / "times"), variable=FAULT_TIMES)
+        for variable in _MARKS:
+            kill_marked(mark, variable=variable)
     for number, agent in enumerate(agents):
         path = folder / f"output{number}"
         early = agent.communicate(timeout=_GONE_SECONDS)[0]  # of the agent, before it has opened its file
@@ -180,19 +187,23 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-def _left(folder: Path, agents: Sequence[int]) -> list[str]:
-    """What is left. The programs that ranks start have the ranks' environment, less the sample server's mark. A rank
-    that is stopped outlives the others by torchrun's 30 s, and leaves its folder to whoever comes next on its host."""
+def _left(mark: str, temporary: Path, agents: Sequence[int]) -> list[str]:
+    """What is left. A rank that is stopped outlives the others by torchrun's 30 s, and leaves its folder to whoever
+    comes next on its host."""
     give_up = time.monotonic() + _GONE_SECONDS
-    while (found := marked_processes(str(folder / "times"), agents, FAULT_TIMES)) and time.monotonic() < give_up:
+    while (found := _processes_of(mark, agents)) and time.monotonic() < give_up:
         time.sleep(0.05)
-    remove_stale(str(folder / "tmp"))
-    files = [path.name for path in (folder / "tmp").iterdir() if not path.name.startswith(_OTHERS)]
+    remove_stale(str(temporary))
+    files = [path.name for path in temporary.iterdir() if not path.name.startswith(_OTHERS)]
     return [*(f"process {pid}" for pid in found), *(f"file {name}" for name in files)]
 
 
+def _processes_of(mark: str, but: Sequence[int]) -> list[int]:
+    return sorted({pid for variable in _MARKS for pid in marked_processes(mark, but, variable)})
+
+
 def _observed(run: _Run, faults: Sequence[Fault]) -> list[Observation]:
-    """What became of the faults whose tests have ended; of the first, at least."""
+    """The results of the faults whose tests have ended; the first's, at least."""
     told = _told_elsewhere(run.outputs[1])
     tail = "\n".join(output[-_TAIL_CHARACTERS:] for output in run.outputs)
     by_test = {entry.test: entry for entry in run.entries}

@@ -1,4 +1,4 @@
-"""What a test may leave around the test process: processes, files, descriptors. Linux only."""
+"""Leftovers of a test around the test process: processes, files, descriptors. Linux only."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch_testing_shim._engine.launcher import STARTER
 #: Names the variable that all processes of one run of faults have, with the same value, in the environment that they
 #: started with. It tells them also where they have left their family.
 MARK = "FAULT_MARK"
-#: What Python and torch keep in the folder of temporary files and in the current one.
+#: Files that Python and torch keep in the folder of temporary files and in the current one.
 _CACHES = ("torchinductor_", "__pycache__")
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is there now."""
+    """The surroundings now."""
 
     processes: tuple[str, ...]  # those that come from this one, less those that the harness keeps
     files: frozenset[str]  # paths in the folder of temporary files and in the current folder
@@ -38,7 +38,7 @@ class Surroundings:
         )
 
     def more_than(self, before: Surroundings) -> list[str]:
-        """What is here and was not there, in a few words each."""
+        """Things that are here and were not there, in a few words each."""
         left = [f"process {process}" for process in self.processes if process not in before.processes]
         left += [f"file {path}" for path in sorted(self.files - before.files)]
         if (more := len(self.descriptors) - len(before.descriptors)) > 0:

@@ -21,7 +21,7 @@ from torch_testing_shim.distributed._tensor.common_dtensor import DTensorTestBas
 
 
 def _state() -> dict[str, object]:
-    """What a fault may have changed, and every rank starts with."""
+    """State that a fault may have changed, and every rank starts with."""
     umask = os.umask(0o022)
     os.umask(umask)
     limits = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)

@@ -29,7 +29,7 @@ from mutations.mutation import Mutation
 
 #: A test file that runs longer hangs by the mutation, which is thereby noticed; in seconds.
 _PATIENCE_SECONDS = 120.0
-#: What the fork server imports.
+#: Modules that the fork server imports.
 _PRELOAD = ("torch", "numpy.random", "hypothesis", "expecttest", "unittest.mock")
 #: Modules without a test file of their own -> the module whose test file tests them.
 _TESTED_BY = {"_assertions.leaves": "_assertions.comparison"}

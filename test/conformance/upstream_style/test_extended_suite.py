@@ -39,7 +39,7 @@ KEPT = {
 
 
 class ExtendedSuite(TestDistBackend, DistributedTest._DistTestBase):
-    """What a backend does otherwise."""
+    """Tests that a backend does otherwise."""
 
     def setUp(self):
         super().setUp()

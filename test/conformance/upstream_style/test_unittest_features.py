@@ -1,4 +1,4 @@
-"""What unittest offers and files of torch use: fixtures of modules and classes, cleanups, contexts, load_tests."""
+"""Features of unittest that files of torch use: fixtures of modules and classes, cleanups, contexts, load_tests."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a sample's test has to come to, and the row that follows from what it came to. Pure."""
+"""The outcome that a sample's test has to have, and the row that follows from its real one. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DETAIL_CHARACTERS = 3000
 
 @dataclass(frozen=True)
 class Expected:
-    """What one test has to come to."""
+    """The outcome that one test has to have."""
 
     test: str  # "Class.method"
     what: str  # what it tries, for the table
@@ -56,7 +56,7 @@ def row_of(expected: Expected, entry: JournalEntry | None, output: str) -> Row:
 
 
 def _wrong(expected: Expected, entry: JournalEntry) -> str:
-    """What is wrong with an entry, in a few words; empty where nothing is."""
+    """The mistake in an entry, in a few words; empty where there is none."""
     if entry.status not in expected.statuses:
         return "another outcome"
     if not re.search(expected.reason, entry.reason):

@@ -1,4 +1,4 @@
-"""What a test costs: a tiny one of one rank, here, in PyTorch's own harness, and in a bare loop that forks."""
+"""The cost of a test: a tiny one of one rank, here, in PyTorch's own harness, and in a bare loop that forks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OVER_BARE = 1.5
 _SLACK_SECONDS = 0.1
 #: The line of a report that says what was raised.
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b")
-#: What unittest says at the end, and the bare loop, too.
+#: The last words of unittest, and of the bare loop.
 _RAN = re.compile(r"^Ran (?P<tests>\d+) tests? in (?P<seconds>[\d.]+)s$", re.MULTILINE)
 
 
@@ -31,7 +31,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a test costs on a contender."""
+    """The cost of a test on a contender."""
 
     seconds: float | None  # that; None where it did not run
     problem: str = ""  # why not; empty where it ran

@@ -13,7 +13,7 @@ from gpu_check.sample_run import ROOT, SAMPLES, run_python
 
 @dataclass(frozen=True)
 class Machine:
-    """What torch says of the machine."""
+    """The machine, as torch tells of it."""
 
     device: str  # the accelerator's type, or "" where there is none
     count: int  # how many of them there are
@@ -21,7 +21,7 @@ class Machine:
     torch: str  # torch's version
 
     def lines(self) -> list[str]:
-        """What the report says of it."""
+        """The machine in the report's words."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return [
             f"{self.count} x {self.name} ({self.device}), torch {self.torch}, Python {platform.python_version()}, "

@@ -48,7 +48,7 @@ def checks_of(machine: Machine) -> list[Check]:
 
 
 def _outcomes(how: str) -> tuple[Expected, ...]:
-    """What the tests of `one_rank.py` have to come to, however their rank is started."""
+    """The outcomes that the tests of `one_rank.py` have to have, however their rank is started."""
     return (
         Expected("OneRank.test_collectives", f"one rank, {how}: its own backend"),
         Expected("OneRank.test_fails", f"one rank, {how}: fails", (FAILED,), "^rank 0 failed: AssertionError"),

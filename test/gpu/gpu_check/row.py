@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """What became of something that was to be tried. The value stands in the table."""
+    """The result of a trial. The value stands in the table."""
 
     OK = "ok"
     FAILED = "FAILED"

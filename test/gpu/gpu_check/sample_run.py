@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SAMPLES = ROOT / "test" / "gpu" / "samples"
 #: Where samples may keep something between two tests.
 FOLDER = "GPU_CHECK_FOLDER"
-#: What would make an outcome depend on who runs the check. What hides devices stays.
+#: Variables that would make an outcome depend on who runs the check. Those that hide devices stay.
 _CONFIGURES = ("TORCH_TESTING_SHIM_", "DISTRIBUTED_TESTS_", "PYTORCH_", "WORLD_SIZE", "BACKEND", "CI")
 #: A command that takes longer is given up, in seconds: the whole check is to take five minutes.
 LIMIT_SECONDS = 150.0
@@ -28,7 +28,7 @@ LIMIT_SECONDS = 150.0
 
 @dataclass(frozen=True)
 class SampleRun:
-    """What a command came to."""
+    """The result of a command."""
 
     exit_code: int | None  # of its process; negative for a signal; None where it was given up
     output: str  # stdout and stderr together

@@ -1,4 +1,4 @@
-"""What is equal, and what is said where it is not: `comparison` and `leaves`."""
+"""Equality of values, and the text where they differ: `comparison` and `leaves`."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class LeavesTest(TestCase):
 
 
 class EqualityTableTest(TestCase):
-    """What equals what among 88 kinds of values; `test/conformance/compare_equality.py` holds it against PyTorch's."""
+    """Equality among 88 kinds of values; `test/conformance/compare_equality.py` holds it against PyTorch's."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -247,7 +247,7 @@ class Shared(Kept):
 class OldSpelling(MultiProcContinousTest):
     @property
     def world_size(self):
-        return 2
+        return RANKS
 
     @property
     def device_type(self):
@@ -259,7 +259,7 @@ class OldSpelling(MultiProcContinousTest):
 
     def test_it(self):
         self.device = "set by the test"
-        self.assertEqual((dist.get_world_size(), dist.get_backend()), (2, "gloo"))
+        self.assertEqual((dist.get_world_size(), dist.get_backend()), (RANKS, "gloo"))
 
 class Unset(MultiProcContinuousTest):
     def test_has_four_on_the_cpu(self):
@@ -387,7 +387,7 @@ class NothingIsLeft(SampleTestCase):
         process.communicate()
         self.assertEqual([], self.processes_of_sample())
         # The next run removes the scratch folder; its ranks are spawned, the other way to start them.
-        run = self.run_sample(DOCUMENTED, "OldSpelling", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(DOCUMENTED, "OldSpelling", RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assert_status(run, "OldSpelling.test_it", TestStatus.PASSED)
 
 

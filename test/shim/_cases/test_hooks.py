@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase
 
-#: What is not here -> why. Whoever asks for it gets Python's own AttributeError.
+#: Names that are not here -> why. Whoever asks for it gets Python's own AttributeError.
 ABSENT = {
     "Event": "what a controller asks a rank for, and no rank listens: `_event_listener` is refused",
     "task_queues": "ranks are ordered by `setUp` alone",
@@ -92,7 +92,7 @@ class Pipes(Spawning):
 
     def test_talk(self):
         if self.rank == self.MAIN_PROCESS_RANK:
-            self.assertEqual([end.recv() for end in self.ends], ["ready 0", "ready 1"])
+            self.assertEqual([end.recv() for end in self.ends], ["ready 0", "ready 1"][:RANKS])
             for end in self.ends:
                 end.send("go")
             self.processes[0].join(60)
@@ -476,14 +476,14 @@ class Started(MultiProcContinousTest):
         super().run_rank(rank, world_size, rdvz_file)
 
     def test_group(self):
-        self.assertEqual((dist.get_rank(), 3), (self.rank, dist.get_world_size()))
-        self.assertEqual(self.around, (self.rank, 3))
+        self.assertEqual((dist.get_rank(), 2), (self.rank, dist.get_world_size()))
+        self.assertEqual(self.around, (self.rank, 2))
 
-    def test_rank_2_fails(self):
-        self.assertNotEqual(2, self.rank)
+    def test_rank_1_fails(self):
+        self.assertNotEqual(1, self.rank)
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(Started.run_rank, nprocs=3, args=(3, "a file of its own"))
+    torch.multiprocessing.spawn(Started.run_rank, nprocs=2, args=(2, "a file of its own"))
 """
 
 
@@ -510,7 +510,7 @@ class Hooks(SampleTestCase):
 
     def test_of_spawned_processes(self):
         chosen = "Pipes.test_talk"  # one, since each rank imports torch
-        run = self.run_sample(PROCESSES, chosen, TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(PROCESSES, chosen, RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.check(run, {chosen: ENDS_OF_PROCESSES[chosen]})
 
     def test_of_threads(self):
@@ -524,7 +524,7 @@ class Hooks(SampleTestCase):
         path.write_text(STARTS_PROCESSES)
         run = self.run_command(str(path))
         self.assert_status(run, "Started.test_group", TestStatus.PASSED)
-        self.assert_status(run, "Started.test_rank_2_fails", TestStatus.FAILED, "rank 2 failed")
+        self.assert_status(run, "Started.test_rank_1_fails", TestStatus.FAILED, "rank 1 failed")
         self.assertEqual((1, 2), (run.exit_code, len(run.entries)), run.output)
 
     def test_a_suite_that_stops_is_no_success(self):

@@ -1,4 +1,4 @@
-"""What real ranks log of the collectives that they enter, whoever calls them, and what becomes of it."""
+"""Logs of the collectives that real ranks enter, whoever calls them, and the reports from them."""
 
 import os
 import re
@@ -60,7 +60,7 @@ if not TELLS_REDUCTIONS:
 
 
 def logged():
-    """What this rank has logged with each group, without numbers and checksums."""
+    """This rank's log with each group, without numbers and checksums."""
     lines = [line.split("\t") for line in (read_log(_LOG._path) or "").splitlines() if "\t" in line]
     return [" ".join(filter(None, (part.strip() for part in fields[2:]))) for fields in lines]
 

@@ -29,7 +29,7 @@ from properties import given
 
 
 def parted(*logs, places=None):
-    """What is told of the ranks that have these logs."""
+    """The text about the ranks that have these logs."""
     return "\n".join(parting.lines(places or {}) for parting in partings(dict(enumerate(logs))))
 
 

@@ -18,7 +18,7 @@ from stuck_ranks import SOON, StuckRanksTestCase
 
 class Testimonies(StuckRanksTestCase):
     def await_diagnostics(self, ranks, rank, function):
-        """What the rank tells once it stands in the function."""
+        """The rank's words once it stands in the function."""
         give_up = time.monotonic() + SOON
         while f"in {function}\n" not in (told := take_diagnostics(ranks, [rank], native=False)[rank]).stacks:
             self.assertLess(time.monotonic(), give_up, told)
@@ -49,7 +49,7 @@ class Testimonies(StuckRanksTestCase):
 
 class NativeStacks(TestCase):
     def ask(self, script, seconds=10.0):
-        """What comes of asking for two ranks where `script` is py-spy's body; None for no py-spy."""
+        """The result of asking for two ranks where `script` is py-spy's body; None for no py-spy."""
         with tempfile.TemporaryDirectory() as folder:
             if script is not None:
                 program = Path(folder, "py-spy")

@@ -221,7 +221,7 @@ class Cuda(SampleTestCase):
 
 
 class Asking(TestCase):
-    """What is asked is no driver here: who asks does not depend on what."""
+    """The question is not about a driver here: who is asked does not depend on it."""
 
     def setUp(self):
         super().setUp()

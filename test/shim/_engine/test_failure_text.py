@@ -1,4 +1,4 @@
-"""What people read when a test has failed."""
+"""The report of a failed test, as people read it."""
 
 import sys
 from dataclasses import replace

@@ -22,7 +22,7 @@ GROUP = "the default group"
 
 @unittest.skipUnless(hasattr(c10d, "_dump_fr_trace_json"), "this torch has no recorder for gloo")
 class Dumps(MultiProcessTestCase):
-    """What this torch's recorder writes is read in a rank that has made it."""
+    """The text of this torch's recorder is read in the rank that has written it."""
 
     world_size = 2
 

@@ -1,5 +1,5 @@
-"""What a test file may do at import that makes a fork unsafe: the harness notices, says why in one line, and spawns, or
-forks from a new interpreter. The outcomes are the same; and what is no hazard does not cost the fork."""
+"""Things that a test file does at import and that make a fork unsafe: the harness notices, says why in one line, and
+spawns, or forks from a new interpreter. The outcomes are the same; and what is no hazard does not cost the fork."""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""What gloo cannot and other backends can, with real ranks: made of what gloo can."""
+"""Collectives that gloo lacks and other backends have, with real ranks: made of those that gloo has."""
 
 import unittest
 
@@ -36,7 +36,7 @@ class GlooLimits(DTensorContinuousTestBase):
     device_type = "cpu"
 
     def sent(self, sizes, dtype=torch.float32):
-        """What this rank sends each and gets of each, of sizes[from][to] elements."""
+        """The tensors that this rank sends each and gets of each, of sizes[from][to] elements."""
         mine = [torch.full((size,), float(self.rank)).to(dtype) for size in sizes[self.rank]]
         return mine, [torch.empty(sizes[peer][self.rank], dtype=dtype) for peer in range(RANKS)]
 

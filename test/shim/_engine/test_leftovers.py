@@ -1,4 +1,4 @@
-"""What a rank leaves: real processes in real groups are found, counted and ended; what tidies up is let be."""
+"""Processes that a rank leaves, in real groups, are found, counted and ended; those that tidy up are left alone."""
 
 import os
 import signal

@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness_samples import SAMPLE_HEAD, SampleTestCase
 
 FILE = """
-class Two(DTensorTestBase):
-    world_size = 2
+class One(DTensorTestBase):
+    world_size = 1
 
     def test_body(self):
         found = [torch.set_by_conftest, self.rank]
-        assert found == [1, 0]
+        assert found == [1, 1]
 """
 
 
@@ -31,7 +31,7 @@ class SpawnedByPytest(SampleTestCase):
         (self.folder / "test_x.py").write_text(SAMPLE_HEAD + textwrap.dedent(FILE))
         options = ("-W", "error", "-p", "no:cacheprovider", "test_x.py")
         run = self.run_command("-m", "pytest", *options, TORCH_TESTING_SHIM_START_METHOD="spawn")
-        self.assertIn("rank 1 failed: AssertionError: assert [1, 1] == [1, 0]\n", run.output)
+        self.assertIn("rank 0 failed: AssertionError: assert [1, 0] == [1, 1]\n", run.output)
         self.assert_nothing_left()
 
 

@@ -1,4 +1,4 @@
-"""What the zygote imports ahead, read off the names in test code."""
+"""Modules that the zygote imports ahead, read off the names in test code."""
 
 import types
 import unittest

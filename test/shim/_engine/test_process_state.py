@@ -1,4 +1,4 @@
-"""What `setUp`, `setUpClass` and fixtures do to the test process holds in ranks, whichever test is first."""
+"""Changes that `setUp`, `setUpClass` and fixtures make to the test process hold in ranks, whichever test is first."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def check(case):
     torch.set_grad_enabled(True)
     different = {name: (wanted[name], found[name]) for name in wanted if str(wanted[name]) != str(found[name])}
     case.assertEqual({}, different)
-    # What the harness sets stays the harness's.
+    # The harness's own settings stay.
     case.assertTrue(tempfile.gettempdir().startswith(os.environ["TMPDIR"]))
 
 class OfClass:

@@ -1,4 +1,4 @@
-"""What a rank says of an exception; what means a skip: exit codes, and what unittest and pytest raise."""
+"""A rank's words for an exception; the signs of a skip: exit codes, and what unittest and pytest raise."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.distributed.checkpoint.api import CheckpointException, _wrap_exception
 
-from torch_testing_shim._engine.outcome import PeerFailedError, RankStatus
+from torch_testing_shim._engine.outcome import CollectiveMismatchError, PeerFailedError, RankStatus
 from torch_testing_shim._engine.rank_outcomes import outcome_of_exception, skip_message, skip_outcome, skip_reason_of
 from torch_testing_shim._shared.journal import TestStatus
 from torch_testing_shim.common_utils import TestCase, run_tests
@@ -98,6 +98,20 @@ class Exceptions(TestCase):
         except ValueError as error:
             self.assertTrue(outcome_of_exception(1, error).wraps_lost_peer)
 
+    def test_an_exception_that_was_handled_when_the_peer_was_lost(self):
+        for lost in (RuntimeError("Connection closed by peer"), CollectiveMismatchError("ranks disagree")):
+            try:
+                try:
+                    raise ValueError("cause\nmore")
+                finally:
+                    raise lost
+            except RuntimeError as error:
+                self.assertEqual("ValueError: cause", outcome_of_exception(1, error).handled)
+                error.__suppress_context__ = True  # as `raise ... from None` sets it
+                self.assertEqual("", outcome_of_exception(1, error).handled)
+        self.assertEqual("", raised(RuntimeError("Connection closed by peer")).handled)
+        self.assertEqual("", raised(KeyError("own")).handled)
+
     def test_a_chain_may_be_a_cycle(self):
         first, second = ValueError("first"), KeyError("second")
         first.__cause__, second.__cause__ = second, first
@@ -128,7 +142,7 @@ import pytest
 from torch_testing_shim.common_distributed import MultiProcContinuousTest, spawn_threads_and_init_comms
 
 class Ends:
-    world_size = 2
+    world_size = RANKS
 
     def test_import(self):
         pytest.importorskip("nonexistent_module")
@@ -196,7 +210,7 @@ class PytestsOutcomes(SampleTestCase):
         self.assert_status(run, "SkipsTheStart.test_skip", TestStatus.SKIPPED, "^no group here$")
 
     def test_spawned_ranks(self):
-        run = self.run_sample(SAMPLE, "Processes.test_skip", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_sample(SAMPLE, "Processes.test_skip", RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assert_status(run, "Processes.test_skip", TestStatus.SKIPPED, "^not here$")
 
     def test_under_pytest(self):

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness_samples import SampleTestCase, wait_until
 
-#: What a rank holds on to.
+#: Things that a rank holds on to.
 KEPT = []
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(3600)"]
@@ -40,7 +40,7 @@ def segments_of(pid):
 
 
 class Ranks:
-    """What the ranks do, by method name; each but the last is killed by the test."""
+    """The work of the ranks, by method name; each but the last is killed by the test."""
 
     @classmethod
     def _run(cls, rank, method, file_name, pipe, **kwargs):

@@ -147,7 +147,7 @@ class LikeTheTestProcess(SampleTestCase):
 
 
 class Rank:
-    """What the forked ranks do."""
+    """The work of the forked ranks."""
 
     @classmethod
     def _run(cls, rank, method, file_name, pipe, **kwargs):

@@ -28,7 +28,7 @@ class Unprintable(Exception):
         raise RuntimeError("no attribute")
 
 class Steps:
-    world_size = 2
+    world_size = RANKS
 
     def meet(self):
         if dist.is_initialized():  # or else a rank that fails at once cuts off one that still connects
@@ -263,7 +263,7 @@ class Subtests(SampleTestCase):
 
     def test_spawned_ranks_that_stop_at_the_first(self):
         names = ["test_01_goes_on_after_a_skip_and_a_failure", "test_08_of_one_rank"]
-        for environment in ({"TORCH_TESTING_SHIM_START_METHOD": "spawn"}, {}):
+        for environment in ({"TORCH_TESTING_SHIM_START_METHOD": "spawn", "RANKS": "1"}, {}):
             for kind in ("Kept", "Threads") if not environment else ("Processes",):
                 run = self.run_sample(SAMPLE, "--failfast", *(f"{kind}.{name}" for name in names), **environment)
                 entry = self.assert_status(run, f"{kind}.{names[0]}", TestStatus.FAILED, IN_SUBTEST.format(2))

@@ -17,7 +17,7 @@ from harness_samples import SampleTestCase, wait_until
 
 
 class Rank:
-    """What the forked ranks do."""
+    """The work of the forked ranks."""
 
     @classmethod
     def _run(cls, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""What is a certain deadlock, from what ranks tell; `test_fault_catalogue` has real ones."""
+"""Certain deadlocks, found in what ranks tell; `test_fault_catalogue` has real ones."""
 
 import json
 import os

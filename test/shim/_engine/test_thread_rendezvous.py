@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from torch_testing_shim._engine.outcome import LostPeerError
-from torch_testing_shim._engine.thread_rendezvous import Call, CollectiveMismatchError, Rendezvous
+from torch_testing_shim._engine.outcome import CollectiveMismatchError, LostPeerError
+from torch_testing_shim._engine.thread_rendezvous import Call, Rendezvous
 from torch_testing_shim.common_utils import TestCase, run_tests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

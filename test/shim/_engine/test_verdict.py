@@ -63,7 +63,7 @@ class VerdictTable(TestCase):
         said = "nothing was heard from rank 2 (host2), says ranks 0, 1 (host1)"
         self.check([*lost, silent], VerdictKind.ERROR, said, 2)
         self.check([silent], VerdictKind.ERROR, "nothing was heard from rank 2 (host2)", 2)
-        # What a rank has raised by itself comes first, and so does a death that a neighbour has seen.
+        # An error that a rank has raised by itself comes first, and so does a death that a neighbour has seen.
         self.check(
             [on("host1", raised(0, "ValueError: boom")), lost[1], silent],
             VerdictKind.ERROR,
@@ -264,6 +264,28 @@ class VerdictTable(TestCase):
         self.check(waits, VerdictKind.ERROR, deadlock, cause=0)
         waits[2] = replace(waits[2], handled="KeyError: 'x'")
         self.check(waits, VerdictKind.ERROR, f"rank 2 was still handling KeyError: 'x'; {deadlock}", cause=2)
+
+    def test_a_handled_exception_of_a_rank_that_only_waits_does_not_lead(self):
+        hung = [still_running(0, RankStatus.HUNG, stacks=WAITING), still_running(1, RankStatus.HUNG, stacks=SLEEPING)]
+        hung[0] = replace(hung[0], handled="ImportError: no x")
+        self.assertRegex(verdict(hung).headline, "^rank 1 still ran at the deadline, in test_a")
+        lost = replace(raised(0, GLOO_LOST), handled="ImportError: no x")
+        stopped = still_running(1, RankStatus.STOPPED)
+        self.check([lost, stopped], VerdictKind.ERROR, f"rank 0 waited in vain for rank 1: {GLOO_LOST}", cause=1)
+        headline = f"rank 0 was still handling ImportError: no x; rank 0 errored: {GLOO_LOST}"
+        self.check([lost, raised(1, GLOO_LOST, at=2.0)], VerdictKind.ERROR, headline, cause=0)
+
+    def test_of_ranks_that_raised_the_same_one_that_handled_something_leads(self):
+        outcomes = [raised(0, "CollectiveMismatchError: x"), raised(1, "CollectiveMismatchError: x", at=2.0)]
+        outcomes[1] = replace(outcomes[1], handled="ValueError: cause")
+        headline = "rank 1 was still handling ValueError: cause; rank 0 errored: CollectiveMismatchError: x"
+        self.check(outcomes, VerdictKind.ERROR, headline, cause=1)
+
+    def test_a_deadlock_at_one_place_says_who_entered_what(self):
+        waits = [still_running(rank, RankStatus.DEADLOCKED, stacks=WAITING) for rank in range(3)]
+        entered = ("all_reduce [3]", "all_reduce [7]", "all_reduce [3]")
+        headline = f"{self.SEVEN}deadlock: ranks 0-2 in barrier (test_x.py:39)"
+        self.check(self.with_logs(waits, *entered), VerdictKind.ERROR, headline, cause=0)
 
     def test_a_hang_names_who_hung_and_who_had_ended(self):
         outcomes = [passed(0), still_running(1, RankStatus.HUNG), still_running(2, RankStatus.HUNG)]

@@ -1,4 +1,4 @@
-"""What real threads wait for that stand in calls of torch and of the test's own."""
+"""The waits of real threads that stand in calls of torch and of the test's own."""
 
 import sys
 import threading
@@ -86,7 +86,7 @@ def waits_for_an_event():
     threading.Event().wait()
 
 
-#: What each rank does, and what it is said to wait for. The last is the one that the others wait for.
+#: The work of each rank, and the thing that it is said to wait for. The last is the one that the others wait for.
 WAYS = {
     waits_in_a_collective: Wait.COLLECTIVE,
     waits_for_work: Wait.COLLECTIVE,

@@ -20,7 +20,7 @@ FOREVER = 3600
 
 
 class Ranks:
-    """What ranks do, by method name. Each gets its rank and its channel."""
+    """The work of ranks, by method name. Each gets its rank and its channel."""
 
     @classmethod
     def _run(cls, rank, method, file_name, pipe, **kwargs):

@@ -15,7 +15,7 @@ from torch_testing_shim.common_utils import TestCase, run_tests
 
 
 def state():
-    """What a warm-up could change."""
+    """State that a warm-up could change."""
     return {
         "torch": torch.random.get_rng_state().tolist(),
         "random": random.getstate(),

@@ -1,4 +1,4 @@
-"""What a test has set of torch's compilers is put back: each case changes one part of it."""
+"""Settings of torch's compilers are put back: each case changes one part of it."""
 
 import sys
 from pathlib import Path

@@ -16,7 +16,7 @@ class Changed:
 
 
 def changes_of(content):
-    """What changes a dictionary that has the key "a", by name."""
+    """Ways to change a dictionary that has the key "a", by name."""
     return {
         "a new key": lambda: content.update(b=1),
         "another value": lambda: content.update(a=object()),

@@ -1,4 +1,4 @@
-"""What a test leaves and nothing puts back is told by name: each case leaves one thing, in a forked process."""
+"""State that a test leaves and nothing puts back is told by name: each case leaves one thing, in a forked process."""
 
 import copyreg
 import logging
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reset_cases import forked
 
-#: What a test leaves -> the function that leaves it.
+#: The state that a test leaves -> the function that leaves it.
 LEAVING = {}
 
 HELPER = types.ModuleType("helper_of_tests")

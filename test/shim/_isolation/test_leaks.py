@@ -84,7 +84,7 @@ def tearDownModule():
         elif isinstance(thing, str):
             os.unlink(thing)
 """
-#: What is used for the first time, changed and put back, or gone with its last reference.
+#: Things that are used for the first time, changed and put back, or gone with their last reference.
 TIDY = """
 import multiprocessing, socket, threading
 from torch_testing_shim._engine.launcher import STARTER

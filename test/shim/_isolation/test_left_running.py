@@ -1,4 +1,4 @@
-"""What a test has left running in its rank is ended: real processes and threads, in a forked process."""
+"""Whatever a test has left running in its rank is ended: real processes and threads, in a forked process."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a test has changed of logging is put back: each case changes one part of it."""
+"""Changes of logging are put back: each case changes one part of it."""
 
 import logging
 import sys

@@ -36,7 +36,7 @@ FLAGS = strategies.one_of(strategies.booleans(), strategies.integers(2), strateg
 NAMES = strategies.text("abc", min_size=1, max_size=3)
 ATTRIBUTES = strategies.dictionaries(NAMES, FLAGS, max_size=5)
 WRAPPER = torch._disable_dynamo(of_tests)
-#: What an attribute was -> what it is now, and whether a test has replaced it.
+#: The old value of an attribute -> the value now, and whether a test has replaced it.
 CHANGES = {
     "a function by another": (len, print, True),
     "a function by a mock": (len, mock.Mock(), True),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import sys
 import textwrap
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from unittest import mock
 
 from torch_testing_shim._program import entry
 from torch_testing_shim._program.log import TestLog
@@ -60,7 +58,7 @@ MIXED = """
         def tearDownClass(cls): raise RuntimeError("no tear-down")
 """
 
-#: What becomes of it, in whatever process the tests run.
+#: Its outcomes, in whatever process the tests run.
 MIXED_OUTCOMES = {
     "TestA.test_error": ("error", "ValueError: boom"),
     "TestA.test_fail": ("failed", "AssertionError: at item [1]: Scalars are not equal!"),
@@ -240,22 +238,6 @@ class SkipListTest(TestCase):
         (logged,) = log.entries
         self.assertEqual(("A.a", TestStatus.SKIPPED, "hangs"), (logged.test, logged.status, logged.reason))
         self.assertEqual((["A.b"], "A.a ... skipped 'hangs'\n"), (log.never_ended, told.getvalue()))
-
-
-class LastCollectionTest(TestCase):
-    def test_it_is_left_out_unless_nanobind_would_list_what_it_leaves(self) -> None:
-        def calls() -> list[str]:
-            with mock.patch.object(entry, "gc") as collector:
-                entry._settle_last_collection()
-            return [call[0] for call in collector.method_calls]
-
-        kinds = {kind.__name__ for kind in type.__subclasses__(type)}
-        if not any(name.startswith("nb_type") for name in kinds):
-            self.assertEqual(["freeze"], calls())
-        kind = type("nb_type_0", (type,), {})
-        self.assertEqual(["unfreeze"], calls())
-        del kind
-        gc.collect()
 
 
 class WrongUsageTest(ProgramTestCase):

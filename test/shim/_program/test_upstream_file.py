@@ -12,6 +12,7 @@ from harness_samples import SampleTestCase
 
 #: A file as it stands in PyTorch's tree, with a name and a base class that no harness has.
 FILE = """
+import os
 import sys
 import torch
 import torch.distributed as dist
@@ -22,14 +23,14 @@ from torch.testing._internal.common_utils import no_such_check, no_such_decorato
 from torch.testing._internal.distributed._tensor.common_dtensor import DTensorTestBase, with_comms
 
 class Sums(DTensorTestBase):
-    world_size = 2
+    world_size = int(os.environ.get("RANKS", "2"))
 
     @with_comms
     @parametrize("number", [1, 2])
     def test_sum(self, number):
         total = torch.full((2,), float(number))
         dist.all_reduce(total)
-        self.assertEqual(total, torch.full((2,), 2.0 * number))
+        self.assertEqual(total, torch.full((2,), float(self.world_size * number)))
 
     def test_wrong(self):
         self.assertEqual(torch.ones(1), torch.zeros(1))
@@ -89,7 +90,7 @@ class Program(SampleTestCase):
         self.assert_nothing_left()
 
     def test_spawned_ranks_are_served_too(self):
-        run = self.run_file("Sums.test_sum_number_1", TORCH_TESTING_SHIM_START_METHOD="spawn")
+        run = self.run_file("Sums.test_sum_number_1", RANKS="1", TORCH_TESTING_SHIM_START_METHOD="spawn")
         self.assert_status(run, "Sums.test_sum_number_1", TestStatus.PASSED)
 
     def test_in_children_and_by_pytest(self):

@@ -62,7 +62,7 @@ class TestOfRanks(Ranks):
         if self.rank == 1:
             assert [1, 2] == [1, 3]
 """
-#: What a failure of ranks looks like under pytest: nothing of the harness, the guilty rank first.
+#: A failure of ranks under pytest: nothing of the harness, the guilty rank first.
 REPORT = r"""
 _+ TestOfRanks.test_wrong _+
 (\[gw\d\] .*

@@ -1,4 +1,4 @@
-"""What a rank makes of pytest's reports: subtests, tear-down after a failure, methods of unittest's classes."""
+"""A rank's outcome, made of pytest's reports: subtests, tear-down after a failure, methods of unittest's classes."""
 
 import sys
 from pathlib import Path

@@ -89,7 +89,7 @@ class ReadingTest(TestCase):
 
 class HandingOnTest(RunnerTestCase):
     def said(self, *command: str, **variables: str) -> tuple[list[list[object]], str]:
-        """What the tests said, and what the command printed."""
+        """The tests' words, and the command's output."""
         self.write("test_flags", SAMPLE)
         done = subprocess.run(
             [sys.executable, *TYPED, *command],

@@ -41,7 +41,7 @@ VALUES = {
     "BACKEND": "gloo",
     "TORCH_TESTING_SHIM_DEVICE_INDICES": "2,0",
 }
-#: What people may set and no rerun line repeats, with the reason.
+#: Settings that people may set and no rerun line repeats, with the reason.
 NOT_REPEATED = {
     "show_output": "changes what is printed",
     "full_traceback": "changes what is printed",
@@ -71,14 +71,14 @@ class Sample(TestCase):
 
 
 def found_in(output: str) -> dict[str, str]:
-    """What the sample has printed, last."""
+    """The last line that the sample has printed."""
     found: dict[str, str] = json.loads(re.findall(r"SETTINGS (\{.*\})", output)[-1])
     return found
 
 
 class RerunCommand(SampleTestCase):
     def rerun(self, output: str) -> str:
-        """What the rerun line in some output prints where none of the variables is set."""
+        """The output of the rerun line in some output where none of the variables is set."""
         (line,) = set(re.findall(r"(?m)^ *To run this test again:\n +(.+)$", output))
         keep = {name: value for name, value in self.environment().items() if name not in VALUES}
         keep["PATH"] = f"{ROOT}:{keep['PATH']}"

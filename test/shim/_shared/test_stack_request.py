@@ -41,7 +41,7 @@ class Requests(TestCase):
         return process
 
     def said(self, process: subprocess.Popen[bytes], last: str) -> str:
-        """What it says on standard error once asked, to the line that holds `last`."""
+        """Its words on standard error once asked, to the line that holds `last`."""
         process.send_signal(STACK_REQUEST)
         lines = []
         for line in process.stderr:

@@ -1,4 +1,4 @@
-"""What upstream's classes have and ours have not: torch's own, on ours."""
+"""Names that upstream's classes have and ours lack: torch's own, on ours."""
 
 import sys
 from pathlib import Path
@@ -60,7 +60,7 @@ class InAProcessOfItsOwn(SampleTestCase):
 
 
 class Attributes(TestCase):
-    """What upstream's TestCase has and ours has not: torch's own, on ours."""
+    """Names that upstream's TestCase has and ours lacks: torch's own, on ours."""
 
     @property
     def broken(self):

@@ -1,4 +1,4 @@
-"""What torch's modules ask a driver is asked in another process, once; devices are simulated by `sample_backend`."""
+"""Questions of torch's modules to a driver are asked in another process, once; `sample_backend` simulates devices."""
 
 import ast
 import importlib

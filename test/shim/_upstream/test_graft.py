@@ -90,7 +90,7 @@ print(*(name for name in sys.modules if name == "torch.testing._internal.common_
 print(count, file=answers)
 answers.close()
 """
-#: What distributed_test reads when it is imported.
+#: Variables that distributed_test reads when it is imported.
 OF_DISTRIBUTED_TEST = {"BACKEND": "gloo", "WORLD_SIZE": "2", "TEMP_DIR": "/tmp", "INIT_METHOD": "env://"}
 
 
@@ -120,7 +120,7 @@ class Faces(TestCase):
         self.assertFalse(set(OUR_OWN) & set(faces()))
 
     def test_nothing_is_ours_but_what_a_face_declares(self):
-        """What a face imports for itself must not have the name of something that torch's module defines."""
+        """Names that a face imports for itself must not be the name of something that torch's module defines."""
         imported = {below: imported_for_itself(f"torch_testing_shim.{below}") for below in faces()}
         found = {below: sorted(names & definitions(below)) for below, names in imported.items()}
         self.assertEqual({}, {below: names for below, names in found.items() if names})
@@ -345,7 +345,7 @@ class Reuse(TestCase):
         self.assertIs(common_fsdp.FSDPTest, pickle.loads(pickle.dumps(common_fsdp.FSDPTest)))
 
 
-#: What a test file assigns to names of a face holds for the base classes, too, as it does upstream.
+#: A value that a test file assigns to a name of a face holds for the base classes, too, as it does upstream.
 ASSIGNED = """
 from unittest import mock
 from torch_testing_shim import common_fsdp
@@ -396,7 +396,7 @@ class Slow(TestCase):
 
 
 class AssignedHere(TestCase):
-    """What a test file assigns to names of common_distributed and common_utils holds for what is ours."""
+    """A value that a test file assigns to a name of common_distributed or common_utils holds for what is ours."""
 
     def test_limits(self):
         limits = common_distributed

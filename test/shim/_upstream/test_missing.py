@@ -17,7 +17,7 @@ missing = MissingName("upstream.name", "test_x.py")
 
 MESSAGE = "^the installed torch has no upstream.name, which test_x.py uses$"
 
-# What a file may do while it is being loaded.
+# Things that a file may do while it is being loaded.
 value_of_the_file = missing(3)
 
 attribute_of_the_file = missing.attribute

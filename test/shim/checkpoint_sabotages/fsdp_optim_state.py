@@ -53,7 +53,7 @@ def _load_and_double_the_rate(original: Any, optim: Any, state: Any) -> None:
 
 
 ADAM = torch.optim.Adam
-#: What is broken -> how, and what the failure says.
+#: The broken thing -> how it is broken, and the failure's text.
 _WAYS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
     "one_value_of_one_shard_changed": (
         _in_one_rank(lambda state: _shard(state).view(-1)[-1:].add_(0.5)),

@@ -31,7 +31,7 @@ TEST_FILES = Path(__file__).resolve().parents[2] / "distributed" / "checkpoint"
 #: The modules of this package that are no table.
 _OTHERS = ("forked_programs", "sabotage")
 
-#: What an expected failure says that has not failed.
+#: The text of an expected failure that has not failed.
 MENDED = "marked as an expected failure"
 
 #: The name of the test that each file runs without any sabotage: it shows that being called here does no harm.

@@ -119,7 +119,7 @@ class Flatness(TestCase):
     )
 
     def uneven(self, role: str = "controller", **a_test: float) -> list[str]:
-        """What is not flat where numbers grow by so much a test, in 1,000 tests."""
+        """The numbers that are not flat where they grow by so much a test, in 1,000 tests."""
         notes = []
         for number in range(0, 1000, 10):
             grown = {name: int(getattr(self.HELD, name) + number * growth) for name, growth in a_test.items()}

@@ -29,7 +29,7 @@ import compare_samples  # noqa: E402
 from conform.sample_files import FileRun, clean_environment, read_record, sample_files  # noqa: E402
 from conform.sample_verdicts import Pair, UpstreamError, outcomes_of, pairs_of, problems, verdict  # noqa: E402
 
-#: What the suite has time for: verdicts of ranks, skips, and how a class is set up, where the redirect has most to do.
+#: Files that the suite has time for: verdicts of ranks, skips, and set-ups of classes: most of the redirect.
 IN_THE_SUITE = (
     "test_class_skips",
     "test_class_state",

@@ -73,7 +73,7 @@ class Inherits(Writer):
 
 
 def replaced():
-    """What faults replace, as it is now."""
+    """The functions that faults replace, as they are now."""
     own = [vars(cls).get("write") for cls in (Writer, Below, FarBelow, Inherits)]
     return [*own, os.getpid, threading.Thread.start, SavePlanner.resolve_data, torch._C._len_torch_dispatch_stack()]
 

@@ -48,7 +48,7 @@ GLOO_SCATTERS = "async_op" in str(torch.ops.c10d.allreduce_.default._schema)
 
 
 class Counted(DTensorTestBase):
-    """What counts as one collective, over real ranks."""
+    """Calls that count as one collective, over real ranks."""
 
     @property
     def world_size(self):
@@ -145,7 +145,7 @@ class Counted(DTensorTestBase):
 
 
 def replaced():
-    """What faults replace, as it is now."""
+    """The functions that faults replace, as they are now."""
     return threading.Thread.start, SavePlanner.resolve_data, torch._C._len_torch_dispatch_stack()
 
 

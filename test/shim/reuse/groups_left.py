@@ -1,4 +1,4 @@
-"""What tests leave of process groups, and of what torch keeps with them: messages, keys, names, meshes, tables."""
+"""State that tests leave in process groups, and in what torch keeps there: messages, keys, names, meshes, tables."""
 
 import ctypes
 import datetime
@@ -60,7 +60,7 @@ def time_out(test: LeftStateTestCase) -> object:
 
 
 def message(test: LeftStateTestCase) -> float:
-    """What rank 0 gets from rank 1, who sends it now."""
+    """The value that rank 0 gets from rank 1, who sends it now."""
     start(test)
     tensor = torch.zeros(1)
     if test.rank == 0:

@@ -39,7 +39,7 @@ class LeftState:
 
     name: str  # in a few words
     leave: Callable[[Any], object]  # leaves it, in one rank; is given the test's instance
-    #: What a later test sees of it, as something that `repr` tells apart. It changes nothing.
+    #: Returns the trace that a later test sees, as something that `repr` tells apart. It changes nothing.
     see: Callable[[Any], object]
     replaced: str = ""  # regular expression of the note where ranks have to be replaced; empty where it is put back
     everywhere: bool = False  # all ranks leave it, since they do it together
@@ -84,7 +84,7 @@ class LeftStateTestCase(MultiProcessTestCase):
         self._path(test).write_text(json.dumps([os.getpid(), repr(seen)]))
 
     def recorded(self, test: str) -> str:
-        """What this rank saw in an earlier test."""
+        """The value that this rank saw in an earlier test."""
         return str(json.loads(self._path(test).read_text())[1])
 
     def meet(self) -> None:
@@ -139,5 +139,5 @@ _OUTCOMES = {"_3_relies_on_it": "failed", "_fails": "failed", "_errs": "error", 
 
 
 def outcome(test: str) -> str:
-    """What a test of these comes to, by its name."""
+    """The outcome of a test of these, by its name."""
     return next((status for end, status in _OUTCOMES.items() if test.endswith(end)), "passed")

@@ -1,4 +1,4 @@
-"""What tests leave of the process, as the system sees it."""
+"""State that tests leave in the process, as the system sees it."""
 
 import ctypes
 import os

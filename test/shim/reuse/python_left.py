@@ -1,4 +1,4 @@
-"""What tests leave of the interpreter, of the standard library, and of the test file itself."""
+"""State that tests leave in the interpreter, in the standard library, and in the test file itself."""
 
 import builtins
 import contextvars

@@ -1,4 +1,4 @@
-"""What tests leave of torch: settings, modes, hooks, caches, and functions that they patched and forgot."""
+"""State that tests leave in torch: settings, modes, hooks, caches, and functions that they patched and forgot."""
 
 import ctypes
 import datetime

@@ -7,6 +7,7 @@ import unittest
 from torch_testing_shim._engine.joined.joined_ranks import JoinedRanks
 from torch_testing_shim._engine.joined.world import JoinedWorld
 from torch_testing_shim._engine.outcome import RankOutcome
+from torch_testing_shim._engine.persistent_ranks import order_line
 from torch_testing_shim._engine.verdict import ExitExpectation
 from torch_testing_shim._shared.settings import read_settings
 
@@ -30,7 +31,7 @@ class JoinedPersistentRanks(JoinedRanks):
         """Note the test to run, which may take `timeout` seconds."""
         orders = self.scratch.path / "orders"
         orders.mkdir(exist_ok=True)
-        (orders / str(self._world.rank)).write_text(f"{method}\n")
+        (orders / str(self._world.rank)).write_text(order_line(method))
         arguments = {"orders": str(orders), "world_size": self._size}
         self.start(
             self._class,

@@ -1,4 +1,4 @@
-"""What a rank prints, and does to its outputs and descriptors."""
+"""Faults of a rank's output and descriptors."""
 
 from __future__ import annotations
 

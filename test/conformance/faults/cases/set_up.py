@@ -1,4 +1,4 @@
-"""What happens around a test's body: its start, the process group's, the controller's steps."""
+"""Faults around a test's body: in its start, the process group's, the controller's steps."""
 
 from __future__ import annotations
 

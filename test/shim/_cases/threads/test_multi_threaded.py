@@ -184,7 +184,7 @@ class VerdictTable(SampleTestCase):
 
 
 class Documented(MultiThreadedTestCase):
-    """What a test reaches, in its main thread and in its ranks."""
+    """Names that a test reaches, in its main thread and in its ranks."""
 
     world_size = 3
 

@@ -17,7 +17,7 @@ from runner_samples import RUN_TIMEOUT, RunnerTestCase
 
 GLOBAL_COMPLETION = Path(argcomplete.__file__).with_name("bash_completion.d") / "_python-argcomplete"
 
-#: What bash does when the user presses TAB at the end of a line.
+#: The steps of bash when the user presses TAB at the end of a line.
 PRESS_TAB = """
 source "$1"
 COMP_LINE=$2 COMP_POINT=${#2} COMP_TYPE=9
@@ -34,7 +34,7 @@ class CompletionTest(RunnerTestCase):
             self.sample(name, "def test_a(self): pass")
 
     def press_tab(self, line: str) -> list[str]:
-        """What bash offers after `line`."""
+        """The words that bash offers after `line`."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         result = subprocess.run(
             ["bash", "-c", PRESS_TAB, "bash", str(GLOBAL_COMPLETION), line],
@@ -48,7 +48,7 @@ class CompletionTest(RunnerTestCase):
         return sorted(result.stdout.split())
 
     def ask(self, line: str, **changes: str) -> tuple[int, str, str]:
-        """What `run_test.py` answers when it is asked as argcomplete's shell functions ask: status, answer, output."""
+        """The answer of `run_test.py` when it is asked as argcomplete's shell functions ask: status, answer, output."""
         answer = self.tree / "answer"
         answer.write_text("")
         environment = self.environment(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from runner_samples import ROOT, RUN_TIMEOUT, SAMPLE, RunnerTestCase, last_line
 
-#: What pip makes of the entry point.
+#: The script that pip makes of the entry point.
 SCRIPT = "import sys; from torch_testing_shim._runner.cli.console import main; sys.exit(main())"
 PASS = "    def test_a(self): pass"
 FAIL = "    def test_a(self): self.fail('as it is to')"
@@ -51,7 +51,7 @@ class ConsoleTestCase(RunnerTestCase):
         )
 
     def refusal(self, *arguments: str, **environ: str) -> str:
-        """What a command that does nothing says."""
+        """The message of a command that does nothing."""
         done = self.call(*arguments, **environ)
         self.assertEqual((2, ""), (done.returncode, done.stdout), done.stderr)
         return done.stderr.replace(str(self.folder), "HERE")

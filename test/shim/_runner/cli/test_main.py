@@ -1,4 +1,4 @@
-"""What a run does and says: the real command on sample trees, option by option."""
+"""Runs and their output: the real command on sample trees, option by option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--update-expectations` changes after a run."""
+"""Changes of `--update-expectations` after a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ChangesTest(TestCase):
         unmatched: tuple[Expectation, ...] = (),
         others: tuple[Expectation, ...] = (),
     ) -> list[str]:
-        """What changes, in words; `others` do not hold with this version of torch."""
+        """The changes, in words; `others` do not hold with this version of torch."""
         context = RunContext("2026-01-02", "2.13.0a0+cpu")
         every = (*entries, *others)
         return [*map(str, changes_after(every, Expectations(entries), [after], unmatched, listed, context))]

@@ -1,4 +1,4 @@
-"""What an entry makes of a test's result: every row of the table."""
+"""The effect of an entry on a test's result: every row of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tree remembers of earlier runs, and how a run brings it up to date."""
+"""A tree's memory of earlier runs, and how a run brings it up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command line chooses, and what that costs: the real command on sample trees, mostly with --list."""
+"""The files that a command line chooses, and the time that takes: the real command on trees, mostly with --list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner_samples import RUN_TIMEOUT, RunnerTestCase, last_line
 
 PASS = "def test_a(self): pass"
 
-#: What may be loaded neither by --list nor, for torch, by any run.
+#: Modules that --list may not load; torch may not be loaded by any run.
 LOADED_MODULES = """
 import runpy, sys
 sys.argv = ["run_test.py", *sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""What a file's source tells before it runs, and what is taken of one that cannot be read."""
+"""Facts that a file's source tells before it runs, and those of one that cannot be read."""
 
 from __future__ import annotations
 

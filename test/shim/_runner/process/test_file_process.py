@@ -32,7 +32,7 @@ def test_c_never(self): pass
 
 
 def table_of(output: str) -> str:
-    """What follows the line of the last file, where the table and the last line are."""
+    """The lines after the last file's: the table and the last line."""
     return re.split(r"^test_\w+  .*\ds\n", output, flags=re.MULTILINE)[-1].strip("\n")
 
 

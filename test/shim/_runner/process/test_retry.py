@@ -1,4 +1,4 @@
-"""What runs again: decided from what a process left, and seen in runs of the real command."""
+"""Tests that run again: decided from what a process left, and seen in runs of the real command."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def as_it_is(entry: JournalEntry) -> JournalEntry:
 
 
 def again(finished: FinishedRun, retries: int) -> tuple[RunOrder, ...]:
-    """What runs again where each result counts as what it is."""
+    """Tests that run again where each result counts as it is."""
     return retries_after(finished, failed_runs(finished, as_it_is), lambda entry: retries)
 
 

@@ -1,4 +1,4 @@
-"""What files share while they run: rank slots and accelerators."""
+"""Rank slots and accelerators, which files share while they run."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from properties import given
 
-#: What three streams do, in order: who, and what (None: has finished).
+#: Writes of three streams, in order: which, and the bytes (None: has finished).
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.binary(max_size=5) | st.none()), max_size=30)
 
 

@@ -94,7 +94,7 @@ class CommandTest(RunnerTestCase):
             self.assertIn("0/1 files", shown)
 
     def on_a_terminal(self, **variables: str) -> str:
-        """What the runner writes to a terminal."""
+        """The output of the runner on a terminal."""
         ours, its = pty.openpty()
         command = [sys.executable, str(self.tree / "run_test.py")]
         process = subprocess.Popen(command, cwd=self.tree, env=self.environment(**variables), stdout=its, stderr=its)

@@ -1,4 +1,4 @@
-"""What people read of a run, on a terminal and in a pipe."""
+"""The report of a run as people read it, on a terminal and in a pipe."""
 
 from __future__ import annotations
 

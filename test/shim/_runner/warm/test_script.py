@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from process_samples import ProcessRun, ProcessTestCase
 
-#: What a process can see of itself, but for what every process has another of.
+#: Facts that a process can see of itself and has in common with another of the same command.
 PROBE = '''
 """The docstring."""
 import atexit, io, json, os, resource, signal, sys, threading

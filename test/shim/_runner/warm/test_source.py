@@ -1,4 +1,4 @@
-"""What a source tells before it is run: its imports, and whether it prepares them."""
+"""Facts that a source tells before it is run: its imports, and whether it prepares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What torch asks of a device by name: `torch.quartz`."""
+"""The device's module, which torch finds by name: `torch.quartz`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class QuartzModule:
 
 
 class QuartzHooks(torch._C._acc.PrivateUse1Hooks):
-    """What torch's C++ asks of the device."""
+    """Questions of torch's C++ to the device."""
 
     def is_available(self) -> bool:
         DRIVER.ask()

@@ -1,4 +1,4 @@
-"""What torch_testing_shim is told of the device (entry point group "torch_testing_shim.backends")."""
+"""The record of the device for torch_testing_shim (entry point group "torch_testing_shim.backends")."""
 
 from __future__ import annotations
 

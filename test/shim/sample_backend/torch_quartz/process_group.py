@@ -14,7 +14,7 @@ from torch_quartz.tensors import host_view, is_quartz
 
 BACKEND = "quartzlink"
 
-#: What torch calls of a group: by torch.distributed's functions, by its functional collectives, or by both.
+#: Methods of a group that torch calls: by torch.distributed's functions, by its functional collectives, or by both.
 _COLLECTIVES = """
     allgather _allgather_base all_gather_single allgather_coalesced allgather_into_tensor_coalesced
     allreduce allreduce_coalesced alltoall alltoall_base all_to_all_single broadcast gather recv recv_anysource reduce

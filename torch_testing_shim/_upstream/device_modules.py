@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.distributed.fsdp import _init_utils as fsdp_init
 from torch.distributed.fsdp._flat_param import FlatParamHandle
 from torch.distributed.nn import functional
-from torch.nn.parallel import DistributedDataParallel, _functions as parallel
+from torch.nn.parallel import DistributedDataParallel, _functions as parallel, comm
 
 _Tensors = tuple[torch.Tensor, ...]
 
@@ -27,6 +27,7 @@ def run_on_simulated_devices() -> None:
     the rest of this process."""
     for kind, apply in ((parallel.Scatter, _scattered), (parallel.Gather, _gathered), (parallel.Broadcast, _copied)):
         setattr(kind, "apply", staticmethod(apply))  # noqa: B010 - mypy knows no such assignment
+    comm.broadcast_coalesced = lambda tensors, devices, *_: [[each.clone() for each in tensors] for _ in devices]
     # It refuses modules of the CPU that have a SyncBatchNorm, and a hook's bfloat16 without NCCL.
     DistributedDataParallel._passing_sync_batchnorm_handle = lambda *_: None  # type: ignore[method-assign]
     check: Any = DistributedDataParallel._check_comm_hook  # untyped in torch

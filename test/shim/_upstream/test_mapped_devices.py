@@ -246,6 +246,8 @@ class OneProcess(TestCase):
         spread = nn.DataParallel(model, device_ids=[0, 1])(ones)
         self.assertEqual(model(ones), spread)
         self.assertEqual(spread, nn.parallel.data_parallel(model, ones, [0, 1, 2]))
+        with torch.no_grad():
+            self.assertEqual(spread, nn.DataParallel(model, device_ids=[0, 1])(ones))
         spread.sum().backward()
         self.assertEqual(torch.full((2, 2), 4.0), model.weight.grad)
 

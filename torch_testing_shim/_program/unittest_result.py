@@ -143,6 +143,8 @@ class JournalingResult(unittest.TextTestResult):
             self._happened(event)
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        if self._running is None and isinstance(test, unittest.TestCase):
+            self.startTest(test)  # Python 3.12.1 does not, where a decorator skips the test (python/cpython#106584)
         super().addSkip(test, reason)
         if self._running is None:
             for name in self._fixtures.find(test.id()).tests:

@@ -217,6 +217,13 @@ class SetUpTest(TestCase):
         torch.compile(lambda x: x + 1, backend=counter)(torch.ones(1))
         self.assertEqual(counter.frame_count, 1)
 
+    def test_each_test_begins_with_nothing_compiled(self) -> None:
+        counter = torch._dynamo.testing.CompileCounter()
+        compiled = torch.compile(lambda x: x + 1, backend=counter)
+        for _ in range(2):
+            run_body(lambda case: compiled(torch.ones(1)))
+        self.assertEqual(counter.frame_count, 2)
+
     def test_sparse_tensors_are_checked_while_a_test_runs(self) -> None:
         before = torch.sparse.check_sparse_tensor_invariants.is_enabled()
         seen = []

@@ -29,6 +29,7 @@ from torch_testing_shim._isolation.leaks import LeakError, Snapshot, leaks_since
 from torch_testing_shim._isolation.torch_state import (
     checked_default_dtype,
     kept_torch_state,
+    reset_dynamo,
     set_rng_seed,
 )
 from torch_testing_shim._program.notes import note
@@ -98,6 +99,7 @@ class TestCase(TensorAssertions, ExpectedOutput, UnittestAssertions):
         """Run the test, after the preparations for the first test of the process, and with its cleanups even where
         Ctrl-C ends it (unittest leaves them out)."""
         STARTER.prepare()
+        reset_dynamo()  # as upstream's does from torch 2.14 on, whose dynamo test cases leave it to this class
         self._is_pytests = type(result).__module__.startswith("_pytest.")
         self._stops_at_subtest = bool(getattr(result, "failfast", False))
         self.addCleanup(self._check_leaks, take_snapshot())  # added first, it runs last

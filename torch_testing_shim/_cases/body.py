@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import unittest
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ from torch_testing_shim._engine.job import LaunchError
 from torch_testing_shim._engine.launcher import STARTER
 from torch_testing_shim._engine.outcome import RankOutcome
 from torch_testing_shim._engine.rank_steps import NO_MESSAGE, RankSteps, current_steps
+from torch_testing_shim._isolation.torch_state import reset_dynamo
 from torch_testing_shim._skips.conditions import skip_reason
 
 __unittest = True  # unittest and pytest leave this file's frames out of tracebacks
@@ -104,10 +104,3 @@ def run_subtests(
             test_fn(*test_args, **test_kwargs, **chosen)
         reset_dynamo()
         dist.barrier()
-
-
-def reset_dynamo() -> None:
-    """Make the compiler forget what it has compiled, where it is imported."""
-    dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
-    if dynamo is not None:
-        dynamo.reset()

@@ -20,13 +20,13 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import wrap as torchs_wrap
 from torch.nn.parallel import DistributedDataParallel
 
-from torch_testing_shim._cases.body import reset_dynamo, run_subtests
+from torch_testing_shim._cases.body import run_subtests
 from torch_testing_shim._cases.continuous import MultiProcContinuousTest
 from torch_testing_shim._cases.multi_process import MultiProcessTestCase
 from torch_testing_shim._cases.threads.multi_threaded import MultiThreadedTestCase
 from torch_testing_shim._cases.world import default_ranks, group_timeout, keep_connections
 from torch_testing_shim._engine.devices import bind_rank, device_in_use, process_group_backend, rank_device
-from torch_testing_shim._isolation.torch_state import set_rng_seed
+from torch_testing_shim._isolation.torch_state import reset_dynamo, set_rng_seed
 from torch_testing_shim._skips.by_ranks import missing_backend, missing_device
 from torch_testing_shim._skips.flags import FILE_SCHEMA
 from torch_testing_shim._upstream.class_rest import TorchsRest, torchs_class

@@ -20,6 +20,13 @@ __unittest = True  # unittest and pytest leave the frames of this module out of 
 SEED = 1234
 
 
+def reset_dynamo() -> None:
+    """Make the compiler forget what it has compiled, where it is imported."""
+    dynamo = sys.modules.get("torch._dynamo")  # not imported: nothing was compiled, and the import takes half a second
+    if dynamo is not None:
+        dynamo.reset()
+
+
 @contextlib.contextmanager
 def kept_torch_state() -> Iterator[None]:
     """Context that checks sparse tensors as they are made. Afterwards that setting is put back, and so are grad mode,

@@ -8,7 +8,7 @@ CPU.
 | a sum of values that are multiplied before (PREMUL_SUM) | a multiplication, and then a plain sum |
 | `isend` and `irecv` within one rank | a queue in the rank |
 | a gathered or scattered tensor of another shape with as many elements | the same memory as one row |
-| an average of integers | an average of float64, cut off |
+| an average of integers, but by the functional `reduce_scatter_tensor` | an average of float64, cut off |
 
 Kernels take the place of gloo's own in torch's dispatcher, so that functional collectives and C++ use them, too.
 """

@@ -52,11 +52,7 @@ def _scattered(devices: list[int], sizes: list[int] | None, dim: int, whole: Any
 
 def _gathered(device: object, dim: int, *parts: torch.Tensor) -> torch.Tensor:
     if dim == 0 and all(part.dim() == 0 for part in parts):
-        warnings.warn(
-            "Was asked to gather along dimension 0, but all input tensors were scalars;"
-            " will instead unsqueeze and return a vector.",
-            stacklevel=2,
-        )
+        warnings.warn("scalars cannot be gathered along a dimension; they become a vector", stacklevel=2)
         return torch.stack(parts)
     return torch.cat(parts, dim)
 

@@ -157,7 +157,7 @@ def cast_on_target(names: DeviceNames) -> None:
 
 
 def profile_target(names: DeviceNames) -> None:
-    """Make a profile of the mapped device that of the CPU: torch's builds for the CPU warn of each event, or refuse."""
+    """Make a profile of the mapped device one of the CPU: torch's builds for the CPU warn of each event, or refuse."""
     begin: Any = profile.__init__
 
     @functools.wraps(begin)

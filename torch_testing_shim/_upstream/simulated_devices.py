@@ -128,7 +128,7 @@ class _OfThread(threading.local):
         return self.streams.get(index) or _default_stream(index)
 
     def use(self, stream: torch.Stream) -> None:
-        """Make a stream that of its device, and the device the current one."""
+        """Make a stream the current one of its device, and the device the current device."""
         self.index = stream.device_index
         self.streams[self.index] = stream
 

@@ -271,7 +271,8 @@ class SkipMarksTest(TestCase):
         result = unittest.TestResult()
         with environment(environ or {}):
             cls("test").run(result)
-        self.assertEqual((result.failures, result.errors, result.testsRun), ([], [], 1))
+        ran = result.testsRun or len(result.skipped)  # Python 3.12.1 does not count what a decorator skips
+        self.assertEqual((result.failures, result.errors, ran), ([], [], 1))
         return result.skipped[0][1] if result.skipped else None
 
     def test_slow_tests_run_only_where_wanted(self) -> None:

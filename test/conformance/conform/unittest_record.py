@@ -87,6 +87,8 @@ class RecordingResult(unittest.TextTestResult):
         self._happened(test, TestStatus.ERROR, err)
 
     def addSkip(self, test: Any, reason: str) -> None:
+        if self._events is None and isinstance(test, unittest.TestCase):
+            self.startTest(test)  # Python 3.12.1 does not, where a decorator skips the test (python/cpython#106584)
         super().addSkip(test, reason)
         self._happened(test, TestStatus.SKIPPED, reason)
 

@@ -43,7 +43,11 @@ class Coverage(PytestTestCase):
 
     @needs("pytest_cov")
     def test_lines_of_every_rank_count_and_of_every_test_in_it(self):
-        self.lines_count(TORCH_TESTING_SHIM_REUSE_RANKS="1")
+        import coverage
+
+        # Before coverage 7.17, the newest for Python 3.10 among them, a file that is saved twice may be passed over.
+        is_saved_anew = hasattr(coverage.CoverageData, "_data_hash")
+        self.lines_count(TORCH_TESTING_SHIM_REUSE_RANKS="1" if is_saved_anew else "")
 
     @needs("pytest_cov")
     def test_lines_of_ranks_in_workers_of_xdist_count(self):

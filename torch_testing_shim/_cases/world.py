@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta
+from time import sleep  # the function itself: a test may have replaced `time`'s
 from typing import Any
 
 import torch.distributed as dist
@@ -27,6 +28,9 @@ DEFAULT_WORLD_SIZE = 4
 TIMEOUT_OVERRIDE: dict[str, int] = {}
 #: A process group gives up a little before its test does, so that the error names the collective that hung.
 SHARE_OF_TIMEOUT = 0.9
+#: How long a rank that has failed waits before it destroys its group, in seconds, so that gloo's thread, which works
+#: without Python's lock, can take it and drop the last tensor: torch 2.6 hangs where the group is destroyed before.
+_DROP_SECONDS = 0.002
 #: Where test files find the names.
 _FACE = "torch_testing_shim.common_distributed"
 #: Process groups whose connections stay.
@@ -118,4 +122,5 @@ def leave_group_after(error: BaseException) -> None:
     if current_steps() is not None and skip_reason_at_end(error) is not None:
         return
     if dist.is_initialized():  # the test may have destroyed it; its own error must not be hidden
+        sleep(_DROP_SECONDS)
         dist.destroy_process_group()

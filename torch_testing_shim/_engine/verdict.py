@@ -143,8 +143,8 @@ def _silence_verdict(outcomes: Sequence[RankOutcome], silent: Sequence[RankOutco
 
 
 def _hang_verdict(outcomes: Sequence[RankOutcome], hung: Sequence[RankOutcome]) -> Verdict:
-    """Names the ranks that others waited for first; where all waited, all of them, after the ones that
-    entered another collective."""
+    """Names the ranks that others waited for first; where all waited, all of them, after those that entered another
+    collective."""
     by_rank = sorted(hung, key=lambda outcome: outcome.rank)
     unmatched = {rank for parting in _partings(outcomes) for rank in parting.entered}
     waiting = [o for o in by_rank if _is_waiting(o, unmatched)]

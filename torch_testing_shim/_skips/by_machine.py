@@ -1,8 +1,8 @@
 """Decorators that skip a test by the machine, the build of torch or the run.
 
 `common_utils` and `common_distributed` pass them on. A condition is checked when the test is about to run (see
-`conditions`); `lazy_skip_if` checks a class's condition when it is decorated. Each keeps the name,
-signature and meaning of upstream's decorator (torch 2.13).
+`conditions`); `lazy_skip_if` checks a class's condition when it is decorated. Each keeps the name, signature and
+meaning of upstream's decorator (torch 2.13).
 """
 
 from __future__ import annotations
